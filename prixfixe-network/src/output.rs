@@ -1,0 +1,64 @@
+//! Bytes on their way to the peer.
+
+/// What a session wants its peer to receive, in order.
+///
+/// The session appends at the back, the transport takes from the front what the socket took. The buffer
+/// gives its memory back once it is empty and has grown past what an ordinary reply needs, so that an idle
+/// connection costs next to nothing.
+#[derive(Debug, Default)]
+pub struct OutputBuffer {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+/// An empty buffer that has grown past this many octets is released.
+const KEPT_CAPACITY: usize = 512;
+
+impl OutputBuffer {
+    /// An empty buffer, without memory of its own yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { bytes: Vec::new(), sent: 0 }
+    }
+
+    /// What the socket has not taken yet.
+    #[must_use]
+    pub fn pending(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    /// How many octets the socket has not taken yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// True when the socket has taken everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Puts bytes behind those that wait already.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The back of the buffer, for encoders that write to a `Vec`. Append only: what is there already may
+    /// have been sent in part.
+    pub fn back(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Takes from the front the octets that were sent. More than there are empties the buffer.
+    pub fn consume(&mut self, count: usize) {
+        self.sent = self.sent.saturating_add(count).min(self.bytes.len());
+        if self.sent == self.bytes.len() {
+            self.sent = 0;
+            self.bytes.clear();
+            if self.bytes.capacity() > KEPT_CAPACITY {
+                self.bytes = Vec::new();
+            }
+        }
+    }
+}
