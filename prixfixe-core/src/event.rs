@@ -1,0 +1,116 @@
+//! What a connection tells, and what it is told in return.
+
+use crate::{ForwardPath, Reply, ReversePath};
+
+/// Something that the client did. Borrows from the input that was lent to
+/// [`poll_event`](crate::Connection::poll_event).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event<'i> {
+    /// HELO or EHLO was accepted (RFC 5321 section 4.1.1.1). A transaction that was open is gone.
+    Hello {
+        /// What the client calls itself: a domain, an address literal, or what real clients send in their
+        /// place. No control characters, at most 255 octets. Not to be trusted.
+        name: &'i str,
+        /// EHLO rather than HELO.
+        extended: bool,
+    },
+    /// Question: is mail from this sender wanted?
+    Mail {
+        /// Whom a failure would be reported to.
+        reverse_path: ReversePath<&'i str>,
+        /// The parameters of MAIL.
+        parameters: MailParameters,
+    },
+    /// Question: is mail to this recipient wanted?
+    Rcpt {
+        /// The recipient.
+        forward_path: ForwardPath<&'i str>,
+    },
+    /// DATA or the first BDAT was accepted: pieces of the content follow, then
+    /// [`MessageEnd`](Self::MessageEnd) or [`MessageAborted`](Self::MessageAborted).
+    MessageStart,
+    /// A piece of the content, never empty, transparency dots removed (RFC 5321 section 4.5.2).
+    Body(&'i [u8]),
+    /// Question: the content is complete. Is the message in safe hands?
+    MessageEnd {
+        /// The octets of all pieces together.
+        size: u64,
+    },
+    /// The message that started will not be completed: neither a [`Body`](Self::Body) nor a
+    /// [`MessageEnd`](Self::MessageEnd) of it follows.
+    MessageAborted(Abort),
+    /// A transaction ended before its message started, by RSET or by a BDAT over the size limit. A HELO or
+    /// EHLO that ends one shows as [`Hello`](Self::Hello), the end of the session by
+    /// [`is_closed`](crate::Connection::is_closed).
+    Reset,
+    /// STARTTLS was accepted, its 220 is in the output: send that in clear, make the TLS connection, then
+    /// call [`tls_established`](crate::Connection::tls_established).
+    StartTls,
+}
+
+/// Why a message that started was not completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Abort {
+    /// The core refuses it: a bare CR or LF, too large, a loop. The rest of the body is read, up to its true
+    /// end, before the client gets this reply.
+    Refused(Reply),
+    /// RSET, HELO or EHLO between two chunks.
+    Reset,
+    /// The client will send no more.
+    Eof,
+    /// The client was too slow; it was told 421.
+    Timeout,
+    /// The session ended: QUIT between two chunks, or too many bad commands there.
+    Closed,
+}
+
+/// The one thing that a connection waits to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// Is this client wanted? Open from the beginning.
+    Connect,
+    /// Is mail from this sender wanted? Opened by [`Event::Mail`].
+    Mail,
+    /// Is mail to this recipient wanted? Opened by [`Event::Rcpt`].
+    Rcpt,
+    /// Is the message in safe hands? Opened by [`Event::MessageEnd`].
+    Message,
+}
+
+/// The answer to a [`Question`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Yes, with the usual reply.
+    Accept,
+    /// Yes, with a reply of one's own. Its code has to be a 2xx: anything else contradicts itself and becomes
+    /// a refusal with 451 4.3.0. The greeting has a fixed form: for [`Question::Connect`] this is
+    /// [`Accept`](Self::Accept).
+    AcceptWith(Reply),
+    /// No. The code has to be a 4xx or 5xx: anything else becomes 451 4.3.0. A 421 ends the session, and so
+    /// does every refusal of [`Question::Connect`].
+    Refuse(Reply),
+}
+
+/// The parameters of MAIL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct MailParameters {
+    /// `SIZE=`: the octets that the client means to send (RFC 1870 section 6). Within the limit, and not to
+    /// be trusted.
+    pub size: Option<u64>,
+    /// `BODY=`: what the content may hold.
+    pub body: BodyType,
+    /// `SMTPUTF8`: addresses and header fields may be internationalised (RFC 6531 section 3.4).
+    pub smtputf8: bool,
+}
+
+/// What the content of a message may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum BodyType {
+    /// Lines of ASCII (RFC 6152 section 3). The default; octets above 127 are taken all the same.
+    #[default]
+    SevenBit,
+    /// Lines of any octets (RFC 6152 section 3).
+    EightBitMime,
+    /// Any octets at all, line ends included; only by BDAT (RFC 3030 section 3).
+    BinaryMime,
+}
