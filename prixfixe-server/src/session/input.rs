@@ -1,0 +1,48 @@
+//! Input that has to wait.
+
+/// Bytes from the client that cannot be looked at yet: the beginning of a line, or what was pipelined behind an open
+/// question.
+///
+/// It holds at most what `wants_read` allows and one read of the transport on top, and gives its memory back
+/// when it is empty.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+/// An empty buffer of no more than this many octets is kept for the next line.
+const KEPT_CAPACITY: usize = 256;
+
+impl Input {
+    pub(super) fn pending(&self) -> &[u8] {
+        self.bytes.get(self.taken..).unwrap_or_default()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        if self.taken > 0 {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    pub(super) fn consume(&mut self, count: usize) {
+        self.taken = self.taken.saturating_add(count).min(self.bytes.len());
+        if self.is_empty() {
+            self.taken = 0;
+            self.bytes.clear();
+            if self.bytes.capacity() > KEPT_CAPACITY {
+                self.bytes = Vec::new();
+            }
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! One client's session: the dialogue of `prixfixe-core`, the handler's answers and the body between them.
+//!
+//! What a session holds is bounded: [`INPUT_LIMIT`] and one read of input that waits, a body of
+//! [`HIGH_WATER`](crate::body::HIGH_WATER) and one read, the envelope, and the replies to one read.
+
+mod call;
+mod delivery;
+mod input;
+mod record;
+
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime};
+
+use prixfixe_core::{Abort, Answer, Connection, Event, ForwardPath, MailParameters, Question, Reply, ReversePath};
+use prixfixe_network::{OutputBuffer, Session};
+use prixfixe_tls::{HandshakeError, TlsInfo, Upgrade};
+
+use self::call::{Call, Outcome, Panicked};
+use self::delivery::Delivery;
+use self::input::Input;
+use self::record::{EndReason, MessageResult, Record};
+use crate::client::Greeting;
+use crate::message::Head;
+use crate::shared::Shared;
+use crate::{Client, Envelope, Handler, MessageId, replies};
+
+/// While this much input waits behind an open question, no more is read. A whole command line fits.
+const INPUT_LIMIT: usize = 4096;
+
+/// A session of the dialogue with one client.
+pub(crate) struct SmtpSession<H> {
+    shared: Arc<Shared<H>>,
+    connection: Connection,
+    client: Arc<Client>,
+    input: Input,
+    output: OutputBuffer,
+    call: Option<Call>,
+    transaction: Option<Box<Transaction>>,
+    wants_tls: bool,
+    /// The handler has more of a body before it than it should: nothing is read meanwhile.
+    stalled: bool,
+    record: Record,
+}
+
+/// A transaction, from the accepted MAIL on.
+struct Transaction {
+    envelope: Arc<Envelope>,
+    started: Instant,
+    /// Octets of content so far.
+    size: u64,
+    /// From the first piece of the content on.
+    delivery: Option<Delivery>,
+}
+
+impl<H: Handler> SmtpSession<H> {
+    pub(crate) fn new(shared: Arc<Shared<H>>, now: Instant, client: Client) -> Self {
+        let connection = Connection::new(Arc::clone(&shared.dialogue), now);
+        Self {
+            connection,
+            client: Arc::new(client),
+            input: Input::default(),
+            output: OutputBuffer::new(),
+            call: None,
+            transaction: None,
+            wants_tls: false,
+            stalled: false,
+            record: Record::new(now),
+            shared,
+        }
+    }
+
+    /// Feeds the dialogue and acts on what comes of it; gives the number of octets that it took.
+    fn advance(&mut self, now: Instant, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        while let Some(event) = self.connection.poll_event(now, &mut rest, self.output.back()) {
+            self.handle_event(now, event);
+        }
+        bytes.len() - rest.len()
+    }
+
+    fn advance_waiting(&mut self, now: Instant) {
+        let mut input = mem::take(&mut self.input);
+        let taken = self.advance(now, input.pending());
+        input.consume(taken);
+        self.input = input;
+    }
+
+    fn handle_event(&mut self, now: Instant, event: Event<'_>) {
+        match event {
+            Event::Hello { name, extended } => {
+                self.end_transaction(now, None);
+                let client = Arc::make_mut(&mut self.client);
+                client.greeting = Some(Greeting { name: name.into(), extended });
+            }
+            Event::Mail { reverse_path, parameters } => self.ask_mail(now, reverse_path.to_owned(), parameters),
+            Event::Rcpt { forward_path } => self.ask_rcpt(now, forward_path.to_owned()),
+            Event::MessageStart => self.start_message(),
+            Event::Body(piece) => self.write_body(piece),
+            Event::MessageEnd { .. } => {
+                let deadline = now + self.shared.handler_timeout;
+                if let Some(delivery) = self.delivery() {
+                    delivery.finish(deadline);
+                }
+            }
+            Event::MessageAborted(reason) => self.end_transaction(now, Some(reason)),
+            Event::Reset => self.end_transaction(now, None),
+            Event::StartTls => self.wants_tls = true,
+        }
+    }
+
+    fn ask_connect(&mut self, now: Instant) {
+        let deadline = now + self.shared.handler_timeout;
+        self.call = Some(Call::connect(Arc::clone(&self.shared.handler), Arc::clone(&self.client), deadline));
+    }
+
+    fn ask_mail(&mut self, now: Instant, reverse_path: ReversePath, parameters: MailParameters) {
+        let deadline = now + self.shared.handler_timeout;
+        let (handler, client) = (Arc::clone(&self.shared.handler), Arc::clone(&self.client));
+        self.call = Some(Call::mail(handler, client, reverse_path, parameters, now, deadline));
+    }
+
+    fn ask_rcpt(&mut self, now: Instant, forward_path: ForwardPath) {
+        let Some(transaction) = &self.transaction else {
+            // The dialogue asks about recipients only inside a transaction.
+            return self.answer(now, Err(replies::LOCAL_ERROR));
+        };
+        if !self.shared.accepts_domain_of(&forward_path) {
+            self.record.recipient_refused(&self.client, &forward_path, &replies::NO_SUCH_DOMAIN);
+            return self.answer(now, Err(replies::NO_SUCH_DOMAIN));
+        }
+        let deadline = now + self.shared.handler_timeout;
+        let (handler, client) = (Arc::clone(&self.shared.handler), Arc::clone(&self.client));
+        let envelope = Arc::clone(&transaction.envelope);
+        self.call = Some(Call::rcpt(handler, client, envelope, forward_path, deadline));
+    }
+
+    fn start_message(&mut self) {
+        let Some(transaction) = &mut self.transaction else { return };
+        let received_at = SystemTime::now();
+        let head = Head {
+            id: MessageId::new(received_at),
+            received_at,
+            domain: Arc::clone(&self.shared.domain),
+            client: Arc::clone(&self.client),
+            envelope: Arc::clone(&transaction.envelope),
+        };
+        transaction.delivery = Some(Delivery::new(Arc::clone(&self.shared.handler), head));
+    }
+
+    fn write_body(&mut self, piece: &[u8]) {
+        let size = piece.len() as u64;
+        self.record.octets += size;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.size += size;
+            if let Some(delivery) = &transaction.delivery {
+                delivery.body.write(piece);
+            }
+        }
+    }
+
+    fn delivery(&mut self) -> Option<&mut Delivery> {
+        self.transaction.as_mut()?.delivery.as_mut()
+    }
+
+    /// The transaction is over without an answer of the handler's.
+    fn end_transaction(&mut self, now: Instant, reason: Option<Abort>) {
+        let Some(transaction) = &mut self.transaction else { return };
+        match (&mut transaction.delivery, reason) {
+            (Some(delivery), Some(reason)) => {
+                delivery.abort(&reason);
+                let result = MessageResult::Aborted(&reason);
+                self.record.message(now, &self.client, transaction, result);
+            }
+            _ => self.transaction = None,
+        }
+    }
+
+    fn answer(&mut self, now: Instant, result: Result<(), Reply>) {
+        let answer = match result {
+            Ok(()) => Answer::Accept,
+            Err(reply) => Answer::Refuse(reply),
+        };
+        self.connection.answer(now, answer, self.output.back());
+    }
+
+    /// Answers the open question if the handler has; true when the dialogue may go on.
+    fn settle_question(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        if let Some(delivery) = self.delivery() {
+            delivery.poll(cx);
+        }
+        match self.connection.question() {
+            None => true,
+            Some(Question::Message) => self.settle_message(now),
+            Some(Question::Connect) if self.call.is_none() => {
+                self.ask_connect(now);
+                self.settle_call(now, cx)
+            }
+            Some(Question::Connect | Question::Mail | Question::Rcpt) => self.settle_call(now, cx),
+        }
+    }
+
+    fn settle_call(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        let Some(call) = &mut self.call else {
+            self.answer(now, Err(replies::LOCAL_ERROR));
+            return true;
+        };
+        let Poll::Ready(outcome) = call.poll(cx) else { return false };
+        self.call = None;
+        let result = match outcome {
+            Ok(Outcome::Connect(result)) => result,
+            Ok(Outcome::Mail { reverse_path, parameters, started, result }) => {
+                match &result {
+                    Ok(()) => self.transaction = Some(Transaction::begin(reverse_path, parameters, started)),
+                    Err(reply) => self.record.sender_refused(&self.client, &reverse_path, reply),
+                }
+                result
+            }
+            Ok(Outcome::Rcpt { forward_path, result }) => {
+                match (&result, &mut self.transaction) {
+                    (Ok(()), Some(transaction)) => transaction.add(forward_path),
+                    (Err(reply), _) => self.record.recipient_refused(&self.client, &forward_path, reply),
+                    (Ok(()), None) => {}
+                }
+                result
+            }
+            Err(Panicked) => {
+                self.record.handler_panicked(&self.client);
+                Err(replies::HANDLER_PANICKED)
+            }
+        };
+        self.answer(now, result);
+        true
+    }
+
+    fn settle_message(&mut self, now: Instant) -> bool {
+        let Some(mut transaction) = self.transaction.take() else {
+            self.answer(now, Err(replies::LOCAL_ERROR));
+            return true;
+        };
+        let answer = transaction.delivery.as_mut().map(|delivery| (delivery.id, delivery.take_answer()));
+        let (id, result) = match answer {
+            Some((id, Some(result))) => (id, result),
+            Some((_, None)) => {
+                self.transaction = Some(transaction);
+                return false;
+            }
+            None => {
+                self.answer(now, Err(replies::LOCAL_ERROR));
+                return true;
+            }
+        };
+        let answer = match result {
+            Ok(accepted) => {
+                self.record.message(now, &self.client, &transaction, MessageResult::Accepted);
+                Answer::AcceptWith(accepted.into_reply(id))
+            }
+            Err(reply) => {
+                self.record.message(now, &self.client, &transaction, MessageResult::Refused(&reply));
+                Answer::Refuse(reply)
+            }
+        };
+        self.connection.answer(now, answer, self.output.back());
+        true
+    }
+
+    fn handle_deadlines(&mut self, now: Instant) {
+        if self.call.as_ref().is_some_and(|call| call.deadline <= now) {
+            self.call = None;
+            self.record.handler_timed_out(&self.client);
+            self.answer(now, Err(replies::HANDLER_TIMED_OUT));
+        }
+        if let Some(delivery) = self.delivery()
+            && delivery.deadline().is_some_and(|deadline| deadline <= now)
+        {
+            delivery.give_up();
+            self.record.handler_timed_out(&self.client);
+        }
+        if self.connection.deadline().is_some_and(|deadline| deadline <= now) {
+            self.connection.handle_timeout(now, self.output.back());
+            self.record.end = EndReason::Timeout;
+            self.advance(now, &[]);
+        }
+    }
+
+    /// While the handler keeps the client waiting, the client's own clock stands still.
+    fn watch_body(&mut self, now: Instant, cx: &Context<'_>) {
+        let timeout = self.shared.handler_timeout;
+        let asked = self.connection.question().is_some();
+        let stalled = match self.delivery() {
+            Some(delivery) if !asked => delivery.is_stalled(cx, || now + timeout),
+            _ => false,
+        };
+        self.stalled = stalled;
+        if stalled {
+            self.connection.pause(now);
+        } else {
+            self.connection.resume(now);
+        }
+    }
+}
+
+impl Transaction {
+    fn begin(reverse_path: ReversePath, parameters: MailParameters, started: Instant) -> Box<Self> {
+        let envelope = Arc::new(Envelope { reverse_path, parameters, forward_paths: Vec::new() });
+        Box::new(Self { envelope, started, size: 0, delivery: None })
+    }
+
+    fn add(&mut self, forward_path: ForwardPath) {
+        // The handler's future is gone, so the envelope is not shared unless the handler kept it.
+        Arc::make_mut(&mut self.envelope).forward_paths.push(forward_path);
+    }
+}
+
+impl<H: Handler> Session for SmtpSession<H> {
+    fn receive(&mut self, now: Instant, bytes: &[u8]) {
+        if self.input.is_empty() {
+            let taken = self.advance(now, bytes);
+            self.input.append(bytes.get(taken..).unwrap_or_default());
+        } else {
+            self.input.append(bytes);
+            self.advance_waiting(now);
+        }
+    }
+
+    fn receive_eof(&mut self, now: Instant) {
+        self.connection.receive_eof(now);
+    }
+
+    fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        self.record.seen(now);
+        self.handle_deadlines(now);
+        while self.settle_question(now, cx) {
+            let before = self.input.len();
+            self.advance_waiting(now);
+            if self.connection.question().is_none() && self.input.len() == before {
+                break;
+            }
+        }
+        self.watch_body(now, cx);
+        if self.connection.is_closed() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn output(&mut self) -> &mut OutputBuffer {
+        &mut self.output
+    }
+
+    fn wants_read(&self) -> bool {
+        self.input.len() < INPUT_LIMIT && !self.stalled && !self.connection.is_closed()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let handler = match (&self.call, self.transaction.as_ref().and_then(|it| it.delivery.as_ref())) {
+            (Some(call), _) => Some(call.deadline),
+            (None, Some(delivery)) => delivery.deadline(),
+            (None, None) => None,
+        };
+        handler.or_else(|| self.connection.deadline())
+    }
+
+    fn shutdown(&mut self, now: Instant) {
+        self.record.end = EndReason::Shutdown;
+        self.connection.shutdown(now, self.output.back());
+    }
+}
+
+impl<H: Handler> Upgrade for SmtpSession<H> {
+    fn wants_tls(&self) -> bool {
+        self.wants_tls
+    }
+
+    fn tls_established(&mut self, now: Instant, info: TlsInfo) {
+        self.wants_tls = false;
+        self.transaction = None;
+        let client = Arc::make_mut(&mut self.client);
+        client.tls = Some(Box::new(info));
+        // RFC 3207 section 4.2: what was learned in clear is forgotten.
+        client.greeting = None;
+        self.connection.tls_established(now);
+    }
+
+    fn clear_text_instead_of_handshake(&mut self, now: Instant) {
+        self.wants_tls = false;
+        self.connection.clear_text_after_starttls(now, self.output.back());
+    }
+
+    fn tls_failed(&mut self, _now: Instant, error: &HandshakeError) {
+        self.record.end = EndReason::Tls(error.to_string().into());
+    }
+}
+
+impl<H> Drop for SmtpSession<H> {
+    fn drop(&mut self) {
+        if let Some(delivery) = self.transaction.as_mut().and_then(|it| it.delivery.as_mut()) {
+            delivery.lose(self.record.end == EndReason::Shutdown);
+        }
+        self.record.connection_closed(&self.client);
+    }
+}

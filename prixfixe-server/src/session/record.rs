@@ -1,0 +1,152 @@
+//! What is told of a session in the log: one event a message, one a connection end.
+//!
+//! Fields come from parsed commands, but internationalised ones may hold any printable or formatting character:
+//! a subscriber escapes what could deceive its reader.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use prixfixe_core::{Abort, ForwardPath, Reply, ReversePath};
+use tracing::{debug, error, info};
+
+use super::Transaction;
+use crate::Client;
+
+/// Counts and circumstances of one connection.
+#[derive(Debug)]
+pub(super) struct Record {
+    since: Instant,
+    last: Instant,
+    /// Octets of content received.
+    pub(super) octets: u64,
+    accepted: u64,
+    refused: u64,
+    pub(super) end: EndReason,
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum EndReason {
+    /// The client left, or was sent away by a reply.
+    Closed,
+    Timeout,
+    Shutdown,
+    Tls(Box<str>),
+}
+
+/// What became of a message.
+pub(super) enum MessageResult<'a> {
+    Accepted,
+    Refused(&'a Reply),
+    Aborted(&'a Abort),
+}
+
+impl Record {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { since: now, last: now, octets: 0, accepted: 0, refused: 0, end: EndReason::Closed }
+    }
+
+    pub(super) fn message(
+        &mut self,
+        now: Instant,
+        client: &Client,
+        transaction: &Transaction,
+        result: MessageResult<'_>,
+    ) {
+        match result {
+            MessageResult::Accepted => self.accepted += 1,
+            MessageResult::Refused(_) | MessageResult::Aborted(_) => self.refused += 1,
+        }
+        let Some(delivery) = &transaction.delivery else { return };
+        info!(
+            target: "prixfixe",
+            id = %delivery.id,
+            peer = %client.peer(),
+            from = %transaction.envelope.reverse_path(),
+            recipients = %Recipients(transaction.envelope.forward_paths()),
+            size = transaction.size,
+            duration = seconds(now.saturating_duration_since(transaction.started)),
+            result = %result,
+            "message"
+        );
+    }
+
+    pub(super) fn sender_refused(&self, client: &Client, from: &ReversePath, reply: &Reply) {
+        debug!(target: "prixfixe", peer = %client.peer(), %from, %reply, "sender refused");
+    }
+
+    pub(super) fn recipient_refused(&self, client: &Client, to: &ForwardPath, reply: &Reply) {
+        debug!(target: "prixfixe", peer = %client.peer(), %to, %reply, "recipient refused");
+    }
+
+    pub(super) fn handler_panicked(&self, client: &Client) {
+        error!(target: "prixfixe", peer = %client.peer(), "the handler panicked; the connection is closed");
+    }
+
+    pub(super) fn handler_timed_out(&self, client: &Client) {
+        error!(target: "prixfixe", peer = %client.peer(), "the handler did not answer in time");
+    }
+
+    /// The session was looked at: it lasts at least until now.
+    pub(super) fn seen(&mut self, now: Instant) {
+        self.last = now;
+    }
+
+    pub(super) fn connection_closed(&self, client: &Client) {
+        info!(
+            target: "prixfixe",
+            peer = %client.peer(),
+            helo = client.helo(),
+            tls = client.tls().map(|tls| tls.version.as_str()),
+            accepted = self.accepted,
+            refused = self.refused,
+            octets = self.octets,
+            duration = seconds(self.last.saturating_duration_since(self.since)),
+            result = %self.end,
+            "connection"
+        );
+    }
+}
+
+/// Seconds with microseconds, which is as fine as a log needs.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e6
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed"),
+            Self::Timeout => f.write_str("timeout"),
+            Self::Shutdown => f.write_str("shutdown"),
+            Self::Tls(error) => write!(f, "TLS: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for MessageResult<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted => f.write_str("accepted"),
+            Self::Refused(reply) | Self::Aborted(Abort::Refused(reply)) => write!(f, "refused: {reply}"),
+            Self::Aborted(Abort::Reset) => f.write_str("given up by the client"),
+            Self::Aborted(Abort::Eof) => f.write_str("cut off"),
+            Self::Aborted(Abort::Timeout) => f.write_str("timed out"),
+            Self::Aborted(Abort::Closed) => f.write_str("closed"),
+        }
+    }
+}
+
+struct Recipients<'a>(&'a [ForwardPath]);
+
+impl fmt::Display for Recipients<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, recipient) in self.0.iter().enumerate() {
+            if place > 0 {
+                f.write_str(",")?;
+            }
+            write!(f, "{recipient}")?;
+        }
+        Ok(())
+    }
+}

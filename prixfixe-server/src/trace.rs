@@ -1,0 +1,66 @@
+//! The headers that the receiving server puts before a message (RFC 5321 section 4.4).
+
+use std::fmt::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
+
+use crate::message::Head;
+
+/// `Return-Path`, `Delivered-To` a recipient, `Received`.
+///
+/// No line can be broken by a client: addresses and names come from parsed commands and hold no control
+/// characters.
+pub(crate) fn headers(head: &Head) -> Vec<u8> {
+    let mut text = String::with_capacity(512);
+    // Writing to a String does not fail.
+    let _ = write_headers(&mut text, head);
+    text.into_bytes()
+}
+
+fn write_headers(text: &mut String, head: &Head) -> fmt::Result {
+    let envelope = &head.envelope;
+    write!(text, "Return-Path: <{}>\r\n", envelope.reverse_path())?;
+    for forward_path in envelope.forward_paths() {
+        write!(text, "Delivered-To: {forward_path}\r\n")?;
+    }
+    let client = &head.client;
+    write!(text, "Received: from {}", client.helo().unwrap_or("unknown"))?;
+    write!(text, " ({})\r\n", AddressLiteral(client.peer()))?;
+    write!(text, "\tby {} with {} id {}", head.domain, protocol(head), head.id)?;
+    if let [only] = envelope.forward_paths() {
+        write!(text, "\r\n\tfor <{only}>")?;
+    }
+    write!(text, ";\r\n\t{}\r\n", date(head))
+}
+
+/// The protocol name of the registry that RFC 3848 and RFC 6531 section 4.3 began.
+fn protocol(head: &Head) -> &'static str {
+    let tls = head.client.tls().is_some();
+    match (head.envelope.parameters().smtputf8, tls, head.client.is_extended()) {
+        (true, true, _) => "UTF8SMTPS",
+        (true, false, _) => "UTF8SMTP",
+        (false, true, _) => "ESMTPS",
+        (false, false, true) => "ESMTP",
+        (false, false, false) => "SMTP",
+    }
+}
+
+fn date(head: &Head) -> String {
+    Timestamp::try_from(head.received_at)
+        .and_then(|time| DateTimePrinter::new().timestamp_to_string(&time))
+        .unwrap_or_else(|_| String::from("Thu, 1 Jan 1970 00:00:00 +0000"))
+}
+
+/// The peer's address in the notation of RFC 5321 section 4.1.3.
+struct AddressLiteral(SocketAddr);
+
+impl fmt::Display for AddressLiteral {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.ip().to_canonical() {
+            IpAddr::V4(address) => write!(f, "[{address}]"),
+            IpAddr::V6(address) => write!(f, "[IPv6:{address}]"),
+        }
+    }
+}
