@@ -1,0 +1,86 @@
+//! Bytes on their way to the server: shared pieces in a row, never copied together.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes};
+
+/// How many pieces leave in one system call: a body in chunks and the commands around it.
+pub(crate) const MAX_SLICES: usize = 16;
+
+/// What is to be sent, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    pieces: VecDeque<Bytes>,
+}
+
+impl Outgoing {
+    pub(crate) fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.pieces.push_back(piece);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// The first pieces, for a vectored write.
+    pub(crate) fn slices(&self) -> ([IoSlice<'_>; MAX_SLICES], usize) {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+            *slice = IoSlice::new(piece);
+            count += 1;
+        }
+        (slices, count)
+    }
+
+    /// At most the first `limit` octets of the first piece, for a client that is slow on purpose.
+    pub(crate) fn front(&self, limit: usize) -> &[u8] {
+        let piece: &[u8] = self.pieces.front().map_or(&[], |piece| piece);
+        piece.get(..limit).unwrap_or(piece)
+    }
+
+    /// Takes from the front what was sent.
+    pub(crate) fn advance(&mut self, mut count: usize) {
+        while let Some(piece) = self.pieces.front_mut() {
+            if count < piece.len() {
+                piece.advance(count);
+                return;
+            }
+            count -= piece.len();
+            self.pieces.pop_front();
+        }
+    }
+
+    /// Everything, taken out: tests look at it.
+    #[cfg(test)]
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        self.pieces.drain(..).flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advancing_by_any_steps_sends_everything_once() {
+        for step in 1..8 {
+            let mut outgoing = Outgoing::default();
+            for piece in ["MAIL\r\n", "", "RCPT\r\n", "DATA\r\n"] {
+                outgoing.push(Bytes::from_static(piece.as_bytes()));
+            }
+            let mut sent = Vec::new();
+            while !outgoing.is_empty() {
+                let (slices, count) = outgoing.slices();
+                let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
+                let taken = step.min(all.len());
+                sent.extend_from_slice(&all[..taken]);
+                outgoing.advance(taken);
+            }
+            assert_eq!(sent, b"MAIL\r\nRCPT\r\nDATA\r\n");
+        }
+    }
+}
