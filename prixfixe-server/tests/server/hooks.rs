@@ -1,0 +1,196 @@
+//! What a handler decides, and what becomes of its mistakes.
+
+use std::future::pending;
+use std::time::Duration;
+
+use prixfixe_server::{
+    Accepted, Client as Peer, EnhancedCode, Envelope, ForwardPath, Handler, MailParameters, Message, Reply,
+    ReversePath, Transport, inbox,
+};
+
+use crate::client::{Client, builder, start};
+use crate::on_both_transports;
+
+on_both_transports![
+    each_stage_is_refused_with_the_handlers_own_words,
+    a_refused_connection_is_closed,
+    a_refusal_of_the_message_leaves_the_session_usable,
+    an_early_refusal_is_given_after_the_end_of_the_content,
+    an_accepted_message_is_answered_with_its_id_or_its_own_text,
+    a_panic_is_a_421_and_ends_only_its_session,
+    a_handler_that_never_answers_is_given_up,
+    a_success_code_is_no_refusal,
+    hooks_see_the_client_and_the_envelope,
+    recipients_outside_the_accepted_domains_never_reach_the_handler,
+];
+
+fn refusal(code: u16, enhanced: EnhancedCode, text: &'static str) -> Reply {
+    Reply::new(code, enhanced, text).expect("the codes agree")
+}
+
+/// Refuses whatever has `bad` in it.
+struct Picky;
+
+impl Handler for Picky {
+    async fn mail(&self, _: &Peer, from: &ReversePath, _: &MailParameters) -> Result<(), Reply> {
+        if from.to_string().contains("bad") {
+            return Err(refusal(553, EnhancedCode(5, 1, 8), "that sender, no"));
+        }
+        Ok(())
+    }
+
+    async fn rcpt(&self, _: &Peer, _: &Envelope, to: &ForwardPath) -> Result<(), Reply> {
+        if to.to_string().contains("bad") {
+            return Err(refusal(450, EnhancedCode(4, 2, 1), "that mailbox, later"));
+        }
+        Ok(())
+    }
+
+    async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+        let message = message.collect().await?;
+        if message.content().starts_with(b"bad") {
+            return Err(refusal(554, EnhancedCode(5, 6, 0), "that content, no"));
+        }
+        Ok(Accepted::with_text("taken with thanks"))
+    }
+}
+
+async fn each_stage_is_refused_with_the_handlers_own_words(transport: Transport) {
+    let server = start(transport, Picky);
+    let mut client = Client::greeted(server.local_address()).await;
+    assert_eq!(client.ask("MAIL FROM:<bad@example.com>").await, "553 5.1.8 that sender, no");
+    assert!(client.ask("MAIL FROM:<ann@example.com>").await.starts_with("250 2."));
+    assert_eq!(client.ask("RCPT TO:<bad@example.com>").await, "450 4.2.1 that mailbox, later");
+    assert!(client.ask("DATA").await.starts_with("503 5.5.1"), "no recipient was accepted");
+}
+
+async fn a_refused_connection_is_closed(transport: Transport) {
+    struct Closed;
+    impl Handler for Closed {
+        async fn connect(&self, _: &Peer) -> Result<(), Reply> {
+            Err(refusal(554, EnhancedCode(5, 7, 1), "not you"))
+        }
+        async fn message(&self, _: Message) -> Result<Accepted, Reply> {
+            Ok(Accepted::default())
+        }
+    }
+    let server = start(transport, Closed);
+    let mut client = Client::connect(server.local_address()).await;
+    assert_eq!(client.rest().await, "554 5.7.1 not you\r\n");
+}
+
+async fn a_refusal_of_the_message_leaves_the_session_usable(transport: Transport) {
+    let server = start(transport, Picky);
+    let mut client = Client::greeted(server.local_address()).await;
+    assert_eq!(client.deliver("bad").await, "554 5.6.0 that content, no");
+    assert_eq!(client.deliver("good").await, "250 2.0.0 taken with thanks");
+}
+
+async fn an_early_refusal_is_given_after_the_end_of_the_content(transport: Transport) {
+    let server = start(transport, |_: Message| async {
+        Err::<Accepted, _>(refusal(452, EnhancedCode(4, 3, 1), "no room"))
+    });
+    let mut client = Client::greeted(server.local_address()).await;
+    let content = "x".repeat(70) + "\r\n";
+    assert_eq!(client.deliver(&content.repeat(20_000)).await, "452 4.3.1 no room");
+    assert!(client.ask("NOOP").await.starts_with("250"));
+}
+
+async fn an_accepted_message_is_answered_with_its_id_or_its_own_text(transport: Transport) {
+    let (handler, mut inbox) = inbox(1);
+    let server = start(transport, handler);
+    let mut client = Client::greeted(server.local_address()).await;
+    let reply = client.deliver("hello").await;
+    let message = inbox.next().await.expect("it was delivered");
+    assert_eq!(reply, format!("250 2.0.0 OK {}", message.id()));
+    let headers = String::from_utf8(message.trace_headers()).expect("headers are text");
+    assert!(headers.contains(&format!("by mx.test with ESMTP id {}", message.id())), "{headers}");
+}
+
+async fn a_panic_is_a_421_and_ends_only_its_session(transport: Transport) {
+    struct Fragile;
+    impl Handler for Fragile {
+        async fn rcpt(&self, _: &Peer, _: &Envelope, to: &ForwardPath) -> Result<(), Reply> {
+            assert!(!to.to_string().contains("bad"), "a bug of the handler's, on purpose");
+            Ok(())
+        }
+        async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+            let message = message.collect().await?;
+            assert!(!message.content().starts_with(b"bad"), "a bug of the handler's, on purpose");
+            Ok(Accepted::default())
+        }
+    }
+    let server = start(transport, Fragile);
+    let mut bystander = Client::greeted(server.local_address()).await;
+
+    let mut client = Client::greeted(server.local_address()).await;
+    client.ask("MAIL FROM:<>").await;
+    client.send("RCPT TO:<bad@example.com>\r\n").await;
+    assert!(client.rest().await.starts_with("421 4.3.0"));
+
+    let mut client = Client::greeted(server.local_address()).await;
+    client.open_data().await;
+    client.send("bad\r\n.\r\n").await;
+    assert!(client.rest().await.starts_with("421 4.3.0"));
+
+    assert!(bystander.deliver("fine").await.starts_with("250 2.0.0"));
+}
+
+async fn a_handler_that_never_answers_is_given_up(transport: Transport) {
+    let server = builder(transport)
+        .handler_timeout(Duration::from_millis(20))
+        .handler(|_: Message| pending::<Result<Accepted, Reply>>())
+        .start()
+        .expect("the server starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    assert!(client.deliver("hello").await.starts_with("451 4.3.0"));
+    // The handler reads nothing either, so a large content stalls before its end.
+    let content = "x".repeat(70) + "\r\n";
+    assert!(client.deliver(&content.repeat(20_000)).await.starts_with("451 4.3.0"));
+    assert!(client.ask("NOOP").await.starts_with("250"));
+}
+
+async fn a_success_code_is_no_refusal(transport: Transport) {
+    let server = start(transport, |_: Message| async {
+        Err::<Accepted, _>(refusal(250, EnhancedCode(2, 0, 0), "surely"))
+    });
+    let mut client = Client::greeted(server.local_address()).await;
+    assert!(client.deliver("hello").await.starts_with("451 4.3.0"));
+}
+
+async fn hooks_see_the_client_and_the_envelope(transport: Transport) {
+    struct Curious;
+    impl Handler for Curious {
+        async fn rcpt(&self, client: &Peer, envelope: &Envelope, to: &ForwardPath) -> Result<(), Reply> {
+            let seen = format!(
+                "{} {} {} {} {to}",
+                client.peer().ip(),
+                client.helo().unwrap_or_default(),
+                envelope.reverse_path(),
+                envelope.forward_paths().len(),
+            );
+            Err(Reply::permanent(seen))
+        }
+        async fn message(&self, _: Message) -> Result<Accepted, Reply> {
+            Ok(Accepted::default())
+        }
+    }
+    let server = start(transport, Curious);
+    let mut client = Client::greeted(server.local_address()).await;
+    client.ask("MAIL FROM:<ann@example.com>").await;
+    assert_eq!(
+        client.ask("RCPT TO:<bob@example.com>").await,
+        "550 5.7.1 127.0.0.1 client.test ann@example.com 0 bob@example.com"
+    );
+}
+
+async fn recipients_outside_the_accepted_domains_never_reach_the_handler(transport: Transport) {
+    let (handler, _inbox) = inbox(1);
+    let server = builder(transport).accept_domains(["Example.COM"]).handler(handler).start().expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    client.ask("MAIL FROM:<>").await;
+    assert!(client.ask("RCPT TO:<bob@example.org>").await.starts_with("550 5.7.1"));
+    assert!(client.ask("RCPT TO:<bob@sub.example.com>").await.starts_with("550 5.7.1"));
+    assert!(client.ask("RCPT TO:<bob@eXample.com>").await.starts_with("250"));
+    assert!(client.ask("RCPT TO:<postmaster>").await.starts_with("250"));
+}

@@ -1,0 +1,114 @@
+//! Starting, draining, stopping.
+
+use prixfixe_server::{Accepted, Message, Reply, Server, StartError, Transport, inbox};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::client::{Client, builder, start};
+use crate::on_both_transports;
+
+on_both_transports![
+    an_idle_session_is_told_421_and_the_server_stops,
+    a_transaction_under_way_is_finished,
+    a_message_in_the_handlers_hands_is_answered,
+    after_abort_the_content_is_broken_not_short,
+    a_port_that_is_taken_is_an_error_that_names_it,
+    the_end_can_be_waited_for_by_many,
+];
+
+async fn an_idle_session_is_told_421_and_the_server_stops(transport: Transport) {
+    let (handler, _inbox) = inbox(1);
+    let server = start(transport, handler);
+    let mut client = Client::greeted(server.local_address()).await;
+    server.shutdown();
+    assert!(client.rest().await.starts_with("421 4.3.2"));
+    server.stopped().await;
+    assert_eq!(server.active_connections(), 0);
+}
+
+async fn a_transaction_under_way_is_finished(transport: Transport) {
+    let (handler, mut inbox) = inbox(1);
+    let server = start(transport, handler);
+    let mut client = Client::greeted(server.local_address()).await;
+    client.open_data().await;
+    server.shutdown();
+    client.send("late but whole\r\n.\r\n").await;
+    assert!(client.reply().await.starts_with("250 2.0.0"));
+    assert!(client.rest().await.starts_with("421 4.3.2"));
+    server.stop().await;
+    assert_eq!(&inbox.next().await.expect("it was delivered").content()[..], b"late but whole\r\n");
+}
+
+async fn a_message_in_the_handlers_hands_is_answered(transport: Transport) {
+    let (asked, mut questions) = mpsc::unbounded_channel::<oneshot::Sender<()>>();
+    let server = start(transport, move |message: Message| {
+        let asked = asked.clone();
+        async move {
+            message.collect().await?;
+            let (answer, answered) = oneshot::channel();
+            asked.send(answer).map_err(|_| Reply::transient("the test is over"))?;
+            answered.await.map_err(|_| Reply::transient("the test is over"))?;
+            Ok(Accepted::default())
+        }
+    });
+    let mut client = Client::greeted(server.local_address()).await;
+    client.open_data().await;
+    client.send("hello\r\n.\r\n").await;
+    let answer = questions.recv().await.expect("the handler has it");
+    server.shutdown();
+    answer.send(()).expect("the handler waits");
+    assert!(client.reply().await.starts_with("250 2.0.0"));
+    server.stop().await;
+}
+
+async fn after_abort_the_content_is_broken_not_short(transport: Transport) {
+    let (report, mut reports) = mpsc::unbounded_channel();
+    let server = start(transport, move |message: Message| {
+        let report = report.clone();
+        async move {
+            // In a task of its own: the session's future is dropped with the session.
+            tokio::spawn(async move { report.send(message.collect().await.map(|_| ())) });
+            std::future::pending::<Result<Accepted, Reply>>().await
+        }
+    });
+    let mut client = Client::greeted(server.local_address()).await;
+    client.open_data().await;
+    client.send("half a mess").await;
+    // The reply to this NOOP-less body cannot be waited for; the abort may come before or after the bytes.
+    server.abort();
+    server.stopped().await;
+    assert!(reports.recv().await.is_none_or(|result| result.is_err()));
+}
+
+async fn a_port_that_is_taken_is_an_error_that_names_it(transport: Transport) {
+    let (handler, _inbox) = inbox(1);
+    let server = start(transport, handler);
+    let (handler, _inbox) = prixfixe_server::inbox(1);
+    let error = Server::builder()
+        .listen(server.local_address())
+        .transport(transport)
+        .handler(handler)
+        .start()
+        .expect_err("the port is taken");
+    assert!(matches!(error, StartError::Bind(_)));
+    assert!(error.to_string().contains(&server.local_address().to_string()), "{error}");
+}
+
+async fn the_end_can_be_waited_for_by_many(transport: Transport) {
+    let (handler, _inbox) = inbox(1);
+    let server = start(transport, handler);
+    server.shutdown();
+    tokio::join!(server.stopped(), server.stopped());
+}
+
+#[tokio::test]
+async fn what_cannot_work_is_refused_at_the_start() {
+    let handler = |_: Message| async { Ok(Accepted::default()) };
+    let no_listener = Server::builder().handler(handler).start();
+    assert!(matches!(no_listener, Err(StartError::NoListener)));
+    let no_certificate = builder(Transport::Auto).tls_required(true).handler(handler).start();
+    assert!(matches!(no_certificate, Err(StartError::NoCertificate)));
+    for domain in ["", "two words", "line\r\nbreak"] {
+        let bad_domain = builder(Transport::Auto).domain(domain).handler(handler).start();
+        assert!(matches!(bad_domain, Err(StartError::Domain(name)) if name == domain));
+    }
+}

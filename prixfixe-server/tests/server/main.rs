@@ -1,0 +1,26 @@
+//! The server over real sockets, each behaviour on both transports.
+
+mod client;
+mod hooks;
+mod lifecycle;
+mod limits;
+mod messages;
+
+/// Runs `async fn NAME(transport: Transport)` as a test on each transport.
+macro_rules! on_both_transports {
+    ($($name:ident),* $(,)?) => {
+        mod tokio_transport {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(prixfixe_server::Transport::Tokio).await;
+            })*
+        }
+        mod raw_transport {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(prixfixe_server::Transport::Raw).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both_transports;
