@@ -1,0 +1,75 @@
+//! What was agreed in a handshake.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rustls::ProtocolVersion;
+
+/// What a finished handshake agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsInfo {
+    /// The protocol version.
+    pub version: TlsVersion,
+    /// The cipher suite's name in the IANA registry, such as `TLS_AES_256_GCM_SHA384`.
+    pub cipher_suite: &'static str,
+    /// The name that the client asked for (RFC 6066 section 3), in lower case.
+    pub server_name: Option<String>,
+    /// The subject of the client's certificate, if it sent one and it was verified against the client CA.
+    /// Control characters are replaced by `?`.
+    pub client_subject: Option<String>,
+    /// True where the client resumed an earlier session: no certificate was sent or verified anew.
+    pub resumed: bool,
+}
+
+/// A version of the TLS protocol that is spoken here. Older ones are refused with an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    #[default]
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+impl TlsVersion {
+    pub(crate) fn of(version: ProtocolVersion) -> Option<Self> {
+        match version {
+            ProtocolVersion::TLSv1_2 => Some(Self::Tls12),
+            ProtocolVersion::TLSv1_3 => Some(Self::Tls13),
+            _ => None,
+        }
+    }
+
+    /// The name in logs and `Received` headers: `TLSv1.2` or `TLSv1.3`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tls12 => "TLSv1.2",
+            Self::Tls13 => "TLSv1.3",
+        }
+    }
+}
+
+impl fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text is no version that is spoken here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the TLS version must be 1.2 or 1.3")]
+pub struct UnknownVersion;
+
+/// Reads `1.2` or `1.3`, as in a configuration.
+impl FromStr for TlsVersion {
+    type Err = UnknownVersion;
+
+    fn from_str(text: &str) -> Result<Self, UnknownVersion> {
+        match text {
+            "1.2" => Ok(Self::Tls12),
+            "1.3" => Ok(Self::Tls13),
+            _ => Err(UnknownVersion),
+        }
+    }
+}
