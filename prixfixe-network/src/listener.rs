@@ -1,17 +1,198 @@
-//! Listening sockets, by socket2.  (SKELETON)
-use std::net::SocketAddr;
+//! Listening sockets.
+//!
+//! Each thread of a transport listens on a socket of its own where the platform deals connections out among sockets
+//! that share a port (SO_REUSEPORT on Linux): no lock, no herd. But that option also lets another process of the same user
+//! share the port silently, when "port taken" should be an error. So the first socket is bound without
+//! it, which fails if anyone listens there, and gets it between bind and listen, from when the threads' own sockets may join it.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::sys;
+
+/// How many connections the kernel holds for us until they are accepted (it takes the lesser of this and
+/// `net.core.somaxconn`). Clients over a short backlog wait a second for their next SYN.
+pub(crate) const BACKLOG: i32 = 4096;
+
+/// How often a port that is free in both families is looked for.
+const PORT_ATTEMPTS: usize = 32;
 
 /// A socket that listens.
+///
+/// ```
+/// use prixfixe_network::Listener;
+///
+/// let listener = Listener::bind("127.0.0.1:0".parse()?)?;
+/// assert_ne!(listener.local_address().port(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
-pub struct Listener {}
-
-impl Listener {
-    /// Binds, with SO_REUSEADDR, SO_REUSEPORT where it helps, a backlog of 4096. Port 0 is allowed.
-    pub fn bind(address: SocketAddr) -> Result<Self, BindError> { todo!() }
-    /// The address really bound.
-    pub fn local_address(&self) -> SocketAddr { todo!() }
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    /// Whether more sockets can be bound to the address beside this one.
+    shares_port: bool,
 }
 
+impl Listener {
+    /// Listens on `address`, whose port may be 0. An IPv6 address is for IPv6 only, so that `0.0.0.0` and `[::]` can be
+    /// bound side by side.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`], also when another process listens there already, whatever options that one has set.
+    pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        Self::bind_socket(address, false).map_err(|source| BindError { address, source })
+    }
+
+    /// Listens on `address`, beside other processes of the same user that listen there: a new server starts, then
+    /// the old one is told to stop, and at no moment is the port closed. Where the
+    /// platform cannot do this (it is Linux's SO_REUSEPORT) it is the same as [`bind`](Self::bind).
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`].
+    pub fn bind_shared(address: SocketAddr) -> Result<Self, BindError> {
+        Self::bind_socket(address, true).map_err(|source| BindError { address, source })
+    }
+
+    /// Listens on `127.0.0.1` and `[::1]`, or on one of them where the host has only one of the families. With
+    /// port 0 both get the same port.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`]: neither family is there, or the port is taken in one of them.
+    pub fn bind_localhost(port: u16) -> Result<Vec<Self>, BindError> {
+        bind_families(
+            [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            port,
+        )
+    }
+
+    /// Listens on all addresses of the host, `0.0.0.0` and `[::]`, or on one of them where the host has only one of the
+    /// families. With port 0 both get the same port.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`]: neither family is there, or the port is taken in one of them.
+    pub fn bind_all(port: u16) -> Result<Vec<Self>, BindError> {
+        bind_families(
+            [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+            port,
+        )
+    }
+
+    /// The address really bound.
+    #[must_use]
+    pub fn local_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A socket for one more thread: its own on the same address where that can be had, else the same again.
+    pub(crate) fn for_thread(&self) -> io::Result<TcpListener> {
+        if self.shares_port {
+            match Self::bind_socket(self.address, true) {
+                Ok(own) => return Ok(own.socket),
+                Err(error) => {
+                    tracing::debug!(address = %self.address, %error, "threads share a listening socket");
+                }
+            }
+        }
+        self.same()
+    }
+
+    /// The same socket again.
+    pub(crate) fn same(&self) -> io::Result<TcpListener> {
+        self.socket.try_clone()
+    }
+
+    fn bind_socket(address: SocketAddr, shared: bool) -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        sys::reuse_address(&socket)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        let mut shares_port = shared && sys::share_port(&socket)?;
+        socket.bind(&address.into())?;
+        if !shares_port {
+            shares_port = sys::share_port(&socket).unwrap_or(false);
+        }
+        socket.listen(BACKLOG)?;
+        let mut listener = Self::try_from(TcpListener::from(socket))?;
+        listener.shares_port = shares_port;
+        Ok(listener)
+    }
+}
+
+/// Takes over a socket that listens already, as one that was inherited (socket activation) does.
+impl TryFrom<TcpListener> for Listener {
+    type Error = io::Error;
+
+    fn try_from(socket: TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        SockRef::from(&socket).set_tcp_nodelay(true)?;
+        Ok(Self {
+            address: socket.local_addr()?,
+            socket,
+            shares_port: false,
+        })
+    }
+}
+
+/// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
-pub struct BindError { pub address: SocketAddr, pub source: std::io::Error }
+pub struct BindError {
+    /// The address that was asked for.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+fn bind_families(addresses: [IpAddr; 2], port: u16) -> Result<Vec<Listener>, BindError> {
+    let mut attempt = 1;
+    loop {
+        match bind_once(addresses, port) {
+            // The port that was free in the first family is taken in the second.
+            Err(error) if port == 0 && attempt < PORT_ATTEMPTS && is_taken(&error) => attempt += 1,
+            result => return result,
+        }
+    }
+}
+
+fn bind_once(addresses: [IpAddr; 2], mut port: u16) -> Result<Vec<Listener>, BindError> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    let mut missing = None;
+    for address in addresses {
+        match Listener::bind(SocketAddr::new(address, port)) {
+            Ok(listener) => {
+                port = listener.local_address().port();
+                listeners.push(listener);
+            }
+            Err(error) if is_family_missing(&error.source) => missing = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match missing {
+        Some(error) if listeners.is_empty() => Err(error),
+        _ => Ok(listeners),
+    }
+}
+
+fn is_taken(error: &BindError) -> bool {
+    error.source.kind() == io::ErrorKind::AddrInUse
+}
+
+/// A kernel without IPv6 has no such sockets; one where it is switched off has no such address.
+fn is_family_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
+    ) || sys::is_family_unsupported(error)
+}

@@ -18,7 +18,10 @@ impl OutputBuffer {
     /// An empty buffer, without memory of its own yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), sent: 0 }
+        Self {
+            bytes: Vec::new(),
+            sent: 0,
+        }
     }
 
     /// What the socket has not taken yet.

@@ -1,54 +1,131 @@
-//! Starting a transport, and the handle of one that runs.  (SKELETON: signatures that other crates rely on.)
+//! Starting a transport.
 
-use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::{Listener, Service};
-
-/// How connections are served.
-#[derive(Debug, Clone)]
-pub struct Options {
-    pub transport: Transport,
-    /// Connections served at once, over all listeners and threads.
-    pub max_connections: usize,
-    /// Threads of its own. `None`: the tokio transport uses the runtime that `serve` is called in where
-    /// there is one; otherwise one thread a core.
-    pub threads: Option<NonZeroUsize>,
-    /// After a shutdown, how long sessions may go on.
-    pub drain_timeout: Duration,
-    /// How long a peer may take to accept its last bytes.
-    pub linger: Duration,
-}
-
-/// Which transport to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Transport { #[default] Auto, Tokio, Raw }
+use crate::completion::{Party, completion};
+use crate::control::Control;
+use crate::reception::Reception;
+use crate::{Listener, Options, Running, Service, Transport, raw_transport, tokio_transport};
 
 /// Serves `listeners` until told to stop.
-pub fn serve<S: Service>(listeners: Vec<Listener>, service: Arc<S>, options: Options) -> Result<Running, StartError> {
-    todo!()
+///
+/// It returns at once; connections are served by the runtime that it is called in or by threads of its own (see
+/// [`Options::threads`]). No thread is started and nothing is accepted before all that can fail is set up.
+///
+/// # Errors
+///
+/// [`StartError`]. With [`Transport::Auto`] it is that of the raw transport, that of tokio having been logged.
+pub fn serve<S: Service>(
+    listeners: Vec<Listener>,
+    service: Arc<S>,
+    options: Options,
+) -> Result<Running, StartError> {
+    if listeners.is_empty() {
+        return Err(StartError::NoListener);
+    }
+    let (party, completion) = completion();
+    let start = Start {
+        listeners: &listeners,
+        service,
+        control: Arc::new(Control::new(&options)),
+        options: &options,
+        party,
+    };
+    let transport = start.start()?;
+    let addresses = listeners.iter().map(Listener::local_address).collect();
+    Ok(Running::new(
+        addresses,
+        transport,
+        start.control,
+        completion,
+    ))
 }
 
-/// A transport that runs. Dropping it stops the transport at once (as `abort`).
-#[derive(Debug)]
-pub struct Running {}
-
-impl Running {
-    /// The addresses really bound, in the order of the listeners.
-    pub fn local_addresses(&self) -> &[SocketAddr] { todo!() }
-    /// The transport that runs: never `Auto`.
-    pub fn transport(&self) -> Transport { todo!() }
-    /// Connections that are open now.
-    pub fn active_connections(&self) -> usize { todo!() }
-    /// Stops accepting, tells every session; those that remain after the drain timeout are dropped.
-    pub fn shutdown(&self) { todo!() }
-    /// Drops every session now.
-    pub fn abort(&self) { todo!() }
-    /// Waits, on any executor, until the last session is gone.
-    pub async fn stopped(&self) { todo!() }
-}
-
+/// A transport that cannot be started.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {}
+#[non_exhaustive]
+pub enum StartError {
+    /// There is nothing to listen on.
+    #[error("no listener was given")]
+    NoListener,
+    /// The tokio runtime cannot be set up, or the one that there is has no I/O or no timers.
+    #[error("the tokio runtime cannot be set up: {0}")]
+    Runtime(#[source] io::Error),
+    /// The event loop of the raw transport cannot be set up.
+    #[error("the event loop cannot be set up: {0}")]
+    EventLoop(#[source] io::Error),
+    /// A listener cannot be used.
+    #[error("cannot accept connections on {address}: {source}")]
+    Listener {
+        /// Where it listens.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("a thread cannot be started: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// What a transport starts with.
+pub(crate) struct Start<'a, S> {
+    pub(crate) listeners: &'a [Listener],
+    pub(crate) service: Arc<S>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) options: &'a Options,
+    /// To be held until the last session is gone and the last listener closed.
+    pub(crate) party: Party,
+}
+
+impl<S: Service> Start<'_, S> {
+    /// The listening sockets of one thread.
+    pub(crate) fn sockets(&self, thread: usize) -> Result<Vec<TcpListener>, StartError> {
+        let socket = |listener: &Listener| {
+            let socket = if thread == 0 {
+                listener.same()
+            } else {
+                listener.for_thread()
+            };
+            socket.map_err(|source| StartError::Listener {
+                address: listener.local_address(),
+                source,
+            })
+        };
+        self.listeners.iter().map(socket).collect()
+    }
+
+    /// Who receives the connections of each of them. `party` goes on to every connection.
+    pub(crate) fn receptions(&self, party: &Party) -> impl Iterator<Item = Reception<S>> {
+        self.listeners.iter().enumerate().map(|(index, listener)| {
+            let (service, control) = (Arc::clone(&self.service), Arc::clone(&self.control));
+            Reception::new(
+                service,
+                control,
+                party.clone(),
+                index,
+                listener.local_address(),
+            )
+        })
+    }
+
+    fn start(&self) -> Result<Transport, StartError> {
+        match self.options.transport {
+            Transport::Tokio => self.start_tokio(),
+            Transport::Raw => self.start_raw(),
+            Transport::Auto => self.start_tokio().or_else(|error| {
+                tracing::warn!(%error, "the tokio transport cannot be used; taking the raw one");
+                self.start_raw()
+            }),
+        }
+    }
+
+    fn start_tokio(&self) -> Result<Transport, StartError> {
+        tokio_transport::start(self).map(|()| Transport::Tokio)
+    }
+
+    fn start_raw(&self) -> Result<Transport, StartError> {
+        raw_transport::start(self).map(|()| Transport::Raw)
+    }
+}

@@ -11,13 +11,19 @@ pub trait Service: Send + Sync + 'static {
     type Session: Session;
 
     /// A connection was accepted, within the connection limit.
+    ///
+    /// A panic here costs that connection and no other.
     fn session(&self, now: Instant, connection: &Connection) -> Self::Session;
 
     /// A connection was accepted over the limit: the bytes it is told before it is closed. Empty: nothing.
+    ///
+    /// They are sent as far as the socket takes them at once, which a short reply always is.
     fn over_limit(&self, connection: &Connection) -> &[u8];
 }
 
 /// What is known of a TCP connection when it is accepted.
+///
+/// IPv4 addresses are IPv4 addresses, also on an inherited dual-stack listener that has them mapped into IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connection {
     /// The peer's address.

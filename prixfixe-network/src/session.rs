@@ -11,18 +11,26 @@ use crate::OutputBuffer;
 /// anything to do: [`receive`](Self::receive) for what was read, [`poll`](Self::poll) for the work,
 /// [`output`](Self::output) for what is to be written, then [`wants_read`](Self::wants_read) and
 /// [`deadline`](Self::deadline) to know what to wait for.
+///
+/// A session that panics is dropped with its connection, and so is one whose connection breaks (a reset, a
+/// failed write): what has to happen in any case belongs in `Drop`.
 pub trait Session: Send + 'static {
-    /// Takes bytes that the peer sent. All of them are taken; to have fewer, say so in `wants_read`.
+    /// Takes bytes that the peer sent. All of them are taken; to have fewer, say so in
+    /// [`wants_read`](Self::wants_read). At most 64 KiB come at once.
     fn receive(&mut self, now: Instant, bytes: &[u8]);
 
-    /// The peer will send no more; it may still read.
+    /// The peer will send no more; it may still read. Called once at most.
     fn receive_eof(&mut self, now: Instant);
 
     /// Does all that can be done now, and arranges through `cx` to be polled again when anything that it
     /// waits for inside (a handler's answer, say) is there.
     ///
-    /// `Ready`: flush the output, then close. Otherwise `deadline` is after `now` when it returns. A session
-    /// that has written much may stop early with work left: it is polled again when its output was flushed.
+    /// `Ready`: flush the output, then close; the session isn't called again. Otherwise `deadline` is after
+    /// `now` when it returns. It may be called more often than there is work.
+    ///
+    /// A session that has written much may stop early with work left: it is polled again when its output was
+    /// flushed. It has to, if it can write without being given input: while the peer takes no output, it
+    /// gets no input either, but is still polled when it is woken.
     fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Bytes for the peer; the transport takes from the front what it has sent.
@@ -31,9 +39,20 @@ pub trait Session: Send + 'static {
     /// False while the session holds as much input as it cares to: back-pressure.
     fn wants_read(&self) -> bool;
 
-    /// When to call `poll` at the latest.
+    /// When to call [`poll`](Self::poll) at the latest. `None`: only when something happens.
     fn deadline(&self) -> Option<Instant>;
 
-    /// The server is going away: finish what is under way, then say so and be `Ready`.
+    /// The server is going away: finish what is under way, then say so and be `Ready`. Called once at most,
+    /// and followed by [`poll`](Self::poll).
     fn shutdown(&mut self, now: Instant);
+
+    /// Whether the peer has asked for the end itself (by QUIT, say), so that nothing more comes from it.
+    ///
+    /// Asked when the session is `Ready`. The connection is then closed as soon as the output is flushed.
+    /// Otherwise it is half-closed first, and what the peer still sends is read and dropped for a while: bytes that
+    /// arrive at a closed socket are answered by a reset, which may destroy the last reply before the peer has read it
+    /// (RFC 9293 section 3.10.7.1, RFC 1122 section 4.2.2.13).
+    fn peer_is_done(&self) -> bool {
+        false
+    }
 }

@@ -1,0 +1,93 @@
+//! An accepted connection, apart from its socket: what both transports keep for each.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Instant;
+
+use crate::Session;
+use crate::completion::Party;
+use crate::control::{Control, Permit, Stage};
+use crate::pump::{Next, Pump, PumpSocket};
+
+/// A session with its pump, its place within the connection limit, and its part in a drain.
+#[derive(Debug)]
+pub(crate) struct Served<S> {
+    pump: Pump<S>,
+    /// Whether the session knows that the server is going away.
+    told: bool,
+    peer: SocketAddr,
+    permit: Permit,
+    /// Last, so that nobody takes the connection for gone before its session is.
+    _party: Party,
+}
+
+impl<S: Session> Served<S> {
+    pub(crate) fn new(session: S, peer: SocketAddr, permit: Permit, party: Party) -> Self {
+        let linger = permit.control().linger;
+        Self {
+            pump: Pump::new(session, linger),
+            told: false,
+            peer,
+            permit,
+            _party: party,
+        }
+    }
+
+    pub(crate) fn control(&self) -> &Arc<Control> {
+        self.permit.control()
+    }
+
+    /// Does what can be done now. Never `Next::Ended`.
+    ///
+    /// A session that panics ends its own connection. This is the second line of defence: the server contains the
+    /// panics of handlers before they come here.
+    pub(crate) fn turn(
+        &mut self,
+        socket: &mut impl PumpSocket,
+        buffer: &mut [u8],
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let peer = self.peer;
+        catch_unwind(AssertUnwindSafe(|| {
+            self.turn_unguarded(socket, buffer, now, cx)
+        }))
+        .unwrap_or_else(|_| {
+            tracing::error!(%peer, "a session panicked; its connection is dropped");
+            Next::Close
+        })
+    }
+
+    /// Drops the session, whose destructor may panic, too.
+    pub(crate) fn close(self) {
+        let peer = self.peer;
+        if catch_unwind(AssertUnwindSafe(|| drop(self))).is_err() {
+            tracing::error!(%peer, "a session panicked while it was dropped");
+        }
+    }
+
+    fn turn_unguarded(
+        &mut self,
+        socket: &mut impl PumpSocket,
+        buffer: &mut [u8],
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        match self.permit.control().stage() {
+            Stage::Draining if !self.told => {
+                self.told = true;
+                self.pump.shutdown(now);
+            }
+            Stage::Serving | Stage::Draining => {}
+            Stage::Aborted => return Next::Close,
+        }
+        loop {
+            match self.pump.turn(socket, buffer, now, cx) {
+                Next::Ended => self.permit.session_ended(),
+                next => return next,
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What all threads and connections of a running transport share: how far it is from its end, and how many connections
+//! it has.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::Options;
+use crate::wakers::Wakers;
+
+/// How far a transport is from its end. It never goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Serving = 0,
+    /// Nothing is accepted any more; sessions finish what is under way.
+    Draining = 1,
+    /// Sessions are dropped where they stand.
+    Aborted = 2,
+}
+
+#[derive(Debug)]
+pub(crate) struct Control {
+    stage: AtomicU8,
+    wakers: Wakers,
+    serving: AtomicUsize,
+    closing: AtomicUsize,
+    max_connections: usize,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) linger: Duration,
+}
+
+impl Control {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            stage: AtomicU8::new(Stage::Serving as u8),
+            wakers: Wakers::default(),
+            serving: AtomicUsize::new(0),
+            closing: AtomicUsize::new(0),
+            max_connections: options.max_connections,
+            drain_timeout: options.drain_timeout,
+            linger: options.linger,
+        }
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Acquire) {
+            0 => Stage::Serving,
+            1 => Stage::Draining,
+            _ => Stage::Aborted,
+        }
+    }
+
+    /// Moves on to `stage` and wakes all who have registered.
+    pub(crate) fn advance(&self, stage: Stage) {
+        if self.stage.fetch_max(stage as u8, Ordering::AcqRel) < stage as u8 {
+            self.wakers.wake_all();
+        }
+    }
+
+    /// Waits until the transport is told to stop, in one way or the other.
+    pub(crate) async fn stopping(&self) {
+        self.wakers.until(|| self.stage() > Stage::Serving).await;
+    }
+
+    pub(crate) fn active_connections(&self) -> usize {
+        self.serving.load(Ordering::Relaxed)
+    }
+}
+
+/// A waker that is woken when the stage changes. Look at the stage after registering, not only before.
+#[derive(Debug)]
+pub(crate) struct StageWatch {
+    control: Arc<Control>,
+    key: usize,
+}
+
+impl StageWatch {
+    pub(crate) fn new(control: &Arc<Control>, waker: Waker) -> Self {
+        Self {
+            key: control.wakers.insert(waker),
+            control: Arc::clone(control),
+        }
+    }
+}
+
+impl Drop for StageWatch {
+    fn drop(&mut self) {
+        self.control.wakers.remove(self.key);
+    }
+}
+
+/// The right of a connection to be there. Given back when dropped.
+///
+/// A session that is done stops counting before its last bytes leave: a client that has read them and connects again
+/// must find its place free. Connections that are only closing are counted apart, up to the
+/// same limit, so that there are never more than twice `max_connections` descriptors.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    control: Arc<Control>,
+    closing: bool,
+}
+
+impl Permit {
+    /// `None` at the connection limit.
+    pub(crate) fn acquire(control: &Arc<Control>) -> Option<Self> {
+        count_below(&control.serving, control.max_connections).then(|| Self {
+            control: Arc::clone(control),
+            closing: false,
+        })
+    }
+
+    /// The session is done: makes room for another, if closing connections aren't too many themselves.
+    pub(crate) fn session_ended(&mut self) {
+        if !self.closing && count_below(&self.control.closing, self.control.max_connections) {
+            self.closing = true;
+            self.control.serving.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    pub(crate) fn control(&self) -> &Arc<Control> {
+        &self.control
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let counter = if self.closing {
+            &self.control.closing
+        } else {
+            &self.control.serving
+        };
+        counter.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn count_below(counter: &AtomicUsize, limit: usize) -> bool {
+    counter
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+            (count < limit).then_some(count + 1)
+        })
+        .is_ok()
+}

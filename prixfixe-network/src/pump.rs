@@ -1,0 +1,256 @@
+//! Moves bytes between one socket and one session: all that is subtle about it is here, once, for every transport.
+//!
+//! A turn does, in rounds, what can be done without waiting:
+//!
+//! 1. The session works.
+//! 2. Its output is flushed. Only then is more read: a peer that doesn't read isn't served, and what has been answered
+//!    leaves in one write when there is no more to read. If anything was flushed, the session works again, for
+//!    it may have stopped early.
+//! 3. If it wants input, one read; the session takes what came, and the next round begins.
+//!
+//! It ends when the socket would block, or when the connection has had its share and it is the others' turn. The socket
+//! answers `WouldBlock` without a system call once a short transfer has shown that it is empty or full; both transports see to that.
+//!
+//! When the session is done its last bytes are flushed; then the connection is half-closed and what the peer still sends is
+//! read and dropped, until the peer closes too. To close at once would be answered by a reset if
+//! anything is unread or still comes, and a reset may destroy the last reply before the peer has read it.
+//! Neither phase outlasts the linger time.
+
+use std::io::{self, Read, Write};
+use std::mem;
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use crate::{OutputBuffer, Session};
+
+/// Size of the buffer that a transport lends to a turn: what is read at most at once.
+pub(crate) const READ_BUFFER_SIZE: usize = 64 * 1024;
+
+/// Octets that a turn reads, at least one read; then it is the others' turn.
+const OCTETS_A_TURN: usize = 2 * READ_BUFFER_SIZE;
+
+/// Rounds of a turn. Seldom are more than three needed; many are by a session that stops early again and again.
+const ROUNDS_A_TURN: usize = 16;
+
+/// Octets that are read and dropped for the sake of a clean close.
+const LINGER_OCTETS: usize = 1024 * 1024;
+
+/// The socket of a pump: non-blocking, and once it has said `WouldBlock` the transport takes another turn when that is
+/// over.
+pub(crate) trait PumpSocket: Read + Write {
+    /// Sends the end of the stream.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+}
+
+/// What the transport does after a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Another turn as soon as the others had theirs.
+    Again,
+    /// Another turn when the socket is ready, the session wakes, or this time has come.
+    Wait(Option<Instant>),
+    /// The session is done and only its last bytes are left. Another turn, at once.
+    Ended,
+    /// The connection is over: drop it.
+    Close,
+}
+
+/// A session and how far the connection has come.
+#[derive(Debug)]
+pub(crate) struct Pump<S> {
+    phase: Phase<S>,
+    /// The peer sends no more.
+    eof: bool,
+    linger: Duration,
+}
+
+#[derive(Debug)]
+enum Phase<S> {
+    Serving(S),
+    /// The session is done; the peer has yet to take the rest of its output.
+    Flushing {
+        session: S,
+        until: Option<Instant>,
+    },
+    /// Half-closed; the peer has yet to close its side.
+    Lingering {
+        until: Option<Instant>,
+        octets_left: usize,
+    },
+    Closed,
+}
+
+impl<S: Session> Pump<S> {
+    pub(crate) fn new(session: S, linger: Duration) -> Self {
+        Self {
+            phase: Phase::Serving(session),
+            eof: false,
+            linger,
+        }
+    }
+
+    /// Tells the session that the server is going away. A turn has to follow.
+    pub(crate) fn shutdown(&mut self, now: Instant) {
+        if let Phase::Serving(session) = &mut self.phase {
+            session.shutdown(now);
+        }
+    }
+
+    /// Does what can be done now. A connection that breaks is over: nobody is left to be told.
+    pub(crate) fn turn(
+        &mut self,
+        socket: &mut impl PumpSocket,
+        buffer: &mut [u8],
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let next = match &mut self.phase {
+            Phase::Serving(_) => self.serve(socket, buffer, now, cx),
+            Phase::Flushing { .. } => self.finish(socket, buffer, now),
+            Phase::Lingering { .. } => self.linger(socket, buffer, now),
+            Phase::Closed => Ok(Next::Close),
+        };
+        next.unwrap_or(Next::Close)
+    }
+
+    fn serve(
+        &mut self,
+        socket: &mut impl PumpSocket,
+        buffer: &mut [u8],
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> io::Result<Next> {
+        let Phase::Serving(session) = &mut self.phase else {
+            return Ok(Next::Close);
+        };
+        let mut octets = 0;
+        for _ in 0..ROUNDS_A_TURN {
+            if session.poll(now, cx).is_ready() {
+                self.end(now);
+                return Ok(Next::Ended);
+            }
+            debug_assert!(
+                session.deadline().is_none_or(|at| at > now),
+                "a deadline in the past would spin"
+            );
+            match flush(socket, session.output())? {
+                Flushed::Nothing => {}
+                Flushed::All => continue,
+                Flushed::Blocked => return Ok(Next::Wait(session.deadline())),
+            }
+            if self.eof || !session.wants_read() {
+                return Ok(Next::Wait(session.deadline()));
+            }
+            if octets >= OCTETS_A_TURN {
+                return Ok(Next::Again);
+            }
+            match read(socket, buffer)? {
+                None => return Ok(Next::Wait(session.deadline())),
+                Some([]) => {
+                    self.eof = true;
+                    session.receive_eof(now);
+                }
+                Some(bytes) => {
+                    octets += bytes.len();
+                    session.receive(now, bytes);
+                }
+            }
+        }
+        Ok(Next::Again)
+    }
+
+    fn end(&mut self, now: Instant) {
+        if let Phase::Serving(session) = mem::replace(&mut self.phase, Phase::Closed) {
+            let until = now.checked_add(self.linger);
+            self.phase = Phase::Flushing { session, until };
+        }
+    }
+
+    fn finish(
+        &mut self,
+        socket: &mut impl PumpSocket,
+        buffer: &mut [u8],
+        now: Instant,
+    ) -> io::Result<Next> {
+        let Phase::Flushing { session, until } = &mut self.phase else {
+            return Ok(Next::Close);
+        };
+        let until = *until;
+        if flush(socket, session.output())? == Flushed::Blocked {
+            return Ok(wait_or_close(until, now));
+        }
+        if self.eof || session.peer_is_done() {
+            return Ok(Next::Close);
+        }
+        socket.shutdown_write()?;
+        self.phase = Phase::Lingering {
+            until,
+            octets_left: LINGER_OCTETS,
+        };
+        self.linger(socket, buffer, now)
+    }
+
+    fn linger(
+        &mut self,
+        socket: &mut impl PumpSocket,
+        buffer: &mut [u8],
+        now: Instant,
+    ) -> io::Result<Next> {
+        let Phase::Lingering { until, octets_left } = &mut self.phase else {
+            return Ok(Next::Close);
+        };
+        for _ in 0..ROUNDS_A_TURN {
+            match read(socket, buffer)? {
+                None => return Ok(wait_or_close(*until, now)),
+                Some([]) => return Ok(Next::Close),
+                Some(bytes) => *octets_left = octets_left.saturating_sub(bytes.len()),
+            }
+            if *octets_left == 0 {
+                return Ok(Next::Close);
+            }
+        }
+        Ok(Next::Again)
+    }
+}
+
+fn wait_or_close(until: Option<Instant>, now: Instant) -> Next {
+    match until {
+        Some(until) if until <= now => Next::Close,
+        _ => Next::Wait(until),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flushed {
+    Nothing,
+    All,
+    Blocked,
+}
+
+fn flush(socket: &mut impl Write, output: &mut OutputBuffer) -> io::Result<Flushed> {
+    if output.is_empty() {
+        return Ok(Flushed::Nothing);
+    }
+    while !output.is_empty() {
+        match socket.write(output.pending()) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => output.consume(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Flushed::All)
+}
+
+/// What the peer sent: `None` if nothing is there yet, empty at its end.
+fn read<'b>(socket: &mut impl Read, buffer: &'b mut [u8]) -> io::Result<Option<&'b [u8]>> {
+    loop {
+        match socket.read(buffer) {
+            Ok(count) => return Ok(Some(buffer.get(..count).unwrap_or_default())),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

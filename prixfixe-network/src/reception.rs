@@ -1,0 +1,171 @@
+//! What becomes of an accepted socket, and of an accept that fails.
+
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use crate::completion::Party;
+use crate::connection::Served;
+use crate::control::{Control, Permit};
+use crate::{Connection, Service, sys};
+
+/// Connections that are accepted in one go; then it is the turn of those that are there.
+pub(crate) const ACCEPTS_A_TURN: usize = 64;
+
+/// How long to wait when accepting fails for want of something, at first and at most.
+const BACKOFF: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Octets of a refused connection that are read before it is closed.
+const REFUSED_OCTETS: usize = 64 * 1024;
+
+/// Receives the connections of one listening socket.
+#[derive(Debug)]
+pub(crate) struct Reception<S> {
+    service: Arc<S>,
+    control: Arc<Control>,
+    party: Party,
+    listener: usize,
+    address: SocketAddr,
+    backoff: Option<Duration>,
+}
+
+impl<S: Service> Reception<S> {
+    pub(crate) fn new(
+        service: Arc<S>,
+        control: Arc<Control>,
+        party: Party,
+        listener: usize,
+        address: SocketAddr,
+    ) -> Self {
+        Self {
+            service,
+            control,
+            party,
+            listener,
+            address,
+            backoff: None,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn control(&self) -> &Arc<Control> {
+        &self.control
+    }
+
+    /// A socket was accepted. `None`: it was turned away, and is to be dropped.
+    pub(crate) fn admit<'s, T>(
+        &mut self,
+        socket: &'s T,
+        peer: SocketAddr,
+        now: Instant,
+    ) -> Option<Served<S::Session>>
+    where
+        SockRef<'s>: From<&'s T>,
+    {
+        if self.backoff.take().is_some() {
+            tracing::info!(listener = %self.address, "accepting connections again");
+        }
+        let socket = SockRef::from(socket);
+        if !sys::NODELAY_IS_INHERITED {
+            // Slower without, but right.
+            let _ = socket.set_tcp_nodelay(true);
+        }
+        let connection = Connection {
+            peer: canonical(peer),
+            local: self.local_address(&socket),
+            listener: self.listener,
+        };
+        catch_unwind(AssertUnwindSafe(|| match Permit::acquire(&self.control) {
+            Some(permit) => {
+                let session = self.service.session(now, &connection);
+                Some(Served::new(session, connection.peer, permit, self.party.clone()))
+            }
+            None => {
+                turn_away(&socket, self.service.over_limit(&connection));
+                None
+            }
+        }))
+        .unwrap_or_else(|_| {
+            tracing::error!(peer = %connection.peer, "making a session panicked; the connection is dropped");
+            None
+        })
+    }
+
+    /// An accept failed. `None`: it was the fault of that one connection, go on. Otherwise nothing can be accepted at the
+    /// moment (descriptors or memory are short, most likely): try again after this time. Connections wait in the backlog.
+    pub(crate) fn failed(&mut self, error: &io::Error) -> Option<Duration> {
+        if is_transient(error) {
+            return None;
+        }
+        let wait = match self.backoff {
+            Some(last) => (last * 2).min(BACKOFF_MAX),
+            None => {
+                tracing::warn!(listener = %self.address, %error, "cannot accept connections; they wait until it is possible again");
+                BACKOFF
+            }
+        };
+        self.backoff = Some(wait);
+        Some(wait)
+    }
+
+    /// It is the listener's, at no cost, unless that one listens on all addresses.
+    fn local_address(&self, socket: &SockRef<'_>) -> SocketAddr {
+        if !self.address.ip().is_unspecified() {
+            return self.address;
+        }
+        let asked = socket
+            .local_addr()
+            .ok()
+            .and_then(|address| address.as_socket());
+        asked.map_or(self.address, canonical)
+    }
+}
+
+/// Best effort, without waiting. What has arrived already is read: closing with bytes unread is a reset, which may destroy the
+/// reply.
+fn turn_away(socket: &SockRef<'_>, reply: &[u8]) {
+    let _ = socket.send(reply);
+    let _ = socket.shutdown(Shutdown::Write);
+    let mut scrap = [0; 4096];
+    let mut octets = 0;
+    while octets < REFUSED_OCTETS {
+        match (&**socket).read(&mut scrap) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => octets += count,
+        }
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => address,
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(v4) => SocketAddr::new(v4.into(), v6.port()),
+            None => address,
+        },
+    }
+}
+
+/// Errors of the connection that was to be accepted, which accept(2) passes on.
+fn is_transient(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::Interrupted
+            | Kind::PermissionDenied
+            | Kind::TimedOut
+            | Kind::NetworkDown
+            | Kind::NetworkUnreachable
+            | Kind::HostUnreachable
+    )
+}

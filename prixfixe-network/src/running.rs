@@ -1,0 +1,78 @@
+//! The handle of a transport that runs.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::Transport;
+use crate::completion::Completion;
+use crate::control::{Control, Stage};
+
+/// A transport that runs. Dropping it stops the transport at once (as [`abort`](Self::abort)).
+#[derive(Debug)]
+#[must_use = "dropping it stops the transport"]
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    transport: Transport,
+    control: Arc<Control>,
+    completion: Completion,
+}
+
+impl Running {
+    pub(crate) fn new(
+        addresses: Vec<SocketAddr>,
+        transport: Transport,
+        control: Arc<Control>,
+        completion: Completion,
+    ) -> Self {
+        Self {
+            addresses,
+            transport,
+            control,
+            completion,
+        }
+    }
+
+    /// The addresses really bound, in the order of the listeners.
+    #[must_use]
+    pub fn local_addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The transport that runs: never `Auto`.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Sessions under way. Connections whose session is done and whose last bytes are on their way are not among them.
+    #[must_use]
+    pub fn active_connections(&self) -> usize {
+        self.control.active_connections()
+    }
+
+    /// Stops accepting, tells every session; those that remain after the drain timeout are dropped.
+    ///
+    /// Connections that the kernel has accepted already get a session, and that is told, too. Then the listeners are closed,
+    /// and further attempts to connect are refused. Returns at once; [`stopped`](Self::stopped) waits.
+    pub fn shutdown(&self) {
+        self.control.advance(Stage::Draining);
+    }
+
+    /// Drops every session now.
+    ///
+    /// Returns at once; [`stopped`](Self::stopped) waits. A session inside of a call that blocks is dropped after it.
+    pub fn abort(&self) {
+        self.control.advance(Stage::Aborted);
+    }
+
+    /// Waits, on any executor, until the last session is gone and the ports are free.
+    pub async fn stopped(&self) {
+        self.completion.wait().await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}

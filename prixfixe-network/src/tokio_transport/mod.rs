@@ -1,0 +1,143 @@
+//! The transport on tokio: one task a connection.
+//!
+//! Inside a runtime it uses that one, unless threads of its own are asked for. Then, as outside of a runtime, each thread has a
+//! single-threaded runtime and listening sockets to itself, and a connection never leaves its thread.
+
+mod acceptor;
+mod connection;
+mod socket;
+
+use std::io;
+use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use self::acceptor::Acceptor;
+use crate::completion::{Completion, Party, completion};
+use crate::control::{Control, Stage};
+use crate::options::thread_count;
+use crate::server::Start;
+use crate::{Service, StartError};
+
+pub(crate) fn start<S: Service>(start: &Start<'_, S>) -> Result<(), StartError> {
+    match Handle::try_current() {
+        Ok(runtime) if start.options.threads.is_none() => start_within(start, &runtime),
+        _ => start_threads(start),
+    }
+}
+
+fn start_within<S: Service>(start: &Start<'_, S>, runtime: &Handle) -> Result<(), StartError> {
+    let (party, connections) = completion();
+    let sockets = start.sockets(0)?;
+    let acceptors = register(start, sockets, &party)?;
+    for acceptor in acceptors {
+        runtime.spawn(acceptor.run());
+    }
+    let (control, server) = (Arc::clone(&start.control), start.party.clone());
+    runtime.spawn(async move {
+        supervise(&control, &connections).await;
+        drop(server);
+    });
+    Ok(())
+}
+
+fn start_threads<S: Service>(start: &Start<'_, S>) -> Result<(), StartError> {
+    let mut workers = Vec::new();
+    for index in 0..thread_count(start.options) {
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(StartError::Runtime)?;
+        let entered = runtime.enter();
+        let sockets = start.sockets(index)?;
+        let (party, connections) = completion();
+        let acceptors = register(start, sockets, &party)?;
+        drop(entered);
+        workers.push(Worker {
+            runtime,
+            acceptors,
+            connections,
+            control: Arc::clone(&start.control),
+            server: start.party.clone(),
+        });
+    }
+    for (index, worker) in workers.into_iter().enumerate() {
+        let thread = thread::Builder::new().name(format!("prixfixe-tokio-{index}"));
+        if let Err(error) = thread.spawn(move || worker.run()) {
+            start.control.advance(Stage::Aborted);
+            return Err(StartError::Thread(error));
+        }
+    }
+    Ok(())
+}
+
+/// A thread of the transport.
+struct Worker<S: Service> {
+    runtime: Runtime,
+    acceptors: Vec<Acceptor<S>>,
+    connections: Completion,
+    control: Arc<Control>,
+    server: Party,
+}
+
+impl<S: Service> Worker<S> {
+    fn run(self) {
+        let Self {
+            runtime,
+            acceptors,
+            connections,
+            control,
+            server,
+        } = self;
+        runtime.block_on(async {
+            for acceptor in acceptors {
+                tokio::spawn(acceptor.run());
+            }
+            supervise(&control, &connections).await;
+        });
+        // What handlers have left behind on the runtime isn't waited for.
+        runtime.shutdown_background();
+        drop(server);
+    }
+}
+
+/// Waits for the end of all connections, and puts an end to those that outlast the drain.
+async fn supervise(control: &Control, connections: &Completion) {
+    control.stopping().await;
+    if tokio::time::timeout(control.drain_timeout, connections.wait())
+        .await
+        .is_err()
+    {
+        control.advance(Stage::Aborted);
+        connections.wait().await;
+    }
+}
+
+/// Makes the runtime that is entered watch the listening sockets.
+fn register<S: Service>(
+    start: &Start<'_, S>,
+    sockets: Vec<TcpListener>,
+    party: &Party,
+) -> Result<Vec<Acceptor<S>>, StartError> {
+    let register = || {
+        // To find out whether there is a timer.
+        drop(tokio::time::sleep(Duration::ZERO));
+        let receptions = start.receptions(party);
+        receptions
+            .zip(sockets)
+            .map(|(reception, socket)| Acceptor::new(socket, reception))
+            .collect()
+    };
+    // A runtime without I/O or timers says so by a panic and in no other way.
+    catch_unwind(AssertUnwindSafe(register)).unwrap_or_else(|_| {
+        Err(StartError::Runtime(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "it has no I/O or no timers",
+        )))
+    })
+}

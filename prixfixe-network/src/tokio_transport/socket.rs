@@ -1,0 +1,48 @@
+//! Tokio's socket as the pump wants it.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::pump::PumpSocket;
+
+/// A stream in the course of one turn. Where it says `WouldBlock`, tokio has registered the task's waker; after a short read or
+/// write it does so without asking the kernel.
+pub(super) struct Socket<'s, 'c> {
+    pub(super) stream: &'s mut TcpStream,
+    pub(super) cx: &'s mut Context<'c>,
+}
+
+impl Read for Socket<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut buffer = ReadBuf::new(buffer);
+        match Pin::new(&mut *self.stream).poll_read(self.cx, &mut buffer) {
+            Poll::Ready(result) => result.map(|()| buffer.filled().len()),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Write for Socket<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match Pin::new(&mut *self.stream).poll_write(self.cx, bytes) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl PumpSocket for Socket<'_, '_> {
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        SockRef::from(&*self.stream).shutdown(Shutdown::Write)
+    }
+}
