@@ -1,0 +1,147 @@
+//! Whether mail can be kept, and finding out when it can again.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::Fault;
+
+/// Tells whether the last attempt to keep something went well.
+///
+/// A fault is shown until a message is kept, or until a probe that runs in the background while there is a fault finds
+/// that one could be: so it ends by itself, with or without traffic. Cheap to clone and to ask.
+#[derive(Debug, Clone)]
+pub struct Health {
+    fault: watch::Receiver<Option<Arc<Fault>>>,
+}
+
+impl Health {
+    /// Of something that cannot fail.
+    pub(crate) fn always_good() -> Self {
+        Self { fault: watch::channel(None).1 }
+    }
+
+    /// What stands in the way; `None` while mail can be kept.
+    #[must_use]
+    pub fn fault(&self) -> Option<Arc<Fault>> {
+        self.fault.borrow().clone()
+    }
+
+    /// Waits, on any executor, for the next change since the last call; for ever where there is none.
+    pub async fn changed(&mut self) {
+        if self.fault.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// Where those who work report how it went.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    fault: watch::Sender<Option<Arc<Fault>>>,
+    keeper: OnceLock<Thread>,
+}
+
+impl Monitor {
+    pub(crate) fn new() -> Self {
+        Self { fault: watch::Sender::new(None), keeper: OnceLock::new() }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        Health { fault: self.fault.subscribe() }
+    }
+
+    pub(crate) fn failed(&self, fault: Arc<Fault>) {
+        let before = self.fault.send_replace(Some(fault));
+        if before.is_none()
+            && let Some(keeper) = self.keeper.get()
+        {
+            keeper.unpark();
+        }
+    }
+
+    pub(crate) fn succeeded(&self) {
+        if self.is_failing() && self.fault.send_if_modified(|fault| fault.take().is_some()) {
+            tracing::info!("delivery works again");
+        }
+    }
+
+    fn is_failing(&self) -> bool {
+        self.fault.borrow().is_some()
+    }
+}
+
+/// What a keeper thread looks after.
+pub(crate) trait Kept: Send + Sync + 'static {
+    fn monitor(&self) -> &Monitor;
+
+    /// Tries whether a message could be kept.
+    fn probe(&self) -> Result<(), Fault>;
+
+    /// Called once in [`TIDY_INTERVAL`].
+    fn tidy(&self) {}
+}
+
+const TIDY_INTERVAL: Duration = Duration::from_hours(1);
+
+/// A thread that sleeps while all is well, probes while it is not, and tidies up now and then. It ends when this is
+/// dropped.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    stop: Arc<AtomicBool>,
+    thread: Thread,
+}
+
+impl Keeper {
+    pub(crate) fn spawn<K: Kept>(name: &str, kept: Arc<K>, probe_interval: Duration) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = thread::Builder::new()
+            .name(format!("{name}-keeper"))
+            .spawn({
+                let (kept, stop) = (Arc::clone(&kept), Arc::clone(&stop));
+                move || run(&*kept, &stop, probe_interval)
+            })?
+            .thread()
+            .clone();
+        // A fault from before this line has found nobody to wake: the thread looks once more.
+        let _ = kept.monitor().keeper.set(thread.clone());
+        thread.unpark();
+        Ok(Self { stop, thread })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+fn run<K: Kept>(kept: &K, stop: &AtomicBool, probe_interval: Duration) {
+    let mut tidied = Instant::now();
+    while !stop.load(Ordering::Acquire) {
+        let was_failing = kept.monitor().is_failing();
+        let until_tidy = TIDY_INTERVAL.saturating_sub(tidied.elapsed());
+        thread::park_timeout(if was_failing { until_tidy.min(probe_interval) } else { until_tidy });
+        if stop.load(Ordering::Acquire) {
+            return;
+        }
+        if was_failing && kept.monitor().is_failing() {
+            match kept.probe() {
+                Ok(()) => kept.monitor().succeeded(),
+                Err(fault) => {
+                    tracing::debug!(cause = %fault, "delivery still fails");
+                    kept.monitor().failed(Arc::new(fault));
+                }
+            }
+        }
+        if tidied.elapsed() >= TIDY_INTERVAL {
+            tidied = Instant::now();
+            kept.tidy();
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Keeping mail as files.
+
+mod batch;
+mod commit;
+mod file_system;
+mod incoming;
+mod name;
+mod pool;
+mod store;
+
+use std::fmt;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_channel::Sender;
+use prixfixe_server::{Accepted, Handler, Message, Reply};
+
+pub use file_system::{Disk, FileSystem};
+pub use incoming::Incoming;
+
+use crate::health::{Keeper, Kept};
+use crate::{Fault, Health};
+use pool::Job;
+use store::Store;
+
+/// A Maildir: every message a file, and safe once it is there.
+///
+/// It is a [`Handler`], and a store of its own for those who have messages from elsewhere. Clones share everything; the
+/// threads end when the last clone and the last [`Incoming`] are gone.
+///
+/// ```
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use prixfixe_delivery::{Maildir, MaildirOptions};
+///
+/// let maildir = Maildir::open("mail", MaildirOptions::default())?;
+/// let mut message = maildir.begin(b"Delivered-To: you@example.com\r\n".to_vec());
+/// message.write("Subject: hello\r\n\r\nA body.\r\n".into()).await?;
+/// let file = message.commit().await?;
+/// println!("it is in {}", file.display());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Maildir<F: FileSystem = Disk> {
+    shared: Arc<Shared<F>>,
+}
+
+struct Shared<F: FileSystem> {
+    store: Arc<Store<F>>,
+    jobs: Sender<Job<F>>,
+    _keeper: Keeper,
+}
+
+/// How a Maildir is kept.
+#[derive(Debug, Clone)]
+pub struct MaildirOptions {
+    /// Whether a message is on the disk, and not only with the operating system, before its client is told so. Without
+    /// it an acknowledged message outlives the server but not a loss of power. By default: true.
+    pub fsync: bool,
+    /// Threads that write. Each has a message under way: what limits them is how much the disk can do at once, not the number of
+    /// cores. By default: 16.
+    pub workers: NonZeroUsize,
+    /// How often it is tried, while messages cannot be stored, whether they can be again. By default: 5 s.
+    pub probe_interval: Duration,
+}
+
+impl Default for MaildirOptions {
+    fn default() -> Self {
+        Self { fsync: true, workers: WORKERS, probe_interval: Duration::from_secs(5) }
+    }
+}
+
+const WORKERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
+
+/// Why a Maildir could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The path is empty, or it is relative and there is no working directory.
+    #[error("cannot make the Maildir {path:?} absolute: {source}")]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// A directory cannot be made, or no file can be written in it.
+    #[error(transparent)]
+    Unusable(#[from] Fault),
+    /// No thread could be started.
+    #[error("cannot start the threads of the delivery: {0}")]
+    Threads(#[source] io::Error),
+}
+
+impl Maildir {
+    /// Opens the Maildir at `path`, makes what is missing of it, and tries whether it can be written to. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] when messages cannot be stored there. A disk that is merely full is none: messages are refused
+    /// until there is room.
+    pub fn open(path: impl AsRef<Path>, options: MaildirOptions) -> Result<Self, OpenError> {
+        Self::open_on(Disk, path, options)
+    }
+}
+
+impl<F: FileSystem> Maildir<F> {
+    /// [`open`](Maildir::open), on a file system of your own.
+    ///
+    /// # Errors
+    ///
+    /// As `open`.
+    pub fn open_on(file_system: F, path: impl AsRef<Path>, options: MaildirOptions) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let root = std::path::absolute(path).map_err(|source| OpenError::Path { path: path.to_owned(), source })?;
+        let store = Arc::new(Store::new(file_system, root, &options));
+        match store.probe() {
+            Err(fault) if fault.is_no_space() => {
+                store.failed(fault);
+            }
+            result => result?,
+        }
+        store.sweep(SystemTime::now());
+        let jobs = pool::spawn(&store, options.workers).map_err(OpenError::Threads)?;
+        let keeper =
+            Keeper::spawn("maildir", Arc::clone(&store), options.probe_interval).map_err(OpenError::Threads)?;
+        Ok(Self { shared: Arc::new(Shared { store, jobs, _keeper: keeper }) })
+    }
+
+    /// Begins a message whose first bytes are `head`: its trace headers, say.
+    #[must_use]
+    pub fn begin(&self, head: Vec<u8>) -> Incoming<F> {
+        Incoming::new(self.shared.jobs.clone(), head)
+    }
+
+    /// Whether messages can be stored.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.shared.store.monitor().health()
+    }
+
+    /// Where it is, as an absolute path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.store.root
+    }
+}
+
+/// Stores each message as its trace headers and then its content. `Ok` is the promise of [`Incoming::commit`].
+impl<F: FileSystem> Handler for Maildir<F> {
+    async fn message(&self, mut message: Message) -> Result<Accepted, Reply> {
+        let mut incoming = self.begin(message.trace_headers());
+        while let Some(piece) = message.body().chunk().await? {
+            incoming.write(piece).await?;
+        }
+        incoming.commit().await?;
+        Ok(Accepted::default())
+    }
+}
+
+impl<F: FileSystem> Clone for Maildir<F> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<F: FileSystem> fmt::Debug for Maildir<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Maildir").field("path", &self.path()).finish_non_exhaustive()
+    }
+}

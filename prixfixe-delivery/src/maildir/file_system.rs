@@ -1,0 +1,158 @@
+//! The seam between the Maildir and the disk.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, IoSlice, Write};
+use std::path::Path;
+use std::time::SystemTime;
+
+/// What a [`Maildir`](super::Maildir) asks of a file system, one system call an operation.
+///
+/// [`Disk`] is the real one. Tests stand another behind the Maildir to make any operation fail, or to see what would
+/// be left if the power went between two of them.
+pub trait FileSystem: Send + Sync + 'static {
+    /// A file that is open for writing. Dropping it closes it.
+    type File: Send + 'static;
+
+    /// Makes a directory that its owner alone can use; its parent is there. `false`: it was there already.
+    ///
+    /// # Errors
+    ///
+    /// As the system says; `NotADirectory` when something else has that name.
+    fn make_directory(&self, path: &Path) -> io::Result<bool>;
+
+    /// Makes a file that its owner alone can read, and opens it for writing.
+    ///
+    /// # Errors
+    ///
+    /// As the system says; `AlreadyExists` when anything has that name.
+    fn create(&self, path: &Path) -> io::Result<Self::File>;
+
+    /// Writes some of the bytes at the end of the file, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// As the system says.
+    fn write(&self, file: &mut Self::File, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Returns when the file's content, and what is needed to read it, outlives a loss of power.
+    ///
+    /// # Errors
+    ///
+    /// As the system says. What is on disk is unknown from then on.
+    fn sync(&self, file: &mut Self::File) -> io::Result<()>;
+
+    /// Closes the file.
+    ///
+    /// # Errors
+    ///
+    /// As the system says: some network file systems write only now and so notice only now that the disk is full.
+    fn close(&self, file: Self::File) -> io::Result<()>;
+
+    /// Gives a file its other name, in one step that is done as a whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// As the system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Returns when the names in a directory outlive a loss of power.
+    ///
+    /// # Errors
+    ///
+    /// As the system says. Which names are on disk is unknown from then on.
+    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    ///
+    /// As the system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Visits the regular files of a directory: name and time of the last change.
+    ///
+    /// # Errors
+    ///
+    /// As the system says. A file that vanishes on the way is no error.
+    fn list(&self, path: &Path, visit: &mut dyn FnMut(&OsStr, SystemTime)) -> io::Result<()>;
+}
+
+/// The operating system's file system.
+///
+/// On a system where directories cannot be opened, and so not be synced (Windows), names are as durable as the
+/// system makes them by itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Disk;
+
+impl FileSystem for Disk {
+    type File = File;
+
+    fn make_directory(&self, path: &Path) -> io::Result<bool> {
+        let mut builder = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        match builder.create(path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::metadata(path)?.is_dir() {
+                true => Ok(false),
+                false => Err(io::ErrorKind::NotADirectory.into()),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create(&self, path: &Path) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(path)
+    }
+
+    fn write(&self, file: &mut File, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        file.write_vectored(bytes)
+    }
+
+    fn sync(&self, file: &mut File) -> io::Result<()> {
+        // A new file's length and place are needed to read it, and so fdatasync keeps them; its times are not.
+        file.sync_data()
+    }
+
+    fn close(&self, file: File) -> io::Result<()> {
+        #[cfg(unix)]
+        nix::unistd::close(file)?;
+        #[cfg(not(unix))]
+        drop(file);
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        #[cfg(unix)]
+        File::open(path)?.sync_all()?;
+        #[cfg(not(unix))]
+        fs::metadata(path)?;
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn list(&self, path: &Path, visit: &mut dyn FnMut(&OsStr, SystemTime)) -> io::Result<()> {
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_file() => visit(&entry.file_name(), metadata.modified()?),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

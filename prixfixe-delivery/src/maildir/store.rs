@@ -1,0 +1,279 @@
+//! The steps of a delivery, in the threads that may block.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::oneshot;
+
+use super::batch::Batch;
+use super::commit::Commits;
+use super::{FileSystem, MaildirOptions, name};
+use crate::health::{Kept, Monitor};
+use crate::{Fault, StoreError};
+
+/// Tells a message's sender how it ended: the file in `new/`.
+pub(crate) type Answer = oneshot::Sender<Result<PathBuf, StoreError>>;
+
+/// A Maildir on its file system.
+pub(crate) struct Store<F> {
+    pub(crate) file_system: F,
+    pub(crate) root: PathBuf,
+    tmp: PathBuf,
+    pub(crate) new: PathBuf,
+    fsync: bool,
+    pub(crate) commits: Commits,
+    monitor: Monitor,
+}
+
+impl<F: FileSystem> Store<F> {
+    /// `root` is absolute.
+    pub(crate) fn new(file_system: F, root: PathBuf, options: &MaildirOptions) -> Self {
+        Self {
+            file_system,
+            tmp: root.join("tmp"),
+            new: root.join("new"),
+            root,
+            fsync: options.fsync,
+            commits: Commits::default(),
+            monitor: Monitor::new(),
+        }
+    }
+
+    /// Makes what is missing of the Maildir, and sees to it that what is there outlives a loss of power: a process
+    /// that made it before us may have been killed before it could.
+    pub(crate) fn make_directories(&self) -> Result<(), Fault> {
+        self.make_directory(&self.root)?;
+        for directory in [&self.tmp, &self.new, &self.root.join("cur")] {
+            self.make_directory(directory)?;
+        }
+        if self.fsync {
+            self.sync_directory(&self.root)?;
+            for ancestor in self.root.ancestors().skip(1) {
+                // Those that we made are safe by now. The others may well not be ours to open, and were there.
+                if let Err(error) = self.file_system.sync_directory(ancestor) {
+                    tracing::debug!(path = %ancestor.display(), cause = %error, "directory not synced");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn make_directory(&self, path: &Path) -> Result<(), Fault> {
+        let failed = |error| Fault::at("make the directory", path, error);
+        let parent = path.parent().unwrap_or(path);
+        let made = match self.file_system.make_directory(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && parent != path => {
+                self.make_directory(parent)?;
+                self.file_system.make_directory(path)
+            }
+            result => result,
+        };
+        if made.map_err(failed)? && self.fsync {
+            self.sync_directory(parent)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn sync_directory(&self, path: &Path) -> Result<(), Fault> {
+        self.file_system.sync_directory(path).map_err(|error| Fault::at("sync the directory", path, error))
+    }
+
+    /// A new file in `tmp/`.
+    pub(crate) fn create(self: &Arc<Self>) -> Result<Temporary<F>, Fault> {
+        let name = name::unique(SystemTime::now());
+        let path = self.tmp.join(&name);
+        let file = Some(self.unless_vanished("create", &path, || self.file_system.create(&path))?);
+        Ok(Temporary { store: Arc::clone(self), file, name: Some(name), path })
+    }
+
+    /// Writes a batch to a file, to a new one where there is none yet.
+    pub(crate) fn append(
+        self: &Arc<Self>,
+        temporary: Option<Temporary<F>>,
+        batch: &Batch,
+    ) -> Result<Temporary<F>, Fault> {
+        let mut temporary = match temporary {
+            Some(temporary) => temporary,
+            None => self.create()?,
+        };
+        if let Some(file) = &mut temporary.file {
+            batch
+                .write_to(&self.file_system, file)
+                .map_err(|error| Fault::at("write to", &temporary.path, error))?;
+        }
+        Ok(temporary)
+    }
+
+    /// Writes the last batch and makes the message durable in `new/`.
+    ///
+    /// Where nobody waits for the answer any more it is undone, up to the rename: the client was told nothing, or that
+    /// it failed, and will send the message again.
+    pub(crate) fn finish(self: &Arc<Self>, temporary: Option<Temporary<F>>, batch: &Batch, answer: Answer) {
+        if answer.is_closed() {
+            return;
+        }
+        let synced = self.append(temporary, batch).and_then(|temporary| self.sync_and_close(temporary));
+        let published = match synced {
+            Ok(_) if answer.is_closed() => return,
+            Ok(temporary) => self.publish(temporary),
+            Err(fault) => Err(fault),
+        };
+        match published {
+            Ok(name) if self.fsync => self.commit(name, answer),
+            Ok(name) => self.stored(&name, answer),
+            Err(fault) => {
+                // Nobody may be there to hear it: the file is gone and that is all.
+                let _ = answer.send(Err(self.failed(fault)));
+            }
+        }
+    }
+
+    fn sync_and_close(&self, mut temporary: Temporary<F>) -> Result<Temporary<F>, Fault> {
+        if let Some(mut file) = temporary.file.take() {
+            let path = &temporary.path;
+            if self.fsync {
+                self.file_system.sync(&mut file).map_err(|error| Fault::at("sync", path, error))?;
+            }
+            self.file_system.close(file).map_err(|error| Fault::at("close", path, error))?;
+        }
+        Ok(temporary)
+    }
+
+    /// The commit point: moves a finished file to `new/`, and gives its name.
+    fn publish(&self, mut temporary: Temporary<F>) -> Result<String, Fault> {
+        let Some(name) = temporary.name.take() else { return Ok(String::new()) };
+        let (from, to) = (&temporary.path, self.new.join(&name));
+        let renamed = self.unless_vanished("rename to", &to, || self.file_system.rename(from, &to));
+        if let Err(fault) = renamed {
+            // A network file system may have done it and lost the answer.
+            self.remove(&to);
+            temporary.name = Some(name);
+            return Err(fault);
+        }
+        Ok(name)
+    }
+
+    /// Does something to a file; where its directory has vanished, once more when that was made again.
+    fn unless_vanished<T>(
+        &self,
+        action: &'static str,
+        path: &Path,
+        operation: impl Fn() -> io::Result<T>,
+    ) -> Result<T, Fault> {
+        let result = match operation() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::warn!(path = %self.root.display(), "the Maildir has vanished, it is made again");
+                self.make_directories()?;
+                operation()
+            }
+            result => result,
+        };
+        result.map_err(|error| Fault::at(action, path, error))
+    }
+
+    /// Tells a sender that its message is safe.
+    pub(crate) fn stored(&self, name: &str, answer: Answer) {
+        self.monitor.succeeded();
+        // A sender that went away will send the message again, as after any reply that is lost (RFC 1047).
+        let _ = answer.send(Ok(self.new.join(name)));
+    }
+
+    /// Reports a fault in the log and in the health view.
+    pub(crate) fn failed(&self, fault: Fault) -> StoreError {
+        tracing::error!(path = fault.subject(), cause = %fault, "a message could not be stored");
+        let fault = Arc::new(fault);
+        self.monitor.failed(Arc::clone(&fault));
+        fault.into()
+    }
+
+    /// Removes what must not stay; that it is gone already is fine.
+    pub(crate) fn remove(&self, path: &Path) {
+        match self.file_system.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), cause = %error, "a file could not be removed");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Removes what deliveries that were cut off have left in `tmp/`, this server's or another's.
+    ///
+    /// A file that is written to is younger than that, and a message whose file were swept nevertheless (by a clock
+    /// that jumps, say) fails at its rename and is sent again.
+    pub(crate) fn sweep(&self, now: SystemTime) {
+        let mut old: Vec<OsString> = Vec::new();
+        let mut visit = |name: &OsStr, modified: SystemTime| {
+            let age = now.duration_since(modified).unwrap_or_default();
+            if age > TEMPORARY_LIFETIME && name::is_unique_name(name) && old.len() < SWEPT_AT_ONCE {
+                old.push(name.to_owned());
+            }
+        };
+        if let Err(error) = self.file_system.list(&self.tmp, &mut visit) {
+            tracing::warn!(path = %self.tmp.display(), cause = %error, "old temporary files are not swept");
+        }
+        for name in old {
+            let path = self.tmp.join(name);
+            tracing::info!(path = %path.display(), "an abandoned temporary file is removed");
+            self.remove(&path);
+        }
+    }
+}
+
+/// By the Maildir convention: a delivery has long been given up after 36 hours.
+const TEMPORARY_LIFETIME: Duration = Duration::from_hours(36);
+
+/// Names that are held in memory by one sweep. What is left over comes with the next.
+const SWEPT_AT_ONCE: usize = 10_000;
+
+impl<F: FileSystem> Kept for Store<F> {
+    fn monitor(&self) -> &Monitor {
+        &self.monitor
+    }
+
+    fn probe(&self) -> Result<(), Fault> {
+        // One block: a file system that is full has no room for it, and says so at the sync at the latest.
+        const BLOCK: &[u8] = &[b'\n'; 4096];
+
+        self.make_directories()?;
+        let path = self.tmp.join(name::unique(SystemTime::now()));
+        let mut file = self.file_system.create(&path).map_err(|error| Fault::at("create", &path, error))?;
+        let mut batch = Batch::default();
+        batch.push(BLOCK.into());
+        let written = batch
+            .write_to(&self.file_system, &mut file)
+            .map_err(|error| Fault::at("write to", &path, error))
+            .and_then(|()| match self.fsync {
+                true => self.file_system.sync(&mut file).map_err(|error| Fault::at("sync", &path, error)),
+                false => Ok(()),
+            })
+            .and_then(|()| self.file_system.close(file).map_err(|error| Fault::at("close", &path, error)));
+        let removed = self.file_system.remove(&path).map_err(|error| Fault::at("remove", &path, error));
+        written.and(removed)
+    }
+
+    fn tidy(&self) {
+        self.sweep(SystemTime::now());
+    }
+}
+
+/// A file in `tmp/` that is being written. It is removed when it is dropped before it was published.
+pub(crate) struct Temporary<F: FileSystem> {
+    store: Arc<Store<F>>,
+    /// Until it is closed.
+    file: Option<F::File>,
+    /// Until it is published.
+    name: Option<String>,
+    path: PathBuf,
+}
+
+impl<F: FileSystem> Drop for Temporary<F> {
+    fn drop(&mut self) {
+        if self.name.is_some() {
+            drop(self.file.take());
+            self.store.remove(&self.path);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Mail as lines of JSON.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use prixfixe_server::{Accepted, CollectedMessage, Handler, Message, Reply};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use crate::health::{Keeper, Kept, Monitor};
+use crate::{Fault, Health, OpenError, StoreError};
+
+/// Writes every message as one line of JSON, to the standard output or another writer.
+///
+/// | key | value |
+/// |---|---|
+/// | `id` | the message's id, as in the reply to its client |
+/// | `received` | when it came, RFC 3339 in UTC |
+/// | `peer` | the client's address and port |
+/// | `helo` | the name that the client gave, or null |
+/// | `tls` | the version, such as `TLSv1.3`; null in clear text |
+/// | `from` | the sender; empty for a bounce |
+/// | `to` | the recipients |
+/// | `size` | octets of the content |
+/// | `message` | the content, without trace headers (all of theirs is in the other keys) |
+/// | `message_base64` | in place of `message` where the content isn't UTF-8 |
+///
+/// A message is accepted when its line was written and flushed. One thread writes, so that lines do not mix. Where a write
+/// fails the next line begins with a line end of its own, so that no reader sees it glued to half of another; a reader
+/// should skip empty lines and a line that is cut off.
+///
+/// Whether a content is UTF-8 is known at its end only, so that each message is held in memory, at most about three times the
+/// server's `max_message_size`: use a Maildir for large mail. A message whose client has gone before its line was begun is not
+/// written.
+#[derive(Clone)]
+pub struct Stdout {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    lines: Sender<Line>,
+    sink: Arc<Sink>,
+    _keeper: Keeper,
+}
+
+struct Line {
+    message: CollectedMessage,
+    answer: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// Messages that wait for the thread; beyond it their clients wait.
+const QUEUE_LENGTH: usize = 64;
+
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+
+impl Stdout {
+    /// Writes to the standard output.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] when it is closed, or no thread can be started.
+    pub fn open() -> Result<Self, OpenError> {
+        let output = standard_output().map_err(|error| Fault::new("open", STANDARD_OUTPUT, error))?;
+        Self::to_writer(output)
+    }
+
+    /// Writes to a writer of your own: it should hold nothing back after an error.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] when no thread can be started.
+    pub fn to_writer(writer: impl Write + Send + 'static) -> Result<Self, OpenError> {
+        Self::with_probe_interval(writer, PROBE_INTERVAL)
+    }
+
+    fn with_probe_interval(writer: impl Write + Send + 'static, interval: Duration) -> Result<Self, OpenError> {
+        let output = Output { writer: Box::new(writer), torn: false };
+        let sink = Arc::new(Sink { output: Mutex::new(output), monitor: Monitor::new() });
+        let (lines, receiver) = async_channel::bounded(QUEUE_LENGTH);
+        thread::Builder::new()
+            .name(String::from("stdout"))
+            .spawn({
+                let sink = Arc::clone(&sink);
+                move || work(&sink, &receiver)
+            })
+            .map_err(OpenError::Threads)?;
+        let keeper = Keeper::spawn("stdout", Arc::clone(&sink), interval).map_err(OpenError::Threads)?;
+        Ok(Self { shared: Arc::new(Shared { lines, sink, _keeper: keeper }) })
+    }
+
+    /// Whether lines can be written.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.shared.sink.monitor.health()
+    }
+}
+
+impl Handler for Stdout {
+    async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+        let message = message.collect().await?;
+        let (answer, written) = oneshot::channel();
+        self.shared.lines.send(Line { message, answer }).await.map_err(|_| StoreError::Stopped)?;
+        written.await.unwrap_or(Err(StoreError::Stopped))?;
+        Ok(Accepted::default())
+    }
+}
+
+impl fmt::Debug for Stdout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stdout").finish_non_exhaustive()
+    }
+}
+
+fn work(sink: &Sink, lines: &Receiver<Line>) {
+    while let Ok(Line { message, answer }) = lines.recv_blocking() {
+        if answer.is_closed() {
+            continue;
+        }
+        let result = encode(&message).and_then(|line| sink.write(&line));
+        // A client that went away will send the message again, as after any reply that is lost (RFC 1047).
+        let _ = answer.send(match result {
+            Ok(()) => {
+                sink.monitor.succeeded();
+                Ok(())
+            }
+            Err(error) => {
+                let fault = Arc::new(Fault::new("write to", STANDARD_OUTPUT, error));
+                tracing::error!(path = fault.subject(), cause = %fault, "a message could not be written");
+                sink.monitor.failed(Arc::clone(&fault));
+                Err(fault.into())
+            }
+        });
+    }
+}
+
+const STANDARD_OUTPUT: &str = "the standard output";
+
+struct Sink {
+    output: Mutex<Output>,
+    monitor: Monitor,
+}
+
+struct Output {
+    writer: Box<dyn Write + Send>,
+    /// A write has failed: what it has left may be half a line.
+    torn: bool,
+}
+
+impl Sink {
+    /// Writes a line, the line end included.
+    fn write(&self, line: &[u8]) -> io::Result<()> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).write(line)
+    }
+}
+
+impl Output {
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        self.mend()?;
+        self.torn = true;
+        self.writer.write_all(line)?;
+        self.writer.flush()?;
+        self.torn = false;
+        Ok(())
+    }
+
+    /// Ends a line that was cut off.
+    fn mend(&mut self) -> io::Result<()> {
+        if self.torn {
+            self.writer.write_all(b"\n")?;
+            self.writer.flush()?;
+            self.torn = false;
+        }
+        Ok(())
+    }
+}
+
+impl Kept for Sink {
+    fn monitor(&self) -> &Monitor {
+        &self.monitor
+    }
+
+    /// The one thing that can be written without a message: the end of the line that was cut off.
+    fn probe(&self) -> Result<(), Fault> {
+        let mended = self.output.lock().unwrap_or_else(PoisonError::into_inner).mend();
+        mended.map_err(|error| Fault::new("write to", STANDARD_OUTPUT, error))
+    }
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    id: &'a str,
+    received: String,
+    peer: String,
+    helo: Option<&'a str>,
+    tls: Option<&'static str>,
+    from: String,
+    to: Vec<String>,
+    size: usize,
+    #[serde(flatten)]
+    content: Content<'a>,
+}
+
+#[derive(Serialize)]
+enum Content<'a> {
+    #[serde(rename = "message")]
+    Text(&'a str),
+    #[serde(rename = "message_base64")]
+    Base64(String),
+}
+
+fn encode(message: &CollectedMessage) -> io::Result<Vec<u8>> {
+    let id = message.id();
+    let content = message.content();
+    let envelope = message.envelope();
+    let record = Record {
+        id: id.as_str(),
+        received: Timestamp::try_from(message.received_at()).unwrap_or_default().to_string(),
+        peer: message.client().peer().to_string(),
+        helo: message.client().helo(),
+        tls: message.client().tls().map(|tls| tls.version.as_str()),
+        from: envelope.reverse_path().to_string(),
+        to: envelope.forward_paths().iter().map(ToString::to_string).collect(),
+        size: content.len(),
+        content: match std::str::from_utf8(content) {
+            Ok(text) => Content::Text(text),
+            Err(_) => Content::Base64(STANDARD.encode(content)),
+        },
+    };
+    let mut line = Vec::with_capacity(content.len() + content.len() / 16 + 512);
+    serde_json::to_writer(&mut line, &record)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Without the buffer that `std::io::stdout` has: what it holds back after a failed write it would write later, when the
+/// client was told that its message is refused.
+#[cfg(unix)]
+fn standard_output() -> io::Result<std::fs::File> {
+    use std::os::fd::AsFd;
+    Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
+}
+
+#[cfg(not(unix))]
+fn standard_output() -> io::Result<io::Stdout> {
+    Ok(io::stdout())
+}
