@@ -128,7 +128,8 @@ impl fmt::Display for MessageResult<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accepted => f.write_str("accepted"),
-            Self::Refused(reply) | Self::Aborted(Abort::Refused(reply)) => write!(f, "refused: {reply}"),
+            Self::Refused(reply) => write!(f, "refused: {reply}"),
+            Self::Aborted(Abort::Refused(reply)) => write!(f, "refused: {reply}"),
             Self::Aborted(Abort::Reset) => f.write_str("given up by the client"),
             Self::Aborted(Abort::Eof) => f.write_str("cut off"),
             Self::Aborted(Abort::Timeout) => f.write_str("timed out"),
