@@ -1,9 +1,43 @@
-//! placeholder
+//! The transport on the operating system's poller, through mio: one event loop a thread, which has its listening sockets to
+//! itself where the platform allows it. A connection never leaves its thread. Needs no tokio.
+
+mod acceptor;
+mod connections;
+mod deadlines;
+mod event_loop;
+mod socket;
+mod woken;
+
+use std::thread;
+
+use tokio::runtime::Handle;
+
+use self::event_loop::EventLoop;
+use crate::control::Stage;
+use crate::options::thread_count;
 use crate::server::Start;
 use crate::{Service, StartError};
 
-pub(crate) fn start<S: Service>(_start: &Start<'_, S>) -> Result<(), StartError> {
-    Err(StartError::EventLoop(
-        std::io::ErrorKind::Unsupported.into(),
-    ))
+pub(crate) fn start<S: Service>(start: &Start<'_, S>) -> Result<(), StartError> {
+    let mut loops = Vec::new();
+    for index in 0..thread_count(start.options) {
+        loops.push(EventLoop::new(start, start.sockets(index)?)?);
+    }
+    let runtime = Handle::try_current().ok();
+    for (index, event_loop) in loops.into_iter().enumerate() {
+        let (runtime, server) = (runtime.clone(), start.party.clone());
+        let run = move || {
+            // Sessions may then use what they find when the transport is tokio's.
+            let entered = runtime.as_ref().map(Handle::enter);
+            event_loop.run();
+            drop(entered);
+            drop(server);
+        };
+        let thread = thread::Builder::new().name(format!("prixfixe-raw-{index}"));
+        if let Err(error) = thread.spawn(run) {
+            start.control.advance(Stage::Aborted);
+            return Err(StartError::Thread(error));
+        }
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use toy::Toy;
 
 #[test]
 fn smoke() {
-    for way in [Way::Within, Way::Threads] {
+    for way in [Way::Within, Way::Threads, Way::Raw] {
         let harness = Harness::start(way, Toy::default(), way.options());
         let mut client = harness.client();
         client.echo("one");

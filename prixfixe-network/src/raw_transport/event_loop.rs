@@ -1,0 +1,160 @@
+//! Waits for what happens, and gives each connection its turn.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token};
+
+use super::acceptor::Acceptor;
+use super::connections::Connections;
+use super::woken::{KeyWaker, Woken};
+use crate::control::{Control, Stage, StageWatch};
+use crate::server::Start;
+use crate::{Service, StartError};
+
+/// Reports that are fetched at once.
+const EVENTS: usize = 1024;
+
+/// Token of the loop's waker. Listeners come next, then connections.
+const WAKER: Token = Token(0);
+const FIRST_LISTENER: usize = 1;
+
+/// Wakes the loop and no connection.
+const NO_KEY: usize = usize::MAX;
+
+pub(super) struct EventLoop<S: Service> {
+    poll: Poll,
+    woken: Arc<Woken>,
+    connections: Connections<S::Session>,
+    first_connection: usize,
+    course: Course<S>,
+    control: Arc<Control>,
+    /// The latest reading of the clock.
+    now: Instant,
+    _watch: StageWatch,
+}
+
+/// Where the loop stands on its way to its end.
+enum Course<S: Service> {
+    Accepting(Vec<Acceptor<S>>),
+    Draining { until: Option<Instant> },
+}
+
+impl<S: Service> EventLoop<S> {
+    pub(super) fn new(start: &Start<'_, S>, sockets: Vec<TcpListener>) -> Result<Self, StartError> {
+        let poll = Poll::new().map_err(StartError::EventLoop)?;
+        let woken = Arc::new(Woken::new(poll.registry(), WAKER).map_err(StartError::EventLoop)?);
+        let first_connection = FIRST_LISTENER + sockets.len();
+        let acceptors = start
+            .receptions(&start.party)
+            .zip(sockets)
+            .zip(FIRST_LISTENER..)
+            .map(|((reception, socket), token)| {
+                Acceptor::new(socket, reception, poll.registry(), Token(token))
+            })
+            .collect::<Result<_, _>>()?;
+        let watch = StageWatch::new(&start.control, Waker::from(KeyWaker::new(&woken, NO_KEY)));
+        Ok(Self {
+            poll,
+            connections: Connections::new(Arc::clone(&woken)),
+            woken,
+            first_connection,
+            course: Course::Accepting(acceptors),
+            control: Arc::clone(&start.control),
+            now: Instant::now(),
+            _watch: watch,
+        })
+    }
+
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        while self.goes_on() {
+            if let Err(error) = self.wait(&mut events) {
+                tracing::error!(%error, "the poller failed; an event loop ends with all its connections");
+                break;
+            }
+            self.dispatch(&events);
+            self.accept();
+            self.connections.schedule_woken();
+            self.connections.schedule_due(self.now);
+            let first = self.first_connection;
+            self.connections
+                .take_turns(self.poll.registry(), |key| Token(first + key));
+        }
+        self.connections.abort();
+    }
+
+    fn goes_on(&mut self) -> bool {
+        match (self.control.stage(), &mut self.course) {
+            (Stage::Serving, _) => return true,
+            (Stage::Draining, Course::Accepting(acceptors)) => {
+                for acceptor in acceptors.drain(..) {
+                    acceptor.drain_backlog(self.now, &mut self.connections);
+                }
+                let until = self.now.checked_add(self.control.drain_timeout);
+                self.course = Course::Draining { until };
+                self.connections.schedule_all();
+            }
+            (Stage::Draining, Course::Draining { until: Some(until) }) if *until <= self.now => {
+                self.control.advance(Stage::Aborted);
+                return false;
+            }
+            (Stage::Draining, Course::Draining { .. }) => {}
+            (Stage::Aborted, _) => return false,
+        }
+        !self.connections.is_empty()
+    }
+
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let polled = self.poll.poll(events, self.patience());
+        self.now = Instant::now();
+        match polled {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// How long there is nothing to do if nothing happens.
+    fn patience(&self) -> Option<Duration> {
+        if self.connections.has_runnable() || !self.woken.may_sleep() {
+            return Some(Duration::ZERO);
+        }
+        let course = match &self.course {
+            Course::Accepting(acceptors) => acceptors
+                .iter()
+                .filter_map(|acceptor| acceptor.resumes(self.now))
+                .min(),
+            Course::Draining { until } => *until,
+        };
+        let next = [course, self.connections.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min();
+        next.map(|at| at.saturating_duration_since(self.now))
+    }
+
+    fn dispatch(&mut self, events: &Events) {
+        for event in events {
+            let Token(token) = event.token();
+            if let Some(key) = token.checked_sub(self.first_connection) {
+                self.connections.ready(key, event);
+            } else if let Course::Accepting(acceptors) = &mut self.course
+                && let Some(index) = token.checked_sub(FIRST_LISTENER)
+                && let Some(acceptor) = acceptors.get_mut(index)
+            {
+                acceptor.ready();
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        if let Course::Accepting(acceptors) = &mut self.course {
+            for acceptor in acceptors {
+                acceptor.accept(self.now, &mut self.connections);
+            }
+        }
+    }
+}
