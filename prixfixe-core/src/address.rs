@@ -118,6 +118,22 @@ impl<S: AsRef<str>> ForwardPath<S> {
     }
 }
 
+impl<S: AsRef<str>> ReversePath<S> {
+    /// Needs no SMTPUTF8.
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.mailbox()
+            .is_none_or(|mailbox| mailbox.as_str().is_ascii())
+    }
+}
+
+impl<S: AsRef<str>> ForwardPath<S> {
+    /// Needs no SMTPUTF8.
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.mailbox()
+            .is_none_or(|mailbox| mailbox.as_str().is_ascii())
+    }
+}
+
 impl<'i> Mailbox<&'i str> {
     /// Only for the parser, which knows that it is one.
     pub(crate) fn from_parts(address: &'i str, at: usize) -> Self {

@@ -1,94 +1,410 @@
-//! The connection (stub).
+//! The connection: lines and bodies in, events and replies out, and the time that they take.
+
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::{Answer, Config, Event, Question};
+use crate::chunk::Chunk;
+use crate::command::CommandError;
+use crate::line::{LineError, LineReader};
+use crate::parser;
+use crate::state::{Say, Session, State, Step};
+use crate::time::Unit;
+use crate::{Abort, Answer, Config, Event, Question, Reply, replies};
 
-/// The dialogue with one client.
+/// The dialogue with one client. See the [crate's docs](crate) for how to run it.
+///
+/// It has no buffer, neither for input nor for output: an idle connection costs its own size, which is under
+/// 256 octets, and what is asked of its caller is [`MAX_LINE`](crate::MAX_LINE) octets for a line that is not
+/// complete.
 #[derive(Debug)]
 pub struct Connection {
     config: Arc<Config>,
+    state: State,
+    lines: LineReader,
+    refused_chunk: Option<RefusedChunk>,
+    unit: Unit,
+    /// A message was cut off, the caller is still to be told.
+    abort: Option<Abort>,
+    errors: u32,
+    extended: bool,
+    tls: bool,
+    eof: bool,
+    shutting_down: bool,
 }
 
-#[allow(clippy::todo, unused_variables)]
+/// A chunk that is skipped before it gets its reply.
+#[derive(Debug)]
+struct RefusedChunk {
+    chunk: Chunk,
+    reply: Reply,
+    /// It follows one that failed: the client could not know, this is not another error of its.
+    forgiven: bool,
+}
+
+/// What came of one turn of the loop.
+enum Turn<'i> {
+    Event(Event<'i>),
+    Again,
+    /// Nothing more can be done now.
+    Wait,
+}
+
 impl Connection {
-    /// A client has connected: the question whether it is wanted is open.
+    /// A client has connected: the question whether it is wanted is open, [`answer`](Self::answer) it. To
+    /// accept it sends the greeting.
     #[must_use]
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
-        Self { config }
+        Self {
+            config,
+            state: State::ConnectAsked,
+            lines: LineReader::new(),
+            refused_chunk: None,
+            unit: Unit::new(now),
+            abort: None,
+            errors: 0,
+            extended: false,
+            tls: false,
+            eof: false,
+            shutting_down: false,
+        }
     }
 
-    /// Does what can be done with the input.
+    /// Takes from the front of `input` what it can do with it, appends replies to `output`, and gives the
+    /// next event.
+    ///
+    /// `None`: nothing more can be done now. What is left in `input` is a line that is not complete, under
+    /// [`MAX_LINE`](crate::MAX_LINE) octets, or has to wait for the answer to the open question. Keep it, and
+    /// come again with the same octets in front and more behind them; none is searched twice. Octets of a
+    /// body never stay in `input` but behind an open question. Once the connection [is
+    /// closed](Self::is_closed), what is left is of no use.
+    ///
+    /// A client may send faster than it reads what it is told. To bound `output`, flush it when it has grown,
+    /// and come again only when that is done; one call appends less than 1 KiB but for refused commands, of
+    /// which there are `max_errors` in a session, and commands that make no event, such as NOOP.
     pub fn poll_event<'i>(
         &mut self,
         now: Instant,
         input: &mut &'i [u8],
         output: &mut Vec<u8>,
     ) -> Option<Event<'i>> {
-        todo!()
+        loop {
+            if let Some(abort) = self.abort.take() {
+                return Some(Event::MessageAborted(abort));
+            }
+            self.leave_if_idle(output);
+            match self.turn(now, input, output) {
+                Turn::Event(event) => return Some(event),
+                Turn::Again => {}
+                Turn::Wait if self.eof && self.question().is_none() && !self.is_closed() => {
+                    self.close(Abort::Eof);
+                }
+                Turn::Wait => return None,
+            }
+        }
     }
 
-    /// Answers the open question. Without one, nothing happens.
+    /// Answers the open question. Without one, nothing happens: the session may have been closed by then.
     pub fn answer(&mut self, now: Instant, answer: Answer, output: &mut Vec<u8>) {
-        todo!()
+        let Some((state, say)) = self.state.answered(answer) else {
+            return;
+        };
+        // A refusal by the handler is no bad command, so it is not counted.
+        match say {
+            Say::Reply(reply) => reply.encode(output),
+            Say::Greeting if self.shutting_down => {}
+            say => self.say(say, output),
+        }
+        self.state = state;
+        self.unit.next(now);
+        self.leave_if_idle(output);
     }
 
-    /// The client will send no more.
-    pub fn receive_eof(&mut self, now: Instant) {
-        todo!()
+    /// The client will send no more; it may still read. What it has sent is worked off first: keep calling
+    /// [`poll_event`](Self::poll_event), which closes the connection when it is at the end, and gives
+    /// [`Event::MessageAborted`] if that is in the middle of a message.
+    pub fn receive_eof(&mut self, _now: Instant) {
+        self.eof = true;
     }
 
-    /// When to call `handle_timeout` at the latest.
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest. It changes with every call that
+    /// has `now`. `None`: the client is not waited for, since a question is open, input is
+    /// [paused](Self::pause), or the connection is closed.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        todo!()
+        if self.question().is_some() || self.is_closed() {
+            return None;
+        }
+        let is_body = self.state.takes_body() || self.refused_chunk.is_some();
+        self.unit.deadline(&self.config, is_body)
     }
 
-    /// Ends the session with 421 4.4.2 when the deadline is past.
+    /// Ends the session with 421 4.4.2 when the deadline is past. Called early, it does nothing.
+    ///
+    /// During a TLS handshake nothing is sent: there is no telling what the client would take it for. A
+    /// message under way shows as [`Event::MessageAborted`] by the next [`poll_event`](Self::poll_event).
     pub fn handle_timeout(&mut self, now: Instant, output: &mut Vec<u8>) {
-        todo!()
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        if self.state != State::StartTls {
+            replies::TIMED_OUT.encode(output);
+        }
+        self.close(Abort::Timeout);
     }
 
-    /// The client's clock stands still.
+    /// The server is not reading: the client's clock stands still. Twice is once.
     pub fn pause(&mut self, now: Instant) {
-        todo!()
+        self.unit.pause(now);
     }
 
-    /// The client's clock goes on.
+    /// The server reads on, the client's clock too. Without a pause, nothing happens.
     pub fn resume(&mut self, now: Instant) {
-        todo!()
+        self.unit.resume(now);
     }
 
-    /// The server is going away.
-    pub fn shutdown(&mut self, now: Instant, output: &mut Vec<u8>) {
-        todo!()
+    /// The server is going away: ends the session with 421 4.3.2 (RFC 5321 section 3.8), at once when it is
+    /// idle, else as soon as the transaction under way has ended.
+    pub fn shutdown(&mut self, _now: Instant, output: &mut Vec<u8>) {
+        self.shutting_down = true;
+        self.leave_if_idle(output);
     }
 
-    /// TLS is active from here on.
+    /// The TLS connection is there: after [`Event::StartTls`], or for implicit TLS before the first
+    /// question is answered. All that the client said before is forgotten (RFC 3207 section 4.2).
     pub fn tls_established(&mut self, now: Instant) {
-        todo!()
+        self.state = self.state.tls_established();
+        self.lines = LineReader::new();
+        self.extended = false;
+        self.tls = true;
+        self.unit.next(now);
     }
 
-    /// The client sent more in clear text behind STARTTLS.
-    pub fn clear_text_after_starttls(&mut self, now: Instant, output: &mut Vec<u8>) {
-        todo!()
+    /// The client sent more in clear text behind STARTTLS: ends the session with 554 5.5.1. Run inside TLS,
+    /// those octets would be someone else's words in the client's mouth.
+    ///
+    /// [`poll_event`](Self::poll_event) does so by itself for what stands behind STARTTLS in `input`. This
+    /// is for callers that hold more than they lent.
+    pub fn clear_text_after_starttls(&mut self, _now: Instant, output: &mut Vec<u8>) {
+        replies::CLEAR_TEXT_AFTER_STARTTLS.encode(output);
+        self.close(Abort::Closed);
     }
 
-    /// True when the session is over.
+    /// True when the session is over: ask [`poll_event`](Self::poll_event) for a last
+    /// [`Event::MessageAborted`], flush the output, then close.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        todo!()
+        self.state == State::Closed
     }
 
-    /// The open question.
+    /// The open question. While there is one, input waits.
     #[must_use]
     pub fn question(&self) -> Option<Question> {
-        todo!()
+        self.state.question()
     }
 
-    /// True between MAIL and the end of the transaction.
+    /// True from MAIL to the end of the transaction.
     #[must_use]
     pub fn in_transaction(&self) -> bool {
-        todo!()
+        self.state.in_transaction()
+    }
+
+    fn turn<'i>(&mut self, now: Instant, input: &mut &'i [u8], output: &mut Vec<u8>) -> Turn<'i> {
+        if let Some(refused) = self.refused_chunk.take() {
+            return self.skip_chunk(refused, now, input, output);
+        }
+        if self.state.takes_body() {
+            return self.read_body(now, input, output);
+        }
+        if self.state.takes_commands() {
+            return self.read_line(now, input, output);
+        }
+        Turn::Wait
+    }
+
+    fn skip_chunk<'i>(
+        &mut self,
+        mut refused: RefusedChunk,
+        now: Instant,
+        input: &mut &'i [u8],
+        output: &mut Vec<u8>,
+    ) -> Turn<'i> {
+        let skipped = refused.chunk.read(input);
+        self.unit.more_octets(now, skipped.len() as u64);
+        if !refused.chunk.is_complete() {
+            self.refused_chunk = Some(refused);
+            return Turn::Wait;
+        }
+        match refused.forgiven {
+            true => refused.reply.encode(output),
+            false => self.reply(&refused.reply, output),
+        }
+        self.unit.next(now);
+        Turn::Again
+    }
+
+    fn read_body<'i>(
+        &mut self,
+        now: Instant,
+        input: &mut &'i [u8],
+        output: &mut Vec<u8>,
+    ) -> Turn<'i> {
+        let before = input.len();
+        let (state, step) = self.state.body(input);
+        self.state = state;
+        self.unit.more_octets(now, (before - input.len()) as u64);
+        let Some(step) = step else {
+            return Turn::Wait;
+        };
+        if !self.state.takes_body() && !matches!(step.say, Say::AfterChunk { .. }) {
+            self.unit.next(now);
+        }
+        self.take(step, output)
+    }
+
+    fn read_line<'i>(
+        &mut self,
+        now: Instant,
+        input: &mut &'i [u8],
+        output: &mut Vec<u8>,
+    ) -> Turn<'i> {
+        let was_skipping = self.lines.is_skipping();
+        let mut rest = *input;
+        let line = self.lines.read(&mut rest);
+        if was_skipping && !self.lines.is_skipping() {
+            self.unit.next(now);
+        } else {
+            self.unit
+                .more_octets(now, (input.len() - rest.len()) as u64);
+        }
+        match line {
+            None => {
+                *input = rest;
+                if !self.lines.is_skipping() {
+                    self.unit.octets(now, rest.len() as u64);
+                }
+                Turn::Wait
+            }
+            Some(Err(error)) => {
+                *input = rest;
+                self.reply(&error.reply(), output);
+                Turn::Again
+            }
+            Some(Ok(line)) => self.run(line, rest, now, input, output),
+        }
+    }
+
+    /// Runs a command line, behind which `rest` stands.
+    fn run<'i>(
+        &mut self,
+        line: &'i [u8],
+        rest: &'i [u8],
+        now: Instant,
+        input: &mut &'i [u8],
+        output: &mut Vec<u8>,
+    ) -> Turn<'i> {
+        self.unit.next(now);
+        let command = parser::command(line);
+        if let Some((state, abort)) = command
+            .ok()
+            .and_then(|command| self.state.interrupted(&command))
+        {
+            // The line stays in the input: it is run when the caller has been told.
+            self.state = state;
+            return Turn::Event(Event::MessageAborted(abort));
+        }
+        *input = rest;
+        let command = match command {
+            Ok(command) => command,
+            Err(error) => {
+                self.reply(&error.into(), output);
+                if error == CommandError::Http {
+                    self.close(Abort::Closed);
+                }
+                return Turn::Again;
+            }
+        };
+        let session = Session {
+            config: &self.config,
+            extended: self.extended,
+            tls: self.tls,
+        };
+        let failed = self.state == State::Failed;
+        let (state, step) = self.state.command(command, session);
+        self.state = state;
+        if step.event == Some(Event::StartTls) && !rest.is_empty() {
+            self.clear_text_after_starttls(now, output);
+            return Turn::Again;
+        }
+        let turn = self.take(step, output);
+        if let Some(refused) = &mut self.refused_chunk {
+            refused.forgiven = failed;
+        }
+        turn
+    }
+
+    fn take<'i>(&mut self, step: Step<'i>, output: &mut Vec<u8>) -> Turn<'i> {
+        self.say(step.say, output);
+        if let Some(Event::Hello { extended, .. }) = step.event {
+            self.extended = extended;
+        }
+        match step.event {
+            Some(event) => Turn::Event(event),
+            None => Turn::Again,
+        }
+    }
+
+    fn say(&mut self, say: Say, output: &mut Vec<u8>) {
+        match say {
+            Say::Nothing => {}
+            Say::Greeting => replies::greeting(&self.config, output),
+            Say::Hello => replies::hello(&self.config, output),
+            Say::ExtendedHello => replies::extended_hello(&self.config, self.tls, output),
+            Say::StartMailInput => output.extend_from_slice(replies::START_MAIL_INPUT),
+            Say::Reply(reply) => self.reply(&reply, output),
+            Say::AfterChunk { chunk, reply } => {
+                self.refused_chunk = Some(RefusedChunk {
+                    chunk,
+                    reply,
+                    forgiven: false,
+                });
+            }
+        }
+    }
+
+    /// Replies to a command, which is one too many if it is bad and the limit is reached.
+    fn reply(&mut self, reply: &Reply, output: &mut Vec<u8>) {
+        if matches!(reply.code(), 500..=504 | 555) {
+            self.errors = self.errors.saturating_add(1);
+            if self.errors > self.config.max_errors {
+                replies::TOO_MANY_ERRORS.encode(output);
+                self.close(Abort::Closed);
+                return;
+            }
+        }
+        reply.encode(output);
+    }
+
+    fn leave_if_idle(&mut self, output: &mut Vec<u8>) {
+        if self.shutting_down && self.state.is_idle() && self.refused_chunk.is_none() {
+            replies::SHUTTING_DOWN.encode(output);
+            self.close(Abort::Closed);
+        }
+    }
+
+    fn close(&mut self, abort: Abort) {
+        if self.state.in_message() {
+            self.abort = Some(abort);
+        }
+        self.state = self.state.closed();
+        self.refused_chunk = None;
+    }
+}
+
+impl LineError {
+    const fn reply(self) -> Reply {
+        match self {
+            Self::TooLong => replies::LINE_TOO_LONG,
+            Self::BareCrOrLf => replies::BARE_CR_OR_LF_IN_COMMAND,
+        }
     }
 }

@@ -151,8 +151,37 @@ impl Reply {
     /// Control characters and what is not ASCII leave as `?`. A line of the text that would be longer than
     /// 512 octets on the wire goes on in a next one.
     pub fn encode(&self, output: &mut Vec<u8>) {
-        let _ = (MAX_LINE, output);
-        todo!()
+        let code = digits(self.code);
+        let enhanced = self.enhanced.encoded();
+        let prefix = code.len() + 1 + enhanced.as_bytes().len() + 1;
+        let width = MAX_LINE - prefix - b"\r\n".len();
+        let mut lines = self
+            .text
+            .split('\n')
+            .flat_map(|line| wrap(line, width))
+            .peekable();
+        while let Some(line) = lines.next() {
+            output.extend_from_slice(&code);
+            output.push(if lines.peek().is_some() { b'-' } else { b' ' });
+            output.extend_from_slice(enhanced.as_bytes());
+            if !line.is_empty() {
+                output.push(b' ');
+                push_printable(line, output);
+            }
+            output.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+impl EnhancedCode {
+    fn encoded(self) -> Encoded {
+        let mut encoded = Encoded::default();
+        encoded.push_number(u16::from(self.0));
+        encoded.push(b'.');
+        encoded.push_number(self.1);
+        encoded.push(b'.');
+        encoded.push_number(self.2);
+        encoded
     }
 }
 
@@ -167,8 +196,152 @@ impl fmt::Display for Reply {
     }
 }
 
+/// Appends text to a reply line: one printable ASCII character for each character of it. What a client or a
+/// handler put into a text cannot end the line, nor move a terminal's cursor.
+pub(crate) fn push_printable(text: &str, output: &mut Vec<u8>) {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        output.extend_from_slice(text.as_bytes());
+        return;
+    }
+    output.extend(text.chars().map(|c| match c {
+        ' '..='~' => u8::try_from(c).unwrap_or(b'?'),
+        '\t' => b' ',
+        _ => b'?',
+    }));
+}
+
+/// The code as it goes to the wire. One of other than three digits is a programmer's slip in a constant: the
+/// client sees a local fault.
+fn digits(code: u16) -> [u8; 3] {
+    let digit = |n: u16| b'0' + u8::try_from(n % 10).unwrap_or(0);
+    match code {
+        100..=999 => [digit(code / 100), digit(code / 10), digit(code)],
+        _ => *b"451",
+    }
+}
+
+/// Parts of a line with at most `width` characters each; at least one.
+fn wrap(line: &str, width: usize) -> impl Iterator<Item = &str> {
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let cut = line.char_indices().nth(width).map(|(at, _)| at);
+        let (part, left) = match cut.and_then(|at| line.split_at_checked(at)) {
+            Some((part, left)) => (part, Some(left)),
+            None => (line, None),
+        };
+        rest = left;
+        Some(part)
+    })
+}
+
+/// An enhanced status code as text, without an allocation: at most `255.65535.65535`.
+#[derive(Default)]
+struct Encoded {
+    bytes: [u8; 16],
+    length: usize,
+}
+
+impl Encoded {
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
+        }
+    }
+
+    fn push_number(&mut self, number: u16) {
+        let mut power = 10_000;
+        while power > 1 && number < power {
+            power /= 10;
+        }
+        while power > 0 {
+            self.push(b'0' + u8::try_from(number / power % 10).unwrap_or(0));
+            power /= 10;
+        }
+    }
+}
+
 impl fmt::Display for EnhancedCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(reply: &Reply) -> String {
+        let mut output = Vec::new();
+        reply.encode(&mut output);
+        String::from_utf8(output).unwrap()
+    }
+
+    #[test]
+    fn a_reply_is_a_code_an_enhanced_code_and_a_text() {
+        assert_eq!(encoded(&Reply::permanent("No")), "550 5.7.1 No\r\n");
+        assert_eq!(encoded(&Reply::transient("Later")), "451 4.3.0 Later\r\n");
+        assert_eq!(encoded(&Reply::ok("")), "250 2.0.0\r\n");
+        let reply = Reply::new(599, EnhancedCode(5, 120, 999), "x").unwrap();
+        assert_eq!(encoded(&reply), "599 5.120.999 x\r\n");
+        assert_eq!(reply.to_string(), "599 5.120.999 x");
+    }
+
+    #[test]
+    fn line_feeds_make_a_reply_of_several_lines() {
+        // RFC 5321 section 4.2.1, RFC 2034 section 4.
+        let reply = Reply::permanent("one\r\ntwo\n\nthree");
+        assert_eq!(
+            encoded(&reply),
+            "550-5.7.1 one\r\n550-5.7.1 two\r\n550-5.7.1\r\n550 5.7.1 three\r\n"
+        );
+    }
+
+    #[test]
+    fn control_characters_and_non_ascii_do_not_leave() {
+        let reply = Reply::permanent("a\0b\rc\x1b[2Jd\u{7f}e\u{85}f\u{e9}g\th");
+        assert_eq!(encoded(&reply), "550 5.7.1 a?b?c?[2Jd?e?f?g h\r\n");
+        assert!(!reply.to_string().contains(char::is_control));
+    }
+
+    #[test]
+    fn no_line_is_longer_than_512_octets() {
+        for length in [0, 499, 500, 501, 502, 1000, 5000] {
+            let reply = Reply::permanent("\u{e9}".repeat(length));
+            let output = encoded(&reply);
+            assert!(output.split_inclusive("\r\n").all(|line| line.len() <= 512));
+            assert_eq!(output.matches('?').count(), length);
+        }
+    }
+
+    #[test]
+    fn code_and_enhanced_code_have_to_agree() {
+        assert_eq!(
+            Reply::new(354, EnhancedCode(3, 0, 0), ""),
+            Err(InvalidReply::Code(354))
+        );
+        assert_eq!(
+            Reply::new(1550, EnhancedCode(5, 0, 0), ""),
+            Err(InvalidReply::Code(1550))
+        );
+        for enhanced in [
+            EnhancedCode(4, 0, 0),
+            EnhancedCode(5, 1000, 0),
+            EnhancedCode(5, 0, 1000),
+        ] {
+            assert_eq!(
+                Reply::new(550, enhanced, ""),
+                Err(InvalidReply::Enhanced {
+                    code: 550,
+                    enhanced
+                })
+            );
+        }
     }
 }

@@ -1,7 +1,32 @@
-//! (stub)
+//! Parsers for complete command lines.
+//!
+//! A parser is named after the ABNF production that is its doc, and gets text that is all there: framing is
+//! over when parsing begins. None of them allocates.
+
+mod command;
+mod domain;
+mod literal;
+mod mailbox;
+mod parameter;
+
+use nom::combinator::all_consuming;
+use nom::{IResult, Parser};
+
 use crate::Mailbox;
 
-/// (stub)
+pub(crate) use command::command;
+pub(crate) use parameter::Parameters;
+
+/// What a parser gives. Where it went wrong is of no interest: the reply is the same.
+type Parsed<'i, O> = IResult<&'i str, O, ()>;
+
+/// The string as a mailbox, if it is one and nothing else.
 pub(crate) fn complete_mailbox(string: &str) -> Option<Mailbox<&str>> {
-    string.rfind('@').map(|at| Mailbox::from_parts(string, at))
+    let (_, mailbox) = all_consuming(mailbox::mailbox).parse(string).ok()?;
+    Some(mailbox)
+}
+
+/// `UTF8-non-ascii` of RFC 6531 section 3.3, but for the control characters that Unicode has there.
+fn is_non_ascii(c: char) -> bool {
+    !c.is_ascii() && !c.is_control()
 }

@@ -1,0 +1,174 @@
+//! The content of a message on its way through: what ends it, and what makes it unwelcome.
+
+use crate::chunk::{Chunk, LineEnds};
+use crate::data::{DotReader, Read};
+use crate::received::ReceivedHeaders;
+use crate::{Reply, replies};
+
+/// What reading a body came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress<'i> {
+    /// The input is used up.
+    More,
+    /// A piece of the content, never empty.
+    Piece(&'i [u8]),
+    /// From here on the message is refused.
+    Refused(Refusal),
+    /// The body or the chunk is complete.
+    End,
+}
+
+/// Why the core refuses a message by its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    BareLineEnd,
+    TooLarge,
+    Loop,
+}
+
+/// What is checked of every content, however it arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Content {
+    size: u64,
+    limit: u64,
+    received: ReceivedHeaders,
+}
+
+/// A body that ends with CR LF . CR LF. A refused one is read to this end all the same: what follows
+/// a shorter way out would be run as commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DataBody {
+    reader: DotReader,
+    content: Content,
+    refusal: Option<Refusal>,
+}
+
+/// A body of counted chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ChunkedBody {
+    content: Content,
+    /// Nothing to look for where any octets are allowed (RFC 3030 section 3).
+    line_ends: Option<LineEnds>,
+}
+
+impl Refusal {
+    pub(crate) const fn reply(self) -> Reply {
+        match self {
+            Self::BareLineEnd => replies::BARE_CR_OR_LF_IN_BODY,
+            Self::TooLarge => replies::TOO_LARGE,
+            Self::Loop => replies::MAIL_LOOP,
+        }
+    }
+}
+
+impl Content {
+    pub(crate) const fn new(limit: u64) -> Self {
+        Self {
+            size: 0,
+            limit,
+            received: ReceivedHeaders::new(),
+        }
+    }
+
+    pub(crate) const fn size(self) -> u64 {
+        self.size
+    }
+
+    /// Looks at a piece. What is wrong first is what counts, wherever the pieces were cut.
+    fn take(&mut self, piece: &[u8]) -> Result<(), Refusal> {
+        let room = usize::try_from(self.limit - self.size).unwrap_or(usize::MAX);
+        let within = piece.get(..room);
+        self.received
+            .take(within.unwrap_or(piece))
+            .map_err(|_| Refusal::Loop)?;
+        if piece.len() > room {
+            return Err(Refusal::TooLarge);
+        }
+        self.size += piece.len() as u64;
+        Ok(())
+    }
+}
+
+impl DataBody {
+    pub(crate) const fn new(limit: u64) -> Self {
+        Self {
+            reader: DotReader::new(),
+            content: Content::new(limit),
+            refusal: None,
+        }
+    }
+
+    pub(crate) const fn content(&self) -> Content {
+        self.content
+    }
+
+    pub(crate) const fn refusal(&self) -> Option<Refusal> {
+        self.refusal
+    }
+
+    pub(crate) fn read<'i>(&mut self, input: &mut &'i [u8]) -> Progress<'i> {
+        loop {
+            let refusal = match self.reader.read(input) {
+                Read::More => return Progress::More,
+                Read::End => return Progress::End,
+                _ if self.refusal.is_some() => continue,
+                Read::Bare => Refusal::BareLineEnd,
+                Read::Content(piece) => match self.content.take(piece) {
+                    Ok(()) => return Progress::Piece(piece),
+                    Err(refusal) => refusal,
+                },
+            };
+            self.refusal = Some(refusal);
+            return Progress::Refused(refusal);
+        }
+    }
+}
+
+impl ChunkedBody {
+    pub(crate) fn new(limit: u64, binary: bool) -> Self {
+        Self {
+            content: Content::new(limit),
+            line_ends: (!binary).then(LineEnds::default),
+        }
+    }
+
+    pub(crate) const fn content(&self) -> Content {
+        self.content
+    }
+
+    /// Whether a chunk of this size keeps within the limit.
+    pub(crate) const fn has_room_for(&self, size: u64) -> bool {
+        size <= self.content.limit - self.content.size
+    }
+
+    /// Reads what belongs to the chunk.
+    pub(crate) fn read<'i>(&mut self, chunk: &mut Chunk, input: &mut &'i [u8]) -> Progress<'i> {
+        if chunk.is_complete() {
+            let sound = self.line_ends.is_none_or(LineEnds::ends_sound);
+            return match chunk.is_last() && !sound {
+                true => Progress::Refused(Refusal::BareLineEnd),
+                false => Progress::End,
+            };
+        }
+        let piece = chunk.read(input);
+        if piece.is_empty() {
+            return Progress::More;
+        }
+        match self.check(piece) {
+            Ok(()) => Progress::Piece(piece),
+            Err(refusal) => Progress::Refused(refusal),
+        }
+    }
+
+    fn check(&mut self, piece: &[u8]) -> Result<(), Refusal> {
+        let sound = match &mut self.line_ends {
+            Some(line_ends) => line_ends.sound_prefix(piece),
+            None => piece.len(),
+        };
+        self.content.take(piece.get(..sound).unwrap_or(piece))?;
+        if sound < piece.len() {
+            return Err(Refusal::BareLineEnd);
+        }
+        Ok(())
+    }
+}

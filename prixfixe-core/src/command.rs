@@ -1,0 +1,82 @@
+//! Commands as values.
+
+use crate::parser::Parameters;
+use crate::{ForwardPath, Reply, ReversePath, replies};
+
+/// A command that makes sense by itself; whether it does so here is for the [state](crate::state) to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Command<'i> {
+    Helo {
+        name: &'i str,
+    },
+    Ehlo {
+        name: &'i str,
+    },
+    Mail {
+        reverse_path: ReversePath<&'i str>,
+        parameters: Parameters<'i>,
+    },
+    Rcpt {
+        forward_path: ForwardPath<&'i str>,
+        parameters: Parameters<'i>,
+    },
+    Data,
+    Bdat {
+        size: u64,
+        last: bool,
+    },
+    Rset,
+    Noop,
+    Vrfy,
+    Help,
+    Quit,
+    StartTls,
+}
+
+/// What is wrong with a command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommandError {
+    /// No command of SMTP.
+    Unknown,
+    /// A command of SMTP that this server does not have.
+    NotImplemented,
+    /// An argument is missing, superfluous or malformed.
+    Argument,
+    /// What MAIL names is no reverse-path.
+    Sender,
+    /// What RCPT names is no forward-path.
+    Recipient,
+    /// An HTTP request: a browser was made to speak to a mail server.
+    Http,
+}
+
+/// What is wrong with the parameters of MAIL or RCPT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ParameterError {
+    /// One that no extension offered here defines.
+    Unknown,
+    /// One that is given twice, or whose value is no value for it, or no parameter at all.
+    Bad,
+}
+
+impl From<CommandError> for Reply {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Unknown => replies::UNKNOWN_COMMAND,
+            CommandError::NotImplemented => replies::NOT_IMPLEMENTED,
+            CommandError::Argument => replies::BAD_ARGUMENT,
+            CommandError::Sender => replies::BAD_SENDER,
+            CommandError::Recipient => replies::BAD_RECIPIENT,
+            CommandError::Http => replies::NOT_HTTP,
+        }
+    }
+}
+
+impl From<ParameterError> for Reply {
+    fn from(error: ParameterError) -> Self {
+        match error {
+            ParameterError::Unknown => replies::UNKNOWN_PARAMETER,
+            ParameterError::Bad => replies::BAD_PARAMETER,
+        }
+    }
+}

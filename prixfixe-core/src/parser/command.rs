@@ -1,0 +1,176 @@
+//! Command lines (RFC 5321 section 4.1.1, RFC 3030 section 2, RFC 3207 section 4).
+
+use nom::Parser;
+use nom::bytes::complete::{tag, tag_no_case, take_while1};
+use nom::character::complete::{char, digit1, satisfy};
+use nom::combinator::{all_consuming, map_res, opt, value};
+use nom::sequence::preceded;
+
+use super::domain::helo_argument;
+use super::mailbox::{forward_path, reverse_path};
+use super::{Parameters, Parsed};
+use crate::command::{Command, CommandError};
+
+type Result<T> = std::result::Result<T, CommandError>;
+
+/// ```abnf
+/// command = verb [SP argument]
+/// ```
+///
+/// White space before the end of the line is tolerated (RFC 5321 section 4.1.1).
+pub(crate) fn command(line: &[u8]) -> Result<Command<'_>> {
+    let line = trim_end(line);
+    let (verb, argument) = match memchr::memchr(b' ', line).and_then(|at| line.split_at_checked(at))
+    {
+        Some((verb, argument)) => (verb, argument.get(1..).unwrap_or_default()),
+        None => (line, <&[u8]>::default()),
+    };
+    let mut upper = [0; LONGEST_VERB];
+    for (upper, byte) in upper.iter_mut().zip(verb) {
+        *upper = byte.to_ascii_uppercase();
+    }
+    let text = std::str::from_utf8(argument);
+    let text_or = |error| text.map_err(|_| error);
+    match upper.get(..verb.len()).unwrap_or_default() {
+        b"MAIL" => mail(text_or(CommandError::Sender)?),
+        b"RCPT" => rcpt(text_or(CommandError::Recipient)?),
+        b"DATA" => alone(Command::Data, argument),
+        b"BDAT" => bdat(text_or(CommandError::Argument)?),
+        b"EHLO" => ehlo(text_or(CommandError::Argument)?),
+        b"HELO" => helo(text_or(CommandError::Argument)?),
+        b"RSET" => alone(Command::Rset, argument),
+        b"QUIT" => alone(Command::Quit, argument),
+        b"STARTTLS" => alone(Command::StartTls, argument),
+        b"NOOP" => with_text(Command::Noop, text_or(CommandError::Argument)?),
+        b"HELP" => with_text(Command::Help, text_or(CommandError::Argument)?),
+        b"VRFY" if argument.is_empty() => Err(CommandError::Argument),
+        b"VRFY" => with_text(Command::Vrfy, text_or(CommandError::Argument)?),
+        b"EXPN" | b"TURN" | b"ATRN" | b"ETRN" | b"SEND" | b"SOML" | b"SAML" | b"AUTH" | b"BURL" => {
+            Err(CommandError::NotImplemented)
+        }
+        _ if is_request_line(line) => Err(CommandError::Http),
+        _ => Err(CommandError::Unknown),
+    }
+}
+
+/// The octets of `STARTTLS`.
+const LONGEST_VERB: usize = 8;
+
+fn trim_end(mut line: &[u8]) -> &[u8] {
+    while let [before @ .., b' ' | b'\t'] = line {
+        line = before;
+    }
+    line
+}
+
+/// ```abnf
+/// mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
+/// ```
+///
+/// And spaces before the path, which RFC 5321 section 3.3 forbids and many clients send.
+fn mail(argument: &str) -> Result<Command<'_>> {
+    let path = behind_keyword("FROM:", argument)?;
+    let (rest, reverse_path) = reverse_path(path).map_err(|_| CommandError::Sender)?;
+    let parameters = Parameters::behind_path(rest).ok_or(CommandError::Argument)?;
+    Ok(Command::Mail {
+        reverse_path,
+        parameters,
+    })
+}
+
+/// ```abnf
+/// rcpt = "RCPT TO:" Forward-path [SP Rcpt-parameters] CRLF
+/// ```
+fn rcpt(argument: &str) -> Result<Command<'_>> {
+    let path = behind_keyword("TO:", argument)?;
+    let (rest, forward_path) = forward_path(path).map_err(|_| CommandError::Recipient)?;
+    let parameters = Parameters::behind_path(rest).ok_or(CommandError::Argument)?;
+    Ok(Command::Rcpt {
+        forward_path,
+        parameters,
+    })
+}
+
+/// The path and all that follows, if there is anything.
+fn behind_keyword<'i>(keyword: &str, argument: &'i str) -> Result<&'i str> {
+    let keyword: Parsed<'i, _> = tag_no_case(keyword).parse(argument);
+    let (path, _) = keyword.map_err(|_| CommandError::Argument)?;
+    match path.trim_start_matches(' ') {
+        "" => Err(CommandError::Argument),
+        path => Ok(path),
+    }
+}
+
+/// ```abnf
+/// ehlo = "EHLO" SP ( Domain / address-literal ) CRLF
+/// ```
+fn ehlo(argument: &str) -> Result<Command<'_>> {
+    whole(helo_argument, argument).map(|name| Command::Ehlo { name })
+}
+
+/// ```abnf
+/// helo = "HELO" SP Domain CRLF
+/// ```
+fn helo(argument: &str) -> Result<Command<'_>> {
+    whole(helo_argument, argument).map(|name| Command::Helo { name })
+}
+
+/// ```abnf
+/// bdat-cmd   = "BDAT" SP chunk-size [ SP end-marker ] CRLF
+/// chunk-size = 1*DIGIT
+/// end-marker = "LAST"
+/// ```
+fn bdat(argument: &str) -> Result<Command<'_>> {
+    let chunk_size = map_res(digit1, str::parse);
+    let end_marker = opt(value((), preceded(char(' '), tag_no_case("LAST"))));
+    let bdat = (chunk_size, end_marker).map(|(size, last)| Command::Bdat {
+        size,
+        last: last.is_some(),
+    });
+    whole(bdat, argument)
+}
+
+/// A command that has no argument.
+fn alone<'i>(command: Command<'i>, argument: &[u8]) -> Result<Command<'i>> {
+    match argument {
+        [] => Ok(command),
+        _ => Err(CommandError::Argument),
+    }
+}
+
+/// A command whose argument does not matter, as long as it is text.
+fn with_text<'i>(command: Command<'i>, argument: &str) -> Result<Command<'i>> {
+    match argument.contains(char::is_control) {
+        false => Ok(command),
+        true => Err(CommandError::Argument),
+    }
+}
+
+/// All of an argument.
+fn whole<'i, O>(
+    parser: impl Parser<&'i str, Output = O, Error = ()>,
+    argument: &'i str,
+) -> Result<O> {
+    match all_consuming(parser).parse(argument) {
+        Ok((_, output)) => Ok(output),
+        Err(_) => Err(CommandError::Argument),
+    }
+}
+
+/// ```abnf
+/// request-line = method SP request-target SP HTTP-version
+/// HTTP-version = "HTTP/" DIGIT ["." DIGIT]
+/// ```
+///
+/// RFC 9112 section 3. The target may be anything but empty.
+fn is_request_line(line: &[u8]) -> bool {
+    let Ok(line) = std::str::from_utf8(line) else {
+        return false;
+    };
+    let method = take_while1(|c: char| c.is_ascii_alphabetic());
+    let target = take_while1(|c: char| c != ' ');
+    let digit = || satisfy(|c| c.is_ascii_digit());
+    let version = (tag("HTTP/"), digit(), opt((char('.'), digit())));
+    let request_line = (method, char(' '), target, char(' '), version);
+    whole(request_line, line).is_ok()
+}

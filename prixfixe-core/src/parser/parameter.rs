@@ -1,0 +1,261 @@
+//! The parameters of MAIL and RCPT (RFC 5321 section 4.1.2).
+
+use nom::Parser;
+use nom::branch::alt;
+use nom::bytes::complete::{take_while, take_while1};
+use nom::character::complete::{char, satisfy, space1};
+use nom::combinator::{eof, opt, recognize};
+use nom::sequence::{preceded, terminated};
+
+use super::{Parsed, is_non_ascii};
+use crate::command::ParameterError;
+use crate::{BodyType, MailParameters};
+
+/// What stands behind the path, not looked at yet: what may stand there depends on the dialogue so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parameters<'i>(&'i str);
+
+/// The most digits that a size is written with (RFC 1870 section 6).
+const MAX_SIZE_DIGITS: usize = 20;
+
+impl<'i> Parameters<'i> {
+    /// `None`: there is no space between the path and what follows it.
+    pub(super) fn behind_path(rest: &'i str) -> Option<Self> {
+        match rest.strip_prefix(' ') {
+            Some(parameters) => Some(Self(parameters.trim_start_matches(' '))),
+            None => rest.is_empty().then_some(Self(rest)),
+        }
+    }
+
+    /// Those of MAIL. After HELO there are none (RFC 5321 section 4.1.1.11).
+    pub(crate) fn of_mail(self, extended: bool) -> Result<MailParameters, ParameterError> {
+        let mut size = None;
+        let mut body = None;
+        let mut smtputf8 = None;
+        for parameter in self {
+            let (keyword, value) = parameter?;
+            let is = |name: &str| extended && keyword.eq_ignore_ascii_case(name);
+            if is("SIZE") {
+                set(&mut size, size_value(value))?;
+            } else if is("BODY") {
+                set(&mut body, body_value(value))?;
+            } else if is("SMTPUTF8") {
+                set(&mut smtputf8, value.is_none().then_some(true))?;
+            } else {
+                return Err(ParameterError::Unknown);
+            }
+        }
+        Ok(MailParameters {
+            size,
+            body: body.unwrap_or_default(),
+            smtputf8: smtputf8.unwrap_or_default(),
+        })
+    }
+
+    /// Those of RCPT: no extension offered here has one.
+    pub(crate) fn of_rcpt(mut self) -> Result<(), ParameterError> {
+        match self.next() {
+            None => Ok(()),
+            Some(Ok(_)) => Err(ParameterError::Unknown),
+            Some(Err(error)) => Err(error),
+        }
+    }
+}
+
+impl<'i> Iterator for Parameters<'i> {
+    type Item = Result<(&'i str, Option<&'i str>), ParameterError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        match terminated(esmtp_param, alt((space1, eof))).parse(self.0) {
+            Ok((rest, parameter)) => {
+                self.0 = rest;
+                Some(Ok(parameter))
+            }
+            Err(_) => {
+                self.0 = "";
+                Some(Err(ParameterError::Bad))
+            }
+        }
+    }
+}
+
+fn set<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), ParameterError> {
+    match value {
+        Some(value) if place.is_none() => {
+            *place = Some(value);
+            Ok(())
+        }
+        _ => Err(ParameterError::Bad),
+    }
+}
+
+/// ```abnf
+/// size-value = 1*20DIGIT
+/// ```
+///
+/// What is too large for a number is too large for any server.
+fn size_value(value: Option<&str>) -> Option<u64> {
+    let digits = value?;
+    let is_size =
+        digits.len() <= MAX_SIZE_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_size.then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+/// ```abnf
+/// body-value  = "7BIT" / "8BITMIME"
+/// body-value =/ "BINARYMIME"
+/// ```
+fn body_value(value: Option<&str>) -> Option<BodyType> {
+    let value = value?;
+    [
+        ("7BIT", BodyType::SevenBit),
+        ("8BITMIME", BodyType::EightBitMime),
+        ("BINARYMIME", BodyType::BinaryMime),
+    ]
+    .into_iter()
+    .find_map(|(name, body)| value.eq_ignore_ascii_case(name).then_some(body))
+}
+
+/// ```abnf
+/// esmtp-param = esmtp-keyword ["=" esmtp-value]
+/// ```
+fn esmtp_param(input: &str) -> Parsed<'_, (&str, Option<&str>)> {
+    (esmtp_keyword, opt(preceded(char('='), esmtp_value))).parse(input)
+}
+
+/// ```abnf
+/// esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
+/// ```
+fn esmtp_keyword(input: &str) -> Parsed<'_, &str> {
+    let first = satisfy(|c| c.is_ascii_alphanumeric());
+    recognize((
+        first,
+        take_while(|c: char| c.is_ascii_alphanumeric() || c == '-'),
+    ))
+    .parse(input)
+}
+
+/// ```abnf
+/// esmtp-value  = 1*(%d33-60 / %d62-126)
+/// esmtp-value =/ UTF8-non-ascii
+/// ```
+fn esmtp_value(input: &str) -> Parsed<'_, &str> {
+    take_while1(|c| matches!(c, '!'..='<' | '>'..='~') || is_non_ascii(c)).parse(input)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_mail(input: &str) -> Result<MailParameters, ParameterError> {
+        Parameters::behind_path(input).unwrap().of_mail(true)
+    }
+
+    #[test]
+    fn parameters_of_mail() {
+        let none = MailParameters::default();
+        for (input, expected) in [
+            ("", none),
+            (" ", none),
+            (
+                " SIZE=0",
+                MailParameters {
+                    size: Some(0),
+                    ..none
+                },
+            ),
+            (
+                " size=00000000000000000042",
+                MailParameters {
+                    size: Some(42),
+                    ..none
+                },
+            ),
+            (
+                " SIZE=99999999999999999999",
+                MailParameters {
+                    size: Some(u64::MAX),
+                    ..none
+                },
+            ),
+            (" BODY=7BIT", none),
+            (
+                " body=8bitmime",
+                MailParameters {
+                    body: BodyType::EightBitMime,
+                    ..none
+                },
+            ),
+            (
+                " BODY=BINARYMIME",
+                MailParameters {
+                    body: BodyType::BinaryMime,
+                    ..none
+                },
+            ),
+            (
+                "  SMTPUTF8  SIZE=1",
+                MailParameters {
+                    size: Some(1),
+                    smtputf8: true,
+                    ..none
+                },
+            ),
+        ] {
+            assert_eq!(of_mail(input), Ok(expected), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn bad_and_repeated_parameters() {
+        for input in [
+            " SIZE",
+            " SIZE=",
+            " SIZE=x",
+            " SIZE=-1",
+            " SIZE=+1",
+            " SIZE=1=2",
+            " SIZE=000000000000000000001",
+            " SIZE=1 SIZE=1",
+            " BODY",
+            " BODY=9BIT",
+            " BODY=7BIT BODY=8BITMIME",
+            " SMTPUTF8=1",
+            " SMTPUTF8 smtputf8",
+            " =1",
+            " -A",
+            " SIZE=1,",
+            " SIZE=1\0",
+            " SIZE =1",
+            " \u{e9}=1",
+        ] {
+            assert_eq!(of_mail(input), Err(ParameterError::Bad), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_parameters() {
+        for input in [
+            " X",
+            " AUTH=<>",
+            " RET=FULL",
+            " ENVID=x",
+            " SIZE=1 HOLDFOR=1",
+            " X=\u{e9}",
+        ] {
+            assert_eq!(of_mail(input), Err(ParameterError::Unknown), "{input:?}");
+        }
+        let after_helo = Parameters::behind_path(" SIZE=1").unwrap().of_mail(false);
+        assert_eq!(after_helo, Err(ParameterError::Unknown));
+        let notify = Parameters::behind_path(" NOTIFY=NEVER").unwrap();
+        assert_eq!(notify.of_rcpt(), Err(ParameterError::Unknown));
+        assert_eq!(
+            Parameters::behind_path(" =").unwrap().of_rcpt(),
+            Err(ParameterError::Bad)
+        );
+        assert_eq!(Parameters::behind_path("SIZE=1"), None);
+    }
+}

@@ -1,0 +1,121 @@
+//! Counts `Received:` headers, to find messages that run in circles (RFC 5321 section 6.3).
+
+use memchr::memchr;
+
+/// RFC 5321 section 6.3 has 100 as the least that a server should tolerate.
+const LIMIT: u32 = 100;
+
+/// In lower case.
+const NAME: &[u8] = b"received:";
+
+/// Follows the header section of a message through its pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReceivedHeaders {
+    count: u32,
+    place: Place,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// So many octets of a line are those of [`NAME`].
+    Name { matched: usize },
+    /// In a line that is another header field, or the rest of one.
+    Line,
+    /// Behind the empty line that ends the header section.
+    Body,
+}
+
+/// There are too many.
+#[derive(Debug)]
+pub(crate) struct TooMany;
+
+impl ReceivedHeaders {
+    pub(crate) const fn new() -> Self {
+        Self {
+            count: 0,
+            place: Place::Name { matched: 0 },
+        }
+    }
+
+    /// Looks at the next piece of the content.
+    pub(crate) fn take(&mut self, piece: &[u8]) -> Result<(), TooMany> {
+        let mut rest = piece;
+        while self.place != Place::Body {
+            let Some((&byte, behind)) = rest.split_first() else {
+                break;
+            };
+            rest = match self.place {
+                Place::Name { matched } => {
+                    self.place = self.name(matched, byte)?;
+                    behind
+                }
+                _ => match memchr(b'\n', rest).and_then(|at| rest.get(at + 1..)) {
+                    Some(next_line) => {
+                        self.place = Place::Name { matched: 0 };
+                        next_line
+                    }
+                    None => &[],
+                },
+            };
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, matched: usize, byte: u8) -> Result<Place, TooMany> {
+        match (matched, byte) {
+            (0, b'\r' | b'\n') => Ok(Place::Body),
+            (_, b'\n') => Ok(Place::Name { matched: 0 }),
+            _ if NAME.get(matched) != Some(&byte.to_ascii_lowercase()) => Ok(Place::Line),
+            _ if matched + 1 < NAME.len() => Ok(Place::Name {
+                matched: matched + 1,
+            }),
+            _ => {
+                self.count += 1;
+                if self.count > LIMIT {
+                    Err(TooMany)
+                } else {
+                    Ok(Place::Line)
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether it is too many, at once and byte by byte.
+    fn too_many(content: &str) -> bool {
+        let at_once = ReceivedHeaders::new().take(content.as_bytes()).is_err();
+        let mut headers = ReceivedHeaders::new();
+        let bytewise = content
+            .as_bytes()
+            .chunks(1)
+            .any(|byte| headers.take(byte).is_err());
+        assert_eq!(at_once, bytewise);
+        at_once
+    }
+
+    #[test]
+    fn a_hundred_received_headers_are_no_loop_and_one_more_is() {
+        let hundred = "Received: from a\r\n\tby b; today\r\n".repeat(100);
+        assert!(!too_many(&format!("{hundred}\r\nHello\r\n")));
+        assert!(too_many(&format!("{hundred}rECEIVED:\r\n\r\nHello\r\n")));
+    }
+
+    #[test]
+    fn only_whole_names_in_the_header_section_count() {
+        let hundred = "Received: x\r\n".repeat(100);
+        for other in [
+            "X-Received: x\r\n",
+            "Received-SPF: x\r\n",
+            "Subject: a\r\n Received: x\r\n",
+            "Receive\r\n",
+        ] {
+            assert!(!too_many(&format!("{hundred}{other}\r\n")), "{other}");
+        }
+        assert!(!too_many(&format!("{hundred}\r\nReceived: x\r\n")));
+        assert!(!too_many(&"\r\nReceived: x\r\n".repeat(200)));
+    }
+}

@@ -1,0 +1,129 @@
+//! Every reply of the core, in the order in which a session meets them.
+//!
+//! Public for servers, which need some of them (and may compare with others). The greeting, the replies to
+//! HELO and EHLO and 354 have no enhanced status code and a form of their own.
+
+use crate::reply::push_printable;
+use crate::{Config, EnhancedCode, Reply};
+
+const fn reply(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> Reply {
+    let (class, subject, detail) = enhanced;
+    Reply::from_static(code, EnhancedCode(class, subject, detail), text)
+}
+
+/// More connections than the server takes. Not sent by the core, which begins with a connection.
+pub const TOO_MANY_CONNECTIONS: Reply =
+    reply(421, (4, 3, 2), "Too many connections, try again later");
+/// The server is going away (RFC 5321 section 3.8).
+pub const SHUTTING_DOWN: Reply = reply(421, (4, 3, 2), "Service shutting down");
+/// A command, a body or a chunk took too long.
+pub const TIMED_OUT: Reply = reply(421, (4, 4, 2), "Timed out waiting for the client");
+/// More bad commands than the limit.
+pub const TOO_MANY_ERRORS: Reply = reply(421, (4, 7, 0), "Too many bad commands");
+/// Something failed on this side. Also in place of an answer that contradicts itself.
+pub const LOCAL_ERROR: Reply = reply(451, (4, 3, 0), "Local error, try again later");
+
+/// NOOP.
+pub const NOOP_OK: Reply = reply(250, (2, 0, 0), "OK");
+/// RSET.
+pub const RSET_OK: Reply = reply(250, (2, 0, 0), "Reset");
+/// VRFY: RFC 5321 section 3.5.3 has this for servers that do not tell.
+pub const VRFY_UNKNOWN: Reply = reply(252, (2, 0, 0), "Cannot verify, send mail and see");
+/// HELP.
+pub const HELP: Reply = reply(
+    214,
+    (2, 0, 0),
+    "HELO EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS\nSee RFC 5321",
+);
+/// QUIT.
+pub const GOODBYE: Reply = reply(221, (2, 0, 0), "Goodbye");
+/// STARTTLS.
+pub const READY_FOR_TLS: Reply = reply(220, (2, 0, 0), "Ready to start TLS");
+
+/// MAIL.
+pub const SENDER_OK: Reply = reply(250, (2, 1, 0), "Sender OK");
+/// RCPT.
+pub const RECIPIENT_OK: Reply = reply(250, (2, 1, 5), "Recipient OK");
+/// A chunk that is not the last.
+pub const CHUNK_OK: Reply = reply(250, (2, 0, 0), "Chunk received");
+/// The message is in safe hands.
+pub const MESSAGE_OK: Reply = reply(250, (2, 0, 0), "Message accepted");
+
+/// No command of SMTP.
+pub const UNKNOWN_COMMAND: Reply = reply(500, (5, 5, 1), "Unknown command");
+/// No CR LF within [`MAX_LINE`](crate::MAX_LINE) octets.
+pub const LINE_TOO_LONG: Reply = reply(500, (5, 5, 2), "Line too long");
+/// A CR without LF or a LF without CR in a command (RFC 5321 section 2.3.8).
+pub const BARE_CR_OR_LF_IN_COMMAND: Reply =
+    reply(500, (5, 5, 2), "Lines end with CR LF, both of them");
+/// An argument is missing, superfluous or malformed.
+pub const BAD_ARGUMENT: Reply = reply(501, (5, 5, 4), "Bad or missing argument");
+/// A parameter is given twice, or its value is no value for it.
+pub const BAD_PARAMETER: Reply = reply(501, (5, 5, 4), "Bad or repeated parameter");
+/// A parameter that no extension offered here defines (RFC 5321 section 4.1.1.11).
+pub const UNKNOWN_PARAMETER: Reply = reply(555, (5, 5, 4), "Unknown parameter");
+/// The argument of MAIL is no reverse-path.
+pub const BAD_SENDER: Reply = reply(501, (5, 1, 7), "Malformed sender address");
+/// The argument of RCPT is no forward-path.
+pub const BAD_RECIPIENT: Reply = reply(501, (5, 1, 3), "Malformed recipient address");
+/// A command of SMTP that this server does not have.
+pub const NOT_IMPLEMENTED: Reply = reply(502, (5, 5, 1), "Command not implemented");
+/// The command has no place here (RFC 5321 section 4.1.4).
+pub const OUT_OF_ORDER: Reply = reply(503, (5, 5, 1), "Command out of order");
+/// MAIL or RCPT before HELO or EHLO.
+pub const HELLO_FIRST: Reply = reply(503, (5, 5, 1), "Send EHLO first");
+/// DATA after BODY=BINARYMIME (RFC 3030 section 3).
+pub const BINARYMIME_NEEDS_BDAT: Reply = reply(503, (5, 5, 1), "BODY=BINARYMIME needs BDAT");
+/// TLS is required before MAIL (RFC 3207 section 4).
+pub const STARTTLS_FIRST: Reply = reply(530, (5, 7, 0), "Issue STARTTLS first");
+/// An internationalised address without SMTPUTF8 (RFC 6531 section 3.5).
+pub const NEEDS_SMTPUTF8: Reply = reply(553, (5, 6, 7), "Non-ASCII address needs SMTPUTF8");
+/// One recipient too many: the transaction goes on (RFC 5321 section 4.5.3.1.10).
+pub const TOO_MANY_RECIPIENTS: Reply = reply(452, (4, 5, 3), "Too many recipients");
+/// `SIZE=`, the chunks or the body are over the limit (RFC 1870 section 6).
+pub const TOO_LARGE: Reply = reply(552, (5, 3, 4), "Message too large");
+/// A CR without LF or a LF without CR in a body.
+pub const BARE_CR_OR_LF_IN_BODY: Reply = reply(550, (5, 5, 2), "Message has a bare CR or LF");
+/// More than 100 `Received:` headers (RFC 5321 section 6.3).
+pub const MAIL_LOOP: Reply = reply(554, (5, 4, 6), "Too many Received headers, mail loop");
+/// Octets behind STARTTLS in clear text: they may be someone else's.
+pub const CLEAR_TEXT_AFTER_STARTTLS: Reply = reply(554, (5, 5, 1), "Clear text after STARTTLS");
+/// A browser, or something that speaks through one.
+pub const NOT_HTTP: Reply = reply(554, (5, 7, 0), "This is not an HTTP server");
+
+/// The reply to DATA.
+pub(crate) const START_MAIL_INPUT: &[u8] = b"354 Send the message, end it with CR LF . CR LF\r\n";
+
+/// The greeting (RFC 5321 section 4.2: `220 Domain textstring`).
+pub(crate) fn greeting(config: &Config, output: &mut Vec<u8>) {
+    output.extend_from_slice(b"220 ");
+    push_printable(&config.domain, output);
+    output.extend_from_slice(b" ESMTP PrixFixe\r\n");
+}
+
+/// The reply to HELO. Nothing that a client sent stands in a reply, its name neither.
+pub(crate) fn hello(config: &Config, output: &mut Vec<u8>) {
+    output.extend_from_slice(b"250 ");
+    push_printable(&config.domain, output);
+    output.extend_from_slice(b"\r\n");
+}
+
+/// The reply to EHLO (RFC 5321 section 4.1.1.1: `ehlo-ok-rsp`).
+pub(crate) fn extended_hello(config: &Config, tls: bool, output: &mut Vec<u8>) {
+    use std::io::Write as _;
+
+    output.extend_from_slice(b"250-");
+    push_printable(&config.domain, output);
+    // Writing to a `Vec` does not fail.
+    let _ = write!(
+        output,
+        "\r\n250-PIPELINING\r\n250-SIZE {}\r\n",
+        config.max_message_size
+    );
+    output.extend_from_slice(b"250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n");
+    output.extend_from_slice(b"250-CHUNKING\r\n250-BINARYMIME\r\n");
+    if config.starttls && !tls {
+        output.extend_from_slice(b"250-STARTTLS\r\n");
+    }
+    output.extend_from_slice(b"250 HELP\r\n");
+}

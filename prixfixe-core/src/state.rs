@@ -1,0 +1,469 @@
+//! Everything that moves the dialogue from one state to another is in this file, and nothing but this file
+//! does so.
+//!
+//! A state carries what only it needs. What holds beside it (EHLO or HELO, TLS, how many errors, the end of
+//! the input) are fields of the [connection](crate::Connection), lent here as a [`Session`].
+
+use crate::body::{ChunkedBody, DataBody, Progress, Refusal};
+use crate::chunk::Chunk;
+use crate::command::Command;
+use crate::parser::Parameters;
+use crate::{
+    Abort, Answer, BodyType, Config, Event, ForwardPath, MailParameters, Question, Reply,
+    ReversePath, replies,
+};
+
+/// Where the dialogue stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Question: is the client wanted?
+    ConnectAsked,
+    /// Greeted; neither HELO nor EHLO yet, or TLS made them void.
+    Start,
+    /// Between transactions.
+    Ready,
+    /// Question: is the sender wanted?
+    MailAsked(Transaction),
+    /// There is a sender and no recipient.
+    Mail(Transaction),
+    /// Question: is the recipient wanted?
+    RcptAsked(Transaction),
+    /// There is a recipient.
+    Rcpt(Transaction),
+    /// In a body that ends with CR LF . CR LF.
+    Data(DataBody),
+    /// In a chunk.
+    Chunk(Chunk, ChunkedBody),
+    /// Between two chunks of a message.
+    Chunks(ChunkedBody),
+    /// Question: is the message in safe hands?
+    MessageAsked,
+    /// Between transactions too. A chunk was refused; the client may have sent the next ones already.
+    Failed,
+    /// STARTTLS was accepted, the handshake is someone else's matter.
+    StartTls,
+    /// The session is over.
+    Closed,
+}
+
+/// A message before its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Transaction {
+    pub(crate) parameters: MailParameters,
+    /// How many recipients were accepted.
+    pub(crate) recipients: usize,
+}
+
+/// What holds beside the state.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Session<'c> {
+    pub(crate) config: &'c Config,
+    /// The client said EHLO.
+    pub(crate) extended: bool,
+    /// TLS is active.
+    pub(crate) tls: bool,
+}
+
+/// What comes of a command, or of a piece of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Step<'i> {
+    pub(crate) say: Say,
+    pub(crate) event: Option<Event<'i>>,
+}
+
+/// What the client is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Say {
+    /// Nothing yet.
+    Nothing,
+    Greeting,
+    Hello,
+    ExtendedHello,
+    StartMailInput,
+    Reply(Reply),
+    /// The rest of the chunk is skipped before it gets its reply: it is not to be run as commands.
+    AfterChunk {
+        chunk: Chunk,
+        reply: Reply,
+    },
+}
+
+impl State {
+    /// The question that is open.
+    pub(crate) const fn question(self) -> Option<Question> {
+        match self {
+            Self::ConnectAsked => Some(Question::Connect),
+            Self::MailAsked(_) => Some(Question::Mail),
+            Self::RcptAsked(_) => Some(Question::Rcpt),
+            Self::MessageAsked => Some(Question::Message),
+            _ => None,
+        }
+    }
+
+    /// A command may come next.
+    pub(crate) const fn takes_commands(self) -> bool {
+        matches!(
+            self,
+            Self::Start
+                | Self::Ready
+                | Self::Mail(_)
+                | Self::Rcpt(_)
+                | Self::Chunks(_)
+                | Self::Failed
+        )
+    }
+
+    /// Octets of a body come next.
+    pub(crate) const fn takes_body(self) -> bool {
+        matches!(self, Self::Data(_) | Self::Chunk(..))
+    }
+
+    /// Nothing is under way that a server going away should wait for.
+    pub(crate) const fn is_idle(self) -> bool {
+        matches!(self, Self::Start | Self::Ready | Self::Failed)
+    }
+
+    /// Between MAIL and the end of the transaction.
+    pub(crate) const fn in_transaction(self) -> bool {
+        matches!(
+            self,
+            Self::MailAsked(_)
+                | Self::Mail(_)
+                | Self::RcptAsked(_)
+                | Self::Rcpt(_)
+                | Self::Data(_)
+                | Self::Chunk(..)
+                | Self::Chunks(_)
+                | Self::MessageAsked
+        )
+    }
+
+    /// A message has started and is neither complete nor refused.
+    pub(crate) const fn in_message(self) -> bool {
+        match self {
+            Self::Data(body) => body.refusal().is_none(),
+            Self::Chunk(..) | Self::Chunks(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The session is over.
+    pub(crate) const fn closed(self) -> Self {
+        Self::Closed
+    }
+
+    /// The TLS connection is there: what was said in clear text is void (RFC 3207 section 4.2).
+    pub(crate) const fn tls_established(self) -> Self {
+        match self {
+            Self::StartTls => Self::Start,
+            other => other,
+        }
+    }
+
+    /// Commands that end a message between its chunks do so first, and then come a second time.
+    pub(crate) const fn interrupted(self, command: &Command<'_>) -> Option<(Self, Abort)> {
+        match (self, command) {
+            (Self::Chunks(_), Command::Helo { .. } | Command::Ehlo { .. } | Command::Rset) => {
+                Some((Self::Ready, Abort::Reset))
+            }
+            (Self::Chunks(_), Command::Quit) => Some((Self::Ready, Abort::Closed)),
+            _ => None,
+        }
+    }
+
+    /// A command came.
+    pub(crate) fn command<'i>(
+        self,
+        command: Command<'i>,
+        session: Session<'_>,
+    ) -> (Self, Step<'i>) {
+        match command {
+            Command::Helo { name } => (Self::Ready, Step::hello(name, false)),
+            Command::Ehlo { name } => (Self::Ready, Step::hello(name, true)),
+            Command::Mail {
+                reverse_path,
+                parameters,
+            } => match self.mail(reverse_path, parameters, session) {
+                Ok(transaction) => (
+                    Self::MailAsked(transaction),
+                    Step::ask(Event::Mail {
+                        reverse_path,
+                        parameters: transaction.parameters,
+                    }),
+                ),
+                Err(reply) => (self, Step::reply(reply)),
+            },
+            Command::Rcpt {
+                forward_path,
+                parameters,
+            } => match self.rcpt(forward_path, parameters, session) {
+                Ok(transaction) => (
+                    Self::RcptAsked(transaction),
+                    Step::ask(Event::Rcpt { forward_path }),
+                ),
+                Err(reply) => (self, Step::reply(reply)),
+            },
+            Command::Data => self.data(session),
+            Command::Bdat { size, last } => self.bdat(Chunk::new(size, last), session),
+            Command::Rset => self.rset(),
+            Command::Noop => (self, Step::reply(replies::NOOP_OK)),
+            Command::Vrfy => (self, Step::reply(replies::VRFY_UNKNOWN)),
+            Command::Help => (self, Step::reply(replies::HELP)),
+            Command::Quit => (Self::Closed, Step::reply(replies::GOODBYE)),
+            Command::StartTls => self.starttls(session),
+        }
+    }
+
+    fn mail(
+        self,
+        reverse_path: ReversePath<&str>,
+        parameters: Parameters<'_>,
+        session: Session<'_>,
+    ) -> Result<Transaction, Reply> {
+        if session.config.tls_required && !session.tls {
+            return Err(replies::STARTTLS_FIRST);
+        }
+        match self {
+            Self::Ready | Self::Failed => {}
+            Self::Start => return Err(replies::HELLO_FIRST),
+            _ => return Err(replies::OUT_OF_ORDER),
+        }
+        let parameters = parameters.of_mail(session.extended)?;
+        if parameters
+            .size
+            .is_some_and(|size| size > session.config.size_limit())
+        {
+            return Err(replies::TOO_LARGE);
+        }
+        if !reverse_path.is_ascii() && !parameters.smtputf8 {
+            return Err(replies::NEEDS_SMTPUTF8);
+        }
+        Ok(Transaction {
+            parameters,
+            recipients: 0,
+        })
+    }
+
+    fn rcpt(
+        self,
+        forward_path: ForwardPath<&str>,
+        parameters: Parameters<'_>,
+        session: Session<'_>,
+    ) -> Result<Transaction, Reply> {
+        let transaction = match self {
+            Self::Mail(transaction) | Self::Rcpt(transaction) => transaction,
+            Self::Start => return Err(replies::HELLO_FIRST),
+            _ => return Err(replies::OUT_OF_ORDER),
+        };
+        parameters.of_rcpt()?;
+        if !forward_path.is_ascii() && !transaction.parameters.smtputf8 {
+            return Err(replies::NEEDS_SMTPUTF8);
+        }
+        if transaction.recipients >= session.config.max_recipients {
+            return Err(replies::TOO_MANY_RECIPIENTS);
+        }
+        Ok(transaction)
+    }
+
+    fn data<'i>(self, session: Session<'_>) -> (Self, Step<'i>) {
+        match self {
+            Self::Rcpt(transaction) if transaction.is_binary() => {
+                (self, Step::reply(replies::BINARYMIME_NEEDS_BDAT))
+            }
+            Self::Rcpt(_) => (
+                Self::Data(DataBody::new(session.config.size_limit())),
+                Step {
+                    say: Say::StartMailInput,
+                    event: Some(Event::MessageStart),
+                },
+            ),
+            _ => (self, Step::reply(replies::OUT_OF_ORDER)),
+        }
+    }
+
+    /// Whatever becomes of it, the octets of a chunk follow: they are never taken for commands
+    /// (RFC 3030 section 2).
+    fn bdat<'i>(self, chunk: Chunk, session: Session<'_>) -> (Self, Step<'i>) {
+        let (body, start) = match self {
+            Self::Rcpt(transaction) => {
+                let body = ChunkedBody::new(session.config.size_limit(), transaction.is_binary());
+                (body, Some(Event::MessageStart))
+            }
+            Self::Chunks(body) => (body, None),
+            Self::Failed => {
+                let step = Step::after_chunk(chunk, replies::OUT_OF_ORDER, None);
+                return (Self::after_refused(chunk), step);
+            }
+            _ => return (self, Step::after_chunk(chunk, replies::OUT_OF_ORDER, None)),
+        };
+        if body.has_room_for(chunk.remaining()) {
+            let say = Say::Nothing;
+            return (Self::Chunk(chunk, body), Step { say, event: start });
+        }
+        let event = match start {
+            Some(_) => Event::Reset,
+            None => Event::MessageAborted(Abort::Refused(replies::TOO_LARGE)),
+        };
+        let step = Step::after_chunk(chunk, replies::TOO_LARGE, Some(event));
+        (Self::after_refused(chunk), step)
+    }
+
+    fn rset<'i>(self) -> (Self, Step<'i>) {
+        let (next, event) = match self {
+            Self::Start => (Self::Start, None),
+            Self::Mail(_) | Self::Rcpt(_) => (Self::Ready, Some(Event::Reset)),
+            _ => (Self::Ready, None),
+        };
+        let say = Say::Reply(replies::RSET_OK);
+        (next, Step { say, event })
+    }
+
+    fn starttls<'i>(self, session: Session<'_>) -> (Self, Step<'i>) {
+        if !session.tls && !session.config.starttls {
+            return (self, Step::reply(replies::NOT_IMPLEMENTED));
+        }
+        if session.tls || !self.is_idle() {
+            return (self, Step::reply(replies::OUT_OF_ORDER));
+        }
+        let step = Step {
+            say: Say::Reply(replies::READY_FOR_TLS),
+            event: Some(Event::StartTls),
+        };
+        (Self::StartTls, step)
+    }
+
+    /// Octets of a body came. `None`: they are used up, more are to follow.
+    pub(crate) fn body<'i>(self, input: &mut &'i [u8]) -> (Self, Option<Step<'i>>) {
+        match self {
+            Self::Data(mut body) => match body.read(input) {
+                Progress::More => (Self::Data(body), None),
+                Progress::Piece(piece) => (Self::Data(body), Some(Step::ask(Event::Body(piece)))),
+                Progress::Refused(refusal) => {
+                    (Self::Data(body), Some(Step::refused(refusal, Say::Nothing)))
+                }
+                Progress::End => match body.refusal() {
+                    Some(refusal) => (Self::Ready, Some(Step::reply(refusal.reply()))),
+                    None => (
+                        Self::MessageAsked,
+                        Some(Step::message_end(body.content().size())),
+                    ),
+                },
+            },
+            Self::Chunk(mut chunk, mut body) => match body.read(&mut chunk, input) {
+                Progress::More => (Self::Chunk(chunk, body), None),
+                Progress::Piece(piece) => (
+                    Self::Chunk(chunk, body),
+                    Some(Step::ask(Event::Body(piece))),
+                ),
+                Progress::Refused(refusal) => {
+                    let reply = refusal.reply();
+                    let say = Say::AfterChunk { chunk, reply };
+                    (
+                        Self::after_refused(chunk),
+                        Some(Step::refused(refusal, say)),
+                    )
+                }
+                Progress::End if chunk.is_last() => (
+                    Self::MessageAsked,
+                    Some(Step::message_end(body.content().size())),
+                ),
+                Progress::End => (Self::Chunks(body), Some(Step::reply(replies::CHUNK_OK))),
+            },
+            other => (other, None),
+        }
+    }
+
+    /// Where the refusal of a chunk leads: the last one ends what failed.
+    const fn after_refused(chunk: Chunk) -> Self {
+        if chunk.is_last() {
+            Self::Ready
+        } else {
+            Self::Failed
+        }
+    }
+
+    /// The question was answered. `None`: there is none.
+    pub(crate) fn answered(self, answer: Answer) -> Option<(Self, Say)> {
+        match answer {
+            Answer::Accept => self.accepted(None),
+            Answer::AcceptWith(reply) if reply.is_positive() => self.accepted(Some(reply)),
+            Answer::Refuse(reply) if reply.is_transient() || reply.is_permanent() => {
+                self.refused(reply)
+            }
+            Answer::AcceptWith(_) | Answer::Refuse(_) => self.refused(replies::LOCAL_ERROR),
+        }
+    }
+
+    fn accepted(self, reply: Option<Reply>) -> Option<(Self, Say)> {
+        let (next, usual) = match self {
+            Self::ConnectAsked => return Some((Self::Start, Say::Greeting)),
+            Self::MailAsked(transaction) => (Self::Mail(transaction), replies::SENDER_OK),
+            Self::RcptAsked(mut transaction) => {
+                transaction.recipients += 1;
+                (Self::Rcpt(transaction), replies::RECIPIENT_OK)
+            }
+            Self::MessageAsked => (Self::Ready, replies::MESSAGE_OK),
+            _ => return None,
+        };
+        Some((next, Say::Reply(reply.unwrap_or(usual))))
+    }
+
+    fn refused(self, reply: Reply) -> Option<(Self, Say)> {
+        self.question()?;
+        let next = match self {
+            // RFC 5321 section 3.8: after a 421 the server closes.
+            Self::ConnectAsked => Self::Closed,
+            _ if reply.code() == 421 => Self::Closed,
+            Self::RcptAsked(transaction) if transaction.recipients > 0 => Self::Rcpt(transaction),
+            Self::RcptAsked(transaction) => Self::Mail(transaction),
+            _ => Self::Ready,
+        };
+        Some((next, Say::Reply(reply)))
+    }
+}
+
+impl Transaction {
+    /// Any octets may come, and only in chunks (RFC 3030 section 3).
+    fn is_binary(&self) -> bool {
+        self.parameters.body == BodyType::BinaryMime
+    }
+}
+
+impl<'i> Step<'i> {
+    fn reply(reply: Reply) -> Self {
+        let say = Say::Reply(reply);
+        Self { say, event: None }
+    }
+
+    fn ask(event: Event<'i>) -> Self {
+        Self {
+            say: Say::Nothing,
+            event: Some(event),
+        }
+    }
+
+    fn hello(name: &'i str, extended: bool) -> Self {
+        Self {
+            say: if extended {
+                Say::ExtendedHello
+            } else {
+                Say::Hello
+            },
+            event: Some(Event::Hello { name, extended }),
+        }
+    }
+
+    fn after_chunk(chunk: Chunk, reply: Reply, event: Option<Event<'i>>) -> Self {
+        let say = Say::AfterChunk { chunk, reply };
+        Self { say, event }
+    }
+
+    fn refused(refusal: Refusal, say: Say) -> Self {
+        let event = Some(Event::MessageAborted(Abort::Refused(refusal.reply())));
+        Self { say, event }
+    }
+
+    fn message_end(size: u64) -> Self {
+        Self::ask(Event::MessageEnd { size })
+    }
+}
