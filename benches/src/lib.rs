@@ -1,1 +1,3 @@
-//! Benchmarks of PrixFixe.
+//! What the benchmarks of PrixFixe are read against.
+
+pub mod floor;
