@@ -1,0 +1,153 @@
+//! A handshake under way.
+
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use std::sync::Arc;
+
+use prixfixe_network::OutputBuffer;
+use rustls::HandshakeKind;
+
+use crate::channel::Channel;
+use crate::config::Generation;
+use crate::resolver::take_server_name;
+use crate::turn::{Queued, Turn, Turnstile};
+use crate::{HandshakeError, TlsConfig, TlsInfo, TlsVersion};
+
+/// A connection until its keys are there.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    pub(crate) channel: Channel,
+    generation: Arc<Generation>,
+    deadline: Option<Instant>,
+    /// The place in this thread's queue.
+    queued: Option<Queued>,
+    /// For the step that was taken last.
+    pub(crate) turn: Option<Turn>,
+    /// The peer has sent something.
+    begun: bool,
+    server_name: Option<String>,
+    /// What came right behind the peer's last message.
+    pub(crate) plaintext: Vec<u8>,
+    pub(crate) eof: bool,
+    pub(crate) shutdown: bool,
+}
+
+/// How a handshake ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Established(Box<TlsInfo>),
+    Failed(HandshakeError),
+    /// The server went away before the peer began.
+    ShutDown,
+}
+
+impl Handshake {
+    /// `clear` leaves before the handshake.
+    pub(crate) fn new(
+        now: Instant,
+        config: &TlsConfig,
+        clear: OutputBuffer,
+    ) -> Result<Self, rustls::Error> {
+        let generation = config.generation();
+        Ok(Self {
+            channel: Channel::new(Arc::clone(&generation.server), clear)?,
+            generation,
+            deadline: now.checked_add(config.handshake_timeout()),
+            queued: None,
+            turn: None,
+            begun: false,
+            server_name: None,
+            plaintext: Vec::new(),
+            eof: false,
+            shutdown: false,
+        })
+    }
+
+    /// These octets, if they are the first, are no handshake record: the peer goes on in clear.
+    pub(crate) fn is_clear_text(&self, bytes: &[u8]) -> bool {
+        !self.begun
+            && bytes
+                .first()
+                .is_some_and(|&content_type| content_type != HANDSHAKE_RECORD)
+    }
+
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
+        self.begun |= !bytes.is_empty();
+        self.channel.keep(bytes);
+    }
+
+    pub(crate) const fn wants_read(&self) -> bool {
+        self.channel.kept() < MAX_KEPT
+    }
+
+    pub(crate) const fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Takes a step, when there is something to do and it is this handshake's turn.
+    pub(crate) fn poll(&mut self, now: Instant, cx: &Context<'_>) -> Poll<Outcome> {
+        self.turn = None;
+        if self.shutdown && !self.begun {
+            return Poll::Ready(Outcome::ShutDown);
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Poll::Ready(Outcome::Failed(HandshakeError::TimedOut));
+        }
+        if self.channel.has_record() {
+            let queued = self
+                .queued
+                .get_or_insert_with(|| Queued::new(Turnstile::of_this_thread()));
+            self.turn = Some(ready!(queued.poll_turn(cx)));
+            // To give the turn back when all others have been served.
+            cx.waker().wake_by_ref();
+            if let Err(error) = self.step() {
+                return Poll::Ready(Outcome::Failed(error.into()));
+            }
+            if !self.channel.connection().is_handshaking() {
+                return Poll::Ready(Outcome::Established(Box::new(self.info())));
+            }
+        }
+        if self.eof {
+            Poll::Ready(Outcome::Failed(HandshakeError::Closed))
+        } else if !self.wants_read() {
+            Poll::Ready(Outcome::Failed(HandshakeError::TooLarge))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn step(&mut self) -> Result<(), rustls::Error> {
+        let plaintext = &mut self.plaintext;
+        let result = self
+            .channel
+            .process_kept(|bytes| plaintext.extend_from_slice(bytes));
+        if let Some(name) = take_server_name() {
+            self.server_name = Some(name);
+        }
+        result
+    }
+
+    fn info(&mut self) -> TlsInfo {
+        let connection = self.channel.connection();
+        let chain = connection.peer_certificates().unwrap_or_default();
+        TlsInfo {
+            version: connection
+                .protocol_version()
+                .and_then(TlsVersion::of)
+                .unwrap_or_default(),
+            cipher_suite: connection
+                .negotiated_cipher_suite()
+                .and_then(|suite| suite.suite().as_str())
+                .unwrap_or_default(),
+            server_name: self.server_name.take(),
+            client_subject: self.generation.client_subject(chain),
+            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        }
+    }
+}
+
+/// RFC 8446 section 5.1.
+const HANDSHAKE_RECORD: u8 = 22;
+/// rustls refuses handshake messages over 64 KiB. This has room for one in whatever records.
+const MAX_KEPT: usize = 96 * 1024;
