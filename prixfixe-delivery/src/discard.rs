@@ -15,7 +15,10 @@ impl Discard {
     /// One that has counted nothing yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { messages: AtomicU64::new(0), octets: AtomicU64::new(0) }
+        Self {
+            messages: AtomicU64::new(0),
+            octets: AtomicU64::new(0),
+        }
     }
 
     /// Messages that were accepted.

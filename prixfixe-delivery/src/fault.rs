@@ -18,7 +18,11 @@ pub struct Fault {
 
 impl Fault {
     pub(crate) fn new(action: &'static str, subject: impl fmt::Display, source: io::Error) -> Self {
-        Self { action, subject: subject.to_string(), source }
+        Self {
+            action,
+            subject: subject.to_string(),
+            source,
+        }
     }
 
     pub(crate) fn at(action: &'static str, path: &Path, source: io::Error) -> Self {
@@ -40,7 +44,10 @@ impl Fault {
     /// True when there is no room, for the disk or for the quota: what an operator mends by making some.
     #[must_use]
     pub fn is_no_space(&self) -> bool {
-        matches!(self.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        matches!(
+            self.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
     }
 }
 
@@ -61,7 +68,11 @@ pub enum StoreError {
 
 impl From<Arc<Fault>> for StoreError {
     fn from(fault: Arc<Fault>) -> Self {
-        if fault.is_no_space() { Self::NoSpace(fault) } else { Self::Fault(fault) }
+        if fault.is_no_space() {
+            Self::NoSpace(fault)
+        } else {
+            Self::Fault(fault)
+        }
     }
 }
 
@@ -76,5 +87,13 @@ impl From<StoreError> for Reply {
     }
 }
 
-const NO_SPACE: Reply = Reply::from_static(452, EnhancedCode(4, 3, 1), "insufficient system storage, try again later");
-const NOT_STORED: Reply = Reply::from_static(451, EnhancedCode(4, 3, 0), "the message could not be stored, try again later");
+const NO_SPACE: Reply = Reply::from_static(
+    452,
+    EnhancedCode(4, 3, 1),
+    "insufficient system storage, try again later",
+);
+const NOT_STORED: Reply = Reply::from_static(
+    451,
+    EnhancedCode(4, 3, 0),
+    "the message could not be stored, try again later",
+);

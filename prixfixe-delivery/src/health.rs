@@ -22,7 +22,9 @@ pub struct Health {
 impl Health {
     /// Of something that cannot fail.
     pub(crate) fn always_good() -> Self {
-        Self { fault: watch::channel(None).1 }
+        Self {
+            fault: watch::channel(None).1,
+        }
     }
 
     /// What stands in the way; `None` while mail can be kept.
@@ -48,11 +50,16 @@ pub(crate) struct Monitor {
 
 impl Monitor {
     pub(crate) fn new() -> Self {
-        Self { fault: watch::Sender::new(None), keeper: OnceLock::new() }
+        Self {
+            fault: watch::Sender::new(None),
+            keeper: OnceLock::new(),
+        }
     }
 
     pub(crate) fn health(&self) -> Health {
-        Health { fault: self.fault.subscribe() }
+        Health {
+            fault: self.fault.subscribe(),
+        }
     }
 
     pub(crate) fn failed(&self, fault: Arc<Fault>) {
@@ -97,7 +104,11 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn spawn<K: Kept>(name: &str, kept: Arc<K>, probe_interval: Duration) -> io::Result<Self> {
+    pub(crate) fn spawn<K: Kept>(
+        name: &str,
+        kept: Arc<K>,
+        probe_interval: Duration,
+    ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::Builder::new()
             .name(format!("{name}-keeper"))
@@ -122,26 +133,37 @@ impl Drop for Keeper {
 }
 
 fn run<K: Kept>(kept: &K, stop: &AtomicBool, probe_interval: Duration) {
-    let mut tidied = Instant::now();
+    let mut tidy_at = Instant::now() + TIDY_INTERVAL;
+    let mut probe_at = None;
     while !stop.load(Ordering::Acquire) {
-        let was_failing = kept.monitor().is_failing();
-        let until_tidy = TIDY_INTERVAL.saturating_sub(tidied.elapsed());
-        thread::park_timeout(if was_failing { until_tidy.min(probe_interval) } else { until_tidy });
-        if stop.load(Ordering::Acquire) {
-            return;
-        }
-        if was_failing && kept.monitor().is_failing() {
-            match kept.probe() {
-                Ok(()) => kept.monitor().succeeded(),
-                Err(fault) => {
-                    tracing::debug!(cause = %fault, "delivery still fails");
-                    kept.monitor().failed(Arc::new(fault));
-                }
-            }
-        }
-        if tidied.elapsed() >= TIDY_INTERVAL {
-            tidied = Instant::now();
+        let now = Instant::now();
+        if tidy_at <= now {
+            tidy_at = now + TIDY_INTERVAL;
             kept.tidy();
+        }
+        probe_at = match (kept.monitor().is_failing(), probe_at) {
+            (false, _) => None,
+            (true, Some(at)) if at > now => Some(at),
+            (true, Some(_)) if probe(kept) => None,
+            (true, _) => Some(now + probe_interval),
+        };
+        let wake_at = probe_at.map_or(tidy_at, |at| at.min(tidy_at));
+        // It may return early and for no reason.
+        thread::park_timeout(wake_at.saturating_duration_since(now));
+    }
+}
+
+/// True when it went well.
+fn probe<K: Kept>(kept: &K) -> bool {
+    match kept.probe() {
+        Ok(()) => {
+            kept.monitor().succeeded();
+            true
+        }
+        Err(fault) => {
+            tracing::debug!(cause = %fault, "delivery still fails");
+            kept.monitor().failed(Arc::new(fault));
+            false
         }
     }
 }

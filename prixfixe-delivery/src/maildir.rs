@@ -68,7 +68,11 @@ pub struct MaildirOptions {
 
 impl Default for MaildirOptions {
     fn default() -> Self {
-        Self { fsync: true, workers: WORKERS, probe_interval: Duration::from_secs(5) }
+        Self {
+            fsync: true,
+            workers: WORKERS,
+            probe_interval: Duration::from_secs(5),
+        }
     }
 }
 
@@ -112,9 +116,16 @@ impl<F: FileSystem> Maildir<F> {
     /// # Errors
     ///
     /// As `open`.
-    pub fn open_on(file_system: F, path: impl AsRef<Path>, options: MaildirOptions) -> Result<Self, OpenError> {
+    pub fn open_on(
+        file_system: F,
+        path: impl AsRef<Path>,
+        options: MaildirOptions,
+    ) -> Result<Self, OpenError> {
         let path = path.as_ref();
-        let root = std::path::absolute(path).map_err(|source| OpenError::Path { path: path.to_owned(), source })?;
+        let root = std::path::absolute(path).map_err(|source| OpenError::Path {
+            path: path.to_owned(),
+            source,
+        })?;
         let store = Arc::new(Store::new(file_system, root, &options));
         match store.probe() {
             Err(fault) if fault.is_no_space() => {
@@ -124,9 +135,15 @@ impl<F: FileSystem> Maildir<F> {
         }
         store.sweep(SystemTime::now());
         let jobs = pool::spawn(&store, options.workers).map_err(OpenError::Threads)?;
-        let keeper =
-            Keeper::spawn("maildir", Arc::clone(&store), options.probe_interval).map_err(OpenError::Threads)?;
-        Ok(Self { shared: Arc::new(Shared { store, jobs, _keeper: keeper }) })
+        let keeper = Keeper::spawn("maildir", Arc::clone(&store), options.probe_interval)
+            .map_err(OpenError::Threads)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                store,
+                jobs,
+                _keeper: keeper,
+            }),
+        })
     }
 
     /// Begins a message whose first bytes are `head`: its trace headers, say.
@@ -162,12 +179,16 @@ impl<F: FileSystem> Handler for Maildir<F> {
 
 impl<F: FileSystem> Clone for Maildir<F> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
 impl<F: FileSystem> fmt::Debug for Maildir<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Maildir").field("path", &self.path()).finish_non_exhaustive()
+        f.debug_struct("Maildir")
+            .field("path", &self.path())
+            .finish_non_exhaustive()
     }
 }

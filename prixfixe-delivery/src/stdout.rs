@@ -67,7 +67,8 @@ impl Stdout {
     ///
     /// [`OpenError`] when it is closed, or no thread can be started.
     pub fn open() -> Result<Self, OpenError> {
-        let output = standard_output().map_err(|error| Fault::new("open", STANDARD_OUTPUT, error))?;
+        let output =
+            standard_output().map_err(|error| Fault::new("open", STANDARD_OUTPUT, error))?;
         Self::to_writer(output)
     }
 
@@ -80,9 +81,18 @@ impl Stdout {
         Self::with_probe_interval(writer, PROBE_INTERVAL)
     }
 
-    fn with_probe_interval(writer: impl Write + Send + 'static, interval: Duration) -> Result<Self, OpenError> {
-        let output = Output { writer: Box::new(writer), torn: false };
-        let sink = Arc::new(Sink { output: Mutex::new(output), monitor: Monitor::new() });
+    fn with_probe_interval(
+        writer: impl Write + Send + 'static,
+        interval: Duration,
+    ) -> Result<Self, OpenError> {
+        let output = Output {
+            writer: Box::new(writer),
+            torn: false,
+        };
+        let sink = Arc::new(Sink {
+            output: Mutex::new(output),
+            monitor: Monitor::new(),
+        });
         let (lines, receiver) = async_channel::bounded(QUEUE_LENGTH);
         thread::Builder::new()
             .name(String::from("stdout"))
@@ -91,8 +101,15 @@ impl Stdout {
                 move || work(&sink, &receiver)
             })
             .map_err(OpenError::Threads)?;
-        let keeper = Keeper::spawn("stdout", Arc::clone(&sink), interval).map_err(OpenError::Threads)?;
-        Ok(Self { shared: Arc::new(Shared { lines, sink, _keeper: keeper }) })
+        let keeper =
+            Keeper::spawn("stdout", Arc::clone(&sink), interval).map_err(OpenError::Threads)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                lines,
+                sink,
+                _keeper: keeper,
+            }),
+        })
     }
 
     /// Whether lines can be written.
@@ -106,7 +123,11 @@ impl Handler for Stdout {
     async fn message(&self, message: Message) -> Result<Accepted, Reply> {
         let message = message.collect().await?;
         let (answer, written) = oneshot::channel();
-        self.shared.lines.send(Line { message, answer }).await.map_err(|_| StoreError::Stopped)?;
+        self.shared
+            .lines
+            .send(Line { message, answer })
+            .await
+            .map_err(|_| StoreError::Stopped)?;
         written.await.unwrap_or(Err(StoreError::Stopped))?;
         Ok(Accepted::default())
     }
@@ -156,7 +177,10 @@ struct Output {
 impl Sink {
     /// Writes a line, the line end included.
     fn write(&self, line: &[u8]) -> io::Result<()> {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner).write(line)
+        self.output
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write(line)
     }
 }
 
@@ -188,7 +212,11 @@ impl Kept for Sink {
 
     /// The one thing that can be written without a message: the end of the line that was cut off.
     fn probe(&self) -> Result<(), Fault> {
-        let mended = self.output.lock().unwrap_or_else(PoisonError::into_inner).mend();
+        let mended = self
+            .output
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .mend();
         mended.map_err(|error| Fault::new("write to", STANDARD_OUTPUT, error))
     }
 }
@@ -221,12 +249,18 @@ fn encode(message: &CollectedMessage) -> io::Result<Vec<u8>> {
     let envelope = message.envelope();
     let record = Record {
         id: id.as_str(),
-        received: Timestamp::try_from(message.received_at()).unwrap_or_default().to_string(),
+        received: Timestamp::try_from(message.received_at())
+            .unwrap_or_default()
+            .to_string(),
         peer: message.client().peer().to_string(),
         helo: message.client().helo(),
         tls: message.client().tls().map(|tls| tls.version.as_str()),
         from: envelope.reverse_path().to_string(),
-        to: envelope.forward_paths().iter().map(ToString::to_string).collect(),
+        to: envelope
+            .forward_paths()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         size: content.len(),
         content: match std::str::from_utf8(content) {
             Ok(text) => Content::Text(text),

@@ -54,10 +54,15 @@ impl FromStr for Target {
     type Err = ParseTargetError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (kind, rest) = text.split_once(':').ok_or_else(|| ParseTargetError::NoKind(text.to_owned()))?;
+        let (kind, rest) = text
+            .split_once(':')
+            .ok_or_else(|| ParseTargetError::NoKind(text.to_owned()))?;
         let alone = |kind, target| match rest {
             "" => Ok(target),
-            _ => Err(ParseTargetError::Unexpected { kind, rest: rest.to_owned() }),
+            _ => Err(ParseTargetError::Unexpected {
+                kind,
+                rest: rest.to_owned(),
+            }),
         };
         match kind {
             "maildir" if rest.is_empty() => Err(ParseTargetError::NoPath),
@@ -86,19 +91,40 @@ mod tests {
     #[test]
     fn every_target_is_read_and_written_the_same() {
         for text in ["maildir:./mail", "maildir:/a b/c:d", "discard:", "stdout:"] {
-            assert_eq!(text.parse::<Target>().map(|target| target.to_string()), Ok(text.to_owned()));
+            assert_eq!(
+                text.parse::<Target>().map(|target| target.to_string()),
+                Ok(text.to_owned())
+            );
         }
     }
 
     #[test]
     fn an_error_names_what_is_wrong_and_what_would_be_right() {
         let cases = [
-            ("", "\"\" is no delivery target: write maildir:PATH, discard: or stdout:"),
-            ("./mail", "\"./mail\" is no delivery target: write maildir:PATH, discard: or stdout:"),
-            ("mbox:x", "unknown kind of delivery target \"mbox\": write maildir:PATH, discard: or stdout:"),
-            ("maildir:", "maildir: needs the path of a directory, such as maildir:./mail"),
-            ("discard:x", "discard: takes nothing behind the colon, \"x\" was found there"),
-            ("stdout:-", "stdout: takes nothing behind the colon, \"-\" was found there"),
+            (
+                "",
+                "\"\" is no delivery target: write maildir:PATH, discard: or stdout:",
+            ),
+            (
+                "./mail",
+                "\"./mail\" is no delivery target: write maildir:PATH, discard: or stdout:",
+            ),
+            (
+                "mbox:x",
+                "unknown kind of delivery target \"mbox\": write maildir:PATH, discard: or stdout:",
+            ),
+            (
+                "maildir:",
+                "maildir: needs the path of a directory, such as maildir:./mail",
+            ),
+            (
+                "discard:x",
+                "discard: takes nothing behind the colon, \"x\" was found there",
+            ),
+            (
+                "stdout:-",
+                "stdout: takes nothing behind the colon, \"-\" was found there",
+            ),
         ];
         for (text, message) in cases {
             assert_eq!(text.parse::<Target>().expect_err(text).to_string(), message);

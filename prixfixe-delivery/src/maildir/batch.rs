@@ -24,7 +24,11 @@ pub(crate) struct Batch {
 
 impl Batch {
     pub(crate) fn with_head(head: Vec<u8>) -> Self {
-        Self { parts: Vec::new(), length: head.len(), tail: head }
+        Self {
+            parts: Vec::new(),
+            length: head.len(),
+            tail: head,
+        }
     }
 
     /// False when the batch should be written before this many octets are added. An empty one takes any number.
@@ -44,7 +48,11 @@ impl Batch {
         self.parts.push(piece);
     }
 
-    pub(crate) fn write_to<F: FileSystem>(&self, file_system: &F, file: &mut F::File) -> io::Result<()> {
+    pub(crate) fn write_to<F: FileSystem>(
+        &self,
+        file_system: &F,
+        file: &mut F::File,
+    ) -> io::Result<()> {
         let mut slices: Vec<IoSlice<'_>> = self
             .parts
             .iter()

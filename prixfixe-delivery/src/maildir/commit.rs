@@ -31,7 +31,9 @@ struct Renamed {
 impl<F: FileSystem> Store<F> {
     /// Makes the name of a renamed message durable and answers it, here or in the worker that does so for all.
     pub(crate) fn commit(&self, name: String, answer: Answer) {
-        let Some(lead) = self.commits.join(Renamed { name, answer }) else { return };
+        let Some(lead) = self.commits.join(Renamed { name, answer }) else {
+            return;
+        };
         while let Some(group) = lead.next() {
             self.commit_group(group);
         }

@@ -94,10 +94,12 @@ impl FileSystem for Disk {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         match builder.create(path) {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::metadata(path)?.is_dir() {
-                true => Ok(false),
-                false => Err(io::ErrorKind::NotADirectory.into()),
-            },
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                match fs::metadata(path)?.is_dir() {
+                    true => Ok(false),
+                    false => Err(io::ErrorKind::NotADirectory.into()),
+                }
+            }
             Err(error) => Err(error),
         }
     }
@@ -147,7 +149,9 @@ impl FileSystem for Disk {
         for entry in fs::read_dir(path)? {
             let entry = entry?;
             match entry.metadata() {
-                Ok(metadata) if metadata.is_file() => visit(&entry.file_name(), metadata.modified()?),
+                Ok(metadata) if metadata.is_file() => {
+                    visit(&entry.file_name(), metadata.modified()?)
+                }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),

@@ -44,7 +44,11 @@ enum Progress<F: FileSystem> {
 
 impl<F: FileSystem> Incoming<F> {
     pub(crate) fn new(jobs: Sender<Job<F>>, head: Vec<u8>) -> Self {
-        Self { jobs, batch: Batch::with_head(head), progress: Progress::Gathering }
+        Self {
+            jobs,
+            batch: Batch::with_head(head),
+            progress: Progress::Gathering,
+        }
     }
 
     /// Adds a piece of any length. Waits, on any executor, while two batches are full.
@@ -58,7 +62,12 @@ impl<F: FileSystem> Incoming<F> {
             let batch = mem::take(&mut self.batch);
             let (back, written) = oneshot::channel();
             self.progress = Progress::Writing(written);
-            self.send(Job::Append { temporary, batch, back }).await?;
+            self.send(Job::Append {
+                temporary,
+                batch,
+                back,
+            })
+            .await?;
         }
         self.batch.push(piece);
         Ok(())
@@ -73,7 +82,12 @@ impl<F: FileSystem> Incoming<F> {
         let temporary = self.settle().await?;
         let batch = mem::take(&mut self.batch);
         let (answer, committed) = oneshot::channel();
-        self.send(Job::Finish { temporary, batch, answer }).await?;
+        self.send(Job::Finish {
+            temporary,
+            batch,
+            answer,
+        })
+        .await?;
         committed.await.unwrap_or(Err(StoreError::Stopped))
     }
 
@@ -104,7 +118,8 @@ impl<F: FileSystem> Incoming<F> {
 
 impl<F: FileSystem> Drop for Incoming<F> {
     fn drop(&mut self) {
-        if let Progress::Written(temporary) = mem::replace(&mut self.progress, Progress::Gathering) {
+        if let Progress::Written(temporary) = mem::replace(&mut self.progress, Progress::Gathering)
+        {
             // Removing a file may block, and this may be an event loop. Where the queue is full it is done here.
             drop(self.jobs.try_send(Job::Abandon(temporary)));
         }

@@ -32,11 +32,14 @@ pub(crate) fn unique(now: SystemTime) -> String {
 /// True for a name that some program's Maildir delivery may have given a file in `tmp/`: digits, a dot, something
 /// unique, a dot, a host. Anything else that lies there is not ours to sweep.
 pub(crate) fn is_unique_name(name: &OsStr) -> bool {
-    let Some(name) = name.to_str() else { return false };
+    let Some(name) = name.to_str() else {
+        return false;
+    };
     let mut parts = name.splitn(3, '.');
     let (seconds, unique, host) = (parts.next(), parts.next(), parts.next());
-    seconds.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
-        && unique.is_some_and(|part| !part.is_empty())
+    seconds.is_some_and(|digits| {
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    }) && unique.is_some_and(|part| !part.is_empty())
         && host.is_some_and(|part| !part.is_empty())
 }
 
@@ -59,12 +62,18 @@ fn escape_host(host: &str) -> String {
             _ => escaped.push(char::from(byte)),
         }
     }
-    if escaped.is_empty() { String::from("localhost") } else { escaped }
+    if escaped.is_empty() {
+        String::from("localhost")
+    } else {
+        escaped
+    }
 }
 
 #[cfg(unix)]
 fn host_name() -> String {
-    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    nix::unistd::gethostname()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 #[cfg(not(unix))]
@@ -96,7 +105,12 @@ mod tests {
 
     #[test]
     fn names_of_one_instant_and_of_a_clock_before_1970_differ() {
-        let instants = [UNIX_EPOCH, UNIX_EPOCH, UNIX_EPOCH - Duration::from_secs(1), SystemTime::now()];
+        let instants = [
+            UNIX_EPOCH,
+            UNIX_EPOCH,
+            UNIX_EPOCH - Duration::from_secs(1),
+            SystemTime::now(),
+        ];
         let names: HashSet<String> = instants.into_iter().map(unique).collect();
         assert_eq!(names.len(), instants.len());
         for name in names {
@@ -107,10 +121,24 @@ mod tests {
 
     #[test]
     fn only_delivery_names_look_like_temporaries() {
-        for name in ["1700000000.M1P2Q3.host", "1.x.y", "1700000000.12345_1.mx.example.com,S=12"] {
+        for name in [
+            "1700000000.M1P2Q3.host",
+            "1.x.y",
+            "1700000000.12345_1.mx.example.com,S=12",
+        ] {
             assert!(is_unique_name(OsStr::new(name)), "{name}");
         }
-        for name in ["", "notes.txt", ".keep", "1700000000", "1700000000.host", "1..host", "1.x.", "x1.y.z", "-1.y.z"] {
+        for name in [
+            "",
+            "notes.txt",
+            ".keep",
+            "1700000000",
+            "1700000000.host",
+            "1..host",
+            "1.x.",
+            "x1.y.z",
+            "-1.y.z",
+        ] {
             assert!(!is_unique_name(OsStr::new(name)), "{name}");
         }
     }

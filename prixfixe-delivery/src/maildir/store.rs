@@ -78,7 +78,9 @@ impl<F: FileSystem> Store<F> {
     }
 
     pub(crate) fn sync_directory(&self, path: &Path) -> Result<(), Fault> {
-        self.file_system.sync_directory(path).map_err(|error| Fault::at("sync the directory", path, error))
+        self.file_system
+            .sync_directory(path)
+            .map_err(|error| Fault::at("sync the directory", path, error))
     }
 
     /// A new file in `tmp/`.
@@ -86,7 +88,12 @@ impl<F: FileSystem> Store<F> {
         let name = name::unique(SystemTime::now());
         let path = self.tmp.join(&name);
         let file = Some(self.unless_vanished("create", &path, || self.file_system.create(&path))?);
-        Ok(Temporary { store: Arc::clone(self), file, name: Some(name), path })
+        Ok(Temporary {
+            store: Arc::clone(self),
+            file,
+            name: Some(name),
+            path,
+        })
     }
 
     /// Writes a batch to a file, to a new one where there is none yet.
@@ -111,11 +118,18 @@ impl<F: FileSystem> Store<F> {
     ///
     /// Where nobody waits for the answer any more it is undone, up to the rename: the client was told nothing, or that
     /// it failed, and will send the message again.
-    pub(crate) fn finish(self: &Arc<Self>, temporary: Option<Temporary<F>>, batch: &Batch, answer: Answer) {
+    pub(crate) fn finish(
+        self: &Arc<Self>,
+        temporary: Option<Temporary<F>>,
+        batch: &Batch,
+        answer: Answer,
+    ) {
         if answer.is_closed() {
             return;
         }
-        let synced = self.append(temporary, batch).and_then(|temporary| self.sync_and_close(temporary));
+        let synced = self
+            .append(temporary, batch)
+            .and_then(|temporary| self.sync_and_close(temporary));
         let published = match synced {
             Ok(_) if answer.is_closed() => return,
             Ok(temporary) => self.publish(temporary),
@@ -135,16 +149,22 @@ impl<F: FileSystem> Store<F> {
         if let Some(mut file) = temporary.file.take() {
             let path = &temporary.path;
             if self.fsync {
-                self.file_system.sync(&mut file).map_err(|error| Fault::at("sync", path, error))?;
+                self.file_system
+                    .sync(&mut file)
+                    .map_err(|error| Fault::at("sync", path, error))?;
             }
-            self.file_system.close(file).map_err(|error| Fault::at("close", path, error))?;
+            self.file_system
+                .close(file)
+                .map_err(|error| Fault::at("close", path, error))?;
         }
         Ok(temporary)
     }
 
     /// The commit point: moves a finished file to `new/`, and gives its name.
     fn publish(&self, mut temporary: Temporary<F>) -> Result<String, Fault> {
-        let Some(name) = temporary.name.take() else { return Ok(String::new()) };
+        let Some(name) = temporary.name.take() else {
+            return Ok(String::new());
+        };
         let (from, to) = (&temporary.path, self.new.join(&name));
         let renamed = self.unless_vanished("rename to", &to, || self.file_system.rename(from, &to));
         if let Err(fault) = renamed {
@@ -239,18 +259,31 @@ impl<F: FileSystem> Kept for Store<F> {
 
         self.make_directories()?;
         let path = self.tmp.join(name::unique(SystemTime::now()));
-        let mut file = self.file_system.create(&path).map_err(|error| Fault::at("create", &path, error))?;
+        let mut file = self
+            .file_system
+            .create(&path)
+            .map_err(|error| Fault::at("create", &path, error))?;
         let mut batch = Batch::default();
         batch.push(BLOCK.into());
         let written = batch
             .write_to(&self.file_system, &mut file)
             .map_err(|error| Fault::at("write to", &path, error))
             .and_then(|()| match self.fsync {
-                true => self.file_system.sync(&mut file).map_err(|error| Fault::at("sync", &path, error)),
+                true => self
+                    .file_system
+                    .sync(&mut file)
+                    .map_err(|error| Fault::at("sync", &path, error)),
                 false => Ok(()),
             })
-            .and_then(|()| self.file_system.close(file).map_err(|error| Fault::at("close", &path, error)));
-        let removed = self.file_system.remove(&path).map_err(|error| Fault::at("remove", &path, error));
+            .and_then(|()| {
+                self.file_system
+                    .close(file)
+                    .map_err(|error| Fault::at("close", &path, error))
+            });
+        let removed = self
+            .file_system
+            .remove(&path)
+            .map_err(|error| Fault::at("remove", &path, error));
         written.and(removed)
     }
 

@@ -1,0 +1,268 @@
+//! The real disk.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use prixfixe_delivery::{Maildir, MaildirOptions, OpenError, StoreError};
+
+use crate::messages::{one_worker, store};
+
+pub fn contents(directory: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn files_and_directories_are_their_owners_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("deep/er/mail");
+    let maildir = Maildir::open(&root, MaildirOptions::default()).unwrap();
+    let file = store(&maildir, [Bytes::from("text\r\n")]).await.unwrap();
+    assert_eq!(
+        contents(&root.join("new")),
+        BTreeMap::from([(file.clone(), b"text\r\n".to_vec())])
+    );
+    assert_eq!(mode(&file), 0o600);
+    for made in [
+        &root,
+        &root.join("tmp"),
+        &root.join("new"),
+        &root.join("cur"),
+    ] {
+        assert_eq!(mode(made), 0o700, "{}", made.display());
+    }
+}
+
+#[tokio::test]
+async fn many_threads_and_two_handles_store_everything_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || {
+        Maildir::open(
+            directory.path(),
+            MaildirOptions {
+                fsync: false,
+                ..MaildirOptions::default()
+            },
+        )
+        .unwrap()
+    };
+    let maildirs = [open(), open()];
+    let tasks: Vec<_> = (0..400)
+        .map(|number| {
+            let maildir = maildirs[number % 2].clone();
+            tokio::spawn(async move {
+                // Every eighth is large enough to go in pieces.
+                let content = Bytes::from(format!("{number}\r\n").repeat(if number % 8 == 0 {
+                    60_000
+                } else {
+                    1
+                }));
+                let pieces: Vec<Bytes> = content
+                    .chunks(50_000)
+                    .map(|piece| content.slice_ref(piece))
+                    .collect();
+                (store(&maildir, pieces).await.unwrap(), content.to_vec())
+            })
+        })
+        .collect();
+    let mut expected = BTreeMap::new();
+    for task in tasks {
+        let (path, content) = task.await.unwrap();
+        assert!(expected.insert(path, content).is_none());
+    }
+    assert!(contents(&directory.path().join("new")) == expected);
+    assert!(contents(&directory.path().join("tmp")).is_empty());
+}
+
+#[tokio::test]
+async fn a_directory_that_vanishes_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("mail");
+    let maildir = Maildir::open(&root, one_worker()).unwrap();
+    for vanished in ["tmp", "new", "cur", ""] {
+        fs::remove_dir_all(root.join(vanished)).unwrap();
+        let file = store(&maildir, [Bytes::from("text\r\n")]).await.unwrap();
+        assert!(file.exists(), "{vanished:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_vanishes_in_the_middle_of_a_message_is_a_refusal() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("mail");
+    let maildir = Maildir::open(&root, one_worker()).unwrap();
+    let large = Bytes::from(vec![b'x'; 200_000]);
+    let mut message = maildir.begin(Vec::new());
+    for _ in 0..3 {
+        message.write(large.clone()).await.unwrap();
+    }
+    fs::remove_dir_all(&root).unwrap();
+    assert!(matches!(message.commit().await, Err(StoreError::Fault(_))));
+    store(&maildir, [large.clone(), large]).await.unwrap();
+    assert_eq!(contents(&root.join("new")).len(), 1);
+    assert_eq!(contents(&root.join("tmp")).len(), 0);
+}
+
+#[test]
+fn what_is_no_directory_is_an_error_at_start_that_names_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    File::create(&file).unwrap();
+    fs::create_dir(directory.path().join("mail")).unwrap();
+    let new = directory.path().join("mail/new");
+    File::create(&new).unwrap();
+    for (root, named) in [
+        (file.clone(), &file),
+        (file.join("below"), &file),
+        (directory.path().join("mail"), &new),
+    ] {
+        match Maildir::open(&root, MaildirOptions::default()) {
+            Err(OpenError::Unusable(fault)) => assert!(
+                fault.subject().starts_with(named.to_str().unwrap()),
+                "{fault}"
+            ),
+            other => panic!("{}: {other:?}", root.display()),
+        }
+    }
+    assert!(matches!(
+        Maildir::open("", MaildirOptions::default()),
+        Err(OpenError::Path { .. })
+    ));
+}
+
+#[test]
+fn only_old_files_of_deliveries_are_swept_from_tmp_and_from_nowhere_else() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(Maildir::open(directory.path(), MaildirOptions::default()).unwrap());
+    let hours = |hours| SystemTime::now() - Duration::from_hours(hours);
+    let files = [
+        ("tmp/1700000000.M1P2Q3.other.example", 37, false),
+        ("tmp/1700000001.M1P2Q3.other.example", 35, true),
+        ("tmp/notes.txt", 1000, true),
+        ("tmp/.keep", 1000, true),
+        ("new/1700000000.M1P2Q3.other.example", 1000, true),
+        ("cur/1700000000.M1P2Q3.other.example:2,S", 1000, true),
+    ];
+    for (name, age, _) in files {
+        File::create(directory.path().join(name))
+            .unwrap()
+            .set_modified(hours(age))
+            .unwrap();
+    }
+    drop(Maildir::open(directory.path(), MaildirOptions::default()).unwrap());
+    for (name, _, stays) in files {
+        assert_eq!(directory.path().join(name).exists(), stays, "{name}");
+    }
+}
+
+/// A file system of its own, where the test may mount one (as root on Linux).
+struct Mounted(tempfile::TempDir);
+
+impl Mounted {
+    fn new(options: &str) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(directory.path())
+            .output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(directory)),
+            _ => {
+                eprintln!("skipped: nothing can be mounted here");
+                None
+            }
+        }
+    }
+
+    fn remount(&self, options: &str) {
+        let status = Command::new("mount")
+            .args(["-o", options])
+            .arg(self.0.path())
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_works_again_when_there_is_room() {
+    let Some(mounted) = Mounted::new("size=1m") else {
+        return;
+    };
+    let root = mounted.0.path().join("mail");
+    let options = MaildirOptions {
+        probe_interval: Duration::from_millis(1),
+        ..MaildirOptions::default()
+    };
+    let maildir = Maildir::open(&root, options).unwrap();
+    let mut health = maildir.health();
+
+    let ballast = mounted.0.path().join("ballast");
+    let filled = File::create(&ballast).unwrap().write_all(&vec![0; 2 << 20]);
+    assert!(filled.is_err());
+    let refused = store(&maildir, [Bytes::from(vec![b'x'; 20_000])])
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, StoreError::NoSpace(_)), "{refused}");
+    assert!(contents(&root.join("new")).is_empty() && health.fault().is_some());
+    // A server that is started on a full disk runs, and refuses.
+    assert!(
+        Maildir::open(&root, one_worker())
+            .unwrap()
+            .health()
+            .fault()
+            .is_some()
+    );
+
+    fs::remove_file(ballast).unwrap();
+    while health.fault().is_some() {
+        health.changed().await;
+    }
+    store(&maildir, [Bytes::from(vec![b'x'; 20_000])])
+        .await
+        .unwrap();
+    assert_eq!(contents(&root.join("new")).len(), 1);
+}
+
+#[tokio::test]
+async fn a_read_only_disk_refuses_and_is_an_error_at_start() {
+    let Some(mounted) = Mounted::new("size=1m") else {
+        return;
+    };
+    let root = mounted.0.path().join("mail");
+    let maildir = Maildir::open(&root, one_worker()).unwrap();
+    mounted.remount("remount,ro");
+    let refused = store(&maildir, [Bytes::from("text\r\n")])
+        .await
+        .unwrap_err();
+    assert!(
+        refused.to_string().contains("Read-only file system"),
+        "{refused}"
+    );
+    assert!(matches!(
+        Maildir::open(&root, one_worker()),
+        Err(OpenError::Unusable(_))
+    ));
+    mounted.remount("remount,rw");
+    store(&maildir, [Bytes::from("text\r\n")]).await.unwrap();
+}
