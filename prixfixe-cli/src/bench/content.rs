@@ -27,6 +27,7 @@ pub(crate) struct Prepared {
     pub(crate) size: u64,
     /// True when it can only be sent to a server that offers 8BITMIME.
     pub(crate) eight_bit: bool,
+    pub(crate) recipients: usize,
     plain: Envelope,
     with_size: Envelope,
     pub(crate) body: Body,
@@ -102,6 +103,7 @@ impl Prepared {
         Self {
             size,
             eight_bit,
+            recipients: addressing.recipients as usize,
             plain: Envelope::new(addressing, body_type),
             with_size: Envelope::new(addressing, &format!("{body_type} SIZE={size}")),
             body,
@@ -110,11 +112,19 @@ impl Prepared {
 
     /// The commands before the content.
     pub(crate) fn envelope(&self, server_offers_size: bool) -> &Envelope {
-        if server_offers_size { &self.with_size } else { &self.plain }
+        if server_offers_size {
+            &self.with_size
+        } else {
+            &self.plain
+        }
     }
 
     /// All messages of a source. `seed` decides the generated text and the sizes in a range.
-    pub(crate) fn pool(source: &Source, addressing: &Addressing, seed: u64) -> Result<Vec<Self>, ContentError> {
+    pub(crate) fn pool(
+        source: &Source,
+        addressing: &Addressing,
+        seed: u64,
+    ) -> Result<Vec<Self>, ContentError> {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut generate = |size| Self::new(&generated(size, addressing, &mut random), addressing);
         match source {
@@ -123,7 +133,11 @@ impl Prepared {
                 let mean = (least / 2 + most / 2).max(1);
                 let count = (POOL_OCTETS / mean).clamp(4, POOL);
                 // Evenly over the range rather than at random: the mean of a short run is the mean of the range.
-                let size = |i| least + u64::try_from(u128::from(most - least) * i / u128::from(count - 1)).unwrap_or(0);
+                let size = |i| {
+                    least
+                        + u64::try_from(u128::from(most - least) * i / u128::from(count - 1))
+                            .unwrap_or(0)
+                };
                 Ok((0..u128::from(count)).map(|i| generate(size(i))).collect())
             }
             Source::Files(paths) => from_files(paths, addressing),
@@ -137,7 +151,11 @@ impl Envelope {
         let mut ends = vec![text.len()];
         for n in 0..addressing.recipients {
             // Writing to a String cannot fail.
-            let _ = write!(text, "RCPT TO:<{}>\r\n", addressing.to.replace("{n}", &n.to_string()));
+            let _ = write!(
+                text,
+                "RCPT TO:<{}>\r\n",
+                addressing.to.replace("{n}", &n.to_string())
+            );
             ends.push(text.len());
         }
         if addressing.transfer == Transfer::Data {
@@ -221,7 +239,8 @@ fn generated(size: u64, addressing: &Addressing, random: &mut fastrand::Rng) -> 
         random.u64(..)
     );
     let mut content = Vec::with_capacity(size);
-    if header.len() <= size {
+    // What is left must be room for lines, and one octet is none.
+    if header.len() + 2 <= size || header.len() == size {
         content.extend_from_slice(header.as_bytes());
     }
     while content.len() < size {
@@ -239,7 +258,10 @@ fn generated(size: u64, addressing: &Addressing, random: &mut fastrand::Rng) -> 
 
 fn letter(random: &mut fastrand::Rng) -> u8 {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789. ";
-    LETTERS.get(random.usize(..LETTERS.len())).copied().unwrap_or(b'x')
+    LETTERS
+        .get(random.usize(..LETTERS.len()))
+        .copied()
+        .unwrap_or(b'x')
 }
 
 fn from_files(paths: &[PathBuf], addressing: &Addressing) -> Result<Vec<Prepared>, ContentError> {
@@ -248,7 +270,8 @@ fn from_files(paths: &[PathBuf], addressing: &Addressing) -> Result<Vec<Prepared
     for path in paths {
         let before = messages.len();
         for file in files_in(path)? {
-            let content = fs::read(&file).map_err(|source| ContentError::Read { path: file, source })?;
+            let content =
+                fs::read(&file).map_err(|source| ContentError::Read { path: file, source })?;
             total += content.len() as u64;
             if total > MAX_FILES_OCTETS {
                 return Err(ContentError::TooLarge);
@@ -266,12 +289,19 @@ fn from_files(paths: &[PathBuf], addressing: &Addressing) -> Result<Vec<Prepared
 
 /// A file is itself; a Maildir is the files in its `new` and `cur`; another directory is the files in it.
 fn files_in(path: &Path) -> Result<Vec<PathBuf>, ContentError> {
-    let fail = |source| ContentError::Read { path: path.to_owned(), source };
+    let fail = |source| ContentError::Read {
+        path: path.to_owned(),
+        source,
+    };
     if !fs::metadata(path).map_err(fail)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let maildir = [path.join("new"), path.join("cur")];
-    let directories = if maildir.iter().all(|directory| directory.is_dir()) { maildir.to_vec() } else { vec![path.to_owned()] };
+    let directories = if maildir.iter().all(|directory| directory.is_dir()) {
+        maildir.to_vec()
+    } else {
+        vec![path.to_owned()]
+    };
     let mut files = Vec::new();
     for directory in directories {
         for entry in fs::read_dir(directory).map_err(fail)? {
@@ -291,7 +321,12 @@ mod tests {
     use super::*;
 
     fn addressing(transfer: Transfer) -> Addressing {
-        Addressing { from: "a@example.com".into(), to: "b{n}@example.com".into(), recipients: 2, transfer }
+        Addressing {
+            from: "a@example.com".into(),
+            to: "b{n}@example.com".into(),
+            recipients: 2,
+            transfer,
+        }
     }
 
     fn prepared(content: &[u8], transfer: Transfer) -> Prepared {
@@ -346,10 +381,18 @@ mod tests {
 
     #[test]
     fn chunks_carry_the_content_and_only_the_last_says_so() {
-        let Body::Chunks(chunks) = prepared(b".one\r\ntwo\r\n", Transfer::Bdat { chunk: 4 }).body else {
+        let Body::Chunks(chunks) = prepared(b".one\r\ntwo\r\n", Transfer::Bdat { chunk: 4 }).body
+        else {
             unreachable!("BDAT was asked for")
         };
-        assert_eq!(chunks, [&b"BDAT 4\r\n.one"[..], b"BDAT 4\r\n\r\ntw", b"BDAT 3 LAST\r\no\r\n"]);
+        assert_eq!(
+            chunks,
+            [
+                &b"BDAT 4\r\n.one"[..],
+                b"BDAT 4\r\n\r\ntw",
+                b"BDAT 3 LAST\r\no\r\n"
+            ]
+        );
     }
 
     #[test]
@@ -358,11 +401,17 @@ mod tests {
         assert!(message.eight_bit);
         let envelope = message.envelope(true);
         let commands: Vec<Bytes> = (0..4).map(|i| envelope.command(i)).collect();
-        assert_eq!(commands[0], "MAIL FROM:<a@example.com> BODY=8BITMIME SIZE=5\r\n");
+        assert_eq!(
+            commands[0],
+            "MAIL FROM:<a@example.com> BODY=8BITMIME SIZE=5\r\n"
+        );
         assert_eq!(commands[2], "RCPT TO:<b1@example.com>\r\n");
         assert_eq!(commands[3], "DATA\r\n");
         assert_eq!(commands.concat(), envelope.all());
-        assert_eq!(message.envelope(false).command(0), "MAIL FROM:<a@example.com> BODY=8BITMIME\r\n");
+        assert_eq!(
+            message.envelope(false).command(0),
+            "MAIL FROM:<a@example.com> BODY=8BITMIME\r\n"
+        );
     }
 
     #[test]
@@ -373,13 +422,17 @@ mod tests {
             assert_eq!(message.len() as u64, size);
             assert!(message.ends_with(b"\r\n"), "{size}");
             assert_eq!(with_crlf(&message), message, "{size}");
-            assert_eq!(message, generated(size, &addressing, &mut fastrand::Rng::with_seed(1)));
+            assert_eq!(
+                message,
+                generated(size, &addressing, &mut fastrand::Rng::with_seed(1))
+            );
         }
     }
 
     #[test]
     fn a_range_is_covered_from_end_to_end() {
-        let pool = Prepared::pool(&Source::Range(100, 2000), &addressing(Transfer::Data), 7).unwrap();
+        let pool =
+            Prepared::pool(&Source::Range(100, 2000), &addressing(Transfer::Data), 7).unwrap();
         assert_eq!(pool.first().map(|message| message.size), Some(100));
         assert_eq!(pool.last().map(|message| message.size), Some(2000));
         assert!(pool.windows(2).all(|pair| pair[0].size <= pair[1].size));
@@ -402,6 +455,9 @@ mod tests {
         let error = read(&Source::Files(vec![missing.clone()])).unwrap_err();
         assert!(error.to_string().contains(&*missing.to_string_lossy()));
         let empty = tempfile::tempdir().unwrap();
-        assert!(matches!(read(&Source::Files(vec![empty.path().to_owned()])), Err(ContentError::Empty(_))));
+        assert!(matches!(
+            read(&Source::Files(vec![empty.path().to_owned()])),
+            Err(ContentError::Empty(_))
+        ));
     }
 }

@@ -129,12 +129,20 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure that needs no words.
     pub(crate) const fn new(stage: Stage, kind: Kind) -> Self {
-        Self { stage, kind, detail: String::new() }
+        Self {
+            stage,
+            kind,
+            detail: String::new(),
+        }
     }
 
     /// A failure in the words of whoever found it.
     pub(crate) fn with_detail(stage: Stage, kind: Kind, detail: impl Into<String>) -> Self {
-        Self { stage, kind, detail: detail.into() }
+        Self {
+            stage,
+            kind,
+            detail: detail.into(),
+        }
     }
 
     /// What an error of a socket amounts to.
@@ -142,7 +150,9 @@ impl Failure {
         use io::ErrorKind as E;
         let kind = match error.kind() {
             E::ConnectionRefused => Kind::Refused,
-            E::ConnectionReset | E::ConnectionAborted | E::BrokenPipe | E::NotConnected => Kind::Reset,
+            E::ConnectionReset | E::ConnectionAborted | E::BrokenPipe | E::NotConnected => {
+                Kind::Reset
+            }
             E::HostUnreachable | E::NetworkUnreachable | E::NetworkDown => Kind::Unreachable,
             E::AddrNotAvailable | E::AddrInUse => Kind::NoLocalPort,
             E::TimedOut => Kind::Timeout,
@@ -160,6 +170,10 @@ impl fmt::Display for Failure {
         if let Some(code) = self.kind.code() {
             write!(f, " {code}")?;
         }
-        if self.detail.is_empty() { Ok(()) } else { write!(f, ": {}", self.detail) }
+        if self.detail.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ": {}", self.detail)
+        }
     }
 }

@@ -36,10 +36,23 @@ pub(crate) struct Manner {
     pub(crate) starttls: bool,
     /// Messages are prepared for BDAT.
     pub(crate) bdat: bool,
+    /// Some message can only go to a server that offers 8BITMIME.
+    pub(crate) eight_bit: bool,
 }
 
 /// How much leaves without waiting for replies (RFC 2920), where the server offers it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    clap::ValueEnum,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Pipelining {
     /// One command at a time.
@@ -80,6 +93,8 @@ pub(crate) struct Dialogue {
     offers: Offers,
     replies: ReplyReader,
     output: Outgoing,
+    /// Where in the output the content under way ends.
+    content_end: u64,
     /// Told once what was waiting to be told, after the event before it.
     pending: Option<Event>,
 }
@@ -93,7 +108,10 @@ enum State {
     /// The TLS handshake is the driver's.
     Securing,
     Ready,
-    Message { current: Transaction, behind: Behind },
+    Message {
+        current: Transaction,
+        behind: Behind,
+    },
     Rset,
     Quitting,
     /// Broken, or done.
@@ -145,6 +163,7 @@ impl Dialogue {
             offers: Offers::default(),
             replies: ReplyReader::new(),
             output: Outgoing::default(),
+            content_end: 0,
             pending: None,
         }
     }
@@ -152,11 +171,6 @@ impl Dialogue {
     /// What is to be sent, from the front.
     pub(crate) fn output(&mut self) -> &mut Outgoing {
         &mut self.output
-    }
-
-    /// True when a message can be sent at once.
-    pub(crate) fn is_ready(&self) -> bool {
-        matches!(self.state, State::Ready)
     }
 
     /// Where the dialogue stands.
@@ -181,7 +195,10 @@ impl Dialogue {
                 self.state = State::message(message);
                 true
             }
-            State::Message { current, behind: behind @ Behind::Nothing } if current.awaits.may_follow(&self.manner) => {
+            State::Message {
+                current,
+                behind: behind @ Behind::Nothing,
+            } if current.awaits.may_follow(&self.manner) => {
                 *behind = Behind::Message(Arc::clone(&message));
                 self.push_envelope(&message);
                 true
@@ -194,7 +211,10 @@ impl Dialogue {
     pub(crate) fn quit(&mut self) {
         match &mut self.state {
             State::Ready => self.state = State::Quitting,
-            State::Message { current, behind: behind @ Behind::Nothing } if current.awaits.may_follow(&self.manner) => {
+            State::Message {
+                current,
+                behind: behind @ Behind::Nothing,
+            } if current.awaits.may_follow(&self.manner) => {
                 *behind = Behind::Quit;
             }
             _ => return,
@@ -241,7 +261,9 @@ impl Dialogue {
 
     fn reply(&mut self, code: u16) -> Option<Event> {
         let class = match code {
-            421 if !matches!(self.state, State::Quitting) => return Some(self.refused_for_good(code)),
+            421 if !matches!(self.state, State::Quitting) => {
+                return Some(self.refused_for_good(code));
+            }
             200..=299 => Class::Positive,
             300..=399 => Class::Intermediate,
             _ => Class::Negative,
@@ -255,7 +277,8 @@ impl Dialogue {
             // RFC 5321 section 3.2: a server that does not know EHLO is asked with HELO.
             (State::Ehlo, Class::Negative) if code >= 500 => {
                 self.offers = Offers::default();
-                self.output.push(format!("HELO {}\r\n", self.manner.helo).into());
+                self.output
+                    .push(format!("HELO {}\r\n", self.manner.helo).into());
                 self.state = State::Helo;
                 None
             }
@@ -270,9 +293,10 @@ impl Dialogue {
                 Some(Event::Ready)
             }
             (State::Quitting, _) => Some(self.over(Event::Done)),
-            (State::Greeting | State::Ehlo | State::Helo | State::StartTls | State::Rset, Class::Negative) => {
-                Some(self.refused_for_good(code))
-            }
+            (
+                State::Greeting | State::Ehlo | State::Helo | State::StartTls | State::Rset,
+                Class::Negative,
+            ) => Some(self.refused_for_good(code)),
             _ => Some(self.unexpected(code)),
         }
     }
@@ -289,14 +313,19 @@ impl Dialogue {
         if self.manner.bdat && !self.offers.chunking {
             return Some(self.broken(Kind::NotOffered, "CHUNKING".to_owned()));
         }
+        if self.manner.eight_bit && !self.offers.eight_bit {
+            return Some(self.broken(Kind::NotOffered, "8BITMIME".to_owned()));
+        }
         self.state = State::Ready;
         Some(Event::Ready)
     }
 
     fn message_reply(&mut self, code: u16, class: Class) -> Option<Event> {
         let pipelined = self.pipelined();
-        let State::Message { current, .. } = &mut self.state else { return None };
-        let recipients = current.message.recipients();
+        let State::Message { current, .. } = &mut self.state else {
+            return None;
+        };
+        let recipients = current.message.recipients;
         let refused = class == Class::Negative;
         if refused {
             current.refuse(code, &self.replies);
@@ -335,21 +364,29 @@ impl Dialogue {
             (Awaits::Data, Class::Intermediate) => self.push_data(),
             // What MAIL and RCPT have opened is open still, unless MAIL itself was refused; RSET is right in either case.
             (Awaits::Data, Class::Negative) => self.end_message(true),
-            (Awaits::Content(index), Class::Positive | Class::Negative) => self.content_reply(index, refused, code),
+            (Awaits::Content(index), Class::Positive | Class::Negative) => {
+                self.content_reply(index, refused, code)
+            }
             _ => Some(self.unexpected(code)),
         }
     }
 
     fn content_reply(&mut self, index: usize, refused: bool, code: u16) -> Option<Event> {
         let pipelined = self.pipelined();
-        let State::Message { current, .. } = &mut self.state else { return None };
+        let State::Message { current, .. } = &mut self.state else {
+            return None;
+        };
         let (chunks, last) = match &current.message.body {
             Body::Data(_) => (false, true),
             Body::Chunks(chunks) => (true, index + 1 >= chunks.len()),
         };
-        if last && !self.output.is_empty() {
+        if last && self.output.sent() < self.content_end {
             // The verdict came before the end of the content, which nothing can follow but a close.
-            return Some(if refused { self.refused_for_good(code) } else { self.unexpected(code) });
+            return Some(if refused {
+                self.refused_for_good(code)
+            } else {
+                self.unexpected(code)
+            });
         }
         if !last && (!refused || pipelined) {
             current.awaits = Awaits::Content(index + 1);
@@ -364,7 +401,10 @@ impl Dialogue {
 
     /// The message's last reply was read. What was sent behind it, if anything, is what is under way now.
     fn end_message(&mut self, reset: bool) -> Option<Event> {
-        let State::Message { current, behind } = std::mem::replace(&mut self.state, State::Ready) else { return None };
+        let State::Message { current, behind } = std::mem::replace(&mut self.state, State::Ready)
+        else {
+            return None;
+        };
         match behind {
             Behind::Message(message) => self.state = State::message(message),
             Behind::Quit => self.state = State::Quitting,
@@ -380,7 +420,8 @@ impl Dialogue {
     fn push_ehlo(&mut self) {
         let secured = matches!(self.state, State::Securing);
         self.offers.secured = secured;
-        self.output.push(format!("EHLO {}\r\n", self.manner.helo).into());
+        self.output
+            .push(format!("EHLO {}\r\n", self.manner.helo).into());
         self.state = State::Ehlo;
     }
 
@@ -392,7 +433,10 @@ impl Dialogue {
         }
         self.output.push(envelope.all());
         if let Body::Chunks(chunks) = &message.body {
-            chunks.iter().for_each(|chunk| self.output.push(chunk.clone()));
+            chunks
+                .iter()
+                .for_each(|chunk| self.output.push(chunk.clone()));
+            self.content_end = self.output.pushed();
         }
     }
 
@@ -401,7 +445,8 @@ impl Dialogue {
         if !self.pipelined()
             && let State::Message { current, .. } = &self.state
         {
-            self.output.push(current.message.envelope(self.offers.size).command(index));
+            self.output
+                .push(current.message.envelope(self.offers.size).command(index));
         }
     }
 
@@ -410,22 +455,29 @@ impl Dialogue {
             && let State::Message { current, .. } = &self.state
             && let Body::Chunks(chunks) = &current.message.body
         {
-            self.output.push(chunks.get(index).cloned().unwrap_or_default());
+            self.output
+                .push(chunks.get(index).cloned().unwrap_or_default());
+            self.content_end = self.output.pushed();
         }
     }
 
     fn push_data(&mut self) -> Option<Event> {
-        let State::Message { current, .. } = &mut self.state else { return None };
+        let State::Message { current, .. } = &mut self.state else {
+            return None;
+        };
         current.awaits = Awaits::Content(0);
         if current.accepted_recipients == 0 {
             // RFC 2920 section 3.1: a server may say 354 though nobody was accepted; it is sent an empty message.
             self.output.push(Bytes::from_static(b".\r\n"));
+            self.content_end = self.output.pushed();
             return None;
         }
         if let Body::Data(wire) = &current.message.body {
             self.output.push(wire.clone());
+            self.content_end = self.output.pushed();
         }
-        (self.manner.pipelining == Pipelining::Full && self.offers.pipelining).then_some(Event::MayFollow)
+        (self.manner.pipelining == Pipelining::Full && self.offers.pipelining)
+            .then_some(Event::MayFollow)
     }
 
     fn pipelined(&self) -> bool {
@@ -441,7 +493,11 @@ impl Dialogue {
     }
 
     fn broken(&mut self, kind: Kind, detail: String) -> Event {
-        let failure = Failure { stage: self.stage(), kind, detail };
+        let failure = Failure {
+            stage: self.stage(),
+            kind,
+            detail,
+        };
         self.over(Event::Broken(failure))
     }
 
@@ -453,8 +509,16 @@ impl Dialogue {
 
 impl State {
     fn message(message: Arc<Prepared>) -> Self {
-        let current = Transaction { message, awaits: Awaits::Mail, accepted_recipients: 0, failure: None };
-        Self::Message { current, behind: Behind::Nothing }
+        let current = Transaction {
+            message,
+            awaits: Awaits::Mail,
+            accepted_recipients: 0,
+            failure: None,
+        };
+        Self::Message {
+            current,
+            behind: Behind::Nothing,
+        }
     }
 }
 
@@ -462,7 +526,11 @@ impl Transaction {
     fn refuse(&mut self, code: u16, replies: &ReplyReader) {
         if self.failure.is_none() {
             let kind = Kind::Reply(code);
-            self.failure = Some(Failure { stage: self.awaits.stage(), kind, detail: replies.quote() });
+            self.failure = Some(Failure {
+                stage: self.awaits.stage(),
+                kind,
+                detail: replies.quote(),
+            });
         }
     }
 }

@@ -12,13 +12,26 @@ pub(crate) const MAX_SLICES: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     pieces: VecDeque<Bytes>,
+    pushed: u64,
+    sent: u64,
 }
 
 impl Outgoing {
     pub(crate) fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
+            self.pushed += piece.len() as u64;
             self.pieces.push_back(piece);
         }
+    }
+
+    /// Octets pushed so far.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// Octets sent so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -44,6 +57,7 @@ impl Outgoing {
 
     /// Takes from the front what was sent.
     pub(crate) fn advance(&mut self, mut count: usize) {
+        self.sent += count as u64;
         while let Some(piece) = self.pieces.front_mut() {
             if count < piece.len() {
                 piece.advance(count);
@@ -57,6 +71,7 @@ impl Outgoing {
     /// Everything, taken out: tests look at it.
     #[cfg(test)]
     pub(crate) fn take(&mut self) -> Vec<u8> {
+        self.sent = self.pushed;
         self.pieces.drain(..).flatten().collect()
     }
 }
@@ -75,7 +90,10 @@ mod tests {
             let mut sent = Vec::new();
             while !outgoing.is_empty() {
                 let (slices, count) = outgoing.slices();
-                let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
+                let all: Vec<u8> = slices[..count]
+                    .iter()
+                    .flat_map(|slice| slice.iter().copied())
+                    .collect();
                 let taken = step.min(all.len());
                 sent.extend_from_slice(&all[..taken]);
                 outgoing.advance(taken);

@@ -34,7 +34,13 @@ pub(crate) struct Garbage;
 
 impl ReplyReader {
     pub(crate) const fn new() -> Self {
-        Self { line: [0; KEPT], kept: 0, seen: 0, lines: 0, code: 0 }
+        Self {
+            line: [0; KEPT],
+            kept: 0,
+            seen: 0,
+            lines: 0,
+            code: 0,
+        }
     }
 
     /// Takes one line from the front of `input`. `None`: all of it was taken and the line goes on.
@@ -65,19 +71,34 @@ impl ReplyReader {
 
     /// The text of the line last read: what follows the code.
     pub(crate) fn text(&self) -> &[u8] {
-        self.line.get(4..self.kept).unwrap_or_default().trim_ascii_end()
+        self.line
+            .get(4..self.kept)
+            .unwrap_or_default()
+            .trim_ascii_end()
     }
 
     /// The line last read, or as much of it as there is, fit for a report.
     pub(crate) fn quote(&self) -> String {
-        let line = self.line.get(..self.kept).unwrap_or_default().trim_ascii_end();
+        let line = self
+            .line
+            .get(..self.kept)
+            .unwrap_or_default()
+            .trim_ascii_end();
         let text = String::from_utf8_lossy(line);
-        text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+        text.chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .collect()
     }
 
     fn finish_line(&mut self) -> Result<Line, Garbage> {
         let line = self.line.get(..self.kept).unwrap_or_default();
-        let [first @ b'2'..=b'5', second @ b'0'..=b'9', third @ b'0'..=b'9', rest @ ..] = line else {
+        let [
+            first @ b'2'..=b'5',
+            second @ b'0'..=b'9',
+            third @ b'0'..=b'9',
+            rest @ ..,
+        ] = line
+        else {
             return Err(Garbage);
         };
         let last = match rest.first() {
@@ -117,19 +138,37 @@ mod tests {
     fn every_splitting_gives_the_same_lines() {
         let whole: &[u8] = b"250-mx.example\r\n250-SIZE 1000\r\n250 HELP\r\n354\r\n250 2.0.0 OK\n";
         let expected = read(&[whole]).unwrap();
-        assert_eq!(expected.iter().map(|line| line.code).collect::<Vec<_>>(), [250, 250, 250, 354, 250]);
-        assert_eq!(expected.iter().map(|line| line.last).collect::<Vec<_>>(), [false, false, true, true, true]);
+        assert_eq!(
+            expected.iter().map(|line| line.code).collect::<Vec<_>>(),
+            [250, 250, 250, 354, 250]
+        );
+        assert_eq!(
+            expected.iter().map(|line| line.last).collect::<Vec<_>>(),
+            [false, false, true, true, true]
+        );
         for first in 0..whole.len() {
             for second in first..whole.len() {
                 let pieces = [&whole[..first], &whole[first..second], &whole[second..]];
-                assert_eq!(read(&pieces).unwrap(), expected, "split at {first} and {second}");
+                assert_eq!(
+                    read(&pieces).unwrap(),
+                    expected,
+                    "split at {first} and {second}"
+                );
             }
         }
     }
 
     #[test]
     fn what_is_no_reply_is_garbage() {
-        for input in ["hello\r\n", "20\r\n", "150 x\r\n", "600 x\r\n", "2500 x\r\n", "\r\n", "250-a\r\n550 b\r\n"] {
+        for input in [
+            "hello\r\n",
+            "20\r\n",
+            "150 x\r\n",
+            "600 x\r\n",
+            "2500 x\r\n",
+            "\r\n",
+            "250-a\r\n550 b\r\n",
+        ] {
             assert_eq!(read(&[input.as_bytes()]), Err(Garbage), "{input:?}");
         }
         let mut endless = vec![b'2'; MAX_LINE];
@@ -143,12 +182,20 @@ mod tests {
     #[test]
     fn text_is_what_follows_the_code_and_is_safe_to_print() {
         let mut reader = ReplyReader::new();
-        reader.next_line(&mut &b"550 5.7.1 \x1b[31mno\r\n"[..]).unwrap();
+        reader
+            .next_line(&mut &b"550 5.7.1 \x1b[31mno\r\n"[..])
+            .unwrap();
         assert_eq!(reader.text(), b"5.7.1 \x1b[31mno");
         assert_eq!(reader.quote(), "550 5.7.1 \u{fffd}[31mno");
         let long = format!("250 {}\r\n", "x".repeat(1000));
         let line = reader.next_line(&mut long.as_bytes()).unwrap();
-        assert_eq!(line, Some(Line { code: 250, last: true }));
+        assert_eq!(
+            line,
+            Some(Line {
+                code: 250,
+                last: true
+            })
+        );
         assert_eq!(reader.text().len(), KEPT - 4);
     }
 }

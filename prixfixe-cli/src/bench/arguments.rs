@@ -1,0 +1,308 @@
+//! The command line of `prixfixe bench`.
+
+use std::net::IpAddr;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::content::Source;
+use super::dialogue::Pipelining;
+use super::scenario::Scenario;
+use super::target;
+
+/// More connections than this are a slip of the pen: a worker is memory whether it connects or not.
+const MOST_CONNECTIONS: i64 = 200_000;
+
+const EXAMPLES: &str = "\
+Examples:
+  prixfixe bench --scenario all --html report.html
+  prixfixe bench -n 100000 -c 50 --pipelining full mx1.example.com:25 mx2.example.com:25
+  prixfixe bench --rate 500 -d 1m --size 2KB-200KB --starttls --tls-ca ca.pem mx.example.com
+  prixfixe bench -d 30s --file ./mail --idle-connections 5000 --slow-clients 50
+
+Exit status: 0 when every message was accepted, 1 when one failed, 2 for a wrong argument.";
+
+/// Drives any SMTP server, and reports throughput and latency.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Servers, as HOST or HOST:PORT (25 where no port is given); connections are spread over them in turn
+    #[arg(value_name = "TARGET", default_value = "localhost:2525")]
+    pub(crate) targets: Vec<String>,
+
+    /// A named workload; other options change it
+    #[arg(long, value_enum)]
+    pub(crate) scenario: Option<Scenario>,
+
+    /// Messages to send [default: 1000, unless a duration is given]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) messages: Option<NonZeroU64>,
+
+    /// How long to go on sending: 30s, 5m
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    pub(crate) duration: Option<Duration>,
+
+    /// Connections at once [default: 20]
+    #[arg(short, long, value_name = "N", value_parser = at_most::<MOST_CONNECTIONS>)]
+    pub(crate) concurrency: Option<NonZeroU32>,
+
+    /// Messages a second whether the server keeps up or not: latency counts from when a message was due
+    #[arg(long, value_name = "N", value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+
+    /// Reach the full rate, or the full number of connections, over this time
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0s")]
+    pub(crate) ramp_up: Duration,
+
+    /// Octets of a message, or a range: 1000, 10KB, 1KiB-100KiB [default: 1KiB]
+    #[arg(short, long, value_name = "SIZE", value_parser = size, conflicts_with = "file")]
+    pub(crate) size: Option<Source>,
+
+    /// Send a message from a file, or those in a directory or a Maildir, in turn (repeatable)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) file: Vec<PathBuf>,
+
+    /// Recipients of a message
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_most::<100_000>)]
+    pub(crate) recipients: NonZeroU32,
+
+    /// The sender; empty for the null reverse-path
+    #[arg(long, value_name = "ADDRESS", default_value = "bench@example.com", value_parser = address)]
+    pub(crate) from: String,
+
+    /// The recipient; {n} is its number within the message
+    #[arg(long, value_name = "ADDRESS", default_value = "user{n}@example.com", value_parser = address)]
+    pub(crate) to: String,
+
+    /// The name in EHLO
+    #[arg(long, value_name = "NAME", default_value = "bench.invalid", value_parser = address)]
+    pub(crate) helo: String,
+
+    /// Messages on a connection before QUIT; 1 is a connection a message [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub(crate) per_connection: Option<NonZeroU64>,
+
+    /// What leaves without waiting for replies, where the server offers PIPELINING: nothing; MAIL, RCPT and DATA; or the
+    /// next message's MAIL, RCPT and DATA with the content too
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) pipelining: Pipelining,
+
+    /// Send by BDAT rather than by DATA
+    #[arg(long)]
+    pub(crate) bdat: bool,
+
+    /// The largest chunk of a BDAT [default: the whole message]
+    #[arg(long, value_name = "SIZE", value_parser = octets, requires = "bdat")]
+    pub(crate) chunk_size: Option<NonZeroU64>,
+
+    /// Secure every connection by STARTTLS
+    #[arg(long, conflicts_with = "tls")]
+    pub(crate) starttls: bool,
+
+    /// Secure every connection before the greeting (implicit TLS)
+    #[arg(long)]
+    pub(crate) tls: bool,
+
+    /// Trust the certificates in this PEM file, and no others
+    #[arg(long, value_name = "FILE", conflicts_with = "tls_insecure")]
+    pub(crate) tls_ca: Option<PathBuf>,
+
+    /// Take any certificate
+    #[arg(long)]
+    pub(crate) tls_insecure: bool,
+
+    /// The name to ask for and to verify, in place of the target's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tls_name: Option<String>,
+
+    /// Resume TLS sessions, rather than shake hands in full on every connection
+    #[arg(long)]
+    pub(crate) tls_resume: bool,
+
+    /// Connections to open and hold in the background
+    #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u32).range(..=MOST_CONNECTIONS))]
+    pub(crate) idle_connections: u32,
+
+    /// Clients in the background that send a few octets at a time
+    #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u32).range(..=MOST_CONNECTIONS))]
+    pub(crate) slow_clients: u32,
+
+    /// Octets a second of each slow client
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub(crate) slow_rate: NonZeroU32,
+
+    /// The longest that a message may take from when it is due, its connection included
+    #[arg(long, value_name = "TIME", value_parser = positive_duration, default_value = "60s")]
+    pub(crate) timeout: Duration,
+
+    /// Decides the text of generated messages: the same seed, the same octets
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) seed: u64,
+
+    /// Threads that send
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_most::<256>)]
+    pub(crate) threads: NonZeroU32,
+
+    /// Connect from this address, or from a range in turn: 127.0.0.1-127.0.0.20 (repeatable)
+    #[arg(long, value_name = "ADDRESS", value_parser = Sources::parse)]
+    pub(crate) source: Vec<Sources>,
+
+    /// Write the results as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Write a report as one HTML page
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+
+    /// Compare with the results of an earlier run, as --json wrote them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) compare: Option<PathBuf>,
+}
+
+/// One `--source`.
+#[derive(Debug, Clone)]
+pub(crate) struct Sources(pub(crate) Vec<IpAddr>);
+
+impl Sources {
+    fn parse(text: &str) -> Result<Self, String> {
+        target::sources(text).map(Self)
+    }
+}
+
+/// `30s`, `5m`, `1h 30m`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
+    }
+    humantime::parse_duration(text).map_err(|_| "not a time; write 30s, 5m or 1h".to_owned())
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be more than nothing".to_owned()),
+        time => Ok(time),
+    }
+}
+
+fn at_most<const MOST: i64>(text: &str) -> Result<NonZeroU32, String> {
+    match text.parse::<NonZeroU32>() {
+        Ok(number) if i64::from(number.get()) <= MOST => Ok(number),
+        _ => Err(format!("not a number between 1 and {MOST}")),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate >= 0.001 && rate <= 1e8 => Ok(rate),
+        _ => Err("not a number of messages a second between 0.001 and 100000000".to_owned()),
+    }
+}
+
+fn octets(text: &str) -> Result<NonZeroU64, String> {
+    let size = text
+        .parse::<bytesize::ByteSize>()
+        .map_err(|_| "not a size; write 1000, 10KB or 10KiB".to_owned())?;
+    NonZeroU64::new(size.as_u64()).ok_or_else(|| "must be more than nothing".to_owned())
+}
+
+fn size(text: &str) -> Result<Source, String> {
+    /// A CRLF: the smallest message.
+    const LEAST: u64 = 2;
+    /// The message is made in memory.
+    const MOST: u64 = 1 << 30;
+    let octets = |text: &str| match octets(text)?.get() {
+        size @ LEAST..=MOST => Ok(size),
+        _ => Err("a message has between 2 octets and 1 GiB".to_owned()),
+    };
+    let Some((least, most)) = text.split_once('-') else {
+        return Ok(Source::Size(octets(text)?));
+    };
+    let (least, most) = (octets(least)?, octets(most)?);
+    if least > most {
+        Err(format!("the range {text} is upside down"))
+    } else {
+        Ok(Source::Range(least, most))
+    }
+}
+
+/// What goes into a command: anything else could make two of one.
+fn address(text: &str) -> Result<String, String> {
+    if text
+        .bytes()
+        .any(|byte| byte.is_ascii_control() || matches!(byte, b'<' | b'>' | b' '))
+    {
+        return Err("no spaces, control characters or angle brackets".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        let words = std::iter::once("bench").chain(line.split_whitespace());
+        Cli::try_parse_from(words).map(|cli| cli.arguments)
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let arguments = parse(
+            "-n 10 -d 1m -c 5 --rate 2.5 --ramp-up 10s -s 1KB-2KiB -r 3 --from a@b --to c{n}@d --helo me \
+             --per-connection 2 --pipelining full --bdat --chunk-size 64KiB --starttls --tls-ca ca.pem --tls-name mx \
+             --tls-resume --idle-connections 7 --slow-clients 8 --slow-rate 9 --timeout 5 --seed 3 --threads 2 \
+             --source 127.0.0.1-127.0.0.3 --json a --html b --compare c one:25 two",
+        )
+        .unwrap();
+        assert_eq!(arguments.targets, ["one:25", "two"]);
+        assert_eq!(arguments.size, Some(Source::Range(1000, 2048)));
+        assert_eq!(arguments.duration, Some(Duration::from_secs(60)));
+        assert_eq!(arguments.timeout, Duration::from_secs(5));
+        assert_eq!(arguments.pipelining, Pipelining::Full);
+        assert_eq!(arguments.source[0].0.len(), 3);
+        assert_eq!(parse("").unwrap().targets, ["localhost:2525"]);
+    }
+
+    #[test]
+    fn wrong_arguments_are_refused() {
+        let wrong = [
+            "-n 0",
+            "-c 0",
+            "--rate 0",
+            "--rate -1",
+            "--rate nan",
+            "-s 1",
+            "-s 3KB-2KB",
+            "-s x",
+            "-s 1KB --file x",
+            "-d x",
+            "--timeout 0",
+            "--tls --starttls",
+            "--tls-ca x --tls-insecure",
+            "--chunk-size 5",
+            "--bdat --chunk-size 0",
+            "--scenario none",
+            "--source x",
+            "--threads 0",
+            "--recipients 1000000000",
+            "--idle-connections 1000000000",
+            "--pipelining some",
+        ];
+        for line in wrong {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+        assert!(address("a@b>\r\nRSET").is_err());
+    }
+}
