@@ -28,6 +28,7 @@
 mod escape;
 mod parse;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -118,7 +119,7 @@ pub enum Step {
 }
 
 /// A message that was delivered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Delivered {
     /// The reverse-path, without brackets.
     pub from: String,
@@ -185,6 +186,18 @@ impl Delivered {
             _ => true,
         };
         same_content && self.from == other.from && self.to == other.to && self.size == other.size
+    }
+}
+
+impl fmt::Debug for Delivered {
+    /// As it would stand in a file, more or less.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, size, content } = self;
+        write!(f, "from <{from}> to {to:?} size {size}")?;
+        match content {
+            Some(content) => write!(f, " {:.200}", content.escape_ascii().to_string()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,0 +1,180 @@
+//! The smallest server: a connection, what it has not taken yet, and a handler that does as it was told.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use prixfixe_core::{Abort, Answer, Config, Connection, EnhancedCode, Event, Question, Reply};
+use prixfixe_dialogue::{DOMAIN, Delivered, Settings, Stage};
+
+#[derive(Debug)]
+pub struct Server {
+    pub connection: Connection,
+    pub now: Instant,
+    pub output: Vec<u8>,
+    pub delivered: Vec<Delivered>,
+    /// All that was told, pieces of a body put together.
+    pub told: Vec<Told>,
+    settings: Settings,
+    held: Vec<u8>,
+    message: Delivered,
+    /// Between STARTTLS and the handshake.
+    in_clear: bool,
+}
+
+/// An event to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    Hello(String, bool),
+    Mail(String),
+    Rcpt(String),
+    MessageStart,
+    MessageEnd(Vec<u8>),
+    Aborted(Abort),
+    Reset,
+    StartTls,
+}
+
+const NO_MESSAGE: Delivered = Delivered {
+    from: String::new(),
+    to: Vec::new(),
+    size: 0,
+    content: None,
+};
+
+impl Server {
+    pub fn new(settings: &Settings) -> Self {
+        let mut config = Config::new(DOMAIN);
+        config.starttls = settings.starttls;
+        config.tls_required = settings.tls_required;
+        config.max_message_size = settings.max_message_size.unwrap_or(config.max_message_size);
+        config.max_recipients = settings.max_recipients.unwrap_or(config.max_recipients);
+        config.max_errors = settings.max_errors.unwrap_or(config.max_errors);
+        config.min_data_rate = settings.min_data_rate.unwrap_or(config.min_data_rate);
+        let now = Instant::now();
+        let mut server = Self {
+            connection: Connection::new(Arc::new(config), now),
+            now,
+            output: Vec::new(),
+            delivered: Vec::new(),
+            told: Vec::new(),
+            settings: settings.clone(),
+            held: Vec::new(),
+            message: NO_MESSAGE,
+            in_clear: false,
+        };
+        server.answer(Stage::Connect, "");
+        server
+    }
+
+    /// Octets arrive.
+    pub fn receive(&mut self, octets: &[u8]) {
+        let held = [std::mem::take(&mut self.held), octets.to_vec()].concat();
+        let mut input = held.as_slice();
+        while let Some(event) = self.connection.poll_event(self.now, &mut input, &mut self.output) {
+            let open = self.connection.question();
+            let asks = self.take(event);
+            assert_eq!(asks.is_some(), open.is_some(), "a question is open when an event says so");
+            if let Some((stage, address)) = asks {
+                assert_eq!(self.connection.poll_event(self.now, &mut input, &mut self.output), None);
+                self.answer(stage, &address);
+            }
+        }
+        self.held = input.to_vec();
+        assert!(self.connection.is_closed() || self.held.len() < prixfixe_core::MAX_LINE);
+        if self.in_clear && !self.held.is_empty() {
+            self.connection.clear_text_after_starttls(self.now, &mut self.output);
+        }
+    }
+
+    /// The TLS handshake takes place.
+    pub fn handshake(&mut self) {
+        self.in_clear = false;
+        self.connection.tls_established(self.now);
+    }
+
+    fn take(&mut self, event: Event<'_>) -> Option<(Stage, String)> {
+        let mut question = None;
+        let told = match event {
+            Event::Hello { name, extended } => Told::Hello(name.to_owned(), extended),
+            Event::Mail { reverse_path, .. } => {
+                self.message = NO_MESSAGE;
+                question = Some((Stage::Mail, reverse_path.to_string()));
+                Told::Mail(reverse_path.to_string())
+            }
+            Event::Rcpt { forward_path } => {
+                question = Some((Stage::Rcpt, forward_path.to_string()));
+                Told::Rcpt(forward_path.to_string())
+            }
+            Event::MessageStart => {
+                assert_eq!(self.message.content, None);
+                self.message.content = Some(Vec::new());
+                Told::MessageStart
+            }
+            Event::Body(piece) => {
+                assert!(!piece.is_empty());
+                self.message.content.as_mut().expect("a message has started").extend_from_slice(piece);
+                return None;
+            }
+            Event::MessageEnd { size } => {
+                let content = self.message.content.clone().expect("a message has started");
+                assert_eq!(content.len() as u64, size);
+                self.message.size = content.len();
+                question = Some((Stage::Message, String::new()));
+                Told::MessageEnd(content)
+            }
+            Event::MessageAborted(abort) => {
+                self.message.content.take().expect("a message has started");
+                self.message = NO_MESSAGE;
+                Told::Aborted(abort)
+            }
+            Event::Reset => Told::Reset,
+            Event::StartTls => {
+                self.in_clear = true;
+                Told::StartTls
+            }
+        };
+        self.told.push(told);
+        question
+    }
+
+    fn answer(&mut self, stage: Stage, address: &str) {
+        let mut refusals = self.settings.refusals.iter();
+        let answer = match refusals.find(|refusal| refusal.concerns(stage, address)) {
+            Some(refusal) => {
+                let (class, subject, detail) = refusal.enhanced;
+                let enhanced = EnhancedCode(class, subject, detail);
+                let reply = Reply::new(refusal.code, enhanced, refusal.text.clone());
+                Answer::Refuse(reply.expect("the dialogue has a proper reply"))
+            }
+            None => Answer::Accept,
+        };
+        if answer == Answer::Accept {
+            match self.connection.question() {
+                Some(Question::Mail) => self.message.from = address.to_owned(),
+                Some(Question::Rcpt) => self.message.to.push(address.to_owned()),
+                Some(Question::Message) => self.delivered.push(self.message.clone()),
+                _ => {}
+            }
+        }
+        if stage == Stage::Message {
+            self.message = NO_MESSAGE;
+        }
+        self.connection.answer(self.now, answer, &mut self.output);
+    }
+
+    /// Without the CR LF, since the last time.
+    pub fn lines(&mut self) -> Vec<String> {
+        let output = String::from_utf8(std::mem::take(&mut self.output)).expect("replies are ASCII");
+        assert!(output.is_empty() || output.ends_with("\r\n"), "{output:?}");
+        output.split_terminator("\r\n").map(str::to_owned).collect()
+    }
+
+    /// The code of the one reply that the octets get.
+    pub fn code(&mut self, octets: &str) -> String {
+        self.receive(octets.as_bytes());
+        let lines = self.lines();
+        let code = |line: &String| line[..3].to_owned();
+        assert!(lines.windows(2).all(|pair| code(&pair[0]) == code(&pair[1])), "{octets:?}: {lines:?}");
+        lines.last().map(code).unwrap_or_default()
+    }
+}
