@@ -9,6 +9,10 @@ use std::time::Duration;
 use crate::Options;
 use crate::wakers::Wakers;
 
+/// Connections that may be closing on top of as many as may have a session: with a low limit, and a client a message, there are
+/// easily more of them.
+const CLOSING_ALLOWANCE: usize = 256;
+
 /// How far a transport is from its end. It never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
@@ -26,6 +30,7 @@ pub(crate) struct Control {
     serving: AtomicUsize,
     closing: AtomicUsize,
     max_connections: usize,
+    max_closing: usize,
     pub(crate) drain_timeout: Duration,
     pub(crate) linger: Duration,
 }
@@ -38,6 +43,7 @@ impl Control {
             serving: AtomicUsize::new(0),
             closing: AtomicUsize::new(0),
             max_connections: options.max_connections,
+            max_closing: options.max_connections.saturating_add(CLOSING_ALLOWANCE),
             drain_timeout: options.drain_timeout,
             linger: options.linger,
         }
@@ -93,8 +99,8 @@ impl Drop for StageWatch {
 /// The right of a connection to be there. Given back when dropped.
 ///
 /// A session that is done stops counting before its last bytes leave: a client that has read them and connects again
-/// must find its place free. Connections that are only closing are counted apart, up to the
-/// same limit, so that there are never more than twice `max_connections` descriptors.
+/// must find its place free. Connections that are only closing are counted apart and bounded, too: beyond that they go on
+/// counting as they did.
 #[derive(Debug)]
 pub(crate) struct Permit {
     control: Arc<Control>,
@@ -112,7 +118,7 @@ impl Permit {
 
     /// The session is done: makes room for another, if closing connections aren't too many themselves.
     pub(crate) fn session_ended(&mut self) {
-        if !self.closing && count_below(&self.control.closing, self.control.max_connections) {
+        if !self.closing && count_below(&self.control.closing, self.control.max_closing) {
             self.closing = true;
             self.control.serving.fetch_sub(1, Ordering::AcqRel);
         }

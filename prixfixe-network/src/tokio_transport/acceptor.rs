@@ -68,8 +68,7 @@ impl<S: Service> Acceptor<S> {
                 }
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        super::yield_turn(cx)
     }
 
     /// Takes what the kernel has accepted already: those peers take themselves for connected, and closing the listener would

@@ -46,10 +46,7 @@ pub(super) fn drive<S: Session>(
                             return Poll::Pending;
                         }
                     }
-                    Next::Again => {
-                        cx.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
+                    Next::Again => return super::yield_turn(cx),
                     Next::Ended | Next::Close => return Poll::Ready(()),
                 }
             }

@@ -7,10 +7,13 @@ mod acceptor;
 mod connection;
 mod socket;
 
+use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
@@ -116,6 +119,12 @@ async fn supervise(control: &Control, connections: &Completion) {
         control.advance(Stage::Aborted);
         connections.wait().await;
     }
+}
+
+/// Another turn after the others had theirs and the poller was asked. A task that wakes itself would be the next one to run on a
+/// runtime with several threads.
+fn yield_turn(cx: &mut Context<'_>) -> Poll<()> {
+    pin!(tokio::task::yield_now()).poll(cx)
 }
 
 /// Makes the runtime that is entered watch the listening sockets.

@@ -43,14 +43,6 @@ impl Way {
             ..Options::default()
         }
     }
-
-    /// With one thread, so that connections share it.
-    pub(crate) fn single(self) -> Options {
-        Options {
-            threads: self.options().threads.and(NonZeroUsize::new(1)),
-            ..self.options()
-        }
-    }
 }
 
 pub(crate) struct Harness {
@@ -62,27 +54,38 @@ pub(crate) struct Harness {
 
 impl Harness {
     pub(crate) fn start(way: Way, toy: Toy, options: Options) -> Self {
-        Self::listen(
+        Self::listen(way, vec![loopback()], toy, options)
+    }
+
+    /// All on one thread, so that connections have to take turns.
+    pub(crate) fn single(way: Way, toy: Toy, options: Options) -> Self {
+        let threads = options.threads.and(NonZeroUsize::new(1));
+        Self::start_on(
             way,
-            vec![Listener::bind(([127, 0, 0, 1], 0).into()).unwrap()],
+            1,
+            vec![loopback()],
             toy,
-            options,
+            Options { threads, ..options },
         )
     }
 
     pub(crate) fn listen(way: Way, listeners: Vec<Listener>, toy: Toy, options: Options) -> Self {
-        let runtime = (way == Way::Within).then(|| {
-            tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()
-                .unwrap()
-        });
-        let _entered = runtime.as_ref().map(Runtime::enter);
+        Self::start_on(way, 2, listeners, toy, options)
+    }
+
+    fn start_on(
+        way: Way,
+        workers: usize,
+        listeners: Vec<Listener>,
+        toy: Toy,
+        options: Options,
+    ) -> Self {
+        let runtime = (way == Way::Within).then(|| runtime(workers));
+        let entered = runtime.as_ref().map(Runtime::enter);
         let seen = Arc::clone(&toy.seen);
         let service = Arc::new(toy);
         let running = serve(listeners, Arc::clone(&service), options).unwrap();
-        drop(_entered);
+        drop(entered);
         Self {
             running,
             seen,
@@ -167,6 +170,18 @@ impl Client {
             .set_linger(Some(Duration::ZERO))
             .unwrap();
     }
+}
+
+pub(crate) fn loopback() -> Listener {
+    Listener::bind(([127, 0, 0, 1], 0).into()).unwrap()
+}
+
+pub(crate) fn runtime(workers: usize) -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 /// Waits for what comes about without telling.

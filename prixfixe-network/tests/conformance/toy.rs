@@ -1,11 +1,12 @@
 //! A small line protocol, and the service that makes its sessions.
 //!
 //! A line is echoed, except `QUIT` (answered `BYE`, and the session ends; `LEAVE` is the same with the peer known to be done),
-//! `ASK` (nothing is answered until the test says so, then `ANSWER`; input waits), `PANIC`, and `POUR n` (n lines of 1 KiB, a few a poll).
+//! `ASK` (nothing is answered until the test says so, then `ANSWER`; input waits), `HOLD` (its thread stands still until the
+//! test says so, then `HELD`), `POUR n` (n lines of 1 KiB, a few a poll), `TOKIO` (whether a runtime is there) and `PANIC`.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -42,15 +43,22 @@ pub(crate) struct Seen {
     pub(crate) dropped: AtomicUsize,
     pub(crate) polls: AtomicUsize,
     pub(crate) asked: AtomicUsize,
+    pub(crate) held: AtomicUsize,
     pub(crate) octets: AtomicUsize,
     pub(crate) connections: Mutex<Vec<Connection>>,
     /// The peers' ports in the order of `receive`.
     pub(crate) order: Mutex<Vec<u16>>,
     answered: AtomicBool,
     wakers: Mutex<Vec<Waker>>,
+    holding: Mutex<()>,
 }
 
 impl Seen {
+    /// Until the guard is dropped, sessions that hold stand still.
+    pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
+        self.holding.lock().unwrap()
+    }
+
     /// Lets all questions be answered, those to come as well.
     pub(crate) fn answer(&self) {
         self.answered.store(true, SeqCst);
@@ -139,6 +147,15 @@ impl ToySession {
                 self.seen.asked.fetch_add(1, SeqCst);
                 self.state = State::Asking;
             }
+            "HOLD" => {
+                self.seen.held.fetch_add(1, SeqCst);
+                drop(self.seen.hold());
+                self.say("HELD");
+            }
+            "TOKIO" => {
+                let there = tokio::runtime::Handle::try_current().is_ok();
+                self.say(if there { "YES" } else { "NO" });
+            }
             "PANIC" => panic!("as the test wants it"),
             _ => match line.strip_prefix("POUR ") {
                 Some(lines) => self.state = State::Pouring(lines.parse().unwrap()),
@@ -198,12 +215,12 @@ impl Session for ToySession {
 
     fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         self.seen.polls.fetch_add(1, SeqCst);
-        if self.state == State::Ready && self.deadline <= now {
+        if self.deadline <= now && matches!(self.state, State::Ready | State::Pouring(_)) {
             self.end("LATE");
         }
         while self.output.len() < ENOUGH_OUTPUT && self.step(cx) {}
         if self.deadline <= now {
-            // A question or an answer outlasts the deadline: the peer isn't to blame.
+            // A question outlasts the deadline: the peer isn't to blame.
             self.deadline = now + self.timeout;
         }
         match self.state {

@@ -1,0 +1,71 @@
+//! What a transport takes to start, and what happens where that is missing.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use prixfixe_network::{Options, StartError, Transport, serve};
+
+use crate::harness::{Harness, Way, loopback, runtime};
+use crate::toy::Toy;
+
+#[test]
+fn without_a_listener_there_is_nothing_to_start() {
+    let result = serve(Vec::new(), Arc::new(Toy::default()), Options::default());
+    assert!(matches!(result, Err(StartError::NoListener)), "{result:?}");
+}
+
+#[test]
+fn auto_is_tokio() {
+    let harness = Harness::start(Way::Threads, Toy::default(), Options::default());
+    assert_eq!(harness.running.transport(), Transport::Tokio);
+    harness.client().echo("served");
+}
+
+#[test]
+fn auto_is_raw_where_tokio_cannot_be_set_up() {
+    // A runtime that can neither read a socket nor tell the time.
+    let bare = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let _entered = bare.enter();
+    let tokio = Options {
+        transport: Transport::Tokio,
+        ..Options::default()
+    };
+    let result = serve(vec![loopback()], Arc::new(Toy::default()), tokio);
+    assert!(matches!(result, Err(StartError::Runtime(_))), "{result:?}");
+    let harness = Harness::start(Way::Raw, Toy::default(), Options::default());
+    assert_eq!(harness.running.transport(), Transport::Raw);
+    harness.client().echo("served");
+}
+
+#[test]
+fn threads_of_its_own_do_without_the_runtime_around_them() {
+    let bare = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let _entered = bare.enter();
+    let options = Options {
+        threads: NonZeroUsize::new(1),
+        ..Options::default()
+    };
+    let harness = Harness::start(Way::Threads, Toy::default(), options);
+    assert_eq!(harness.running.transport(), Transport::Tokio);
+    harness.client().echo("served");
+}
+
+#[test]
+fn sessions_find_tokio_wherever_it_can_be_had() {
+    let ask = |way: Way| {
+        let harness = Harness::start(way, Toy::default(), way.options());
+        let mut client = harness.client();
+        client.send("TOKIO\n");
+        client.line()
+    };
+    assert_eq!(ask(Way::Within), "YES");
+    assert_eq!(ask(Way::Threads), "YES");
+    assert_eq!(ask(Way::Raw), "NO");
+    let runtime = runtime(1);
+    let _entered = runtime.enter();
+    assert_eq!(ask(Way::Raw), "YES");
+}
