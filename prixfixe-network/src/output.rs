@@ -62,6 +62,60 @@ impl OutputBuffer {
             if self.bytes.capacity() > KEPT_CAPACITY {
                 self.bytes = Vec::new();
             }
+        } else if self.sent > KEPT_CAPACITY && self.sent >= self.len() {
+            // A peer that never takes all must not make it grow. No byte is moved more than once for each that was sent.
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_leave_in_the_order_in_which_they_came() {
+        let mut output = OutputBuffer::new();
+        output.extend_from_slice(b"one");
+        output.consume(2);
+        output.back().extend_from_slice(b"two");
+        assert_eq!((output.pending(), output.len()), (&b"etwo"[..], 4));
+        output.consume(4);
+        assert!(output.is_empty());
+        assert_eq!(output.pending(), b"");
+    }
+
+    #[test]
+    fn more_than_there_is_empties_it() {
+        let mut output = OutputBuffer::new();
+        output.extend_from_slice(b"one");
+        output.consume(usize::MAX);
+        assert!(output.is_empty());
+    }
+
+    #[test]
+    fn memory_that_an_ordinary_reply_does_not_need_is_given_back() {
+        let mut output = OutputBuffer::new();
+        output.extend_from_slice(&[0; KEPT_CAPACITY]);
+        output.consume(KEPT_CAPACITY);
+        assert!(output.bytes.capacity() >= KEPT_CAPACITY);
+        output.extend_from_slice(&[0; 100 * KEPT_CAPACITY]);
+        output.consume(100 * KEPT_CAPACITY);
+        assert_eq!(output.bytes.capacity(), 0);
+    }
+
+    #[test]
+    fn a_peer_that_reads_slowly_but_never_all_does_not_make_it_grow() {
+        let mut output = OutputBuffer::new();
+        for _ in 0..100_000 {
+            output.extend_from_slice(&[0; 100]);
+            output.consume(if output.len() > 100 { 100 } else { 50 });
+        }
+        assert!(
+            output.bytes.capacity() < 64 * 1024,
+            "{} octets",
+            output.bytes.capacity()
+        );
     }
 }

@@ -254,3 +254,6 @@ fn read<'b>(socket: &mut impl Read, buffer: &'b mut [u8]) -> io::Result<Option<&
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

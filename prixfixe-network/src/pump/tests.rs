@@ -1,0 +1,527 @@
+//! The pump between a socket that does as it is told and a session that shouts: no clock, no system.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+const LINGER: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Answers each octet in upper case, a few a poll; `.` ends it, and so does the end of the input, with `!`.
+#[derive(Debug)]
+struct Shout {
+    input: VecDeque<u8>,
+    output: OutputBuffer,
+    deadline: Instant,
+    eof: bool,
+    /// What to make of a poll, and of an input, at most.
+    output_a_poll: usize,
+    enough_input: usize,
+    polls: usize,
+    peer_is_done: bool,
+}
+
+impl Shout {
+    fn new(now: Instant) -> Self {
+        Self {
+            input: VecDeque::new(),
+            output: OutputBuffer::new(),
+            deadline: now + TIMEOUT,
+            eof: false,
+            output_a_poll: usize::MAX,
+            enough_input: usize::MAX,
+            polls: 0,
+            peer_is_done: false,
+        }
+    }
+}
+
+/// What a peer gets to see.
+fn oracle(input: &[u8]) -> Vec<u8> {
+    let end = input
+        .iter()
+        .position(|&byte| byte == b'.')
+        .unwrap_or(input.len());
+    let mut output = input[..end].to_ascii_uppercase();
+    output.push(b'!');
+    output
+}
+
+impl Session for Shout {
+    fn receive(&mut self, _: Instant, bytes: &[u8]) {
+        assert!(!bytes.is_empty() && !self.eof && self.wants_read());
+        self.input.extend(bytes);
+    }
+
+    fn receive_eof(&mut self, _: Instant) {
+        assert!(!self.eof);
+        self.eof = true;
+    }
+
+    fn poll(&mut self, now: Instant, _: &mut Context<'_>) -> Poll<()> {
+        self.polls += 1;
+        if now >= self.deadline {
+            self.output.extend_from_slice(b"late");
+            return Poll::Ready(());
+        }
+        for _ in 0..self.output_a_poll {
+            match self.input.pop_front() {
+                Some(b'.') => self.eof = true,
+                Some(byte) => {
+                    self.output.extend_from_slice(&[byte.to_ascii_uppercase()]);
+                    continue;
+                }
+                None if !self.eof => break,
+                None => {}
+            }
+            self.output.extend_from_slice(b"!");
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    fn output(&mut self) -> &mut OutputBuffer {
+        &mut self.output
+    }
+
+    fn wants_read(&self) -> bool {
+        self.input.len() < self.enough_input
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Some(self.deadline)
+    }
+
+    fn shutdown(&mut self, _: Instant) {
+        self.eof = true;
+    }
+
+    fn peer_is_done(&self) -> bool {
+        self.peer_is_done
+    }
+}
+
+/// What the socket does at one call.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    /// Moves so many octets at most.
+    Move(usize),
+    Fail(ErrorKind),
+}
+
+use Act::{Fail, Move};
+
+const BLOCK: Act = Fail(ErrorKind::WouldBlock);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Read(usize),
+    Write(usize),
+    Shutdown,
+}
+
+/// Follows a script for reads and one for writes. Where one is at its end the socket does all that it is asked for.
+#[derive(Debug, Default)]
+struct Scripted {
+    input: VecDeque<u8>,
+    output: Vec<u8>,
+    reads: VecDeque<Act>,
+    writes: VecDeque<Act>,
+    /// Blocks after the input, in place of ending.
+    stays_open: bool,
+    calls: Rc<RefCell<Vec<Call>>>,
+}
+
+impl Read for Scripted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = match self.reads.pop_front() {
+            Some(Fail(kind)) => return Err(kind.into()),
+            Some(Move(most)) => most,
+            None => usize::MAX,
+        };
+        if self.input.is_empty() && self.stays_open {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let count = most.min(buffer.len()).min(self.input.len());
+        for (slot, byte) in buffer.iter_mut().zip(self.input.drain(..count)) {
+            *slot = byte;
+        }
+        self.calls.borrow_mut().push(Call::Read(count));
+        Ok(count)
+    }
+}
+
+impl Write for Scripted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = match self.writes.pop_front() {
+            Some(Fail(kind)) => return Err(kind.into()),
+            Some(Move(most)) => most.min(bytes.len()),
+            None => bytes.len(),
+        };
+        self.output.extend_from_slice(&bytes[..count]);
+        self.calls.borrow_mut().push(Call::Write(count));
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl PumpSocket for Scripted {
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.calls.borrow_mut().push(Call::Shutdown);
+        Ok(())
+    }
+}
+
+/// A pump with its socket and its clock.
+struct Bench {
+    pump: Pump<Shout>,
+    socket: Scripted,
+    buffer: Vec<u8>,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(input: &[u8]) -> Self {
+        let now = Instant::now();
+        let socket = Scripted {
+            input: input.iter().copied().collect(),
+            ..Scripted::default()
+        };
+        Self {
+            pump: Pump::new(Shout::new(now), LINGER),
+            socket,
+            buffer: vec![0; READ_BUFFER_SIZE],
+            now,
+        }
+    }
+
+    /// The peer has sent this, and no end yet.
+    fn open(input: &[u8]) -> Self {
+        let mut bench = Self::new(input);
+        bench.socket.stays_open = true;
+        bench
+    }
+
+    fn session(&mut self) -> &mut Shout {
+        match &mut self.pump.phase {
+            Phase::Serving(session) | Phase::Flushing { session, .. } => session,
+            phase => panic!("no session in {phase:?}"),
+        }
+    }
+
+    /// As a transport does: what follows the end of the session follows at once.
+    fn turn(&mut self) -> Next {
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            match self
+                .pump
+                .turn(&mut self.socket, &mut self.buffer, self.now, &mut cx)
+            {
+                Next::Ended => {}
+                next => return next,
+            }
+        }
+    }
+
+    fn calls(&self) -> Vec<Call> {
+        self.socket.calls.take()
+    }
+}
+
+#[test]
+fn pipelined_input_is_answered_by_one_write() {
+    let mut bench = Bench::open(b"one two three");
+    let deadline = bench.now + TIMEOUT;
+    assert_eq!(bench.turn(), Next::Wait(Some(deadline)));
+    assert_eq!(bench.calls(), [Call::Read(13), Call::Write(13)]);
+    assert_eq!(bench.socket.output, b"ONE TWO THREE");
+}
+
+#[test]
+fn what_was_answered_is_flushed_before_more_is_read() {
+    let mut bench = Bench::open(b"onetwo");
+    bench.socket.reads = [Move(3), Move(3)].into();
+    bench.turn();
+    assert_eq!(
+        bench.calls(),
+        [Call::Read(3), Call::Write(3), Call::Read(3), Call::Write(3)]
+    );
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_not_read_from() {
+    let mut bench = Bench::open(b"onetwo");
+    bench.socket.reads = [Move(3)].into();
+    bench.socket.writes = [Move(1), BLOCK, BLOCK].into();
+    let wait = Next::Wait(Some(bench.now + TIMEOUT));
+    assert_eq!(bench.turn(), wait);
+    assert_eq!(bench.turn(), wait);
+    assert_eq!(bench.calls(), [Call::Read(3), Call::Write(1)]);
+    assert_eq!(bench.turn(), wait);
+    assert_eq!(
+        bench.calls(),
+        [Call::Write(2), Call::Read(3), Call::Write(3)]
+    );
+}
+
+#[test]
+fn a_session_that_stops_early_works_on_after_each_flush() {
+    let mut bench = Bench::open(b"abcdef");
+    bench.session().output_a_poll = 2;
+    bench.turn();
+    assert_eq!(
+        bench.calls(),
+        [
+            Call::Read(6),
+            Call::Write(2),
+            Call::Write(2),
+            Call::Write(2)
+        ]
+    );
+}
+
+#[test]
+fn a_session_that_wants_no_input_gets_none() {
+    let mut bench = Bench::open(b"abcdef");
+    bench.session().enough_input = 0;
+    assert_eq!(bench.turn(), Next::Wait(Some(bench.now + TIMEOUT)));
+    assert_eq!(bench.calls(), []);
+}
+
+#[test]
+fn a_turn_has_its_share_of_octets() {
+    let mut bench = Bench::open(&vec![b'x'; 10 * OCTETS_A_TURN]);
+    assert_eq!(bench.turn(), Next::Again);
+    let read = OCTETS_A_TURN.next_multiple_of(READ_BUFFER_SIZE);
+    // What was read is answered, too.
+    assert_eq!(bench.socket.output.len(), read);
+    assert_eq!(bench.socket.input.len(), 10 * OCTETS_A_TURN - read);
+}
+
+#[test]
+fn a_turn_has_its_share_of_rounds() {
+    let mut bench = Bench::open(&[b'x'; 1000]);
+    bench.session().output_a_poll = 1;
+    assert_eq!(bench.turn(), Next::Again);
+    assert_eq!(bench.session().polls, ROUNDS_A_TURN);
+}
+
+#[test]
+fn an_idle_session_is_polled_once_a_turn() {
+    let mut bench = Bench::open(b"");
+    assert_eq!(bench.turn(), Next::Wait(Some(bench.now + TIMEOUT)));
+    assert_eq!(bench.session().polls, 1);
+    assert_eq!(bench.calls(), []);
+}
+
+#[test]
+fn the_end_of_the_input_is_told_once_and_never_read_again() {
+    let mut bench = Bench::new(b"ab");
+    bench.session().output_a_poll = 0;
+    assert_eq!(bench.turn(), Next::Wait(Some(bench.now + TIMEOUT)));
+    bench.turn();
+    assert_eq!(bench.calls(), [Call::Read(2), Call::Read(0)]);
+    bench.session().output_a_poll = 3;
+    assert_eq!(bench.turn(), Next::Close);
+    // The peer has closed its side: there is nothing to linger for.
+    assert_eq!(bench.calls(), [Call::Write(3)]);
+}
+
+#[test]
+fn a_deadline_counts_while_output_is_stuck() {
+    let mut bench = Bench::open(b"ab");
+    bench.socket.writes = [BLOCK, BLOCK, BLOCK].into();
+    assert_eq!(bench.turn(), Next::Wait(Some(bench.now + TIMEOUT)));
+    bench.now += TIMEOUT;
+    // The session has given up; its last words have the linger time.
+    assert_eq!(bench.turn(), Next::Wait(Some(bench.now + LINGER)));
+    bench.now += LINGER - Duration::from_nanos(1);
+    assert_eq!(
+        bench.turn(),
+        Next::Wait(Some(bench.now + Duration::from_nanos(1)))
+    );
+    bench.socket.writes = [BLOCK].into();
+    bench.now += Duration::from_nanos(1);
+    assert_eq!(bench.turn(), Next::Close);
+}
+
+#[test]
+fn a_session_that_is_done_is_flushed_then_half_closed_then_drained() {
+    let mut bench = Bench::open(b"a.more");
+    bench.socket.reads = [Move(2)].into();
+    let until = bench.now + LINGER;
+    assert_eq!(bench.turn(), Next::Wait(Some(until)));
+    assert_eq!(
+        bench.calls(),
+        [Call::Read(2), Call::Write(2), Call::Shutdown, Call::Read(4)]
+    );
+    bench.socket.stays_open = false;
+    assert_eq!(bench.turn(), Next::Close);
+    assert_eq!(bench.calls(), [Call::Read(0)]);
+}
+
+#[test]
+fn the_peer_has_until_the_linger_time_to_close() {
+    let mut bench = Bench::open(b".");
+    let until = bench.now + LINGER;
+    assert_eq!(bench.turn(), Next::Wait(Some(until)));
+    bench.now = until;
+    assert_eq!(bench.turn(), Next::Close);
+}
+
+#[test]
+fn the_peer_may_send_so_much_until_it_closes() {
+    let mut bench = Bench::open(&vec![b'.'; 2 * LINGER_OCTETS]);
+    let mut turns = 0;
+    while bench.turn() != Next::Close {
+        turns += 1;
+        assert!(turns < 100);
+    }
+    let read: usize = bench
+        .calls()
+        .iter()
+        .map(|call| {
+            if let Call::Read(count) = call {
+                *count
+            } else {
+                0
+            }
+        })
+        .sum();
+    assert!(
+        read < LINGER_OCTETS + 2 * READ_BUFFER_SIZE,
+        "{read} octets were read"
+    );
+}
+
+#[test]
+fn a_peer_that_is_done_is_closed_at_once() {
+    let mut bench = Bench::open(b"a.more");
+    bench.session().peer_is_done = true;
+    assert_eq!(bench.turn(), Next::Close);
+    assert_eq!(bench.calls(), [Call::Read(6), Call::Write(2)]);
+}
+
+#[test]
+fn a_linger_time_without_end_is_none() {
+    let mut bench = Bench::open(b".");
+    bench.pump.linger = Duration::MAX;
+    assert_eq!(bench.turn(), Next::Wait(None));
+}
+
+#[test]
+fn shutdown_reaches_the_session_and_nobody_after_it() {
+    let mut bench = Bench::open(b"");
+    bench.turn();
+    bench.pump.shutdown(bench.now);
+    bench.turn();
+    assert_eq!(bench.socket.output, b"!");
+    bench.pump.shutdown(bench.now);
+    bench.turn();
+    assert_eq!(bench.socket.output, b"!");
+}
+
+#[test]
+fn a_call_that_was_interrupted_is_repeated() {
+    let mut bench = Bench::open(b"ab");
+    bench.socket.reads = [Fail(ErrorKind::Interrupted)].into();
+    bench.socket.writes = [Fail(ErrorKind::Interrupted)].into();
+    bench.turn();
+    assert_eq!(bench.socket.output, b"AB");
+}
+
+#[test]
+fn a_connection_that_breaks_is_closed_wherever_it_stands() {
+    let reset = Fail(ErrorKind::ConnectionReset);
+    let cases: [(&[u8], &[Act], &[Act]); 5] = [
+        (b"ab", &[reset], &[]),
+        (b"ab", &[Move(1), reset], &[]),
+        (b"ab", &[], &[reset]),
+        (b"ab", &[], &[Move(0)]),
+        (b"a.b", &[Move(2), reset], &[]),
+    ];
+    for (input, reads, writes) in cases {
+        let mut bench = Bench::open(input);
+        bench.socket.reads = reads.iter().copied().collect();
+        bench.socket.writes = writes.iter().copied().collect();
+        assert_eq!(bench.turn(), Next::Close, "{input:?} {reads:?} {writes:?}");
+    }
+}
+
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "a deadline in the past would spin")]
+fn a_deadline_in_the_past_is_a_fault_of_the_session() {
+    #[derive(Debug)]
+    struct Late(OutputBuffer, Instant);
+    impl Session for Late {
+        fn receive(&mut self, _: Instant, _: &[u8]) {}
+        fn receive_eof(&mut self, _: Instant) {}
+        fn poll(&mut self, _: Instant, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+        fn output(&mut self) -> &mut OutputBuffer {
+            &mut self.0
+        }
+        fn wants_read(&self) -> bool {
+            true
+        }
+        fn deadline(&self) -> Option<Instant> {
+            Some(self.1)
+        }
+        fn shutdown(&mut self, _: Instant) {}
+    }
+    let now = Instant::now();
+    let mut pump = Pump::new(Late(OutputBuffer::new(), now), LINGER);
+    pump.turn(
+        &mut Scripted::default(),
+        &mut [0],
+        now,
+        &mut Context::from_waker(Waker::noop()),
+    );
+}
+
+fn acts() -> impl Strategy<Value = VecDeque<Act>> {
+    let act = prop_oneof![
+        3 => (1..20_usize).prop_map(Move),
+        1 => Just(BLOCK),
+        1 => Just(Fail(ErrorKind::Interrupted)),
+    ];
+    vec(act, 0..60).prop_map(VecDeque::from)
+}
+
+proptest! {
+    /// However the socket deals out bytes, the peer gets the same ones.
+    #[test]
+    fn any_schedule_gives_the_same_bytes(
+        input in vec(prop_oneof![20 => b'a'..=b'z', 1 => Just(b'.')], 0..200),
+        reads in acts(),
+        writes in acts(),
+        buffer in 1..50_usize,
+        output_a_poll in 1..30_usize,
+        enough_input in 1..60_usize,
+    ) {
+        let mut bench = Bench::new(&input);
+        bench.socket.reads = reads;
+        bench.socket.writes = writes;
+        bench.buffer = vec![0; buffer];
+        bench.session().output_a_poll = output_a_poll;
+        bench.session().enough_input = enough_input;
+        let mut turns = 0;
+        while bench.turn() != Next::Close {
+            turns += 1;
+            prop_assert!(turns < 1000, "it never ends");
+        }
+        prop_assert_eq!(&bench.socket.output, &oracle(&input));
+    }
+}
