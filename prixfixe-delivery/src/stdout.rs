@@ -32,13 +32,15 @@ use crate::{Fault, Health, OpenError, StoreError};
 /// | `message` | the content, without trace headers (all of theirs is in the other keys) |
 /// | `message_base64` | in place of `message` where the content isn't UTF-8 |
 ///
-/// A message is accepted when its line was written and flushed. One thread writes, so that lines do not mix. Where a write
-/// fails the next line begins with a line end of its own, so that no reader sees it glued to half of another; a reader
-/// should skip empty lines and a line that is cut off.
+/// A message is accepted when its line was written and flushed. One thread writes, so that lines do not mix. Where a
+/// write fails the next line begins with a line end of its own, so that it is not glued to half of another: a reader
+/// should skip empty lines and those that were cut off. What is written cannot be taken back, so that now and then a
+/// refused message may be there whole; as its client sends it again, it is then there twice.
 ///
-/// Whether a content is UTF-8 is known at its end only, so that each message is held in memory, at most about three times the
-/// server's `max_message_size`: use a Maildir for large mail. A message whose client has gone before its line was begun is not
-/// written.
+/// Whether a content is UTF-8 is known at its end only. So each message is held in memory, which can cost the server's
+/// `max_message_size` a connection, and for the one that is written its line besides, up to six times as long where it
+/// is all control characters. Large mail belongs in a Maildir. A message whose client has gone before its line was
+/// begun is not written.
 #[derive(Clone)]
 pub struct Stdout {
     shared: Arc<Shared>,

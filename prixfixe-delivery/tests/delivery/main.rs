@@ -5,6 +5,7 @@
 mod crash;
 mod directory;
 mod faults;
+mod handlers;
 mod health;
 mod messages;
 mod processes;

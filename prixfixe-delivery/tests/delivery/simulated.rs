@@ -68,7 +68,6 @@ pub enum Plan {
 struct Inode {
     content: Vec<u8>,
     durable: Vec<u8>,
-    modified: Option<SystemTime>,
 }
 
 #[derive(Default, Clone)]
@@ -107,30 +106,6 @@ impl Simulated {
             return BTreeMap::new();
         }
         state.files(&state.durable, directory, |inode| inode.durable.clone())
-    }
-
-    /// Puts a file there as somebody else would.
-    pub fn put(&self, path: &Path, modified: SystemTime) {
-        let mut state = self.state();
-        state.inodes.push(Inode {
-            modified: Some(modified),
-            ..Inode::default()
-        });
-        let inode = state.inodes.len() - 1;
-        state.live.files.insert(path.to_owned(), inode);
-    }
-
-    /// Removes a directory and all below it, as `rm -r`.
-    pub fn remove_directory(&self, directory: &Path) {
-        let mut state = self.state();
-        state
-            .live
-            .directories
-            .retain(|path| !path.starts_with(directory));
-        state
-            .live
-            .files
-            .retain(|path, _| !path.starts_with(directory));
     }
 }
 
@@ -294,16 +269,13 @@ impl FileSystem for Simulated {
         let mut state = self.state();
         state.begin(Operation::List)?;
         state.require_directory(Some(path))?;
-        for (entry, inode) in state
+        for entry in state
             .live
             .files
-            .iter()
-            .filter(|(entry, _)| entry.parent() == Some(path))
+            .keys()
+            .filter(|entry| entry.parent() == Some(path))
         {
-            let modified = state.inodes[*inode]
-                .modified
-                .unwrap_or_else(SystemTime::now);
-            visit(entry.file_name().unwrap_or_default(), modified);
+            visit(entry.file_name().unwrap_or_default(), SystemTime::now());
         }
         Ok(())
     }
