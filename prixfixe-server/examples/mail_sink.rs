@@ -32,7 +32,10 @@ async fn a_new_user_is_welcomed() -> Result<(), Box<dyn std::error::Error>> {
     welcome(server.local_address(), "new@example.com").await?;
 
     let message = inbox.next().await.ok_or("no message")?;
-    assert_eq!(message.envelope().forward_paths()[0].to_string(), "new@example.com");
+    assert_eq!(
+        message.envelope().forward_paths()[0].to_string(),
+        "new@example.com"
+    );
     assert!(String::from_utf8_lossy(message.content()).contains("Subject: Welcome"));
     Ok(())
 }

@@ -8,7 +8,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .listen(([127, 0, 0, 1], 2525))
         .handler(|message: Message| async {
             let message = message.collect().await?;
-            println!("--- {} from <{}>", message.id(), message.envelope().reverse_path());
+            println!(
+                "--- {} from <{}>",
+                message.id(),
+                message.envelope().reverse_path()
+            );
             println!("{}", String::from_utf8_lossy(message.content()));
             Ok(Accepted::default())
         })

@@ -14,8 +14,12 @@ impl Handler for KnownPeople {
             // RFC 5321 section 4.5.1: mail to postmaster is always accepted.
             ForwardPath::Postmaster => Ok(()),
             ForwardPath::Mailbox(mailbox) if self.0.contains(mailbox.as_str()) => Ok(()),
-            ForwardPath::Mailbox(_) => Err(Reply::new(550, EnhancedCode(5, 1, 1), "nobody of that name here")
-                .unwrap_or_else(|_| Reply::permanent("nobody of that name here"))),
+            ForwardPath::Mailbox(_) => {
+                Err(
+                    Reply::new(550, EnhancedCode(5, 1, 1), "nobody of that name here")
+                        .unwrap_or_else(|_| Reply::permanent("nobody of that name here")),
+                )
+            }
         }
     }
 
@@ -32,8 +36,10 @@ impl Handler for KnownPeople {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let people = HashSet::from(["ann@example.com", "bob@example.com"]);
-    let server =
-        Server::builder().listen(([127, 0, 0, 1], 2525)).handler(KnownPeople(people)).start()?;
+    let server = Server::builder()
+        .listen(([127, 0, 0, 1], 2525))
+        .handler(KnownPeople(people))
+        .start()?;
     println!("listening on {}", server.local_address());
     server.stopped().await;
     Ok(())

@@ -105,7 +105,12 @@ pub(crate) struct BodyWriter {
 /// A new content, nothing of it there yet.
 pub(crate) fn channel() -> (BodyWriter, Body) {
     let shared = Arc::new(Shared::default());
-    (BodyWriter { shared: Arc::clone(&shared) }, Body { shared })
+    (
+        BodyWriter {
+            shared: Arc::clone(&shared),
+        },
+        Body { shared },
+    )
 }
 
 impl BodyWriter {
@@ -227,7 +232,10 @@ mod tests {
         writer.write(b"one ");
         writer.write(b"two");
         writer.finish();
-        assert_eq!(poll(&mut body, &wakes), Poll::Ready(Ok(Some(Bytes::from_static(b"one two")))));
+        assert_eq!(
+            poll(&mut body, &wakes),
+            Poll::Ready(Ok(Some(Bytes::from_static(b"one two"))))
+        );
         assert_eq!(poll(&mut body, &wakes), Poll::Ready(Ok(None)));
         assert_eq!(poll(&mut body, &wakes), Poll::Ready(Ok(None)));
     }
@@ -238,7 +246,10 @@ mod tests {
         writer.write(b"half");
         writer.fail(BodyError::Incomplete);
         writer.finish();
-        assert_eq!(poll(&mut body, &Arc::default()), Poll::Ready(Err(BodyError::Incomplete)));
+        assert_eq!(
+            poll(&mut body, &Arc::default()),
+            Poll::Ready(Err(BodyError::Incomplete))
+        );
     }
 
     #[test]
@@ -248,7 +259,10 @@ mod tests {
         assert!(poll(&mut body, &wakes).is_pending());
         drop(writer);
         assert_eq!(wakes.count(), 1);
-        assert_eq!(poll(&mut body, &wakes), Poll::Ready(Err(BodyError::Stopped)));
+        assert_eq!(
+            poll(&mut body, &wakes),
+            Poll::Ready(Err(BodyError::Stopped))
+        );
     }
 
     #[test]
@@ -265,7 +279,10 @@ mod tests {
         assert_eq!(reader.count(), 1);
 
         assert!(poll(&mut body, &session).is_ready());
-        assert!(body.poll_chunk(&mut Context::from_waker(&session_waker)).is_pending());
+        assert!(
+            body.poll_chunk(&mut Context::from_waker(&session_waker))
+                .is_pending()
+        );
         writer.write(b"y");
         writer.wake_reader(&Context::from_waker(&session_waker));
         assert_eq!(session.count(), 0);
@@ -288,6 +305,9 @@ mod tests {
         drop(body);
         assert_eq!(session.count(), 2);
         writer.write(&[0; HIGH_WATER + 1]);
-        assert!(!writer.is_full(&Context::from_waker(&waker)), "nobody will read it");
+        assert!(
+            !writer.is_full(&Context::from_waker(&waker)),
+            "nobody will read it"
+        );
     }
 }

@@ -42,7 +42,9 @@ impl Client {
     /// True when the client greeted with EHLO and so speaks ESMTP.
     #[must_use]
     pub fn is_extended(&self) -> bool {
-        self.greeting.as_ref().is_some_and(|greeting| greeting.extended)
+        self.greeting
+            .as_ref()
+            .is_some_and(|greeting| greeting.extended)
     }
 
     /// The TLS connection, where there is one.

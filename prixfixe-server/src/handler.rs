@@ -93,11 +93,21 @@ impl<H: Handler> Handler for Arc<H> {
         H::connect(self, client).await
     }
 
-    async fn mail(&self, client: &Client, from: &ReversePath, parameters: &MailParameters) -> Result<(), Reply> {
+    async fn mail(
+        &self,
+        client: &Client,
+        from: &ReversePath,
+        parameters: &MailParameters,
+    ) -> Result<(), Reply> {
         H::mail(self, client, from, parameters).await
     }
 
-    async fn rcpt(&self, client: &Client, envelope: &Envelope, to: &ForwardPath) -> Result<(), Reply> {
+    async fn rcpt(
+        &self,
+        client: &Client,
+        envelope: &Envelope,
+        to: &ForwardPath,
+    ) -> Result<(), Reply> {
         H::rcpt(self, client, envelope, to).await
     }
 
@@ -118,7 +128,9 @@ impl Accepted {
     /// Accepted, with a text in place of `OK ID`.
     #[must_use]
     pub fn with_text(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { text: Some(text.into()) }
+        Self {
+            text: Some(text.into()),
+        }
     }
 
     pub(crate) fn into_reply(self, id: crate::MessageId) -> Reply {
@@ -132,7 +144,9 @@ impl From<BodyError> for Reply {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::Refused(reply) => reply,
-            BodyError::Incomplete | BodyError::TimedOut | BodyError::Stopped => Reply::transient("message incomplete"),
+            BodyError::Incomplete | BodyError::TimedOut | BodyError::Stopped => {
+                Reply::transient("message incomplete")
+            }
         }
     }
 }

@@ -20,10 +20,13 @@ impl MessageId {
     /// A new one, for a message that came at `time`.
     #[must_use]
     pub(crate) fn new(time: SystemTime) -> Self {
-        static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
+        static PROCESS: LazyLock<u64> =
+            LazyLock::new(|| RandomState::new().build_hasher().finish());
         static COUNTER: AtomicU32 = AtomicU32::new(0);
 
-        let milliseconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let milliseconds = time
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis());
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);
         Self::encode(milliseconds, *PROCESS, count)
     }
@@ -74,7 +77,10 @@ mod tests {
     #[test]
     fn every_bit_shows_in_the_text() {
         assert_eq!(MessageId::encode(0, 0, 0).as_str(), "0".repeat(24));
-        assert_eq!(MessageId::encode(u128::MAX, u64::MAX, u32::MAX).as_str(), "Z".repeat(24));
+        assert_eq!(
+            MessageId::encode(u128::MAX, u64::MAX, u32::MAX).as_str(),
+            "Z".repeat(24)
+        );
     }
 
     #[test]

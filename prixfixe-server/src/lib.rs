@@ -38,7 +38,9 @@ pub use handler::{Accepted, Handler};
 pub use id::MessageId;
 pub use inbox::{Inbox, InboxHandler, inbox};
 pub use message::{CollectedMessage, Message};
-pub use prixfixe_core::{BodyType, EnhancedCode, ForwardPath, MailParameters, Mailbox, Reply, ReversePath};
-pub use prixfixe_network::{Listener, Transport};
+pub use prixfixe_core::{
+    BodyType, EnhancedCode, ForwardPath, MailParameters, Mailbox, Reply, ReversePath,
+};
+pub use prixfixe_network::{BindError, Listener, Transport};
 pub use prixfixe_tls::{TlsConfig, TlsInfo};
 pub use server::{Server, ServerBuilder, StartError};

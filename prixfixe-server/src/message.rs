@@ -86,7 +86,10 @@ impl Message {
     pub async fn collect(mut self) -> Result<CollectedMessage, BodyError> {
         let first = self.body.chunk().await?.unwrap_or_default();
         let Some(second) = self.body.chunk().await? else {
-            return Ok(CollectedMessage { head: self.head, content: first });
+            return Ok(CollectedMessage {
+                head: self.head,
+                content: first,
+            });
         };
         let mut content = BytesMut::from(first);
         content.extend_from_slice(&second);
@@ -94,7 +97,10 @@ impl Message {
         while let Some(chunk) = self.body.chunk().await? {
             content.extend_from_slice(&chunk);
         }
-        Ok(CollectedMessage { head: self.head, content: content.freeze() })
+        Ok(CollectedMessage {
+            head: self.head,
+            content: content.freeze(),
+        })
     }
 }
 

@@ -3,21 +3,36 @@
 use prixfixe_core::{EnhancedCode, Reply};
 
 /// A recipient outside the accepted domains.
-pub(crate) const NO_SUCH_DOMAIN: Reply =
-    Reply::from_static(550, EnhancedCode(5, 7, 1), "mail for this domain is not accepted here");
+pub(crate) const NO_SUCH_DOMAIN: Reply = Reply::from_static(
+    550,
+    EnhancedCode(5, 7, 1),
+    "mail for this domain is not accepted here",
+);
 
 /// Something that should not be happened in the server itself.
-pub(crate) const LOCAL_ERROR: Reply =
-    Reply::from_static(451, EnhancedCode(4, 3, 0), "local error in processing, try again later");
+pub(crate) const LOCAL_ERROR: Reply = Reply::from_static(
+    451,
+    EnhancedCode(4, 3, 0),
+    "local error in processing, try again later",
+);
 
 /// The handler did not answer in time.
-pub(crate) const HANDLER_TIMED_OUT: Reply =
-    Reply::from_static(451, EnhancedCode(4, 3, 0), "processing took too long, try again later");
+pub(crate) const HANDLER_TIMED_OUT: Reply = Reply::from_static(
+    451,
+    EnhancedCode(4, 3, 0),
+    "processing took too long, try again later",
+);
 
 /// The handler panicked. The connection is closed.
-pub(crate) const HANDLER_PANICKED: Reply =
-    Reply::from_static(421, EnhancedCode(4, 3, 0), "internal error, closing connection");
+pub(crate) const HANDLER_PANICKED: Reply = Reply::from_static(
+    421,
+    EnhancedCode(4, 3, 0),
+    "internal error, closing connection",
+);
 
 /// A connection over the limit. It is closed.
-pub(crate) const TOO_MANY_CONNECTIONS: Reply =
-    Reply::from_static(421, EnhancedCode(4, 3, 2), "too many connections, try again later");
+pub(crate) const TOO_MANY_CONNECTIONS: Reply = Reply::from_static(
+    421,
+    EnhancedCode(4, 3, 2),
+    "too many connections, try again later",
+);

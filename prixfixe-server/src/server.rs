@@ -42,7 +42,10 @@ impl Server {
     /// The first of the addresses really bound.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
-        self.local_addresses().first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+        self.local_addresses()
+            .first()
+            .copied()
+            .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
     }
 
     /// The transport that runs: never `Auto`.
@@ -109,7 +112,8 @@ impl<H> ServerBuilder<H> {
     /// Listens on an address, in clear with STARTTLS where TLS is configured. Port 0: any free port; see
     /// [`Server::local_addresses`].
     pub fn listen(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.listeners.push((Listen::Address(address.into()), false));
+        self.listeners
+            .push((Listen::Address(address.into()), false));
         self
     }
 
@@ -196,7 +200,11 @@ impl<H> ServerBuilder<H> {
     /// Domains of recipients that are accepted; others are refused with `550 5.7.1` before the handler is asked.
     /// None: every domain. Case does not matter.
     pub fn accept_domains<D: AsRef<str>>(mut self, domains: impl IntoIterator<Item = D>) -> Self {
-        self.accepted_domains.extend(domains.into_iter().map(|domain| domain.as_ref().to_lowercase().into()));
+        self.accepted_domains.extend(
+            domains
+                .into_iter()
+                .map(|domain| domain.as_ref().to_lowercase().into()),
+        );
         self
     }
 
@@ -215,8 +223,24 @@ impl<H> ServerBuilder<H> {
 
     /// What decides and keeps: a [`Handler`], or a closure that takes each message.
     pub fn handler<G>(self, handler: G) -> ServerBuilder<G> {
-        let Self { handler: _, dialogue, listeners, tls, accepted_domains, handler_timeout, options } = self;
-        ServerBuilder { handler, dialogue, listeners, tls, accepted_domains, handler_timeout, options }
+        let Self {
+            handler: _,
+            dialogue,
+            listeners,
+            tls,
+            accepted_domains,
+            handler_timeout,
+            options,
+        } = self;
+        ServerBuilder {
+            handler,
+            dialogue,
+            listeners,
+            tls,
+            accepted_domains,
+            handler_timeout,
+            options,
+        }
     }
 }
 
@@ -227,11 +251,21 @@ impl<H: Handler> ServerBuilder<H> {
     ///
     /// [`StartError`], which names what is at fault.
     pub fn start(self) -> Result<Server, StartError> {
-        let Self { handler, mut dialogue, listeners, tls, accepted_domains, handler_timeout, options } = self;
+        let Self {
+            handler,
+            mut dialogue,
+            listeners,
+            tls,
+            accepted_domains,
+            handler_timeout,
+            options,
+        } = self;
         if listeners.is_empty() {
             return Err(StartError::NoListener);
         }
-        if tls.is_none() && (dialogue.tls_required || listeners.iter().any(|(_, implicit)| *implicit)) {
+        if tls.is_none()
+            && (dialogue.tls_required || listeners.iter().any(|(_, implicit)| *implicit))
+        {
             return Err(StartError::NoCertificate);
         }
         if !is_domain(&dialogue.domain) {
@@ -240,7 +274,10 @@ impl<H: Handler> ServerBuilder<H> {
         dialogue.starttls = tls.is_some();
 
         let implicit_tls = listeners.iter().map(|(_, implicit)| *implicit).collect();
-        let listeners = listeners.into_iter().map(|(listen, _)| listen.bind()).collect::<Result<_, _>>()?;
+        let listeners = listeners
+            .into_iter()
+            .map(|(listen, _)| listen.bind())
+            .collect::<Result<_, _>>()?;
         let shared = Arc::new(Shared {
             handler: Arc::new(handler),
             domain: dialogue.domain.as_str().into(),
@@ -265,7 +302,9 @@ impl Listen {
 
 /// The name stands in the greeting and in headers: nothing in it may break a line or a word.
 fn is_domain(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 255 && !name.contains(|c: char| c.is_control() || c.is_whitespace())
+    !name.is_empty()
+        && name.len() <= 255
+        && !name.contains(|c: char| c.is_control() || c.is_whitespace())
 }
 
 /// Why a server did not start.

@@ -29,7 +29,9 @@ impl<H> Shared<H> {
         match forward_path {
             ForwardPath::Postmaster => true,
             ForwardPath::Mailbox(_) if self.accepted_domains.is_empty() => true,
-            ForwardPath::Mailbox(mailbox) => self.accepted_domains.contains(&*mailbox.domain().to_lowercase()),
+            ForwardPath::Mailbox(mailbox) => self
+                .accepted_domains
+                .contains(&*mailbox.domain().to_lowercase()),
         }
     }
 }
@@ -44,14 +46,26 @@ pub(crate) struct SmtpService<H> {
 }
 
 impl<H: Handler> SmtpService<H> {
-    pub(crate) fn new(shared: Arc<Shared<H>>, tls: Option<TlsConfig>, implicit_tls: Vec<bool>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared<H>>,
+        tls: Option<TlsConfig>,
+        implicit_tls: Vec<bool>,
+    ) -> Self {
         let mut over_limit = Vec::new();
         replies::TOO_MANY_CONNECTIONS.encode(&mut over_limit);
-        Self { shared, tls, implicit_tls, over_limit }
+        Self {
+            shared,
+            tls,
+            implicit_tls,
+            over_limit,
+        }
     }
 
     fn is_implicit_tls(&self, connection: &Connection) -> bool {
-        self.implicit_tls.get(connection.listener).copied().unwrap_or(false)
+        self.implicit_tls
+            .get(connection.listener)
+            .copied()
+            .unwrap_or(false)
     }
 }
 
@@ -75,7 +89,11 @@ impl<H: Handler> Service for SmtpService<H> {
 
     fn over_limit(&self, connection: &Connection) -> &[u8] {
         // Clear text would only be noise to a client that expects a handshake.
-        if self.is_implicit_tls(connection) { &[] } else { &self.over_limit }
+        if self.is_implicit_tls(connection) {
+            &[]
+        } else {
+            &self.over_limit
+        }
     }
 }
 

@@ -26,9 +26,19 @@ fn write_headers(text: &mut String, head: &Head) -> fmt::Result {
         write!(text, "Delivered-To: {forward_path}\r\n")?;
     }
     let client = &head.client;
-    write!(text, "Received: from {}", client.helo().unwrap_or("unknown"))?;
+    write!(
+        text,
+        "Received: from {}",
+        client.helo().unwrap_or("unknown")
+    )?;
     write!(text, " ({})\r\n", AddressLiteral(client.peer()))?;
-    write!(text, "\tby {} with {} id {}", head.domain, protocol(head), head.id)?;
+    write!(
+        text,
+        "\tby {} with {} id {}",
+        head.domain,
+        protocol(head),
+        head.id
+    )?;
     if let [only] = envelope.forward_paths() {
         write!(text, "\r\n\tfor <{only}>")?;
     }
@@ -38,7 +48,11 @@ fn write_headers(text: &mut String, head: &Head) -> fmt::Result {
 /// The protocol name of the registry that RFC 3848 and RFC 6531 section 4.3 began.
 fn protocol(head: &Head) -> &'static str {
     let tls = head.client.tls().is_some();
-    match (head.envelope.parameters().smtputf8, tls, head.client.is_extended()) {
+    match (
+        head.envelope.parameters().smtputf8,
+        tls,
+        head.client.is_extended(),
+    ) {
         (true, true, _) => "UTF8SMTPS",
         (true, false, _) => "UTF8SMTP",
         (false, true, _) => "ESMTPS",

@@ -17,8 +17,16 @@ pub(super) type Asked<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// What the handler said, together with what it was asked about.
 pub(super) enum Outcome {
     Connect(Result<(), Reply>),
-    Mail { reverse_path: ReversePath, parameters: MailParameters, started: Instant, result: Result<(), Reply> },
-    Rcpt { forward_path: ForwardPath, result: Result<(), Reply> },
+    Mail {
+        reverse_path: ReversePath,
+        parameters: MailParameters,
+        started: Instant,
+        result: Result<(), Reply>,
+    },
+    Rcpt {
+        forward_path: ForwardPath,
+        result: Result<(), Reply>,
+    },
 }
 
 /// The handler panicked; the panic's message went to the panic hook.
@@ -31,9 +39,16 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn connect<H: Handler>(handler: Arc<H>, client: Arc<Client>, deadline: Instant) -> Self {
+    pub(super) fn connect<H: Handler>(
+        handler: Arc<H>,
+        client: Arc<Client>,
+        deadline: Instant,
+    ) -> Self {
         let future = async move { Outcome::Connect(handler.connect(&client).await) };
-        Self { future: Box::pin(future), deadline }
+        Self {
+            future: Box::pin(future),
+            deadline,
+        }
     }
 
     pub(super) fn mail<H: Handler>(
@@ -46,9 +61,17 @@ impl Call {
     ) -> Self {
         let future = async move {
             let result = handler.mail(&client, &reverse_path, &parameters).await;
-            Outcome::Mail { reverse_path, parameters, started, result }
+            Outcome::Mail {
+                reverse_path,
+                parameters,
+                started,
+                result,
+            }
         };
-        Self { future: Box::pin(future), deadline }
+        Self {
+            future: Box::pin(future),
+            deadline,
+        }
     }
 
     pub(super) fn rcpt<H: Handler>(
@@ -60,9 +83,15 @@ impl Call {
     ) -> Self {
         let future = async move {
             let result = handler.rcpt(&client, &envelope, &forward_path).await;
-            Outcome::Rcpt { forward_path, result }
+            Outcome::Rcpt {
+                forward_path,
+                result,
+            }
         };
-        Self { future: Box::pin(future), deadline }
+        Self {
+            future: Box::pin(future),
+            deadline,
+        }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Panicked>> {
@@ -71,7 +100,10 @@ impl Call {
 }
 
 /// Polls a future of the handler's; its panic ends here. The future must not be polled again after `Ready`.
-pub(super) fn poll_contained<T>(future: &mut Asked<T>, cx: &mut Context<'_>) -> Poll<Result<T, Panicked>> {
+pub(super) fn poll_contained<T>(
+    future: &mut Asked<T>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<T, Panicked>> {
     // The future is dropped after a panic, so nobody sees what it left half done.
     match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => Poll::Ready(Ok(ready!(poll))),

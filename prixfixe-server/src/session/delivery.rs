@@ -35,24 +35,32 @@ impl Delivery {
         let id = head.id;
         let message = Message { head, body };
         let future: Asked<_> = Box::pin(async move { handler.message(message).await });
-        Self { id, body: writer, state: State::Handling(future), deadline: None }
+        Self {
+            id,
+            body: writer,
+            state: State::Handling(future),
+            deadline: None,
+        }
     }
 
     /// Lets the handler work on what is there. To be called after each time that bytes came.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
         self.body.wake_reader(cx);
-        match &mut self.state {
-            State::Handling(future) => {
-                if let Poll::Ready(result) = poll_contained(future, cx) {
-                    self.state = State::Answered(result.unwrap_or_else(|Panicked| Err(replies::HANDLER_PANICKED)));
-                }
-            }
-            State::Aborted(future) => {
-                if let Some(mut future) = future.take() {
-                    let _ = poll_contained(&mut future, cx);
-                }
-            }
-            State::Answered(_) => {}
+        if let State::Handling(future) = &mut self.state
+            && let Poll::Ready(result) = poll_contained(future, cx)
+        {
+            self.state =
+                State::Answered(result.unwrap_or_else(|Panicked| Err(replies::HANDLER_PANICKED)));
+        }
+    }
+
+    /// Lets the handler of a message that was aborted look once more, so that it sees the error, and drops it.
+    pub(super) fn settle_abort(&mut self, cx: &mut Context<'_>) {
+        if let State::Aborted(future) = &mut self.state
+            && let Some(mut future) = future.take()
+        {
+            self.body.wake_reader(cx);
+            let _ = poll_contained(&mut future, cx);
         }
     }
 
@@ -77,7 +85,11 @@ impl Delivery {
     }
 
     /// True while the handler has more of the content before it than it should. Its time then runs.
-    pub(super) fn is_stalled(&mut self, cx: &Context<'_>, deadline: impl FnOnce() -> Instant) -> bool {
+    pub(super) fn is_stalled(
+        &mut self,
+        cx: &Context<'_>,
+        deadline: impl FnOnce() -> Instant,
+    ) -> bool {
         let full = matches!(self.state, State::Handling(_)) && self.body.is_full(cx);
         if full {
             self.deadline.get_or_insert_with(deadline);
@@ -89,7 +101,8 @@ impl Delivery {
 
     /// When the handler's time is over, where it runs.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline.filter(|_| matches!(self.state, State::Handling(_)))
+        self.deadline
+            .filter(|_| matches!(self.state, State::Handling(_)))
     }
 
     /// The handler's time is over: its answer is no longer wanted, the rest of the content is thrown away.
@@ -100,7 +113,11 @@ impl Delivery {
 
     /// The connection is gone, with the message under way.
     pub(super) fn lose(&mut self, stopped: bool) {
-        self.body.fail(if stopped { BodyError::Stopped } else { BodyError::Incomplete });
+        self.body.fail(if stopped {
+            BodyError::Stopped
+        } else {
+            BodyError::Incomplete
+        });
     }
 
     /// The handler's answer, once it is there; it is given once.

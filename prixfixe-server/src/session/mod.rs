@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
-use prixfixe_core::{Abort, Answer, Connection, Event, ForwardPath, MailParameters, Question, Reply, ReversePath};
+use prixfixe_core::{
+    Abort, Answer, Connection, Event, ForwardPath, MailParameters, Question, Reply, ReversePath,
+};
 use prixfixe_network::{OutputBuffer, Session};
 use prixfixe_tls::{HandshakeError, TlsInfo, Upgrade};
 
@@ -74,7 +76,10 @@ impl<H: Handler> SmtpSession<H> {
     /// Feeds the dialogue and acts on what comes of it; gives the number of octets that it took.
     fn advance(&mut self, now: Instant, bytes: &[u8]) -> usize {
         let mut rest = bytes;
-        while let Some(event) = self.connection.poll_event(now, &mut rest, self.output.back()) {
+        while let Some(event) = self
+            .connection
+            .poll_event(now, &mut rest, self.output.back())
+        {
             self.handle_event(now, event);
         }
         bytes.len() - rest.len()
@@ -92,9 +97,15 @@ impl<H: Handler> SmtpSession<H> {
             Event::Hello { name, extended } => {
                 self.end_transaction(now, None);
                 let client = Arc::make_mut(&mut self.client);
-                client.greeting = Some(Greeting { name: name.into(), extended });
+                client.greeting = Some(Greeting {
+                    name: name.into(),
+                    extended,
+                });
             }
-            Event::Mail { reverse_path, parameters } => self.ask_mail(now, reverse_path.to_owned(), parameters),
+            Event::Mail {
+                reverse_path,
+                parameters,
+            } => self.ask_mail(now, reverse_path.to_owned(), parameters),
             Event::Rcpt { forward_path } => self.ask_rcpt(now, forward_path.to_owned()),
             Event::MessageStart => self.start_message(),
             Event::Body(piece) => self.write_body(piece),
@@ -112,13 +123,24 @@ impl<H: Handler> SmtpSession<H> {
 
     fn ask_connect(&mut self, now: Instant) {
         let deadline = now + self.shared.handler_timeout;
-        self.call = Some(Call::connect(Arc::clone(&self.shared.handler), Arc::clone(&self.client), deadline));
+        self.call = Some(Call::connect(
+            Arc::clone(&self.shared.handler),
+            Arc::clone(&self.client),
+            deadline,
+        ));
     }
 
     fn ask_mail(&mut self, now: Instant, reverse_path: ReversePath, parameters: MailParameters) {
         let deadline = now + self.shared.handler_timeout;
         let (handler, client) = (Arc::clone(&self.shared.handler), Arc::clone(&self.client));
-        self.call = Some(Call::mail(handler, client, reverse_path, parameters, now, deadline));
+        self.call = Some(Call::mail(
+            handler,
+            client,
+            reverse_path,
+            parameters,
+            now,
+            deadline,
+        ));
     }
 
     fn ask_rcpt(&mut self, now: Instant, forward_path: ForwardPath) {
@@ -127,17 +149,26 @@ impl<H: Handler> SmtpSession<H> {
             return self.answer(now, Err(replies::LOCAL_ERROR));
         };
         if !self.shared.accepts_domain_of(&forward_path) {
-            self.record.recipient_refused(&self.client, &forward_path, &replies::NO_SUCH_DOMAIN);
+            self.record
+                .recipient_refused(&self.client, &forward_path, &replies::NO_SUCH_DOMAIN);
             return self.answer(now, Err(replies::NO_SUCH_DOMAIN));
         }
         let deadline = now + self.shared.handler_timeout;
         let (handler, client) = (Arc::clone(&self.shared.handler), Arc::clone(&self.client));
         let envelope = Arc::clone(&transaction.envelope);
-        self.call = Some(Call::rcpt(handler, client, envelope, forward_path, deadline));
+        self.call = Some(Call::rcpt(
+            handler,
+            client,
+            envelope,
+            forward_path,
+            deadline,
+        ));
     }
 
     fn start_message(&mut self) {
-        let Some(transaction) = &mut self.transaction else { return };
+        let Some(transaction) = &mut self.transaction else {
+            return;
+        };
         let received_at = SystemTime::now();
         let head = Head {
             id: MessageId::new(received_at),
@@ -166,7 +197,9 @@ impl<H: Handler> SmtpSession<H> {
 
     /// The transaction is over without an answer of the handler's.
     fn end_transaction(&mut self, now: Instant, reason: Option<Abort>) {
-        let Some(transaction) = &mut self.transaction else { return };
+        let Some(transaction) = &mut self.transaction else {
+            return;
+        };
         match (&mut transaction.delivery, reason) {
             (Some(delivery), Some(reason)) => {
                 delivery.abort(&reason);
@@ -206,21 +239,39 @@ impl<H: Handler> SmtpSession<H> {
             self.answer(now, Err(replies::LOCAL_ERROR));
             return true;
         };
-        let Poll::Ready(outcome) = call.poll(cx) else { return false };
+        let Poll::Ready(outcome) = call.poll(cx) else {
+            return false;
+        };
         self.call = None;
         let result = match outcome {
             Ok(Outcome::Connect(result)) => result,
-            Ok(Outcome::Mail { reverse_path, parameters, started, result }) => {
+            Ok(Outcome::Mail {
+                reverse_path,
+                parameters,
+                started,
+                result,
+            }) => {
                 match &result {
-                    Ok(()) => self.transaction = Some(Transaction::begin(reverse_path, parameters, started)),
-                    Err(reply) => self.record.sender_refused(&self.client, &reverse_path, reply),
+                    Ok(()) => {
+                        self.transaction =
+                            Some(Transaction::begin(reverse_path, parameters, started))
+                    }
+                    Err(reply) => self
+                        .record
+                        .sender_refused(&self.client, &reverse_path, reply),
                 }
                 result
             }
-            Ok(Outcome::Rcpt { forward_path, result }) => {
+            Ok(Outcome::Rcpt {
+                forward_path,
+                result,
+            }) => {
                 match (&result, &mut self.transaction) {
                     (Ok(()), Some(transaction)) => transaction.add(forward_path),
-                    (Err(reply), _) => self.record.recipient_refused(&self.client, &forward_path, reply),
+                    (Err(reply), _) => {
+                        self.record
+                            .recipient_refused(&self.client, &forward_path, reply)
+                    }
                     (Ok(()), None) => {}
                 }
                 result
@@ -239,7 +290,10 @@ impl<H: Handler> SmtpSession<H> {
             self.answer(now, Err(replies::LOCAL_ERROR));
             return true;
         };
-        let answer = transaction.delivery.as_mut().map(|delivery| (delivery.id, delivery.take_answer()));
+        let answer = transaction
+            .delivery
+            .as_mut()
+            .map(|delivery| (delivery.id, delivery.take_answer()));
         let (id, result) = match answer {
             Some((id, Some(result))) => (id, result),
             Some((_, None)) => {
@@ -253,11 +307,17 @@ impl<H: Handler> SmtpSession<H> {
         };
         let answer = match result {
             Ok(accepted) => {
-                self.record.message(now, &self.client, &transaction, MessageResult::Accepted);
+                self.record
+                    .message(now, &self.client, &transaction, MessageResult::Accepted);
                 Answer::AcceptWith(accepted.into_reply(id))
             }
             Err(reply) => {
-                self.record.message(now, &self.client, &transaction, MessageResult::Refused(&reply));
+                self.record.message(
+                    now,
+                    &self.client,
+                    &transaction,
+                    MessageResult::Refused(&reply),
+                );
                 Answer::Refuse(reply)
             }
         };
@@ -277,7 +337,11 @@ impl<H: Handler> SmtpSession<H> {
             delivery.give_up();
             self.record.handler_timed_out(&self.client);
         }
-        if self.connection.deadline().is_some_and(|deadline| deadline <= now) {
+        if self
+            .connection
+            .deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
             self.connection.handle_timeout(now, self.output.back());
             self.record.end = EndReason::Timeout;
             self.advance(now, &[]);
@@ -303,13 +367,24 @@ impl<H: Handler> SmtpSession<H> {
 
 impl Transaction {
     fn begin(reverse_path: ReversePath, parameters: MailParameters, started: Instant) -> Box<Self> {
-        let envelope = Arc::new(Envelope { reverse_path, parameters, forward_paths: Vec::new() });
-        Box::new(Self { envelope, started, size: 0, delivery: None })
+        let envelope = Arc::new(Envelope {
+            reverse_path,
+            parameters,
+            forward_paths: Vec::new(),
+        });
+        Box::new(Self {
+            envelope,
+            started,
+            size: 0,
+            delivery: None,
+        })
     }
 
     fn add(&mut self, forward_path: ForwardPath) {
         // The handler's future is gone, so the envelope is not shared unless the handler kept it.
-        Arc::make_mut(&mut self.envelope).forward_paths.push(forward_path);
+        Arc::make_mut(&mut self.envelope)
+            .forward_paths
+            .push(forward_path);
     }
 }
 
@@ -338,8 +413,15 @@ impl<H: Handler> Session for SmtpSession<H> {
                 break;
             }
         }
+        if let Some(delivery) = self.delivery() {
+            delivery.settle_abort(cx);
+        }
         self.watch_body(now, cx);
-        if self.connection.is_closed() { Poll::Ready(()) } else { Poll::Pending }
+        if self.connection.is_closed() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     fn output(&mut self) -> &mut OutputBuffer {
@@ -351,7 +433,12 @@ impl<H: Handler> Session for SmtpSession<H> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let handler = match (&self.call, self.transaction.as_ref().and_then(|it| it.delivery.as_ref())) {
+        let handler = match (
+            &self.call,
+            self.transaction
+                .as_ref()
+                .and_then(|it| it.delivery.as_ref()),
+        ) {
             (Some(call), _) => Some(call.deadline),
             (None, Some(delivery)) => delivery.deadline(),
             (None, None) => None,
@@ -382,7 +469,8 @@ impl<H: Handler> Upgrade for SmtpSession<H> {
 
     fn clear_text_instead_of_handshake(&mut self, now: Instant) {
         self.wants_tls = false;
-        self.connection.clear_text_after_starttls(now, self.output.back());
+        self.connection
+            .clear_text_after_starttls(now, self.output.back());
     }
 
     fn tls_failed(&mut self, _now: Instant, error: &HandshakeError) {
@@ -392,7 +480,11 @@ impl<H: Handler> Upgrade for SmtpSession<H> {
 
 impl<H> Drop for SmtpSession<H> {
     fn drop(&mut self) {
-        if let Some(delivery) = self.transaction.as_mut().and_then(|it| it.delivery.as_mut()) {
+        if let Some(delivery) = self
+            .transaction
+            .as_mut()
+            .and_then(|it| it.delivery.as_mut())
+        {
             delivery.lose(self.record.end == EndReason::Shutdown);
         }
         self.record.connection_closed(&self.client);

@@ -43,7 +43,14 @@ pub(super) enum MessageResult<'a> {
 
 impl Record {
     pub(super) fn new(now: Instant) -> Self {
-        Self { since: now, last: now, octets: 0, accepted: 0, refused: 0, end: EndReason::Closed }
+        Self {
+            since: now,
+            last: now,
+            octets: 0,
+            accepted: 0,
+            refused: 0,
+            end: EndReason::Closed,
+        }
     }
 
     pub(super) fn message(
@@ -57,7 +64,9 @@ impl Record {
             MessageResult::Accepted => self.accepted += 1,
             MessageResult::Refused(_) | MessageResult::Aborted(_) => self.refused += 1,
         }
-        let Some(delivery) = &transaction.delivery else { return };
+        let Some(delivery) = &transaction.delivery else {
+            return;
+        };
         info!(
             target: "prixfixe",
             id = %delivery.id,

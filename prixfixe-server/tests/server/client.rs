@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prixfixe_server::{Handler, Server, ServerBuilder, Transport};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// A test that waits longer than this for the server has found a hang.
@@ -13,11 +13,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server on any free port.
 pub(crate) fn builder(transport: Transport) -> ServerBuilder<()> {
-    Server::builder().domain("mx.test").listen(([127, 0, 0, 1], 0)).transport(transport)
+    Server::builder()
+        .domain("mx.test")
+        .listen(([127, 0, 0, 1], 0))
+        .transport(transport)
 }
 
 pub(crate) fn start(transport: Transport, handler: impl Handler) -> Server {
-    builder(transport).handler(handler).start().expect("the server starts")
+    builder(transport)
+        .handler(handler)
+        .start()
+        .expect("the server starts")
 }
 
 pub(crate) struct Client {
@@ -27,27 +33,52 @@ pub(crate) struct Client {
 impl Client {
     /// Connects, without reading the greeting.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the server listens");
-        Self { stream: BufReader::new(stream) }
+        let stream = TcpStream::connect(address)
+            .await
+            .expect("the server listens");
+        Self {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    /// Connects, with as little room in the kernel as it gives.
+    pub(crate) async fn connect_with_small_buffers(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a socket option");
+        socket.set_send_buffer_size(4096).expect("a socket option");
+        let stream = socket.connect(address).await.expect("the server listens");
+        Self {
+            stream: BufReader::new(stream),
+        }
     }
 
     /// Connects, reads the greeting and says EHLO.
     pub(crate) async fn greeted(address: SocketAddr) -> Self {
         let mut client = Self::connect(address).await;
-        assert!(client.reply().await.starts_with("220 mx.test ESMTP PrixFixe"));
+        assert!(
+            client
+                .reply()
+                .await
+                .starts_with("220 mx.test ESMTP PrixFixe")
+        );
         assert!(client.ask("EHLO client.test").await.starts_with("250"));
         client
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).await.expect("the server reads");
+        self.stream
+            .write_all(bytes.as_ref())
+            .await
+            .expect("the server reads");
     }
 
     /// Sends, unless the server takes nothing for a while.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
         // Only whether all of it was taken is asked for here, so what a slow machine could change is how much the
         // server was given, never the outcome.
-        timeout(Duration::from_secs(2), self.stream.write_all(bytes)).await.is_ok()
+        timeout(Duration::from_secs(2), self.stream.write_all(bytes))
+            .await
+            .is_ok()
     }
 
     /// Sends a line and reads its reply.
@@ -62,7 +93,11 @@ impl Client {
         loop {
             let start = reply.len();
             let read = timeout(PATIENCE, self.stream.read_line(&mut reply)).await;
-            assert_ne!(read.expect("a reply comes").expect("the connection holds"), 0, "closed after {reply:?}");
+            assert_ne!(
+                read.expect("a reply comes").expect("the connection holds"),
+                0,
+                "closed after {reply:?}"
+            );
             if reply[start..].as_bytes().get(3) != Some(&b'-') {
                 return reply.trim_end().to_owned();
             }
@@ -71,8 +106,16 @@ impl Client {
 
     /// MAIL, one RCPT and DATA, up to its 354.
     pub(crate) async fn open_data(&mut self) {
-        assert!(self.ask("MAIL FROM:<ann@example.com>").await.starts_with("250"));
-        assert!(self.ask("RCPT TO:<bob@example.com>").await.starts_with("250"));
+        assert!(
+            self.ask("MAIL FROM:<ann@example.com>")
+                .await
+                .starts_with("250")
+        );
+        assert!(
+            self.ask("RCPT TO:<bob@example.com>")
+                .await
+                .starts_with("250")
+        );
         assert!(self.ask("DATA").await.starts_with("354"));
     }
 

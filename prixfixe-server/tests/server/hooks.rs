@@ -4,8 +4,8 @@ use std::future::pending;
 use std::time::Duration;
 
 use prixfixe_server::{
-    Accepted, Client as Peer, EnhancedCode, Envelope, ForwardPath, Handler, MailParameters, Message, Reply,
-    ReversePath, Transport, inbox,
+    Accepted, Client as Peer, EnhancedCode, Envelope, ForwardPath, Handler, MailParameters,
+    Message, Reply, ReversePath, Transport, inbox,
 };
 
 use crate::client::{Client, builder, start};
@@ -58,10 +58,24 @@ impl Handler for Picky {
 async fn each_stage_is_refused_with_the_handlers_own_words(transport: Transport) {
     let server = start(transport, Picky);
     let mut client = Client::greeted(server.local_address()).await;
-    assert_eq!(client.ask("MAIL FROM:<bad@example.com>").await, "553 5.1.8 that sender, no");
-    assert!(client.ask("MAIL FROM:<ann@example.com>").await.starts_with("250 2."));
-    assert_eq!(client.ask("RCPT TO:<bad@example.com>").await, "450 4.2.1 that mailbox, later");
-    assert!(client.ask("DATA").await.starts_with("503 5.5.1"), "no recipient was accepted");
+    assert_eq!(
+        client.ask("MAIL FROM:<bad@example.com>").await,
+        "553 5.1.8 that sender, no"
+    );
+    assert!(
+        client
+            .ask("MAIL FROM:<ann@example.com>")
+            .await
+            .starts_with("250 2.")
+    );
+    assert_eq!(
+        client.ask("RCPT TO:<bad@example.com>").await,
+        "450 4.2.1 that mailbox, later"
+    );
+    assert!(
+        client.ask("DATA").await.starts_with("503 5.5.1"),
+        "no recipient was accepted"
+    );
 }
 
 async fn a_refused_connection_is_closed(transport: Transport) {
@@ -92,7 +106,10 @@ async fn an_early_refusal_is_given_after_the_end_of_the_content(transport: Trans
     });
     let mut client = Client::greeted(server.local_address()).await;
     let content = "x".repeat(70) + "\r\n";
-    assert_eq!(client.deliver(&content.repeat(20_000)).await, "452 4.3.1 no room");
+    assert_eq!(
+        client.deliver(&content.repeat(20_000)).await,
+        "452 4.3.1 no room"
+    );
     assert!(client.ask("NOOP").await.starts_with("250"));
 }
 
@@ -104,19 +121,28 @@ async fn an_accepted_message_is_answered_with_its_id_or_its_own_text(transport: 
     let message = inbox.next().await.expect("it was delivered");
     assert_eq!(reply, format!("250 2.0.0 OK {}", message.id()));
     let headers = String::from_utf8(message.trace_headers()).expect("headers are text");
-    assert!(headers.contains(&format!("by mx.test with ESMTP id {}", message.id())), "{headers}");
+    assert!(
+        headers.contains(&format!("by mx.test with ESMTP id {}", message.id())),
+        "{headers}"
+    );
 }
 
 async fn a_panic_is_a_421_and_ends_only_its_session(transport: Transport) {
     struct Fragile;
     impl Handler for Fragile {
         async fn rcpt(&self, _: &Peer, _: &Envelope, to: &ForwardPath) -> Result<(), Reply> {
-            assert!(!to.to_string().contains("bad"), "a bug of the handler's, on purpose");
+            assert!(
+                !to.to_string().contains("bad"),
+                "a bug of the handler's, on purpose"
+            );
             Ok(())
         }
         async fn message(&self, message: Message) -> Result<Accepted, Reply> {
             let message = message.collect().await?;
-            assert!(!message.content().starts_with(b"bad"), "a bug of the handler's, on purpose");
+            assert!(
+                !message.content().starts_with(b"bad"),
+                "a bug of the handler's, on purpose"
+            );
             Ok(Accepted::default())
         }
     }
@@ -146,7 +172,12 @@ async fn a_handler_that_never_answers_is_given_up(transport: Transport) {
     assert!(client.deliver("hello").await.starts_with("451 4.3.0"));
     // The handler reads nothing either, so a large content stalls before its end.
     let content = "x".repeat(70) + "\r\n";
-    assert!(client.deliver(&content.repeat(20_000)).await.starts_with("451 4.3.0"));
+    assert!(
+        client
+            .deliver(&content.repeat(20_000))
+            .await
+            .starts_with("451 4.3.0")
+    );
     assert!(client.ask("NOOP").await.starts_with("250"));
 }
 
@@ -161,7 +192,12 @@ async fn a_success_code_is_no_refusal(transport: Transport) {
 async fn hooks_see_the_client_and_the_envelope(transport: Transport) {
     struct Curious;
     impl Handler for Curious {
-        async fn rcpt(&self, client: &Peer, envelope: &Envelope, to: &ForwardPath) -> Result<(), Reply> {
+        async fn rcpt(
+            &self,
+            client: &Peer,
+            envelope: &Envelope,
+            to: &ForwardPath,
+        ) -> Result<(), Reply> {
             let seen = format!(
                 "{} {} {} {} {to}",
                 client.peer().ip(),
@@ -186,11 +222,30 @@ async fn hooks_see_the_client_and_the_envelope(transport: Transport) {
 
 async fn recipients_outside_the_accepted_domains_never_reach_the_handler(transport: Transport) {
     let (handler, _inbox) = inbox(1);
-    let server = builder(transport).accept_domains(["Example.COM"]).handler(handler).start().expect("it starts");
+    let server = builder(transport)
+        .accept_domains(["Example.COM"])
+        .handler(handler)
+        .start()
+        .expect("it starts");
     let mut client = Client::greeted(server.local_address()).await;
     client.ask("MAIL FROM:<>").await;
-    assert!(client.ask("RCPT TO:<bob@example.org>").await.starts_with("550 5.7.1"));
-    assert!(client.ask("RCPT TO:<bob@sub.example.com>").await.starts_with("550 5.7.1"));
-    assert!(client.ask("RCPT TO:<bob@eXample.com>").await.starts_with("250"));
+    assert!(
+        client
+            .ask("RCPT TO:<bob@example.org>")
+            .await
+            .starts_with("550 5.7.1")
+    );
+    assert!(
+        client
+            .ask("RCPT TO:<bob@sub.example.com>")
+            .await
+            .starts_with("550 5.7.1")
+    );
+    assert!(
+        client
+            .ask("RCPT TO:<bob@eXample.com>")
+            .await
+            .starts_with("250")
+    );
     assert!(client.ask("RCPT TO:<postmaster>").await.starts_with("250"));
 }

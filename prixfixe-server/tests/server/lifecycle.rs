@@ -35,7 +35,10 @@ async fn a_transaction_under_way_is_finished(transport: Transport) {
     assert!(client.reply().await.starts_with("250 2.0.0"));
     assert!(client.rest().await.starts_with("421 4.3.2"));
     server.stop().await;
-    assert_eq!(&inbox.next().await.expect("it was delivered").content()[..], b"late but whole\r\n");
+    assert_eq!(
+        &inbox.next().await.expect("it was delivered").content()[..],
+        b"late but whole\r\n"
+    );
 }
 
 async fn a_message_in_the_handlers_hands_is_answered(transport: Transport) {
@@ -45,8 +48,12 @@ async fn a_message_in_the_handlers_hands_is_answered(transport: Transport) {
         async move {
             message.collect().await?;
             let (answer, answered) = oneshot::channel();
-            asked.send(answer).map_err(|_| Reply::transient("the test is over"))?;
-            answered.await.map_err(|_| Reply::transient("the test is over"))?;
+            asked
+                .send(answer)
+                .map_err(|_| Reply::transient("the test is over"))?;
+            answered
+                .await
+                .map_err(|_| Reply::transient("the test is over"))?;
             Ok(Accepted::default())
         }
     });
@@ -90,7 +97,12 @@ async fn a_port_that_is_taken_is_an_error_that_names_it(transport: Transport) {
         .start()
         .expect_err("the port is taken");
     assert!(matches!(error, StartError::Bind(_)));
-    assert!(error.to_string().contains(&server.local_address().to_string()), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains(&server.local_address().to_string()),
+        "{error}"
+    );
 }
 
 async fn the_end_can_be_waited_for_by_many(transport: Transport) {
@@ -105,10 +117,16 @@ async fn what_cannot_work_is_refused_at_the_start() {
     let handler = |_: Message| async { Ok(Accepted::default()) };
     let no_listener = Server::builder().handler(handler).start();
     assert!(matches!(no_listener, Err(StartError::NoListener)));
-    let no_certificate = builder(Transport::Auto).tls_required(true).handler(handler).start();
+    let no_certificate = builder(Transport::Auto)
+        .tls_required(true)
+        .handler(handler)
+        .start();
     assert!(matches!(no_certificate, Err(StartError::NoCertificate)));
     for domain in ["", "two words", "line\r\nbreak"] {
-        let bad_domain = builder(Transport::Auto).domain(domain).handler(handler).start();
+        let bad_domain = builder(Transport::Auto)
+            .domain(domain)
+            .handler(handler)
+            .start();
         assert!(matches!(bad_domain, Err(StartError::Domain(name)) if name == domain));
     }
 }
