@@ -267,24 +267,23 @@ impl Connection {
         input: &mut &'i [u8],
         output: &mut Vec<u8>,
     ) -> Turn<'i> {
-        let was_skipping = self.lines.is_skipping();
-        let mut rest = *input;
-        let line = self.lines.read(&mut rest);
-        if was_skipping && !self.lines.is_skipping() {
+        if self.lines.is_skipping() {
+            let before = input.len();
+            if !self.lines.skip(input) {
+                self.unit.more_octets(now, before as u64);
+                return Turn::Wait;
+            }
             self.unit.next(now);
-        } else {
-            self.unit
-                .more_octets(now, (input.len() - rest.len()) as u64);
         }
-        match line {
+        let mut rest = *input;
+        match self.lines.read(&mut rest) {
             None => {
-                *input = rest;
-                if !self.lines.is_skipping() {
-                    self.unit.octets(now, rest.len() as u64);
-                }
+                self.unit.octets(now, input.len() as u64);
                 Turn::Wait
             }
             Some(Err(error)) => {
+                self.unit
+                    .more_octets(now, (input.len() - rest.len()) as u64);
                 *input = rest;
                 self.reply(&error.reply(), output);
                 Turn::Again

@@ -1,4 +1,115 @@
 //! The receiving side of SMTP without I/O: bytes in, events and bytes out.
+//!
+//! This crate knows the dialogue of RFC 5321 and nothing else: it has no socket, no clock, no task, no thread
+//! and no opinion on where mail goes. Lend it the bytes that a client sent and it gives back what the client
+//! did, as [`Event`]s, and what to tell it, as bytes. So it runs over anything that moves bytes, and a test
+//! needs neither a network nor a sleep.
+//!
+//! With it come the extensions PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8
+//! (RFC 6531), ENHANCEDSTATUSCODES (RFC 2034), CHUNKING and BINARYMIME (RFC 3030), and STARTTLS (RFC 3207), for
+//! which TLS itself is the caller's.
+//!
+//! # The run loop
+//!
+//! 1. Make a [`Connection`]. The question whether the client is wanted is open: [`answer`](Connection::answer)
+//!    it.
+//! 2. Put what the client sends behind what was left of the input, and call
+//!    [`poll_event`](Connection::poll_event) until it gives `None`.
+//! 3. Do what the events say. [`Mail`](Event::Mail), [`Rcpt`](Event::Rcpt) and
+//!    [`MessageEnd`](Event::MessageEnd) open a [`Question`]: [`answer`](Connection::answer) it, now or later,
+//!    then poll again.
+//! 4. Send the output. When [`is_closed`](Connection::is_closed) says so, close behind it.
+//! 5. Wait for input, for the answer to a question, or for the [`deadline`](Connection::deadline), of which
+//!    [`handle_timeout`](Connection::handle_timeout) is told. At the end of the input call
+//!    [`receive_eof`](Connection::receive_eof), and poll.
+//!
+//! > **The one invariant.** At most one question is open, and while it is, nothing of the input is touched. So
+//! > replies leave in the order of the commands however long an answer takes, and a client that sends without
+//! > waiting is held back by its own transport.
+//!
+//! # An example
+//!
+//! A whole session over a byte slice:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Instant;
+//!
+//! use prixfixe_core::{Answer, Config, Connection, Event, Reply};
+//!
+//! let sent = b"EHLO client.example.com\r\n\
+//!     MAIL FROM:<alice@example.com>\r\n\
+//!     RCPT TO:<bob@example.net>\r\n\
+//!     RCPT TO:<nobody@example.net>\r\n\
+//!     DATA\r\n\
+//!     Hello, Bob.\r\n\
+//!     .\r\n\
+//!     QUIT\r\n";
+//!
+//! let mut connection = Connection::new(Arc::new(Config::new("mx.example.net")), Instant::now());
+//! let mut output = Vec::new();
+//! connection.answer(Instant::now(), Answer::Accept, &mut output);
+//!
+//! let mut input = sent.as_slice();
+//! let mut content = Vec::new();
+//! while let Some(event) = connection.poll_event(Instant::now(), &mut input, &mut output) {
+//!     let answer = match event {
+//!         Event::Body(piece) => {
+//!             content.extend_from_slice(piece);
+//!             continue;
+//!         }
+//!         Event::Rcpt { forward_path } if forward_path.to_string().starts_with("nobody@") => {
+//!             Answer::Refuse(Reply::permanent("No such user here"))
+//!         }
+//!         Event::Mail { .. } | Event::Rcpt { .. } => Answer::Accept,
+//!         // The place to make sure that the message is not lost.
+//!         Event::MessageEnd { .. } => Answer::AcceptWith(Reply::ok("Got it")),
+//!         _ => continue,
+//!     };
+//!     connection.answer(Instant::now(), answer, &mut output);
+//! }
+//!
+//! assert!(connection.is_closed());
+//! assert_eq!(content, b"Hello, Bob.\r\n");
+//! let replies = String::from_utf8_lossy(&output);
+//! assert!(replies.contains("\r\n550 5.7.1 No such user here\r\n354 "));
+//! assert!(replies.ends_with("\r\n250 2.0.0 Got it\r\n221 2.0.0 Goodbye\r\n"));
+//! ```
+//!
+//! # The dialogue
+//!
+//! What a well-formed command leads to: the code of the reply, and the state after it where it is another. Where
+//! there is no code, the reply comes later. This table is read by a test that tries every cell.
+#![doc = ""]
+#![doc = include_str!("matrix.md")]
+//!
+//! - `Start`: neither HELO nor EHLO yet. `Ready`: between transactions. `Mail`: there is a sender. `Rcpt`: and a
+//!   recipient. `Chunks`: between two chunks of a message. `Failed`: a chunk was refused, and others may
+//!   be on their way; those are no bad commands.
+//! - `ConnectAsked`, `MailAsked`, `RcptAsked` and `MessageAsked` are those with an open [`Question`]. Accepted,
+//!   they lead to `Start`, `Mail`, `Rcpt` and `Ready`; refused, back (and to `Closed` from `ConnectAsked`, or
+//!   by a 421).
+//! - `Data` and `Chunk` are those in which a body comes; they end in `MessageAsked`, a chunk that is not the
+//!   last in `Chunks`. A refused body is read to its true end, and then replied to.
+//! - `StartTls` waits for [`tls_established`](Connection::tls_established), which leads to `Start`.
+//! - HELO, EHLO, RSET and QUIT in `Chunks` first give [`Event::MessageAborted`].
+//! - STARTTLS is 502 where it is not configured and 503 where TLS is active. MAIL is 530 where TLS is required
+//!   and not active. A MAIL over the size limit is 552, a RCPT over the recipient limit 452, an
+//!   internationalised address without SMTPUTF8 553; none of them changes the state. A BDAT over the size limit
+//!   is 552 and leads to `Failed`, or with LAST to `Ready`.
+//!
+//! # What a client cannot do
+//!
+//! - Make it grow. A connection has a fixed size, a line in the input that is not complete is under
+//!   [`MAX_LINE`] octets, pieces of a body leave as they come, nothing is allocated for a command.
+//! - End a message where others see no end, or the other way round: only CR LF . CR LF ends a body, and a bare
+//!   CR or LF anywhere is refused.
+//! - Get its own words back: nothing that a client sent stands in a reply.
+//! - Stay without working: each command, body and chunk has a [deadline](Connection::deadline), and bad commands
+//!   have a limit.
+//!
+//! It may be wrong without being refused in some ways that real clients are: a space behind `MAIL FROM:`, an
+//! underscore in a domain, any name in EHLO that has no control character.
 #![deny(missing_docs)]
 
 mod address;

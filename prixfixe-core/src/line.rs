@@ -35,17 +35,24 @@ impl LineReader {
         matches!(self, Self::Skipping { .. })
     }
 
+    /// Takes what is left of a refused line from the front of the input. False: its end is still to come.
+    pub(crate) fn skip(&mut self, input: &mut &[u8]) -> bool {
+        if let Self::Skipping { after_cr } = self {
+            if !skip(after_cr, input) {
+                return false;
+            }
+            *self = Self::new();
+        }
+        true
+    }
+
     /// Takes a line from the front of the input; gives it without its CR LF. `None`: it is not complete.
     pub(crate) fn read<'i>(&mut self, input: &mut &'i [u8]) -> Option<Result<&'i [u8], LineError>> {
-        let searched = match self {
-            Self::Searching { searched } => *searched,
-            Self::Skipping { after_cr } => {
-                if !skip(after_cr, input) {
-                    return None;
-                }
-                *self = Self::new();
-                0
-            }
+        if !self.skip(input) {
+            return None;
+        }
+        let Self::Searching { searched } = *self else {
+            return None;
         };
         let window = input.get(..MAX_LINE).unwrap_or(input);
         let found = memchr2(b'\r', b'\n', window.get(searched..)?).map(|at| searched + at);

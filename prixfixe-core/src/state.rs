@@ -467,3 +467,6 @@ impl<'i> Step<'i> {
         Self::ask(Event::MessageEnd { size })
     }
 }
+
+#[cfg(test)]
+mod matrix;

@@ -45,16 +45,25 @@ fn run(dialogue: &Dialogue, piece: usize) -> Result<(), String> {
             _ => {}
         }
         let unexpected: Vec<_> = lines.collect();
-        check(unexpected.is_empty(), || format!("{unexpected:?} before {step:?}"))?;
-        check(!server.connection.is_closed(), || format!("closed before {step:?}"))?;
+        check(unexpected.is_empty(), || {
+            format!("{unexpected:?} before {step:?}")
+        })?;
+        check(!server.connection.is_closed(), || {
+            format!("closed before {step:?}")
+        })?;
         act(&mut server, step, piece);
         lines = server.lines().into_iter();
     }
     let unexpected: Vec<_> = lines.collect();
-    check(unexpected.is_empty(), || format!("{unexpected:?} at the end"))?;
+    check(unexpected.is_empty(), || {
+        format!("{unexpected:?} at the end")
+    })?;
     let (stated, delivered) = (&dialogue.messages, &server.delivered);
     let same = stated.len() == delivered.len()
-        && stated.iter().zip(delivered).all(|(stated, delivered)| stated.is(delivered));
+        && stated
+            .iter()
+            .zip(delivered)
+            .all(|(stated, delivered)| stated.is(delivered));
     check(same, || format!("{delivered:?} delivered, not {stated:?}"))
 }
 
@@ -72,7 +81,9 @@ fn act(server: &mut Server, step: &Step, piece: usize) {
         Step::Handshake => server.handshake(),
         Step::Wait(time) => {
             server.now += *time;
-            server.connection.handle_timeout(server.now, &mut server.output);
+            server
+                .connection
+                .handle_timeout(server.now, &mut server.output);
             server.receive(b"");
         }
         Step::Shutdown => server.connection.shutdown(server.now, &mut server.output),

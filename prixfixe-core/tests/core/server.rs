@@ -7,13 +7,13 @@ use prixfixe_core::{Abort, Answer, Config, Connection, EnhancedCode, Event, Ques
 use prixfixe_dialogue::{DOMAIN, Delivered, Settings, Stage};
 
 #[derive(Debug)]
-pub struct Server {
-    pub connection: Connection,
-    pub now: Instant,
-    pub output: Vec<u8>,
-    pub delivered: Vec<Delivered>,
+pub(crate) struct Server {
+    pub(crate) connection: Connection,
+    pub(crate) now: Instant,
+    pub(crate) output: Vec<u8>,
+    pub(crate) delivered: Vec<Delivered>,
     /// All that was told, pieces of a body put together.
-    pub told: Vec<Told>,
+    pub(crate) told: Vec<Told>,
     settings: Settings,
     held: Vec<u8>,
     message: Delivered,
@@ -23,7 +23,7 @@ pub struct Server {
 
 /// An event to keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub(crate) enum Told {
     Hello(String, bool),
     Mail(String),
     Rcpt(String),
@@ -42,7 +42,7 @@ const NO_MESSAGE: Delivered = Delivered {
 };
 
 impl Server {
-    pub fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         let mut config = Config::new(DOMAIN);
         config.starttls = settings.starttls;
         config.tls_required = settings.tls_required;
@@ -67,27 +67,39 @@ impl Server {
     }
 
     /// Octets arrive.
-    pub fn receive(&mut self, octets: &[u8]) {
+    pub(crate) fn receive(&mut self, octets: &[u8]) {
         let held = [std::mem::take(&mut self.held), octets.to_vec()].concat();
         let mut input = held.as_slice();
-        while let Some(event) = self.connection.poll_event(self.now, &mut input, &mut self.output) {
+        while let Some(event) = self
+            .connection
+            .poll_event(self.now, &mut input, &mut self.output)
+        {
             let open = self.connection.question();
             let asks = self.take(event);
-            assert_eq!(asks.is_some(), open.is_some(), "a question is open when an event says so");
+            assert_eq!(
+                asks.is_some(),
+                open.is_some(),
+                "a question is open when an event says so"
+            );
             if let Some((stage, address)) = asks {
-                assert_eq!(self.connection.poll_event(self.now, &mut input, &mut self.output), None);
+                assert_eq!(
+                    self.connection
+                        .poll_event(self.now, &mut input, &mut self.output),
+                    None
+                );
                 self.answer(stage, &address);
             }
         }
         self.held = input.to_vec();
         assert!(self.connection.is_closed() || self.held.len() < prixfixe_core::MAX_LINE);
         if self.in_clear && !self.held.is_empty() {
-            self.connection.clear_text_after_starttls(self.now, &mut self.output);
+            self.connection
+                .clear_text_after_starttls(self.now, &mut self.output);
         }
     }
 
     /// The TLS handshake takes place.
-    pub fn handshake(&mut self) {
+    pub(crate) fn handshake(&mut self) {
         self.in_clear = false;
         self.connection.tls_established(self.now);
     }
@@ -112,7 +124,11 @@ impl Server {
             }
             Event::Body(piece) => {
                 assert!(!piece.is_empty());
-                self.message.content.as_mut().expect("a message has started").extend_from_slice(piece);
+                self.message
+                    .content
+                    .as_mut()
+                    .expect("a message has started")
+                    .extend_from_slice(piece);
                 return None;
             }
             Event::MessageEnd { size } => {
@@ -163,18 +179,24 @@ impl Server {
     }
 
     /// Without the CR LF, since the last time.
-    pub fn lines(&mut self) -> Vec<String> {
-        let output = String::from_utf8(std::mem::take(&mut self.output)).expect("replies are ASCII");
+    pub(crate) fn lines(&mut self) -> Vec<String> {
+        let output =
+            String::from_utf8(std::mem::take(&mut self.output)).expect("replies are ASCII");
         assert!(output.is_empty() || output.ends_with("\r\n"), "{output:?}");
         output.split_terminator("\r\n").map(str::to_owned).collect()
     }
 
     /// The code of the one reply that the octets get.
-    pub fn code(&mut self, octets: &str) -> String {
+    pub(crate) fn code(&mut self, octets: &str) -> String {
         self.receive(octets.as_bytes());
         let lines = self.lines();
         let code = |line: &String| line[..3].to_owned();
-        assert!(lines.windows(2).all(|pair| code(&pair[0]) == code(&pair[1])), "{octets:?}: {lines:?}");
+        assert!(
+            lines
+                .windows(2)
+                .all(|pair| code(&pair[0]) == code(&pair[1])),
+            "{octets:?}: {lines:?}"
+        );
         lines.last().map(code).unwrap_or_default()
     }
 }

@@ -40,7 +40,9 @@ mod tests {
 
     #[test]
     fn escapes() {
-        let is = |text: &str, octets: &[u8]| assert_eq!(unescape(text).as_deref(), Some(octets), "{text}");
+        let is = |text: &str, octets: &[u8]| {
+            assert_eq!(unescape(text).as_deref(), Some(octets), "{text}")
+        };
         is("plain text", b"plain text");
         is(r"a\r\n\0\t\\b", b"a\r\n\0\t\\b");
         is(r"\x00\xFF\x7f", b"\0\xFF\x7F");

@@ -173,7 +173,11 @@ impl Refusal {
     /// Whether it is about this question.
     #[must_use]
     pub fn concerns(&self, stage: Stage, address: &str) -> bool {
-        self.stage == stage && self.address.as_deref().is_none_or(|refused| refused == address)
+        self.stage == stage
+            && self
+                .address
+                .as_deref()
+                .is_none_or(|refused| refused == address)
     }
 }
 
@@ -192,7 +196,12 @@ impl Delivered {
 impl fmt::Debug for Delivered {
     /// As it would stand in a file, more or less.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, to, size, content } = self;
+        let Self {
+            from,
+            to,
+            size,
+            content,
+        } = self;
         write!(f, "from <{from}> to {to:?} size {size}")?;
         match content {
             Some(content) => write!(f, " {:.200}", content.escape_ascii().to_string()),
@@ -204,7 +213,8 @@ impl fmt::Debug for Delivered {
 /// Whether a line that the server sent, without its CR LF, begins with the words expected.
 #[must_use]
 pub fn line_begins_with(line: &str, expected: &str) -> bool {
-    line.strip_prefix(expected).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    line.strip_prefix(expected)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
 
 /// All dialogues in a folder, by name.

@@ -40,7 +40,10 @@ fn line(dialogue: &mut Dialogue, line: &str) -> Option<()> {
     match kind {
         "=" if dialogue.steps.is_empty() => setting(&mut dialogue.settings, rest)?,
         "C:" if rest == "<end>" => dialogue.steps.push(Step::HalfClose),
-        "C:" => send(&mut dialogue.steps, &[&unescape(rest)?, &b"\r\n"[..]].concat()),
+        "C:" => send(
+            &mut dialogue.steps,
+            &[&unescape(rest)?, &b"\r\n"[..]].concat(),
+        ),
         "c:" => send(&mut dialogue.steps, &unescape(rest)?),
         "S:" if rest == "<closed>" => dialogue.steps.push(Step::ExpectClosed),
         "S:" if !rest.is_empty() => dialogue.steps.push(Step::Expect(rest.to_owned())),
@@ -104,7 +107,10 @@ fn send(steps: &mut Vec<Step>, octets: &[u8]) {
 }
 
 fn seconds(text: &str) -> Option<Duration> {
-    text.strip_suffix('s')?.parse().ok().map(Duration::from_secs)
+    text.strip_suffix('s')?
+        .parse()
+        .ok()
+        .map(Duration::from_secs)
 }
 
 /// `from <a@b> to <c@d> <e@f> size 42`
@@ -157,12 +163,24 @@ mod tests {
         );
         assert!(dialogue.waits());
         assert_eq!(dialogue.messages[0].to, ["c@d", "e@f"]);
-        assert_eq!(dialogue.messages[0].content.as_deref(), Some(&b"abc\r\n"[..]));
+        assert_eq!(
+            dialogue.messages[0].content.as_deref(),
+            Some(&b"abc\r\n"[..])
+        );
     }
 
     #[test]
     fn a_line_that_is_none_is_named() {
-        for line in ["Q: x", "C:NOOP", "= colour red", "S:", "M: from a to b size 1", "W: soon", "C: \\q", "B: x"] {
+        for line in [
+            "Q: x",
+            "C:NOOP",
+            "= colour red",
+            "S:",
+            "M: from a to b size 1",
+            "W: soon",
+            "C: \\q",
+            "B: x",
+        ] {
             let malformed = dialogue("name", &format!("# fine\n{line}\n")).unwrap_err();
             assert_eq!((malformed.number, malformed.line.as_str()), (2, line));
         }

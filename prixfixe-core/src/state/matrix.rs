@@ -1,0 +1,133 @@
+//! The matrix in the crate's docs is read here, and every cell of it tried.
+
+use super::*;
+use crate::parser;
+
+const MATRIX: &str = include_str!("../matrix.md");
+
+/// The cells of a row, without the bars.
+fn cells(row: &str) -> Vec<&str> {
+    row.trim_matches('|').split('|').map(str::trim).collect()
+}
+
+/// All states in which commands come, with those of them that a state's content splits.
+fn states(name: &str) -> Vec<State> {
+    let transaction = |recipients| Transaction {
+        parameters: MailParameters::default(),
+        recipients,
+    };
+    match name {
+        "`Start`" => vec![State::Start],
+        "`Ready`" => vec![State::Ready],
+        "`Mail`" => vec![State::Mail(transaction(0))],
+        "`Rcpt`" => vec![State::Rcpt(transaction(1)), State::Rcpt(transaction(2))],
+        "`Chunks`" => vec![
+            State::Chunks(ChunkedBody::new(100, false)),
+            State::Chunks(ChunkedBody::new(100, true)),
+        ],
+        "`Failed`" => vec![State::Failed],
+        _ => panic!("{name} is no state in which commands come"),
+    }
+}
+
+fn lines(name: &str) -> Vec<&'static str> {
+    match name {
+        "`HELO`, `EHLO`" => vec!["HELO c", "EHLO c"],
+        "`MAIL`" => vec!["MAIL FROM:<a@b>", "MAIL FROM:<>"],
+        "`RCPT`" => vec!["RCPT TO:<a@b>", "RCPT TO:<postmaster>"],
+        "`DATA`" => vec!["DATA"],
+        "`BDAT`" => vec!["BDAT 0", "BDAT 100"],
+        "`BDAT LAST`" => vec!["BDAT 0 LAST", "BDAT 100 LAST"],
+        "`RSET`" => vec!["RSET"],
+        "`NOOP`, `HELP`" => vec!["NOOP", "HELP", "VRFY x"],
+        "`QUIT`" => vec!["QUIT"],
+        "`STARTTLS`" => vec!["STARTTLS"],
+        _ => panic!("{name} is no command"),
+    }
+}
+
+/// The outcome as a cell has it.
+fn outcome(state: State, line: &'static str) -> String {
+    let config = Config {
+        starttls: true,
+        ..Config::default()
+    };
+    let session = Session {
+        config: &config,
+        extended: true,
+        tls: false,
+    };
+    let command = parser::command(line.as_bytes()).unwrap();
+    let from = state.interrupted(&command).map_or(state, |(next, _)| next);
+    let (next, step) = from.command(command, session);
+    let code = match step.say {
+        Say::Nothing => String::new(),
+        Say::Greeting => "220".to_owned(),
+        Say::Hello | Say::ExtendedHello => "250".to_owned(),
+        Say::StartMailInput => "354".to_owned(),
+        Say::Reply(reply) | Say::AfterChunk { reply, .. } => reply.code().to_string(),
+    };
+    let name = |state: State| format!("{state:?}").split('(').next().unwrap().to_owned();
+    // To say hello again leads where one stands already.
+    let changed =
+        name(next) != name(state) || matches!(command, Command::Helo { .. } | Command::Ehlo { .. });
+    match changed {
+        true => format!("{code} `{}`", name(next)).trim().to_owned(),
+        false => code,
+    }
+}
+
+#[test]
+fn every_cell_of_the_matrix_is_as_the_docs_say() {
+    let mut rows = MATRIX.lines().map(cells);
+    let commands = rows.next().unwrap();
+    let mut tried = 0;
+    for row in rows.skip(1) {
+        for (cell, command) in row.iter().zip(&commands).skip(1) {
+            for (state, line) in states(row[0])
+                .into_iter()
+                .flat_map(|state| lines(command).into_iter().map(move |line| (state, line)))
+            {
+                let outcome = outcome(state, line);
+                let as_stated = match *cell {
+                    "2xx" => outcome.len() == 3 && outcome.starts_with('2'),
+                    cell => outcome == cell,
+                };
+                assert!(as_stated, "{line} in {state:?}: {outcome}, not {cell}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 100);
+    let rows = MATRIX.lines().count() - 2;
+    assert_eq!(rows, 6, "a row for every state in which commands come");
+}
+
+#[test]
+fn what_is_not_asked_is_not_answered() {
+    for state in states("`Mail`")
+        .into_iter()
+        .chain([State::Start, State::Closed, State::StartTls])
+    {
+        assert_eq!(state.answered(Answer::Accept), None);
+        assert_eq!(state.answered(Answer::Refuse(replies::LOCAL_ERROR)), None);
+    }
+}
+
+#[test]
+fn an_answer_that_contradicts_itself_is_a_refusal() {
+    let greeting_code = Reply::from_static(354, crate::EnhancedCode(3, 0, 0), "Go on");
+    for answer in [
+        Answer::AcceptWith(replies::LOCAL_ERROR),
+        Answer::AcceptWith(replies::MAIL_LOOP),
+        Answer::AcceptWith(greeting_code.clone()),
+        Answer::Refuse(replies::MESSAGE_OK),
+        Answer::Refuse(greeting_code),
+    ] {
+        let answered = State::MessageAsked.answered(answer);
+        assert_eq!(
+            answered,
+            Some((State::Ready, Say::Reply(replies::LOCAL_ERROR)))
+        );
+    }
+}
