@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::config::ConfigurationArguments;
 use crate::error::Error;
 
 /// A receive-only SMTP server: takes mail from the network and keeps it.
@@ -20,7 +21,11 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Receive mail until SIGTERM or SIGINT.
-    Serve,
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(ConfigurationArguments),
+    /// Print the configuration that `serve` would run with, as TOML.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(ConfigurationArguments),
 }
 
 impl Arguments {
@@ -30,3 +35,20 @@ impl Arguments {
         Self::try_parse().map_err(Error::Arguments)
     }
 }
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  prixfixe serve
+      receives mail on localhost:2525 into the Maildir ./mail
+  prixfixe serve --domain mx.example.com --listen 0.0.0.0:25 --accept-domain example.com --deliver maildir:/var/mail/in
+      is the mail exchanger of example.com
+  prixfixe serve --config prixfixe.toml --log-format json
+
+A flag goes before its variable, a variable before the file. Sizes and times take units: 10MB, 10MiB, 5m, 1h30m.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  prixfixe check --config prixfixe.toml
+      exits 0, or 2 with what is wrong
+  SMTP_PORT=2600 prixfixe check > prixfixe.toml
+      keeps what flags and variables amount to in a file";

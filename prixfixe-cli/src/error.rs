@@ -5,6 +5,11 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
+use prixfixe_delivery::OpenError;
+use prixfixe_server::{BindError, StartError};
+use prixfixe_tls::TlsError;
+
+use crate::config::Invalid;
 use crate::escape::Escaped;
 
 /// Why the command did not do what it was asked to.
@@ -13,6 +18,30 @@ pub(crate) enum Error {
     /// The command line is wrong, or asks for help or the version.
     #[error("{}", one_line(.0))]
     Arguments(clap::Error),
+    /// A flag, a variable or the file is wrong.
+    #[error(transparent)]
+    Configuration(#[from] Invalid),
+    /// A certificate, a key or what is asked of TLS is wrong.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An address cannot be listened on.
+    #[error("{error}{remedy}", error = .0, remedy = bind_remedy(.0))]
+    Bind(#[from] BindError),
+    /// The place where mail should go cannot be used.
+    #[error("--deliver: {0}")]
+    Delivery(#[from] OpenError),
+    /// The server cannot be set up.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Signals cannot be caught.
+    #[error("cannot handle signals: {0}")]
+    Signals(io::Error),
+    /// The log cannot be set up.
+    #[error("cannot start the log: {0}")]
+    Logging(io::Error),
+    /// The system gives no more threads.
+    #[error("cannot start a thread: {0}")]
+    Threads(io::Error),
     /// A wrong argument that only its subcommand could find out: names the argument, and what mends it.
     #[error("{0}")]
     Usage(String),
@@ -29,8 +58,16 @@ impl Error {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Arguments(error) if !error.use_stderr() => ExitCode::SUCCESS,
-            Self::Arguments(_) | Self::Usage(_) => ExitCode::from(2),
-            Self::Failed(_) | Self::Output(_) => ExitCode::FAILURE,
+            Self::Arguments(_) | Self::Configuration(_) | Self::Usage(_) => ExitCode::from(2),
+            Self::Tls(_) => ExitCode::from(2),
+            Self::Bind(_)
+            | Self::Delivery(_)
+            | Self::Start(_)
+            | Self::Signals(_)
+            | Self::Logging(_)
+            | Self::Threads(_)
+            | Self::Failed(_)
+            | Self::Output(_) => ExitCode::FAILURE,
         }
     }
 
@@ -59,6 +96,18 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
         _ => Ok(()),
+    }
+}
+
+/// What the two usual reasons call for.
+fn bind_remedy(error: &BindError) -> &'static str {
+    match error.source.kind() {
+        io::ErrorKind::AddrInUse => "; stop the other server, or choose another port with --listen",
+        io::ErrorKind::PermissionDenied => {
+            "; choose a port over 1023, or give the capability CAP_NET_BIND_SERVICE"
+        }
+        io::ErrorKind::AddrNotAvailable => "; choose an address of this host with --listen",
+        _ => "",
     }
 }
 

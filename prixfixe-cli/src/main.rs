@@ -1,8 +1,15 @@
 //! The `prixfixe` command.
 
 mod arguments;
+mod check;
+mod config;
 mod error;
 mod escape;
+mod file_limit;
+mod logging;
+mod reload;
+mod serve;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -18,6 +25,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode, Error> {
     match Arguments::read()?.command {
-        Command::Serve => Ok(ExitCode::SUCCESS),
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Check(arguments) => check::run(&arguments),
     }
 }

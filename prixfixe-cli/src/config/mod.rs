@@ -1,0 +1,152 @@
+//! The configuration of `serve` and `check`: what it holds, and where it comes from.
+//!
+//! A value is looked for on the command line, in the environment, in the file and in the defaults, in this order
+//! ([`resolve`]). All of them are described by one table ([`options`]) and understood by the same parsers, so that
+//! `10MiB` means the same everywhere and a mistake is reported in the same words, with the place where it was made.
+
+mod arguments;
+mod file;
+mod given;
+mod listeners;
+mod options;
+mod resolve;
+mod tls;
+#[cfg(test)]
+mod tests;
+mod units;
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use prixfixe_delivery::Target as DeliveryTarget;
+use serde::Serialize;
+
+pub(crate) use self::arguments::ConfigurationArguments;
+pub(crate) use self::given::Invalid;
+pub(crate) use self::listeners::{ListenAddress, Target};
+pub(crate) use self::tls::{ClientAuth, Tls, TlsVersion};
+
+/// Everything that `serve` needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Configuration {
+    pub(crate) domain: String,
+    pub(crate) transport: Transport,
+    pub(crate) threads: NonZeroUsize,
+    pub(crate) limits: Limits,
+    pub(crate) tls: Tls,
+    pub(crate) accept: Accept,
+    pub(crate) delivery: Delivery,
+    pub(crate) log: Log,
+    #[serde(rename = "listener")]
+    pub(crate) listeners: Vec<Listener>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Limits {
+    pub(crate) max_connections: usize,
+    pub(crate) max_message_size: u64,
+    pub(crate) max_recipients: usize,
+    pub(crate) max_errors: u32,
+    #[serde(serialize_with = "seconds")]
+    pub(crate) command_timeout: Duration,
+    /// Octets a second; 0 for no minimum.
+    pub(crate) min_data_rate: u32,
+    #[serde(serialize_with = "seconds")]
+    pub(crate) drain_timeout: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Accept {
+    /// Empty: every recipient is accepted.
+    pub(crate) domains: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Delivery {
+    #[serde(serialize_with = "display")]
+    pub(crate) target: DeliveryTarget,
+    pub(crate) fsync: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Log {
+    pub(crate) format: LogFormat,
+    pub(crate) level: LogLevel,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Listener {
+    #[serde(serialize_with = "display")]
+    pub(crate) address: ListenAddress,
+    /// TLS before anything else; otherwise STARTTLS, where there is a certificate.
+    #[serde(rename = "tls", skip_serializing_if = "std::ops::Not::not", serialize_with = "implicit")]
+    pub(crate) implicit_tls: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    Auto,
+    Tokio,
+    Raw,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Configuration {
+    /// The configuration that these arguments, the environment of this process and the file they name amount to.
+    pub(crate) fn load(arguments: &ConfigurationArguments) -> Result<Self, Invalid> {
+        resolve::resolve(arguments, &|variable| std::env::var_os(variable))
+    }
+
+    /// What the listeners' addresses stand for, in their order.
+    pub(crate) fn look_up_listeners(&self) -> Result<Vec<Target>, Invalid> {
+        let look_up = |listener: &Listener| {
+            let place = format!("listener {}", listener.address);
+            listener
+                .address
+                .resolve()
+                .map_err(|problem| Invalid { place, problem })
+        };
+        self.listeners.iter().map(look_up).collect()
+    }
+
+    /// A file that `--config` reads back to the same configuration.
+    pub(crate) fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+}
+
+fn seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(time.as_secs())
+}
+
+fn display<S: serde::Serializer>(
+    value: &impl std::fmt::Display,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn implicit<S: serde::Serializer>(_: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str("implicit")
+}

@@ -1,0 +1,327 @@
+//! The options of `serve`, once: the command line, the environment, the configuration file and the
+//! documentation's test are all made from this table.
+
+/// One option, with a name in each of the places where it can be set.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Opt {
+    /// The long flag, without its dashes.
+    pub(crate) flag: Option<&'static str>,
+    pub(crate) variable: &'static str,
+    /// The dotted TOML key; `None` for what only a variable sets, and for what `[[listener]]` tables say.
+    pub(crate) key: Option<&'static str>,
+    pub(crate) kind: Kind,
+    /// What stands for the value in the help.
+    pub(crate) value: &'static str,
+    pub(crate) default: Option<&'static str>,
+    pub(crate) help: &'static str,
+}
+
+/// What a value looks like. Variables and flags are always text; a TOML value must have the type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A TOML string.
+    Text,
+    /// A TOML integer.
+    Count,
+    /// A size or a time: a TOML integer, or a string with units.
+    Quantity,
+    /// A TOML boolean; a flag that may stand alone.
+    Switch,
+    /// As `Switch`, but the TOML key says the opposite of the flag and the variable.
+    InvertedSwitch,
+    /// A TOML array of strings; a repeatable flag, whose values may have commas between them.
+    List,
+}
+
+/// The options in the order of the documentation.
+pub(crate) const ALL: &[&Opt] = &[
+    &DOMAIN,
+    &LISTEN,
+    &PORT,
+    &LISTEN_TLS,
+    &MAX_CONNECTIONS,
+    &MAX_MESSAGE_SIZE,
+    &MAX_RECIPIENTS,
+    &MAX_ERRORS,
+    &COMMAND_TIMEOUT,
+    &MIN_DATA_RATE,
+    &DRAIN_TIMEOUT,
+    &TLS_CERT,
+    &TLS_KEY,
+    &TLS_KEY_PASSWORD_FILE,
+    &TLS_SELF_SIGNED,
+    &TLS_MIN_VERSION,
+    &TLS_REQUIRED,
+    &TLS_CLIENT_CA,
+    &TLS_CLIENT_AUTH,
+    &ACCEPT_DOMAINS,
+    &DELIVER,
+    &NO_FSYNC,
+    &TRANSPORT,
+    &THREADS,
+    &LOG_FORMAT,
+    &LOG_LEVEL,
+];
+
+/// The keys of a `[[listener]]` table.
+pub(crate) const LISTENER_KEYS: &[&str] = &["address", "tls"];
+
+pub(crate) const DOMAIN: Opt = Opt {
+    flag: Some("domain"),
+    variable: "SMTP_DOMAIN",
+    key: Some("domain"),
+    kind: Kind::Text,
+    value: "NAME",
+    default: Some("localhost"),
+    help: "The name that the server gives itself, in its greeting and in Received headers",
+};
+
+pub(crate) const LISTEN: Opt = Opt {
+    flag: Some("listen"),
+    variable: "SMTP_LISTEN",
+    key: None,
+    kind: Kind::List,
+    value: "ADDR:PORT",
+    default: Some("localhost:2525"),
+    help: "Where to receive mail; repeatable. Port 0 takes a free one",
+};
+
+pub(crate) const PORT: Opt = Opt {
+    flag: None,
+    variable: "SMTP_PORT",
+    key: None,
+    kind: Kind::Count,
+    value: "PORT",
+    default: None,
+    help: "The port of the default listener",
+};
+
+pub(crate) const LISTEN_TLS: Opt = Opt {
+    flag: Some("listen-tls"),
+    variable: "SMTP_LISTEN_TLS",
+    key: None,
+    kind: Kind::List,
+    value: "ADDR:PORT",
+    default: None,
+    help: "Where to receive mail with TLS before anything else; repeatable",
+};
+
+pub(crate) const MAX_CONNECTIONS: Opt = Opt {
+    flag: Some("max-connections"),
+    variable: "SMTP_MAX_CONNECTIONS",
+    key: Some("limits.max-connections"),
+    kind: Kind::Count,
+    value: "N",
+    default: Some("100"),
+    help: "Connections at once; one more is told 421 and closed",
+};
+
+pub(crate) const MAX_MESSAGE_SIZE: Opt = Opt {
+    flag: Some("max-message-size"),
+    variable: "SMTP_MAX_MESSAGE_SIZE",
+    key: Some("limits.max-message-size"),
+    kind: Kind::Quantity,
+    value: "BYTES",
+    default: Some("10485760"),
+    help: "The largest message, as SIZE announces it",
+};
+
+pub(crate) const MAX_RECIPIENTS: Opt = Opt {
+    flag: Some("max-recipients"),
+    variable: "SMTP_MAX_RECIPIENTS",
+    key: Some("limits.max-recipients"),
+    kind: Kind::Count,
+    value: "N",
+    default: Some("1000"),
+    help: "Recipients of one message; one more is told 452",
+};
+
+pub(crate) const MAX_ERRORS: Opt = Opt {
+    flag: Some("max-errors"),
+    variable: "SMTP_MAX_ERRORS",
+    key: Some("limits.max-errors"),
+    kind: Kind::Count,
+    value: "N",
+    default: Some("10"),
+    help: "Bad commands of one connection; after one more it is closed",
+};
+
+pub(crate) const COMMAND_TIMEOUT: Opt = Opt {
+    flag: Some("command-timeout"),
+    variable: "SMTP_COMMAND_TIMEOUT",
+    key: Some("limits.command-timeout"),
+    kind: Kind::Quantity,
+    value: "SECONDS",
+    default: Some("300"),
+    help: "How long a client may take over a command, and over a message beside --min-data-rate",
+};
+
+pub(crate) const MIN_DATA_RATE: Opt = Opt {
+    flag: Some("min-data-rate"),
+    variable: "SMTP_MIN_DATA_RATE",
+    key: Some("limits.min-data-rate"),
+    kind: Kind::Quantity,
+    value: "BYTES",
+    default: Some("500"),
+    help: "Octets a second that a client must send at least; 0 for no minimum",
+};
+
+pub(crate) const DRAIN_TIMEOUT: Opt = Opt {
+    flag: Some("drain-timeout"),
+    variable: "SMTP_DRAIN_TIMEOUT",
+    key: Some("limits.drain-timeout"),
+    kind: Kind::Quantity,
+    value: "SECONDS",
+    default: Some("30"),
+    help: "After SIGTERM or SIGINT, how long transactions may go on",
+};
+
+pub(crate) const TLS_CERT: Opt = Opt {
+    flag: Some("tls-cert"),
+    variable: "SMTP_TLS_CERT",
+    key: Some("tls.cert"),
+    kind: Kind::Text,
+    value: "FILE",
+    default: None,
+    help: "The certificate chain in PEM; with it STARTTLS is offered",
+};
+
+pub(crate) const TLS_KEY: Opt = Opt {
+    flag: Some("tls-key"),
+    variable: "SMTP_TLS_KEY",
+    key: Some("tls.key"),
+    kind: Kind::Text,
+    value: "FILE",
+    default: None,
+    help: "The certificate's private key in PEM",
+};
+
+pub(crate) const TLS_KEY_PASSWORD_FILE: Opt = Opt {
+    flag: Some("tls-key-password-file"),
+    variable: "SMTP_TLS_KEY_PASSWORD_FILE",
+    key: Some("tls.key-password-file"),
+    kind: Kind::Text,
+    value: "FILE",
+    default: None,
+    help: "A file whose first line is the password of an encrypted key",
+};
+
+pub(crate) const TLS_SELF_SIGNED: Opt = Opt {
+    flag: Some("tls-self-signed"),
+    variable: "SMTP_TLS_SELF_SIGNED",
+    key: Some("tls.self-signed"),
+    kind: Kind::Switch,
+    value: "BOOLEAN",
+    default: None,
+    help: "Make a certificate for the domain at start",
+};
+
+pub(crate) const TLS_MIN_VERSION: Opt = Opt {
+    flag: Some("tls-min-version"),
+    variable: "SMTP_TLS_MIN_VERSION",
+    key: Some("tls.min-version"),
+    kind: Kind::Text,
+    value: "1.2|1.3",
+    default: Some("1.2"),
+    help: "The oldest TLS that is spoken",
+};
+
+pub(crate) const TLS_REQUIRED: Opt = Opt {
+    flag: Some("tls-required"),
+    variable: "SMTP_TLS_REQUIRED",
+    key: Some("tls.required"),
+    kind: Kind::Switch,
+    value: "BOOLEAN",
+    default: None,
+    help: "Take no mail before STARTTLS",
+};
+
+pub(crate) const TLS_CLIENT_CA: Opt = Opt {
+    flag: Some("tls-client-ca"),
+    variable: "SMTP_TLS_CLIENT_CA",
+    key: Some("tls.client-ca"),
+    kind: Kind::Text,
+    value: "FILE",
+    default: None,
+    help: "The CA certificates in PEM that vouch for clients",
+};
+
+pub(crate) const TLS_CLIENT_AUTH: Opt = Opt {
+    flag: Some("tls-client-auth"),
+    variable: "SMTP_TLS_CLIENT_AUTH",
+    key: Some("tls.client-auth"),
+    kind: Kind::Text,
+    value: "off|request|require",
+    default: Some("off"),
+    help: "Whether clients are asked for a certificate of --tls-client-ca",
+};
+
+pub(crate) const ACCEPT_DOMAINS: Opt = Opt {
+    flag: Some("accept-domain"),
+    variable: "SMTP_ACCEPT_DOMAINS",
+    key: Some("accept.domains"),
+    kind: Kind::List,
+    value: "NAME",
+    default: None,
+    help: "A domain of recipients; repeatable. Others are refused. Without it every recipient is accepted",
+};
+
+pub(crate) const DELIVER: Opt = Opt {
+    flag: Some("deliver"),
+    variable: "SMTP_DELIVER",
+    key: Some("delivery.target"),
+    kind: Kind::Text,
+    value: "TARGET",
+    default: Some("maildir:./mail"),
+    help: "Where mail goes: maildir:PATH, discard: or stdout:",
+};
+
+pub(crate) const NO_FSYNC: Opt = Opt {
+    flag: Some("no-fsync"),
+    variable: "SMTP_NO_FSYNC",
+    key: Some("delivery.fsync"),
+    kind: Kind::InvertedSwitch,
+    value: "BOOLEAN",
+    default: None,
+    help: "Don't wait for the disk before 250: faster, and a power failure loses mail",
+};
+
+pub(crate) const TRANSPORT: Opt = Opt {
+    flag: Some("transport"),
+    variable: "SMTP_TRANSPORT",
+    key: Some("transport"),
+    kind: Kind::Text,
+    value: "auto|tokio|raw",
+    default: Some("auto"),
+    help: "What moves the bytes; auto takes tokio, and raw where that cannot be set up",
+};
+
+pub(crate) const THREADS: Opt = Opt {
+    flag: Some("threads"),
+    variable: "SMTP_THREADS",
+    key: Some("threads"),
+    kind: Kind::Count,
+    value: "N",
+    default: Some("number of cores"),
+    help: "Threads that serve connections",
+};
+
+pub(crate) const LOG_FORMAT: Opt = Opt {
+    flag: Some("log-format"),
+    variable: "SMTP_LOG_FORMAT",
+    key: Some("log.format"),
+    kind: Kind::Text,
+    value: "text|json",
+    default: Some("text"),
+    help: "The form of the log on stderr",
+};
+
+pub(crate) const LOG_LEVEL: Opt = Opt {
+    flag: Some("log"),
+    variable: "SMTP_LOG",
+    key: Some("log.level"),
+    kind: Kind::Text,
+    value: "LEVEL",
+    default: Some("info"),
+    help: "The least severe events that are logged: off, error, warn, info, debug or trace",
+};

@@ -1,0 +1,265 @@
+//! One event, one line.
+
+use std::fmt;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::value::{write_json, write_message, write_text};
+use crate::config::LogFormat;
+
+/// What `tracing` calls the text of an event.
+const MESSAGE: &str = "message";
+
+/// Formats events as `TIME LEVEL MESSAGE NAME=VALUE ...`, or as one flat JSON object.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LineFormat {
+    format: LogFormat,
+}
+
+impl LineFormat {
+    pub(super) fn new(format: LogFormat) -> Self {
+        Self { format }
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for LineFormat
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        match self.format {
+            LogFormat::Text => text(&mut out, event),
+            LogFormat::Json => json(&mut out, event),
+        }
+    }
+}
+
+fn text(out: &mut Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    SystemTime.format_time(out)?;
+    write!(out, " {:5} ", event.metadata().level())?;
+    Fields::visit(event, |name, value| match value {
+        Value::Text(value) if name == MESSAGE => write_message(out, value),
+        _ => Ok(()),
+    })?;
+    Fields::visit(event, |name, value| {
+        if name == MESSAGE {
+            return Ok(());
+        }
+        write!(out, " {name}=")?;
+        match value {
+            Value::Text(value) => write_text(out, value),
+            Value::Plain(value) => out.write_fmt(value),
+        }
+    })?;
+    if let Some(target) = foreign_target(event) {
+        write!(out, " target={target}")?;
+    }
+    out.write_char('\n')
+}
+
+fn json(out: &mut Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    out.write_str("{\"timestamp\":\"")?;
+    SystemTime.format_time(out)?;
+    write!(out, "\",\"level\":\"{}\"", event.metadata().level())?;
+    Fields::visit(event, |name, value| {
+        write!(out, ",\"{name}\":")?;
+        match value {
+            Value::Text(value) => write_json(out, value),
+            Value::Plain(value) => out.write_fmt(value),
+        }
+    })?;
+    if let Some(target) = foreign_target(event) {
+        write!(out, ",\"target\":\"{target}\"")?;
+    }
+    out.write_str("}\n")
+}
+
+/// Where an event comes from, if that isn't us or if it is for those who look for a fault.
+fn foreign_target<'a>(event: &Event<'a>) -> Option<&'a str> {
+    let metadata = event.metadata();
+    let is_ours = metadata.target().starts_with("prixfixe") && *metadata.level() <= Level::INFO;
+    (!is_ours).then(|| metadata.target())
+}
+
+/// A field's value: text is escaped, a number or a boolean stands as it is.
+enum Value<'a> {
+    Text(fmt::Arguments<'a>),
+    Plain(fmt::Arguments<'a>),
+}
+
+/// Gives each field of an event to a function, until one fails.
+struct Fields<F> {
+    write: F,
+    result: fmt::Result,
+}
+
+impl<F: FnMut(&str, Value<'_>) -> fmt::Result> Fields<F> {
+    fn visit(event: &Event<'_>, write: F) -> fmt::Result {
+        let mut fields = Self {
+            write,
+            result: Ok(()),
+        };
+        event.record(&mut fields);
+        fields.result
+    }
+
+    fn field(&mut self, field: &Field, value: Value<'_>) {
+        if self.result.is_ok() {
+            self.result = (self.write)(field.name(), value);
+        }
+    }
+}
+
+impl<F: FnMut(&str, Value<'_>) -> fmt::Result> Visit for Fields<F> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.field(field, Value::Text(format_args!("{value:?}")));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.field(field, Value::Text(format_args!("{value}")));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.field(field, Value::Text(format_args!("{value}")));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.field(field, Value::Plain(format_args!("{value}")));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.field(field, Value::Plain(format_args!("{value}")));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.field(field, Value::Plain(format_args!("{value}")));
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.field(field, Value::Plain(format_args!("{value}")));
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.field(field, Value::Plain(format_args!("{value}")));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        // JSON has no word for what isn't a number (RFC 8259 section 6).
+        match value.is_finite() {
+            true => self.field(field, Value::Plain(format_args!("{value}"))),
+            false => self.field(field, Value::Text(format_args!("{value}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use tracing::subscriber::with_default;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What `log` logs, without the time, which is checked to be one.
+    fn logged(format: LogFormat, log: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .event_format(LineFormat::new(format))
+            .with_max_level(Level::TRACE)
+            .with_writer(move || writer.clone())
+            .finish();
+        with_default(subscriber, log);
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let start = if format == LogFormat::Json {
+            "{\"timestamp\":\"".len()
+        } else {
+            0
+        };
+        let time = &text[start..start + "2026-01-01T00:00:00.000000Z".len()];
+        humantime::parse_rfc3339(time).unwrap();
+        text.replace(time, "TIME")
+    }
+
+    fn event() {
+        let hostile = "evil\r\n\u{202e}\"";
+        tracing::info!(
+            target: "prixfixe", peer = "[::1]:25", helo = hostile, name = %hostile, list = ?[hostile], size = 7_u64,
+            duration = 0.25, tls = false, none = Option::<&str>::None, "message"
+        );
+    }
+
+    #[test]
+    fn text_is_a_message_and_fields() {
+        let expected = "TIME INFO  message peer=[::1]:25 helo=\"evil\\r\\n\\u{202e}\\\"\" name=\"evil\\r\\n\\u{202e}\\\"\" \
+            list=\"[\\\"evil\\\\r\\\\n\\\\u{202e}\\\\\\\"\\\"]\" size=7 duration=0.25 tls=false\n";
+        assert_eq!(logged(LogFormat::Text, event), expected);
+    }
+
+    #[test]
+    fn json_is_a_flat_object() {
+        let line = logged(LogFormat::Json, event);
+        let expected = serde_json::json!({
+            "timestamp": "TIME", "level": "INFO", "message": "message", "peer": "[::1]:25",
+            "helo": "evil\r\n\u{202e}\"", "name": "evil\r\n\u{202e}\"",
+            "list": "[\"evil\\r\\n\\u{202e}\\\"\"]",
+            "size": 7, "duration": 0.25, "tls": false,
+        });
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&line).unwrap(),
+            expected,
+            "{line}"
+        );
+        assert_eq!(line.find('\n'), Some(line.len() - 1));
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_text_in_json() {
+        let line = logged(
+            LogFormat::Json,
+            || tracing::info!(target: "prixfixe", rate = f64::NAN, "x"),
+        );
+        assert_eq!(
+            line,
+            "{\"timestamp\":\"TIME\",\"level\":\"INFO\",\"message\":\"x\",\"rate\":\"NaN\"}\n"
+        );
+    }
+
+    #[test]
+    fn events_of_others_name_their_source() {
+        assert_eq!(
+            logged(LogFormat::Text, || tracing::warn!(target: "mio", "x")),
+            "TIME WARN  x target=mio\n"
+        );
+        let line = logged(
+            LogFormat::Text,
+            || tracing::debug!(target: "prixfixe_tls", "x"),
+        );
+        assert_eq!(line, "TIME DEBUG x target=prixfixe_tls\n");
+    }
+}

@@ -1,0 +1,72 @@
+//! The log on stderr: one line an event, as text or as JSON.
+//!
+//! A thread that logs puts its finished line into a queue in memory and goes on; a thread of the log's own writes. A
+//! stderr that is slow, full or closed delays nobody: lines that find the queue full are dropped, and a
+//! line says how many as soon as there is room again.
+
+mod format;
+mod queue;
+mod value;
+
+use std::io;
+use std::panic;
+use std::time::Duration;
+
+use tracing_subscriber::filter::LevelFilter;
+
+use self::format::LineFormat;
+use self::queue::Queue;
+use crate::config::{Log, LogLevel};
+
+/// How long the end of the process waits for the last lines.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// The log that was started. Dropping it waits for what was logged until then.
+#[derive(Debug)]
+pub(crate) struct Logging {
+    queue: Queue,
+}
+
+impl Logging {
+    /// From here on events of all threads are written to stderr, and a panic is an event.
+    pub(crate) fn start(log: &Log) -> io::Result<Self> {
+        let queue = Queue::start(io::stderr())?;
+        let subscriber = tracing_subscriber::fmt()
+            .event_format(LineFormat::new(log.format))
+            .with_max_level(level(log.level))
+            .with_writer(queue.clone())
+            .finish();
+        tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
+        panic::set_hook(Box::new(log_panic));
+        Ok(Self { queue })
+    }
+
+    /// Waits, though not for long, until what was logged is written.
+    pub(crate) fn flush(&self) {
+        self.queue.flush(LAST_LINES);
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+fn level(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+/// A panic is contained where it happens; that it happened is a line like any other.
+fn log_panic(panic: &panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    let cause = panic.payload_as_str().unwrap_or("of unknown cause");
+    tracing::error!(target: "prixfixe", place, cause, "panic");
+}

@@ -1,0 +1,225 @@
+//! Lines on their way to stderr.
+
+use std::io::{self, Write};
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The most octets that wait to be written; as many again may be on their way.
+const CAPACITY: usize = 1 << 20;
+
+/// Lines that wait for the writing thread. The lock is held for a copy in memory, never for a write.
+#[derive(Debug, Clone)]
+pub(crate) struct Queue {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    filled: Condvar,
+    written: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: Vec<u8>,
+    /// Lines that found the queue full, not reported yet.
+    dropped: u64,
+    /// The writing thread has lines that aren't written yet.
+    writing: bool,
+}
+
+impl Queue {
+    /// Starts the thread that writes to `output`.
+    pub(crate) fn start(output: impl Write + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let writer = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || writer.write_all(output))?;
+        Ok(Self { shared })
+    }
+
+    /// Waits until the queue is empty, at most for `limit`.
+    pub(crate) fn flush(&self, limit: Duration) {
+        let busy = |state: &mut State| state.writing || !state.lines.is_empty();
+        // Timed out or not, there is no more to be done.
+        drop(
+            self.shared
+                .written
+                .wait_timeout_while(self.shared.lock(), limit, busy),
+        );
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut state = self.shared.lock();
+        if state.lines.len() + line.len() > CAPACITY {
+            state.dropped += 1;
+            return;
+        }
+        state.lines.extend_from_slice(line);
+        drop(state);
+        self.shared.filled.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes all lines that there are and writes them in one piece, again and again.
+    fn write_all(&self, mut output: impl Write) {
+        let mut lines = Vec::new();
+        loop {
+            let dropped = self.take(&mut lines);
+            // There is nowhere left to report a log that can't be written, and the next line may fare better.
+            let _ = output.write_all(&lines).and_then(|()| output.flush());
+            lines.clear();
+            if dropped > 0 {
+                tracing::warn!(target: "prixfixe", lines = dropped, "log lines were dropped: stderr takes them too slowly");
+            }
+        }
+    }
+
+    fn take(&self, lines: &mut Vec<u8>) -> u64 {
+        let mut state = self.lock();
+        state.writing = false;
+        if state.lines.is_empty() {
+            self.written.notify_all();
+        }
+        let mut state = self
+            .filled
+            .wait_while(state, |state| state.lines.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        state.writing = true;
+        mem::swap(&mut state.lines, lines);
+        mem::take(&mut state.dropped)
+    }
+}
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = Entry<'a>;
+
+    fn make_writer(&'a self) -> Entry<'a> {
+        Entry { queue: self }
+    }
+}
+
+/// Takes one finished line.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    queue: &'a Queue,
+}
+
+impl Write for Entry<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.queue.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Takes a piece when it is told to, and gives it to the test.
+    struct Gate {
+        open: mpsc::Receiver<()>,
+        pieces: mpsc::Sender<Vec<u8>>,
+    }
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.open.recv().map_err(io::Error::other)?;
+            self.pieces.send(bytes.to_vec()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn gate() -> (Gate, mpsc::Sender<()>, mpsc::Receiver<Vec<u8>>) {
+        let (opener, open) = mpsc::channel();
+        let (pieces, taken) = mpsc::channel();
+        (Gate { open, pieces }, opener, taken)
+    }
+
+    #[test]
+    fn lines_that_wait_leave_in_one_piece_and_in_order() {
+        let (gate, opener, taken) = gate();
+        let queue = Queue::start(gate).unwrap();
+        queue.push(b"1\n");
+        // The thread has taken the first line once nothing waits; it is stuck in its write.
+        while !queue.shared.lock().lines.is_empty() {
+            thread::yield_now();
+        }
+        queue.push(b"2\n");
+        queue.push(b"3\n");
+        opener.send(()).unwrap();
+        opener.send(()).unwrap();
+        assert_eq!(taken.recv().unwrap(), b"1\n");
+        assert_eq!(taken.recv().unwrap(), b"2\n3\n");
+    }
+
+    #[test]
+    fn a_full_queue_drops_lines_and_holds_nobody_up() {
+        let (gate, _opener, _taken) = gate();
+        let queue = Queue::start(gate).unwrap();
+        let line = vec![b'x'; CAPACITY / 8];
+        for _ in 0..100 {
+            queue.push(&line);
+        }
+        let state = queue.shared.lock();
+        assert!(state.lines.len() <= CAPACITY);
+        // Eight wait, and the thread may have taken up to eight before.
+        assert!((84..=92).contains(&state.dropped), "{}", state.dropped);
+    }
+
+    #[test]
+    fn flush_waits_for_the_write() {
+        let (gate, opener, taken) = gate();
+        let queue = Queue::start(gate).unwrap();
+        queue.push(b"1\n");
+        queue.flush(Duration::ZERO);
+        assert!(taken.try_recv().is_err());
+        opener.send(()).unwrap();
+        queue.flush(Duration::from_secs(60));
+        assert_eq!(taken.try_recv().unwrap(), b"1\n");
+    }
+
+    #[test]
+    fn an_output_that_fails_is_tried_again() {
+        let (pieces, taken) = mpsc::channel();
+        struct FailsOnce(mpsc::Sender<Vec<u8>>, bool);
+        impl Write for FailsOnce {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                if !mem::replace(&mut self.1, true) {
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                }
+                self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let queue = Queue::start(FailsOnce(pieces, false)).unwrap();
+        queue.push(b"1\n");
+        queue.flush(Duration::from_secs(60));
+        queue.push(b"2\n");
+        assert_eq!(taken.recv().unwrap(), b"2\n");
+    }
+}

@@ -1,0 +1,159 @@
+//! `prixfixe serve`: from a configuration to a server that runs until it is told to stop.
+
+use std::process::{self, ExitCode};
+use std::sync::Arc;
+use std::time::Duration;
+
+use prixfixe_delivery::{Delivery, MaildirOptions};
+use prixfixe_server::{Listener, Server, ServerBuilder, Transport};
+use prixfixe_tls::TlsConfig;
+use tracing::{info, warn};
+
+use crate::config::{self, Configuration, ConfigurationArguments, Target};
+use crate::error::Error;
+use crate::file_limit;
+use crate::logging::Logging;
+use crate::reload::Reload;
+use crate::signals::{Request, Signals};
+
+/// How often certificate files are looked at for new content.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60);
+
+pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> {
+    let configuration = Configuration::load(&arguments)?;
+    let logging = Arc::new(Logging::start(&configuration.log).map_err(Error::Logging)?);
+    let signals = Signals::catch().map_err(Error::Signals)?;
+    file_limit::raise(configuration.limits.max_connections);
+
+    let tls = configuration.tls.load(&configuration.domain)?;
+    let listeners = bind(&configuration)?;
+    let delivery = open_delivery(&configuration)?;
+    let server = Arc::new(
+        describe(&configuration, tls.clone(), listeners)
+            .handler(delivery)
+            .start()?,
+    );
+    log_listeners(&configuration, &server);
+
+    // Dropping the watch would end it.
+    let _watch = tls
+        .as_ref()
+        .map(|tls| tls.watch(CERTIFICATE_INTERVAL))
+        .transpose()
+        .map_err(Error::Threads)?;
+    let reload = Reload::new(arguments, configuration, tls);
+    let act = {
+        let (server, logging) = (Arc::clone(&server), Arc::clone(&logging));
+        move |request| act(request, &server, &reload, &logging)
+    };
+    signals.handle(act).map_err(Error::Signals)?;
+
+    pollster::block_on(server.stopped());
+    info!(target: "prixfixe", "stopped");
+    exit(&logging)
+}
+
+fn act(request: Request, server: &Server, reload: &Reload, logging: &Logging) {
+    match request {
+        Request::Drain => {
+            info!(target: "prixfixe", connections = server.active_connections(), "draining");
+            server.shutdown();
+        }
+        Request::Stop => {
+            warn!(target: "prixfixe", connections = server.active_connections(), "stopped at once");
+            exit(logging)
+        }
+        Request::Reload => reload.run(),
+    }
+}
+
+/// Ends the process without waiting for threads that are busy: one may hang on a disk that is gone. What they have
+/// not answered `250` their clients will send again.
+fn exit(logging: &Logging) -> ! {
+    logging.flush();
+    process::exit(0)
+}
+
+/// A listener, and whether TLS comes first on it.
+type Bound = (Listener, bool);
+
+fn bind(configuration: &Configuration) -> Result<Vec<Bound>, Error> {
+    let targets = configuration.look_up_listeners()?;
+    let mut bound = Vec::new();
+    for (listener, target) in configuration.listeners.iter().zip(targets) {
+        let sockets = match target {
+            Target::Localhost(port) => Listener::bind_localhost(port)?,
+            Target::Addresses(addresses) => addresses
+                .into_iter()
+                .map(Listener::bind)
+                .collect::<Result<Vec<_>, _>>()?,
+        };
+        bound.extend(
+            sockets
+                .into_iter()
+                .map(|socket| (socket, listener.implicit_tls)),
+        );
+    }
+    Ok(bound)
+}
+
+fn open_delivery(configuration: &Configuration) -> Result<Delivery, Error> {
+    let options = MaildirOptions {
+        fsync: configuration.delivery.fsync,
+        ..MaildirOptions::default()
+    };
+    Ok(Delivery::open(&configuration.delivery.target, options)?)
+}
+
+fn describe(
+    configuration: &Configuration,
+    tls: Option<TlsConfig>,
+    listeners: Vec<Bound>,
+) -> ServerBuilder<()> {
+    let limits = &configuration.limits;
+    let mut builder = Server::builder()
+        .domain(&configuration.domain)
+        .max_connections(limits.max_connections)
+        .max_message_size(limits.max_message_size)
+        .max_recipients(limits.max_recipients)
+        .max_errors(limits.max_errors)
+        .command_timeout(limits.command_timeout)
+        .min_data_rate(limits.min_data_rate)
+        .drain_timeout(limits.drain_timeout)
+        .accept_domains(&configuration.accept.domains)
+        .tls_required(configuration.tls.required)
+        .threads(configuration.threads)
+        .transport(match configuration.transport {
+            config::Transport::Auto => Transport::Auto,
+            config::Transport::Tokio => Transport::Tokio,
+            config::Transport::Raw => Transport::Raw,
+        });
+    if let Some(tls) = tls {
+        builder = builder.tls(tls);
+    }
+    for (listener, implicit_tls) in listeners {
+        builder = if implicit_tls {
+            builder.listener_tls(listener)
+        } else {
+            builder.listener(listener)
+        };
+    }
+    builder
+}
+
+fn log_listeners(configuration: &Configuration, server: &Server) {
+    let transport = match server.transport() {
+        Transport::Raw => "raw",
+        Transport::Tokio | Transport::Auto => "tokio",
+    };
+    for address in server.local_addresses() {
+        info!(
+            target: "prixfixe",
+            %address,
+            domain = configuration.domain,
+            transport,
+            deliver = %configuration.delivery.target,
+            "listening"
+        );
+    }
+}
