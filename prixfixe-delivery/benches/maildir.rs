@@ -7,6 +7,7 @@
 //!
 //! The two take turns, a few seconds each: what a disk can do changes from minute to minute, and only neighbours
 //! compare.
+#![allow(clippy::print_stdout)]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;

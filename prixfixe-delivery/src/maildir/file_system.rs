@@ -123,10 +123,16 @@ impl FileSystem for Disk {
 
     fn close(&self, file: File) -> io::Result<()> {
         #[cfg(unix)]
-        nix::unistd::close(file)?;
+        match nix::unistd::close(file) {
+            // It is closed all the same.
+            Ok(()) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
         #[cfg(not(unix))]
-        drop(file);
-        Ok(())
+        {
+            drop(file);
+            Ok(())
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -29,8 +29,7 @@ fn sound() -> Vec<Operation> {
     let maildir = open(&disk);
     disk.plan(Plan::Sound);
     runtime().block_on(store(&maildir, message())).unwrap();
-    let operations = disk.state().operations.clone();
-    operations
+    disk.operations()
 }
 
 #[test]
@@ -118,7 +117,7 @@ fn a_failed_sync_is_never_tried_again() {
         disk.plan(Plan::Fail(number, EIO));
         runtime().block_on(store(&maildir, message())).unwrap_err();
         // When the next message was stored the worker is done with this one.
-        let again = disk.state().operations.clone();
+        let again = disk.operations();
         assert_eq!(
             again.iter().filter(|other| *other == operation).count(),
             1,
@@ -158,7 +157,7 @@ fn a_failed_sync_of_the_directory_fails_every_message_that_it_was_for() {
 fn a_maildir_that_cannot_be_made_is_an_error_at_start_and_a_full_disk_is_not() {
     let disk = Simulated::default();
     open(&disk);
-    let count = disk.state().operations.len();
+    let count = disk.operations().len();
     assert!(count > 10, "{count}");
     for number in 0..count {
         for error in [EIO, EACCES, EROFS, ENOSPC] {
@@ -174,7 +173,7 @@ fn a_maildir_that_cannot_be_made_is_an_error_at_start_and_a_full_disk_is_not() {
                 }
                 // Of what comes after the trial of a file, only the sweep, which can wait.
                 Ok(_) => assert!(
-                    disk.state().operations[number..].contains(&Operation::List),
+                    disk.operations()[number..].contains(&Operation::List),
                     "{context}"
                 ),
                 Err(OpenError::Unusable(fault)) => {

@@ -1,6 +1,13 @@
 //! What the handlers promise, on a simulated disk and on the real one.
 
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "so tests fail"
+)]
 
 mod crash;
 mod directory;

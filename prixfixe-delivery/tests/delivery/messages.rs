@@ -95,7 +95,7 @@ async fn a_small_message_costs_six_operations_in_the_order_that_keeps_it() {
     .await
     .unwrap();
     assert_eq!(
-        disk.state().operations,
+        disk.operations(),
         [Create, Write, Sync, Close, Rename, SyncDirectory]
     );
 }
@@ -113,7 +113,7 @@ async fn without_fsync_nothing_is_synced() {
         disk.files_in(&Path::new(ROOT).join("new"))[&stored],
         b"text\r\n"
     );
-    let operations = disk.state().operations.clone();
+    let operations = disk.operations();
     assert!(
         !operations.contains(&Operation::Sync) && !operations.contains(&Operation::SyncDirectory)
     );
@@ -157,14 +157,12 @@ async fn messages_that_come_during_a_sync_of_the_directory_share_the_next() {
         expected
     );
     let syncs = disk
-        .state()
-        .operations
+        .operations()
         .iter()
         .filter(|operation| **operation == Operation::SyncDirectory)
         .count();
-    // One for the first, one for those that came meanwhile, and at the end each of the other workers may just have been
-    // too late for that.
-    assert!(syncs <= 2 + WORKERS - 1, "{syncs}");
+    // One for the first and one for those that came meanwhile; each of the other workers may just have missed that.
+    assert!(syncs < 2 + WORKERS, "{syncs}");
 }
 
 #[tokio::test]

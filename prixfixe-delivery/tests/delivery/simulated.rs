@@ -27,8 +27,7 @@ pub struct State {
     inodes: Vec<Inode>,
     live: Names,
     durable: Names,
-    /// Operations so far, in order.
-    pub operations: Vec<Operation>,
+    operations: Vec<Operation>,
     plan: Plan,
     /// A sync of a directory takes until there were so many renames.
     pub slow_until_renames: usize,
@@ -88,6 +87,11 @@ impl Simulated {
         let mut state = self.state();
         state.operations.clear();
         state.plan = plan;
+    }
+
+    /// Operations since the last plan, in order.
+    pub fn operations(&self) -> Vec<Operation> {
+        self.state().operations.clone()
     }
 
     /// What is in a directory now.

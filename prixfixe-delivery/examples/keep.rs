@@ -1,0 +1,31 @@
+//! A server that keeps its mail where it is told to.
+//!
+//! ```text
+//! cargo run -p prixfixe-delivery --example keep -- maildir:./mail
+//! cargo run -p prixfixe-delivery --example keep -- stdout:
+//! ```
+
+use std::error::Error;
+
+use prixfixe_delivery::{Delivery, MaildirOptions, Target};
+use prixfixe_server::Server;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let target: Target = std::env::args()
+        .nth(1)
+        .as_deref()
+        .unwrap_or("maildir:./mail")
+        .parse()?;
+    let delivery = Delivery::open(&target, MaildirOptions::default())?;
+    let server = Server::builder()
+        .listen(([127, 0, 0, 1], 2525))
+        .handler(delivery)
+        .start()?;
+    eprintln!(
+        "listening on {}, keeping mail in {target}",
+        server.local_address()
+    );
+    server.stopped().await;
+    Ok(())
+}
