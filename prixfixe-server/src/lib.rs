@@ -42,5 +42,8 @@ pub use prixfixe_core::{
     BodyType, EnhancedCode, ForwardPath, MailParameters, Mailbox, Reply, ReversePath,
 };
 pub use prixfixe_network::{BindError, Listener, Transport};
-pub use prixfixe_tls::{TlsConfig, TlsInfo};
+pub use prixfixe_tls::{
+    CertificateInfo, CertificateSource, ClientAuth, TlsConfig, TlsError, TlsInfo, TlsVersion,
+    TrustAnchors,
+};
 pub use server::{Server, ServerBuilder, StartError};

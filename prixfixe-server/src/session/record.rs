@@ -107,6 +107,7 @@ impl Record {
             peer = %client.peer(),
             helo = client.helo(),
             tls = client.tls().map(|tls| tls.version.as_str()),
+            tls_subject = client.tls().and_then(|tls| tls.client_subject.as_deref()),
             accepted = self.accepted,
             refused = self.refused,
             octets = self.octets,

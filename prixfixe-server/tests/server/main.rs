@@ -1,6 +1,7 @@
 //! The server over real sockets, each behaviour on both transports.
 
 mod client;
+mod dialogues;
 mod hooks;
 mod lifecycle;
 mod limits;

@@ -1,0 +1,308 @@
+//! Every dialogue file over sockets, on both transports; the files that begin TLS with a real handshake.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use prixfixe_dialogue::{
+    DOMAIN, Delivered, Dialogue, Settings, Stage, Step, folder, line_begins_with, read_all,
+};
+use prixfixe_server::{
+    Accepted, CertificateSource, Client, EnhancedCode, Envelope, ForwardPath, Handler,
+    MailParameters, Message, Reply, ReversePath, Server, TlsConfig, Transport,
+};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+/// A test that waits longer than this for the server has found a hang.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[test]
+fn over_tokio() {
+    run_all(Transport::Tokio);
+}
+
+#[test]
+fn over_raw() {
+    run_all(Transport::Raw);
+}
+
+fn run_all(transport: Transport) {
+    let certificate = Certificate::new();
+    let mut dialogues = read_all(&folder()).expect("dialogues");
+    // What happens when time goes by is for the core's own run, where the clock is simulated.
+    dialogues.retain(|dialogue| !dialogue.waits());
+    assert!(dialogues.len() > 60);
+    let failures: String = dialogues
+        .iter()
+        .filter_map(|dialogue| {
+            let failure = run(dialogue, transport, &certificate).err()?;
+            Some(format!("{}: {failure}\n", dialogue.name))
+        })
+        .collect();
+    assert!(failures.is_empty(), "\n{failures}");
+}
+
+fn run(dialogue: &Dialogue, transport: Transport, certificate: &Certificate) -> Result<(), String> {
+    let delivered = Arc::new(Mutex::new(Vec::new()));
+    let server = start(&dialogue.settings, transport, certificate, &delivered);
+    let mut line = Line::connect(&server);
+    for step in &dialogue.steps {
+        take_step(step, &mut line, &server, certificate)?;
+    }
+    if dialogue.steps.last() != Some(&Step::ExpectClosed) {
+        line.half_close();
+        line.expect_closed()?;
+    }
+    let delivered = delivered.lock().expect("no panic under it");
+    let (stated, delivered) = (&dialogue.messages, &*delivered);
+    let same = stated.len() == delivered.len()
+        && stated
+            .iter()
+            .zip(delivered)
+            .all(|(stated, delivered)| stated.is(delivered));
+    if same {
+        Ok(())
+    } else {
+        Err(format!("{delivered:?} delivered, not {stated:?}"))
+    }
+}
+
+fn take_step(
+    step: &Step,
+    line: &mut Line,
+    server: &Server,
+    certificate: &Certificate,
+) -> Result<(), String> {
+    match step {
+        Step::Send(octets) => line.send(octets),
+        Step::HalfClose => line.half_close(),
+        Step::Expect(expected) => return line.expect(expected),
+        Step::ExpectClosed => return line.expect_closed(),
+        Step::Handshake => line.handshake(certificate),
+        Step::Shutdown => server.shutdown(),
+        Step::Wait(_) => return Err("time does not go by here".to_owned()),
+    }
+    Ok(())
+}
+
+fn start(
+    settings: &Settings,
+    transport: Transport,
+    certificate: &Certificate,
+    delivered: &Arc<Mutex<Vec<Delivered>>>,
+) -> Server {
+    let handler = Scripted {
+        settings: settings.clone(),
+        delivered: Arc::clone(delivered),
+    };
+    let mut builder = Server::builder()
+        .domain(DOMAIN)
+        .listen(([127, 0, 0, 1], 0))
+        .threads(NonZeroUsize::MIN)
+        .transport(transport)
+        .tls_required(settings.tls_required);
+    if let Some(octets) = settings.max_message_size {
+        builder = builder.max_message_size(octets);
+    }
+    if let Some(recipients) = settings.max_recipients {
+        builder = builder.max_recipients(recipients);
+    }
+    if let Some(errors) = settings.max_errors {
+        builder = builder.max_errors(errors);
+    }
+    if settings.starttls {
+        builder = builder.tls(certificate.server.clone());
+    }
+    builder.handler(handler).start().expect("the server starts")
+}
+
+/// Refuses what the file says, and keeps the rest.
+struct Scripted {
+    settings: Settings,
+    delivered: Arc<Mutex<Vec<Delivered>>>,
+}
+
+impl Scripted {
+    fn judge(&self, stage: Stage, address: &str) -> Result<(), Reply> {
+        match self
+            .settings
+            .refusals
+            .iter()
+            .find(|refusal| refusal.concerns(stage, address))
+        {
+            None => Ok(()),
+            Some(refusal) => {
+                let (class, subject, detail) = refusal.enhanced;
+                let enhanced = EnhancedCode(class, subject, detail);
+                Err(Reply::new(refusal.code, enhanced, refusal.text.clone()).expect("a reply"))
+            }
+        }
+    }
+}
+
+impl Handler for Scripted {
+    async fn connect(&self, _: &Client) -> Result<(), Reply> {
+        self.judge(Stage::Connect, "")
+    }
+
+    async fn mail(&self, _: &Client, from: &ReversePath, _: &MailParameters) -> Result<(), Reply> {
+        self.judge(Stage::Mail, &from.to_string())
+    }
+
+    async fn rcpt(&self, _: &Client, _: &Envelope, to: &ForwardPath) -> Result<(), Reply> {
+        self.judge(Stage::Rcpt, &to.to_string())
+    }
+
+    async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+        let message = message.collect().await?;
+        self.judge(Stage::Message, "")?;
+        let envelope = message.envelope();
+        let delivered = Delivered {
+            from: envelope.reverse_path().to_string(),
+            to: envelope
+                .forward_paths()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            size: message.content().len(),
+            content: Some(message.content().to_vec()),
+        };
+        self.delivered
+            .lock()
+            .expect("no panic under it")
+            .push(delivered);
+        Ok(Accepted::default())
+    }
+}
+
+/// The server's certificate, and a client that trusts it.
+struct Certificate {
+    server: TlsConfig,
+    client: Arc<ClientConfig>,
+}
+
+impl Certificate {
+    fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed([DOMAIN.to_owned()]).expect("a certificate");
+        let source = CertificateSource::Memory {
+            cert: made.cert.pem().into_bytes(),
+            key: made.signing_key.serialize_pem().into_bytes(),
+        };
+        let server = TlsConfig::builder()
+            .certificate(source)
+            .build()
+            .expect("a pair");
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).expect("a certificate");
+        let client = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self {
+            server,
+            client: Arc::new(client),
+        }
+    }
+}
+
+/// The client's end, in clear or in TLS.
+struct Line {
+    socket: Socket,
+    received: Vec<u8>,
+}
+
+enum Socket {
+    Clear(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Between,
+}
+
+impl Line {
+    fn connect(server: &Server) -> Self {
+        let stream = TcpStream::connect(server.local_address()).expect("the server listens");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a socket option");
+        stream.set_nodelay(true).expect("a socket option");
+        Self {
+            socket: Socket::Clear(stream),
+            received: Vec::new(),
+        }
+    }
+
+    fn send(&mut self, octets: &[u8]) {
+        match &mut self.socket {
+            Socket::Clear(stream) => stream.write_all(octets).expect("the server reads"),
+            Socket::Tls(stream) => stream.write_all(octets).expect("the server reads"),
+            Socket::Between => {}
+        }
+    }
+
+    fn half_close(&mut self) {
+        match &mut self.socket {
+            Socket::Clear(stream) => stream.shutdown(Shutdown::Write).expect("it is open"),
+            Socket::Tls(stream) => {
+                stream.conn.send_close_notify();
+                stream.flush().expect("the server reads");
+            }
+            Socket::Between => {}
+        }
+    }
+
+    fn handshake(&mut self, certificate: &Certificate) {
+        if let Socket::Clear(stream) = std::mem::replace(&mut self.socket, Socket::Between) {
+            let name = ServerName::try_from(DOMAIN).expect("a name");
+            let connection =
+                ClientConnection::new(Arc::clone(&certificate.client), name).expect("a client");
+            self.socket = Socket::Tls(Box::new(StreamOwned::new(connection, stream)));
+        }
+    }
+
+    /// Reads some more; false at the end.
+    fn fill(&mut self) -> Result<bool, String> {
+        let mut buffer = [0; 4096];
+        let count = match &mut self.socket {
+            Socket::Clear(stream) => stream.read(&mut buffer),
+            Socket::Tls(stream) => stream.read(&mut buffer),
+            Socket::Between => Ok(0),
+        };
+        let count = count.map_err(|error| {
+            format!(
+                "{error}, after {:?}",
+                String::from_utf8_lossy(&self.received)
+            )
+        })?;
+        self.received.extend_from_slice(&buffer[..count]);
+        Ok(count > 0)
+    }
+
+    fn expect(&mut self, expected: &str) -> Result<(), String> {
+        let end = loop {
+            match self.received.windows(2).position(|pair| pair == b"\r\n") {
+                Some(end) => break end,
+                None if self.fill()? => {}
+                None => return Err(format!("{expected:?} expected, not the end")),
+            }
+        };
+        let line: Vec<u8> = self.received.drain(..end + 2).collect();
+        let line = String::from_utf8_lossy(&line[..end]).into_owned();
+        if line_begins_with(&line, expected) {
+            Ok(())
+        } else {
+            Err(format!("{expected:?} expected, not {line:?}"))
+        }
+    }
+
+    fn expect_closed(&mut self) -> Result<(), String> {
+        while self.fill()? {}
+        match &self.received[..] {
+            [] => Ok(()),
+            rest => Err(format!(
+                "{:?} before the end",
+                String::from_utf8_lossy(rest)
+            )),
+        }
+    }
+}
