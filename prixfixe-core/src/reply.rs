@@ -153,22 +153,30 @@ impl Reply {
     pub fn encode(&self, output: &mut Vec<u8>) {
         let code = digits(self.code);
         let enhanced = self.enhanced.encoded();
-        let prefix = code.len() + 1 + enhanced.as_bytes().len() + 1;
-        let width = MAX_LINE - prefix - b"\r\n".len();
+        let enhanced = enhanced.as_bytes();
+        let mut push_line = |line: &str, separator| {
+            output.extend_from_slice(&code);
+            output.push(separator);
+            output.extend_from_slice(enhanced);
+            if !line.is_empty() {
+                output.push(b' ');
+                push_printable(line, output);
+            }
+            output.extend_from_slice(b"\r\n");
+        };
+        let width = MAX_LINE - code.len() - enhanced.len() - b"  \r\n".len();
+        // Nearly all of them.
+        if self.text.len() <= width && is_printable(&self.text) {
+            push_line(&self.text, b' ');
+            return;
+        }
         let mut lines = self
             .text
             .split('\n')
             .flat_map(|line| wrap(line, width))
             .peekable();
         while let Some(line) = lines.next() {
-            output.extend_from_slice(&code);
-            output.push(if lines.peek().is_some() { b'-' } else { b' ' });
-            output.extend_from_slice(enhanced.as_bytes());
-            if !line.is_empty() {
-                output.push(b' ');
-                push_printable(line, output);
-            }
-            output.extend_from_slice(b"\r\n");
+            push_line(line, if lines.peek().is_some() { b'-' } else { b' ' });
         }
     }
 }
@@ -199,7 +207,7 @@ impl fmt::Display for Reply {
 /// Appends text to a reply line: one printable ASCII character for each character of it. What a client or a
 /// handler put into a text cannot end the line, nor move a terminal's cursor.
 pub(crate) fn push_printable(text: &str, output: &mut Vec<u8>) {
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    if is_printable(text) {
         output.extend_from_slice(text.as_bytes());
         return;
     }
@@ -218,6 +226,11 @@ fn digits(code: u16) -> [u8; 3] {
         100..=999 => [digit(code / 100), digit(code / 10), digit(code)],
         _ => *b"451",
     }
+}
+
+/// Only what [`push_printable`] leaves as it is.
+fn is_printable(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// Parts of a line with at most `width` characters each; at least one.

@@ -1,14 +1,14 @@
 //! Command lines (RFC 5321 section 4.1.1, RFC 3030 section 2, RFC 3207 section 4).
 
 use nom::Parser;
-use nom::bytes::complete::{tag, tag_no_case, take_while1};
+use nom::bytes::complete::{tag, take_while1};
 use nom::character::complete::{char, digit1, satisfy};
 use nom::combinator::{all_consuming, map_res, opt, value};
 use nom::sequence::preceded;
 
 use super::domain::helo_argument;
 use super::mailbox::{forward_path, reverse_path};
-use super::{Parameters, Parsed};
+use super::{Parameters, ascii_no_case};
 use crate::command::{Command, CommandError};
 
 type Result<T> = std::result::Result<T, CommandError>;
@@ -92,9 +92,8 @@ fn rcpt(argument: &str) -> Result<Command<'_>> {
 }
 
 /// The path and all that follows, if there is anything.
-fn behind_keyword<'i>(keyword: &str, argument: &'i str) -> Result<&'i str> {
-    let keyword: Parsed<'i, _> = tag_no_case(keyword).parse(argument);
-    let (path, _) = keyword.map_err(|_| CommandError::Argument)?;
+fn behind_keyword<'i>(keyword: &'static str, argument: &'i str) -> Result<&'i str> {
+    let (path, _) = ascii_no_case(keyword)(argument).map_err(|_| CommandError::Argument)?;
     match path.trim_start_matches(' ') {
         "" => Err(CommandError::Argument),
         path => Ok(path),
@@ -122,7 +121,7 @@ fn helo(argument: &str) -> Result<Command<'_>> {
 /// ```
 fn bdat(argument: &str) -> Result<Command<'_>> {
     let chunk_size = map_res(digit1, str::parse);
-    let end_marker = opt(value((), preceded(char(' '), tag_no_case("LAST"))));
+    let end_marker = opt(value((), preceded(char(' '), ascii_no_case("LAST"))));
     let bdat = (chunk_size, end_marker).map(|(size, last)| Command::Bdat {
         size,
         last: last.is_some(),

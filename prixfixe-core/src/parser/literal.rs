@@ -2,13 +2,13 @@
 
 use nom::Parser;
 use nom::branch::alt;
-use nom::bytes::complete::{tag, tag_no_case, take_while_m_n, take_while1};
+use nom::bytes::complete::{tag, take_while_m_n, take_while1};
 use nom::character::complete::char;
 use nom::combinator::{opt, peek, recognize, verify};
 use nom::multi::many0_count;
 use nom::sequence::{delimited, preceded, terminated};
 
-use super::Parsed;
+use super::{Parsed, ascii_no_case};
 
 /// ```abnf
 /// address-literal = "[" ( IPv4-address-literal /
@@ -52,7 +52,7 @@ fn ipv6_address_literal(input: &str) -> Parsed<'_, &str> {
         terminated(ipv6v4_full, end()),
         terminated(ipv6v4_comp, end()),
     ));
-    recognize(preceded(tag_no_case("IPv6:"), address)).parse(input)
+    recognize(preceded(ascii_no_case("IPv6:"), address)).parse(input)
 }
 
 /// ```abnf

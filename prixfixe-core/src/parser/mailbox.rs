@@ -2,7 +2,7 @@
 
 use nom::Parser;
 use nom::branch::alt;
-use nom::bytes::complete::{tag, tag_no_case, take_while1};
+use nom::bytes::complete::{tag, take_while1};
 use nom::character::complete::{char, satisfy};
 use nom::combinator::{consumed, opt, recognize, value, verify};
 use nom::multi::many0_count;
@@ -10,7 +10,7 @@ use nom::sequence::{delimited, preceded, terminated};
 
 use super::domain::domain;
 use super::literal::address_literal;
-use super::{Parsed, is_non_ascii};
+use super::{Parsed, ascii_no_case, is_non_ascii};
 use crate::{ForwardPath, Mailbox, ReversePath};
 
 /// The longest local part, in octets (RFC 5321 section 4.5.3.1.1).
@@ -32,7 +32,7 @@ pub(super) fn reverse_path(input: &str) -> Parsed<'_, ReversePath<&str>> {
 /// ```
 pub(super) fn forward_path(input: &str) -> Parsed<'_, ForwardPath<&str>> {
     alt((
-        value(ForwardPath::Postmaster, tag_no_case("<postmaster>")),
+        value(ForwardPath::Postmaster, ascii_no_case("<postmaster>")),
         path.map(ForwardPath::Mailbox),
     ))
     .parse(input)

@@ -30,3 +30,11 @@ pub(crate) fn complete_mailbox(string: &str) -> Option<Mailbox<&str>> {
 fn is_non_ascii(c: char) -> bool {
     !c.is_ascii() && !c.is_control()
 }
+
+/// A string of ASCII in any case. Nom's own folds the case of all of Unicode, at a price that shows.
+fn ascii_no_case<'i>(string: &'static str) -> impl Fn(&'i str) -> Parsed<'i, &'i str> {
+    move |input| match input.split_at_checked(string.len()) {
+        Some((found, rest)) if found.eq_ignore_ascii_case(string) => Ok((rest, found)),
+        _ => Err(nom::Err::Error(())),
+    }
+}
