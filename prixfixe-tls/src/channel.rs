@@ -145,13 +145,16 @@ impl Channel {
         }
     }
 
-    /// After an error, rustls first gives the alert that tells the peer.
+    /// After an error, rustls has the alert that tells the peer. It must not be made to look at its input again.
     fn encode_alerts(&mut self, rest: &mut [u8]) {
-        while let UnbufferedStatus {
-            state: Ok(ConnectionState::EncodeTlsData(data)),
-            ..
-        } = self.connection.process_tls_records(rest)
-        {
+        while self.connection.wants_write() {
+            let UnbufferedStatus {
+                state: Ok(ConnectionState::EncodeTlsData(data)),
+                ..
+            } = self.connection.process_tls_records(rest)
+            else {
+                break;
+            };
             encode(data, &mut self.outgoing);
         }
     }

@@ -1,0 +1,70 @@
+//! A burst of handshakes: few steps each time around, in the order of arrival, all in the end.
+
+use crate::wire::{BOTH, Client, Server, World};
+use prixfixe_network::Session;
+
+fn burst(world: &World, count: usize) -> Vec<(Client, Server)> {
+    let config = world.issued.config();
+    (0..count)
+        .map(|_| {
+            let (mut client, mut server) = (world.client(BOTH), Server::implicit(&config));
+            let hello = client.sent();
+            server.session.receive(server.now, &hello);
+            (client, server)
+        })
+        .collect()
+}
+
+fn answered(burst: &mut [(Client, Server)]) -> Vec<usize> {
+    let answered = |(_, server): &mut (Client, Server)| !server.session.output().is_empty();
+    (0..burst.len())
+        .filter(|&index| answered(&mut burst[index]))
+        .collect()
+}
+
+#[test]
+fn one_step_each_time_around_in_the_order_of_arrival() {
+    let world = World::new();
+    let mut burst = burst(&world, 5);
+    for round in 1..=5 {
+        burst.iter_mut().for_each(|(_, server)| server.poll());
+        assert_eq!(answered(&mut burst), (0..round).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn one_that_vanishes_with_its_turn_holds_nobody_up() {
+    let world = World::new();
+    let mut burst = burst(&world, 3);
+    burst.iter_mut().for_each(|(_, server)| server.poll());
+    assert_eq!(answered(&mut burst), [0]);
+    drop(burst.remove(0));
+    // The second waits in the queue, and vanishes as well.
+    drop(burst.remove(0));
+    burst.iter_mut().for_each(|(_, server)| server.poll());
+    assert_eq!(answered(&mut burst), [0]);
+}
+
+#[test]
+fn one_that_waits_for_its_turn_still_has_a_deadline() {
+    let world = World::new();
+    let mut burst = burst(&world, 2);
+    burst.iter_mut().for_each(|(_, server)| server.poll());
+    let (_, waiting) = &mut burst[1];
+    waiting.after(std::time::Duration::from_secs(30));
+    assert!(waiting.finished);
+}
+
+#[test]
+fn established_sessions_are_not_held_up() {
+    let world = World::new();
+    let (mut client, mut server) = world.established(BOTH);
+    let mut burst = burst(&world, 3);
+    burst.iter_mut().for_each(|(_, server)| server.poll());
+    client.write(b"hi\n");
+    let sent = client.sent();
+    server.session.receive(server.now, &sent);
+    server.poll();
+    client.receive(&server.sent());
+    assert_eq!(client.received, b"hi\n");
+}
