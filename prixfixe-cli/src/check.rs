@@ -8,6 +8,7 @@ use crate::error::{Error, print};
 pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error> {
     let configuration = Configuration::load(arguments)?;
     configuration.look_up_listeners()?;
+    configuration.tls.load(&configuration.domain)?;
     let text = configuration
         .to_toml()
         .map_err(|error| Error::Failed(error.to_string()))?;

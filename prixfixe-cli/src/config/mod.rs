@@ -10,9 +10,9 @@ mod given;
 mod listeners;
 mod options;
 mod resolve;
-mod tls;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod units;
 
 use std::num::NonZeroUsize;
@@ -82,7 +82,11 @@ pub(crate) struct Listener {
     #[serde(serialize_with = "display")]
     pub(crate) address: ListenAddress,
     /// TLS before anything else; otherwise STARTTLS, where there is a certificate.
-    #[serde(rename = "tls", skip_serializing_if = "std::ops::Not::not", serialize_with = "implicit")]
+    #[serde(
+        rename = "tls",
+        skip_serializing_if = "std::ops::Not::not",
+        serialize_with = "implicit"
+    )]
     pub(crate) implicit_tls: bool,
 }
 

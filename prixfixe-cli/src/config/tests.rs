@@ -506,3 +506,47 @@ proptest! {
         prop_assert_eq!(load(&printed, &[], &[]), Ok(configuration), "{}", printed);
     }
 }
+
+const DOCUMENTATION: &str = include_str!("../../../docs/CONFIGURATION.md");
+
+#[test]
+fn every_option_has_its_row_in_the_documentation_and_no_other_has() {
+    let code = |text: Option<String>| text.map_or(String::new(), |text| format!(" `{text}`"));
+    let row = |option: &Opt| {
+        let flag = option.flag.map(|flag| match option.kind {
+            Kind::Switch | Kind::InvertedSwitch => format!("--{flag}"),
+            _ => format!("--{flag} {}", option.value.replace('|', "\\|")),
+        });
+        let key = match option.flag {
+            Some("listen") => " `[[listener]]` `address`".to_owned(),
+            Some("listen-tls") => " `[[listener]]` `tls = \"implicit\"`".to_owned(),
+            _ => code(option.key.map(str::to_owned)),
+        };
+        let default = code(option.default.map(str::to_owned));
+        format!(
+            "|{} | `{}` |{key} |{default} |",
+            code(flag),
+            option.variable
+        )
+    };
+    let documented: Vec<&str> = DOCUMENTATION
+        .lines()
+        .filter(|line| line.contains("| `SMTP_"))
+        .collect();
+    assert_eq!(
+        documented,
+        options::ALL
+            .iter()
+            .map(|option| row(option))
+            .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn the_file_in_the_documentation_is_one() {
+    let (_, rest) = DOCUMENTATION.split_once("```toml\n").unwrap();
+    let (file, _) = rest.split_once("```").unwrap();
+    let configuration = load(file, &[], &[]).unwrap();
+    assert_eq!(configuration.listeners.len(), 2);
+    assert_eq!(configuration.limits.max_message_size, 25 << 20);
+}

@@ -1,0 +1,85 @@
+//! `prixfixe check`.
+
+use std::fs::File;
+
+use crate::harness::{prixfixe, run};
+
+const DEFAULTS: &str = r#"domain = "localhost"
+transport = "auto"
+threads = 3
+
+[limits]
+max-connections = 100
+max-message-size = 10485760
+max-recipients = 1000
+max-errors = 10
+command-timeout = 300
+min-data-rate = 500
+drain-timeout = 30
+
+[tls]
+self-signed = false
+min-version = "1.2"
+required = false
+client-auth = "off"
+
+[accept]
+domains = []
+
+[delivery]
+target = "maildir:./mail"
+fsync = true
+
+[log]
+format = "text"
+level = "info"
+
+[[listener]]
+address = "localhost:2525"
+"#;
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    assert_eq!(
+        run(&mut prixfixe(&["check", "--threads=3"])),
+        (0, DEFAULTS.to_owned(), String::new())
+    );
+}
+
+#[test]
+fn what_it_prints_is_a_configuration_file_for_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = [
+        "check",
+        "--listen=[::1]:0",
+        "--listen-tls=127.0.0.1:0",
+        "--tls-self-signed",
+        "--threads=3",
+    ];
+    let (status, printed, _) =
+        run(prixfixe(&arguments).env("SMTP_ACCEPT_DOMAINS", "a.example,b.example"));
+    assert_eq!(status, 0);
+    assert_ne!(printed, DEFAULTS);
+    std::fs::write(directory.path().join("mail.toml"), &printed).unwrap();
+    let again = run(prixfixe(&["check", "--config", "mail.toml"]).current_dir(directory.path()));
+    assert_eq!(again, (0, printed, String::new()));
+}
+
+#[test]
+fn it_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(run(prixfixe(&["check"]).current_dir(directory.path())).0, 0);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_full_stdout_is_an_error() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = prixfixe(&["check"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        stderr,
+        "prixfixe: cannot write to standard output: No space left on device (os error 28)\n"
+    );
+}

@@ -1,0 +1,203 @@
+//! A `prixfixe` process, and a client that talks to it line by line.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Far longer than anything takes; a test that would hang fails instead.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The command, in an environment without variables of ours.
+pub(crate) fn prixfixe(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_prixfixe"));
+    command.env_clear().args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// What a command that ends by itself said: exit status, stdout, stderr.
+pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+/// A running `prixfixe serve`, in a directory of its own. It is killed when this is dropped.
+pub(crate) struct Serve {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+    pub(crate) directory: TempDir,
+    address: Option<SocketAddr>,
+}
+
+impl Serve {
+    /// Starts with these arguments beside a free port, and waits until it listens.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
+        let directory = TempDir::new().unwrap();
+        Self::spawn(
+            prixfixe(&arguments).current_dir(directory.path()),
+            directory,
+        )
+    }
+
+    pub(crate) fn spawn(command: &mut Command, directory: TempDir) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            stderr
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        let mut serve = Self {
+            child,
+            lines,
+            seen: Vec::new(),
+            directory,
+            address: None,
+        };
+        serve.address = Some(listening_address(&serve.line("listening")));
+        serve
+    }
+
+    /// The next line of the log with this in it.
+    pub(crate) fn line(&mut self, part: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| {
+                panic!("{error}: no line with {part:?} after {:#?}", self.seen)
+            });
+            self.seen.push(line.clone());
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Where its first listener listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address.unwrap()
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// Waits for the end, and gives the exit status and the whole log.
+    pub(crate) fn wait(mut self) -> (ExitStatus, Vec<String>) {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => self.seen.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("does not end: {:#?}", self.seen),
+            }
+        }
+        (self.child.wait().unwrap(), std::mem::take(&mut self.seen))
+    }
+
+    /// Closes the reading end of its stderr.
+    pub(crate) fn close_stderr(&mut self) {
+        let (_, lines) = mpsc::channel();
+        // The reading thread ends with the next line that it cannot pass on.
+        self.lines = lines;
+    }
+
+    /// The messages in its Maildir.
+    pub(crate) fn messages(&self) -> Vec<String> {
+        let new = self.directory.path().join("mail/new");
+        let files = std::fs::read_dir(new).unwrap();
+        files
+            .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+            .collect()
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn listening_address(line: &str) -> SocketAddr {
+    let (_, rest) = line.split_once("address").unwrap();
+    let address = rest.trim_start_matches(['=', '"', ':']);
+    address.split([' ', '"']).next().unwrap().parse().unwrap()
+}
+
+/// One connection.
+pub(crate) struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    /// Connected and greeted.
+    pub(crate) fn greeted(serve: &Serve) -> Self {
+        let mut client = serve.connect();
+        assert!(client.reply().starts_with("220 "));
+        client
+    }
+
+    pub(crate) fn send(&mut self, text: &str) {
+        self.stream.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// The last line of the next reply.
+    pub(crate) fn reply(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).unwrap();
+            if line.as_bytes().get(3) != Some(&b'-') {
+                return line.trim_end().to_owned();
+            }
+        }
+    }
+
+    /// Sends a line; the reply must begin like this.
+    pub(crate) fn ask(&mut self, command: &str, expected: &str) {
+        self.send(&format!("{command}\r\n"));
+        let reply = self.reply();
+        assert!(reply.starts_with(expected), "{command}: {reply}");
+    }
+
+    /// Everything up to DATA's 354.
+    pub(crate) fn begin_message(&mut self) {
+        self.ask("EHLO client.example", "250 ");
+        self.ask("MAIL FROM:<a@client.example>", "250 ");
+        self.ask("RCPT TO:<b@here.example>", "250 ");
+        self.ask("DATA", "354 ");
+    }
+
+    /// The peer must have closed, with nothing more to say.
+    pub(crate) fn assert_closed(mut self) {
+        let mut rest = Vec::new();
+        // A reset closes too.
+        let _ = self.stream.read_to_end(&mut rest);
+        assert_eq!(String::from_utf8_lossy(&rest), "");
+    }
+}

@@ -1,0 +1,162 @@
+//! The log of real sessions.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::harness::{Client, Serve};
+
+/// C0, DEL, C1, line ends and bidirectional overrides.
+fn is_hazardous(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+const HAZARDS: [&str; 9] = [
+    "\u{0}",
+    "\u{7}",
+    "\u{1b}[2J",
+    "\u{7f}",
+    "\u{85}",
+    "\u{9b}31m",
+    "\u{2028}",
+    "\u{202e}",
+    "\u{2066}",
+];
+
+/// One client that sends what it can to forge lines, then mail.
+fn be_hostile(serve: &Serve) {
+    for hazard in HAZARDS {
+        let mut client = Client::greeted(serve);
+        client.send(&format!("EHLO a{hazard}listening\r\n"));
+        client.reply();
+        client.send(&format!("{hazard}\r\n"));
+        client.reply();
+        client.ask("EHLO client.example", "250 ");
+        client.send(&format!(
+            "MAIL FROM:<a{hazard}b@client.example> SMTPUTF8\r\n"
+        ));
+        client.reply();
+        client.send(&format!("RCPT TO:<\"{hazard}\"@here.example>\r\n"));
+        client.reply();
+        client.send("DATA\r\n");
+        if client.reply().starts_with("354") {
+            client.ask("Subject: x\r\n\r\n.", "250 ");
+        }
+        client.ask("QUIT", "221 ");
+    }
+    let mut client = Client::greeted(serve);
+    client.ask("EHLO client.example", "250 ");
+    client.ask("MAIL FROM:<ä=\"ö\"@client.example> SMTPUTF8", "5");
+    client.ask("MAIL FROM:<\"a b=c\"@client.example> SMTPUTF8", "250 ");
+    client.ask("RCPT TO:<ü@here.example>", "250 ");
+    client.ask("RCPT TO:<v@here.example>", "250 ");
+    client.ask("DATA", "354 ");
+    client.ask("Subject: x\r\n\r\n.", "250 ");
+    client.ask("QUIT", "221 ");
+}
+
+fn log_of_hostile_sessions(format: &str) -> Vec<String> {
+    let serve = Serve::start(&[
+        "--log-format",
+        format,
+        "--log",
+        "debug",
+        "--deliver",
+        "discard:",
+    ]);
+    be_hostile(&serve);
+    serve.signal(Signal::TERM);
+    let (status, log) = serve.wait();
+    assert_eq!(status.code(), Some(0));
+    for line in &log {
+        assert!(!line.contains(is_hazardous), "{line:?}");
+    }
+    log
+}
+
+#[test]
+fn a_client_cannot_forge_text() {
+    let log = log_of_hostile_sessions("text");
+    assert_eq!(
+        log.iter()
+            .filter(|line| line.contains(" INFO  listening "))
+            .count(),
+        1
+    );
+    assert_eq!(
+        log.iter()
+            .filter(|line| line.contains(" INFO  connection "))
+            .count(),
+        HAZARDS.len() + 1
+    );
+    let message = log
+        .iter()
+        .rfind(|line| line.contains(" INFO  message "))
+        .unwrap();
+    assert!(
+        message.contains(
+            r#" from="\"a b=c\"@client.example" recipients=ü@here.example,v@here.example size=14 "#
+        ),
+        "{message}"
+    );
+    for line in log {
+        humantime::parse_rfc3339(line.split(' ').next().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn a_client_cannot_forge_json() {
+    let log = log_of_hostile_sessions("json");
+    let events: Vec<Value> = log
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for event in &events {
+        humantime::parse_rfc3339(event["timestamp"].as_str().unwrap()).unwrap();
+        assert!(
+            event
+                .as_object()
+                .unwrap()
+                .values()
+                .all(|value| !value.is_object() && !value.is_array()),
+            "{event}"
+        );
+    }
+    let named = |name: &str| {
+        events
+            .iter()
+            .filter(|event| event["message"] == name)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(named("listening").len(), 1);
+    assert_eq!(named("connection").len(), HAZARDS.len() + 1);
+    let message = *named("message").last().unwrap();
+    assert_eq!(message["from"], "\"a b=c\"@client.example");
+    assert_eq!(message["recipients"], "ü@here.example,v@here.example");
+    assert_eq!(message["size"], 14);
+    assert_eq!(message["result"], "accepted");
+    assert!(message["duration"].is_number());
+    assert!(message["id"].is_string());
+    assert!(message["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+}
+
+#[test]
+fn the_level_decides_what_is_logged() {
+    let serve = Serve::start(&["--deliver", "discard:"]);
+    drop(Client::greeted(&serve));
+    serve.signal(Signal::TERM);
+    let (_, log) = serve.wait();
+    assert!(log.iter().all(|line| !line.contains(" DEBUG ")), "{log:#?}");
+}
+
+#[test]
+fn a_stderr_that_nobody_reads_does_not_stop_the_mail() {
+    let mut serve = Serve::start(&["--log", "debug"]);
+    serve.close_stderr();
+    for _ in 0..3 {
+        let mut client = Client::greeted(&serve);
+        client.begin_message();
+        client.ask("Subject: x\r\n\r\n.", "250 ");
+        client.ask("QUIT", "221 ");
+    }
+    assert_eq!(serve.messages().len(), 3);
+}

@@ -1,0 +1,203 @@
+//! What is wrong is said in one line, with an exit status.
+
+use std::net::TcpListener;
+use std::process::Stdio;
+
+use crate::harness::{prixfixe, run};
+
+#[test]
+fn bad_usage_and_bad_configuration_are_one_line_and_status_2() {
+    let cases: [(&[&str], &[(&str, &str)], &str); 15] = [
+        (&[], &[], "no command given; `prixfixe --help` lists them"),
+        (
+            &["server"],
+            &[],
+            "unrecognized subcommand 'server'; tip: a similar subcommand exists: 'serve'; try `--help`",
+        ),
+        (
+            &["serve", "--max-conections", "1"],
+            &[],
+            "unexpected argument '--max-conections' found; tip: a similar argument exists: '--max-connections'; try `--help`",
+        ),
+        (
+            &["serve", "--domain"],
+            &[],
+            "a value is required for '--domain <NAME>' but none was supplied; try `--help`",
+        ),
+        (
+            &["serve", "--domain", "a", "--domain", "b"],
+            &[],
+            "the argument '--domain <NAME>' cannot be used multiple times; try `--help`",
+        ),
+        (
+            &["serve", "a\tb"],
+            &[],
+            "unexpected argument 'a\\tb' found; try `--help`",
+        ),
+        (
+            &["serve", "--max-connections", "0"],
+            &[],
+            "--max-connections: 0 is out of range; give a whole number from 1 to 1000000",
+        ),
+        (
+            &["check"],
+            &[("SMTP_COMMAND_TIMEOUT", "soon")],
+            "SMTP_COMMAND_TIMEOUT: `soon` is not a time; give 1 to 86400 whole seconds, or with units (90s, 5m, 1h30m)",
+        ),
+        (
+            &["check"],
+            &[("SMTP_MAX_MESSAGE_SIZE", "10M")],
+            "SMTP_MAX_MESSAGE_SIZE: `10M` leaves open whether MB or MiB is meant; give 1 to 1099511627776, in octets or with a unit (10MB, 10MiB)",
+        ),
+        (
+            &["serve", "--deliver", "mbox:x"],
+            &[],
+            "--deliver: unknown kind of delivery target \"mbox\": write maildir:PATH, discard: or stdout:",
+        ),
+        (
+            &["serve", "--listen", "nonexistent.invalid:25"],
+            &[],
+            "listener nonexistent.invalid:25: the name `nonexistent.invalid` has no address; give an address of this host",
+        ),
+        (
+            &["check", "--transport", "udp"],
+            &[],
+            "--transport: `udp` is not known; give one of auto, tokio, raw",
+        ),
+        (
+            &["serve", "--config", "/nonexistent/prixfixe.toml"],
+            &[],
+            "--config /nonexistent/prixfixe.toml: No such file or directory (os error 2)",
+        ),
+        (
+            &["serve", "--log", "loud"],
+            &[],
+            "--log: `loud` is not known; give one of off, error, warn, info, debug, trace",
+        ),
+        (
+            &["serve", "--listen-tls", "127.0.0.1:0"],
+            &[],
+            "--listen-tls: needs a certificate; add --tls-cert and --tls-key, or --tls-self-signed",
+        ),
+    ];
+    for (arguments, variables, line) in cases {
+        let said = run(prixfixe(arguments).envs(variables.iter().copied()));
+        assert_eq!(
+            said,
+            (2, String::new(), format!("prixfixe: {line}\n")),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn a_mistake_in_the_file_is_named_with_its_line() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(
+        directory.path().join("mail.toml"),
+        "domain = \"a\"\n\n[limits]\nmax-conections = 5\n",
+    )
+    .unwrap();
+    let said = run(prixfixe(&["serve", "--config", "mail.toml"]).current_dir(directory.path()));
+    let line =
+        "mail.toml:4: limits.max-conections: unknown key; did you mean `limits.max-connections`?";
+    assert_eq!(said, (2, String::new(), format!("prixfixe: {line}\n")));
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_named_before_anything_is_bound() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("cert.pem"), "no certificate").unwrap();
+    std::fs::write(directory.path().join("key.pem"), "no key").unwrap();
+    for command in ["serve", "check"] {
+        let arguments = [command, "--tls-cert", "cert.pem", "--tls-key", "key.pem"];
+        let (status, stdout, stderr) = run(prixfixe(&arguments).current_dir(directory.path()));
+        assert_eq!((status, stdout.as_str()), (2, ""));
+        assert!(
+            stderr.starts_with("prixfixe: ") && stderr.contains("cert.pem"),
+            "{stderr}"
+        );
+        assert_eq!(stderr.matches('\n').count(), 1);
+    }
+}
+
+#[test]
+fn a_failure_while_running_is_one_line_and_status_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let said = run(&mut prixfixe(&[
+        "serve",
+        "--listen",
+        &address,
+        "--deliver",
+        "discard:",
+    ]));
+    let line = format!(
+        "cannot listen on {address}: Address already in use (os error 98); stop the other server, or choose another port with --listen"
+    );
+    assert_eq!(said, (1, String::new(), format!("prixfixe: {line}\n")));
+
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    let arguments = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--deliver",
+        "maildir:file/mail",
+    ];
+    let (status, stdout, stderr) = run(prixfixe(&arguments).current_dir(directory.path()));
+    assert_eq!((status, stdout.as_str()), (1, ""));
+    assert!(
+        stderr.starts_with("prixfixe: --deliver: ") && stderr.contains("file/mail"),
+        "{stderr}"
+    );
+    assert_eq!(stderr.matches('\n').count(), 1);
+}
+
+#[test]
+fn help_and_version_are_on_stdout_with_status_0() {
+    let (status, stdout, stderr) = run(&mut prixfixe(&["--version"]));
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    assert_eq!(
+        stdout,
+        concat!("prixfixe ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    let (status, stdout, _) = run(&mut prixfixe(&["--help"]));
+    assert_eq!(status, 0);
+    assert!(
+        stdout.contains("serve") && stdout.contains("check"),
+        "{stdout}"
+    );
+    for command in ["serve", "check"] {
+        let (status, stdout, stderr) = run(&mut prixfixe(&[command, "--help"]));
+        assert_eq!((status, stderr.as_str()), (0, ""));
+        assert!(
+            stdout.contains("Examples:\n") && stdout.contains(&format!("prixfixe {command}")),
+            "{stdout}"
+        );
+        assert!(stdout.contains("[env: SMTP_MAX_CONNECTIONS]"), "{stdout}");
+    }
+}
+
+#[test]
+fn a_closed_stdout_or_stderr_is_no_panic() {
+    for arguments in [&["--help"][..], &["serve", "--help"], &["check"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = prixfixe(arguments).stdout(writer).output().unwrap();
+        assert_eq!(
+            (output.status.code(), output.stderr),
+            (Some(0), Vec::new()),
+            "{arguments:?}"
+        );
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = prixfixe(&["serve", "--domain="])
+        .stdout(Stdio::null())
+        .stderr(writer)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(2));
+}
