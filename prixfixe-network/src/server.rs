@@ -25,22 +25,15 @@ pub fn serve<S: Service>(
     if listeners.is_empty() {
         return Err(StartError::NoListener);
     }
-    let (party, completion) = completion();
-    let start = Start {
-        listeners: &listeners,
-        service,
-        control: Arc::new(Control::new(&options)),
-        options: &options,
-        party,
-    };
-    let transport = start.start()?;
-    let addresses = listeners.iter().map(Listener::local_address).collect();
-    Ok(Running::new(
-        addresses,
-        transport,
-        start.control,
-        completion,
-    ))
+    match options.transport {
+        Transport::Tokio => start(Transport::Tokio, &listeners, service, &options),
+        Transport::Raw => start(Transport::Raw, &listeners, service, &options),
+        Transport::Auto => start(Transport::Tokio, &listeners, Arc::clone(&service), &options)
+            .or_else(|error| {
+                tracing::warn!(%error, "the tokio transport cannot be used; taking the raw one");
+                start(Transport::Raw, &listeners, service, &options)
+            }),
+    }
 }
 
 /// A transport that cannot be started.
@@ -109,23 +102,32 @@ impl<S: Service> Start<'_, S> {
             )
         })
     }
+}
 
-    fn start(&self) -> Result<Transport, StartError> {
-        match self.options.transport {
-            Transport::Tokio => self.start_tokio(),
-            Transport::Raw => self.start_raw(),
-            Transport::Auto => self.start_tokio().or_else(|error| {
-                tracing::warn!(%error, "the tokio transport cannot be used; taking the raw one");
-                self.start_raw()
-            }),
-        }
+/// Each attempt has a control of its own: threads of one that failed halfway are told by it to stop.
+fn start<S: Service>(
+    transport: Transport,
+    listeners: &[Listener],
+    service: Arc<S>,
+    options: &Options,
+) -> Result<Running, StartError> {
+    let (party, completion) = completion();
+    let start = Start {
+        listeners,
+        service,
+        control: Arc::new(Control::new(options)),
+        options,
+        party,
+    };
+    match transport {
+        Transport::Raw => raw_transport::start(&start)?,
+        Transport::Auto | Transport::Tokio => tokio_transport::start(&start)?,
     }
-
-    fn start_tokio(&self) -> Result<Transport, StartError> {
-        tokio_transport::start(self).map(|()| Transport::Tokio)
-    }
-
-    fn start_raw(&self) -> Result<Transport, StartError> {
-        raw_transport::start(self).map(|()| Transport::Raw)
-    }
+    let addresses = listeners.iter().map(Listener::local_address).collect();
+    Ok(Running::new(
+        addresses,
+        transport,
+        start.control,
+        completion,
+    ))
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -25,7 +25,8 @@ pub(super) fn drive<S: Session>(
     mut served: Served<S>,
 ) -> impl Future<Output = ()> + Send {
     async move {
-        let mut timer = pin!(tokio::time::sleep_until(Instant::now().into()));
+        // Never, until there is a deadline; it costs the runtime nothing before.
+        let mut timer = pin!(tokio::time::sleep(Duration::MAX));
         let mut watch = None;
         poll_fn(|cx| {
             // Once: the waker of a task stays the same.
