@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 
 use self::acceptor::Acceptor;
 use crate::completion::{Completion, Party, completion};
@@ -51,11 +51,7 @@ fn start_within<S: Service>(start: &Start<'_, S>, runtime: &Handle) -> Result<()
 fn start_threads<S: Service>(start: &Start<'_, S>) -> Result<(), StartError> {
     let mut workers = Vec::new();
     for index in 0..thread_count(start.options) {
-        let runtime = Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(StartError::Runtime)?;
+        let runtime = OwnRuntime::new().map_err(StartError::Runtime)?;
         let entered = runtime.enter();
         let sockets = start.sockets(index)?;
         let (party, connections) = completion();
@@ -81,7 +77,7 @@ fn start_threads<S: Service>(start: &Start<'_, S>) -> Result<(), StartError> {
 
 /// A thread of the transport.
 struct Worker<S: Service> {
-    runtime: Runtime,
+    runtime: OwnRuntime,
     acceptors: Vec<Acceptor<S>>,
     connections: Completion,
     control: Arc<Control>,
@@ -103,9 +99,41 @@ impl<S: Service> Worker<S> {
             }
             supervise(&control, &connections).await;
         });
-        // What handlers have left behind on the runtime isn't waited for.
-        runtime.shutdown_background();
         drop(server);
+    }
+}
+
+/// A runtime that can be dropped anywhere: tokio's own blocks for what is left on it, and panics inside of another one.
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    fn new() -> io::Result<Self> {
+        Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map(Some)
+            .map(Self)
+    }
+
+    fn enter(&self) -> Option<EnterGuard<'_>> {
+        self.0.as_ref().map(Runtime::enter)
+    }
+
+    /// Runs it, and then the runtime is gone. What handlers have left behind on it isn't waited for.
+    fn block_on(mut self, future: impl Future<Output = ()>) {
+        if let Some(runtime) = self.0.take() {
+            runtime.block_on(future);
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -5,12 +5,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::pin::pin;
+use std::process::Command;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use prixfixe_network::{Listener, Options, Running, Transport, serve};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 
 use crate::toy::{Seen, Toy};
@@ -182,6 +184,26 @@ pub(crate) fn runtime(workers: usize) -> Runtime {
         .enable_all()
         .build()
         .unwrap()
+}
+
+/// This binary again, to run one of its ignored tests by itself.
+pub(crate) fn child(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--nocapture"]);
+    command
+}
+
+/// Leaves this process so many descriptors to open, and gives the limit that it had.
+pub(crate) fn limit_descriptors(spare: u64) -> Rlimit {
+    // The listing itself has one open.
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
+    let limit = getrlimit(Resource::Nofile);
+    let lower = Rlimit {
+        current: Some(open + spare),
+        ..limit
+    };
+    setrlimit(Resource::Nofile, lower).unwrap();
+    limit
 }
 
 /// Waits for what comes about without telling.

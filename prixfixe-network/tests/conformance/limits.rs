@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
@@ -10,7 +10,7 @@ use std::thread;
 use prixfixe_network::Options;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::harness::{Client, Harness, Way, wait_until};
+use crate::harness::{Client, Harness, Way, child, limit_descriptors, wait_until};
 use crate::toy::Toy;
 
 pub(crate) fn a_connection_over_the_limit_is_told_and_closed(way: Way) {
@@ -81,13 +81,7 @@ const WAY: &str = "CONFORMANCE_WAY";
 
 impl ShortOfDescriptors {
     fn start(way: Way) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "limits::serve_short_of_descriptors",
-                "--ignored",
-                "--nocapture",
-            ])
+        let mut process = child("limits::serve_short_of_descriptors")
             .env(WAY, format!("{way:?}"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -124,16 +118,7 @@ fn serve_short_of_descriptors() {
         _ => Way::Raw,
     };
     let harness = Harness::start(way, Toy::default(), way.options());
-    let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(open + 8),
-            ..limit
-        },
-    )
-    .unwrap();
+    limit_descriptors(8);
     println!("listening on {}", harness.address());
     std::io::stdout().flush().unwrap();
     std::io::stdin().lines().for_each(drop);

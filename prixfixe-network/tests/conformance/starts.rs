@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use prixfixe_network::{Options, StartError, Transport, serve};
+use rustix::process::{Resource, setrlimit};
 
-use crate::harness::{Harness, Way, loopback, runtime};
+use crate::harness::{Harness, Way, child, limit_descriptors, loopback, runtime};
 use crate::toy::Toy;
 
 #[test]
@@ -37,6 +38,45 @@ fn auto_is_raw_where_tokio_cannot_be_set_up() {
     let harness = Harness::start(Way::Raw, Toy::default(), Options::default());
     assert_eq!(harness.running.transport(), Transport::Raw);
     harness.client().echo("served");
+}
+
+/// In a process of its own, which lowers its limit.
+#[test]
+fn a_start_that_lacks_descriptors_is_an_error_wherever_it_stops() {
+    let output = child("starts::start_short_of_descriptors")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+#[ignore = "a process that another test starts"]
+fn start_short_of_descriptors() {
+    // Within a runtime: there, more can go wrong.
+    let runtime = runtime(1);
+    let mut failed = 0;
+    for spare in 0.. {
+        let listeners = vec![loopback()];
+        let options = Options {
+            threads: NonZeroUsize::new(2),
+            ..Options::default()
+        };
+        let limit = limit_descriptors(spare);
+        let result =
+            runtime.block_on(async { serve(listeners, Arc::new(Toy::default()), options) });
+        setrlimit(Resource::Nofile, limit).unwrap();
+        match result {
+            Err(StartError::EventLoop(_) | StartError::Listener { .. }) => failed += 1,
+            Err(error) => panic!("auto fails with raw's error: {error}"),
+            Ok(running) if running.transport() == Transport::Raw => drop(running),
+            Ok(_) => break,
+        }
+    }
+    assert!(failed > 0);
 }
 
 #[test]
