@@ -9,7 +9,15 @@ fn without_an_event_queue_for_tokio_it_says_so_and_receives_mail_over_raw() {
     if !has("strace") || !has("swaks") {
         return;
     }
-    let strace = ["strace", "-D", "-f", "-o", "/dev/null", "-e", "inject=epoll_create1:error=ENOSYS:when=1"];
+    let strace = [
+        "strace",
+        "-D",
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        "inject=epoll_create1:error=ENOSYS:when=1",
+    ];
     let folder = Arc::new(tempfile::tempdir().expect("a folder"));
     let server = Prixfixe::start_in(folder, &strace, &["--transport", "auto", "--threads", "1"]);
     let log = server.log.lock().expect("no panic under it").join("\n");

@@ -15,10 +15,18 @@ const CLIENTS: usize = 8;
 const ENOUGH: usize = 200;
 
 /// Sends until the connection breaks; the numbers of the messages that got their 250.
-fn send_until_it_breaks(address: SocketAddr, client: usize, acknowledged: &AtomicUsize) -> Vec<String> {
+fn send_until_it_breaks(
+    address: SocketAddr,
+    client: usize,
+    acknowledged: &AtomicUsize,
+) -> Vec<String> {
     let mut sent = Vec::new();
-    let Ok(stream) = TcpStream::connect(address) else { return sent };
-    let mut replies = BufReader::new(stream.try_clone().expect("a socket")).lines().map_while(Result::ok);
+    let Ok(stream) = TcpStream::connect(address) else {
+        return sent;
+    };
+    let mut replies = BufReader::new(stream.try_clone().expect("a socket"))
+        .lines()
+        .map_while(Result::ok);
     let mut stream = stream;
     let mut converse = |command: String, replies_due: usize| {
         stream.write_all(command.as_bytes()).ok()?;
@@ -29,7 +37,10 @@ fn send_until_it_breaks(address: SocketAddr, client: usize, acknowledged: &Atomi
     }
     for number in 0.. {
         let name = format!("{client}-{number}");
-        let body = format!("Subject: {name}\r\n\r\n{}\r\nend of {name}\r\n.\r\n", "x".repeat(2000));
+        let body = format!(
+            "Subject: {name}\r\n\r\n{}\r\nend of {name}\r\n.\r\n",
+            "x".repeat(2000)
+        );
         let envelope = "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n";
         match converse(envelope.into(), 3).and_then(|_| converse(body, 1)) {
             Some(reply) if reply.starts_with("250") => sent.push(name),
@@ -53,7 +64,10 @@ fn nothing_acknowledged_is_lost(transport: &str) {
         thread::yield_now();
     }
     server.kill();
-    let names: Vec<_> = clients.into_iter().flat_map(|client| client.join().expect("a client")).collect();
+    let names: Vec<_> = clients
+        .into_iter()
+        .flat_map(|client| client.join().expect("a client"))
+        .collect();
 
     let again = Prixfixe::start_in(server.shared_folder(), &[], &["--transport", transport]);
     let stored: HashSet<String> = again
@@ -61,8 +75,15 @@ fn nothing_acknowledged_is_lost(transport: &str) {
         .into_iter()
         .map(|mail| {
             let content = String::from_utf8(mail.content).expect("text");
-            let name = content.lines().next().and_then(|line| line.strip_prefix("Subject: ")).expect("a name");
-            assert!(content.ends_with(&format!("end of {name}\r\n")), "{name} is not whole");
+            let name = content
+                .lines()
+                .next()
+                .and_then(|line| line.strip_prefix("Subject: "))
+                .expect("a name");
+            assert!(
+                content.ends_with(&format!("end of {name}\r\n")),
+                "{name} is not whole"
+            );
             name.to_owned()
         })
         .collect();

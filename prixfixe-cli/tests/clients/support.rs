@@ -19,7 +19,10 @@ pub(crate) fn has(program: &str) -> bool {
             .any(|folder| folder.join(program).is_file())
     });
     if !found {
-        assert!(std::env::var_os("PRIXFIXE_TEST_REQUIRE_TOOLS").is_none(), "{program} is not installed");
+        assert!(
+            std::env::var_os("PRIXFIXE_TEST_REQUIRE_TOOLS").is_none(),
+            "{program} is not installed"
+        );
         eprintln!("skipped: {program} is not installed");
     }
     found
@@ -28,25 +31,35 @@ pub(crate) fn has(program: &str) -> bool {
 /// `prixfixe serve` in a folder of its own, listening on any free port.
 pub(crate) struct Prixfixe {
     child: Child,
-    pub(crate) addresses: Vec<SocketAddr>,
+    addresses: Vec<SocketAddr>,
     pub(crate) log: Arc<Mutex<Vec<String>>>,
     folder: Arc<TempDir>,
 }
 
 impl Prixfixe {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        Self::start_in(Arc::new(tempfile::tempdir().expect("a folder")), &[], arguments)
+        Self::start_in(
+            Arc::new(tempfile::tempdir().expect("a folder")),
+            &[],
+            arguments,
+        )
     }
 
     /// With a wrapper such as `strace` in front, and over mail that is there already.
     pub(crate) fn start_in(folder: Arc<TempDir>, wrapper: &[&str], arguments: &[&str]) -> Self {
         let mut words = wrapper.to_vec();
-        words.extend([env!("CARGO_BIN_EXE_prixfixe"), "serve", "--log-format", "json"]);
-        let listens = usize::from(!arguments.contains(&"--listen-tls"));
-        if listens == 1 {
-            words.extend(["--listen", "127.0.0.1:0"]);
-        }
+        words.extend([
+            env!("CARGO_BIN_EXE_prixfixe"),
+            "serve",
+            "--log-format",
+            "json",
+        ]);
+        words.extend(["--listen", "127.0.0.1:0"]);
         words.extend(arguments);
+        let listeners = words
+            .iter()
+            .filter(|word| word.starts_with("--listen"))
+            .count();
         let mut child = Command::new(words[0])
             .args(&words[1..])
             .current_dir(folder.path())
@@ -57,8 +70,11 @@ impl Prixfixe {
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
         let mut log = Vec::new();
         let mut addresses = Vec::new();
-        while addresses.is_empty() {
-            let line = lines.next().unwrap_or_else(|| panic!("it ended: {log:?}")).expect("text");
+        while addresses.len() < listeners {
+            let line = lines
+                .next()
+                .unwrap_or_else(|| panic!("it ended: {log:?}"))
+                .expect("text");
             addresses.extend(listening_address(&line));
             log.push(line);
         }
@@ -69,11 +85,25 @@ impl Prixfixe {
                 rest.lock().expect("no panic under it").push(line);
             }
         });
-        Self { child, addresses, log, folder }
+        Self {
+            child,
+            addresses,
+            log,
+            folder,
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
+    }
+
+    /// The port where TLS comes first.
+    pub(crate) fn tls_port(&self) -> String {
+        self.addresses
+            .last()
+            .expect("an address")
+            .port()
+            .to_string()
     }
 
     pub(crate) fn port(&self) -> String {
@@ -111,7 +141,9 @@ impl Prixfixe {
 }
 
 fn signal(process: u32, name: &str) {
-    let status = Command::new("kill").args([format!("-{name}"), process.to_string()]).status();
+    let status = Command::new("kill")
+        .args([format!("-{name}"), process.to_string()])
+        .status();
     assert!(status.expect("kill runs").success());
 }
 
@@ -146,21 +178,40 @@ pub(crate) fn mail_in(maildir: &Path) -> Vec<Mail> {
     let files: BTreeMap<_, _> = fs::read_dir(maildir.join("new"))
         .expect("a Maildir")
         .map(|entry| entry.expect("an entry").path())
-        .map(|path| (path.file_name().map(ToOwned::to_owned), fs::read(&path).expect("a file")))
+        .map(|path| {
+            (
+                path.file_name().map(ToOwned::to_owned),
+                fs::read(&path).expect("a file"),
+            )
+        })
         .collect();
-    files.into_values().map(|bytes| Mail::parse(&bytes)).collect()
+    files
+        .into_values()
+        .map(|bytes| Mail::parse(&bytes))
+        .collect()
 }
 
 impl Mail {
     fn parse(mut bytes: &[u8]) -> Self {
         let mut trace: Vec<String> = Vec::new();
         loop {
-            let end = bytes.windows(2).position(|pair| pair == b"\r\n").expect("a trace header") + 2;
+            let end = bytes
+                .windows(2)
+                .position(|pair| pair == b"\r\n")
+                .expect("a trace header")
+                + 2;
             let (line, rest) = bytes.split_at(end);
             let line = String::from_utf8(line.to_vec()).expect("trace headers are text");
             let folded = line.starts_with('\t');
-            if trace.last().is_some_and(|last| last.starts_with("Received:")) && !folded {
-                return Self { trace, content: bytes.to_vec() };
+            if trace
+                .last()
+                .is_some_and(|last| last.starts_with("Received:"))
+                && !folded
+            {
+                return Self {
+                    trace,
+                    content: bytes.to_vec(),
+                };
             }
             match trace.last_mut() {
                 Some(last) if folded => last.push_str(&line.replace('\t', " ")),
@@ -181,14 +232,17 @@ impl Mail {
 /// Runs a client to its end; a failure shows what it printed.
 pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output().expect("the client runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {text}");
     text
 }
 
 /// A message with the things that go wrong: leading dots, long lines, eight-bit text, an empty end.
 pub(crate) fn awkward_message() -> Vec<u8> {
-    let mut message = b"Subject: =?utf-8?q?awkward?=\r\nMIME-Version: 1.0\r\n\r\n.one\r\n..two\r\n.\xC3\xA4\r\n".to_vec();
+    let mut message =
+        b"Subject: =?utf-8?q?awkward?=\r\nMIME-Version: 1.0\r\n\r\n.one\r\n..two\r\n.\xC3\xA4\r\n"
+            .to_vec();
     message.extend(vec![b'x'; 5000]);
     message.extend_from_slice(b"\r\n.\r\n\r\n");
     message
