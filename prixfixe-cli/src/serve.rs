@@ -2,6 +2,7 @@
 
 use std::process::{self, ExitCode};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prixfixe_delivery::{Delivery, MaildirOptions};
@@ -42,28 +43,50 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .transpose()
         .map_err(Error::Threads)?;
     let reload = Reload::new(arguments, configuration, tls);
-    let act = {
-        let (server, logging) = (Arc::clone(&server), Arc::clone(&logging));
-        move |request| act(request, &server, &reload, &logging)
+    let draining = Arc::new(AtomicBool::new(false));
+    let control = Control {
+        server: Arc::clone(&server),
+        reload,
+        logging: Arc::clone(&logging),
+        draining: Arc::clone(&draining),
     };
-    signals.handle(act).map_err(Error::Signals)?;
+    signals
+        .handle(move |request| control.act(request))
+        .map_err(Error::Signals)?;
 
     pollster::block_on(server.stopped());
+    if !draining.load(Ordering::Acquire) {
+        return Err(Error::Failed(
+            "the server stopped by itself; the log says why".to_owned(),
+        ));
+    }
     info!(target: "prixfixe", "stopped");
     exit(&logging)
 }
 
-fn act(request: Request, server: &Server, reload: &Reload, logging: &Logging) {
-    match request {
-        Request::Drain => {
-            info!(target: "prixfixe", connections = server.active_connections(), "draining");
-            server.shutdown();
+/// What signals act on.
+struct Control {
+    server: Arc<Server>,
+    reload: Reload,
+    logging: Arc<Logging>,
+    draining: Arc<AtomicBool>,
+}
+
+impl Control {
+    fn act(&self, request: Request) {
+        let connections = self.server.active_connections();
+        match request {
+            Request::Drain => {
+                info!(target: "prixfixe", connections, "draining");
+                self.draining.store(true, Ordering::Release);
+                self.server.shutdown();
+            }
+            Request::Stop => {
+                warn!(target: "prixfixe", connections, "stopped at once");
+                exit(&self.logging)
+            }
+            Request::Reload => self.reload.run(),
         }
-        Request::Stop => {
-            warn!(target: "prixfixe", connections = server.active_connections(), "stopped at once");
-            exit(logging)
-        }
-        Request::Reload => reload.run(),
     }
 }
 

@@ -159,6 +159,9 @@ impl Reader<'_> {
                 origin.invalid("is an array of tables; write [[listener]] with two brackets")
             );
         };
+        if tables.is_empty() {
+            return Err(origin.invalid("is empty; add an address, or leave it out for the default"));
+        }
         tables
             .iter()
             .map(|table| self.read_listener(origin, table))
@@ -421,6 +424,14 @@ mod tests {
             (
                 "[listener]\naddress = 'a:1'",
                 "mail.toml:1: listener: is an array of tables; write [[listener]] with two brackets",
+            ),
+            (
+                "listener = []",
+                "mail.toml:1: listener: is empty; add an address, or leave it out for the default",
+            ),
+            (
+                "listener = [5]",
+                "mail.toml:1: listener: must be a table, not an integer",
             ),
             (
                 "domain = 1",

@@ -47,7 +47,7 @@ impl Sources<'_> {
     fn resolve(&self) -> Result<Configuration, Invalid> {
         Ok(Configuration {
             domain: self
-                .one(&options::DOMAIN, domain)?
+                .one(&options::DOMAIN, own_domain)?
                 .unwrap_or_else(|| "localhost".to_owned()),
             transport: self
                 .one(&options::TRANSPORT, transport)?
@@ -334,7 +334,17 @@ fn pieces<'a>(option: &Opt, value: &'a str) -> Vec<&'a str> {
     }
 }
 
-/// A name or an address literal (RFC 5321 section 4.1.2). It stands in replies, headers and the Maildir's file names.
+/// Clients read it before they can have asked for SMTPUTF8, so that it is ASCII (RFC 6531 section 3.7.1).
+fn own_domain(text: &str) -> Result<String, String> {
+    match domain(text) {
+        Ok(domain) if !domain.is_ascii() => {
+            Err(format!("`{text}` is not ASCII; give its form with xn--"))
+        }
+        result => result,
+    }
+}
+
+/// A name, in any script, or an address literal (RFC 5321 section 4.1.2).
 fn domain(text: &str) -> Result<String, String> {
     let is_literal = text
         .strip_prefix('[')

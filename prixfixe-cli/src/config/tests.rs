@@ -389,7 +389,7 @@ fn repeated_flags_add_up_for_lists() {
 #[test]
 fn errors_name_the_flag_the_variable_or_the_key() {
     let number = "give a whole number from 1 to 1000000";
-    let cases: [(&str, &[(&str, &str)], &[&str], String); 9] = [
+    let cases: [(&str, &[(&str, &str)], &[&str], String); 10] = [
         ("", &[], &["--max-connections", "0"], format!("--max-connections: 0 is out of range; {number}")),
         ("", &[], &["--max-connections", "-1"], format!("--max-connections: `-1` is not a whole number; {number}")),
         (
@@ -424,6 +424,7 @@ fn errors_name_the_flag_the_variable_or_the_key() {
             &[],
             "SMTP_PORT: 65536 is out of range; give a whole number from 0 to 65535".to_owned(),
         ),
+        ("", &[], &["--domain=münchen.example"], "--domain: `münchen.example` is not ASCII; give its form with xn--".to_owned()),
         ("", &[], &["--domain="], "--domain: `` is not a domain name; give one like mx.example.com".to_owned()),
     ];
     for (file, variables, flags, expected) in cases {

@@ -86,6 +86,14 @@ impl Serve {
         }
     }
 
+    /// A line with this in it among those that were read already.
+    pub(crate) fn seen(&self, part: &str) -> Option<&str> {
+        self.seen
+            .iter()
+            .map(String::as_str)
+            .find(|line| line.contains(part))
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -136,7 +144,8 @@ impl Drop for Serve {
     }
 }
 
-fn listening_address(line: &str) -> SocketAddr {
+/// The address in the line `listening`.
+pub(crate) fn listening_address(line: &str) -> SocketAddr {
     let (_, rest) = line.split_once("address").unwrap();
     let address = rest.trim_start_matches(['=', '"', ':']);
     address.split([' ', '"']).next().unwrap().parse().unwrap()

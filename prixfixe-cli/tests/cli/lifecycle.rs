@@ -177,3 +177,37 @@ fn the_limits_reach_the_server() {
     client.ask("RCPT TO:<a@here.example>", "250 ");
     client.ask("RCPT TO:<b@here.example>", "452 4.5.3 ");
 }
+
+/// The binary under a limit of open files, which only a shell can set.
+fn start_with_limit(limit: &str, arguments: &str) -> Serve {
+    let directory = TempDir::new().unwrap();
+    let script = format!(
+        "ulimit {limit} && exec '{}' serve --listen 127.0.0.1:0 --deliver discard: {arguments}",
+        env!("CARGO_BIN_EXE_prixfixe")
+    );
+    let mut command = std::process::Command::new("/bin/sh");
+    command
+        .env_clear()
+        .args(["-c", &script])
+        .current_dir(directory.path());
+    Serve::spawn(&mut command, directory)
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised_as_far_as_it_goes() {
+    let mut serve = start_with_limit("-Sn 64", "");
+    Client::greeted(&serve).ask("NOOP", "250 ");
+    serve.signal(Signal::TERM);
+    serve.line("stopped");
+    assert!(serve.seen("open files").is_none());
+
+    let serve = start_with_limit("-n 128", "--max-connections 1000");
+    let line = serve
+        .seen("the limit of open files is too low for max-connections")
+        .unwrap();
+    assert!(
+        line.contains(" available=128 needed=1128 max_connections=1000"),
+        "{line}"
+    );
+    Client::greeted(&serve).ask("NOOP", "250 ");
+}

@@ -1,9 +1,12 @@
 //! The log of real sessions.
 
-use rustix::process::Signal;
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::harness::{Client, Serve};
+use crate::harness::{Client, Serve, listening_address, prixfixe};
 
 /// C0, DEL, C1, line ends and bidirectional overrides.
 fn is_hazardous(character: char) -> bool {
@@ -159,4 +162,46 @@ fn a_stderr_that_nobody_reads_does_not_stop_the_mail() {
         client.ask("QUIT", "221 ");
     }
     assert_eq!(serve.messages().len(), 3);
+}
+
+#[test]
+fn a_stderr_that_is_full_loses_lines_and_says_so() {
+    let mut child = prixfixe(&["serve", "--listen", "127.0.0.1:0", "--deliver", "discard:"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::with_capacity(1024, child.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+
+    // Each message is a line of 20 kB; the pipe and the queue hold about 2 MiB of them.
+    let recipients = format!("RCPT TO:<{}@here.example>\r\n", "x".repeat(64)).repeat(250);
+    let mut client = Client::connect(listening_address(&line));
+    client.reply();
+    client.ask("EHLO client.example", "250 ");
+    for _ in 0..120 {
+        client.send(&format!(
+            "MAIL FROM:<a@client.example>\r\n{recipients}DATA\r\n"
+        ));
+        while !client.reply().starts_with("354 ") {}
+        client.ask("Subject: x\r\n\r\n.", "250 ");
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let mut log = String::new();
+    stderr.read_to_string(&mut log).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let dropped = log
+        .lines()
+        .find(|line| line.contains("log lines were dropped"))
+        .unwrap();
+    assert!(
+        dropped.contains(" WARN  ") && dropped.contains(" lines="),
+        "{dropped}"
+    );
+    assert!(
+        log.lines()
+            .filter(|line| line.contains(" INFO  message "))
+            .count()
+            < 120
+    );
 }
