@@ -186,6 +186,7 @@ fn a_stderr_that_is_full_loses_lines_and_says_so() {
         while !client.reply().starts_with("354 ") {}
         client.ask("Subject: x\r\n\r\n.", "250 ");
     }
+    drop(client);
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let mut log = String::new();
     stderr.read_to_string(&mut log).unwrap();
