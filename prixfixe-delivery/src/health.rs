@@ -83,11 +83,11 @@ impl Monitor {
 }
 
 /// What a keeper thread looks after.
-pub(crate) trait Kept: Send + Sync + 'static {
+pub(crate) trait Kept: Sized + Send + Sync + 'static {
     fn monitor(&self) -> &Monitor;
 
     /// Tries whether a message could be kept.
-    fn probe(&self) -> Result<(), Fault>;
+    fn probe(self: &Arc<Self>) -> Result<(), Fault>;
 
     /// Called once in [`TIDY_INTERVAL`].
     fn tidy(&self) {}
@@ -114,7 +114,7 @@ impl Keeper {
             .name(format!("{name}-keeper"))
             .spawn({
                 let (kept, stop) = (Arc::clone(&kept), Arc::clone(&stop));
-                move || run(&*kept, &stop, probe_interval)
+                move || run(&kept, &stop, probe_interval)
             })?
             .thread()
             .clone();
@@ -132,7 +132,7 @@ impl Drop for Keeper {
     }
 }
 
-fn run<K: Kept>(kept: &K, stop: &AtomicBool, probe_interval: Duration) {
+fn run<K: Kept>(kept: &Arc<K>, stop: &AtomicBool, probe_interval: Duration) {
     let mut tidy_at = Instant::now() + TIDY_INTERVAL;
     let mut probe_at = None;
     while !stop.load(Ordering::Acquire) {
@@ -154,7 +154,7 @@ fn run<K: Kept>(kept: &K, stop: &AtomicBool, probe_interval: Duration) {
 }
 
 /// True when it went well.
-fn probe<K: Kept>(kept: &K) -> bool {
+fn probe<K: Kept>(kept: &Arc<K>) -> bool {
     match kept.probe() {
         Ok(()) => {
             kept.monitor().succeeded();

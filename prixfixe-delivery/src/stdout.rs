@@ -213,7 +213,7 @@ impl Kept for Sink {
     }
 
     /// The one thing that can be written without a message: the end of the line that was cut off.
-    fn probe(&self) -> Result<(), Fault> {
+    fn probe(self: &Arc<Self>) -> Result<(), Fault> {
         let mended = self
             .output
             .lock()
@@ -286,4 +286,53 @@ fn standard_output() -> io::Result<std::fs::File> {
 #[cfg(not(unix))]
 fn standard_output() -> io::Result<io::Stdout> {
     Ok(io::stdout())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many octets and then has no room.
+    #[derive(Clone, Default)]
+    struct Room(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl Write for Room {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let (text, left) = &mut *self.0.lock().unwrap();
+            let taken = bytes.len().min(*left);
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            text.extend_from_slice(&bytes[..taken]);
+            *left -= taken;
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn without_traffic_the_end_of_a_fault_is_found_by_ending_the_line_that_was_cut_off() {
+        let room = Room::default();
+        let stdout = Stdout::with_probe_interval(room.clone(), Duration::from_millis(1)).unwrap();
+        let (sink, mut health) = (Arc::clone(&stdout.shared.sink), stdout.health());
+
+        room.0.lock().unwrap().1 = 3;
+        let error = sink.write(b"{\"id\"}\n").unwrap_err();
+        sink.monitor
+            .failed(Arc::new(Fault::new("write to", STANDARD_OUTPUT, error)));
+        health.changed().await;
+        // A probe that fails shows its own fault.
+        health.changed().await;
+        assert!(health.fault().unwrap().is_no_space());
+
+        room.0.lock().unwrap().1 = 100;
+        while health.fault().is_some() {
+            health.changed().await;
+        }
+        sink.write(b"{}\n").unwrap();
+        assert_eq!(room.0.lock().unwrap().0, b"{\"i\n{}\n");
+    }
 }

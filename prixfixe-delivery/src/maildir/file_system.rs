@@ -28,7 +28,7 @@ pub trait FileSystem: Send + Sync + 'static {
     /// As the system says; `AlreadyExists` when anything has that name.
     fn create(&self, path: &Path) -> io::Result<Self::File>;
 
-    /// Writes some of the bytes at the end of the file, and says how many.
+    /// Writes some of the bytes at the end of the file, and says how many: never more than there are.
     ///
     /// # Errors
     ///

@@ -19,7 +19,7 @@ pub(crate) type Answer = oneshot::Sender<Result<PathBuf, StoreError>>;
 
 /// A Maildir on its file system.
 pub(crate) struct Store<F> {
-    pub(crate) file_system: F,
+    file_system: F,
     pub(crate) root: PathBuf,
     tmp: PathBuf,
     pub(crate) new: PathBuf,
@@ -52,13 +52,29 @@ impl<F: FileSystem> Store<F> {
         if self.fsync {
             self.sync_directory(&self.root)?;
             for ancestor in self.root.ancestors().skip(1) {
-                // Those that we made are safe by now. The others may well not be ours to open, and were there.
-                if let Err(error) = self.file_system.sync_directory(ancestor) {
-                    tracing::debug!(path = %ancestor.display(), cause = %error, "directory not synced");
-                }
+                self.sync_ancestor(ancestor)?;
             }
         }
         Ok(())
+    }
+
+    /// A directory above the Maildir may well be one that we can neither read nor write to, or that knows no fsync: it was
+    /// there before us then, and is left to whoever made it.
+    fn sync_ancestor(&self, path: &Path) -> Result<(), Fault> {
+        use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+
+        match self.sync_directory(path) {
+            Err(fault)
+                if matches!(
+                    fault.kind(),
+                    InvalidInput | PermissionDenied | ReadOnlyFilesystem | Unsupported
+                ) =>
+            {
+                tracing::debug!(path = fault.subject(), cause = %fault, "directory not synced");
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     fn make_directory(&self, path: &Path) -> Result<(), Fault> {
@@ -185,7 +201,7 @@ impl<F: FileSystem> Store<F> {
     ) -> Result<T, Fault> {
         let result = match operation() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                tracing::warn!(path = %self.root.display(), "the Maildir has vanished, it is made again");
+                tracing::warn!(path = %self.root.display(), "something in the Maildir has vanished, its directories are made again");
                 self.make_directories()?;
                 operation()
             }
@@ -253,38 +269,15 @@ impl<F: FileSystem> Kept for Store<F> {
         &self.monitor
     }
 
-    fn probe(&self) -> Result<(), Fault> {
+    fn probe(self: &Arc<Self>) -> Result<(), Fault> {
         // One block: a file system that is full has no room for it, and says so at the sync at the latest.
         const BLOCK: &[u8] = &[b'\n'; 4096];
 
         self.make_directories()?;
-        let path = self.tmp.join(name::unique(SystemTime::now()));
-        let mut file = self
-            .file_system
-            .create(&path)
-            .map_err(|error| Fault::at("create", &path, error))?;
-        let mut batch = Batch::default();
-        batch.push(BLOCK.into());
-        let written = batch
-            .write_to(&self.file_system, &mut file)
-            .map_err(|error| Fault::at("write to", &path, error))
-            .and_then(|()| match self.fsync {
-                true => self
-                    .file_system
-                    .sync(&mut file)
-                    .map_err(|error| Fault::at("sync", &path, error)),
-                false => Ok(()),
-            })
-            .and_then(|()| {
-                self.file_system
-                    .close(file)
-                    .map_err(|error| Fault::at("close", &path, error))
-            });
-        let removed = self
-            .file_system
-            .remove(&path)
-            .map_err(|error| Fault::at("remove", &path, error));
-        written.and(removed)
+        let batch = Batch::with_head(BLOCK.to_vec());
+        self.append(None, &batch)
+            .and_then(|temporary| self.sync_and_close(temporary))?
+            .remove()
     }
 
     fn tidy(&self) {
@@ -300,6 +293,14 @@ pub(crate) struct Temporary<F: FileSystem> {
     /// Until it is published.
     name: Option<String>,
     path: PathBuf,
+}
+
+impl<F: FileSystem> Temporary<F> {
+    fn remove(mut self) -> Result<(), Fault> {
+        self.name = None;
+        let removed = self.store.file_system.remove(&self.path);
+        removed.map_err(|error| Fault::at("remove", &self.path, error))
+    }
 }
 
 impl<F: FileSystem> Drop for Temporary<F> {
