@@ -1,5 +1,12 @@
 //! TLS in memory: a rustls client against a session, no socket, no clock but the test's.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on says so"
+)]
+
 mod authority;
 mod certificates;
 mod clients;
