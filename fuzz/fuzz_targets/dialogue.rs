@@ -1,0 +1,168 @@
+//! Invariant: whatever happens in a session, replies are well-formed, events come in their order, no message
+//! ends without its end, input that is held is bounded, and cutting the input otherwise changes nothing.
+//!
+//! The octets 0xF8 to 0xFF, for which UTF-8 has no use, are operations; all others are sent as they are, so
+//! that a dialogue as text is a seed.
+#![no_main]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libfuzzer_sys::fuzz_target;
+use prixfixe_core::{Answer, Config, Connection, Event, MAX_LINE, Question, replies};
+use prixfixe_fuzz::assert_well_formed;
+
+struct Session {
+    connection: Connection,
+    now: Instant,
+    held: Vec<u8>,
+    output: Vec<u8>,
+    /// Events but pieces of a body, which depend on how the input was cut.
+    told: Vec<String>,
+    content: Option<Vec<u8>>,
+    /// Answers wait for an operation.
+    late: bool,
+    refuse: bool,
+    in_clear: bool,
+}
+
+impl Session {
+    fn new(now: Instant) -> Self {
+        let config = Config {
+            max_message_size: 1000,
+            max_recipients: 3,
+            max_errors: 5,
+            starttls: true,
+            ..Config::default()
+        };
+        Self {
+            connection: Connection::new(Arc::new(config), now),
+            now,
+            held: Vec::new(),
+            output: Vec::new(),
+            told: Vec::new(),
+            content: None,
+            late: false,
+            refuse: false,
+            in_clear: false,
+        }
+    }
+
+    fn send(&mut self, octets: &[u8]) {
+        if self.in_clear {
+            return;
+        }
+        self.held.extend_from_slice(octets);
+        self.work();
+    }
+
+    fn work(&mut self) {
+        loop {
+            if !self.late {
+                self.answer();
+            }
+            let held = std::mem::take(&mut self.held);
+            let mut input = held.as_slice();
+            let event = self.connection.poll_event(self.now, &mut input, &mut self.output);
+            let go_on = event.is_some();
+            if let Some(event) = event {
+                self.told(event);
+            }
+            self.held = input.to_vec();
+            if !go_on {
+                break;
+            }
+        }
+        if self.connection.is_closed() {
+            self.held.clear();
+        } else if self.connection.question().is_none() && !self.in_clear {
+            assert!(self.held.len() < MAX_LINE);
+        }
+    }
+
+    fn told(&mut self, event: Event<'_>) {
+        match &event {
+            Event::MessageStart => assert_eq!(self.content.replace(Vec::new()), None),
+            Event::Body(piece) => {
+                assert!(!piece.is_empty());
+                let content = self.content.as_mut().expect("a message has started");
+                content.extend_from_slice(piece);
+                assert!(content.len() <= 1000);
+                return;
+            }
+            Event::MessageEnd { size } => {
+                let content = self.content.take().expect("a message has started");
+                assert_eq!(content.len() as u64, *size);
+                self.told.push(content.escape_ascii().to_string());
+            }
+            Event::MessageAborted(_) => assert!(self.content.take().is_some()),
+            Event::StartTls => self.in_clear = true,
+            Event::Mail { .. } => assert_eq!(self.connection.question(), Some(Question::Mail)),
+            Event::Rcpt { .. } => assert_eq!(self.connection.question(), Some(Question::Rcpt)),
+            Event::Hello { .. } | Event::Reset => assert_eq!(self.content, None),
+        }
+        self.told.push(format!("{event:?}"));
+    }
+
+    fn answer(&mut self) {
+        let answer = match std::mem::take(&mut self.refuse) && self.connection.question().is_some() {
+            true => Answer::Refuse(replies::LOCAL_ERROR),
+            false => Answer::Accept,
+        };
+        self.connection.answer(self.now, answer, &mut self.output);
+    }
+
+    fn operate(&mut self, operation: u8) {
+        match operation {
+            0xF8 => self.late = !self.late,
+            0xF9 => self.answer(),
+            0xFA => self.refuse = true,
+            0xFB => self.now += Duration::from_secs(100),
+            0xFC => self.connection.receive_eof(self.now),
+            0xFD => self.connection.shutdown(self.now, &mut self.output),
+            0xFE if self.in_clear => {
+                self.in_clear = false;
+                self.held.clear();
+                self.connection.tls_established(self.now);
+            }
+            0xFE => self.connection.pause(self.now),
+            _ => self.connection.resume(self.now),
+        }
+        self.connection.handle_timeout(self.now, &mut self.output);
+        self.work();
+        let deadline = self.connection.deadline();
+        assert!(deadline.is_none_or(|deadline| deadline > self.now));
+    }
+}
+
+fn run(script: &[u8], now: Instant, length: usize) -> Session {
+    let mut session = Session::new(now);
+    session.work();
+    for part in script.chunk_by(|one, other| *one < 0xF8 && *other < 0xF8) {
+        match part {
+            [operation @ (0xF8..)] => session.operate(*operation),
+            octets => octets.chunks(length).for_each(|piece| session.send(piece)),
+        }
+    }
+    session.late = false;
+    session.connection.receive_eof(session.now);
+    session.work();
+    assert!(session.connection.is_closed());
+    assert_eq!(session.connection.poll_event(now, &mut &b"NOOP\r\n"[..], &mut session.output), None);
+    assert_eq!(session.content, None, "a message has an end or is aborted");
+    assert_well_formed(&session.output);
+    session
+}
+
+fuzz_target!(|script: &[u8]| {
+    let now = Instant::now();
+    let at_once = run(script, now, usize::MAX);
+    // What stands behind STARTTLS depends on whether it came with it.
+    let octets: Vec<u8> = script.iter().copied().filter(|octet| *octet < 0xF8).collect();
+    let mentions_tls = octets.windows(8).any(|eight| eight.eq_ignore_ascii_case(b"STARTTLS"));
+    if !mentions_tls {
+        let bytewise = run(script, now, 1);
+        assert_eq!(bytewise.told, at_once.told);
+        assert_eq!(bytewise.output.escape_ascii().to_string(), at_once.output.escape_ascii().to_string());
+    }
+});
