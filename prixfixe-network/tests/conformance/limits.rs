@@ -36,6 +36,35 @@ pub(crate) fn a_connection_over_the_limit_is_told_and_closed(way: Way) {
     two.echo("undisturbed");
 }
 
+/// Closing a socket with unread input is a reset, which may destroy the reply.
+pub(crate) fn what_an_over_limit_peer_has_sent_does_not_cost_it_the_reply(way: Way) {
+    let harness = Harness::single(
+        way,
+        Toy::default(),
+        Options {
+            max_connections: 1,
+            ..way.options()
+        },
+    );
+    let mut holder = harness.client();
+    for round in 1..=10 {
+        let held = harness.seen.hold();
+        holder.send("HOLD\n");
+        wait_until("all stand still", || {
+            harness.seen.held.load(SeqCst) == round
+        });
+        let mut eager = Client::connect(harness.address());
+        eager.send("in a hurry\n");
+        drop(held);
+        holder.expect("HELD");
+        eager.expect("FULL");
+        eager.expect_eof();
+        // A reset after the end of the stream can only be seen in the socket's error; by then the server has closed.
+        holder.echo("gone on");
+        assert!(eager.stream().take_error().unwrap().is_none());
+    }
+}
+
 /// The client connects again the moment it has its last reply: its place must be free by then.
 pub(crate) fn a_peer_that_has_its_last_reply_has_given_its_place_back(way: Way) {
     let harness = Harness::start(

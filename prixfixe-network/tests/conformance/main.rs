@@ -63,6 +63,7 @@ conformance! {
         a_panic_while_a_session_is_made_is_its_own;
     limits:
         a_connection_over_the_limit_is_told_and_closed,
+        what_an_over_limit_peer_has_sent_does_not_cost_it_the_reply,
         a_peer_that_has_its_last_reply_has_given_its_place_back,
         connections_wait_while_descriptors_are_short,
         ten_thousand_idle_peers;
