@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use prixfixe_network::{Connection, Listener, Options, OutputBuffer, Service, Session, Transport, serve};
+use prixfixe_network::{
+    Connection, Listener, Options, OutputBuffer, Service, Session, Transport, serve,
+};
 use prixfixe_tls::{CertificateSource, HandshakeError, Tls, TlsConfig, TlsInfo, Upgrade};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,18 +24,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => (arguments.as_slice(), Transport::Tokio),
     };
     let (address, source) = match arguments {
-        [address] => {
-            (address, CertificateSource::SelfSigned { domains: vec!["localhost".to_owned()] })
-        }
-        [address, cert, key] => {
-            (address, CertificateSource::Files { cert: cert.into(), key: key.into(), password_file: None })
-        }
+        [address] => (
+            address,
+            CertificateSource::SelfSigned {
+                domains: vec!["localhost".to_owned()],
+            },
+        ),
+        [address, cert, key] => (
+            address,
+            CertificateSource::Files {
+                cert: cert.into(),
+                key: key.into(),
+                password_file: None,
+            },
+        ),
         _ => return Err("usage: tls_echo ADDRESS:PORT [CERT KEY] [raw]".into()),
     };
     let config = TlsConfig::builder().certificate(source).build()?;
     let _watch = config.watch(Duration::from_secs(5))?;
     let listener = Listener::bind(address.parse::<SocketAddr>()?)?;
-    let options = Options { transport, max_connections: 30_000, ..Options::default() };
+    let options = Options {
+        transport,
+        max_connections: 30_000,
+        ..Options::default()
+    };
     let _running = serve(vec![listener], Arc::new(Echoes { config }), options)?;
     loop {
         std::thread::park();
@@ -75,7 +89,11 @@ impl Session for Echo {
     }
 
     fn poll(&mut self, _: Instant, _: &mut Context<'_>) -> Poll<()> {
-        if self.finished { Poll::Ready(()) } else { Poll::Pending }
+        if self.finished {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     fn output(&mut self) -> &mut OutputBuffer {

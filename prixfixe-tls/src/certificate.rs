@@ -65,7 +65,9 @@ impl Certificate {
             .load_private_key(private_key(pair)?)
             .map_err(|error| TlsError::MalformedKey {
                 file: pair.key.file.clone(),
-                reason: error.to_string(),
+                reason: format!(
+                    "it is broken, or neither RSA of 2048 bits or more, ECDSA nor Ed25519 ({error})"
+                ),
             })?;
         let certified = CertifiedKey::new(chain, key);
         certified.keys_match().map_err(|_| TlsError::Mismatch {

@@ -22,7 +22,7 @@ pub(crate) struct Handshake {
     deadline: Option<Instant>,
     /// The place in this thread's queue.
     queued: Option<Queued>,
-    /// For the step that was taken last.
+    /// The turn in which a step was taken when it was polled last.
     pub(crate) turn: Option<Turn>,
     /// The peer has sent something.
     begun: bool,
@@ -87,7 +87,6 @@ impl Handshake {
 
     /// Takes a step, when there is something to do and it is this handshake's turn.
     pub(crate) fn poll(&mut self, now: Instant, cx: &Context<'_>) -> Poll<Outcome> {
-        self.turn = None;
         if self.shutdown && !self.begun {
             return Poll::Ready(Outcome::ShutDown);
         }
@@ -99,7 +98,7 @@ impl Handshake {
                 .queued
                 .get_or_insert_with(|| Queued::new(Turnstile::of_this_thread()));
             self.turn = Some(ready!(queued.poll_turn(cx)));
-            // To give the turn back when all others have been served.
+            // To be polled again, and give the turn back, when all others have been served.
             cx.waker().wake_by_ref();
             if let Err(error) = self.step() {
                 return Poll::Ready(Outcome::Failed(error.into()));

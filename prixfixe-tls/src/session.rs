@@ -61,7 +61,7 @@ enum Layer {
 #[derive(Debug)]
 struct Established {
     channel: Channel,
-    /// Of the last step of the handshake.
+    /// The turn of the handshake's last step.
     turn: Option<Turn>,
     /// The session was told that nothing more comes.
     eof: bool,
@@ -134,6 +134,35 @@ impl<S: Upgrade> Tls<S> {
         self.inner.clear_text_instead_of_handshake(now);
         move_all(self.inner.output(), &mut outgoing);
         self.layer = Layer::Refused(Box::new(outgoing));
+    }
+
+    fn poll_layers(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if let Layer::Clear | Layer::Offered(_) = self.layer {
+            if self.inner.poll(now, cx).is_ready() {
+                return Poll::Ready(());
+            }
+            self.upgrade(now);
+        }
+        ready!(self.poll_handshake(now, cx));
+        match &mut self.layer {
+            Layer::Clear | Layer::Offered(_) | Layer::Handshake(_) => Poll::Pending,
+            Layer::Established(established) => established.poll(&mut self.inner, now, cx),
+            Layer::Refused(outgoing) => {
+                let _ = self.inner.poll(now, cx);
+                move_all(self.inner.output(), outgoing);
+                Poll::Ready(())
+            }
+            Layer::Failed(_) => Poll::Ready(()),
+        }
+    }
+
+    /// The step that was taken in it, if any, is done, and all others have been served meanwhile.
+    fn end_turn(&mut self) {
+        match &mut self.layer {
+            Layer::Handshake(handshake) => handshake.turn = None,
+            Layer::Established(established) => established.turn = None,
+            _ => {}
+        }
     }
 
     /// `Ready` as soon as the handshake is over.
@@ -221,23 +250,13 @@ impl<S: Upgrade> Session for Tls<S> {
     }
 
     fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if let Layer::Clear | Layer::Offered(_) = self.layer {
-            if self.inner.poll(now, cx).is_ready() {
-                return Poll::Ready(());
-            }
-            self.upgrade(now);
+        self.end_turn();
+        let polled = self.poll_layers(now, cx);
+        if polled.is_ready() {
+            // It isn't polled again, but may still exist for a while.
+            self.end_turn();
         }
-        ready!(self.poll_handshake(now, cx));
-        match &mut self.layer {
-            Layer::Clear | Layer::Offered(_) | Layer::Handshake(_) => Poll::Pending,
-            Layer::Established(established) => established.poll(&mut self.inner, now, cx),
-            Layer::Refused(outgoing) => {
-                let _ = self.inner.poll(now, cx);
-                move_all(self.inner.output(), outgoing);
-                Poll::Ready(())
-            }
-            Layer::Failed(_) => Poll::Ready(()),
-        }
+        polled
     }
 
     fn output(&mut self) -> &mut OutputBuffer {
@@ -317,7 +336,6 @@ impl Established {
     }
 
     fn poll<S: Upgrade>(&mut self, inner: &mut S, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        self.turn = None;
         if self.broken {
             return Poll::Ready(());
         }

@@ -68,3 +68,49 @@ fn established_sessions_are_not_held_up() {
     client.receive(&server.sent());
     assert_eq!(client.received, b"hi\n");
 }
+
+#[test]
+fn one_that_is_finished_holds_no_turn() {
+    let world = World::new();
+    let mut burst = burst(&world, 3);
+    let [(first, server), (_, second), (_, third)] = &mut burst[..] else {
+        unreachable!()
+    };
+    server.run();
+    first.receive(&server.sent());
+    // Its last message, and the end of the session behind it.
+    first.write(b"quit\n");
+    let last = first.sent();
+    server.session.receive(server.now, &last);
+    second.poll();
+    server.poll();
+    assert!(server.echo().info.is_none(), "the second has the turn");
+    second.poll();
+    server.poll();
+    assert!(server.finished, "established, and at its end");
+    third.poll();
+    assert!(!third.session.output().is_empty());
+}
+
+#[test]
+fn the_last_step_is_a_turn_too() {
+    let world = World::new();
+    let mut burst = burst(&world, 2);
+    let [(first, server), (_, second)] = &mut burst[..] else {
+        unreachable!()
+    };
+    server.run();
+    first.receive(&server.sent());
+    let last = first.sent();
+    server.session.receive(server.now, &last);
+    server.poll();
+    assert!(server.echo().info.is_some());
+    second.poll();
+    assert!(
+        second.session.output().is_empty(),
+        "the first has the turn until it is polled again"
+    );
+    server.poll();
+    second.poll();
+    assert!(!second.session.output().is_empty());
+}
