@@ -10,7 +10,7 @@ pub(crate) fn raise(max_connections: usize) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
-        ..limit.clone()
+        ..limit
     };
     let available = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,

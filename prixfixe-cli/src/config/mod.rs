@@ -10,10 +10,12 @@ mod given;
 mod listeners;
 mod options;
 mod resolve;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod units;
+pub(crate) mod units;
+mod words;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

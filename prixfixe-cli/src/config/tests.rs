@@ -321,7 +321,7 @@ fn listeners_in_clear_and_with_tls_are_replaced_apart() {
 #[test]
 fn what_tls_needs_is_asked_for() {
     let certificate = "a certificate; add --tls-cert and --tls-key, or --tls-self-signed";
-    let cases: [(&str, &[(&str, &str)], &[&str], String); 8] = [
+    let cases: [Mistake; 8] = [
         ("", &[], &["--tls-cert=c"], "--tls-cert: needs its private key; add --tls-key".to_owned()),
         ("", &[("SMTP_TLS_KEY", "k")], &[], "SMTP_TLS_KEY: needs its certificate; add --tls-cert".to_owned()),
         (
@@ -385,11 +385,19 @@ fn repeated_flags_add_up_for_lists() {
     );
 }
 
+/// A file, variables and flags, and what is wrong with them.
+type Mistake = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static [&'static str],
+    String,
+);
+
 /// The text of every error that a value can have is with its parser; here is that each names its place.
 #[test]
 fn errors_name_the_flag_the_variable_or_the_key() {
     let number = "give a whole number from 1 to 1000000";
-    let cases: [(&str, &[(&str, &str)], &[&str], String); 10] = [
+    let cases: [Mistake; 10] = [
         ("", &[], &["--max-connections", "0"], format!("--max-connections: 0 is out of range; {number}")),
         ("", &[], &["--max-connections", "-1"], format!("--max-connections: `-1` is not a whole number; {number}")),
         (

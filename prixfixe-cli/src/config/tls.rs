@@ -5,6 +5,11 @@ use std::path::PathBuf;
 use prixfixe_tls::{CertificateSource, TlsConfig, TlsError, TrustAnchors};
 use serde::Serialize;
 
+use super::given::Invalid;
+use super::options;
+use super::sources::Sources;
+use super::{units, words};
+
 /// The `[tls]` table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -75,5 +80,88 @@ impl Tls {
             }
             (ClientAuth::Off, _) | (_, None) => prixfixe_tls::ClientAuth::Off,
         }
+    }
+}
+
+impl Sources<'_> {
+    /// What they say of TLS.
+    pub(super) fn tls(&self) -> Result<Tls, Invalid> {
+        let path = |text: &str| match text {
+            "" => Err("names no file; give its path".to_owned()),
+            _ => Ok(PathBuf::from(text)),
+        };
+        let tls = Tls {
+            cert: self.one(&options::TLS_CERT, path)?,
+            key: self.one(&options::TLS_KEY, path)?,
+            key_password_file: self.one(&options::TLS_KEY_PASSWORD_FILE, path)?,
+            self_signed: self
+                .one(&options::TLS_SELF_SIGNED, units::switch)?
+                .unwrap_or(false),
+            min_version: self
+                .one(&options::TLS_MIN_VERSION, words::tls_version)?
+                .unwrap_or(TlsVersion::Tls12),
+            required: self
+                .one(&options::TLS_REQUIRED, units::switch)?
+                .unwrap_or(false),
+            client_ca: self.one(&options::TLS_CLIENT_CA, path)?,
+            client_auth: self
+                .one(&options::TLS_CLIENT_AUTH, words::client_auth)?
+                .unwrap_or(ClientAuth::Off),
+        };
+        self.check_tls(&tls)?;
+        Ok(tls)
+    }
+
+    /// What is asked for needs what it is made of.
+    fn check_tls(&self, tls: &Tls) -> Result<(), Invalid> {
+        let certificate = "a certificate; add --tls-cert and --tls-key, or --tls-self-signed";
+        let rules = [
+            (
+                &options::TLS_CERT,
+                tls.cert.is_some() && tls.key.is_none(),
+                "needs its private key; add --tls-key",
+            ),
+            (
+                &options::TLS_KEY,
+                tls.key.is_some() && tls.cert.is_none(),
+                "needs its certificate; add --tls-cert",
+            ),
+            (
+                &options::TLS_SELF_SIGNED,
+                tls.self_signed && tls.cert.is_some(),
+                "there is a certificate already; remove --tls-self-signed or --tls-cert",
+            ),
+            (
+                &options::TLS_KEY_PASSWORD_FILE,
+                tls.key_password_file.is_some() && tls.key.is_none(),
+                "needs the key that it opens; add --tls-key",
+            ),
+            (
+                &options::TLS_CLIENT_AUTH,
+                tls.client_auth != ClientAuth::Off && tls.client_ca.is_none(),
+                "needs the CA that vouches for clients; add --tls-client-ca",
+            ),
+            (
+                &options::TLS_REQUIRED,
+                tls.required && !tls.is_on(),
+                &format!("needs {certificate}"),
+            ),
+            (
+                &options::TLS_CLIENT_AUTH,
+                tls.client_auth != ClientAuth::Off && !tls.is_on(),
+                &format!("needs {certificate}"),
+            ),
+        ];
+        for (option, broken, problem) in rules {
+            if broken {
+                return Err(self.origin(option)?.invalid(problem));
+            }
+        }
+        if !tls.is_on()
+            && let Some((origin, _)) = self.listeners_of_kind(&options::LISTEN_TLS, true)?.first()
+        {
+            return Err(origin.invalid(format!("needs {certificate}")));
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,9 @@
 //! The built binary, as its user meets it.
 
+// What helps a test may fail like one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod bench;
 mod check;
 mod harness;
 mod lifecycle;

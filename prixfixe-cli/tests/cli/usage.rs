@@ -5,9 +5,16 @@ use std::process::Stdio;
 
 use crate::harness::{prixfixe, run};
 
+/// Arguments, variables, and what is said of them.
+type Case = (
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+    &'static str,
+);
+
 #[test]
 fn bad_usage_and_bad_configuration_are_one_line_and_status_2() {
-    let cases: [(&[&str], &[(&str, &str)], &str); 15] = [
+    let cases: [Case; 15] = [
         (&[], &[], "no command given; `prixfixe --help` lists them"),
         (
             &["server"],

@@ -1,0 +1,107 @@
+//! Names, words and targets as people write them, like [`units`] for numbers.
+
+use std::num::NonZeroUsize;
+
+use prixfixe_delivery::ParseTargetError;
+
+use super::{ClientAuth, DeliveryTarget, LogFormat, LogLevel, TlsVersion, Transport, units};
+
+/// Clients read it before they can have asked for SMTPUTF8, so that it is ASCII (RFC 6531 section 3.7.1).
+pub(super) fn own_domain(text: &str) -> Result<String, String> {
+    match domain(text) {
+        Ok(domain) if !domain.is_ascii() => {
+            Err(format!("`{text}` is not ASCII; give its form with xn--"))
+        }
+        result => result,
+    }
+}
+
+/// A name, in any script, or an address literal (RFC 5321 section 4.1.2).
+pub(super) fn domain(text: &str) -> Result<String, String> {
+    let is_literal = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|inner| {
+            !inner.is_empty()
+                && inner
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-'))
+        });
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .chars()
+                .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if text.len() <= 255 && (is_literal || text.split('.').all(is_label)) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{text}` is not a domain name; give one like mx.example.com"
+        ))
+    }
+}
+
+pub(super) fn delivery_target(text: &str) -> Result<DeliveryTarget, String> {
+    text.parse()
+        .map_err(|error: ParseTargetError| error.to_string())
+}
+
+pub(super) fn tls_version(text: &str) -> Result<TlsVersion, String> {
+    units::word(
+        text,
+        &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)],
+    )
+}
+
+pub(super) fn client_auth(text: &str) -> Result<ClientAuth, String> {
+    units::word(
+        text,
+        &[
+            ("off", ClientAuth::Off),
+            ("request", ClientAuth::Request),
+            ("require", ClientAuth::Require),
+        ],
+    )
+}
+
+pub(super) fn transport(text: &str) -> Result<Transport, String> {
+    units::word(
+        text,
+        &[
+            ("auto", Transport::Auto),
+            ("tokio", Transport::Tokio),
+            ("raw", Transport::Raw),
+        ],
+    )
+}
+
+pub(super) fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    units::count(
+        text,
+        NonZeroUsize::MIN..=NonZeroUsize::MIN.saturating_add(1023),
+    )
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    units::word(
+        text,
+        &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+    )
+}
+
+pub(super) fn log_level(text: &str) -> Result<LogLevel, String> {
+    units::word(
+        text,
+        &[
+            ("off", LogLevel::Off),
+            ("error", LogLevel::Error),
+            ("warn", LogLevel::Warn),
+            ("info", LogLevel::Info),
+            ("debug", LogLevel::Debug),
+            ("trace", LogLevel::Trace),
+        ],
+    )
+}
