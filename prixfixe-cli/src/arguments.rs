@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::bench;
 use crate::config::ConfigurationArguments;
 use crate::error::Error;
 
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     /// Print the configuration that `serve` would run with, as TOML.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(ConfigurationArguments),
+    /// Drive any SMTP server, and report throughput and latency.
+    Bench(Box<bench::Arguments>),
 }
 
 impl Arguments {

@@ -1,6 +1,7 @@
 //! The `prixfixe` command.
 
 mod arguments;
+mod bench;
 mod check;
 mod config;
 mod error;
@@ -27,5 +28,6 @@ fn run() -> Result<ExitCode, Error> {
     match Arguments::read()?.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     }
 }

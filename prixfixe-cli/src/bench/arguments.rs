@@ -11,9 +11,13 @@ use super::content::Source;
 use super::dialogue::Pipelining;
 use super::scenario::Scenario;
 use super::target;
+use crate::config::units;
 
 /// More connections than this are a slip of the pen: a worker is memory whether it connects or not.
 const MOST_CONNECTIONS: i64 = 200_000;
+
+/// Messages are made in memory.
+const MOST_OCTETS: u64 = 1 << 30;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -94,7 +98,7 @@ pub(crate) struct Arguments {
     pub(crate) bdat: bool,
 
     /// The largest chunk of a BDAT [default: the whole message]
-    #[arg(long, value_name = "SIZE", value_parser = octets, requires = "bdat")]
+    #[arg(long, value_name = "SIZE", value_parser = chunk, requires = "bdat")]
     pub(crate) chunk_size: Option<NonZeroU64>,
 
     /// Secure every connection by STARTTLS
@@ -196,27 +200,20 @@ fn at_most<const MOST: i64>(text: &str) -> Result<NonZeroU32, String> {
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(rate) if rate.is_finite() && rate >= 0.001 && rate <= 1e8 => Ok(rate),
+        Ok(rate) if (0.001..=1e8).contains(&rate) => Ok(rate),
         _ => Err("not a number of messages a second between 0.001 and 100000000".to_owned()),
     }
 }
 
-fn octets(text: &str) -> Result<NonZeroU64, String> {
-    let size = text
-        .parse::<bytesize::ByteSize>()
-        .map_err(|_| "not a size; write 1000, 10KB or 10KiB".to_owned())?;
-    NonZeroU64::new(size.as_u64()).ok_or_else(|| "must be more than nothing".to_owned())
+fn chunk(text: &str) -> Result<NonZeroU64, String> {
+    let size = units::size(text, 1..=MOST_OCTETS)?;
+    NonZeroU64::new(size).ok_or_else(|| "must be more than nothing".to_owned())
 }
 
 fn size(text: &str) -> Result<Source, String> {
     /// A CRLF: the smallest message.
     const LEAST: u64 = 2;
-    /// The message is made in memory.
-    const MOST: u64 = 1 << 30;
-    let octets = |text: &str| match octets(text)?.get() {
-        size @ LEAST..=MOST => Ok(size),
-        _ => Err("a message has between 2 octets and 1 GiB".to_owned()),
-    };
+    let octets = |text| units::size(text, LEAST..=MOST_OCTETS);
     let Some((least, most)) = text.split_once('-') else {
         return Ok(Source::Size(octets(text)?));
     };

@@ -25,6 +25,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Instant, SystemTime};
 
@@ -97,21 +98,21 @@ fn drive(plan: &Planned, stop: &Arc<AtomicBool>) -> io::Result<Measurements> {
     let mut progress = Progress::new(plan.name, workload.pace);
     let result = thread::scope(|scope| {
         let live = &live;
-        let spawn = |thread| scope.spawn(move || engine::run(workload, live, thread));
-        let threads: Vec<_> = (0..workload.threads.get()).map(spawn).collect();
-        while threads.iter().any(|thread| !thread.is_finished()) {
-            thread::park_timeout(TICK);
-            progress.tick(live, Instant::now());
+        let (done, results) = mpsc::channel();
+        for number in 0..workload.threads.get() {
+            let done = done.clone();
+            // Nobody listens any more only when another thread has failed.
+            scope.spawn(move || drop(done.send(engine::run(workload, live, number))));
         }
+        drop(done);
         let mut all = Measurements::new(workload.targets.len());
-        for thread in threads {
-            all.add(
-                thread
-                    .join()
-                    .unwrap_or_else(|_| Err(io::Error::other("a thread has failed")))?,
-            );
+        loop {
+            match results.recv_timeout(TICK) {
+                Ok(measured) => all.add(measured?),
+                Err(RecvTimeoutError::Timeout) => progress.tick(live, Instant::now()),
+                Err(RecvTimeoutError::Disconnected) => return Ok(all),
+            }
         }
-        Ok(all)
     });
     progress.finish();
     result

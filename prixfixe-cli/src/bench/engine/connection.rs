@@ -139,11 +139,17 @@ impl Connection {
         let Err(failure) = self.flush() else {
             return Ok(Turn::Open);
         };
-        // A server that refuses and closes at once resets what we go on sending; what it said may be there all the same.
-        if self.drain(way, true, buffers, observe)? == Turn::Done {
-            Ok(Turn::Done)
-        } else {
-            Err(failure)
+        // A server that refuses and closes at once resets what we go on sending; what it said may be there all the same. If
+        // not, the reset is what there is to tell: the system tells it once, and calls it the end of the stream then.
+        match self.drain(way, true, buffers, observe) {
+            Ok(Turn::Done) => Ok(Turn::Done),
+            Err(
+                said @ Failure {
+                    kind: Kind::Reply(_),
+                    ..
+                },
+            ) => Err(said),
+            _ => Err(failure),
         }
     }
 
