@@ -82,6 +82,24 @@ fn many_messages_at_once() {
     );
 }
 
+#[test]
+fn directories_that_another_process_made_and_never_synced() {
+    let disk = Simulated::default();
+    let careless = MaildirOptions {
+        fsync: false,
+        ..one_worker()
+    };
+    Maildir::open_on(disk.clone(), ROOT, careless).unwrap();
+    let new = Path::new(ROOT).join("new");
+    let stored = runtime()
+        .block_on(store(&open(&disk), [Bytes::from("text\r\n")]))
+        .unwrap();
+    assert_eq!(
+        disk.durable_files_in(&new),
+        BTreeMap::from([(stored, b"text\r\n".to_vec())])
+    );
+}
+
 /// The table in the crate's documentation, row by row.
 #[test]
 fn after_a_crash_between_two_operations_the_documented_files_are_there() {

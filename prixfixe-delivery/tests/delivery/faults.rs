@@ -127,6 +127,15 @@ fn a_failed_sync_is_never_tried_again() {
 }
 
 #[test]
+fn a_rename_that_was_done_and_reported_as_failed_leaves_nothing_in_new() {
+    let disk = Simulated::default();
+    let maildir = open(&disk);
+    disk.state().lose_renames = true;
+    runtime().block_on(store(&maildir, message())).unwrap_err();
+    assert_eq!(disk.files_in(&Path::new(ROOT).join("new")).len(), 0);
+}
+
+#[test]
 fn a_failed_sync_of_the_directory_fails_every_message_that_it_was_for() {
     let disk = Simulated::default();
     let options = prixfixe_delivery::MaildirOptions {

@@ -195,7 +195,31 @@ async fn a_message_that_is_given_up_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_commit_that_nobody_waits_for_is_undone_or_whole() {
+async fn a_commit_that_nobody_waits_for_any_more_is_undone_up_to_the_rename() {
+    let disk = Simulated::default();
+    let maildir = open(&disk);
+    disk.state().hold_syncs = true;
+    let mut message = maildir.begin(Vec::new());
+    message.write(Bytes::from("given up\r\n")).await.unwrap();
+    disk.plan(Plan::Sound);
+    let mut commit = Box::pin(message.commit());
+    assert!(
+        commit
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+    );
+    disk.wait_for_sync();
+    drop(commit);
+    disk.release_syncs();
+    let stored = store(&maildir, [Bytes::from("text\r\n")]).await.unwrap();
+    assert_eq!(disk.files_in(&Path::new(ROOT).join("tmp")).len(), 0);
+    let files = disk.files_in(&Path::new(ROOT).join("new"));
+    assert_eq!(files.keys().collect::<Vec<_>>(), [&stored]);
+}
+
+#[tokio::test]
+async fn a_commit_that_is_dropped_at_any_moment_is_undone_or_whole() {
     let disk = Simulated::default();
     let maildir = open(&disk);
     for round in 0..20 {

@@ -19,7 +19,7 @@ pub struct Simulated(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    renamed: Condvar,
+    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -31,6 +31,10 @@ pub struct State {
     plan: Plan,
     /// A sync of a directory takes until there were so many renames.
     pub slow_until_renames: usize,
+    /// A sync of a file takes until this is false again.
+    pub hold_syncs: bool,
+    /// A rename is done, and yet reported as failed.
+    pub lose_renames: bool,
     /// Every sync of a directory fails.
     pub fail_directories: bool,
     /// Contents that were given a name in `new/`, as a loss of power at that moment would have left them.
@@ -87,6 +91,18 @@ impl Simulated {
         let mut state = self.state();
         state.operations.clear();
         state.plan = plan;
+    }
+
+    /// Waits for a sync of a file that is held to begin.
+    pub fn wait_for_sync(&self) {
+        let begun = |state: &mut State| !state.operations.contains(&Operation::Sync);
+        drop(self.0.changed.wait_while(self.state(), begun).unwrap());
+    }
+
+    /// Lets it end.
+    pub fn release_syncs(&self) {
+        self.state().hold_syncs = false;
+        self.0.changed.notify_all();
     }
 
     /// Operations since the last plan, in order.
@@ -195,6 +211,12 @@ impl FileSystem for Simulated {
     fn sync(&self, file: &mut File) -> io::Result<()> {
         let mut state = self.state();
         state.begin(Operation::Sync)?;
+        self.0.changed.notify_all();
+        let mut state = self
+            .0
+            .changed
+            .wait_while(state, |state| state.hold_syncs)
+            .unwrap();
         let inode = &mut state.inodes[file.0];
         inode.durable = inode.content.clone();
         Ok(())
@@ -220,7 +242,10 @@ impl FileSystem for Simulated {
         );
         let content = state.inodes[inode].durable.clone();
         state.published.push(content);
-        self.0.renamed.notify_all();
+        self.0.changed.notify_all();
+        if state.lose_renames {
+            return Err(io::Error::from_raw_os_error(errno::EIO));
+        }
         Ok(())
     }
 
@@ -248,7 +273,7 @@ impl FileSystem for Simulated {
         };
         let mut state = self
             .0
-            .renamed
+            .changed
             .wait_while(state, |state| renames(state) < state.slow_until_renames)
             .unwrap();
         state.durable.files.retain(|entry, _| !inside(entry));
