@@ -78,9 +78,9 @@ impl Connection {
     /// body never stay in `input` but behind an open question. Once the connection [is
     /// closed](Self::is_closed), what is left is of no use.
     ///
-    /// A client may send faster than it reads what it is told. To bound `output`, flush it when it has grown,
-    /// and come again only when that is done; one call appends less than 1 KiB but for refused commands, of
-    /// which there are `max_errors` in a session, and commands that make no event, such as NOOP.
+    /// A client may send commands and never read what it is told. An octet of input makes some 20 of output
+    /// (`EHLO x`), and a command such as NOOP makes no event at which the caller could stop. So lend input in
+    /// pieces of a few KiB, and flush the output before the next one: that bounds it.
     pub fn poll_event<'i>(
         &mut self,
         now: Instant,

@@ -134,7 +134,7 @@ fn general_address_literal(input: &str) -> Parsed<'_, &str> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use core::net::{Ipv4Addr, Ipv6Addr};
 
     use nom::combinator::all_consuming;
     use proptest::prelude::*;

@@ -101,7 +101,7 @@ fn assert_well_formed(lines: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn any_cut_tells_the_same_and_replies_are_well_formed(octets in octets(), lengths in proptest::collection::vec(1..200_usize, 1..20)) {
