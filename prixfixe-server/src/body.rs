@@ -17,8 +17,9 @@ pub(crate) const HIGH_WATER: usize = 64 * 1024;
 
 /// The content of a message, read piece by piece.
 ///
-/// The transparency dots are removed; line ends are CRLF as sent. Dropping it is fine: the rest is read from
-/// the client and thrown away.
+/// The transparency dots are removed; line ends are CRLF as sent. While more than 64 KiB wait to be read, nothing is
+/// read from the client, so that a message of any size costs that much and one read of the transport on top.
+/// Dropping it is fine: the rest is read from the client and thrown away.
 #[derive(Debug)]
 pub struct Body {
     shared: Arc<Shared>,

@@ -16,6 +16,49 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # What happens to a message
+//!
+//! 1. A client connects: [`Handler::connect`] is asked, and the greeting leaves.
+//! 2. MAIL: [`Handler::mail`] is asked about the sender. RCPT: [`Handler::rcpt`] is asked about each recipient, after the domains of
+//!    [`accept_domains`](ServerBuilder::accept_domains).
+//! 3. The first octet of the content: [`Handler::message`] is given the [`Message`], whose [`Body`] it reads while it arrives. A
+//!    handler that reads slowly slows the client down; at most [a read and 64 KiB](Body) wait for it.
+//! 4. The end of the content: the client waits for the handler's answer. `Ok` is its `250`, an `Err` is the reply that it says.
+//!
+//! > **A `250` is given only for an `Ok` of the handler's, after the true end of the content.** A lost connection, a bare line
+//! > feed, a body over the limit are errors of [`Body::chunk`], never a short message.
+//!
+//! Every question has a time limit ([`handler_timeout`](ServerBuilder::handler_timeout)), and a panic in a handler ends its own session
+//! with a `421` and nothing else.
+//!
+//! # Where it runs
+//!
+//! [`ServerBuilder::start`] inside a tokio runtime serves on that runtime; elsewhere, or with
+//! [`threads`](ServerBuilder::threads), on threads of its own. [`Transport::Raw`] needs no tokio at all. The futures of this crate
+//! ([`Server::stopped`], [`Body::chunk`], [`Inbox::next`]) can be awaited on any executor.
+//!
+//! # In a test
+//!
+//! [`inbox`] makes a handler that collects messages, to be read one by one:
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use prixfixe_server::{Server, inbox};
+//!
+//! let (handler, mut inbox) = inbox(16);
+//! let server = Server::builder().listen(([127, 0, 0, 1], 0)).handler(handler).start()?;
+//! let address = server.local_address(); // tell it to the program under test
+//! # let _ = (address, &mut inbox);
+//! // let message = inbox.next().await;
+//! # Ok(()) }
+//! ```
+//!
+//! # Logs
+//!
+//! Events of [`tracing`] with the target `prixfixe`: `message` for each message and `connection` for each connection that ended, at
+//! `INFO`; refused senders and recipients at `DEBUG`; a handler that panicked or took too long at `ERROR`. Fields may hold any
+//! character that an internationalised address can: a subscriber escapes what could deceive its reader.
 #![deny(missing_docs)]
 
 mod body;

@@ -6,6 +6,7 @@ mod hooks;
 mod lifecycle;
 mod limits;
 mod messages;
+mod reload;
 
 /// Runs `async fn NAME(transport: Transport)` as a test on each transport.
 macro_rules! on_both_transports {
