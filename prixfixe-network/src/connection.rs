@@ -41,8 +41,8 @@ impl<S: Session> Served<S> {
 
     /// Does what can be done now. Never `Next::Ended`.
     ///
-    /// A session that panics ends its own connection. This is the second line of defence: the server contains the
-    /// panics of handlers before they come here.
+    /// A session that panics ends its own connection. This is the second line of defence: the server contains
+    /// the panics of handlers before they come here.
     pub(crate) fn turn(
         &mut self,
         socket: &mut impl PumpSocket,

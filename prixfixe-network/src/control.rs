@@ -1,5 +1,5 @@
-//! What all threads and connections of a running transport share: how far it is from its end, and how many connections
-//! it has.
+//! What all threads and connections of a running transport share: how far it is from its end, and how many
+//! connections it has.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::Options;
 use crate::wakers::Wakers;
 
-/// Connections that may be closing on top of as many as may have a session: with a low limit, and a client a message, there are
-/// easily more of them.
+/// Connections that may be closing on top of as many as may have a session: with a low limit, and a client a
+/// message, there are easily more of them.
 const CLOSING_ALLOWANCE: usize = 256;
 
 /// How far a transport is from its end. It never goes back.
@@ -98,9 +98,9 @@ impl Drop for StageWatch {
 
 /// The right of a connection to be there. Given back when dropped.
 ///
-/// A session that is done stops counting before its last bytes leave: a client that has read them and connects again
-/// must find its place free. Connections that are only closing are counted apart and bounded, too: beyond that they go on
-/// counting as they did.
+/// A session that is done stops counting before its last bytes leave: a client that has read them and
+/// connects again must find its place free. Connections that are only closing are counted apart and bounded,
+/// too: beyond that they go on counting as they did.
 #[derive(Debug)]
 pub(crate) struct Permit {
     control: Arc<Control>,

@@ -1,9 +1,9 @@
 //! Moves bytes between TCP sockets and anything that is a [`Session`].
 //!
-//! A session is one connection seen from above the socket: bytes in, bytes out and a deadline. It knows no socket,
-//! reads no clock and starts no task, so that it can be tested in memory. A [`Service`] makes one for each connection that is
-//! accepted, and [`serve`] does the rest. Nothing here knows which protocol is spoken, or whether it is encrypted: TLS is a
-//! session around a session.
+//! A session is one connection seen from above the socket: bytes in, bytes out and a deadline. It knows no
+//! socket, reads no clock and starts no task, so that it can be tested in memory. A [`Service`] makes one for
+//! each connection that is accepted, and [`serve`] does the rest. Nothing here knows which protocol is
+//! spoken, or whether it is encrypted: TLS is a session around a session.
 //!
 //! # A complete example
 //!
@@ -65,20 +65,24 @@
 //!
 //! 1. The clock is read, once. If the server is going away the session is told ([`Session::shutdown`]).
 //! 2. The session works ([`Session::poll`]). If that is `Ready`, go to 6.
-//! 3. Its output is written. If the socket doesn't take all of it, the turn is over: a peer that doesn't read isn't
-//!    served. If anything was written, go to 2: the session may have stopped early.
-//! 4. If the session wants input, one read is made into a buffer that the thread owns, and the session takes what came
-//!    ([`Session::receive`], [`Session::receive_eof`]); go to 2. If the socket has nothing, or the session wants nothing, the turn is over.
-//! 5. A turn is also over after sixteen rounds or 128 KiB: it is the others' turn then, and this connection's again after.
-//! 6. The session is done. Its last output is flushed, and the connection half-closed; what the peer still sends is read and dropped
-//!    until it closes too, so that the last reply isn't destroyed by a reset. [`Session::peer_is_done`] saves that.
+//! 3. Its output is written. If the socket doesn't take all of it, the turn is over: a peer that doesn't read
+//!    isn't served. If anything was written, go to 2: the session may have stopped early.
+//! 4. If the session wants input, one read is made into a buffer that the thread owns, and the session takes
+//!    what came ([`Session::receive`], [`Session::receive_eof`]); go to 2. If the socket has nothing, or the
+//!    session wants nothing, the turn is over.
+//! 5. A turn is also over after sixteen rounds or 128 KiB: it is the others' turn then, and this connection's
+//!    again after.
+//! 6. The session is done. Its last output is flushed, and the connection half-closed; what the peer still
+//!    sends is read and dropped until it closes too, so that the last reply isn't destroyed by a reset.
+//!    [`Session::peer_is_done`] saves that.
 //!
-//! > **The one invariant:** when `poll` returns `Pending`, the session's deadline is after `now`. Otherwise it would be polled again at once,
-//! > for ever. A debug assertion says so.
+//! > **The one invariant:** when `poll` returns `Pending`, the session's deadline is after `now`. Otherwise
+//! > it would be polled again at once, for ever. A debug assertion says so.
 //!
 //! # Transports
 //!
-//! They differ in how they wait, and in nothing else: the turn is the same code, and the same suite runs on both.
+//! They differ in how they wait, and in nothing else: the turn is the same code, and the same suite runs on
+//! both.
 //!
 //! | | [`Tokio`](Transport::Tokio) | [`Raw`](Transport::Raw) |
 //! |---|---|---|
@@ -87,9 +91,10 @@
 //! | futures inside a session may use tokio | yes | if `serve` was called in a runtime |
 //! | needs | tokio with I/O and timers | only the operating system's poller |
 //!
-//! [`Auto`](Transport::Auto) takes tokio, and raw where tokio cannot be set up. Threads of its own each listen on a socket of their own where the
-//! kernel can deal connections out among them (Linux), and share one elsewhere. A runtime that such a thread has goes when
-//! its last connection does, with whatever else was spawned on it.
+//! [`Auto`](Transport::Auto) takes tokio, and raw where tokio cannot be set up. Threads of its own each
+//! listen on a socket of their own where the kernel can deal connections out among them (Linux), and share
+//! one elsewhere. A runtime that such a thread has goes when its last connection does, with whatever else was
+//! spawned on it.
 //!
 //! # What a connection can cost
 //!
@@ -97,10 +102,10 @@
 //! - Output: what the session makes of one read, or before it stops early.
 //! - A turn: three reads and sixteen rounds.
 //! - A connection that is over: 1 MiB of input that is dropped, and [`Options::linger`].
-//! - Memory beside the session: about 1.1 KiB on tokio and 0.4 KiB on raw, as
-//!   `cargo run --release -p prixfixe-network --example idle tokio` (or `raw`) measures it on Linux.
-//! - Connections: [`Options::max_connections`] sessions, as many again and 256 that are closing, and the kernel's backlog of up to 4096.
-//!   When descriptors run out, connections wait in the backlog.
+//! - Memory beside the session: about 1.1 KiB on tokio and 0.4 KiB on raw, as measured on Linux by
+//!   `cargo run --release -p prixfixe-network --example idle tokio` (or `raw`).
+//! - Connections: [`Options::max_connections`] sessions, as many again and 256 that are closing, and the
+//!   kernel's backlog of up to 4096. When descriptors run out, connections wait in the backlog.
 #![deny(missing_docs)]
 
 mod completion;

@@ -1,9 +1,10 @@
 //! Listening sockets.
 //!
-//! Each thread of a transport listens on a socket of its own where the platform deals connections out among sockets
-//! that share a port (SO_REUSEPORT on Linux): no lock, no herd. But that option also lets another process of the same user
-//! share the port silently, when "port taken" should be an error. So the first socket is bound without
-//! it, which fails if anyone listens there, and gets it between bind and listen, from when the threads' own sockets may join it.
+//! Each thread of a transport listens on a socket of its own where the platform deals connections out among
+//! sockets that share a port (SO_REUSEPORT on Linux): no lock, no herd. But that option also lets another
+//! process of the same user share the port silently, when "port taken" should be an error. So the first
+//! socket is bound without it, which fails if anyone listens there, and gets it between bind and listen, from
+//! when the threads' own sockets may join it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -37,8 +38,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on `address`, whose port may be 0. An IPv6 address is for IPv6 only, so that `0.0.0.0` and `[::]` can be
-    /// bound side by side.
+    /// Listens on `address`, whose port may be 0. An IPv6 address is for IPv6 only, so that `0.0.0.0` and
+    /// `[::]` can be bound side by side.
     ///
     /// # Errors
     ///
@@ -47,9 +48,9 @@ impl Listener {
         Self::bind_socket(address, false).map_err(|source| BindError { address, source })
     }
 
-    /// Listens on `address`, beside other processes of the same user that listen there: a new server starts, then
-    /// the old one is told to stop, and at no moment is the port closed. Where the
-    /// platform cannot do this (it is Linux's SO_REUSEPORT) it is the same as [`bind`](Self::bind).
+    /// Listens on `address`, beside other processes of the same user that listen there: a new server starts,
+    /// then the old one is told to stop, and at no moment is the port closed. Where the platform cannot do
+    /// this (it is Linux's SO_REUSEPORT) it is the same as [`bind`](Self::bind).
     ///
     /// # Errors
     ///
@@ -58,8 +59,8 @@ impl Listener {
         Self::bind_socket(address, true).map_err(|source| BindError { address, source })
     }
 
-    /// Listens on `127.0.0.1` and `[::1]`, or on one of them where the host has only one of the families. With
-    /// port 0 both get the same port.
+    /// Listens on `127.0.0.1` and `[::1]`, or on one of them where the host has only one of the families.
+    /// With port 0 both get the same port.
     ///
     /// # Errors
     ///
@@ -71,8 +72,8 @@ impl Listener {
         )
     }
 
-    /// Listens on all addresses of the host, `0.0.0.0` and `[::]`, or on one of them where the host has only one of the
-    /// families. With port 0 both get the same port.
+    /// Listens on all addresses of the host, `0.0.0.0` and `[::]`, or on one of them where the host has only
+    /// one of the families. With port 0 both get the same port.
     ///
     /// # Errors
     ///

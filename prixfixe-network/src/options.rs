@@ -8,11 +8,11 @@ use std::time::Duration;
 pub struct Options {
     /// Which transport to run. Default: [`Transport::Auto`].
     pub transport: Transport,
-    /// Sessions at once, over all listeners and threads. Default: 100. Connections that are only closing come on top, at most as
-    /// many again and 256: twice this and 256 are the descriptors to allow for.
+    /// Sessions at once, over all listeners and threads. Default: 100. Connections that are only closing come
+    /// on top, at most as many again and 256: twice this and 256 are the descriptors to allow for.
     pub max_connections: usize,
-    /// Threads of its own. `None`: the tokio transport uses the runtime that [`serve`](crate::serve) is called in where
-    /// there is one; otherwise one thread a core. Default: `None`.
+    /// Threads of its own. `None`: the tokio transport uses the runtime that [`serve`](crate::serve) is
+    /// called in where there is one; otherwise one thread a core. Default: `None`.
     pub threads: Option<NonZeroUsize>,
     /// After a shutdown, how long sessions may go on. Default: 30 seconds.
     pub drain_timeout: Duration,
@@ -40,8 +40,8 @@ pub enum Transport {
     Auto,
     /// One task a connection, on the caller's tokio runtime or on one of each thread's own.
     Tokio,
-    /// One event loop a thread, on the operating system's poller. Needs no tokio. If [`serve`](crate::serve) is called inside
-    /// a tokio runtime, sessions find themselves inside of it, too, and may use it.
+    /// One event loop a thread, on the operating system's poller. Needs no tokio. If [`serve`](crate::serve)
+    /// is called inside a tokio runtime, sessions find themselves inside of it, too, and may use it.
     Raw,
 }
 

@@ -2,8 +2,8 @@
 
 /// What a session wants its peer to receive, in order.
 ///
-/// The session appends at the back, the transport takes from the front what the socket took. The buffer
-/// gives its memory back once it is empty and has grown past what an ordinary reply needs, so that an idle
+/// The session appends at the back, the transport takes from the front what the socket took. The buffer gives
+/// its memory back once it is empty and has grown past what an ordinary reply needs, so that an idle
 /// connection costs next to nothing.
 #[derive(Debug, Default)]
 pub struct OutputBuffer {
@@ -63,7 +63,8 @@ impl OutputBuffer {
                 self.bytes = Vec::new();
             }
         } else if self.sent > KEPT_CAPACITY && self.sent >= self.len() {
-            // A peer that never takes all must not make it grow. No byte is moved more than once for each that was sent.
+            // A peer that never takes all must not make it grow. No byte is moved more than once for each
+            // that was sent.
             self.bytes.drain(..self.sent);
             self.sent = 0;
         }

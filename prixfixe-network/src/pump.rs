@@ -1,19 +1,21 @@
-//! Moves bytes between one socket and one session: all that is subtle about it is here, once, for every transport.
+//! Moves bytes between one socket and one session: all that is subtle about it is here, once, for every
+//! transport.
 //!
 //! A turn does, in rounds, what can be done without waiting:
 //!
 //! 1. The session works.
-//! 2. Its output is flushed. Only then is more read: a peer that doesn't read isn't served, and what has been answered
-//!    leaves in one write when there is no more to read. If anything was flushed, the session works again, for
-//!    it may have stopped early.
+//! 2. Its output is flushed. Only then is more read: a peer that doesn't read isn't served, and what has been
+//!    answered leaves in one write when there is no more to read. If anything was flushed, the session works
+//!    again, for it may have stopped early.
 //! 3. If it wants input, one read; the session takes what came, and the next round begins.
 //!
-//! It ends when the socket would block, or when the connection has had its share and it is the others' turn. The socket
-//! answers `WouldBlock` without a system call once a short transfer has shown that it is empty or full; both transports see to that.
+//! It ends when the socket would block, or when the connection has had its share and it is the others' turn.
+//! The socket answers `WouldBlock` without a system call once a short transfer has shown that it is empty or
+//! full; both transports see to that.
 //!
-//! When the session is done its last bytes are flushed; then the connection is half-closed and what the peer still sends is
-//! read and dropped, until the peer closes too. To close at once would be answered by a reset if
-//! anything is unread or still comes, and a reset may destroy the last reply before the peer has read it.
+//! When the session is done its last bytes are flushed; then the connection is half-closed and what the peer
+//! still sends is read and dropped, until the peer closes too. To close at once would be answered by a reset
+//! if anything is unread or still comes, and a reset may destroy the last reply before the peer has read it.
 //! Neither phase outlasts the linger time.
 
 use std::io::{self, Read, Write};
@@ -35,8 +37,8 @@ const ROUNDS_A_TURN: usize = 16;
 /// Octets that are read and dropped for the sake of a clean close.
 const LINGER_OCTETS: usize = 1024 * 1024;
 
-/// The socket of a pump: non-blocking, and once it has said `WouldBlock` the transport takes another turn when that is
-/// over.
+/// The socket of a pump: non-blocking, and once it has said `WouldBlock` the transport takes another turn
+/// when that is over.
 pub(crate) trait PumpSocket: Read + Write {
     /// Sends the end of the stream.
     fn shutdown_write(&mut self) -> io::Result<()>;

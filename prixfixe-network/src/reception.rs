@@ -99,8 +99,9 @@ impl<S: Service> Reception<S> {
         })
     }
 
-    /// An accept failed. `None`: it was the fault of that one connection, go on. Otherwise nothing can be accepted at the
-    /// moment (descriptors or memory are short, most likely): try again after this time. Connections wait in the backlog.
+    /// An accept failed. `None`: it was the fault of that one connection, go on. Otherwise nothing can be
+    /// accepted at the moment (descriptors or memory are short, most likely): try again after this time.
+    /// Connections wait in the backlog.
     pub(crate) fn failed(&mut self, error: &io::Error) -> Option<Duration> {
         if is_transient(error) {
             return None;
@@ -108,7 +109,7 @@ impl<S: Service> Reception<S> {
         let wait = match self.backoff {
             Some(last) => (last * 2).min(BACKOFF_MAX),
             None => {
-                tracing::warn!(listener = %self.address, %error, "cannot accept connections; they wait until it is possible again");
+                tracing::warn!(listener = %self.address, %error, "cannot accept connections for now; they wait");
                 BACKOFF
             }
         };
@@ -129,8 +130,8 @@ impl<S: Service> Reception<S> {
     }
 }
 
-/// Best effort, without waiting. What has arrived already is read: closing with bytes unread is a reset, which may destroy the
-/// reply.
+/// Best effort, without waiting. What has arrived already is read: closing with bytes unread is a reset,
+/// which may destroy the reply.
 fn turn_away(socket: &SockRef<'_>, reply: &[u8]) {
     let _ = socket.send(reply);
     let _ = socket.shutdown(Shutdown::Write);

@@ -44,7 +44,8 @@ impl Running {
         self.transport
     }
 
-    /// Sessions under way. Connections whose session is done and whose last bytes are on their way are not among them.
+    /// Sessions under way. Connections whose session is done and whose last bytes are on their way are not
+    /// among them.
     #[must_use]
     pub fn active_connections(&self) -> usize {
         self.control.active_connections()
@@ -52,15 +53,17 @@ impl Running {
 
     /// Stops accepting, tells every session; those that remain after the drain timeout are dropped.
     ///
-    /// Connections that the kernel has accepted already get a session, and that is told, too. Then the listeners are closed,
-    /// and further attempts to connect are refused. Returns at once; [`stopped`](Self::stopped) waits.
+    /// Connections that the kernel has accepted already get a session, and that is told, too. Then the
+    /// listeners are closed, and further attempts to connect are refused. Returns at once;
+    /// [`stopped`](Self::stopped) waits.
     pub fn shutdown(&self) {
         self.control.advance(Stage::Draining);
     }
 
     /// Drops every session now.
     ///
-    /// Returns at once; [`stopped`](Self::stopped) waits. A session inside of a call that blocks is dropped after it.
+    /// Returns at once; [`stopped`](Self::stopped) waits. A session inside of a call that blocks is dropped
+    /// after it.
     pub fn abort(&self) {
         self.control.advance(Stage::Aborted);
     }

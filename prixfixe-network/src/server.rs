@@ -11,8 +11,9 @@ use crate::{Listener, Options, Running, Service, Transport, raw_transport, tokio
 
 /// Serves `listeners` until told to stop.
 ///
-/// It returns at once; connections are served by the runtime that it is called in or by threads of its own (see
-/// [`Options::threads`]). No thread is started and nothing is accepted before all that can fail is set up.
+/// It returns at once; connections are served by the runtime that it is called in or by threads of its own
+/// (see [`Options::threads`]). No thread is started and nothing is accepted before all that can fail is set
+/// up.
 ///
 /// # Errors
 ///

@@ -29,8 +29,8 @@ pub trait Session: Send + 'static {
     /// `now` when it returns. It may be called more often than there is work.
     ///
     /// A session that has written much may stop early with work left: it is polled again when its output was
-    /// flushed. It has to, if it can write without being given input: while the peer takes no output, it
-    /// gets no input either, but is still polled when it is woken.
+    /// flushed. It has to, if it can write without being given input: while the peer takes no output, it gets
+    /// no input either, but is still polled when it is woken.
     fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Bytes for the peer; the transport takes from the front what it has sent.
@@ -49,9 +49,9 @@ pub trait Session: Send + 'static {
     /// Whether the peer has asked for the end itself (by QUIT, say), so that nothing more comes from it.
     ///
     /// Asked when the session is `Ready`. The connection is then closed as soon as the output is flushed.
-    /// Otherwise it is half-closed first, and what the peer still sends is read and dropped for a while: bytes that
-    /// arrive at a closed socket are answered by a reset, which may destroy the last reply before the peer has read it
-    /// (RFC 9293 section 3.10.7.1, RFC 1122 section 4.2.2.13).
+    /// Otherwise it is half-closed first, and what the peer still sends is read and dropped for a while:
+    /// bytes that arrive at a closed socket are answered by a reset, which may destroy the last reply before
+    /// the peer has read it (RFC 9293 section 3.10.7.1, RFC 1122 section 4.2.2.13).
     fn peer_is_done(&self) -> bool {
         false
     }

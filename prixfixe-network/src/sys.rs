@@ -21,8 +21,8 @@ pub(crate) const SHORT_TRANSFER_EMPTIES: bool = cfg!(any(
     target_os = "illumos",
 ));
 
-/// Lets several sockets listen on one address with the kernel dealing connections out among them. False
-/// where the platform cannot: macOS has the option, but gives every connection to one of the sockets.
+/// Lets several sockets listen on one address with the kernel dealing connections out among them. False where
+/// the platform cannot: macOS has the option, but gives every connection to one of the sockets.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn share_port(socket: &Socket) -> io::Result<bool> {
     socket.set_reuse_port(true).map(|()| true)
@@ -33,8 +33,8 @@ pub(crate) fn share_port(_socket: &Socket) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Lets an address be bound that connections of an earlier process still occupy in TIME-WAIT. Windows needs no
-/// option for it, and means something else by this one: that two processes may listen at once.
+/// Lets an address be bound that connections of an earlier process still occupy in TIME-WAIT. Windows needs
+/// no option for it, and means something else by this one: that two processes may listen at once.
 #[cfg(not(windows))]
 pub(crate) fn reuse_address(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_address(true)

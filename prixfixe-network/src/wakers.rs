@@ -6,7 +6,8 @@ use std::task::{Poll, Waker};
 
 use slab::Slab;
 
-/// Wakers that stay until they are removed, so that who waits registers once and pays nothing while nothing happens.
+/// Wakers that stay until they are removed, so that who waits registers once and pays nothing while nothing
+/// happens.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers {
     wakers: Mutex<Slab<Waker>>,

@@ -127,7 +127,8 @@ enum Call {
     Shutdown,
 }
 
-/// Follows a script for reads and one for writes. Where one is at its end the socket does all that it is asked for.
+/// Follows a script for reads and one for writes. Where one is at its end the socket does all that it is
+/// asked for.
 #[derive(Debug, Default)]
 struct Scripted {
     input: VecDeque<u8>,

@@ -75,8 +75,8 @@ impl<S: Service> Acceptor<S> {
         }
     }
 
-    /// Takes what the kernel has accepted already: those peers take themselves for connected, and closing the listener
-    /// would reset them.
+    /// Takes what the kernel has accepted already: those peers take themselves for connected, and closing the
+    /// listener would reset them.
     pub(super) fn drain_backlog(mut self, now: Instant, connections: &mut Connections<S::Session>) {
         for _ in 0..listener::BACKLOG {
             let Ok((stream, peer)) = self.socket.accept() else {

@@ -58,8 +58,8 @@ pub(super) fn drive<S: Session>(
     }
 }
 
-/// Waits for the deadline, and sets the timer only where it has to: deadlines move later with every command, so most of the time
-/// one that fires too early, long after, is cheaper.
+/// Waits for the deadline, and sets the timer only where it has to: deadlines move later with every command,
+/// so most of the time one that fires too early, long after, is cheaper.
 fn poll_timer(mut timer: Pin<&mut Sleep>, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
     loop {
         if timer.is_elapsed() || timer.deadline() > deadline.into() {

@@ -1,7 +1,8 @@
 //! The transport on tokio: one task a connection.
 //!
-//! Inside a runtime it uses that one, unless threads of its own are asked for. Then, as outside of a runtime, each thread has a
-//! single-threaded runtime and listening sockets to itself, and a connection never leaves its thread.
+//! Inside a runtime it uses that one, unless threads of its own are asked for. Then, as outside of a runtime,
+//! each thread has a single-threaded runtime and listening sockets to itself, and a connection never leaves
+//! its thread.
 
 mod acceptor;
 mod connection;
@@ -103,7 +104,8 @@ impl<S: Service> Worker<S> {
     }
 }
 
-/// A runtime that can be dropped anywhere: tokio's own blocks for what is left on it, and panics inside of another one.
+/// A runtime that can be dropped anywhere: tokio's own blocks for what is left on it, and panics inside of
+/// another one.
 struct OwnRuntime(Option<Runtime>);
 
 impl OwnRuntime {
@@ -149,8 +151,8 @@ async fn supervise(control: &Control, connections: &Completion) {
     }
 }
 
-/// Another turn after the others had theirs and the poller was asked. A task that wakes itself would be the next one to run on a
-/// runtime with several threads.
+/// Another turn after the others had theirs and the poller was asked. A task that wakes itself would be the
+/// next one to run on a runtime with several threads.
 fn yield_turn(cx: &mut Context<'_>) -> Poll<()> {
     pin!(tokio::task::yield_now()).poll(cx)
 }

@@ -34,7 +34,8 @@ pub(crate) fn an_idle_peer_costs_no_poll(way: Way) {
     for _ in 0..100 {
         busy.echo("busy");
     }
-    // A poll for what woke it, one for what came, one after the flush: an idle one in each turn would add to that.
+    // A poll for what woke it, one for what came, one after the flush: an idle one in each turn would add to
+    // that.
     let spent = harness.seen.polls.load(SeqCst) - polls;
     assert!(spent <= 303, "{spent} polls for 100 commands");
 }
