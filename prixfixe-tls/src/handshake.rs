@@ -11,7 +11,7 @@ use rustls::HandshakeKind;
 use crate::channel::Channel;
 use crate::config::Generation;
 use crate::resolver::take_server_name;
-use crate::turn::{Queued, Turn, Turnstile};
+use crate::turn::{Held, Queued, Turnstile};
 use crate::{HandshakeError, TlsConfig, TlsInfo, TlsVersion};
 
 /// A connection until its keys are there.
@@ -23,7 +23,7 @@ pub(crate) struct Handshake {
     /// The place in this thread's queue.
     queued: Option<Queued>,
     /// The turn in which a step was taken when it was polled last.
-    pub(crate) turn: Option<Turn>,
+    pub(crate) turn: Option<Held>,
     /// The peer has sent something.
     begun: bool,
     server_name: Option<String>,
@@ -94,12 +94,13 @@ impl Handshake {
             return Poll::Ready(Outcome::Failed(HandshakeError::TimedOut));
         }
         if self.channel.has_record() {
+            if self.turn.is_some() {
+                return Poll::Pending;
+            }
             let queued = self
                 .queued
                 .get_or_insert_with(|| Queued::new(Turnstile::of_this_thread()));
-            self.turn = Some(ready!(queued.poll_turn(cx)));
-            // To be polled again, and give the turn back, when all others have been served.
-            cx.waker().wake_by_ref();
+            self.turn = Some(ready!(queued.poll_turn(cx)).hold(now, cx));
             if let Err(error) = self.step() {
                 return Poll::Ready(Outcome::Failed(error.into()));
             }

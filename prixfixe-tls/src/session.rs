@@ -7,7 +7,7 @@ use prixfixe_network::{OutputBuffer, Session};
 
 use crate::channel::Channel;
 use crate::handshake::{Handshake, Outcome};
-use crate::turn::Turn;
+use crate::turn::Held;
 use crate::{HandshakeError, TlsConfig, TlsInfo};
 
 /// A session that can be wrapped by TLS.
@@ -62,7 +62,7 @@ enum Layer {
 struct Established {
     channel: Channel,
     /// The turn of the handshake's last step.
-    turn: Option<Turn>,
+    turn: Option<Held>,
     /// The session was told that nothing more comes.
     eof: bool,
     /// Records cannot be trusted or written any more; the alert, if any, is in the channel.
@@ -156,12 +156,12 @@ impl<S: Upgrade> Tls<S> {
         }
     }
 
-    /// The step that was taken in it, if any, is done, and all others have been served meanwhile.
-    fn end_turn(&mut self) {
+    /// Where the turn is kept in which a handshake has taken a step.
+    fn turn(&mut self) -> Option<&mut Option<Held>> {
         match &mut self.layer {
-            Layer::Handshake(handshake) => handshake.turn = None,
-            Layer::Established(established) => established.turn = None,
-            _ => {}
+            Layer::Handshake(handshake) => Some(&mut handshake.turn),
+            Layer::Established(established) => Some(&mut established.turn),
+            _ => None,
         }
     }
 
@@ -250,11 +250,17 @@ impl<S: Upgrade> Session for Tls<S> {
     }
 
     fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        self.end_turn();
+        if let Some(turn) = self.turn()
+            && turn.as_mut().is_some_and(|held| held.is_over(now, cx))
+        {
+            *turn = None;
+        }
         let polled = self.poll_layers(now, cx);
-        if polled.is_ready() {
+        if polled.is_ready()
+            && let Some(turn) = self.turn()
+        {
             // It isn't polled again, but may still exist for a while.
-            self.end_turn();
+            *turn = None;
         }
         polled
     }

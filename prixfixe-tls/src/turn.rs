@@ -3,15 +3,16 @@
 //! A handshake costs a key exchange and a signature, a thousand times what an ordinary command costs. When
 //! five hundred clients connect at once, a thread that does whatever is ready next does five hundred of them
 //! in a row, and all its established sessions wait. Therefore a handshake may take a step only with a
-//! [`Turn`], of which each thread has few, given in the order in which they were asked for. The session keeps
-//! its turn until it is polled again, which it asks for at once: by then the transport has been around, and
-//! whoever else was ready has been served. So the number of steps each time around is bounded, with no clock
-//! and no knowledge of the transport.
+//! [`Turn`], of which each thread has few, given in the order in which they were asked for. The session
+//! [holds](Held) its turn until the transport comes back to it, which it asks for at once: by then the transport
+//! has been around, and whoever else was ready has been served. So the number of steps each time around is
+//! bounded, whatever the transport.
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 /// How many handshakes take a step each time around. At one, a burst of handshakes costs an established
 /// session that becomes ready the least.
@@ -78,6 +79,43 @@ impl Drop for Turn {
         let mut state = self.turnstile.lock();
         state.free += 1;
         state.call();
+    }
+}
+
+impl Turn {
+    /// Asks to be polled again, for the turn to end then.
+    pub(crate) fn hold(self, now: Instant, cx: &Context<'_>) -> Held {
+        cx.waker().wake_by_ref();
+        Held {
+            _turn: self,
+            since: now,
+            polls_left: MAX_POLLS_AT_ONCE,
+        }
+    }
+}
+
+/// A turn in which the step has been taken.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _turn: Turn,
+    since: Instant,
+    polls_left: u8,
+}
+
+/// A transport may poll several times before it goes on to the next connection, after it has flushed the
+/// output for instance. It gives all these polls the same time. More than this many it never makes: then it
+/// is the clock that stands still.
+const MAX_POLLS_AT_ONCE: u8 = 16;
+
+impl Held {
+    /// The transport has been around. Otherwise it is asked again to come back.
+    pub(crate) fn is_over(&mut self, now: Instant, cx: &Context<'_>) -> bool {
+        if now != self.since || self.polls_left == 0 {
+            return true;
+        }
+        self.polls_left -= 1;
+        cx.waker().wake_by_ref();
+        false
     }
 }
 
@@ -151,6 +189,7 @@ impl Drop for Queued {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
+    use std::time::Duration;
 
     use super::*;
 
@@ -243,5 +282,21 @@ mod tests {
         assert_eq!(turnstile.lock().waiting.len(), 1);
         drop(turn);
         assert!(b.woken());
+    }
+
+    #[test]
+    fn a_held_turn_is_over_when_time_goes_on() {
+        let turnstile = Turnstile::new(1);
+        let mut a = Someone::at(&turnstile);
+        let (waker, now) = (Waker::from(Arc::clone(&a.wakes)), Instant::now());
+        let cx = Context::from_waker(&waker);
+        let mut held = a.ask().unwrap().hold(now, &cx);
+        assert!(a.woken());
+        assert!(!held.is_over(now, &cx), "the same turn of the transport");
+        assert!(a.woken());
+        assert!(held.is_over(now + Duration::from_nanos(1), &cx));
+        assert!(!a.woken());
+        let polls = (0..100).take_while(|_| !held.is_over(now, &cx)).count();
+        assert!(polls < 20, "a clock that stands still holds nobody up");
     }
 }

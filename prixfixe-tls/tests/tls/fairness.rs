@@ -27,7 +27,11 @@ fn one_step_each_time_around_in_the_order_of_arrival() {
     let world = World::new();
     let mut burst = burst(&world, 5);
     for round in 1..=5 {
-        burst.iter_mut().for_each(|(_, server)| server.poll());
+        burst.iter_mut().for_each(|(_, server)| {
+            server.poll_next();
+            // Again in the same turn, as after a flush.
+            server.poll();
+        });
         assert_eq!(answered(&mut burst), (0..round).collect::<Vec<_>>());
     }
 }
@@ -36,12 +40,12 @@ fn one_step_each_time_around_in_the_order_of_arrival() {
 fn one_that_vanishes_with_its_turn_holds_nobody_up() {
     let world = World::new();
     let mut burst = burst(&world, 3);
-    burst.iter_mut().for_each(|(_, server)| server.poll());
+    burst.iter_mut().for_each(|(_, server)| server.poll_next());
     assert_eq!(answered(&mut burst), [0]);
     drop(burst.remove(0));
     // The second waits in the queue, and vanishes as well.
     drop(burst.remove(0));
-    burst.iter_mut().for_each(|(_, server)| server.poll());
+    burst.iter_mut().for_each(|(_, server)| server.poll_next());
     assert_eq!(answered(&mut burst), [0]);
 }
 
@@ -49,7 +53,7 @@ fn one_that_vanishes_with_its_turn_holds_nobody_up() {
 fn one_that_waits_for_its_turn_still_has_a_deadline() {
     let world = World::new();
     let mut burst = burst(&world, 2);
-    burst.iter_mut().for_each(|(_, server)| server.poll());
+    burst.iter_mut().for_each(|(_, server)| server.poll_next());
     let (_, waiting) = &mut burst[1];
     waiting.after(std::time::Duration::from_secs(30));
     assert!(waiting.finished);
@@ -60,11 +64,11 @@ fn established_sessions_are_not_held_up() {
     let world = World::new();
     let (mut client, mut server) = world.established(BOTH);
     let mut burst = burst(&world, 3);
-    burst.iter_mut().for_each(|(_, server)| server.poll());
+    burst.iter_mut().for_each(|(_, server)| server.poll_next());
     client.write(b"hi\n");
     let sent = client.sent();
     server.session.receive(server.now, &sent);
-    server.poll();
+    server.poll_next();
     client.receive(&server.sent());
     assert_eq!(client.received, b"hi\n");
 }
@@ -82,13 +86,13 @@ fn one_that_is_finished_holds_no_turn() {
     first.write(b"quit\n");
     let last = first.sent();
     server.session.receive(server.now, &last);
-    second.poll();
-    server.poll();
+    second.poll_next();
+    server.poll_next();
     assert!(server.echo().info.is_none(), "the second has the turn");
-    second.poll();
-    server.poll();
+    second.poll_next();
+    server.poll_next();
     assert!(server.finished, "established, and at its end");
-    third.poll();
+    third.poll_next();
     assert!(!third.session.output().is_empty());
 }
 
@@ -103,14 +107,32 @@ fn the_last_step_is_a_turn_too() {
     first.receive(&server.sent());
     let last = first.sent();
     server.session.receive(server.now, &last);
-    server.poll();
+    server.poll_next();
     assert!(server.echo().info.is_some());
-    second.poll();
+    second.poll_next();
     assert!(
         second.session.output().is_empty(),
         "the first has the turn until it is polled again"
     );
-    server.poll();
-    second.poll();
+    server.poll_next();
+    second.poll_next();
     assert!(!second.session.output().is_empty());
+}
+
+#[test]
+fn what_comes_while_a_turn_is_held_is_not_lost() {
+    let world = World::new();
+    let mut burst = burst(&world, 1);
+    let (client, server) = &mut burst[0];
+    server.poll();
+    client.receive(&server.sent_so_far());
+    client.write(b"last\n");
+    let last = client.sent();
+    server.session.receive(server.now, &last);
+    server.session.receive_eof(server.now);
+    server.poll();
+    assert!(!server.finished && server.echo().info.is_none());
+    server.poll_next();
+    assert_eq!(server.echo().in_tls, b"last\n");
+    assert!(server.finished && server.echo().eof);
 }

@@ -14,7 +14,7 @@ static WORLD: LazyLock<(World, TlsConfig)> = LazyLock::new(|| {
 });
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn any_cut_gives_the_same_plaintext(

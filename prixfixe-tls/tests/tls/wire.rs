@@ -79,6 +79,12 @@ impl Server {
         }
     }
 
+    /// Polled the next time that the transport comes around.
+    pub(crate) fn poll_next(&mut self) {
+        self.now += Duration::from_nanos(1);
+        self.poll();
+    }
+
     /// Polled, and again as long as it was woken.
     pub(crate) fn run(&mut self) {
         self.poll();
@@ -111,14 +117,19 @@ impl Server {
         self.run();
     }
 
+    /// Takes what is to be sent, and polls nobody.
+    pub(crate) fn sent_so_far(&mut self) -> Vec<u8> {
+        let output = self.session.output();
+        let sent = output.pending().to_vec();
+        output.consume(sent.len());
+        sent
+    }
+
     /// Takes what is to be sent, until there is no more.
     pub(crate) fn sent(&mut self) -> Vec<u8> {
         let mut sent = Vec::new();
         while !self.session.output().is_empty() {
-            let output = self.session.output();
-            sent.extend_from_slice(output.pending());
-            let length = output.len();
-            output.consume(length);
+            sent.extend(self.sent_so_far());
             self.run();
         }
         sent
