@@ -76,7 +76,7 @@ impl TlsConfig {
     /// when the `Watch` is dropped.
     ///
     /// # Errors
-    /// The thread cannot be started.
+    /// The thread cannot be started, or the interval is zero.
     pub fn watch(&self, interval: Duration) -> std::io::Result<Watch> {
         Watch::start(self.clone(), interval)
     }

@@ -1,9 +1,8 @@
 //! A handshake under way.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
-
-use std::sync::Arc;
 
 use prixfixe_network::OutputBuffer;
 use rustls::HandshakeKind;
@@ -118,6 +117,8 @@ impl Handshake {
     }
 
     fn step(&mut self) -> Result<(), rustls::Error> {
+        // Another user of the same rustls configuration may have left a name behind.
+        take_server_name();
         let plaintext = &mut self.plaintext;
         let result = self
             .channel

@@ -188,7 +188,8 @@ impl<S: Upgrade> Tls<S> {
 
     /// The session is told in the order in which things happened.
     fn establish(&mut self, now: Instant, handshake: Handshake, info: TlsInfo) {
-        tracing::debug!(version = %info.version, cipher_suite = info.cipher_suite, resumed = info.resumed, "TLS established");
+        let (version, cipher_suite) = (info.version, info.cipher_suite);
+        tracing::debug!(%version, cipher_suite, resumed = info.resumed, "TLS established");
         let Handshake {
             channel,
             turn,

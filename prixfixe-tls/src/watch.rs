@@ -1,5 +1,6 @@
 //! Reloading by itself.
 
+use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,7 +16,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn start(config: TlsConfig, interval: Duration) -> std::io::Result<Self> {
+    pub(crate) fn start(config: TlsConfig, interval: Duration) -> io::Result<Self> {
+        if interval.is_zero() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the interval is zero",
+            ));
+        }
         let (stop, stopped) = mpsc::channel();
         let mut watcher = Watcher::new(config);
         let thread = thread::Builder::new()
@@ -207,5 +214,12 @@ mod tests {
             thread::yield_now();
         }
         drop(watch);
+    }
+
+    #[test]
+    fn no_interval_is_no_watch() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = watcher(directory.path()).config;
+        assert!(config.watch(Duration::ZERO).is_err());
     }
 }
