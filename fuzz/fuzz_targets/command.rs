@@ -21,7 +21,10 @@ fuzz_target!(|line: &[u8]| {
         let mut connection = Connection::new(Arc::new(Config::default()), now);
         connection.answer(now, Answer::Accept, &mut output);
         let mut input = before.as_bytes();
-        while connection.poll_event(now, &mut input, &mut output).is_some() {
+        while connection
+            .poll_event(now, &mut input, &mut output)
+            .is_some()
+        {
             connection.answer(now, Answer::Accept, &mut output);
         }
         output.clear();
@@ -33,19 +36,32 @@ fuzz_target!(|line: &[u8]| {
                 assert!(!name.is_empty() && name.len() <= 255 && !name.contains(char::is_control));
             }
             Some(Event::Mail { reverse_path, .. }) => {
-                assert_eq!(reverse_path.to_string().parse::<ReversePath>(), Ok(reverse_path.to_owned()));
+                assert_eq!(
+                    reverse_path.to_string().parse::<ReversePath>(),
+                    Ok(reverse_path.to_owned())
+                );
                 assert!(!reverse_path.to_string().contains(char::is_control));
             }
             Some(Event::Rcpt { forward_path }) => {
-                assert_eq!(forward_path.to_string().parse::<ForwardPath>(), Ok(forward_path.to_owned()));
+                assert_eq!(
+                    forward_path.to_string().parse::<ForwardPath>(),
+                    Ok(forward_path.to_owned())
+                );
                 assert!(!forward_path.to_string().contains(char::is_control));
             }
             _ => {}
         }
         assert!(input.is_empty(), "the line was taken");
         assert_well_formed(&output);
-        let replies = output.split_inclusive(|byte| *byte == b'\n').filter(|line| line.get(3) == Some(&b' ')).count();
-        let waits_for_chunk = replies == 0 && line.len() > 5 && line[..4].eq_ignore_ascii_case(b"BDAT");
-        assert_eq!(usize::from(connection.question().is_none() && !waits_for_chunk), replies);
+        let replies = output
+            .split_inclusive(|byte| *byte == b'\n')
+            .filter(|line| line.get(3) == Some(&b' '))
+            .count();
+        let waits_for_chunk =
+            replies == 0 && line.len() > 5 && line[..4].eq_ignore_ascii_case(b"BDAT");
+        assert_eq!(
+            usize::from(connection.question().is_none() && !waits_for_chunk),
+            replies
+        );
     }
 });

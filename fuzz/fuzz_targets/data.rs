@@ -20,7 +20,10 @@ fuzz_target!(|bytes: &[u8]| {
     let mut connection = Connection::new(Arc::new(Config::default()), now);
     connection.answer(now, Answer::Accept, &mut output);
     let mut input = &b"HELO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\n"[..];
-    while connection.poll_event(now, &mut input, &mut output).is_some() {
+    while connection
+        .poll_event(now, &mut input, &mut output)
+        .is_some()
+    {
         connection.answer(now, Answer::Accept, &mut output);
     }
     output.clear();

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use prixfixe_core::{Answer, Config, Connection, Event, MAX_LINE, Question, replies};
+use prixfixe_core::{
+    Answer, Config, Connection, Event, MAX_LINE, OUTPUT_HIGH_WATER, Question, replies,
+};
 use prixfixe_fuzz::assert_well_formed;
 
 struct Session {
@@ -63,8 +65,13 @@ impl Session {
             }
             let held = std::mem::take(&mut self.held);
             let mut input = held.as_slice();
-            let event = self.connection.poll_event(self.now, &mut input, &mut self.output);
-            let go_on = event.is_some();
+            let mut replies = Vec::new();
+            let event = self
+                .connection
+                .poll_event(self.now, &mut input, &mut replies);
+            assert!(replies.len() < OUTPUT_HIGH_WATER + 1024);
+            let go_on = event.is_some() || replies.len() >= OUTPUT_HIGH_WATER;
+            self.output.append(&mut replies);
             if let Some(event) = event {
                 self.told(event);
             }
@@ -105,7 +112,8 @@ impl Session {
     }
 
     fn answer(&mut self) {
-        let answer = match std::mem::take(&mut self.refuse) && self.connection.question().is_some() {
+        let answer = match std::mem::take(&mut self.refuse) && self.connection.question().is_some()
+        {
             true => Answer::Refuse(replies::LOCAL_ERROR),
             false => Answer::Accept,
         };
@@ -148,7 +156,12 @@ fn run(script: &[u8], now: Instant, length: usize) -> Session {
     session.connection.receive_eof(session.now);
     session.work();
     assert!(session.connection.is_closed());
-    assert_eq!(session.connection.poll_event(now, &mut &b"NOOP\r\n"[..], &mut session.output), None);
+    assert_eq!(
+        session
+            .connection
+            .poll_event(now, &mut &b"NOOP\r\n"[..], &mut session.output),
+        None
+    );
     assert_eq!(session.content, None, "a message has an end or is aborted");
     assert_well_formed(&session.output);
     session
@@ -158,11 +171,20 @@ fuzz_target!(|script: &[u8]| {
     let now = Instant::now();
     let at_once = run(script, now, usize::MAX);
     // What stands behind STARTTLS depends on whether it came with it.
-    let octets: Vec<u8> = script.iter().copied().filter(|octet| *octet < 0xF8).collect();
-    let mentions_tls = octets.windows(8).any(|eight| eight.eq_ignore_ascii_case(b"STARTTLS"));
+    let octets: Vec<u8> = script
+        .iter()
+        .copied()
+        .filter(|octet| *octet < 0xF8)
+        .collect();
+    let mentions_tls = octets
+        .windows(8)
+        .any(|eight| eight.eq_ignore_ascii_case(b"STARTTLS"));
     if !mentions_tls {
         let bytewise = run(script, now, 1);
         assert_eq!(bytewise.told, at_once.told);
-        assert_eq!(bytewise.output.escape_ascii().to_string(), at_once.output.escape_ascii().to_string());
+        assert_eq!(
+            bytewise.output.escape_ascii().to_string(),
+            at_once.output.escape_ascii().to_string()
+        );
     }
 });

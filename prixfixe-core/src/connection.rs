@@ -32,6 +32,9 @@ pub struct Connection {
     shutting_down: bool,
 }
 
+/// With so many octets in the output, a connection waits until they were flushed. One more reply fits behind.
+pub const OUTPUT_HIGH_WATER: usize = 16 * 1024;
+
 /// A chunk that is skipped before it gets its reply.
 #[derive(Debug)]
 struct RefusedChunk {
@@ -78,9 +81,8 @@ impl Connection {
     /// body never stay in `input` but behind an open question. Once the connection [is
     /// closed](Self::is_closed), what is left is of no use.
     ///
-    /// A client may send commands and never read what it is told. An octet of input makes some 20 of output
-    /// (`EHLO x`), and a command such as NOOP makes no event at which the caller could stop. So lend input in
-    /// pieces of a few KiB, and flush the output before the next one: that bounds it.
+    /// A client may send commands and never read what it is told. So nothing more is done while `output` holds
+    /// [`OUTPUT_HIGH_WATER`] octets or more: flush it and come again.
     pub fn poll_event<'i>(
         &mut self,
         now: Instant,
@@ -90,6 +92,9 @@ impl Connection {
         loop {
             if let Some(abort) = self.abort.take() {
                 return Some(Event::MessageAborted(abort));
+            }
+            if output.len() >= OUTPUT_HIGH_WATER {
+                return None;
             }
             self.leave_if_idle(output);
             match self.turn(now, input, output) {

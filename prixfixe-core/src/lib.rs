@@ -131,7 +131,7 @@ mod time;
 
 pub use address::{ForwardPath, InvalidMailbox, Mailbox, ReversePath};
 pub use config::Config;
-pub use connection::Connection;
+pub use connection::{Connection, OUTPUT_HIGH_WATER};
 pub use event::{Abort, Answer, BodyType, Event, MailParameters, Question};
 pub use line::MAX_LINE;
 pub use reply::{EnhancedCode, InvalidReply, Reply};

@@ -20,7 +20,6 @@ pub struct Server {
 
 impl Server {
     /// Begins the description of a server.
-    #[must_use]
     pub fn builder() -> ServerBuilder<()> {
         ServerBuilder {
             handler: (),

@@ -9,6 +9,7 @@
 
 mod allocation;
 mod dialogues;
+mod output;
 mod server;
 mod splitting;
 mod time;

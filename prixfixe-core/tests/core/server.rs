@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use prixfixe_core::{Abort, Answer, Config, Connection, EnhancedCode, Event, Question, Reply};
+use prixfixe_core::{
+    Abort, Answer, Config, Connection, EnhancedCode, Event, OUTPUT_HIGH_WATER, Question, Reply,
+};
 use prixfixe_dialogue::{DOMAIN, Delivered, Settings, Stage};
 
 #[derive(Debug)]
@@ -70,10 +72,18 @@ impl Server {
     pub(crate) fn receive(&mut self, octets: &[u8]) {
         let held = [std::mem::take(&mut self.held), octets.to_vec()].concat();
         let mut input = held.as_slice();
-        while let Some(event) = self
-            .connection
-            .poll_event(self.now, &mut input, &mut self.output)
-        {
+        loop {
+            let mut replies = Vec::new();
+            let event = self
+                .connection
+                .poll_event(self.now, &mut input, &mut replies);
+            let flushed = replies.len() >= OUTPUT_HIGH_WATER;
+            self.output.append(&mut replies);
+            let event = match event {
+                Some(event) => event,
+                None if flushed => continue,
+                None => break,
+            };
             let open = self.connection.question();
             let asks = self.take(event);
             assert_eq!(

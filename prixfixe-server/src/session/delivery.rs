@@ -49,8 +49,7 @@ impl Delivery {
         if let State::Handling(future) = &mut self.state
             && let Poll::Ready(result) = poll_contained(future, cx)
         {
-            self.state =
-                State::Answered(result.unwrap_or_else(|Panicked| Err(replies::HANDLER_PANICKED)));
+            self.state = State::Answered(result.unwrap_or(Err(replies::HANDLER_PANICKED)));
         }
     }
 
