@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use prixfixe_core::{Abort, Reply};
 
-use super::call::{Asked, Panicked, poll_contained};
+use super::call::{Asked, poll_contained};
 use crate::body::{self, BodyWriter};
 use crate::message::Head;
 use crate::{Accepted, BodyError, Handler, Message, MessageId, replies};
