@@ -1,6 +1,11 @@
 //! A test of an application that sends mail: the server is its mail sink.
 //!
 //! `cargo test --example mail_sink` runs it.
+#![allow(
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "an example shows what it does"
+)]
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,9 @@
 //! Prints every mail that arrives: `cargo run --example print`, then send one to port 2525.
+#![allow(
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "an example shows what it does"
+)]
 
 use prixfixe_server::{Accepted, Message, Server};
 

@@ -1,4 +1,9 @@
 //! Refuses by recipient, with a reply of its own: only people that it knows get mail.
+#![allow(
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "an example shows what it does"
+)]
 
 use std::collections::HashSet;
 

@@ -98,7 +98,7 @@ impl Client {
                 0,
                 "closed after {reply:?}"
             );
-            if reply[start..].as_bytes().get(3) != Some(&b'-') {
+            if reply.as_bytes().get(start + 3) != Some(&b'-') {
                 return reply.trim_end().to_owned();
             }
         }

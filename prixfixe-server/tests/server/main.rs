@@ -1,4 +1,10 @@
 //! The server over real sockets, each behaviour on both transports.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has failed"
+)]
 
 mod client;
 mod dialogues;
