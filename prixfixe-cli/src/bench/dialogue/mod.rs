@@ -81,7 +81,9 @@ pub(crate) enum Event {
     Failed(Failure),
     /// The connection is of no use any more, and the message under way has failed.
     Broken(Failure),
-    /// QUIT was answered.
+    /// QUIT was answered: the server closes now (RFC 5321 section 4.1.1.10).
+    Goodbye,
+    /// The server has closed after QUIT.
     Done,
 }
 
@@ -292,7 +294,7 @@ impl Dialogue {
                 self.state = State::Ready;
                 Some(Event::Ready)
             }
-            (State::Quitting, _) => Some(self.over(Event::Done)),
+            (State::Quitting, _) => Some(Event::Goodbye),
             (
                 State::Greeting | State::Ehlo | State::Helo | State::StartTls | State::Rset,
                 Class::Negative,

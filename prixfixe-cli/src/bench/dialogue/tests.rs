@@ -140,7 +140,7 @@ fn without_pipelining_every_command_waits() {
             Event::Ready,
             Event::Accepted,
             Event::Ready,
-            Event::Done
+            Event::Goodbye
         ]
     );
 }
@@ -167,7 +167,7 @@ fn the_envelope_leaves_at_once_where_pipelining_is_offered() {
             Event::Ready,
             Event::Accepted,
             Event::Ready,
-            Event::Done
+            Event::Goodbye
         ]
     );
 }
@@ -198,7 +198,7 @@ fn full_pipelining_sends_the_next_envelope_behind_the_content() {
         Event::Accepted,
         Event::MayFollow,
         Event::Accepted,
-        Event::Done,
+        Event::Goodbye,
     ];
     assert_eq!(events, told);
 }

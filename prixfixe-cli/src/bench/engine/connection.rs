@@ -37,13 +37,15 @@ pub(super) enum Happening {
     MayFollow,
     Accepted,
     Failed(Failure),
+    /// QUIT was answered.
+    Goodbye,
 }
 
 /// What is left after a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     Open,
-    /// The dialogue is done: QUIT was answered.
+    /// The server has closed after QUIT.
     Done,
 }
 
@@ -355,6 +357,7 @@ impl Connection {
                 Event::MayFollow => Happening::MayFollow,
                 Event::Accepted => Happening::Accepted,
                 Event::Failed(failure) => Happening::Failed(failure),
+                Event::Goodbye => Happening::Goodbye,
             };
             observe(&mut self.dialogue, happening, now);
         }

@@ -362,9 +362,10 @@ impl<'a> Engine<'a> {
         {
             return self.start(index, now, ticket);
         }
-        let timed_out = result
-            .as_ref()
-            .is_err_and(|failure| failure.kind == Kind::Timeout);
+        let timed_out = worker.is_busy()
+            && result
+                .as_ref()
+                .is_err_and(|failure| failure.kind == Kind::Timeout);
         match worker.close(result, now, &mut self.context) {
             Left::Nothing => return,
             Left::Useful => {}

@@ -13,6 +13,9 @@ use crate::bench::dialogue::Dialogue;
 
 /// How long a server may take to answer QUIT. Not answering it is no failure of any message.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long it may take to close then. Whoever closes first keeps the connection in TIME-WAIT for a minute (RFC 9293 section
+/// 3.6.1): where that is the client, one with a connection a message runs out of ports.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 /// Events taken from the system at once.
 const EVENTS: usize = 1024;
 
@@ -82,6 +85,8 @@ struct Job {
     behind: Option<(Ticket, u64)>,
     /// Messages begun on this connection.
     begun: u64,
+    /// QUIT was sent, or goes out with the content.
+    quitting: bool,
     /// EHLO was answered.
     established: bool,
     deadline: Option<Instant>,
@@ -366,6 +371,7 @@ impl Job {
             current: None,
             behind: None,
             begun: 0,
+            quitting: false,
             established: false,
             deadline: None,
             allowance: 0.0,
@@ -409,6 +415,7 @@ impl Job {
                 self.end_message(now, context);
             }
             Happening::Failed(_) => {}
+            Happening::Goodbye => self.deadline = self.deadline.min(now.checked_add(CLOSE_TIMEOUT)),
         }
     }
 
@@ -474,7 +481,7 @@ impl Job {
     /// The content is on its way: another message, or QUIT, goes out in the same write.
     fn follow(&mut self, dialogue: &mut Dialogue, now: Instant, context: &mut Context<'_>) {
         if self.is_used_up(context) {
-            return dialogue.quit();
+            return self.quit_behind(dialogue);
         }
         match context.pacer.next(now) {
             Next::Now(ticket) => {
@@ -490,8 +497,13 @@ impl Job {
                 }
             }
             Next::At(_) => {}
-            Next::Never => dialogue.quit(),
+            Next::Never => self.quit_behind(dialogue),
         }
+    }
+
+    fn quit_behind(&mut self, dialogue: &mut Dialogue) {
+        self.quitting = true;
+        dialogue.quit();
     }
 
     /// The current message has had its last reply. What was sent behind it is the current one now.
@@ -499,7 +511,12 @@ impl Job {
         context.answered = true;
         self.ticket = None;
         self.current = None;
-        self.deadline = now.checked_add(context.workload.timeout);
+        let patience = if self.quitting {
+            QUIT_TIMEOUT
+        } else {
+            context.workload.timeout
+        };
+        self.deadline = now.checked_add(patience);
         if let Some((ticket, size)) = self.behind.take() {
             // In a closed loop its time begins here: before, it was waiting for its own client's content to be sent.
             let due = if context.pacer.is_open() {
@@ -515,7 +532,7 @@ impl Job {
 
     fn quit(&mut self, dialogue: &mut Dialogue, now: Instant) {
         self.deadline = now.checked_add(QUIT_TIMEOUT);
-        dialogue.quit();
+        self.quit_behind(dialogue);
     }
 
     fn is_used_up(&self, context: &Context<'_>) -> bool {
