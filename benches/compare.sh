@@ -6,7 +6,9 @@
 #   benches/compare.sh TEXT...    the rows whose names contain one of these
 #
 # The server has one core and the load another, so that neither takes from the other. Within a repetition the servers take
-# turns: whatever else the machine does meanwhile falls on all of them. A cell is the median of its repetitions.
+# turns: whatever else the machine does meanwhile falls on all of them. A cell is the median of its repetitions. Where the
+# load is what has no more to give (a connection costs its client more than its server), the rates are alike and the
+# server's processor time a message is what tells.
 #
 # Environment: SERVER_CPU, LOAD_CPU (0 and 1), SECONDS_A_RUN, RUNS, MAILDIR (a directory on the disk to be measured),
 # PRIXFIXE, FLOOR (binaries in place of those built here), RESULTS (a directory that keeps the JSON of every run).
@@ -33,8 +35,8 @@ rows=(
     "1 KiB, 10 recipients, pipelined|floor tokio raw smtp-sink|-s 1KiB -c 20 -r 10 --pipelining full"
     "1 KiB, not pipelined|floor tokio raw smtp-sink|-s 1KiB -c 20 --pipelining off"
     "1 KiB, 1000 connections, pipelined|floor tokio raw smtp-sink|-s 1KiB -c 1000 --pipelining full"
-    "1 KiB, a connection a message, 20 at once|floor tokio raw smtp-sink|-s 1KiB -c 20 --per-connection 1 --source 127.0.0.1-127.0.0.20"
-    "1 KiB, a connection a message, 200 at once|floor tokio raw smtp-sink|-s 1KiB -c 200 --per-connection 1 --source 127.0.0.1-127.0.0.20"
+    "1 KiB, a connection a message, 20 at once|floor tokio raw smtp-sink|-s 1KiB -c 20 --per-connection 1 --pipelining full --source 127.0.0.1-127.0.0.20"
+    "1 KiB, a connection a message, 200 at once|floor tokio raw smtp-sink|-s 1KiB -c 200 --per-connection 1 --pipelining full --source 127.0.0.1-127.0.0.20"
     "100 KiB, pipelined|floor tokio raw smtp-sink|-s 100KiB -c 20 --pipelining full"
     "10 MiB, pipelined|floor tokio raw smtp-sink|-s 10MiB -c 20 --pipelining full"
     "100 KiB by BDAT|floor tokio raw|-s 100KiB -c 20 --bdat --pipelining full"
@@ -87,6 +89,14 @@ start() {
     exit 1
 }
 
+# User and system time of the server so far, in clock ticks. What follows the name in brackets begins with field 3.
+ticks() {
+    local stat
+    stat=$(<"/proc/$server/stat")
+    set -- ${stat##*) }
+    echo $((${12} + ${13}))
+}
+
 # measure SERVER LOAD FILE
 measure() {
     if [[ $1 == fsync-loop ]]; then
@@ -97,8 +107,11 @@ measure() {
         return
     fi
     start "$1"
+    local before
+    before=$(ticks)
     # A failed message is reported rather than hidden: the table shows it.
     taskset -c "$load_cpu" "$prixfixe" bench $2 -d "${seconds}s" --timeout 20s --json "$3" "$address" >/dev/null || true
+    echo $(($(ticks) - before)) >"${3%.json}.ticks"
     stop
     rm -rf "$mail"
 }
@@ -127,23 +140,25 @@ done
 
 echo "Medians of $runs runs of $seconds s; server on core $server_cpu, load on core $load_cpu;" \
     "$(uname -sr), $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2- | xargs)."
-python3 - "$results" <<'PYTHON'
+python3 - "$results" "$(getconf CLK_TCK)" <<'PYTHON'
 import json, statistics, sys
 from pathlib import Path
 
 def load(path):
-    """Messages a second, P99.9 in microseconds and failures; None where nothing was measured."""
+    """Messages a second, P99.9 and server time a message in microseconds, failures; None where nothing was measured."""
     try:
         report = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
     if "rate" in report:
-        return report["rate"], None, 0
+        return report["rate"], None, None, 0
     run = report["runs"][0]
     message = run["latency"]["message"]
     if not message:
         return None
-    return run["messages"]["per_second"], message["p99_9"], run["messages"]["failed"]
+    ticks = int(path.with_suffix(".ticks").read_text())
+    cost = ticks / int(sys.argv[2]) * 1e6 / run["messages"]["accepted"]
+    return run["messages"]["per_second"], message["p99_9"], cost, run["messages"]["failed"]
 
 for directory in sorted(Path(sys.argv[1]).iterdir()):
     name, servers = (directory / "row").read_text().splitlines()
@@ -151,19 +166,21 @@ for directory in sorted(Path(sys.argv[1]).iterdir()):
     for server in servers.split():
         runs = [run for run in map(load, sorted(directory.glob(f"{server}.*.json"))) if run]
         if runs:
-            rates, tails, failed = zip(*runs)
-            tail = statistics.median(tails) if None not in tails else None
-            measured[server] = statistics.median(rates), min(rates), max(rates), tail, sum(failed)
+            rates, tails, costs, failed = zip(*runs)
+            middle = lambda values: None if None in values else statistics.median(values)
+            measured[server] = middle(rates), min(rates), max(rates), middle(tails), middle(costs), sum(failed)
     base = measured.get(servers.split()[0])
     sink = measured.get("smtp-sink")
-    print(f"\n**{name}**\n\n| | messages/s | least to most | of the floor | of smtp-sink | P99.9 | failed |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    print(f"\n**{name}**\n\n| | messages/s | least to most | of the floor | of smtp-sink | P99.9 | server time | failed |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for server in servers.split():
         if server not in measured:
-            print(f"| {server} | - | | | | | |")
+            print(f"| {server} | - | | | | | | |")
             continue
-        rate, least, most, tail, failed = measured[server]
+        rate, least, most, tail, cost, failed = measured[server]
         of = lambda other: f"{rate / other[0]:.2f}" if other and other[0] else ""
-        shown = f"{tail / 1000:.2f} ms" if tail else ""
-        print(f"| {server} | {rate:,.0f} | {least:,.0f} to {most:,.0f} | {of(base)} | {of(sink)} | {shown} | {failed} |")
+        tail = f"{tail / 1000:.2f} ms" if tail else ""
+        cost = f"{cost:,.2f} µs" if cost else ""
+        spread = f"{least:,.0f} to {most:,.0f}"
+        print(f"| {server} | {rate:,.0f} | {spread} | {of(base)} | {of(sink)} | {tail} | {cost} | {failed} |")
 PYTHON
