@@ -29,7 +29,7 @@ impl Reload {
         }
     }
 
-    /// Takes over what can change while running, and names what cannot. On an error everything stays as it is.
+    /// Takes over what can change while running, and names what cannot. Of what is bad the old one stays.
     pub(crate) fn run(&self) {
         match Configuration::load(&self.arguments) {
             Ok(new) => {
@@ -38,7 +38,8 @@ impl Reload {
                 }
             }
             Err(error) => {
-                error!(target: "prixfixe", %error, "the new configuration is bad; the old one stays")
+                error!(target: "prixfixe", %error, "the new configuration is bad; the old one stays");
+                return;
             }
         }
         match self.tls.as_ref().map(TlsConfig::reload) {

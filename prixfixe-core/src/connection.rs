@@ -76,10 +76,10 @@ impl Connection {
     /// next event.
     ///
     /// `None`: nothing more can be done now. What is left in `input` is a line that is not complete, under
-    /// [`MAX_LINE`](crate::MAX_LINE) octets, or has to wait for the answer to the open question. Keep it, and
-    /// come again with the same octets in front and more behind them; none is searched twice. Octets of a
-    /// body never stay in `input` but behind an open question. Once the connection [is
-    /// closed](Self::is_closed), what is left is of no use.
+    /// [`MAX_LINE`](crate::MAX_LINE) octets, or has to wait: for the answer to the open question, or for the
+    /// output to be flushed. Keep it, and come again with the same octets in front and more behind them; none
+    /// is searched twice. Octets of a body stay in `input` only where they have to wait. Once the connection
+    /// [is closed](Self::is_closed), what is left is of no use.
     ///
     /// A client may send commands and never read what it is told. So nothing more is done while `output` holds
     /// [`OUTPUT_HIGH_WATER`] octets or more: flush it and come again.

@@ -72,8 +72,9 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Takes the message as it arrives. `Ok`: it is safe, the client is told 250 and may forget it.
     ///
-    /// The future is dropped where the content will never be complete and the handler has not noticed by
-    /// [`Body::chunk`](crate::Body::chunk) within the handler timeout, and when the server stops.
+    /// Where the content will never be complete, [`Body::chunk`](crate::Body::chunk) says so: the future is polled once
+    /// more, to see it, and dropped. It is dropped as well when the connection is lost or the server stops. So what has to be
+    /// cleaned up is cleaned up by `Drop`, or by a task of its own.
     fn message(&self, message: Message) -> impl Future<Output = Result<Accepted, Reply>> + Send;
 }
 

@@ -41,7 +41,7 @@ macro_rules! head_accessors {
             self.head.id
         }
 
-        /// When its content began to arrive.
+        /// When its DATA, or its first BDAT, came.
         #[must_use]
         pub fn received_at(&self) -> SystemTime {
             self.head.received_at

@@ -1,5 +1,6 @@
 //! Every reply that the server makes by itself, beside those of the dialogue in `prixfixe-core`.
 
+pub(crate) use prixfixe_core::replies::{LOCAL_ERROR, TOO_MANY_CONNECTIONS};
 use prixfixe_core::{EnhancedCode, Reply};
 
 /// A recipient outside the accepted domains.
@@ -7,13 +8,6 @@ pub(crate) const NO_SUCH_DOMAIN: Reply = Reply::from_static(
     550,
     EnhancedCode(5, 7, 1),
     "mail for this domain is not accepted here",
-);
-
-/// Something that should not be happened in the server itself.
-pub(crate) const LOCAL_ERROR: Reply = Reply::from_static(
-    451,
-    EnhancedCode(4, 3, 0),
-    "local error in processing, try again later",
 );
 
 /// The handler did not answer in time.
@@ -28,11 +22,4 @@ pub(crate) const HANDLER_PANICKED: Reply = Reply::from_static(
     421,
     EnhancedCode(4, 3, 0),
     "internal error, closing connection",
-);
-
-/// A connection over the limit. It is closed.
-pub(crate) const TOO_MANY_CONNECTIONS: Reply = Reply::from_static(
-    421,
-    EnhancedCode(4, 3, 2),
-    "too many connections, try again later",
 );

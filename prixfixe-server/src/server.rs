@@ -186,7 +186,7 @@ impl<H> ServerBuilder<H> {
 
     /// How long the handler may take over one question before the client is told `451 4.3.0`. Default five minutes.
     pub fn handler_timeout(mut self, timeout: Duration) -> Self {
-        self.handler_timeout = timeout;
+        self.handler_timeout = timeout.min(LONGEST_TIMEOUT);
         self
     }
 
@@ -298,6 +298,9 @@ impl Listen {
         }
     }
 }
+
+/// A century: as good as never, and no clock overflows by it.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The name stands in the greeting and in headers: nothing in it may break a line or a word.
 fn is_domain(name: &str) -> bool {

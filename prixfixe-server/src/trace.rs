@@ -26,11 +26,7 @@ fn write_headers(text: &mut String, head: &Head) -> fmt::Result {
         write!(text, "Delivered-To: {forward_path}\r\n")?;
     }
     let client = &head.client;
-    write!(
-        text,
-        "Received: from {}",
-        client.helo().unwrap_or("unknown")
-    )?;
+    write!(text, "Received: from {}", claimed_name(head))?;
     write!(text, " ({})\r\n", AddressLiteral(client.peer()))?;
     write!(
         text,
@@ -43,6 +39,13 @@ fn write_headers(text: &mut String, head: &Head) -> fmt::Result {
         write!(text, "\r\n\tfor <{only}>")?;
     }
     write!(text, ";\r\n\t{}\r\n", date(head))
+}
+
+/// What the client calls itself. Only an internationalised message may have other than ASCII in its headers (RFC 6532
+/// section 3).
+fn claimed_name(head: &Head) -> &str {
+    let allowed = |name: &&str| head.envelope.parameters().smtputf8 || name.is_ascii();
+    head.client.helo().filter(allowed).unwrap_or("unknown")
 }
 
 /// The protocol name of the registry that RFC 3848 and RFC 6531 section 4.3 began.

@@ -10,7 +10,7 @@ use mio::{Events, Poll, Token};
 
 use super::acceptor::Acceptor;
 use super::connections::Connections;
-use super::woken::{KeyWaker, Woken};
+use super::woken::{LoopWaker, Woken};
 use crate::control::{Control, Stage, StageWatch};
 use crate::server::Start;
 use crate::{Service, StartError};
@@ -21,9 +21,6 @@ const EVENTS: usize = 1024;
 /// Token of the loop's waker. Listeners come next, then connections.
 const WAKER: Token = Token(0);
 const FIRST_LISTENER: usize = 1;
-
-/// Wakes the loop and no connection.
-const NO_KEY: usize = usize::MAX;
 
 pub(super) struct EventLoop<S: Service> {
     poll: Poll,
@@ -56,7 +53,10 @@ impl<S: Service> EventLoop<S> {
                 Acceptor::new(socket, reception, poll.registry(), Token(token))
             })
             .collect::<Result<_, _>>()?;
-        let watch = StageWatch::new(&start.control, Waker::from(KeyWaker::new(&woken, NO_KEY)));
+        let watch = StageWatch::new(
+            &start.control,
+            Waker::from(Arc::new(LoopWaker(Arc::clone(&woken)))),
+        );
         Ok(Self {
             poll,
             connections: Connections::new(Arc::clone(&woken)),

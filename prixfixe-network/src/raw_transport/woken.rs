@@ -51,6 +51,19 @@ impl Woken {
     }
 }
 
+/// Wakes the loop itself, every time, and no connection.
+#[derive(Debug)]
+pub(super) struct LoopWaker(pub(super) Arc<Woken>);
+
+/// The key of no connection.
+const NO_KEY: usize = usize::MAX;
+
+impl Wake for LoopWaker {
+    fn wake(self: Arc<Self>) {
+        self.0.push(NO_KEY);
+    }
+}
+
 /// Wakes one connection. However often it is woken it stands in the queue once, also when it is gone: then
 /// whoever has its key meanwhile gets a turn too many, which does no harm.
 #[derive(Debug)]

@@ -73,5 +73,6 @@ conformance! {
         shutdown_tells_those_who_stand_in_the_backlog,
         sessions_that_outlast_the_drain_are_dropped,
         abort_drops_all,
+        abort_cuts_a_drain_short,
         dropping_the_handle_aborts;
 }

@@ -91,6 +91,24 @@ pub(crate) fn abort_drops_all(way: Way) {
     }
 }
 
+pub(crate) fn abort_cuts_a_drain_short(way: Way) {
+    let options = Options {
+        drain_timeout: Duration::from_secs(3600),
+        ..way.options()
+    };
+    let harness = Harness::start(way, Toy::default(), options);
+    let mut client = harness.client();
+    client.send("ASK\n");
+    wait_until("it asks", || harness.seen.asked.load(SeqCst) == 1);
+    harness.running.shutdown();
+    wait_until("the port is closed", || {
+        TcpStream::connect(harness.address()).is_err()
+    });
+    harness.running.abort();
+    harness.wait_stopped();
+    assert_closed(&mut client);
+}
+
 pub(crate) fn dropping_the_handle_aborts(way: Way) {
     let harness = Harness::start(way, Toy::default(), way.options());
     let mut client = harness.client();

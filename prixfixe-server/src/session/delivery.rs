@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use prixfixe_core::{Abort, Reply};
 
-use super::call::{Asked, poll_contained};
+use super::call::{Asked, Panicked, poll_contained};
 use crate::body::{self, BodyWriter};
 use crate::message::Head;
 use crate::{Accepted, BodyError, Handler, Message, MessageId, replies};
@@ -43,14 +43,29 @@ impl Delivery {
         }
     }
 
-    /// Lets the handler work on what is there. To be called after each time that bytes came.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+    /// Lets the handler work on what is there. To be called after each time that bytes came. An error: it panicked, and
+    /// that is its answer.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), Panicked> {
         self.body.wake_reader(cx);
-        if let State::Handling(future) = &mut self.state
-            && let Poll::Ready(result) = poll_contained(future, cx)
-        {
-            self.state = State::Answered(result.unwrap_or(Err(replies::HANDLER_PANICKED)));
+        let State::Handling(future) = &mut self.state else {
+            return Ok(());
+        };
+        match poll_contained(future, cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(result)) => {
+                self.state = State::Answered(result);
+                Ok(())
+            }
+            Poll::Ready(Err(Panicked)) => {
+                self.state = State::Answered(Err(replies::HANDLER_PANICKED));
+                Err(Panicked)
+            }
         }
+    }
+
+    /// True once the content is known never to be complete.
+    pub(super) fn is_aborted(&self) -> bool {
+        matches!(self.state, State::Aborted(_))
     }
 
     /// Lets the handler of a message that was aborted look once more, so that it sees the error, and drops it.

@@ -1,7 +1,7 @@
 //! One client's session: the dialogue of `prixfixe-core`, the handler's answers and the body between them.
 //!
 //! What a session holds is bounded: [`INPUT_LIMIT`] and one read of input that waits, a body of
-//! [`HIGH_WATER`](crate::body::HIGH_WATER) and one read, the envelope, and the replies to one read.
+//! [`HIGH_WATER`](crate::body::HIGH_WATER) and one read, the envelope, and the replies of 16 KiB and one more.
 
 mod call;
 mod delivery;
@@ -52,7 +52,7 @@ struct Transaction {
     started: Instant,
     /// Octets of content so far.
     size: u64,
-    /// From the first piece of the content on.
+    /// From DATA, or the first BDAT, on.
     delivery: Option<Delivery>,
 }
 
@@ -220,8 +220,10 @@ impl<H: Handler> SmtpSession<H> {
 
     /// Answers the open question if the handler has; true when the dialogue may go on.
     fn settle_question(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        if let Some(delivery) = self.delivery() {
-            delivery.poll(cx);
+        if let Some(delivery) = self.delivery()
+            && let Err(Panicked) = delivery.poll(cx)
+        {
+            self.record.handler_panicked(&self.client);
         }
         match self.connection.question() {
             None => true,
@@ -325,17 +327,38 @@ impl<H: Handler> SmtpSession<H> {
         true
     }
 
-    fn handle_deadlines(&mut self, now: Instant) {
+    /// Settles what can be settled and goes on with the input that waits, until neither is possible.
+    fn work(&mut self, now: Instant, cx: &mut Context<'_>) {
+        while self.settle_question(now, cx) {
+            let before = self.input.len();
+            self.advance_waiting(now);
+            if self.connection.question().is_none() && self.input.len() == before {
+                break;
+            }
+        }
+        if let Some(delivery) = self.delivery()
+            && delivery.is_aborted()
+        {
+            delivery.settle_abort(cx);
+            self.transaction = None;
+        }
+    }
+
+    /// Ends what took too long; true if something did.
+    fn handle_deadlines(&mut self, now: Instant) -> bool {
+        let mut ended = false;
         if self.call.as_ref().is_some_and(|call| call.deadline <= now) {
             self.call = None;
             self.record.handler_timed_out(&self.client);
             self.answer(now, Err(replies::HANDLER_TIMED_OUT));
+            ended = true;
         }
         if let Some(delivery) = self.delivery()
             && delivery.deadline().is_some_and(|deadline| deadline <= now)
         {
             delivery.give_up();
             self.record.handler_timed_out(&self.client);
+            ended = true;
         }
         if self
             .connection
@@ -345,7 +368,9 @@ impl<H: Handler> SmtpSession<H> {
             self.connection.handle_timeout(now, self.output.back());
             self.record.end = EndReason::Timeout;
             self.advance(now, &[]);
+            ended = true;
         }
+        ended
     }
 
     /// While the handler keeps the client waiting, the client's own clock stands still.
@@ -405,16 +430,10 @@ impl<H: Handler> Session for SmtpSession<H> {
 
     fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         self.record.seen(now);
-        self.handle_deadlines(now);
-        while self.settle_question(now, cx) {
-            let before = self.input.len();
-            self.advance_waiting(now);
-            if self.connection.question().is_none() && self.input.len() == before {
-                break;
-            }
-        }
-        if let Some(delivery) = self.delivery() {
-            delivery.settle_abort(cx);
+        self.work(now, cx);
+        // An answer that is there counts, however late it is seen.
+        if self.handle_deadlines(now) {
+            self.work(now, cx);
         }
         self.watch_body(now, cx);
         if self.connection.is_closed() {
@@ -480,12 +499,12 @@ impl<H: Handler> Upgrade for SmtpSession<H> {
 
 impl<H> Drop for SmtpSession<H> {
     fn drop(&mut self) {
-        if let Some(delivery) = self
-            .transaction
-            .as_mut()
-            .and_then(|it| it.delivery.as_mut())
+        if let Some(mut transaction) = self.transaction.take()
+            && let Some(delivery) = &mut transaction.delivery
+            && !delivery.is_aborted()
         {
             delivery.lose(self.record.end == EndReason::Shutdown);
+            self.record.message_lost(&self.client, &transaction);
         }
         self.record.connection_closed(&self.client);
     }

@@ -80,6 +80,16 @@ impl Record {
         );
     }
 
+    /// The connection is gone with a message under way, in the middle of its content or of the handler's answer.
+    pub(super) fn message_lost(&mut self, client: &Client, transaction: &Transaction) {
+        self.message(
+            self.last,
+            client,
+            transaction,
+            MessageResult::Aborted(&Abort::Eof),
+        );
+    }
+
     pub(super) fn sender_refused(&self, client: &Client, from: &ReversePath, reply: &Reply) {
         debug!(target: "prixfixe", peer = %client.peer(), %from, %reply, "sender refused");
     }
