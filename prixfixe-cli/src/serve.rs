@@ -3,7 +3,6 @@
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use prixfixe_delivery::{Delivery, MaildirOptions};
 use prixfixe_server::{Listener, Server, ServerBuilder, Transport};
@@ -17,9 +16,6 @@ use crate::logging::Logging;
 use crate::reload::Reload;
 use crate::signals::{Request, Signals};
 
-/// How often certificate files are looked at for new content.
-const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60);
-
 pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> {
     let configuration = Configuration::load(&arguments)?;
     let logging = Arc::new(Logging::start(&configuration.log).map_err(Error::Logging)?);
@@ -28,18 +24,21 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
 
     let tls = configuration.tls.load(&configuration.domain)?;
     let listeners = bind(&configuration)?;
+    let implicit_tls: Vec<bool> = listeners.iter().map(|(_, implicit)| *implicit).collect();
     let delivery = open_delivery(&configuration)?;
     let server = Arc::new(
         describe(&configuration, tls.clone(), listeners)
             .handler(delivery)
             .start()?,
     );
-    log_listeners(&configuration, &server);
+    log_listeners(&configuration, &server, &implicit_tls);
 
+    let interval = configuration.tls.reload_interval;
     // Dropping the watch would end it.
     let _watch = tls
         .as_ref()
-        .map(|tls| tls.watch(CERTIFICATE_INTERVAL))
+        .filter(|_| !interval.is_zero())
+        .map(|tls| tls.watch(interval))
         .transpose()
         .map_err(Error::Threads)?;
     let reload = Reload::new(arguments, configuration, tls);
@@ -164,17 +163,19 @@ fn describe(
     builder
 }
 
-fn log_listeners(configuration: &Configuration, server: &Server) {
+/// The server has its addresses in the order in which `describe` gave it the sockets.
+fn log_listeners(configuration: &Configuration, server: &Server, implicit_tls: &[bool]) {
     let transport = match server.transport() {
         Transport::Raw => "raw",
         Transport::Tokio | Transport::Auto => "tokio",
     };
-    for address in server.local_addresses() {
+    for (address, implicit) in server.local_addresses().iter().zip(implicit_tls) {
         info!(
             target: "prixfixe",
             %address,
             domain = configuration.domain,
             transport,
+            tls = implicit.then_some("implicit"),
             deliver = %configuration.delivery.target,
             "listening"
         );

@@ -79,7 +79,10 @@ fn flag(option: &Opt) -> Option<Arg> {
 
 /// The variable and the default stand behind the text, as clap would put them.
 fn help(option: &Opt) -> String {
-    let mut help = format!("{} [env: {}]", option.help, option.variable);
+    let mut help = option.help.to_owned();
+    if let Some(variable) = option.variable {
+        help.push_str(&format!(" [env: {variable}]"));
+    }
     if let Some(default) = option.default {
         help.push_str(&format!(" [default: {default}]"));
     }

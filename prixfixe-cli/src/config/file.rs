@@ -11,6 +11,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::given::{Given, Invalid, Origin};
 use super::options::{self, Kind, Opt};
+use super::tables::{self, CertificateTable, ListenerTable};
 
 /// More than this is no configuration.
 const LARGEST: u64 = 1 << 20;
@@ -21,14 +22,7 @@ pub(crate) struct File {
     values: Vec<(&'static Opt, Vec<Given>)>,
     /// `None`: the file has no `[[listener]]` at all.
     pub(crate) listeners: Option<Vec<ListenerTable>>,
-}
-
-/// One `[[listener]]` table.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ListenerTable {
-    pub(crate) address: Given,
-    /// `tls = "implicit"`.
-    pub(crate) implicit_tls: bool,
+    pub(crate) certificates: Vec<CertificateTable>,
 }
 
 impl File {
@@ -70,12 +64,12 @@ impl File {
     }
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     path: Arc<Path>,
     text: &'a str,
 }
 
-type Value<'a> = Spanned<DeValue<'a>>;
+pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
 impl Reader<'_> {
     /// `prefix` is the table's name with a dot behind it, or empty at the top.
@@ -85,14 +79,13 @@ impl Reader<'_> {
         table: &DeTable<'_>,
         file: &mut File,
     ) -> Result<(), Invalid> {
-        // In the order of the text, so that the first mistake is reported first.
-        let mut entries: Vec<(&Spanned<DeString<'_>>, &Value<'_>)> = table.iter().collect();
-        entries.sort_by_key(|(name, _)| name.span().start);
-        for (name, value) in entries {
+        for (name, value) in in_order(table) {
             let key = format!("{prefix}{}", name.get_ref());
             let origin = self.origin(name.span(), &key);
-            if key == "listener" {
+            if key == tables::LISTENER {
                 file.listeners = Some(self.read_listeners(&origin, value)?);
+            } else if key == tables::CERTIFICATE {
+                file.certificates = self.read_certificates(&origin, value)?;
             } else if let Some(option) = options::ALL
                 .iter()
                 .find(|option| option.key == Some(key.as_str()))
@@ -149,61 +142,6 @@ impl Reader<'_> {
         items.iter().map(read).collect()
     }
 
-    fn read_listeners(
-        &self,
-        origin: &Origin,
-        value: &Value<'_>,
-    ) -> Result<Vec<ListenerTable>, Invalid> {
-        let DeValue::Array(tables) = value.get_ref() else {
-            return Err(
-                origin.invalid("is an array of tables; write [[listener]] with two brackets")
-            );
-        };
-        if tables.is_empty() {
-            return Err(origin.invalid("is empty; add an address, or leave it out for the default"));
-        }
-        tables
-            .iter()
-            .map(|table| self.read_listener(origin, table))
-            .collect()
-    }
-
-    fn read_listener(&self, origin: &Origin, value: &Value<'_>) -> Result<ListenerTable, Invalid> {
-        let origin = self.moved(origin, value.span());
-        let DeValue::Table(table) = value.get_ref() else {
-            return Err(wrong_type(&origin, "a table", value.get_ref()));
-        };
-        let mut entries: Vec<(&Spanned<DeString<'_>>, &Value<'_>)> = table.iter().collect();
-        entries.sort_by_key(|(name, _)| name.span().start);
-        let (mut address, mut implicit_tls) = (None, false);
-        for (name, value) in entries {
-            let key = format!("listener.{}", name.get_ref());
-            let origin = self.origin(name.span(), &key);
-            match (name.get_ref().as_ref(), value.get_ref()) {
-                ("address", DeValue::String(text)) => {
-                    address = Some(Given {
-                        text: text.to_string(),
-                        origin,
-                    })
-                }
-                ("tls", DeValue::String(text)) if text == "implicit" => implicit_tls = true,
-                ("tls", DeValue::String(text)) => {
-                    return Err(origin.invalid(format!(
-                        "`{text}` is not known; write \"implicit\", or leave it out for STARTTLS"
-                    )));
-                }
-                ("address" | "tls", other) => return Err(wrong_type(&origin, "a string", other)),
-                _ => return Err(unknown(&origin, &key)),
-            }
-        }
-        let address =
-            address.ok_or_else(|| origin.invalid("has no address; add address = \"ADDR:PORT\""))?;
-        Ok(ListenerTable {
-            address,
-            implicit_tls,
-        })
-    }
-
     /// The parser's own words for what is no TOML, with the text that it stumbled over.
     fn not_toml(&self, error: &toml::de::Error) -> Invalid {
         let span = error.span().unwrap_or_default();
@@ -222,7 +160,7 @@ impl Reader<'_> {
         }
     }
 
-    fn origin(&self, span: Range<usize>, key: &str) -> Origin {
+    pub(super) fn origin(&self, span: Range<usize>, key: &str) -> Origin {
         Origin::File {
             path: Arc::clone(&self.path),
             line: self.line(span),
@@ -231,7 +169,7 @@ impl Reader<'_> {
     }
 
     /// The same key, at another place.
-    fn moved(&self, origin: &Origin, span: Range<usize>) -> Origin {
+    pub(super) fn moved(&self, origin: &Origin, span: Range<usize>) -> Origin {
         match origin {
             Origin::File { key, .. } => self.origin(span, key),
             other => other.clone(),
@@ -246,6 +184,15 @@ impl Reader<'_> {
             .filter(|byte| *byte == b'\n')
             .count()
     }
+}
+
+/// In the order of the text, so that the first mistake is reported first.
+pub(super) fn in_order<'a, 'b>(
+    table: &'b DeTable<'a>,
+) -> Vec<(&'b Spanned<DeString<'a>>, &'b Value<'a>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    entries
 }
 
 impl Kind {
@@ -278,7 +225,7 @@ fn known_keys() -> impl Iterator<Item = &'static str> {
     options::ALL.iter().filter_map(|option| option.key)
 }
 
-fn wrong_type(origin: &Origin, expected: &str, found: &DeValue<'_>) -> Invalid {
+pub(super) fn wrong_type(origin: &Origin, expected: &str, found: &DeValue<'_>) -> Invalid {
     let found = match found {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "an integer",
@@ -292,10 +239,7 @@ fn wrong_type(origin: &Origin, expected: &str, found: &DeValue<'_>) -> Invalid {
 }
 
 /// The name of a flag in place of that of a key, and a key in the wrong table, are mistakes like typing errors.
-fn unknown(origin: &Origin, key: &str) -> Invalid {
-    let listener_keys = options::LISTENER_KEYS
-        .iter()
-        .map(|key| format!("listener.{key}"));
+pub(super) fn unknown(origin: &Origin, key: &str) -> Invalid {
     let sections = known_keys()
         .filter_map(|known| known.split_once('.'))
         .map(|(section, _)| section.to_owned());
@@ -305,7 +249,7 @@ fn unknown(origin: &Origin, key: &str) -> Invalid {
     let nearest = || {
         let candidates = known_keys()
             .map(str::to_owned)
-            .chain(listener_keys)
+            .chain(tables::keys())
             .chain(sections);
         candidates
             .map(|known| {
@@ -427,7 +371,39 @@ mod tests {
             ),
             (
                 "listener = []",
-                "mail.toml:1: listener: is empty; add an address, or leave it out for the default",
+                "mail.toml:1: listener: is empty; add a table, or leave it out",
+            ),
+            (
+                "[tls]\n[[tls.certificate]]\ncert = 'c'\nkey = 'k'\n[[tls.certificate]]\ncert = 'c'\nkye = 'k'\n",
+                "mail.toml:7: tls.certificate.kye: unknown key; did you mean `tls.certificate.key`?",
+            ),
+            (
+                "[[tls.certificate]]\ncert = 'c'\nkey = 'k'\npasswords = 'p'\n",
+                "mail.toml:4: tls.certificate.passwords: unknown key; did you mean `tls.certificate.key-password-file`?",
+            ),
+            (
+                "[[tls.certificate]]\ncert = 'c'\n\n[[tls.certificate]]\nkey = 'k'\n",
+                "mail.toml:1: tls.certificate: has no key; add key = \"FILE\"",
+            ),
+            (
+                "\n[[tls.certificate]]\nkey = 'k'\n",
+                "mail.toml:2: tls.certificate: has no cert; add cert = \"FILE\"",
+            ),
+            (
+                "[[tls.certificate]]\ncert = 1\n",
+                "mail.toml:2: tls.certificate.cert: must be a string, not an integer",
+            ),
+            (
+                "[tls.certificate]\ncert = 'c'\nkey = 'k'\n",
+                "mail.toml:1: tls.certificate: is an array of tables; write [[tls.certificate]] with two brackets",
+            ),
+            (
+                "tls.certificate = []",
+                "mail.toml:1: tls.certificate: is empty; add a table, or leave it out",
+            ),
+            (
+                "[[tls.certificates]]\ncert = 'c'\n",
+                "mail.toml:1: tls.certificates: unknown key; did you mean `tls.certificate`?",
             ),
             (
                 "listener = [5]",

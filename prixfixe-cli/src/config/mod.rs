@@ -11,6 +11,7 @@ mod listeners;
 mod options;
 mod resolve;
 mod sources;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -6,7 +6,8 @@
 pub(crate) struct Opt {
     /// The long flag, without its dashes.
     pub(crate) flag: Option<&'static str>,
-    pub(crate) variable: &'static str,
+    /// `None` for what is set in the file alone.
+    pub(crate) variable: Option<&'static str>,
     /// The dotted TOML key; `None` for what only a variable sets, and for what `[[listener]]` tables say.
     pub(crate) key: Option<&'static str>,
     pub(crate) kind: Kind,
@@ -54,6 +55,8 @@ pub(crate) const ALL: &[&Opt] = &[
     &TLS_REQUIRED,
     &TLS_CLIENT_CA,
     &TLS_CLIENT_AUTH,
+    &TLS_HANDSHAKE_TIMEOUT,
+    &TLS_RELOAD_INTERVAL,
     &ACCEPT_DOMAINS,
     &DELIVER,
     &NO_FSYNC,
@@ -66,9 +69,12 @@ pub(crate) const ALL: &[&Opt] = &[
 /// The keys of a `[[listener]]` table.
 pub(crate) const LISTENER_KEYS: &[&str] = &["address", "tls"];
 
+/// The keys of a `[[tls.certificate]]` table.
+pub(crate) const CERTIFICATE_KEYS: &[&str] = &["cert", "key", "key-password-file"];
+
 pub(crate) const DOMAIN: Opt = Opt {
     flag: Some("domain"),
-    variable: "SMTP_DOMAIN",
+    variable: Some("SMTP_DOMAIN"),
     key: Some("domain"),
     kind: Kind::Text,
     value: "NAME",
@@ -78,7 +84,7 @@ pub(crate) const DOMAIN: Opt = Opt {
 
 pub(crate) const LISTEN: Opt = Opt {
     flag: Some("listen"),
-    variable: "SMTP_LISTEN",
+    variable: Some("SMTP_LISTEN"),
     key: None,
     kind: Kind::List,
     value: "ADDR:PORT",
@@ -88,7 +94,7 @@ pub(crate) const LISTEN: Opt = Opt {
 
 pub(crate) const PORT: Opt = Opt {
     flag: None,
-    variable: "SMTP_PORT",
+    variable: Some("SMTP_PORT"),
     key: None,
     kind: Kind::Count,
     value: "PORT",
@@ -98,7 +104,7 @@ pub(crate) const PORT: Opt = Opt {
 
 pub(crate) const LISTEN_TLS: Opt = Opt {
     flag: Some("listen-tls"),
-    variable: "SMTP_LISTEN_TLS",
+    variable: Some("SMTP_LISTEN_TLS"),
     key: None,
     kind: Kind::List,
     value: "ADDR:PORT",
@@ -108,7 +114,7 @@ pub(crate) const LISTEN_TLS: Opt = Opt {
 
 pub(crate) const MAX_CONNECTIONS: Opt = Opt {
     flag: Some("max-connections"),
-    variable: "SMTP_MAX_CONNECTIONS",
+    variable: Some("SMTP_MAX_CONNECTIONS"),
     key: Some("limits.max-connections"),
     kind: Kind::Count,
     value: "N",
@@ -118,7 +124,7 @@ pub(crate) const MAX_CONNECTIONS: Opt = Opt {
 
 pub(crate) const MAX_MESSAGE_SIZE: Opt = Opt {
     flag: Some("max-message-size"),
-    variable: "SMTP_MAX_MESSAGE_SIZE",
+    variable: Some("SMTP_MAX_MESSAGE_SIZE"),
     key: Some("limits.max-message-size"),
     kind: Kind::Quantity,
     value: "BYTES",
@@ -128,7 +134,7 @@ pub(crate) const MAX_MESSAGE_SIZE: Opt = Opt {
 
 pub(crate) const MAX_RECIPIENTS: Opt = Opt {
     flag: Some("max-recipients"),
-    variable: "SMTP_MAX_RECIPIENTS",
+    variable: Some("SMTP_MAX_RECIPIENTS"),
     key: Some("limits.max-recipients"),
     kind: Kind::Count,
     value: "N",
@@ -138,7 +144,7 @@ pub(crate) const MAX_RECIPIENTS: Opt = Opt {
 
 pub(crate) const MAX_ERRORS: Opt = Opt {
     flag: Some("max-errors"),
-    variable: "SMTP_MAX_ERRORS",
+    variable: Some("SMTP_MAX_ERRORS"),
     key: Some("limits.max-errors"),
     kind: Kind::Count,
     value: "N",
@@ -148,7 +154,7 @@ pub(crate) const MAX_ERRORS: Opt = Opt {
 
 pub(crate) const COMMAND_TIMEOUT: Opt = Opt {
     flag: Some("command-timeout"),
-    variable: "SMTP_COMMAND_TIMEOUT",
+    variable: Some("SMTP_COMMAND_TIMEOUT"),
     key: Some("limits.command-timeout"),
     kind: Kind::Quantity,
     value: "SECONDS",
@@ -158,7 +164,7 @@ pub(crate) const COMMAND_TIMEOUT: Opt = Opt {
 
 pub(crate) const MIN_DATA_RATE: Opt = Opt {
     flag: Some("min-data-rate"),
-    variable: "SMTP_MIN_DATA_RATE",
+    variable: Some("SMTP_MIN_DATA_RATE"),
     key: Some("limits.min-data-rate"),
     kind: Kind::Quantity,
     value: "BYTES",
@@ -168,7 +174,7 @@ pub(crate) const MIN_DATA_RATE: Opt = Opt {
 
 pub(crate) const DRAIN_TIMEOUT: Opt = Opt {
     flag: Some("drain-timeout"),
-    variable: "SMTP_DRAIN_TIMEOUT",
+    variable: Some("SMTP_DRAIN_TIMEOUT"),
     key: Some("limits.drain-timeout"),
     kind: Kind::Quantity,
     value: "SECONDS",
@@ -178,7 +184,7 @@ pub(crate) const DRAIN_TIMEOUT: Opt = Opt {
 
 pub(crate) const TLS_CERT: Opt = Opt {
     flag: Some("tls-cert"),
-    variable: "SMTP_TLS_CERT",
+    variable: Some("SMTP_TLS_CERT"),
     key: Some("tls.cert"),
     kind: Kind::Text,
     value: "FILE",
@@ -188,7 +194,7 @@ pub(crate) const TLS_CERT: Opt = Opt {
 
 pub(crate) const TLS_KEY: Opt = Opt {
     flag: Some("tls-key"),
-    variable: "SMTP_TLS_KEY",
+    variable: Some("SMTP_TLS_KEY"),
     key: Some("tls.key"),
     kind: Kind::Text,
     value: "FILE",
@@ -198,7 +204,7 @@ pub(crate) const TLS_KEY: Opt = Opt {
 
 pub(crate) const TLS_KEY_PASSWORD_FILE: Opt = Opt {
     flag: Some("tls-key-password-file"),
-    variable: "SMTP_TLS_KEY_PASSWORD_FILE",
+    variable: Some("SMTP_TLS_KEY_PASSWORD_FILE"),
     key: Some("tls.key-password-file"),
     kind: Kind::Text,
     value: "FILE",
@@ -208,7 +214,7 @@ pub(crate) const TLS_KEY_PASSWORD_FILE: Opt = Opt {
 
 pub(crate) const TLS_SELF_SIGNED: Opt = Opt {
     flag: Some("tls-self-signed"),
-    variable: "SMTP_TLS_SELF_SIGNED",
+    variable: Some("SMTP_TLS_SELF_SIGNED"),
     key: Some("tls.self-signed"),
     kind: Kind::Switch,
     value: "BOOLEAN",
@@ -218,7 +224,7 @@ pub(crate) const TLS_SELF_SIGNED: Opt = Opt {
 
 pub(crate) const TLS_MIN_VERSION: Opt = Opt {
     flag: Some("tls-min-version"),
-    variable: "SMTP_TLS_MIN_VERSION",
+    variable: Some("SMTP_TLS_MIN_VERSION"),
     key: Some("tls.min-version"),
     kind: Kind::Text,
     value: "1.2|1.3",
@@ -228,7 +234,7 @@ pub(crate) const TLS_MIN_VERSION: Opt = Opt {
 
 pub(crate) const TLS_REQUIRED: Opt = Opt {
     flag: Some("tls-required"),
-    variable: "SMTP_TLS_REQUIRED",
+    variable: Some("SMTP_TLS_REQUIRED"),
     key: Some("tls.required"),
     kind: Kind::Switch,
     value: "BOOLEAN",
@@ -238,7 +244,7 @@ pub(crate) const TLS_REQUIRED: Opt = Opt {
 
 pub(crate) const TLS_CLIENT_CA: Opt = Opt {
     flag: Some("tls-client-ca"),
-    variable: "SMTP_TLS_CLIENT_CA",
+    variable: Some("SMTP_TLS_CLIENT_CA"),
     key: Some("tls.client-ca"),
     kind: Kind::Text,
     value: "FILE",
@@ -248,7 +254,7 @@ pub(crate) const TLS_CLIENT_CA: Opt = Opt {
 
 pub(crate) const TLS_CLIENT_AUTH: Opt = Opt {
     flag: Some("tls-client-auth"),
-    variable: "SMTP_TLS_CLIENT_AUTH",
+    variable: Some("SMTP_TLS_CLIENT_AUTH"),
     key: Some("tls.client-auth"),
     kind: Kind::Text,
     value: "off|request|require",
@@ -256,9 +262,29 @@ pub(crate) const TLS_CLIENT_AUTH: Opt = Opt {
     help: "Whether clients are asked for a certificate of --tls-client-ca",
 };
 
+pub(crate) const TLS_HANDSHAKE_TIMEOUT: Opt = Opt {
+    flag: None,
+    variable: None,
+    key: Some("tls.handshake-timeout"),
+    kind: Kind::Quantity,
+    value: "SECONDS",
+    default: Some("30"),
+    help: "How long a client may take over a handshake",
+};
+
+pub(crate) const TLS_RELOAD_INTERVAL: Opt = Opt {
+    flag: None,
+    variable: None,
+    key: Some("tls.reload-interval"),
+    kind: Kind::Quantity,
+    value: "SECONDS",
+    default: Some("60"),
+    help: "How often certificates and keys are looked at for new content; 0 for on SIGHUP only",
+};
+
 pub(crate) const ACCEPT_DOMAINS: Opt = Opt {
     flag: Some("accept-domain"),
-    variable: "SMTP_ACCEPT_DOMAINS",
+    variable: Some("SMTP_ACCEPT_DOMAINS"),
     key: Some("accept.domains"),
     kind: Kind::List,
     value: "NAME",
@@ -268,7 +294,7 @@ pub(crate) const ACCEPT_DOMAINS: Opt = Opt {
 
 pub(crate) const DELIVER: Opt = Opt {
     flag: Some("deliver"),
-    variable: "SMTP_DELIVER",
+    variable: Some("SMTP_DELIVER"),
     key: Some("delivery.target"),
     kind: Kind::Text,
     value: "TARGET",
@@ -278,7 +304,7 @@ pub(crate) const DELIVER: Opt = Opt {
 
 pub(crate) const NO_FSYNC: Opt = Opt {
     flag: Some("no-fsync"),
-    variable: "SMTP_NO_FSYNC",
+    variable: Some("SMTP_NO_FSYNC"),
     key: Some("delivery.fsync"),
     kind: Kind::InvertedSwitch,
     value: "BOOLEAN",
@@ -288,7 +314,7 @@ pub(crate) const NO_FSYNC: Opt = Opt {
 
 pub(crate) const TRANSPORT: Opt = Opt {
     flag: Some("transport"),
-    variable: "SMTP_TRANSPORT",
+    variable: Some("SMTP_TRANSPORT"),
     key: Some("transport"),
     kind: Kind::Text,
     value: "auto|tokio|raw",
@@ -298,7 +324,7 @@ pub(crate) const TRANSPORT: Opt = Opt {
 
 pub(crate) const THREADS: Opt = Opt {
     flag: Some("threads"),
-    variable: "SMTP_THREADS",
+    variable: Some("SMTP_THREADS"),
     key: Some("threads"),
     kind: Kind::Count,
     value: "N",
@@ -308,7 +334,7 @@ pub(crate) const THREADS: Opt = Opt {
 
 pub(crate) const LOG_FORMAT: Opt = Opt {
     flag: Some("log-format"),
-    variable: "SMTP_LOG_FORMAT",
+    variable: Some("SMTP_LOG_FORMAT"),
     key: Some("log.format"),
     kind: Kind::Text,
     value: "text|json",
@@ -318,7 +344,7 @@ pub(crate) const LOG_FORMAT: Opt = Opt {
 
 pub(crate) const LOG_LEVEL: Opt = Opt {
     flag: Some("log"),
-    variable: "SMTP_LOG",
+    variable: Some("SMTP_LOG"),
     key: Some("log.level"),
     kind: Kind::Text,
     value: "LEVEL",

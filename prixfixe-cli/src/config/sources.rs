@@ -21,7 +21,7 @@ impl Sources<'_> {
     /// Where an option was set.
     pub(super) fn origin(&self, option: &'static Opt) -> Result<Origin, Invalid> {
         let given = self.given(option)?.unwrap_or_default();
-        let named = Origin::Variable(option.variable);
+        let named = Origin::Variable(option.variable.or(option.key).unwrap_or_default());
         Ok(given.into_iter().next().map_or(named, |given| given.origin))
     }
 
@@ -66,8 +66,11 @@ impl Sources<'_> {
                 .map(|text| given(text, Origin::Flag(flag)));
             return Ok(Some(given.collect()));
         }
-        let origin = Origin::Variable(option.variable);
-        match (self.environment)(option.variable).map(OsString::into_string) {
+        let Some(variable) = option.variable else {
+            return Ok(None);
+        };
+        let origin = Origin::Variable(variable);
+        match (self.environment)(variable).map(OsString::into_string) {
             None => Ok(None),
             // A variable that is set to nothing is how many tools write one that isn't set.
             Some(Ok(value)) if value.is_empty() => Ok(None),

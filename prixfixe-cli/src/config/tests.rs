@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::options::{self, Kind, Opt};
 use super::resolve::resolve;
+use super::tls::Certificate;
 use super::*;
 
 /// What `serve` would run with. A file is made where its text isn't empty.
@@ -210,6 +211,7 @@ fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
         CASES.iter().copied()
     {
         let flag = format!("--{}={flag}", option.flag.unwrap());
+        let name = option.variable.unwrap();
         let shown = |file, variables: &[_], flags: &[_]| {
             let flags = [needed(option), flags].concat();
             shown(&load(file, variables, &flags).unwrap(), option)
@@ -221,22 +223,16 @@ fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
         };
         assert_eq!(shown("", &[], &[]), default);
         assert_eq!(
-            shown("", &[(option.variable, "")], &[]),
+            shown("", &[(name, "")], &[]),
             default,
             "an empty variable is not set"
         );
         assert_eq!(shown(file, &[], &[]), by_file);
-        assert_eq!(shown("", &[(option.variable, variable)], &[]), by_variable);
+        assert_eq!(shown("", &[(name, variable)], &[]), by_variable);
         assert_eq!(shown("", &[], &[&flag]), by_flag);
-        assert_eq!(
-            shown(file, &[(option.variable, variable)], &[]),
-            by_variable
-        );
-        assert_eq!(shown(file, &[(option.variable, "")], &[]), by_file);
-        assert_eq!(
-            shown(file, &[(option.variable, variable)], &[&flag]),
-            by_flag
-        );
+        assert_eq!(shown(file, &[(name, variable)], &[]), by_variable);
+        assert_eq!(shown(file, &[(name, "")], &[]), by_file);
+        assert_eq!(shown(file, &[(name, variable)], &[&flag]), by_flag);
         assert_eq!(shown(file, &[], &[&flag]), by_flag);
     }
 }
@@ -258,13 +254,14 @@ fn no_option_is_left_out_of_the_precedence_table() {
         &options::LISTEN_TLS,
         &options::TLS_CERT,
         &options::TLS_KEY,
+        &options::TLS_HANDSHAKE_TIMEOUT,
+        &options::TLS_RELOAD_INTERVAL,
     ];
     for option in options::ALL {
         let is_a_case = CASES.iter().any(|case| case.0 == *option);
         assert!(
             is_a_case || with_a_test_of_their_own.contains(option),
-            "{}",
-            option.variable
+            "{option:?}"
         );
     }
 }
@@ -285,6 +282,43 @@ fn a_certificate_and_its_key_have_the_same_precedence_each() {
     assert_eq!(shown(&variables, &[]), pair("c", "d"));
     assert_eq!(shown(&variables, &["--tls-key=e"]), pair("c", "e"));
     assert_eq!(shown(&[], &["--tls-cert=e"]), pair("e", "b"));
+}
+
+#[test]
+fn certificates_by_name_and_the_times_of_tls_are_set_in_the_file() {
+    let tls = |file| load(file, &[], &[]).unwrap().tls;
+    let default = tls("");
+    assert_eq!(default.handshake_timeout, Duration::from_secs(30));
+    assert_eq!(default.reload_interval, Duration::from_secs(60));
+    assert!(default.certificates.is_empty());
+
+    let set = tls(
+        "[tls]\nself-signed = true\nhandshake-timeout = '1m'\nreload-interval = '0s'\n\
+         [[tls.certificate]]\ncert = 'a'\nkey = 'b'\n\
+         [[tls.certificate]]\ncert = 'c'\nkey = 'd'\nkey-password-file = 'e'\n",
+    );
+    assert_eq!(set.handshake_timeout, Duration::from_secs(60));
+    assert_eq!(set.reload_interval, Duration::ZERO);
+    let files: Vec<_> = set
+        .certificates
+        .iter()
+        .map(|certificate| {
+            let Certificate {
+                cert,
+                key,
+                key_password_file,
+            } = certificate;
+            [Some(cert), Some(key), key_password_file.as_ref()]
+                .map(|file| file.and_then(|file| file.to_str()))
+        })
+        .collect();
+    assert_eq!(
+        files,
+        [
+            [Some("a"), Some("b"), None],
+            [Some("c"), Some("d"), Some("e")]
+        ]
+    );
 }
 
 #[test]
@@ -321,7 +355,7 @@ fn listeners_in_clear_and_with_tls_are_replaced_apart() {
 #[test]
 fn what_tls_needs_is_asked_for() {
     let certificate = "a certificate; add --tls-cert and --tls-key, or --tls-self-signed";
-    let cases: [Mistake; 8] = [
+    let cases: [Mistake; 9] = [
         ("", &[], &["--tls-cert=c"], "--tls-cert: needs its private key; add --tls-key".to_owned()),
         ("", &[("SMTP_TLS_KEY", "k")], &[], "SMTP_TLS_KEY: needs its certificate; add --tls-cert".to_owned()),
         (
@@ -349,6 +383,12 @@ fn what_tls_needs_is_asked_for() {
             &[],
             &[],
             format!("FILE:3: listener.address: needs {certificate}"),
+        ),
+        (
+            "\n[[tls.certificate]]\ncert = 'c'\nkey = 'k'",
+            &[],
+            &[],
+            format!("FILE:2: tls.certificate: needs a default beside it, {certificate}"),
         ),
     ];
     for (file, variables, flags, expected) in cases {
@@ -397,7 +437,7 @@ type Mistake = (
 #[test]
 fn errors_name_the_flag_the_variable_or_the_key() {
     let number = "give a whole number from 1 to 1000000";
-    let cases: [Mistake; 10] = [
+    let cases: [Mistake; 13] = [
         ("", &[], &["--max-connections", "0"], format!("--max-connections: 0 is out of range; {number}")),
         ("", &[], &["--max-connections", "-1"], format!("--max-connections: `-1` is not a whole number; {number}")),
         (
@@ -433,6 +473,26 @@ fn errors_name_the_flag_the_variable_or_the_key() {
             "SMTP_PORT: 65536 is out of range; give a whole number from 0 to 65535".to_owned(),
         ),
         ("", &[], &["--domain=münchen.example"], "--domain: `münchen.example` is not ASCII; give its form with xn--".to_owned()),
+        (
+            "tls.handshake-timeout = 0",
+            &[],
+            &[],
+            "FILE:1: tls.handshake-timeout: 0 is out of range; give 1 to 86400 whole seconds, or with units (90s, 5m, 1h30m)"
+                .to_owned(),
+        ),
+        (
+            "tls.reload-interval = 'often'",
+            &[],
+            &[],
+            "FILE:1: tls.reload-interval: `often` is not a time; give 0 to 86400 whole seconds, or with units (90s, 5m, 1h30m)"
+                .to_owned(),
+        ),
+        (
+            "tls.self-signed = true\n[[tls.certificate]]\ncert = ''\nkey = 'k'",
+            &[],
+            &[],
+            "FILE:3: tls.certificate.cert: names no file; give its path".to_owned(),
+        ),
         ("", &[], &["--domain="], "--domain: `` is not a domain name; give one like mx.example.com".to_owned()),
     ];
     for (file, variables, flags, expected) in cases {
@@ -498,6 +558,9 @@ proptest! {
     fn what_check_prints_reads_back_the_same(
         values in options::ALL.iter().map(|option| usually(option)).collect::<Vec<_>>(),
         files in any::<bool>(),
+        handshake_timeout in 1..=86_400_u64,
+        reload_interval in 0..=86_400_u64,
+        certificates in prop::collection::vec(("[^\0]{1,20}", "[^\0]{1,20}", prop::option::of("[^\0]{1,20}")), 0..3),
     ) {
         // A certificate of one kind or the other, with what goes with it.
         let sensible = match files {
@@ -507,10 +570,19 @@ proptest! {
         let variables: Vec<(&str, &str)> = options::ALL
             .iter()
             .zip(&values)
-            .filter_map(|(option, value)| Some((option.variable, value.as_deref()?)))
+            .filter_map(|(option, value)| Some((option.variable?, value.as_deref()?)))
             .filter(|(variable, _)| sensible.contains(variable) || !variable.starts_with("SMTP_TLS_"))
             .collect();
-        let configuration = load("", &variables, &[]).unwrap();
+        let mut file = format!("[tls]\nhandshake-timeout = {handshake_timeout}\nreload-interval = {reload_interval}\n");
+        for (cert, key, password_file) in &certificates {
+            let pairs = [("cert", Some(cert)), ("key", Some(key)), ("key-password-file", password_file.as_ref())];
+            file.push_str("[[tls.certificate]]\n");
+            for (name, value) in pairs.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+                file.push_str(&format!("{name} = {}\n", toml::Value::from(value.as_str())));
+            }
+        }
+        let configuration = load(&file, &variables, &[]).unwrap();
+        prop_assert_eq!(configuration.tls.certificates.len(), certificates.len());
         let printed = configuration.to_toml().unwrap();
         prop_assert_eq!(load(&printed, &[], &[]), Ok(configuration), "{}", printed);
     }
@@ -532,21 +604,28 @@ fn every_option_has_its_row_in_the_documentation_and_no_other_has() {
             _ => code(option.key.map(str::to_owned)),
         };
         let default = code(option.default.map(str::to_owned));
-        format!(
-            "|{} | `{}` |{key} |{default} |",
-            code(flag),
-            option.variable
-        )
+        let variable = code(option.variable.map(str::to_owned));
+        format!("|{} |{variable} |{key} |{default} |", code(flag))
     };
+    let certificate = options::CERTIFICATE_KEYS
+        .iter()
+        .map(|key| format!("| | | `[[tls.certificate]]` `{key}` | |"));
     let documented: Vec<&str> = DOCUMENTATION
+        .split_once("## Options")
+        .and_then(|(_, rest)| rest.split_once("### Values"))
+        .unwrap()
+        .0
         .lines()
-        .filter(|line| line.contains("| `SMTP_"))
+        .filter(|line| line.starts_with('|'))
+        // The head of the table.
+        .skip(2)
         .collect();
     assert_eq!(
         documented,
         options::ALL
             .iter()
             .map(|option| row(option))
+            .chain(certificate)
             .collect::<Vec<_>>()
     );
 }

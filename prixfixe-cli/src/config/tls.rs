@@ -1,14 +1,16 @@
 //! Certificates, and what is asked of clients.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use prixfixe_tls::{CertificateSource, TlsConfig, TlsError, TrustAnchors};
+use prixfixe_tls::{CertificateSource, TlsConfig, TlsConfigBuilder, TlsError, TrustAnchors};
 use serde::Serialize;
 
 use super::given::Invalid;
 use super::options;
 use super::sources::Sources;
-use super::{units, words};
+use super::tables::CertificateTable;
+use super::{seconds, units, words};
 
 /// The `[tls]` table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,6 +24,23 @@ pub(crate) struct Tls {
     pub(crate) required: bool,
     pub(crate) client_ca: Option<PathBuf>,
     pub(crate) client_auth: ClientAuth,
+    #[serde(serialize_with = "seconds")]
+    pub(crate) handshake_timeout: Duration,
+    /// Zero: files are read again on SIGHUP only.
+    #[serde(serialize_with = "seconds")]
+    pub(crate) reload_interval: Duration,
+    /// For clients that ask for one of their names; the default is above.
+    #[serde(rename = "certificate", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) certificates: Vec<Certificate>,
+}
+
+/// One `[[tls.certificate]]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Certificate {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) key_password_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -66,8 +85,12 @@ impl Tls {
         let builder = TlsConfig::builder()
             .certificate(source)
             .min_version(min_version)
-            .client_auth(self.client_auth());
-        builder.build().map(Some)
+            .client_auth(self.client_auth())
+            .handshake_timeout(self.handshake_timeout);
+        let more = self.certificates.iter().map(Certificate::source);
+        more.fold(builder, TlsConfigBuilder::certificate)
+            .build()
+            .map(Some)
     }
 
     fn client_auth(&self) -> prixfixe_tls::ClientAuth {
@@ -83,13 +106,38 @@ impl Tls {
     }
 }
 
+impl Certificate {
+    fn source(&self) -> CertificateSource {
+        CertificateSource::Files {
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+            password_file: self.key_password_file.clone(),
+        }
+    }
+
+    fn from_table(table: &CertificateTable) -> Result<Self, Invalid> {
+        Ok(Self {
+            cert: table.cert.parse(path)?,
+            key: table.key.parse(path)?,
+            key_password_file: table
+                .key_password_file
+                .as_ref()
+                .map(|file| file.parse(path))
+                .transpose()?,
+        })
+    }
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" => Err("names no file; give its path".to_owned()),
+        _ => Ok(PathBuf::from(text)),
+    }
+}
+
 impl Sources<'_> {
     /// What they say of TLS.
     pub(super) fn tls(&self) -> Result<Tls, Invalid> {
-        let path = |text: &str| match text {
-            "" => Err("names no file; give its path".to_owned()),
-            _ => Ok(PathBuf::from(text)),
-        };
         let tls = Tls {
             cert: self.one(&options::TLS_CERT, path)?,
             key: self.one(&options::TLS_KEY, path)?,
@@ -107,6 +155,15 @@ impl Sources<'_> {
             client_auth: self
                 .one(&options::TLS_CLIENT_AUTH, words::client_auth)?
                 .unwrap_or(ClientAuth::Off),
+            handshake_timeout: self
+                .one(&options::TLS_HANDSHAKE_TIMEOUT, |text| units::time(text, 1))?
+                .unwrap_or(Duration::from_secs(30)),
+            reload_interval: self
+                .one(&options::TLS_RELOAD_INTERVAL, |text| units::time(text, 0))?
+                .unwrap_or(Duration::from_secs(60)),
+            certificates: (self.file.certificates.iter())
+                .map(Certificate::from_table)
+                .collect::<Result<_, _>>()?,
         };
         self.check_tls(&tls)?;
         Ok(tls)
@@ -156,6 +213,12 @@ impl Sources<'_> {
             if broken {
                 return Err(self.origin(option)?.invalid(problem));
             }
+        }
+        if !tls.is_on()
+            && let Some(table) = self.file.certificates.first()
+        {
+            let problem = format!("needs a default beside it, {certificate}");
+            return Err(table.origin.invalid(problem));
         }
         if !tls.is_on()
             && let Some((origin, _)) = self.listeners_of_kind(&options::LISTEN_TLS, true)?.first()

@@ -22,6 +22,8 @@ self-signed = false
 min-version = "1.2"
 required = false
 client-auth = "off"
+handshake-timeout = 30
+reload-interval = 60
 
 [accept]
 domains = []

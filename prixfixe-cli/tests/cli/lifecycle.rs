@@ -109,7 +109,6 @@ fn a_hangup_reloads_and_names_what_must_wait() {
         line.contains("mail.toml:1: domain: must be a string, not an integer"),
         "{line}"
     );
-    serve.line("reloaded");
     Client::greeted(&serve).ask("NOOP", "250 ");
 }
 
@@ -124,8 +123,10 @@ fn each_listener_has_its_line() {
         "--deliver=discard:",
     ];
     let mut serve = Serve::start(&arguments);
-    serve.line("listening");
-    serve.line("listening");
+    let rest = [serve.line("listening"), serve.line("listening")];
+    let tls_first = rest.map(|line| line.contains("tls=implicit"));
+    assert_eq!(tls_first, [false, true]);
+    assert!(!serve.seen("listening").unwrap().contains("tls="));
     let mut client = Client::greeted(&serve);
     client.send("EHLO client.example\r\n");
     client.reply();

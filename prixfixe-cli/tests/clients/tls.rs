@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
@@ -309,6 +310,72 @@ fn a_new_certificate_is_taken_on_sighup_and_a_bad_one_is_not() {
     while !presents("new.test") {
         std::thread::yield_now();
     }
+}
+
+/// A server whose file says this, beside what flags say.
+fn configured(file: &str, arguments: &[&str]) -> Prixfixe {
+    let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+    fs::write(folder.path().join("mail.toml"), file).expect("a file");
+    let arguments = [&["--config", "mail.toml"], arguments].concat();
+    Prixfixe::start_in(folder, &[], &arguments)
+}
+
+#[test]
+fn a_client_gets_the_certificate_of_the_name_that_it_asks_for() {
+    if !has("openssl") {
+        return;
+    }
+    let authority = Authority::new();
+    let names = ["default.test", "one.test", "two.test"];
+    let [default, one, two] = names.map(|name| authority.issue(name));
+    let file = format!(
+        "[tls]\ncert = '{}'\nkey = '{}'\n\
+         [[tls.certificate]]\ncert = '{}'\nkey = '{}'\n\
+         [[tls.certificate]]\ncert = '{}'\nkey = '{}'\n",
+        default.0, default.1, one.0, one.1, two.0, two.1
+    );
+    let server = configured(&file, &[]);
+    for (asked, presented) in [
+        (&["-servername", "one.test"][..], "one.test"),
+        (&["-servername", "two.test"], "two.test"),
+        (&["-servername", "default.test"], "default.test"),
+        (&["-servername", "other.test"], "default.test"),
+        (&["-noservername"], "default.test"),
+    ] {
+        let seen = s_client(&server, asked);
+        for name in names {
+            let is_there = seen.contains(&format!("subject=CN = {name}"));
+            assert_eq!(is_there, name == presented, "{asked:?}: {seen}");
+        }
+    }
+}
+
+#[test]
+fn a_new_certificate_is_taken_without_a_signal() {
+    if !has("openssl") {
+        return;
+    }
+    let authority = Authority::new();
+    let (cert, key) = authority.issue("old.test");
+    let (new_cert, new_key) = authority.issue("new.test");
+    let server = configured(
+        "tls.reload-interval = '1s'",
+        &["--tls-cert", &cert, "--tls-key", &key],
+    );
+    let presents = |name: &str| s_client(&server, &[]).contains(&format!("subject=CN = {name}"));
+    assert!(presents("old.test"));
+    fs::copy(new_key, &key).expect("a copy");
+    fs::copy(new_cert, &cert).expect("a copy");
+    while !server
+        .log
+        .lock()
+        .expect("no panic under it")
+        .iter()
+        .any(|line| line.contains("certificate reloaded"))
+    {
+        std::thread::yield_now();
+    }
+    assert!(presents("new.test"));
 }
 
 /// Waits for a warning or an error that names something.
