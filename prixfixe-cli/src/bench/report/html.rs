@@ -52,6 +52,7 @@ fn section(page: &mut String, run: &Run) -> std::fmt::Result {
             write!(page, "<p>{said}</p>")?;
         }
     }
+    background(page, run)?;
     figures(page, run)?;
     page.push_str("<div class=\"plots\">");
     if !run.distribution.bins.is_empty() {
@@ -92,6 +93,23 @@ fn section(page: &mut String, run: &Run) -> std::fmt::Result {
         page.push_str("</table></div>");
     }
     page.push_str("</section>");
+    Ok(())
+}
+
+/// What went on beside the load, in a line.
+fn background(page: &mut String, run: &Run) -> std::fmt::Result {
+    for (name, background) in [
+        ("idle connections", &run.idle_connections),
+        ("slow clients", &run.slow_clients),
+    ] {
+        if background.opened + background.failed > 0 {
+            let (opened, failed, lost) = (background.opened, background.failed, background.lost);
+            write!(
+                page,
+                "<p>In the background: {opened} {name}; {failed} failed, {lost} ended by the server.</p>"
+            )?;
+        }
+    }
     Ok(())
 }
 
@@ -136,18 +154,6 @@ fn figures(page: &mut String, run: &Run) -> std::fmt::Result {
         &format!("{:.2} s", run.seconds),
         &format!("over {} connections", run.connections),
     )?;
-    for (name, background) in [
-        ("idle connections", &run.idle_connections),
-        ("slow clients", &run.slow_clients),
-    ] {
-        if background.opened + background.failed > 0 {
-            let says = format!(
-                "{name} in the background; {} failed, {} ended by the server",
-                background.failed, background.lost
-            );
-            one("", &background.opened.to_string(), &says)?;
-        }
-    }
     page.push_str("</div>");
     Ok(())
 }
