@@ -67,6 +67,8 @@ fn protocol(head: &Head) -> &'static str {
 fn date(head: &Head) -> String {
     Timestamp::try_from(head.received_at)
         .and_then(|time| DateTimePrinter::new().timestamp_to_string(&time))
+        // `-0000` would say that the zone is not known (RFC 5322 section 3.3).
+        .map(|date| date.replace(" -0000", " +0000"))
         .unwrap_or_else(|_| String::from("Thu, 1 Jan 1970 00:00:00 +0000"))
 }
 

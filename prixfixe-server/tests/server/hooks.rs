@@ -121,6 +121,7 @@ async fn an_accepted_message_is_answered_with_its_id_or_its_own_text(transport: 
     let message = inbox.next().await.expect("it was delivered");
     assert_eq!(reply, format!("250 2.0.0 OK {}", message.id()));
     let headers = String::from_utf8(message.trace_headers()).expect("headers are text");
+    assert!(headers.ends_with(" +0000\r\n"), "{headers}");
     assert!(
         headers.contains(&format!("by mx.test with ESMTP id {}", message.id())),
         "{headers}"
