@@ -8,6 +8,7 @@ use crate::error::{Error, print};
 pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error> {
     let configuration = Configuration::load(arguments)?;
     configuration.look_up_listeners()?;
+    configuration.admin.look_up()?;
     configuration.tls.load(&configuration.domain)?;
     let text = configuration
         .to_toml()

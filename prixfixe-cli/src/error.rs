@@ -1,6 +1,7 @@
 //! What ends the command: one line on stderr, and an exit status.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -27,6 +28,14 @@ pub(crate) enum Error {
     /// An address cannot be listened on.
     #[error("{error}{remedy}", error = .0, remedy = bind_remedy(.0))]
     Bind(#[from] BindError),
+    /// The admin endpoints cannot be served at their address.
+    #[error("--admin: cannot listen on {address}: {source}; {}", admin_remedy(.source))]
+    Admin {
+        /// What was tried to be bound.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The place where mail should go cannot be used.
     #[error("--deliver: {0}")]
     Delivery(#[from] OpenError),
@@ -61,6 +70,7 @@ impl Error {
             Self::Arguments(_) | Self::Configuration(_) | Self::Usage(_) => ExitCode::from(2),
             Self::Tls(_) => ExitCode::from(2),
             Self::Bind(_)
+            | Self::Admin { .. }
             | Self::Delivery(_)
             | Self::Start(_)
             | Self::Signals(_)
@@ -108,6 +118,14 @@ fn bind_remedy(error: &BindError) -> &'static str {
         }
         io::ErrorKind::AddrNotAvailable => "; choose an address of this host with --listen",
         _ => "",
+    }
+}
+
+fn admin_remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "choose another port",
+        io::ErrorKind::PermissionDenied => "choose a port over 1023",
+        _ => "choose an address of this host",
     }
 }
 

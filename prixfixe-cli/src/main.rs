@@ -1,5 +1,6 @@
 //! The `prixfixe` command.
 
+mod admin;
 mod arguments;
 mod bench;
 mod check;

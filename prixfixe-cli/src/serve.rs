@@ -9,6 +9,7 @@ use prixfixe_server::{Listener, Server, ServerBuilder, Transport};
 use prixfixe_tls::TlsConfig;
 use tracing::{info, warn};
 
+use crate::admin::{Admin, Status};
 use crate::config::{self, Configuration, ConfigurationArguments, Target};
 use crate::error::Error;
 use crate::file_limit;
@@ -25,12 +26,16 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let tls = configuration.tls.load(&configuration.domain)?;
     let listeners = bind(&configuration)?;
     let implicit_tls: Vec<bool> = listeners.iter().map(|(_, implicit)| *implicit).collect();
+    let admin = Admin::bind(&configuration)?;
     let delivery = open_delivery(&configuration)?;
+    let health = delivery.health();
     let server = Arc::new(
         describe(&configuration, tls.clone(), listeners)
             .handler(delivery)
             .start()?,
     );
+    let status = Status::new(&configuration, Arc::clone(&server), &implicit_tls, health);
+    admin.serve(status).map_err(Error::Threads)?;
     log_listeners(&configuration, &server, &implicit_tls);
 
     let interval = configuration.tls.reload_interval;
@@ -163,12 +168,16 @@ fn describe(
     builder
 }
 
-/// The server has its addresses in the order in which `describe` gave it the sockets.
-fn log_listeners(configuration: &Configuration, server: &Server, implicit_tls: &[bool]) {
-    let transport = match server.transport() {
+pub(crate) fn transport_name(transport: Transport) -> &'static str {
+    match transport {
         Transport::Raw => "raw",
         Transport::Tokio | Transport::Auto => "tokio",
-    };
+    }
+}
+
+/// The server has its addresses in the order in which `describe` gave it the sockets.
+fn log_listeners(configuration: &Configuration, server: &Server, implicit_tls: &[bool]) {
+    let transport = transport_name(server.transport());
     for (address, implicit) in server.local_addresses().iter().zip(implicit_tls) {
         info!(
             target: "prixfixe",

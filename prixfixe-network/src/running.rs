@@ -51,6 +51,12 @@ impl Running {
         self.control.active_connections()
     }
 
+    /// True once it was told to stop, in one way or the other.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.control.stage() > Stage::Serving
+    }
+
     /// Stops accepting, tells every session; those that remain after the drain timeout are dropped.
     ///
     /// Connections that the kernel has accepted already get a session, and that is told, too. Then the

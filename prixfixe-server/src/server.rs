@@ -59,6 +59,13 @@ impl Server {
         self.running.active_connections()
     }
 
+    /// True once [`shutdown`](Self::shutdown), [`abort`](Self::abort) or [`stop`](Self::stop) was called: no new
+    /// connection is accepted.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.running.is_stopping()
+    }
+
     /// Stops accepting, tells idle clients `421 4.3.2`, and lets running transactions finish for up to the drain
     /// timeout. Returns at once; [`stopped`](Self::stopped) waits.
     pub fn shutdown(&self) {

@@ -40,6 +40,8 @@ pub(crate) struct Configuration {
     pub(crate) tls: Tls,
     pub(crate) accept: Accept,
     pub(crate) delivery: Delivery,
+    #[serde(skip_serializing_if = "Admin::is_off")]
+    pub(crate) admin: Admin,
     pub(crate) log: Log,
     #[serde(rename = "listener")]
     pub(crate) listeners: Vec<Listener>,
@@ -71,6 +73,31 @@ pub(crate) struct Delivery {
     #[serde(serialize_with = "display")]
     pub(crate) target: DeliveryTarget,
     pub(crate) fsync: bool,
+}
+
+/// Where operators ask.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Admin {
+    /// `None`: nowhere.
+    #[serde(serialize_with = "display_some")]
+    pub(crate) listen: Option<ListenAddress>,
+}
+
+impl Admin {
+    fn is_off(&self) -> bool {
+        self.listen.is_none()
+    }
+
+    /// What the address stands for, where there is one.
+    pub(crate) fn look_up(&self) -> Result<Option<Target>, Invalid> {
+        let look_up = |address: &ListenAddress| {
+            let place = format!("admin.listen {address}");
+            address
+                .resolve()
+                .map_err(|problem| Invalid { place, problem })
+        };
+        self.listen.as_ref().map(look_up).transpose()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -152,6 +179,16 @@ fn display<S: serde::Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+fn display_some<S: serde::Serializer>(
+    value: &Option<impl std::fmt::Display>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn implicit<S: serde::Serializer>(_: &bool, serializer: S) -> Result<S::Ok, S::Error> {

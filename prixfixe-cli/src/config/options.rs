@@ -62,6 +62,7 @@ pub(crate) const ALL: &[&Opt] = &[
     &NO_FSYNC,
     &TRANSPORT,
     &THREADS,
+    &ADMIN,
     &LOG_FORMAT,
     &LOG_LEVEL,
 ];
@@ -330,6 +331,16 @@ pub(crate) const THREADS: Opt = Opt {
     value: "N",
     default: Some("number of cores"),
     help: "Threads that serve connections",
+};
+
+pub(crate) const ADMIN: Opt = Opt {
+    flag: Some("admin"),
+    variable: Some("SMTP_ADMIN"),
+    key: Some("admin.listen"),
+    kind: Kind::Text,
+    value: "ADDR:PORT",
+    default: None,
+    help: "Where to answer HTTP: the status page, /metrics, /healthz and /readyz",
 };
 
 pub(crate) const LOG_FORMAT: Opt = Opt {

@@ -9,7 +9,7 @@ use super::given::{Given, Invalid, Origin};
 use super::options::{self, Opt};
 use super::sources::{Environment, Sources};
 use super::{
-    Accept, Configuration, Delivery, DeliveryTarget, Limits, ListenAddress, Listener, Log,
+    Accept, Admin, Configuration, Delivery, DeliveryTarget, Limits, ListenAddress, Listener, Log,
     LogFormat, LogLevel, Transport, units, words,
 };
 
@@ -59,6 +59,7 @@ impl Sources<'_> {
                     .one(&options::NO_FSYNC, units::switch)?
                     .unwrap_or(false),
             },
+            admin: self.admin()?,
             log: Log {
                 format: self
                     .one(&options::LOG_FORMAT, words::log_format)?
@@ -69,6 +70,11 @@ impl Sources<'_> {
             },
             listeners: self.listeners()?,
         })
+    }
+
+    pub(super) fn admin(&self) -> Result<Admin, Invalid> {
+        let listen = self.one(&options::ADMIN, |text| text.parse())?;
+        Ok(Admin { listen })
     }
 
     fn limits(&self) -> Result<Limits, Invalid> {

@@ -192,6 +192,15 @@ const CASES: &[Case] = &[
         [("12", "12"), ("13", "13")],
     ),
     (
+        &options::ADMIN,
+        "",
+        ("admin.listen = '[::1]:1'", r#""[::1]:1""#),
+        [
+            ("127.0.0.1:0", r#""127.0.0.1:0""#),
+            ("localhost:9125", r#""localhost:9125""#),
+        ],
+    ),
+    (
         &options::LOG_FORMAT,
         r#""text""#,
         ("log.format = 'json'", r#""json""#),
@@ -530,6 +539,7 @@ fn text(option: &'static Opt) -> BoxedStrategy<String> {
         Kind::List => "[a-z]{1,9},[a-zé]{1,9}\\.example".boxed(),
         Kind::Text if option == &options::DELIVER => "maildir:[^\0]{1,20}".boxed(),
         Kind::Text if option == &options::DOMAIN => "[a-z]{1,9}\\.example".boxed(),
+        Kind::Text if option == &options::ADMIN => "[a-z]{1,9}:[1-9]".boxed(),
         Kind::Text if option.value == "FILE" => "[^\0]{1,20}".boxed(),
         Kind::Text if option.value == "LEVEL" => {
             prop::sample::select(vec!["off", "error", "warn", "info", "debug", "trace"])

@@ -3,6 +3,7 @@
 // What helps a test may fail like one.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod admin;
 mod bench;
 mod check;
 mod harness;

@@ -1,0 +1,90 @@
+//! What each path of the admin endpoints answers.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::Status;
+use super::status::Readiness;
+
+/// The status page: it shows what `/status.json` and `/metrics` say.
+const PAGE: &str = include_str!("page.html");
+
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Answers a request. Its body, if it has one, is not read.
+pub(super) fn answer<B>(request: &Request<B>, status: &Status) -> Response<Full<Bytes>> {
+    let Some(route) = Route::of(request.uri().path()) else {
+        return response(StatusCode::NOT_FOUND, TEXT, "not found\n");
+    };
+    // The body of an answer to HEAD is left out by hyper.
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
+        refusal
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refusal;
+    }
+    route.answer(status)
+}
+
+enum Route {
+    Page,
+    Status,
+    Health,
+    Readiness,
+}
+
+impl Route {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/" => Self::Page,
+            "/status.json" => Self::Status,
+            "/healthz" => Self::Health,
+            "/readyz" => Self::Readiness,
+            _ => return None,
+        })
+    }
+
+    fn answer(&self, status: &Status) -> Response<Full<Bytes>> {
+        match self {
+            Self::Page => response(StatusCode::OK, HTML, PAGE),
+            Self::Status => match serde_json::to_vec(&status.report()) {
+                Ok(json) => response(StatusCode::OK, JSON, json),
+                Err(error) => {
+                    let text = format!("{error}\n");
+                    response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, text)
+                }
+            },
+            Self::Health => response(StatusCode::OK, TEXT, "alive\n"),
+            Self::Readiness => {
+                let readiness = status.readiness();
+                let code = match readiness {
+                    Readiness::Ready => StatusCode::OK,
+                    Readiness::Draining | Readiness::Failing(_) => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                response(code, TEXT, format!("{readiness}\n"))
+            }
+        }
+    }
+}
+
+fn response(
+    code: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}

@@ -1,0 +1,235 @@
+//! The admin endpoints over real sockets.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::harness::{Client, Serve, listening_address, prixfixe, run};
+
+const TRANSPORTS: [&[&str]; 2] = [&["--transport", "tokio"], &["--transport", "raw"]];
+
+/// Far longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An answer: its status code, its head in lower case and its body.
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+/// A server with admin endpoints on a free port, and where they are.
+pub(crate) fn start(arguments: &[&str]) -> (Serve, SocketAddr) {
+    let serve = Serve::start(&[&["--admin", "127.0.0.1:0"], arguments].concat());
+    // It stands before the line `listening`.
+    let line = serve.seen("admin endpoints");
+    let admin = listening_address(line.unwrap());
+    (serve, admin)
+}
+
+pub(crate) fn get(admin: SocketAddr, path: &str) -> Answer {
+    request(admin, "GET", path)
+}
+
+fn request(admin: SocketAddr, method: &str, path: &str) -> Answer {
+    let text = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    raw_request(admin, &text)
+}
+
+fn raw_request(admin: SocketAddr, text: &str) -> Answer {
+    let mut stream = TcpStream::connect(admin).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(text.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    Answer {
+        code: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        head: head.to_lowercase(),
+        body: body.to_owned(),
+    }
+}
+
+/// Asks until the answer is of this code.
+fn get_until(admin: SocketAddr, path: &str, code: u16) -> Answer {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = get(admin, path);
+        if answer.code == code {
+            return answer;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{path} stays {}: {}",
+            answer.code,
+            answer.body
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn each_path_answers_as_it_should() {
+    for transport in TRANSPORTS {
+        let (_serve, admin) = start(transport);
+        let types = [
+            ("/", "text/html; charset=utf-8"),
+            ("/status.json", "application/json"),
+            ("/healthz", "text/plain; charset=utf-8"),
+            ("/readyz", "text/plain; charset=utf-8"),
+            ("/readyz?verbose", "text/plain; charset=utf-8"),
+        ];
+        for (path, content_type) in types {
+            let answer = get(admin, path);
+            assert_eq!(answer.code, 200, "{path}");
+            let header = format!("content-type: {content_type}\r\n");
+            assert!(answer.head.contains(&header), "{path}: {}", answer.head);
+            assert!(!answer.body.is_empty(), "{path}");
+
+            let head = request(admin, "HEAD", path);
+            assert_eq!((head.code, head.body.as_str()), (200, ""), "{path}");
+            assert!(head.head.contains(&header), "{path}: {}", head.head);
+            let length = format!("content-length: {}\r\n", answer.body.len());
+            assert!(
+                path == "/status.json" || head.head.contains(&length),
+                "{path}: {}",
+                head.head
+            );
+
+            for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW"] {
+                let answer = request(admin, method, path);
+                assert_eq!(answer.code, 405, "{method} {path}");
+                assert!(answer.head.contains("\r\nallow: get, head\r\n"));
+            }
+        }
+        for path in ["/healthz/", "/nowhere", "//", "/../readyz", "/%68ealthz"] {
+            assert_eq!(get(admin, path).code, 404, "{path}");
+            assert_eq!(request(admin, "POST", path).code, 404, "{path}");
+        }
+        assert_eq!(get(admin, "/healthz").body, "alive\n");
+        assert_eq!(get(admin, "/readyz").body, "ready\n");
+    }
+}
+
+#[test]
+fn a_request_that_is_none_is_refused_and_harms_nobody() {
+    let (_serve, admin) = start(&[]);
+    let long = format!(
+        "GET / HTTP/1.1\r\nHost: test\r\nX: {}\r\n\r\n",
+        "x".repeat(20_000)
+    );
+    assert_eq!(raw_request(admin, &long).code, 431);
+    assert_eq!(raw_request(admin, "EHLO client.example\r\n\r\n").code, 400);
+    assert_eq!(get(admin, "/healthz").code, 200);
+}
+
+#[test]
+fn the_status_tells_what_runs() {
+    for (transport, name) in TRANSPORTS.into_iter().zip(["tokio", "raw"]) {
+        let arguments = [
+            "--listen-tls",
+            "127.0.0.1:0",
+            "--tls-self-signed",
+            "--domain=mx.example",
+            "--max-connections=7",
+        ];
+        let (serve, admin) = start(&[transport, &arguments].concat());
+        let status: serde_json::Value =
+            serde_json::from_str(&get(admin, "/status.json").body).unwrap();
+        assert_eq!(status["state"], "ready");
+        assert_eq!(status["reason"], serde_json::Value::Null);
+        assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(status["transport"], name);
+        assert_eq!(status["domain"], "mx.example");
+        assert_eq!(status["max_connections"], 7);
+        assert_eq!(
+            status["listeners"][0]["address"],
+            serve.address().to_string()
+        );
+        assert_eq!(status["listeners"][0]["tls"], "starttls");
+        assert_eq!(status["listeners"][1]["tls"], "implicit");
+        assert!(status["uptime_seconds"].is_u64());
+        let started: jiff::Timestamp = status["started"].as_str().unwrap().parse().unwrap();
+        assert!(started <= jiff::Timestamp::now());
+    }
+}
+
+#[test]
+fn a_server_that_drains_is_alive_but_not_ready() {
+    for transport in TRANSPORTS {
+        let (mut serve, admin) = start(transport);
+        let mut client = Client::greeted(&serve);
+        client.begin_message();
+        serve.signal(Signal::TERM);
+        serve.line("draining");
+        let answer = get_until(admin, "/readyz", 503);
+        assert_eq!(answer.body, "draining: the server is stopping\n");
+        assert_eq!(get(admin, "/healthz").code, 200);
+        let status: serde_json::Value =
+            serde_json::from_str(&get(admin, "/status.json").body).unwrap();
+        assert_eq!(status["state"], "draining");
+        assert_eq!(status["reason"], "draining: the server is stopping");
+        client.ask("Subject: hello\r\n\r\n.", "250 ");
+        drop(client);
+        assert_eq!(serve.wait().0.code(), Some(0));
+    }
+}
+
+#[test]
+fn a_maildir_that_breaks_and_is_mended_shows() {
+    let (serve, admin) = start(&[]);
+    let mail = serve.directory.path().join("mail");
+    fs::rename(&mail, serve.directory.path().join("away")).unwrap();
+    fs::write(&mail, "a file where the Maildir was").unwrap();
+    let mut client = Client::greeted(&serve);
+    client.begin_message();
+    client.ask("Subject: hello\r\n\r\n.", "451 4.3.0 ");
+
+    let answer = get_until(admin, "/readyz", 503);
+    assert!(
+        answer.body.starts_with("mail cannot be delivered: cannot ")
+            && answer.body.contains(mail.to_str().unwrap())
+            && answer.body.lines().count() == 1,
+        "{}",
+        answer.body
+    );
+    let status: serde_json::Value = serde_json::from_str(&get(admin, "/status.json").body).unwrap();
+    assert_eq!(status["state"], "failing");
+    assert_eq!(status["reason"], answer.body.trim_end());
+    assert_eq!(get(admin, "/healthz").code, 200);
+
+    fs::remove_file(&mail).unwrap();
+    // Without a message: a probe finds it out.
+    get_until(admin, "/readyz", 200);
+}
+
+#[test]
+fn an_address_that_is_taken_is_named_with_what_mends_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let arguments = [
+        "serve",
+        "--listen=127.0.0.1:0",
+        "--deliver=discard:",
+        "--admin",
+        &address,
+    ];
+    let (code, _, stderr) = run(&mut prixfixe(&arguments));
+    assert_eq!(code, 1);
+    assert_eq!(
+        stderr,
+        format!(
+            "prixfixe: --admin: cannot listen on {address}: Address already in use (os error 98); choose another port\n"
+        )
+    );
+}
+
+#[test]
+fn localhost_is_one_port_on_both_families() {
+    let serve = Serve::start(&["--admin", "localhost:0"]);
+    let line = serve.seen("admin endpoints").unwrap();
+    assert_eq!(get(listening_address(line), "/readyz").code, 200);
+}
