@@ -92,6 +92,8 @@ pub use delivery::Delivery;
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};
 pub use health::Health;
+#[doc(hidden)]
+pub use maildir::Hands;
 pub use maildir::{Disk, FileSystem, Incoming, Maildir, MaildirOptions, OpenError};
 pub use stdout::Stdout;
 pub use target::{ParseTargetError, Target};

@@ -20,6 +20,7 @@ use prixfixe_server::{Accepted, Handler, Message, Reply};
 
 pub use file_system::{Disk, FileSystem};
 pub use incoming::Incoming;
+pub use pool::Hands;
 
 use crate::health::{Keeper, Kept};
 use crate::{Fault, Health};
@@ -50,7 +51,7 @@ pub struct Maildir<F: FileSystem = Disk> {
 struct Shared<F: FileSystem> {
     store: Arc<Store<F>>,
     jobs: Sender<Job<F>>,
-    _keeper: Keeper,
+    _keeper: Option<Keeper>,
 }
 
 /// How a Maildir is kept.
@@ -121,19 +122,7 @@ impl<F: FileSystem> Maildir<F> {
         path: impl AsRef<Path>,
         options: MaildirOptions,
     ) -> Result<Self, OpenError> {
-        let path = path.as_ref();
-        let root = std::path::absolute(path).map_err(|source| OpenError::Path {
-            path: path.to_owned(),
-            source,
-        })?;
-        let store = Arc::new(Store::new(file_system, root, &options));
-        match store.probe() {
-            Err(fault) if fault.is_no_space() => {
-                store.failed(fault);
-            }
-            result => result?,
-        }
-        store.sweep(SystemTime::now());
+        let store = open_store(file_system, path.as_ref(), &options)?;
         let jobs = pool::spawn(&store, options.workers).map_err(OpenError::Threads)?;
         let keeper = Keeper::spawn("maildir", Arc::clone(&store), options.probe_interval)
             .map_err(OpenError::Threads)?;
@@ -141,9 +130,34 @@ impl<F: FileSystem> Maildir<F> {
             shared: Arc::new(Shared {
                 store,
                 jobs,
-                _keeper: keeper,
+                _keeper: Some(keeper),
             }),
         })
+    }
+
+    /// [`open_on`](Self::open_on), without a thread: nothing is stored before [`Hands`] does the work, and nobody
+    /// probes or sweeps later on. For tests in one thread.
+    ///
+    /// # Errors
+    ///
+    /// As `open`.
+    #[doc(hidden)]
+    pub fn open_by_hand(
+        file_system: F,
+        path: impl AsRef<Path>,
+        options: &MaildirOptions,
+    ) -> Result<(Self, Hands<F>), OpenError> {
+        let store = open_store(file_system, path.as_ref(), options)?;
+        let (sender, jobs) = pool::queue();
+        let shared = Shared {
+            store: Arc::clone(&store),
+            jobs: sender,
+            _keeper: None,
+        };
+        let maildir = Self {
+            shared: Arc::new(shared),
+        };
+        Ok((maildir, Hands { store, jobs }))
     }
 
     /// Begins a message whose first bytes are `head`: its trace headers, say.
@@ -163,6 +177,27 @@ impl<F: FileSystem> Maildir<F> {
     pub fn path(&self) -> &Path {
         &self.shared.store.root
     }
+}
+
+/// Makes what is missing, tries whether it can be written to, and sweeps.
+fn open_store<F: FileSystem>(
+    file_system: F,
+    path: &Path,
+    options: &MaildirOptions,
+) -> Result<Arc<Store<F>>, OpenError> {
+    let root = std::path::absolute(path).map_err(|source| OpenError::Path {
+        path: path.to_owned(),
+        source,
+    })?;
+    let store = Arc::new(Store::new(file_system, root, options));
+    match store.probe() {
+        Err(fault) if fault.is_no_space() => {
+            store.failed(fault);
+        }
+        result => result?,
+    }
+    store.sweep(SystemTime::now());
+    Ok(store)
 }
 
 /// Stores each message as its trace headers and then its content. `Ok` is the promise of [`Incoming::commit`].

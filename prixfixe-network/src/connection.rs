@@ -39,6 +39,10 @@ impl<S: Session> Served<S> {
         self.permit.control()
     }
 
+    pub(crate) fn session(&self) -> Option<&S> {
+        self.pump.session()
+    }
+
     /// Does what can be done now. Never `Next::Ended`.
     ///
     /// A session that panics ends its own connection. This is the second line of defence: the server contains

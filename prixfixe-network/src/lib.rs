@@ -91,6 +91,8 @@
 //! | futures inside a session may use tokio | yes | if `serve` was called in a runtime |
 //! | needs | tokio with I/O and timers | only the operating system's poller |
 //!
+//! A third, [`simulation`], waits for nothing by itself: it is for tests, in one thread and in time of their own.
+//!
 //! [`Auto`](Transport::Auto) takes tokio, and raw where tokio cannot be set up. Threads of its own each
 //! listen on a socket of their own where the kernel can deal connections out among them (Linux), and share
 //! one elsewhere. A runtime that such a thread has goes when its last connection does, with whatever else was
@@ -121,6 +123,7 @@ mod running;
 mod server;
 mod service;
 mod session;
+pub mod simulation;
 mod sys;
 mod tokio_transport;
 mod wakers;

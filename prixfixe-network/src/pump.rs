@@ -91,6 +91,14 @@ impl<S: Session> Pump<S> {
         }
     }
 
+    /// The session, as long as there is one.
+    pub(crate) fn session(&self) -> Option<&S> {
+        match &self.phase {
+            Phase::Serving(session) | Phase::Flushing { session, .. } => Some(session),
+            Phase::Lingering { .. } | Phase::Closed => None,
+        }
+    }
+
     /// Tells the session that the server is going away. A turn has to follow.
     pub(crate) fn shutdown(&mut self, now: Instant) {
         if let Phase::Serving(session) = &mut self.phase {

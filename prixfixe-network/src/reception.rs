@@ -83,15 +83,10 @@ impl<S: Service> Reception<S> {
             local: self.local_address(&socket),
             listener: self.listener,
         };
-        catch_unwind(AssertUnwindSafe(|| match Permit::acquire(&self.control) {
-            Some(permit) => {
-                let session = self.service.session(now, &connection);
-                Some(Served::new(session, connection.peer, permit, self.party.clone()))
-            }
-            None => {
-                turn_away(&socket, self.service.over_limit(&connection));
-                None
-            }
+        catch_unwind(AssertUnwindSafe(|| {
+            receive(&self.service, &self.control, &self.party, &connection, now)
+                .map_err(|reply| turn_away(&socket, reply))
+                .ok()
         }))
         .unwrap_or_else(|_| {
             tracing::error!(peer = %connection.peer, "making a session panicked; the connection is dropped");
@@ -128,6 +123,21 @@ impl<S: Service> Reception<S> {
             .and_then(|address| address.as_socket());
         asked.map_or(self.address, canonical)
     }
+}
+
+/// Makes the session of a connection that was accepted. An error: it is one too many, and is told these bytes.
+pub(crate) fn receive<'s, S: Service>(
+    service: &'s Arc<S>,
+    control: &Arc<Control>,
+    party: &Party,
+    connection: &Connection,
+    now: Instant,
+) -> Result<Served<S::Session>, &'s [u8]> {
+    let Some(permit) = Permit::acquire(control) else {
+        return Err(service.over_limit(connection));
+    };
+    let session = service.session(now, connection);
+    Ok(Served::new(session, connection.peer, permit, party.clone()))
 }
 
 /// Best effort, without waiting. What has arrived already is read: closing with bytes unread is a reset,

@@ -154,6 +154,11 @@ impl BodyWriter {
         }
     }
 
+    /// The octets that wait for the handler.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.lock().waiting.len()
+    }
+
     /// True while the handler has more before it than it should; the session is then woken when it has taken it.
     pub(crate) fn is_full(&self, cx: &Context<'_>) -> bool {
         let mut state = self.shared.lock();

@@ -72,6 +72,8 @@ mod replies;
 mod server;
 mod session;
 mod shared;
+#[doc(hidden)]
+pub mod simulation;
 mod trace;
 
 pub use body::{Body, BodyError};

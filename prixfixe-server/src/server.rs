@@ -1,16 +1,18 @@
 //! Building, running and stopping a server.
 
+use std::mem;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prixfixe_core::Config;
-use prixfixe_network::{BindError, Listener, Options, Running, Transport};
+use prixfixe_network::{BindError, Listener, Options, Running, Service, Transport};
 use prixfixe_tls::TlsConfig;
 
 use crate::Handler;
 use crate::shared::{Shared, SmtpService};
+use crate::simulation::Inspect;
 
 /// A server that runs. Dropping it stops it at once; [`stop`](Self::stop) lets it finish.
 #[derive(Debug)]
@@ -256,34 +258,57 @@ impl<H: Handler> ServerBuilder<H> {
     /// # Errors
     ///
     /// [`StartError`], which names what is at fault.
-    pub fn start(self) -> Result<Server, StartError> {
+    pub fn start(mut self) -> Result<Server, StartError> {
+        if self.listeners.is_empty() {
+            return Err(StartError::NoListener);
+        }
+        let implicit_tls = self
+            .listeners
+            .iter()
+            .map(|(_, implicit)| *implicit)
+            .collect();
+        let (listeners, options) = (mem::take(&mut self.listeners), self.options.clone());
+        let service = self.make_service(implicit_tls)?;
+        let listeners = listeners
+            .into_iter()
+            .map(|(listen, _)| listen.bind())
+            .collect::<Result<_, _>>()?;
+        let running = prixfixe_network::serve(listeners, Arc::new(service), options)?;
+        Ok(Server { running })
+    }
+
+    /// What makes the sessions, without a transport: nothing is bound. For tests that drive sessions by
+    /// [`prixfixe_network::simulation`]. `implicit_tls` says of each listener that there is meant to be whether
+    /// TLS comes before anything else.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), if it would not fail for what it binds.
+    #[doc(hidden)]
+    pub fn into_service(
+        self,
+        implicit_tls: Vec<bool>,
+    ) -> Result<impl Service<Session = impl Inspect>, StartError> {
+        self.make_service(implicit_tls)
+    }
+
+    fn make_service(self, implicit_tls: Vec<bool>) -> Result<SmtpService<H>, StartError> {
         let Self {
             handler,
             mut dialogue,
-            listeners,
+            listeners: _,
             tls,
             accepted_domains,
             handler_timeout,
-            options,
+            options: _,
         } = self;
-        if listeners.is_empty() {
-            return Err(StartError::NoListener);
-        }
-        if tls.is_none()
-            && (dialogue.tls_required || listeners.iter().any(|(_, implicit)| *implicit))
-        {
+        if tls.is_none() && (dialogue.tls_required || implicit_tls.contains(&true)) {
             return Err(StartError::NoCertificate);
         }
         if !is_domain(&dialogue.domain) {
             return Err(StartError::Domain(dialogue.domain));
         }
         dialogue.starttls = tls.is_some();
-
-        let implicit_tls = listeners.iter().map(|(_, implicit)| *implicit).collect();
-        let listeners = listeners
-            .into_iter()
-            .map(|(listen, _)| listen.bind())
-            .collect::<Result<_, _>>()?;
         let shared = Arc::new(Shared {
             handler: Arc::new(handler),
             domain: dialogue.domain.as_str().into(),
@@ -291,9 +316,7 @@ impl<H: Handler> ServerBuilder<H> {
             handler_timeout,
             accepted_domains: accepted_domains.into_iter().collect(),
         });
-        let service = SmtpService::new(shared, tls, implicit_tls);
-        let running = prixfixe_network::serve(listeners, Arc::new(service), options)?;
-        Ok(Server { running })
+        Ok(SmtpService::new(shared, tls, implicit_tls))
     }
 }
 

@@ -106,6 +106,24 @@ impl<S: Upgrade> Tls<S> {
         &self.inner
     }
 
+    /// Octets that are kept beside the session's own: from the peer, and for it.
+    #[doc(hidden)]
+    pub fn buffered(&self) -> (usize, usize) {
+        match &self.layer {
+            Layer::Clear | Layer::Offered(_) => (0, 0),
+            Layer::Handshake(handshake) => {
+                let channel = &handshake.channel;
+                let kept = channel.kept() + handshake.plaintext.len();
+                (kept, channel.outgoing.len())
+            }
+            Layer::Established(established) => {
+                let channel = &established.channel;
+                (channel.kept(), channel.outgoing.len())
+            }
+            Layer::Refused(outgoing) | Layer::Failed(outgoing) => (0, outgoing.len()),
+        }
+    }
+
     /// Begins the handshake if the session wants it.
     fn upgrade(&mut self, now: Instant) {
         if let Layer::Offered(config) = &self.layer

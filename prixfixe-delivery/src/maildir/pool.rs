@@ -1,5 +1,6 @@
 //! The threads that do what blocks.
 
+use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -35,41 +36,80 @@ pub(crate) enum Job<F: FileSystem> {
     Abandon(Temporary<F>),
 }
 
+/// The queue, with nobody at work yet.
+pub(crate) fn queue<F: FileSystem>() -> (Sender<Job<F>>, Receiver<Job<F>>) {
+    async_channel::bounded(QUEUE_LENGTH)
+}
+
 /// Starts the threads. They end when the last sender is gone and the queue is empty.
 pub(crate) fn spawn<F: FileSystem>(
     store: &Arc<Store<F>>,
     workers: NonZeroUsize,
 ) -> io::Result<Sender<Job<F>>> {
-    let (sender, receiver) = async_channel::bounded(QUEUE_LENGTH);
+    let (sender, receiver) = queue();
     for number in 0..workers.get() {
         let (store, receiver) = (Arc::clone(store), receiver.clone());
         thread::Builder::new()
             .name(format!("maildir-{number}"))
-            .spawn(move || work(&store, &receiver))?;
+            .spawn(move || {
+                while let Ok(job) = receiver.recv_blocking() {
+                    run(&store, job);
+                }
+            })?;
     }
     Ok(sender)
 }
 
-fn work<F: FileSystem>(store: &Arc<Store<F>>, jobs: &Receiver<Job<F>>) {
-    while let Ok(job) = jobs.recv_blocking() {
-        match job {
-            Job::Append {
-                temporary,
-                batch,
-                back,
-            } => {
-                let result = store
-                    .append(temporary, &batch)
-                    .map_err(|fault| store.failed(fault));
-                // Nobody there to take it back: it is dropped here, and so removed.
-                drop(back.send(result));
-            }
-            Job::Finish {
-                temporary,
-                batch,
-                answer,
-            } => store.finish(temporary, &batch, answer),
-            Job::Abandon(temporary) => drop(temporary),
+fn run<F: FileSystem>(store: &Arc<Store<F>>, job: Job<F>) {
+    match job {
+        Job::Append {
+            temporary,
+            batch,
+            back,
+        } => {
+            let result = store
+                .append(temporary, &batch)
+                .map_err(|fault| store.failed(fault));
+            // Nobody there to take it back: it is dropped here, and so removed.
+            drop(back.send(result));
         }
+        Job::Finish {
+            temporary,
+            batch,
+            answer,
+        } => store.finish(temporary, &batch, answer),
+        Job::Abandon(temporary) => drop(temporary),
+    }
+}
+
+/// The work of a Maildir that has no threads: whoever calls it does it, a job at a time.
+///
+/// For tests in one thread. The other workers are there all the same where a [`FileSystem`] lets more jobs be done
+/// while an operation lasts.
+pub struct Hands<F: FileSystem> {
+    pub(crate) store: Arc<Store<F>>,
+    pub(crate) jobs: Receiver<Job<F>>,
+}
+
+impl<F: FileSystem> Hands<F> {
+    /// How many jobs wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Does the job that has waited longest. False: there is none.
+    pub fn work(&self) -> bool {
+        let Ok(job) = self.jobs.try_recv() else {
+            return false;
+        };
+        run(&self.store, job);
+        true
+    }
+}
+
+impl<F: FileSystem> fmt::Debug for Hands<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hands").finish_non_exhaustive()
     }
 }

@@ -26,6 +26,7 @@ use self::record::{EndReason, MessageResult, Record};
 use crate::client::Greeting;
 use crate::message::Head;
 use crate::shared::Shared;
+use crate::simulation::{Held, Inspect};
 use crate::{Client, Envelope, Handler, MessageId, replies};
 
 /// While this much input waits behind an open question, no more is read. A whole command line fits.
@@ -386,6 +387,21 @@ impl<H: Handler> SmtpSession<H> {
             self.connection.pause(now);
         } else {
             self.connection.resume(now);
+        }
+    }
+}
+
+impl<H: Handler> Inspect for SmtpSession<H> {
+    fn held(&self) -> Held {
+        let transaction = self.transaction.as_ref();
+        let delivery = transaction.and_then(|it| it.delivery.as_ref());
+        Held {
+            input: self.input.len(),
+            output: self.output.len(),
+            body: delivery.map_or(0, |delivery| delivery.body.waiting()),
+            recipients: transaction.map_or(0, |it| it.envelope.forward_paths.len()),
+            tls_input: 0,
+            tls_output: 0,
         }
     }
 }

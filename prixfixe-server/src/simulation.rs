@@ -1,0 +1,38 @@
+//! What a session holds at the moment, for tests that see to it that the bounds hold.
+
+use prixfixe_network::Session;
+use prixfixe_tls::{Tls, Upgrade};
+
+/// What a session keeps for a client, in octets and recipients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Input that waits.
+    pub input: usize,
+    /// Replies that did not leave yet.
+    pub output: usize,
+    /// Content that waits for the handler.
+    pub body: usize,
+    /// Recipients of the transaction under way.
+    pub recipients: usize,
+    /// Records that are not complete, or wait for their turn.
+    pub tls_input: usize,
+    /// Records that did not leave yet.
+    pub tls_output: usize,
+}
+
+/// A session that tells what it holds.
+pub trait Inspect: Session {
+    /// What it holds at the moment.
+    fn held(&self) -> Held;
+}
+
+impl<S: Inspect + Upgrade> Inspect for Tls<S> {
+    fn held(&self) -> Held {
+        let (tls_input, tls_output) = self.buffered();
+        Held {
+            tls_input,
+            tls_output,
+            ..self.inner().held()
+        }
+    }
+}
