@@ -5,6 +5,7 @@
 
 mod http;
 mod listen;
+mod page;
 mod routes;
 mod status;
 

@@ -6,10 +6,8 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::Status;
+use super::page::Page;
 use super::status::Readiness;
-
-/// The status page: it shows what `/status.json` and `/metrics` say.
-const PAGE: &str = include_str!("page.html");
 
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
@@ -51,7 +49,7 @@ impl Route {
 
     fn answer(&self, status: &Status) -> Response<Full<Bytes>> {
         match self {
-            Self::Page => response(StatusCode::OK, HTML, PAGE),
+            Self::Page => page(),
             Self::Status => match serde_json::to_vec(&status.report()) {
                 Ok(json) => response(StatusCode::OK, JSON, json),
                 Err(error) => {
@@ -70,6 +68,18 @@ impl Route {
             }
         }
     }
+}
+
+fn page() -> Response<Full<Bytes>> {
+    let page = Page::get();
+    let mut response = response(StatusCode::OK, HTML, page.document.clone());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, page.policy.clone());
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
+    response
 }
 
 fn response(

@@ -1,0 +1,194 @@
+"use strict";
+// What the numbers are: the Prometheus text format, differences between two readings, quantiles, units.
+
+const RING = 1800; // points kept: an hour at one every 2 s
+const GAP = 10; // seconds without a reading after which a line is broken rather than drawn through
+const DURATIONS = "smtp_message_processing_duration_seconds";
+
+/** The series of a text exposition: a list of {key, name, labels, value, raw} in their order; `key` as it stands there. */
+function parseMetrics(text) {
+  const series = [];
+  for (const line of text.split("\n")) {
+    const match = /^(([a-zA-Z_:][\w:]*)(?:\{(.*)\})?)\s+(\S+)/.exec(line);
+    if (!match) continue;
+    const labels = {};
+    for (const [, name, value] of (match[3] || "").matchAll(/(\w+)="((?:\\.|[^"\\])*)"/g)) {
+      labels[name] = value.replace(/\\(.)/g, (_, c) => (c === "n" ? "\n" : c));
+    }
+    series.push({ key: match[1], name: match[2], labels, value: parseNumber(match[4]), raw: match[4] });
+  }
+  return series;
+}
+
+function parseNumber(text) {
+  return /^[+-]?inf$/i.test(text) ? (text[0] === "-" ? -Infinity : Infinity) : Number(text);
+}
+
+/** The readings of one poll, by name. */
+class Metrics {
+  constructor(text) {
+    this.names = new Map();
+    for (const one of parseMetrics(text)) {
+      if (!this.names.has(one.name)) this.names.set(one.name, []);
+      this.names.get(one.name).push(one);
+    }
+  }
+  all(name) {
+    return this.names.get(name) || [];
+  }
+  /** The sum over all label values; null where the server has no such metric. */
+  sum(name, matches = () => true) {
+    const all = this.all(name).filter((one) => matches(one.labels));
+    return this.names.has(name) ? all.reduce((sum, one) => sum + one.value, 0) : null;
+  }
+  /** {bounds, counts}: how many observations lie in each bucket alone; the last bound is infinite. */
+  histogram(name) {
+    const buckets = this.all(`${name}_bucket`)
+      .map((one) => ({ bound: parseNumber(one.labels.le), count: one.value }))
+      .sort((a, b) => a.bound - b.bound);
+    return {
+      bounds: buckets.map((bucket) => bucket.bound),
+      counts: buckets.map((bucket, i) => bucket.count - (i ? buckets[i - 1].count : 0)),
+    };
+  }
+}
+
+/** Every counter of a reading by the text of its series; buckets apart. */
+function counters(metrics) {
+  const found = new Map();
+  for (const [name, all] of metrics.names) {
+    if (name.endsWith("_total")) for (const one of all) found.set(one.key, one.value);
+  }
+  return found;
+}
+
+/** What a counter gained. One that went down began again at zero. */
+function increase(before, after, restarted) {
+  return restarted || before === undefined || after < before ? after : after - before;
+}
+
+/** The histogram's gain; a bucket that went down means that all of it began again. */
+function bucketIncrease(before, after, restarted) {
+  const anew = restarted || before.length !== after.length || after.some((count, i) => count < before[i]);
+  return anew ? after.slice() : after.map((count, i) => count - before[i]);
+}
+
+/**
+ * One point of the history: the reading of now against the one before it. `gained` holds only what changed.
+ * Without a reading before there is nothing gained: what was counted until then did not happen now.
+ */
+function makePoint(reading, before) {
+  const { metrics, time, started, number } = reading;
+  const restarted = before ? before.started !== started || total(reading) < total(before) : false;
+  const seconds = before ? time - before.time : 0;
+  const gained = new Map();
+  let buckets = reading.buckets.map(() => 0);
+  let delivery = reading.delivery.map(() => 0);
+  if (before) {
+    for (const [key, value] of reading.counters) {
+      const more = increase(before.counters.get(key) ?? 0, value, restarted);
+      if (more > 0) gained.set(key, more);
+    }
+    buckets = bucketIncrease(before.buckets, reading.buckets, restarted);
+    delivery = bucketIncrease(before.delivery, reading.delivery, restarted);
+  }
+  return {
+    number, time, seconds, restarted, gained, buckets, delivery,
+    gap: !before || seconds <= 0 || seconds > GAP,
+    connections: metrics.sum("smtp_active_connections"),
+    memory: metrics.sum("smtp_memory_bytes"),
+    cpu: metrics.sum("smtp_cpu_usage_percent"),
+  };
+}
+
+function total(reading) {
+  return reading.counters.get("smtp_messages_received_total") ?? 0;
+}
+
+/** What all series of a name gained in a point, a second; null where the line has to break. */
+function rateOf(point, name) {
+  if (point.gap) return null;
+  let sum = 0;
+  for (const [key, more] of point.gained) if (key === name || key.startsWith(`${name}{`)) sum += more;
+  return sum / point.seconds;
+}
+
+function addBuckets(points, which) {
+  const sum = [];
+  for (const point of points) point[which].forEach((count, i) => (sum[i] = (sum[i] || 0) + count));
+  return sum;
+}
+
+/**
+ * The q-quantile, linear within its bucket as PromQL's histogram_quantile takes it. Infinity: it lies over the last
+ * bound. Null: nothing was observed.
+ */
+function quantile(bounds, counts, q) {
+  const all = counts.reduce((sum, count) => sum + count, 0);
+  if (!all) return null;
+  let left = q * all;
+  for (let i = 0; i < counts.length; i++) {
+    if (counts[i] && left <= counts[i]) {
+      if (bounds[i] === Infinity) return Infinity;
+      const low = i ? bounds[i - 1] : 0;
+      return low + ((bounds[i] - low) * left) / counts[i];
+    }
+    left -= counts[i];
+  }
+  return Infinity;
+}
+
+// Units. Each gives [number, unit]: the unit is set smaller.
+
+const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const three = new Intl.NumberFormat("en", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
+
+/** Three digits, zeros kept so that a figure does not change its width; whole numbers stay whole. */
+function significant(value) {
+  return value >= 100 || Number.isInteger(value) ? plain.format(value) : three.format(value);
+}
+
+const FORMATS = {
+  count: (value) => [plain.format(value), ""],
+  rate: (value) => [value >= 100 ? plain.format(value) : value.toFixed(value ? 1 : 0), "/s"],
+  // Rounded down: 99.996 % is not 100.
+  percent: (value) => [(Math.floor(value * 10000 + 1e-6) / 100).toFixed(value === 1 ? 0 : 2), "%"],
+  points: (value) => [value >= 10 || !value ? plain.format(value) : value.toFixed(1), "%"],
+  bytes: (value) => {
+    const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let step = 0;
+    while (value >= 1024 && step < units.length - 1) [value, step] = [value / 1024, step + 1];
+    return [significant(value), units[step]];
+  },
+  duration: (seconds) => {
+    if (seconds >= 1) return [significant(seconds), "s"];
+    if (seconds >= 0.001) return [significant(seconds * 1000), "ms"];
+    return [significant(seconds * 1e6), "µs"];
+  },
+};
+
+/** A bound of a bucket, as short as it can be written. */
+function sayBound(seconds) {
+  const [scale, unit] = seconds >= 1 ? [1, "s"] : seconds >= 0.001 ? [1e3, "ms"] : [1e6, "µs"];
+  return `${Number((seconds * scale).toPrecision(3))} ${unit}`;
+}
+
+function say(format, value) {
+  const [number, unit] = FORMATS[format](value);
+  return unit && unit !== "%" ? `${number} ${unit}` : number + unit;
+}
+
+/** A time span in its two largest units. */
+function span(seconds) {
+  const s = Math.max(0, Math.floor(seconds));
+  const parts = [[Math.floor(s / 86400), "d"], [Math.floor(s / 3600) % 24, "h"], [Math.floor(s / 60) % 60, "min"], [s % 60, "s"]];
+  const first = parts.findIndex(([count]) => count > 0);
+  if (first < 0) return "0 s";
+  return parts.slice(first, first + 2).filter(([count], i) => !i || count).map(([count, unit]) => `${count} ${unit}`).join(" ");
+}
+
+function clock(time, seconds = true) {
+  const options = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  if (seconds) options.second = "2-digit";
+  return new Date(time * 1000).toLocaleTimeString("en-GB", options);
+}
