@@ -2,7 +2,7 @@
 //! connections it has.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -29,9 +29,9 @@ pub(crate) struct Control {
     wakers: Wakers,
     serving: AtomicUsize,
     closing: AtomicUsize,
-    max_connections: usize,
-    max_closing: usize,
-    pub(crate) drain_timeout: Duration,
+    max_connections: AtomicUsize,
+    /// In milliseconds.
+    drain_timeout: AtomicU64,
     pub(crate) linger: Duration,
 }
 
@@ -42,9 +42,8 @@ impl Control {
             wakers: Wakers::default(),
             serving: AtomicUsize::new(0),
             closing: AtomicUsize::new(0),
-            max_connections: options.max_connections,
-            max_closing: options.max_connections.saturating_add(CLOSING_ALLOWANCE),
-            drain_timeout: options.drain_timeout,
+            max_connections: AtomicUsize::new(options.max_connections),
+            drain_timeout: AtomicU64::new(milliseconds(options.drain_timeout)),
             linger: options.linger,
         }
     }
@@ -71,6 +70,27 @@ impl Control {
 
     pub(crate) fn active_connections(&self) -> usize {
         self.serving.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_max_connections(&self, connections: usize) {
+        self.max_connections.store(connections, Ordering::Relaxed);
+    }
+
+    pub(crate) fn max_connections(&self) -> usize {
+        self.max_connections.load(Ordering::Relaxed)
+    }
+
+    fn max_closing(&self) -> usize {
+        self.max_connections().saturating_add(CLOSING_ALLOWANCE)
+    }
+
+    pub(crate) fn set_drain_timeout(&self, timeout: Duration) {
+        self.drain_timeout
+            .store(milliseconds(timeout), Ordering::Relaxed);
+    }
+
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout.load(Ordering::Relaxed))
     }
 }
 
@@ -110,7 +130,7 @@ pub(crate) struct Permit {
 impl Permit {
     /// `None` at the connection limit.
     pub(crate) fn acquire(control: &Arc<Control>) -> Option<Self> {
-        count_below(&control.serving, control.max_connections).then(|| Self {
+        count_below(&control.serving, control.max_connections()).then(|| Self {
             control: Arc::clone(control),
             closing: false,
         })
@@ -118,7 +138,7 @@ impl Permit {
 
     /// The session is done: makes room for another, if closing connections aren't too many themselves.
     pub(crate) fn session_ended(&mut self) {
-        if !self.closing && count_below(&self.control.closing, self.control.max_closing) {
+        if !self.closing && count_below(&self.control.closing, self.control.max_closing()) {
             self.closing = true;
             self.control.serving.fetch_sub(1, Ordering::AcqRel);
         }
@@ -138,6 +158,10 @@ impl Drop for Permit {
         };
         counter.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn count_below(counter: &AtomicUsize, limit: usize) -> bool {

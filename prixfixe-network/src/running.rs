@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::Transport;
 use crate::completion::Completion;
@@ -55,6 +56,23 @@ impl Running {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.control.stage() > Stage::Serving
+    }
+
+    /// Sessions that may be under way at once.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.control.max_connections()
+    }
+
+    /// Changes [`Options::max_connections`](crate::Options::max_connections) from the next connection on. Sessions that are over a
+    /// lower limit stay.
+    pub fn set_max_connections(&self, connections: usize) {
+        self.control.set_max_connections(connections);
+    }
+
+    /// Changes [`Options::drain_timeout`](crate::Options::drain_timeout), to the millisecond. A drain that has begun keeps its own.
+    pub fn set_drain_timeout(&self, timeout: Duration) {
+        self.control.set_drain_timeout(timeout);
     }
 
     /// Stops accepting, tells every session; those that remain after the drain timeout are dropped.

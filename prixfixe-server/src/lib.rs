@@ -38,6 +38,12 @@
 //! [`threads`](ServerBuilder::threads), on threads of its own. [`Transport::Raw`] needs no tokio at all. The futures of this crate
 //! ([`Server::stopped`], [`Body::chunk`], [`Inbox::next`]) can be awaited on any executor.
 //!
+//! # While it runs
+//!
+//! [`Server::reconfigure`] changes limits, the accepted domains, the name and the certificates of a server that runs: for
+//! connections from then on, all of it or nothing. A [`TlsConfig`] reads its files anew by itself ([`TlsConfig::reload`],
+//! [`TlsConfig::watch`]).
+//!
 //! # In a test
 //!
 //! [`inbox`] makes a handler that collects messages, to be read one by one:
@@ -71,6 +77,7 @@ mod message;
 mod replies;
 mod server;
 mod session;
+mod settings;
 mod shared;
 #[doc(hidden)]
 pub mod simulation;
@@ -92,3 +99,4 @@ pub use prixfixe_tls::{
     TrustAnchors,
 };
 pub use server::{Server, ServerBuilder, StartError};
+pub use settings::{Settings, SettingsError};

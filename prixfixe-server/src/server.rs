@@ -1,23 +1,23 @@
 //! Building, running and stopping a server.
 
+use std::fmt;
 use std::mem;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prixfixe_core::Config;
 use prixfixe_network::{BindError, Listener, Options, Running, Service, Transport};
-use prixfixe_tls::TlsConfig;
 
-use crate::Handler;
-use crate::shared::{Shared, SmtpService};
+use crate::shared::{Reconfigure, SmtpService};
 use crate::simulation::Inspect;
+use crate::{Handler, Settings, SettingsError};
 
 /// A server that runs. Dropping it stops it at once; [`stop`](Self::stop) lets it finish.
-#[derive(Debug)]
 pub struct Server {
     running: Running,
+    service: Arc<dyn Reconfigure>,
+    /// Those in force. The lock is held for a change, not for serving.
+    settings: Mutex<Settings>,
 }
 
 impl Server {
@@ -25,11 +25,8 @@ impl Server {
     pub fn builder() -> ServerBuilder<()> {
         ServerBuilder {
             handler: (),
-            dialogue: Config::default(),
+            settings: Settings::default(),
             listeners: Vec::new(),
-            tls: None,
-            accepted_domains: Vec::new(),
-            handler_timeout: Duration::from_secs(300),
             options: Options::default(),
         }
     }
@@ -68,6 +65,53 @@ impl Server {
         self.running.is_stopping()
     }
 
+    /// Connections that may be open at once.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.running.max_connections()
+    }
+
+    /// The name that it gives itself.
+    #[must_use]
+    pub fn domain(&self) -> String {
+        self.lock_settings().dialogue.domain.clone()
+    }
+
+    /// What it runs with.
+    pub fn settings(&self) -> Settings {
+        self.lock_settings().clone()
+    }
+
+    /// Changes what it runs with. Connections that are accepted from now on have the new settings; sessions under way keep
+    /// theirs to their end, those over a lower [`max_connections`](Settings::max_connections) too. The drain timeout counts from the next
+    /// shutdown.
+    ///
+    /// ```
+    /// # fn example(server: &prixfixe_server::Server) -> Result<(), prixfixe_server::SettingsError> {
+    /// server.reconfigure(|settings| settings.max_connections(500).max_message_size(50 << 20))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`]: no server can run with them. Then nothing has changed.
+    pub fn reconfigure(
+        &self,
+        change: impl FnOnce(Settings) -> Settings,
+    ) -> Result<(), SettingsError> {
+        let mut current = self.lock_settings();
+        let settings = change(current.clone());
+        self.service.reconfigure(&settings)?;
+        self.running.set_max_connections(settings.max_connections);
+        self.running.set_drain_timeout(settings.drain_timeout);
+        *current = settings;
+        Ok(())
+    }
+
+    fn lock_settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Stops accepting, tells idle clients `421 4.3.2`, and lets running transactions finish for up to the drain
     /// timeout. Returns at once; [`stopped`](Self::stopped) waits.
     pub fn shutdown(&self) {
@@ -91,16 +135,21 @@ impl Server {
     }
 }
 
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("running", &self.running)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The description of a server, made by [`Server::builder`].
 #[derive(Debug)]
 #[must_use = "a server runs once `start` is called"]
 pub struct ServerBuilder<H> {
     handler: H,
-    dialogue: Config,
+    pub(crate) settings: Settings,
     listeners: Vec<(Listen, bool)>,
-    tls: Option<TlsConfig>,
-    accepted_domains: Vec<Box<str>>,
-    handler_timeout: Duration,
     options: Options,
 }
 
@@ -111,9 +160,9 @@ enum Listen {
 }
 
 impl<H> ServerBuilder<H> {
-    /// The name that the server gives itself. Default `localhost`.
-    pub fn domain(mut self, domain: impl Into<String>) -> Self {
-        self.dialogue.domain = domain.into();
+    /// All that can be set anew while the server runs, in place of what was set before.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
         self
     }
 
@@ -143,79 +192,6 @@ impl<H> ServerBuilder<H> {
         self
     }
 
-    /// Offers STARTTLS with these certificates, and uses them where TLS comes first.
-    pub fn tls(mut self, tls: TlsConfig) -> Self {
-        self.tls = Some(tls);
-        self
-    }
-
-    /// Before TLS, MAIL is refused with `530 5.7.0` (RFC 3207 section 4). Default off.
-    pub fn tls_required(mut self, required: bool) -> Self {
-        self.dialogue.tls_required = required;
-        self
-    }
-
-    /// Connections served at once; one more is told `421 4.3.2`. Default 100.
-    pub fn max_connections(mut self, connections: usize) -> Self {
-        self.options.max_connections = connections;
-        self
-    }
-
-    /// The largest content in octets, as SIZE announces it. Default 10,485,760.
-    pub fn max_message_size(mut self, octets: u64) -> Self {
-        self.dialogue.max_message_size = octets;
-        self
-    }
-
-    /// Recipients of one message; one more is told `452 4.5.3`. Default 1,000.
-    pub fn max_recipients(mut self, recipients: usize) -> Self {
-        self.dialogue.max_recipients = recipients;
-        self
-    }
-
-    /// Bad commands of one session; one more is told `421 4.7.0` and the connection is closed. Default 10.
-    pub fn max_errors(mut self, errors: u32) -> Self {
-        self.dialogue.max_errors = errors;
-        self
-    }
-
-    /// How long a command, a body or a chunk may take beside the time that
-    /// [`min_data_rate`](Self::min_data_rate) grants. Default five minutes.
-    pub fn command_timeout(mut self, timeout: Duration) -> Self {
-        self.dialogue.command_timeout = timeout;
-        self
-    }
-
-    /// Octets a second that a client sends at least: each octet received adds its share to the time that is left.
-    /// 0: none does. Default 500.
-    pub fn min_data_rate(mut self, octets_a_second: u32) -> Self {
-        self.dialogue.min_data_rate = octets_a_second;
-        self
-    }
-
-    /// How long the handler may take over one question before the client is told `451 4.3.0`. Default five minutes.
-    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
-        self.handler_timeout = timeout.min(LONGEST_TIMEOUT);
-        self
-    }
-
-    /// After a shutdown, how long running transactions may go on. Default 30 seconds.
-    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
-        self.options.drain_timeout = timeout;
-        self
-    }
-
-    /// Domains of recipients that are accepted; others are refused with `550 5.7.1` before the handler is asked.
-    /// None: every domain. Case does not matter.
-    pub fn accept_domains<D: AsRef<str>>(mut self, domains: impl IntoIterator<Item = D>) -> Self {
-        self.accepted_domains.extend(
-            domains
-                .into_iter()
-                .map(|domain| domain.as_ref().to_lowercase().into()),
-        );
-        self
-    }
-
     /// Threads of the server's own. Default: the tokio runtime that `start` is called in where there is one,
     /// otherwise one thread a core.
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
@@ -233,20 +209,14 @@ impl<H> ServerBuilder<H> {
     pub fn handler<G>(self, handler: G) -> ServerBuilder<G> {
         let Self {
             handler: _,
-            dialogue,
+            settings,
             listeners,
-            tls,
-            accepted_domains,
-            handler_timeout,
             options,
         } = self;
         ServerBuilder {
             handler,
-            dialogue,
+            settings,
             listeners,
-            tls,
-            accepted_domains,
-            handler_timeout,
             options,
         }
     }
@@ -267,14 +237,21 @@ impl<H: Handler> ServerBuilder<H> {
             .iter()
             .map(|(_, implicit)| *implicit)
             .collect();
-        let (listeners, options) = (mem::take(&mut self.listeners), self.options.clone());
-        let service = self.make_service(implicit_tls)?;
+        let (listeners, settings) = (mem::take(&mut self.listeners), self.settings.clone());
+        let mut options = self.options.clone();
+        options.max_connections = settings.max_connections;
+        options.drain_timeout = settings.drain_timeout;
+        let service = Arc::new(self.make_service(implicit_tls)?);
         let listeners = listeners
             .into_iter()
             .map(|(listen, _)| listen.bind())
             .collect::<Result<_, _>>()?;
-        let running = prixfixe_network::serve(listeners, Arc::new(service), options)?;
-        Ok(Server { running })
+        let running = prixfixe_network::serve(listeners, Arc::clone(&service), options)?;
+        Ok(Server {
+            running,
+            service,
+            settings: Mutex::new(settings),
+        })
     }
 
     /// What makes the sessions, without a transport: nothing is bound. For tests that drive sessions by
@@ -295,28 +272,12 @@ impl<H: Handler> ServerBuilder<H> {
     fn make_service(self, implicit_tls: Vec<bool>) -> Result<SmtpService<H>, StartError> {
         let Self {
             handler,
-            mut dialogue,
+            settings,
             listeners: _,
-            tls,
-            accepted_domains,
-            handler_timeout,
             options: _,
         } = self;
-        if tls.is_none() && (dialogue.tls_required || implicit_tls.contains(&true)) {
-            return Err(StartError::NoCertificate);
-        }
-        if !is_domain(&dialogue.domain) {
-            return Err(StartError::Domain(dialogue.domain));
-        }
-        dialogue.starttls = tls.is_some();
-        let shared = Arc::new(Shared {
-            handler: Arc::new(handler),
-            domain: dialogue.domain.as_str().into(),
-            dialogue: Arc::new(dialogue),
-            handler_timeout,
-            accepted_domains: accepted_domains.into_iter().collect(),
-        });
-        Ok(SmtpService::new(shared, tls, implicit_tls))
+        settings.check(implicit_tls.contains(&true))?;
+        Ok(SmtpService::new(Arc::new(handler), &settings, implicit_tls))
     }
 }
 
@@ -327,16 +288,6 @@ impl Listen {
             Self::Listener(listener) => Ok(listener),
         }
     }
-}
-
-/// A century: as good as never, and no clock overflows by it.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
-/// The name stands in the greeting and in headers: nothing in it may break a line or a word.
-fn is_domain(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 255
-        && !name.contains(|c: char| c.is_control() || c.is_whitespace())
 }
 
 /// Why a server did not start.
@@ -358,4 +309,13 @@ pub enum StartError {
     /// The transport could not be set up.
     #[error(transparent)]
     Transport(#[from] prixfixe_network::StartError),
+}
+
+impl From<SettingsError> for StartError {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::NoCertificate => Self::NoCertificate,
+            SettingsError::Domain(domain) => Self::Domain(domain),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use prixfixe_core::{Config, ForwardPath};
@@ -10,9 +10,9 @@ use prixfixe_network::{Connection, Service};
 use prixfixe_tls::{Tls, TlsConfig};
 
 use crate::session::SmtpSession;
-use crate::{Client, Handler, replies};
+use crate::{Client, Handler, Settings, SettingsError, replies};
 
-/// The parts of a running server that a session needs.
+/// The parts of a running server that a session needs. A session keeps those that it began with.
 #[derive(Debug)]
 pub(crate) struct Shared<H> {
     pub(crate) handler: Arc<H>,
@@ -20,10 +20,24 @@ pub(crate) struct Shared<H> {
     pub(crate) domain: Arc<str>,
     pub(crate) handler_timeout: Duration,
     /// In lower case. Empty: every recipient's domain is accepted.
-    pub(crate) accepted_domains: HashSet<Box<str>>,
+    accepted_domains: HashSet<Box<str>>,
+    tls: Option<TlsConfig>,
 }
 
 impl<H> Shared<H> {
+    fn new(handler: Arc<H>, settings: &Settings) -> Self {
+        let mut dialogue = settings.dialogue.clone();
+        dialogue.starttls = settings.tls.is_some();
+        Self {
+            handler,
+            domain: dialogue.domain.as_str().into(),
+            dialogue: Arc::new(dialogue),
+            handler_timeout: settings.handler_timeout,
+            accepted_domains: settings.accepted_domains.iter().cloned().collect(),
+            tls: settings.tls.clone(),
+        }
+    }
+
     /// RFC 5321 section 4.5.1: `postmaster` without a domain is always ours.
     pub(crate) fn accepts_domain_of(&self, forward_path: &ForwardPath) -> bool {
         match forward_path {
@@ -38,27 +52,26 @@ impl<H> Shared<H> {
 
 /// Makes a session for each connection.
 pub(crate) struct SmtpService<H> {
-    pub(crate) shared: Arc<Shared<H>>,
-    pub(crate) tls: Option<TlsConfig>,
+    /// Swapped whole when the server is reconfigured. Looked at once a connection.
+    shared: RwLock<Arc<Shared<H>>>,
     /// For each listener, whether TLS comes before anything else.
-    pub(crate) implicit_tls: Vec<bool>,
-    pub(crate) over_limit: Vec<u8>,
+    implicit_tls: Vec<bool>,
+    over_limit: Vec<u8>,
 }
 
 impl<H: Handler> SmtpService<H> {
-    pub(crate) fn new(
-        shared: Arc<Shared<H>>,
-        tls: Option<TlsConfig>,
-        implicit_tls: Vec<bool>,
-    ) -> Self {
+    pub(crate) fn new(handler: Arc<H>, settings: &Settings, implicit_tls: Vec<bool>) -> Self {
         let mut over_limit = Vec::new();
         replies::TOO_MANY_CONNECTIONS.encode(&mut over_limit);
         Self {
-            shared,
-            tls,
+            shared: RwLock::new(Arc::new(Shared::new(handler, settings))),
             implicit_tls,
             over_limit,
         }
+    }
+
+    fn shared(&self) -> Arc<Shared<H>> {
+        Arc::clone(&self.shared.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn is_implicit_tls(&self, connection: &Connection) -> bool {
@@ -66,6 +79,22 @@ impl<H: Handler> SmtpService<H> {
             .get(connection.listener)
             .copied()
             .unwrap_or(false)
+    }
+}
+
+/// A service whose settings can change, whatever its handler.
+pub(crate) trait Reconfigure: Send + Sync {
+    /// Sessions made from now on have these settings. An error changes nothing.
+    fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError>;
+}
+
+impl<H: Handler> Reconfigure for SmtpService<H> {
+    fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
+        settings.check(self.implicit_tls.contains(&true))?;
+        let handler = Arc::clone(&self.shared().handler);
+        let shared = Arc::new(Shared::new(handler, settings));
+        *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
+        Ok(())
     }
 }
 
@@ -79,8 +108,9 @@ impl<H: Handler> Service for SmtpService<H> {
             greeting: None,
             tls: None,
         };
-        let session = SmtpSession::new(Arc::clone(&self.shared), now, client);
-        match &self.tls {
+        let shared = self.shared();
+        let session = SmtpSession::new(Arc::clone(&shared), now, client);
+        match &shared.tls {
             None => Tls::clear(session),
             Some(config) if self.is_implicit_tls(connection) => Tls::implicit(session, config, now),
             Some(config) => Tls::starttls(session, config),

@@ -94,7 +94,7 @@ impl<S: Service> EventLoop<S> {
                 for acceptor in acceptors.drain(..) {
                     acceptor.drain_backlog(self.now, &mut self.connections);
                 }
-                let until = self.now.checked_add(self.control.drain_timeout);
+                let until = self.now.checked_add(self.control.drain_timeout());
                 self.course = Course::Draining { until };
                 self.connections.schedule_all();
             }

@@ -142,7 +142,7 @@ impl Drop for OwnRuntime {
 /// Waits for the end of all connections, and puts an end to those that outlast the drain.
 async fn supervise(control: &Control, connections: &Completion) {
     control.stopping().await;
-    if tokio::time::timeout(control.drain_timeout, connections.wait())
+    if tokio::time::timeout(control.drain_timeout(), connections.wait())
         .await
         .is_err()
     {

@@ -12,6 +12,7 @@ mod hooks;
 mod lifecycle;
 mod limits;
 mod messages;
+mod reconfigure;
 mod reload;
 
 /// Runs `async fn NAME(transport: Transport)` as a test on each transport.

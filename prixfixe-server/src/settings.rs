@@ -1,0 +1,151 @@
+//! What can be set anew while a server runs.
+
+use std::time::Duration;
+
+use prixfixe_core::Config;
+use prixfixe_tls::TlsConfig;
+
+use crate::ServerBuilder;
+
+/// What can be set anew while a server runs, by [`Server::reconfigure`](crate::Server::reconfigure): its name,
+/// its limits, the domains that it accepts, its certificates.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use prixfixe_server::Settings;
+///
+/// let settings = Settings::default()
+///     .domain("mx.example.com")
+///     .max_message_size(50 << 20)
+///     .command_timeout(Duration::from_secs(60));
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "settings change a server when they are given to it"]
+pub struct Settings {
+    pub(crate) dialogue: Config,
+    pub(crate) tls: Option<TlsConfig>,
+    /// In lower case.
+    pub(crate) accepted_domains: Vec<Box<str>>,
+    pub(crate) handler_timeout: Duration,
+    pub(crate) max_connections: usize,
+    pub(crate) drain_timeout: Duration,
+}
+
+/// A century: as good as never, and no clock overflows by it.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// The same setters, in the same words, for [`Settings`] and for the description of a server.
+macro_rules! setters {
+    ($($(#[$documentation:meta])* fn $name:ident($argument:ident: $kind:ty) |$settings:ident| $set:expr;)*) => {
+        impl Settings {
+            $($(#[$documentation])*
+            pub fn $name(mut self, $argument: $kind) -> Self {
+                let $settings = &mut self;
+                $set;
+                self
+            })*
+        }
+
+        impl<H> ServerBuilder<H> {
+            $($(#[$documentation])*
+            pub fn $name(mut self, $argument: $kind) -> Self {
+                self.settings = self.settings.$name($argument);
+                self
+            })*
+        }
+    };
+}
+
+setters! {
+    /// The name that the server gives itself. Default `localhost`.
+    fn domain(domain: impl Into<String>) |settings| settings.dialogue.domain = domain.into();
+
+    /// Offers STARTTLS with these certificates, and uses them where TLS comes first.
+    fn tls(tls: TlsConfig) |settings| settings.tls = Some(tls);
+
+    /// Before TLS, MAIL is refused with `530 5.7.0` (RFC 3207 section 4). Default off.
+    fn tls_required(required: bool) |settings| settings.dialogue.tls_required = required;
+
+    /// Connections served at once; one more is told `421 4.3.2`. Default 100.
+    fn max_connections(connections: usize) |settings| settings.max_connections = connections;
+
+    /// The largest content in octets, as SIZE announces it. Default 10,485,760.
+    fn max_message_size(octets: u64) |settings| settings.dialogue.max_message_size = octets;
+
+    /// Recipients of one message; one more is told `452 4.5.3`. Default 1,000.
+    fn max_recipients(recipients: usize) |settings| settings.dialogue.max_recipients = recipients;
+
+    /// Bad commands of one session; one more is told `421 4.7.0` and the connection is closed. Default 10.
+    fn max_errors(errors: u32) |settings| settings.dialogue.max_errors = errors;
+
+    /// How long a command, a body or a chunk may take beside the time that `min_data_rate` grants. Default five minutes.
+    fn command_timeout(timeout: Duration) |settings| settings.dialogue.command_timeout = timeout;
+
+    /// Octets a second that a client sends at least: each octet received adds its share to the time that is left.
+    /// 0: none does. Default 500.
+    fn min_data_rate(octets_a_second: u32) |settings| settings.dialogue.min_data_rate = octets_a_second;
+
+    /// How long the handler may take over one question before the client is told `451 4.3.0`. Default five minutes.
+    fn handler_timeout(timeout: Duration) |settings| settings.handler_timeout = timeout.min(LONGEST_TIMEOUT);
+
+    /// After a shutdown, how long running transactions may go on. Default 30 seconds.
+    fn drain_timeout(timeout: Duration) |settings| settings.drain_timeout = timeout;
+
+    /// The domains of recipients that are accepted, in place of those set before; others are refused with `550 5.7.1` before the
+    /// handler is asked. None: every domain. Case does not matter.
+    fn accept_domains(domains: impl IntoIterator<Item = impl AsRef<str>>) |settings| settings.accepted_domains =
+        domains.into_iter().map(|domain| domain.as_ref().to_lowercase().into()).collect();
+}
+
+impl Settings {
+    /// Offers no TLS any more.
+    pub fn without_tls(mut self) -> Self {
+        self.tls = None;
+        self
+    }
+
+    /// Whether a server can run with them; `implicit_tls`: TLS comes first on one of its listeners.
+    pub(crate) fn check(&self, implicit_tls: bool) -> Result<(), SettingsError> {
+        if self.tls.is_none() && (self.dialogue.tls_required || implicit_tls) {
+            return Err(SettingsError::NoCertificate);
+        }
+        if !is_domain(&self.dialogue.domain) {
+            return Err(SettingsError::Domain(self.dialogue.domain.clone()));
+        }
+        Ok(())
+    }
+}
+
+impl Default for Settings {
+    /// The defaults of a server: see each setter.
+    fn default() -> Self {
+        Self {
+            dialogue: Config::default(),
+            tls: None,
+            accepted_domains: Vec::new(),
+            handler_timeout: Duration::from_secs(300),
+            max_connections: 100,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The name stands in the greeting and in headers: nothing in it may break a line or a word.
+fn is_domain(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 255
+        && !name.contains(|c: char| c.is_control() || c.is_whitespace())
+}
+
+/// Settings that no server can run with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// TLS is asked for, by a listener or as a requirement, and there is no certificate.
+    #[error("TLS is asked for, but there is no certificate")]
+    NoCertificate,
+    /// The domain is empty, too long, or has white space or control characters in it.
+    #[error("{0:?} is no domain name")]
+    Domain(String),
+}
