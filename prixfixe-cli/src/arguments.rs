@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::bench;
-use crate::config::ConfigurationArguments;
+use crate::config::{AdminArguments, ConfigurationArguments};
 use crate::error::Error;
 
 /// A receive-only SMTP server: takes mail from the network and keeps it.
@@ -27,6 +27,9 @@ pub(crate) enum Command {
     /// Print the configuration that `serve` would run with, as TOML.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(ConfigurationArguments),
+    /// Ask a running server whether it is ready.
+    #[command(after_help = HEALTH_EXAMPLES)]
+    Health(AdminArguments),
     /// Drive any SMTP server, and report throughput and latency.
     Bench(Box<bench::Arguments>),
 }
@@ -55,3 +58,12 @@ Examples:
       exits 0, or 2 with what is wrong
   SMTP_PORT=2600 prixfixe check > prixfixe.toml
       keeps what flags and variables amount to in a file";
+
+const HEALTH_EXAMPLES: &str = "\
+Examples:
+  prixfixe health --admin 127.0.0.1:9125
+      prints `ready` and exits 0, or exits 1 with the reason
+  prixfixe health
+      the same where SMTP_ADMIN is set, as for the server in the same container
+
+It asks /readyz of the admin endpoints. A server on all addresses is asked on the loopback.";

@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod escape;
 mod file_limit;
+mod health;
 mod logging;
 mod reload;
 mod serve;
@@ -29,6 +30,7 @@ fn run() -> Result<ExitCode, Error> {
     match Arguments::read()?.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Health(arguments) => health::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     }
 }

@@ -42,6 +42,8 @@ struct RefusedChunk {
     reply: Reply,
     /// It follows one that failed: the client could not know, this is not another error of its.
     forgiven: bool,
+    /// The reply is to the message, of which the caller was told.
+    ends_message: bool,
 }
 
 /// What came of one turn of the loop.
@@ -50,6 +52,12 @@ enum Turn<'i> {
     Again,
     /// Nothing more can be done now.
     Wait,
+}
+
+impl<'i> Turn<'i> {
+    fn after(event: Option<Event<'i>>) -> Self {
+        event.map_or(Self::Again, Self::Event)
+    }
 }
 
 impl Connection {
@@ -117,7 +125,7 @@ impl Connection {
         match say {
             Say::Reply(reply) => reply.encode(output),
             Say::Greeting if self.shutting_down => {}
-            say => self.say(say, output),
+            say => drop(self.say(say, output)),
         }
         self.state = state;
         self.unit.next(now);
@@ -239,12 +247,18 @@ impl Connection {
             self.refused_chunk = Some(refused);
             return Turn::Wait;
         }
-        match refused.forgiven {
-            true => refused.reply.encode(output),
+        let refusal = match refused.forgiven {
+            true => {
+                refused.reply.encode(output);
+                None
+            }
             false => self.reply(&refused.reply, output),
-        }
+        };
         self.unit.next(now);
-        Turn::Again
+        match refusal {
+            Some(refusal) if !refused.ends_message => Turn::Event(refusal),
+            _ => Turn::Again,
+        }
     }
 
     fn read_body<'i>(
@@ -263,7 +277,11 @@ impl Connection {
         if !self.state.takes_body() && !matches!(step.say, Say::AfterChunk { .. }) {
             self.unit.next(now);
         }
-        self.take(step, output)
+        match self.take(step, output) {
+            // Of the message the caller was told when it was refused.
+            Turn::Event(Event::CommandRefused(_)) => Turn::Again,
+            turn => turn,
+        }
     }
 
     fn read_line<'i>(
@@ -290,8 +308,7 @@ impl Connection {
                 self.unit
                     .more_octets(now, (input.len() - rest.len()) as u64);
                 *input = rest;
-                self.reply(&error.reply(), output);
-                Turn::Again
+                Turn::after(self.reply(&error.reply(), output))
             }
             Some(Ok(line)) => self.run(line, rest, now, input, output),
         }
@@ -320,11 +337,11 @@ impl Connection {
         let command = match command {
             Ok(command) => command,
             Err(error) => {
-                self.reply(&error.into(), output);
+                let refusal = self.reply(&error.into(), output);
                 if error == CommandError::Http {
                     self.close(Abort::Closed);
                 }
-                return Turn::Again;
+                return Turn::after(refusal);
             }
         };
         let session = Session {
@@ -337,7 +354,7 @@ impl Connection {
         self.state = state;
         if step.event == Some(Event::StartTls) && !rest.is_empty() {
             self.clear_text_after_starttls(now, output);
-            return Turn::Again;
+            return Turn::Event(Event::CommandRefused(replies::CLEAR_TEXT_AFTER_STARTTLS));
         }
         let turn = self.take(step, output);
         if let Some(refused) = &mut self.refused_chunk {
@@ -347,45 +364,54 @@ impl Connection {
     }
 
     fn take<'i>(&mut self, step: Step<'i>, output: &mut Vec<u8>) -> Turn<'i> {
-        self.say(step.say, output);
-        if let Some(Event::Hello { extended, .. }) = step.event {
-            self.extended = extended;
+        let refusal = self.say(step.say, output);
+        match &step.event {
+            Some(Event::Hello { extended, .. }) => self.extended = *extended,
+            Some(Event::MessageAborted(_)) => {
+                if let Some(refused) = &mut self.refused_chunk {
+                    refused.ends_message = true;
+                }
+            }
+            _ => {}
         }
-        match step.event {
-            Some(event) => Turn::Event(event),
-            None => Turn::Again,
-        }
+        // A step that says a refusal has no other event.
+        Turn::after(step.event.or(refusal))
     }
 
-    fn say(&mut self, say: Say, output: &mut Vec<u8>) {
+    /// Gives [`Event::CommandRefused`] if it comes to that.
+    fn say(&mut self, say: Say, output: &mut Vec<u8>) -> Option<Event<'static>> {
         match say {
             Say::Nothing => {}
             Say::Greeting => replies::greeting(&self.config, output),
             Say::Hello => replies::hello(&self.config, output),
             Say::ExtendedHello => replies::extended_hello(&self.config, self.tls, output),
             Say::StartMailInput => output.extend_from_slice(replies::START_MAIL_INPUT),
-            Say::Reply(reply) => self.reply(&reply, output),
+            Say::Reply(reply) => return self.reply(&reply, output),
             Say::AfterChunk { chunk, reply } => {
                 self.refused_chunk = Some(RefusedChunk {
                     chunk,
                     reply,
                     forgiven: false,
+                    ends_message: false,
                 });
             }
         }
+        None
     }
 
-    /// Replies to a command, which is one too many if it is bad and the limit is reached.
-    fn reply(&mut self, reply: &Reply, output: &mut Vec<u8>) {
+    /// Replies to a command, which is one too many if it is bad and the limit is reached. Gives
+    /// [`Event::CommandRefused`] unless the reply is positive.
+    fn reply(&mut self, reply: &Reply, output: &mut Vec<u8>) -> Option<Event<'static>> {
         if matches!(reply.code(), 500..=504 | 555) {
             self.errors = self.errors.saturating_add(1);
             if self.errors > self.config.max_errors {
                 replies::TOO_MANY_ERRORS.encode(output);
                 self.close(Abort::Closed);
-                return;
+                return Some(Event::CommandRefused(replies::TOO_MANY_ERRORS));
             }
         }
         reply.encode(output);
+        (!reply.is_positive()).then(|| Event::CommandRefused(reply.clone()))
     }
 
     fn leave_if_idle(&mut self, output: &mut Vec<u8>) {

@@ -43,6 +43,10 @@ pub enum Event<'i> {
     /// EHLO that ends one shows as [`Hello`](Self::Hello), the end of the session by
     /// [`is_closed`](crate::Connection::is_closed).
     Reset,
+    /// A command was refused with this 4xx or 5xx, which is in the output: for counters. Not among them are refusals
+    /// that the caller itself gave as an [`Answer`], that of a message by its content
+    /// ([`Abort::Refused`]), and those of the chunks that a client had sent by then.
+    CommandRefused(Reply),
     /// STARTTLS was accepted, its 220 is in the output: send that in clear, make the TLS connection, then
     /// call [`tls_established`](crate::Connection::tls_established).
     StartTls,

@@ -131,7 +131,7 @@ mod wakers;
 pub use listener::{BindError, Listener};
 pub use options::{Options, Transport};
 pub use output::OutputBuffer;
-pub use running::Running;
+pub use running::{ConnectionCount, Running};
 pub use server::{StartError, serve};
 pub use service::{Connection, Service};
 pub use session::Session;

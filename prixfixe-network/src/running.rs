@@ -64,6 +64,14 @@ impl Running {
         self.control.max_connections()
     }
 
+    /// How many there are and may be, for those who outlive this handle.
+    #[must_use]
+    pub fn connections(&self) -> ConnectionCount {
+        ConnectionCount {
+            control: Arc::clone(&self.control),
+        }
+    }
+
     /// Changes [`Options::max_connections`](crate::Options::max_connections) from the next connection on. Sessions that are over a
     /// lower limit stay.
     pub fn set_max_connections(&self, connections: usize) {
@@ -95,6 +103,26 @@ impl Running {
     /// Waits, on any executor, until the last session is gone and the ports are free.
     pub async fn stopped(&self) {
         self.completion.wait().await;
+    }
+}
+
+/// How many sessions are under way, and how many may be. Cheap to clone; it keeps nothing running.
+#[derive(Debug, Clone)]
+pub struct ConnectionCount {
+    control: Arc<Control>,
+}
+
+impl ConnectionCount {
+    /// As [`Running::active_connections`].
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.control.active_connections()
+    }
+
+    /// As [`Options::max_connections`](crate::Options::max_connections).
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.control.max_connections()
     }
 }
 

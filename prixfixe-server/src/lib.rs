@@ -60,6 +60,10 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Numbers
+//!
+//! [`Server::metrics`] gives counters, durations and the latest refusals, as numbers or in the Prometheus text format.
+//!
 //! # Logs
 //!
 //! Events of [`tracing`] with the target `prixfixe`: `message` for each message and `connection` for each connection that ended, at
@@ -74,6 +78,7 @@ mod handler;
 mod id;
 mod inbox;
 mod message;
+mod metrics;
 mod replies;
 mod server;
 mod session;
@@ -90,6 +95,10 @@ pub use handler::{Accepted, Handler};
 pub use id::MessageId;
 pub use inbox::{Inbox, InboxHandler, inbox};
 pub use message::{CollectedMessage, Message};
+pub use metrics::{
+    ConnectionResult, DurationHistogram, FailureReason, HandshakeFailure, Incident, IncidentKind,
+    Metrics, MetricsSnapshot, ProcessUsage,
+};
 pub use prixfixe_core::{
     BodyType, EnhancedCode, ForwardPath, MailParameters, Mailbox, Reply, ReversePath,
 };

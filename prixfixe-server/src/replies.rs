@@ -1,6 +1,8 @@
 //! Every reply that the server makes by itself, beside those of the dialogue in `prixfixe-core`.
 
-pub(crate) use prixfixe_core::replies::{LOCAL_ERROR, TOO_MANY_CONNECTIONS};
+pub(crate) use prixfixe_core::replies::{
+    CLEAR_TEXT_AFTER_STARTTLS, LOCAL_ERROR, TIMED_OUT, TOO_MANY_CONNECTIONS,
+};
 use prixfixe_core::{EnhancedCode, Reply};
 
 /// A recipient outside the accepted domains.

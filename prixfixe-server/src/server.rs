@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prixfixe_network::{BindError, Listener, Options, Running, Service, Transport};
 
+use crate::metrics::Metrics;
 use crate::shared::{Reconfigure, SmtpService};
 use crate::simulation::Inspect;
 use crate::{Handler, Settings, SettingsError};
@@ -18,6 +19,7 @@ pub struct Server {
     service: Arc<dyn Reconfigure>,
     /// Those in force. The lock is held for a change, not for serving.
     settings: Mutex<Settings>,
+    metrics: Metrics,
 }
 
 impl Server {
@@ -56,6 +58,12 @@ impl Server {
     #[must_use]
     pub fn active_connections(&self) -> usize {
         self.running.active_connections()
+    }
+
+    /// What is counted: a handle that outlives the server.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
     }
 
     /// True once [`shutdown`](Self::shutdown), [`abort`](Self::abort) or [`stop`](Self::stop) was called: no new
@@ -104,6 +112,7 @@ impl Server {
         self.service.reconfigure(&settings)?;
         self.running.set_max_connections(settings.max_connections);
         self.running.set_drain_timeout(settings.drain_timeout);
+        self.metrics.set_tls(settings.tls.clone());
         *current = settings;
         Ok(())
     }
@@ -247,10 +256,17 @@ impl<H: Handler> ServerBuilder<H> {
             .map(|(listen, _)| listen.bind())
             .collect::<Result<_, _>>()?;
         let running = prixfixe_network::serve(listeners, Arc::clone(&service), options)?;
+        let metrics = Metrics::new(
+            Arc::clone(service.counts()),
+            running.connections(),
+            running.transport(),
+            settings.tls.clone(),
+        );
         Ok(Server {
             running,
             service,
             settings: Mutex::new(settings),
+            metrics,
         })
     }
 

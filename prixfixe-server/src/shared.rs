@@ -9,13 +9,15 @@ use prixfixe_core::{Config, ForwardPath};
 use prixfixe_network::{Connection, Service};
 use prixfixe_tls::{Tls, TlsConfig};
 
+use crate::metrics::{Cause, Counts, Note};
 use crate::session::SmtpSession;
-use crate::{Client, Handler, Settings, SettingsError, replies};
+use crate::{Client, ConnectionResult, Handler, IncidentKind, Settings, SettingsError, replies};
 
 /// The parts of a running server that a session needs. A session keeps those that it began with.
 #[derive(Debug)]
 pub(crate) struct Shared<H> {
     pub(crate) handler: Arc<H>,
+    pub(crate) counts: Arc<Counts>,
     pub(crate) dialogue: Arc<Config>,
     pub(crate) domain: Arc<str>,
     pub(crate) handler_timeout: Duration,
@@ -25,11 +27,12 @@ pub(crate) struct Shared<H> {
 }
 
 impl<H> Shared<H> {
-    fn new(handler: Arc<H>, settings: &Settings) -> Self {
+    fn new(handler: Arc<H>, counts: Arc<Counts>, settings: &Settings) -> Self {
         let mut dialogue = settings.dialogue.clone();
         dialogue.starttls = settings.tls.is_some();
         Self {
             handler,
+            counts,
             domain: dialogue.domain.as_str().into(),
             dialogue: Arc::new(dialogue),
             handler_timeout: settings.handler_timeout,
@@ -54,6 +57,7 @@ impl<H> Shared<H> {
 pub(crate) struct SmtpService<H> {
     /// Swapped whole when the server is reconfigured. Looked at once a connection.
     shared: RwLock<Arc<Shared<H>>>,
+    counts: Arc<Counts>,
     /// For each listener, whether TLS comes before anything else.
     implicit_tls: Vec<bool>,
     over_limit: Vec<u8>,
@@ -63,11 +67,18 @@ impl<H: Handler> SmtpService<H> {
     pub(crate) fn new(handler: Arc<H>, settings: &Settings, implicit_tls: Vec<bool>) -> Self {
         let mut over_limit = Vec::new();
         replies::TOO_MANY_CONNECTIONS.encode(&mut over_limit);
+        let counts = Arc::new(Counts::new(Instant::now()));
+        let shared = Shared::new(handler, Arc::clone(&counts), settings);
         Self {
-            shared: RwLock::new(Arc::new(Shared::new(handler, settings))),
+            shared: RwLock::new(Arc::new(shared)),
+            counts,
             implicit_tls,
             over_limit,
         }
+    }
+
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     fn shared(&self) -> Arc<Shared<H>> {
@@ -92,7 +103,7 @@ impl<H: Handler> Reconfigure for SmtpService<H> {
     fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
         settings.check(self.implicit_tls.contains(&true))?;
         let handler = Arc::clone(&self.shared().handler);
-        let shared = Arc::new(Shared::new(handler, settings));
+        let shared = Arc::new(Shared::new(handler, Arc::clone(&self.counts), settings));
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
         Ok(())
     }
@@ -109,15 +120,26 @@ impl<H: Handler> Service for SmtpService<H> {
             tls: None,
         };
         let shared = self.shared();
-        let session = SmtpSession::new(Arc::clone(&shared), now, client);
+        let mut session = SmtpSession::new(Arc::clone(&shared), now, client);
         match &shared.tls {
             None => Tls::clear(session),
-            Some(config) if self.is_implicit_tls(connection) => Tls::implicit(session, config, now),
+            Some(config) if self.is_implicit_tls(connection) => {
+                session.handshake_begins();
+                Tls::implicit(session, config, now)
+            }
             Some(config) => Tls::starttls(session, config),
         }
     }
 
     fn over_limit(&self, connection: &Connection) -> &[u8] {
+        self.counts.connection(ConnectionResult::OverLimit);
+        self.counts.recent.note(Note {
+            kind: IncidentKind::ConnectionRefused,
+            cause: Cause::Reply(replies::TOO_MANY_CONNECTIONS),
+            client: connection.peer.ip().to_canonical(),
+            sender: None,
+            recipient: None,
+        });
         // Clear text would only be noise to a client that expects a handshake.
         if self.is_implicit_tls(connection) {
             &[]

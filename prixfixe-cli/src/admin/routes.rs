@@ -5,6 +5,8 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use prixfixe_server::Metrics;
+
 use super::Status;
 use super::page::Page;
 use super::status::Readiness;
@@ -31,6 +33,7 @@ pub(super) fn answer<B>(request: &Request<B>, status: &Status) -> Response<Full<
 
 enum Route {
     Page,
+    Metrics,
     Status,
     Health,
     Readiness,
@@ -40,6 +43,7 @@ impl Route {
     fn of(path: &str) -> Option<Self> {
         Some(match path {
             "/" => Self::Page,
+            "/metrics" => Self::Metrics,
             "/status.json" => Self::Status,
             "/healthz" => Self::Health,
             "/readyz" => Self::Readiness,
@@ -50,6 +54,7 @@ impl Route {
     fn answer(&self, status: &Status) -> Response<Full<Bytes>> {
         match self {
             Self::Page => page(),
+            Self::Metrics => response(StatusCode::OK, Metrics::CONTENT_TYPE, status.metrics()),
             Self::Status => match serde_json::to_vec(&status.report()) {
                 Ok(json) => response(StatusCode::OK, JSON, json),
                 Err(error) => {

@@ -1,26 +1,27 @@
 //! How the server is, for people and for load balancers.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use prixfixe_delivery::Health;
-use prixfixe_server::Server;
+use prixfixe_server::{Incident, Server};
 use serde::Serialize;
 
 use crate::config::Configuration;
 use crate::escape::Escaped;
 use crate::serve::transport_name;
 
+/// About what the numbers take, so that their text does not grow step by step.
+const METRICS_SIZE: usize = 12 * 1024;
+
 /// What the endpoints know of the server.
 #[derive(Debug)]
 pub(crate) struct Status {
     server: Arc<Server>,
     health: Health,
-    domain: String,
-    max_connections: usize,
     listeners: Vec<ListenerReport>,
     started: Timestamp,
     since: Instant,
@@ -48,7 +49,17 @@ pub(crate) enum Readiness {
 ///   "started": "2026-01-31T12:00:00Z",
 ///   "uptime_seconds": 86400,
 ///   "listeners": [{"address": "0.0.0.0:25", "tls": "starttls"}],
-///   "max_connections": 100
+///   "max_connections": 100,
+///   "recent": [{
+///     "time": "2026-02-01T11:59:00Z",
+///     "kind": "message_failed",
+///     "code": 452,
+///     "text": "4.3.1 insufficient system storage, try again later",
+///     "client": "192.0.2.1",
+///     "sender": "ann@example.com",
+///     "recipient": "bob@example.net",
+///     "count": 1
+///   }]
 /// }
 /// ```
 ///
@@ -73,6 +84,30 @@ pub(crate) struct StatusReport {
     pub(crate) listeners: Vec<ListenerReport>,
     /// The connection limit.
     pub(crate) max_connections: usize,
+    /// The latest refusals and failures, at most 50, the latest first.
+    pub(crate) recent: Vec<IncidentReport>,
+}
+
+/// A refusal or a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct IncidentReport {
+    /// When it happened, in RFC 3339, UTC; of several in a row, the last time.
+    pub(crate) time: String,
+    /// `connection_refused`, `sender_refused`, `recipient_refused`, `command_refused`, `message_failed`, `tls_failed` or
+    /// `timeout`.
+    pub(crate) kind: &'static str,
+    /// The reply's code; null where there was no reply.
+    pub(crate) code: Option<u16>,
+    /// The rest of the reply, or what happened.
+    pub(crate) text: String,
+    /// The client's address.
+    pub(crate) client: IpAddr,
+    /// The sender where it is known, else null; empty for the null reverse-path.
+    pub(crate) sender: Option<String>,
+    /// The first recipient where one is known, else null.
+    pub(crate) recipient: Option<String>,
+    /// How often it happened in a row.
+    pub(crate) count: u64,
 }
 
 /// One address where mail is received.
@@ -103,14 +138,19 @@ impl Status {
             tls: if *implicit { "implicit" } else { starttls },
         });
         Self {
-            domain: configuration.domain.clone(),
-            max_connections: configuration.limits.max_connections,
             listeners: listeners.collect(),
             started: Timestamp::now(),
             since: Instant::now(),
             health,
             server,
         }
+    }
+
+    /// The numbers, in the Prometheus text format.
+    pub(super) fn metrics(&self) -> String {
+        let mut text = String::with_capacity(METRICS_SIZE);
+        self.server.metrics().encode(&mut text);
+        text
     }
 
     /// Looks at what is known already: it tries nothing, and does not block. What a failed delivery needs to be known to be
@@ -127,18 +167,41 @@ impl Status {
 
     pub(crate) fn report(&self) -> StatusReport {
         let readiness = self.readiness();
+        let recent = self.server.metrics().recent();
         StatusReport {
             state: readiness.name(),
             reason: (readiness != Readiness::Ready).then(|| readiness.to_string()),
             version: env!("CARGO_PKG_VERSION"),
             transport: transport_name(self.server.transport()),
-            domain: Escaped(&self.domain).to_string(),
-            started: format!("{:.0}", self.started),
+            domain: Escaped(&self.server.domain()).to_string(),
+            started: seconds(self.started),
             uptime_seconds: self.since.elapsed().as_secs(),
             listeners: self.listeners.clone(),
-            max_connections: self.max_connections,
+            max_connections: self.server.max_connections(),
+            recent: recent.into_iter().map(IncidentReport::from).collect(),
         }
     }
+}
+
+impl From<Incident> for IncidentReport {
+    fn from(incident: Incident) -> Self {
+        let safe = |text: String| Escaped(&text).to_string();
+        Self {
+            time: seconds(Timestamp::try_from(incident.time).unwrap_or(Timestamp::UNIX_EPOCH)),
+            kind: incident.kind.as_str(),
+            code: incident.code,
+            text: safe(incident.text),
+            client: incident.client,
+            sender: incident.sender.map(safe),
+            recipient: incident.recipient.map(safe),
+            count: incident.count,
+        }
+    }
+}
+
+/// RFC 3339 without a fraction.
+fn seconds(time: Timestamp) -> String {
+    format!("{time:.0}")
 }
 
 impl Readiness {

@@ -1,4 +1,4 @@
-//! The flags of `serve` and `check`, made from the table of options.
+//! The flags of `serve`, `check` and `health`, made from the table of options.
 
 use std::path::PathBuf;
 
@@ -16,6 +16,17 @@ pub(crate) struct ConfigurationArguments {
 }
 
 impl ConfigurationArguments {
+    fn read(matches: &ArgMatches, options: &[&'static Opt]) -> Result<Self, clap::Error> {
+        let flags = options.iter().filter_map(|option| {
+            let values = matches.get_many::<String>(option.flag?)?;
+            Some((*option, values.cloned().collect()))
+        });
+        Ok(Self {
+            config: matches.get_one("config").cloned(),
+            flags: flags.collect(),
+        })
+    }
+
     /// What the command line says of an option.
     pub(crate) fn get(&self, option: &Opt) -> Option<&[String]> {
         self.flags
@@ -25,15 +36,35 @@ impl ConfigurationArguments {
     }
 }
 
+/// Those that say where the admin endpoints are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AdminArguments(pub(super) ConfigurationArguments);
+
+impl Args for AdminArguments {
+    fn augment_args(command: Command) -> Command {
+        command.arg(config()).args(flag(&options::ADMIN))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for AdminArguments {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        ConfigurationArguments::read(matches, &[&options::ADMIN]).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
 impl Args for ConfigurationArguments {
     fn augment_args(command: Command) -> Command {
-        let config = Arg::new("config")
-            .long("config")
-            .value_name("FILE")
-            .help("A TOML file; flags and variables go before what it says")
-            .value_parser(ValueParser::path_buf());
         command
-            .arg(config)
+            .arg(config())
             .args(options::ALL.iter().filter_map(|option| flag(option)))
     }
 
@@ -44,20 +75,21 @@ impl Args for ConfigurationArguments {
 
 impl FromArgMatches for ConfigurationArguments {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let flags = options::ALL.iter().filter_map(|option| {
-            let values = matches.get_many::<String>(option.flag?)?;
-            Some((*option, values.cloned().collect()))
-        });
-        Ok(Self {
-            config: matches.get_one("config").cloned(),
-            flags: flags.collect(),
-        })
+        Self::read(matches, options::ALL)
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+fn config() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .help("A TOML file; flags and variables go before what it says")
+        .value_parser(ValueParser::path_buf())
 }
 
 fn flag(option: &Opt) -> Option<Arg> {

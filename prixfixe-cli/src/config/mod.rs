@@ -24,7 +24,7 @@ use std::time::Duration;
 use prixfixe_delivery::Target as DeliveryTarget;
 use serde::Serialize;
 
-pub(crate) use self::arguments::ConfigurationArguments;
+pub(crate) use self::arguments::{AdminArguments, ConfigurationArguments};
 pub(crate) use self::given::Invalid;
 pub(crate) use self::listeners::{ListenAddress, Target};
 pub(crate) use self::tls::{ClientAuth, Tls, TlsVersion};
@@ -84,6 +84,12 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
+    /// What these arguments, the environment of this process and the file they name say of it. Nothing else is looked at, but
+    /// a mistake anywhere in the file is one.
+    pub(crate) fn load(arguments: &AdminArguments) -> Result<Self, Invalid> {
+        resolve::admin(arguments, &|variable| std::env::var_os(variable))
+    }
+
     fn is_off(&self) -> bool {
         self.listen.is_none()
     }

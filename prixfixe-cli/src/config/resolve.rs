@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::arguments::ConfigurationArguments;
+use super::arguments::{AdminArguments, ConfigurationArguments};
 use super::file::File;
 use super::given::{Given, Invalid, Origin};
 use super::options::{self, Opt};
@@ -20,16 +20,30 @@ pub(super) fn resolve(
     arguments: &ConfigurationArguments,
     environment: Environment<'_>,
 ) -> Result<Configuration, Invalid> {
+    sources(arguments, environment)?.resolve()
+}
+
+/// The same, for the admin endpoints alone.
+pub(super) fn admin(
+    AdminArguments(arguments): &AdminArguments,
+    environment: Environment<'_>,
+) -> Result<Admin, Invalid> {
+    sources(arguments, environment)?.admin()
+}
+
+fn sources<'a>(
+    arguments: &'a ConfigurationArguments,
+    environment: Environment<'a>,
+) -> Result<Sources<'a>, Invalid> {
     let file = match &arguments.config {
         Some(path) => File::read(path)?,
         None => File::default(),
     };
-    Sources {
+    Ok(Sources {
         arguments,
         environment,
         file,
-    }
-    .resolve()
+    })
 }
 
 impl Sources<'_> {
@@ -72,7 +86,7 @@ impl Sources<'_> {
         })
     }
 
-    pub(super) fn admin(&self) -> Result<Admin, Invalid> {
+    fn admin(&self) -> Result<Admin, Invalid> {
         let listen = self.one(&options::ADMIN, |text| text.parse())?;
         Ok(Admin { listen })
     }

@@ -10,6 +10,7 @@
 mod allocation;
 mod dialogues;
 mod output;
+mod refusals;
 mod server;
 mod splitting;
 mod time;

@@ -33,6 +33,7 @@ pub(crate) enum Told {
     MessageEnd(Vec<u8>),
     Aborted(Abort),
     Reset,
+    CommandRefused(u16),
     StartTls,
 }
 
@@ -154,6 +155,7 @@ impl Server {
                 Told::Aborted(abort)
             }
             Event::Reset => Told::Reset,
+            Event::CommandRefused(reply) => Told::CommandRefused(reply.code()),
             Event::StartTls => {
                 self.in_clear = true;
                 Told::StartTls

@@ -4,6 +4,7 @@
 //! [`HIGH_WATER`](crate::body::HIGH_WATER) and one read, the envelope, and the replies of 16 KiB and one more.
 
 mod call;
+mod counting;
 mod delivery;
 mod input;
 mod record;
@@ -20,6 +21,7 @@ use prixfixe_network::{OutputBuffer, Session};
 use prixfixe_tls::{HandshakeError, TlsInfo, Upgrade};
 
 use self::call::{Call, Outcome, Panicked};
+use self::counting::as_sent;
 use self::delivery::Delivery;
 use self::input::Input;
 use self::record::{EndReason, MessageResult, Record};
@@ -41,7 +43,10 @@ pub(crate) struct SmtpSession<H> {
     output: OutputBuffer,
     call: Option<Call>,
     transaction: Option<Box<Transaction>>,
+    /// From STARTTLS, or from the start of a connection that begins with TLS, to the end of the handshake.
     wants_tls: bool,
+    /// The connection is among those counted already.
+    counted: bool,
     /// The handler has more of a body before it than it should: nothing is read meanwhile.
     stalled: bool,
     record: Record,
@@ -50,7 +55,10 @@ pub(crate) struct SmtpSession<H> {
 /// A transaction, from the accepted MAIL on.
 struct Transaction {
     envelope: Arc<Envelope>,
+    /// When the first octet of MAIL came.
     started: Instant,
+    /// When the content came to its end.
+    finished: Option<Instant>,
     /// Octets of content so far.
     size: u64,
     /// From DATA, or the first BDAT, on.
@@ -68,32 +76,40 @@ impl<H: Handler> SmtpSession<H> {
             call: None,
             transaction: None,
             wants_tls: false,
+            counted: false,
             stalled: false,
             record: Record::new(now),
             shared,
         }
     }
 
-    /// Feeds the dialogue and acts on what comes of it; gives the number of octets that it took.
-    fn advance(&mut self, now: Instant, bytes: &[u8]) -> usize {
+    /// TLS comes before anything else, and the handshake begins.
+    pub(crate) fn handshake_begins(&mut self) {
+        self.wants_tls = true;
+    }
+
+    /// Feeds the dialogue with what came at `arrived` and acts on what comes of it; gives the number of octets that it
+    /// took.
+    fn advance(&mut self, now: Instant, arrived: Instant, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while let Some(event) = self
             .connection
             .poll_event(now, &mut rest, self.output.back())
         {
-            self.handle_event(now, event);
+            self.handle_event(now, arrived, event);
         }
         bytes.len() - rest.len()
     }
 
     fn advance_waiting(&mut self, now: Instant) {
         let mut input = mem::take(&mut self.input);
-        let taken = self.advance(now, input.pending());
+        let arrived = input.arrived().unwrap_or(now);
+        let taken = self.advance(now, arrived, input.pending());
         input.consume(taken);
         self.input = input;
     }
 
-    fn handle_event(&mut self, now: Instant, event: Event<'_>) {
+    fn handle_event(&mut self, now: Instant, arrived: Instant, event: Event<'_>) {
         match event {
             Event::Hello { name, extended } => {
                 self.end_transaction(now, None);
@@ -106,18 +122,22 @@ impl<H: Handler> SmtpSession<H> {
             Event::Mail {
                 reverse_path,
                 parameters,
-            } => self.ask_mail(now, reverse_path.to_owned(), parameters),
+            } => self.ask_mail(now, arrived, reverse_path.to_owned(), parameters),
             Event::Rcpt { forward_path } => self.ask_rcpt(now, forward_path.to_owned()),
             Event::MessageStart => self.start_message(),
             Event::Body(piece) => self.write_body(piece),
             Event::MessageEnd { .. } => {
                 let deadline = now + self.shared.handler_timeout;
-                if let Some(delivery) = self.delivery() {
-                    delivery.finish(deadline);
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.finished = Some(now);
+                    if let Some(delivery) = &mut transaction.delivery {
+                        delivery.finish(deadline);
+                    }
                 }
             }
             Event::MessageAborted(reason) => self.end_transaction(now, Some(reason)),
             Event::Reset => self.end_transaction(now, None),
+            Event::CommandRefused(reply) => self.count_refused_command(reply),
             Event::StartTls => self.wants_tls = true,
         }
     }
@@ -131,7 +151,13 @@ impl<H: Handler> SmtpSession<H> {
         ));
     }
 
-    fn ask_mail(&mut self, now: Instant, reverse_path: ReversePath, parameters: MailParameters) {
+    fn ask_mail(
+        &mut self,
+        now: Instant,
+        arrived: Instant,
+        reverse_path: ReversePath,
+        parameters: MailParameters,
+    ) {
         let deadline = now + self.shared.handler_timeout;
         let (handler, client) = (Arc::clone(&self.shared.handler), Arc::clone(&self.client));
         self.call = Some(Call::mail(
@@ -139,7 +165,7 @@ impl<H: Handler> SmtpSession<H> {
             client,
             reverse_path,
             parameters,
-            now,
+            arrived,
             deadline,
         ));
     }
@@ -150,8 +176,7 @@ impl<H: Handler> SmtpSession<H> {
             return self.answer(now, Err(replies::LOCAL_ERROR));
         };
         if !self.shared.accepts_domain_of(&forward_path) {
-            self.record
-                .recipient_refused(&self.client, &forward_path, &replies::NO_SUCH_DOMAIN);
+            self.refuse_recipient(forward_path, &replies::NO_SUCH_DOMAIN);
             return self.answer(now, Err(replies::NO_SUCH_DOMAIN));
         }
         let deadline = now + self.shared.handler_timeout;
@@ -205,13 +230,16 @@ impl<H: Handler> SmtpSession<H> {
             (Some(delivery), Some(reason)) => {
                 delivery.abort(&reason);
                 let result = MessageResult::Aborted(&reason);
-                self.record.message(now, &self.client, transaction, result);
+                self.record
+                    .message(&self.shared.counts, now, &self.client, transaction, result);
             }
             _ => self.transaction = None,
         }
     }
 
+    /// Answers a question about anything but a message.
     fn answer(&mut self, now: Instant, result: Result<(), Reply>) {
+        self.count_answer(result.as_ref().err());
         let answer = match result {
             Ok(()) => Answer::Accept,
             Err(reply) => Answer::Refuse(reply),
@@ -259,9 +287,7 @@ impl<H: Handler> SmtpSession<H> {
                         self.transaction =
                             Some(Transaction::begin(reverse_path, parameters, started))
                     }
-                    Err(reply) => self
-                        .record
-                        .sender_refused(&self.client, &reverse_path, reply),
+                    Err(reply) => self.refuse_sender(reverse_path, reply),
                 }
                 result
             }
@@ -271,16 +297,14 @@ impl<H: Handler> SmtpSession<H> {
             }) => {
                 match (&result, &mut self.transaction) {
                     (Ok(()), Some(transaction)) => transaction.add(forward_path),
-                    (Err(reply), _) => {
-                        self.record
-                            .recipient_refused(&self.client, &forward_path, reply)
-                    }
+                    (Err(reply), _) => self.refuse_recipient(forward_path, reply),
                     (Ok(()), None) => {}
                 }
                 result
             }
             Err(Panicked) => {
                 self.record.handler_panicked(&self.client);
+                self.note_unanswered(replies::HANDLER_PANICKED);
                 Err(replies::HANDLER_PANICKED)
             }
         };
@@ -310,17 +334,15 @@ impl<H: Handler> SmtpSession<H> {
         };
         let answer = match result {
             Ok(accepted) => {
+                let result = MessageResult::Accepted;
                 self.record
-                    .message(now, &self.client, &transaction, MessageResult::Accepted);
+                    .message(&self.shared.counts, now, &self.client, &transaction, result);
                 Answer::AcceptWith(accepted.into_reply(id))
             }
             Err(reply) => {
-                self.record.message(
-                    now,
-                    &self.client,
-                    &transaction,
-                    MessageResult::Refused(&reply),
-                );
+                let result = MessageResult::Refused(as_sent(&reply));
+                self.record
+                    .message(&self.shared.counts, now, &self.client, &transaction, result);
                 Answer::Refuse(reply)
             }
         };
@@ -351,6 +373,7 @@ impl<H: Handler> SmtpSession<H> {
         if self.call.as_ref().is_some_and(|call| call.deadline <= now) {
             self.call = None;
             self.record.handler_timed_out(&self.client);
+            self.note_unanswered(replies::HANDLER_TIMED_OUT);
             self.answer(now, Err(replies::HANDLER_TIMED_OUT));
             ended = true;
         }
@@ -368,7 +391,8 @@ impl<H: Handler> SmtpSession<H> {
         {
             self.connection.handle_timeout(now, self.output.back());
             self.record.end = EndReason::Timeout;
-            self.advance(now, &[]);
+            self.count_timeout();
+            self.advance(now, now, &[]);
             ended = true;
         }
         ended
@@ -416,6 +440,7 @@ impl Transaction {
         Box::new(Self {
             envelope,
             started,
+            finished: None,
             size: 0,
             delivery: None,
         })
@@ -431,11 +456,13 @@ impl Transaction {
 
 impl<H: Handler> Session for SmtpSession<H> {
     fn receive(&mut self, now: Instant, bytes: &[u8]) {
+        self.shared.counts.octets(bytes.len());
         if self.input.is_empty() {
-            let taken = self.advance(now, bytes);
-            self.input.append(bytes.get(taken..).unwrap_or_default());
+            let taken = self.advance(now, now, bytes);
+            self.input
+                .append(now, bytes.get(taken..).unwrap_or_default());
         } else {
-            self.input.append(bytes);
+            self.input.append(now, bytes);
             self.advance_waiting(now);
         }
     }
@@ -494,6 +521,7 @@ impl<H: Handler> Upgrade for SmtpSession<H> {
 
     fn tls_established(&mut self, now: Instant, info: TlsInfo) {
         self.wants_tls = false;
+        self.shared.counts.handshake(info.version);
         self.transaction = None;
         let client = Arc::make_mut(&mut self.client);
         client.tls = Some(Box::new(info));
@@ -504,11 +532,14 @@ impl<H: Handler> Upgrade for SmtpSession<H> {
 
     fn clear_text_instead_of_handshake(&mut self, now: Instant) {
         self.wants_tls = false;
+        self.count_clear_text();
         self.connection
             .clear_text_after_starttls(now, self.output.back());
     }
 
     fn tls_failed(&mut self, _now: Instant, error: &HandshakeError) {
+        self.wants_tls = false;
+        self.count_failed_handshake(error);
         self.record.end = EndReason::Tls(error.to_string().into());
     }
 }
@@ -520,8 +551,10 @@ impl<H> Drop for SmtpSession<H> {
             && !delivery.is_aborted()
         {
             delivery.lose(self.record.end == EndReason::Shutdown);
-            self.record.message_lost(&self.client, &transaction);
+            self.record
+                .message_lost(&self.shared.counts, &self.client, &transaction);
         }
+        self.count_end();
         self.record.connection_closed(&self.client);
     }
 }

@@ -10,7 +10,8 @@ use prixfixe_core::{Abort, ForwardPath, Reply, ReversePath};
 use tracing::{debug, error, info};
 
 use super::Transaction;
-use crate::Client;
+use crate::metrics::{Cause, Counts, Note, Times};
+use crate::{Client, FailureReason, IncidentKind, replies};
 
 /// Counts and circumstances of one connection.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(super) enum MessageResult<'a> {
     Accepted,
     Refused(&'a Reply),
     Aborted(&'a Abort),
+    /// The connection is gone; the server stops.
+    Stopped,
 }
 
 impl Record {
@@ -55,6 +58,7 @@ impl Record {
 
     pub(super) fn message(
         &mut self,
+        counts: &Counts,
         now: Instant,
         client: &Client,
         transaction: &Transaction,
@@ -62,11 +66,12 @@ impl Record {
     ) {
         match result {
             MessageResult::Accepted => self.accepted += 1,
-            MessageResult::Refused(_) | MessageResult::Aborted(_) => self.refused += 1,
+            _ => self.refused += 1,
         }
         let Some(delivery) = &transaction.delivery else {
             return;
         };
+        result.count(counts, now, client, transaction);
         info!(
             target: "prixfixe",
             id = %delivery.id,
@@ -81,13 +86,17 @@ impl Record {
     }
 
     /// The connection is gone with a message under way, in the middle of its content or of the handler's answer.
-    pub(super) fn message_lost(&mut self, client: &Client, transaction: &Transaction) {
-        self.message(
-            self.last,
-            client,
-            transaction,
-            MessageResult::Aborted(&Abort::Eof),
-        );
+    pub(super) fn message_lost(
+        &mut self,
+        counts: &Counts,
+        client: &Client,
+        transaction: &Transaction,
+    ) {
+        let result = match self.end {
+            EndReason::Shutdown => MessageResult::Stopped,
+            _ => MessageResult::Aborted(&Abort::Eof),
+        };
+        self.message(counts, self.last, client, transaction, result);
     }
 
     pub(super) fn sender_refused(&self, client: &Client, from: &ReversePath, reply: &Reply) {
@@ -133,6 +142,45 @@ fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e6
 }
 
+impl MessageResult<'_> {
+    fn count(&self, counts: &Counts, now: Instant, client: &Client, transaction: &Transaction) {
+        let since = |then: Instant| now.saturating_duration_since(then);
+        let answered = matches!(self, Self::Accepted | Self::Refused(_));
+        let times = Times {
+            now,
+            processing: since(transaction.started),
+            delivery: transaction.finished.filter(|_| answered).map(since),
+        };
+        let (reason, cause) = match self {
+            Self::Accepted => return counts.message_succeeded(times),
+            Self::Refused(reply) => (
+                FailureReason::of_answer(reply),
+                Cause::Reply((*reply).clone()),
+            ),
+            Self::Aborted(abort) => (FailureReason::of_abort(abort), cause(abort)),
+            Self::Stopped => (
+                FailureReason::Shutdown,
+                Cause::Text("the server stopped".into()),
+            ),
+        };
+        counts.message_failed(reason, times);
+        counts.recent.note(Note {
+            sender: Some(transaction.envelope.reverse_path().clone()),
+            recipient: transaction.envelope.forward_paths().first().cloned(),
+            ..Note::new(IncidentKind::MessageFailed, cause, client)
+        });
+    }
+}
+
+fn cause(abort: &Abort) -> Cause {
+    match abort {
+        Abort::Refused(reply) => Cause::Reply(reply.clone()),
+        Abort::Timeout => Cause::Reply(replies::TIMED_OUT),
+        Abort::Reset | Abort::Closed => Cause::Text("given up by the client".into()),
+        Abort::Eof => Cause::Text("the connection was lost".into()),
+    }
+}
+
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -151,7 +199,7 @@ impl fmt::Display for MessageResult<'_> {
             Self::Refused(reply) => write!(f, "refused: {reply}"),
             Self::Aborted(Abort::Refused(reply)) => write!(f, "refused: {reply}"),
             Self::Aborted(Abort::Reset) => f.write_str("given up by the client"),
-            Self::Aborted(Abort::Eof) => f.write_str("cut off"),
+            Self::Aborted(Abort::Eof) | Self::Stopped => f.write_str("cut off"),
             Self::Aborted(Abort::Timeout) => f.write_str("timed out"),
             Self::Aborted(Abort::Closed) => f.write_str("closed"),
         }

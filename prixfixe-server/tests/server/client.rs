@@ -30,15 +30,21 @@ pub(crate) struct Client {
     stream: BufReader<TcpStream>,
 }
 
+impl From<TcpStream> for Client {
+    fn from(stream: TcpStream) -> Self {
+        Self {
+            stream: BufReader::new(stream),
+        }
+    }
+}
+
 impl Client {
     /// Connects, without reading the greeting.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address)
             .await
             .expect("the server listens");
-        Self {
-            stream: BufReader::new(stream),
-        }
+        Self::from(stream)
     }
 
     /// Connects, with as little room in the kernel as it gives.

@@ -12,6 +12,7 @@ mod hooks;
 mod lifecycle;
 mod limits;
 mod messages;
+mod metrics;
 mod reconfigure;
 mod reload;
 

@@ -1,0 +1,165 @@
+//! What a server counts: for Prometheus, for programs, and for people.
+
+mod counts;
+mod encode;
+mod histogram;
+mod labels;
+mod process;
+mod recent;
+mod snapshot;
+mod window;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use prixfixe_network::{ConnectionCount, Transport};
+use prixfixe_tls::{CertificateInfo, TlsConfig};
+use prometheus_client::encoding::prometheus_text;
+use prometheus_client::registry::Registry;
+
+pub(crate) use self::counts::{Counts, Times};
+pub use self::histogram::DurationHistogram;
+pub use self::labels::{ConnectionResult, FailureReason, HandshakeFailure, IncidentKind};
+use self::process::Process;
+pub use self::process::ProcessUsage;
+pub use self::recent::Incident;
+pub(crate) use self::recent::{Cause, Note};
+pub use self::snapshot::MetricsSnapshot;
+
+/// The numbers of a [`Server`](crate::Server), given by [`Server::metrics`](crate::Server::metrics). Cheap to clone; it
+/// outlives the server.
+///
+/// There is no HTTP here: an application that is scraped puts [`encode`](Self::encode) into an answer of its own, with
+/// [`CONTENT_TYPE`](Self::CONTENT_TYPE).
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use prixfixe_server::{Server, inbox};
+///
+/// let (handler, _inbox) = inbox(1);
+/// let server = Server::builder().listen(([127, 0, 0, 1], 0)).handler(handler).start()?;
+/// let metrics = server.metrics();
+///
+/// let mut text = String::new();
+/// metrics.encode(&mut text);
+/// assert!(text.contains("\nsmtp_messages_received_total 0\n"));
+/// assert_eq!(metrics.snapshot().messages_received(), 0);
+/// # Ok(()) }
+/// ```
+///
+/// What each number means, and when to worry, is in the repository's `docs/METRICS.md`.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    counts: Arc<Counts>,
+    connections: ConnectionCount,
+    transport: &'static str,
+    tls: Mutex<Option<TlsConfig>>,
+    process: Process,
+}
+
+/// What is encoded.
+#[derive(Debug)]
+struct Exposition {
+    snapshot: MetricsSnapshot,
+    transport: &'static str,
+}
+
+impl Metrics {
+    /// The media type of what [`encode`](Self::encode) writes.
+    pub const CONTENT_TYPE: &'static str = prometheus_text::CONTENT_TYPE;
+
+    pub(crate) fn new(
+        counts: Arc<Counts>,
+        connections: ConnectionCount,
+        transport: Transport,
+        tls: Option<TlsConfig>,
+    ) -> Self {
+        let transport = match transport {
+            Transport::Raw => "raw",
+            Transport::Tokio | Transport::Auto => "tokio",
+        };
+        Self {
+            inner: Arc::new(Inner {
+                counts,
+                connections,
+                transport,
+                tls: Mutex::new(tls),
+                process: Process::new(Instant::now()),
+            }),
+        }
+    }
+
+    /// Appends all numbers in the Prometheus text format, version 0.0.4.
+    pub fn encode(&self, text: &mut String) {
+        let exposition = Exposition {
+            snapshot: self.snapshot(),
+            transport: self.inner.transport,
+        };
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(exposition));
+        // Writing to a String does not fail.
+        let result: fmt::Result = prometheus_text::encode(text, &registry);
+        debug_assert!(result.is_ok());
+    }
+
+    /// All numbers.
+    #[must_use]
+    pub fn snapshot(&self) -> MetricsSnapshot {
+        let now = Instant::now();
+        MetricsSnapshot {
+            active_connections: self.inner.connections.active(),
+            max_connections: self.inner.connections.limit(),
+            certificates: self.certificates(),
+            process: self.inner.process.usage(now),
+            ..MetricsSnapshot::of(&self.inner.counts, now)
+        }
+    }
+
+    /// The latest refusals and failures, at most 50, the latest first. The same thing several times in a row is one.
+    #[must_use]
+    pub fn recent(&self) -> Vec<Incident> {
+        self.inner.counts.recent.incidents()
+    }
+
+    /// The server's certificates come from here from now on.
+    pub(crate) fn set_tls(&self, tls: Option<TlsConfig>) {
+        *self
+            .inner
+            .tls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = tls;
+    }
+
+    /// What is in use now, after a reload too.
+    fn certificates(&self) -> Vec<(String, SystemTime)> {
+        let tls = self
+            .inner
+            .tls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let in_use = tls.as_ref().map(TlsConfig::certificates);
+        drop(tls);
+        let mut ends: Vec<(String, SystemTime)> = Vec::new();
+        for CertificateInfo {
+            names,
+            source,
+            not_after,
+            ..
+        } in in_use.unwrap_or_default()
+        {
+            let name = names.into_iter().next().unwrap_or(source);
+            match ends.iter_mut().find(|(other, _)| *other == name) {
+                // One name may have a certificate of each kind of key.
+                Some((_, end)) => *end = not_after.min(*end),
+                None => ends.push((name, not_after)),
+            }
+        }
+        ends
+    }
+}

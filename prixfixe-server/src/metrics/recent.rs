@@ -1,0 +1,213 @@
+//! The latest refusals and failures, for people.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use prixfixe_core::{ForwardPath, Reply, ReversePath};
+
+use super::labels::IncidentKind;
+use crate::Client;
+
+/// How many are kept.
+pub(crate) const KEPT: usize = 50;
+
+/// The longest text of each part, in characters: what is longer ends in `…`.
+const LONGEST_TEXT: usize = 300;
+
+/// A refusal or a failure, as it is told to people. Control characters in texts are escaped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Incident {
+    /// When it happened; of several, the last time.
+    pub time: SystemTime,
+    /// What it was.
+    pub kind: IncidentKind,
+    /// The code of the reply, where there was one.
+    pub code: Option<u16>,
+    /// The rest of the reply, or what happened.
+    pub text: String,
+    /// Whom it happened to.
+    pub client: IpAddr,
+    /// The sender, where it is known. Empty for the null reverse-path.
+    pub sender: Option<String>,
+    /// The recipient, where it is known; of several, the first.
+    pub recipient: Option<String>,
+    /// How often it happened in a row. They are then one.
+    pub count: u64,
+}
+
+/// The same, as it is noted: it is made a text only when somebody asks.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) kind: IncidentKind,
+    pub(crate) cause: Cause,
+    pub(crate) client: IpAddr,
+    pub(crate) sender: Option<ReversePath>,
+    pub(crate) recipient: Option<ForwardPath>,
+}
+
+impl Note {
+    pub(crate) fn new(kind: IncidentKind, cause: Cause, client: &Client) -> Self {
+        Self {
+            kind,
+            cause,
+            client: client.peer().ip(),
+            sender: None,
+            recipient: None,
+        }
+    }
+}
+
+/// What was said or happened.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Reply(Reply),
+    Text(Cow<'static, str>),
+}
+
+/// A ring of notes. Nothing comes here on the way of a message that is accepted.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    notes: Mutex<VecDeque<Noted>>,
+}
+
+#[derive(Debug)]
+struct Noted {
+    note: Note,
+    last: SystemTime,
+    count: u64,
+}
+
+impl Recent {
+    pub(crate) fn note(&self, note: Note) {
+        let last = SystemTime::now();
+        let mut notes = self.lock();
+        match notes.back_mut() {
+            // A client that does the same wrong again and again leaves the others' place alone.
+            Some(latest) if latest.note == note => {
+                latest.last = last;
+                latest.count += 1;
+            }
+            _ => {
+                if notes.len() >= KEPT {
+                    notes.pop_front();
+                }
+                let count = 1;
+                notes.push_back(Noted { note, last, count });
+            }
+        }
+    }
+
+    /// The latest first.
+    pub(crate) fn incidents(&self) -> Vec<Incident> {
+        self.lock().iter().rev().map(Noted::incident).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Noted>> {
+        // A note is there or not, whatever happened to its thread.
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Noted {
+    fn incident(&self) -> Incident {
+        let note = &self.note;
+        let (code, text) = match &note.cause {
+            Cause::Reply(reply) => {
+                let text = format!("{} {}", reply.enhanced(), reply.text());
+                (Some(reply.code()), escaped(text.trim_end()))
+            }
+            Cause::Text(text) => (None, escaped(text)),
+        };
+        let address = |address: &dyn Display| escaped(&address.to_string());
+        Incident {
+            time: self.last,
+            kind: note.kind,
+            code,
+            text,
+            client: note.client,
+            sender: note.sender.as_ref().map(|sender| address(sender)),
+            recipient: note.recipient.as_ref().map(|recipient| address(recipient)),
+            count: self.count,
+        }
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for (place, character) in text.chars().enumerate() {
+        if place == LONGEST_TEXT {
+            escaped.push('…');
+            break;
+        }
+        if character.is_control() {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use prixfixe_core::EnhancedCode;
+
+    use super::*;
+
+    fn note(text: impl Into<Cow<'static, str>>) -> Note {
+        Note {
+            kind: IncidentKind::TlsFailed,
+            cause: Cause::Text(text.into()),
+            client: IpAddr::from([192, 0, 2, 1]),
+            sender: None,
+            recipient: None,
+        }
+    }
+
+    #[test]
+    fn the_latest_are_kept_and_come_first() {
+        let recent = Recent::default();
+        for number in 0..KEPT + 10 {
+            recent.note(note(number.to_string()));
+        }
+        let texts: Vec<String> = recent.incidents().into_iter().map(|it| it.text).collect();
+        let expected: Vec<String> = (10..KEPT + 10).rev().map(|it| it.to_string()).collect();
+        assert_eq!(texts, expected);
+    }
+
+    #[test]
+    fn the_same_in_a_row_is_one() {
+        let recent = Recent::default();
+        for text in ["a", "a", "a", "b", "a"] {
+            recent.note(note(text));
+        }
+        let counts: Vec<(String, u64)> = recent
+            .incidents()
+            .into_iter()
+            .map(|incident| (incident.text, incident.count))
+            .collect();
+        assert_eq!(counts, [("a".into(), 1), ("b".into(), 1), ("a".into(), 3)]);
+    }
+
+    #[test]
+    fn a_reply_is_shown_without_control_characters_and_not_at_any_length() {
+        let recent = Recent::default();
+        let text = format!("\u{1b}[31m\r\nno {}", "x".repeat(1000));
+        let reply = Reply::new(550, EnhancedCode(5, 1, 1), text).unwrap();
+        recent.note(Note {
+            cause: Cause::Reply(reply),
+            ..note("")
+        });
+        let [incident] = &*recent.incidents() else {
+            panic!("there is one");
+        };
+        assert_eq!(incident.code, Some(550));
+        assert!(incident.text.starts_with(r"5.1.1 \u{1b}[31m\r\nno xxx"));
+        assert!(incident.text.ends_with('…') && incident.text.chars().count() < 320);
+    }
+}
