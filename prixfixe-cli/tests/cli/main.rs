@@ -6,7 +6,9 @@
 mod admin;
 mod bench;
 mod check;
+mod chromium;
 mod harness;
 mod lifecycle;
 mod logs;
+mod page;
 mod usage;

@@ -34,10 +34,15 @@ const lines = [
   ] }),
 ];
 
-async function ask(path) {
-  const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+async function ask(path, read) {
+  let answer;
+  try {
+    answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+  } catch (error) {
+    throw new Error(error.name === "TimeoutError" ? "no answer in time" : "no connection");
+  }
   if (!answer.ok) throw new Error(`/${path} was answered ${answer.status}`);
-  return answer;
+  return answer[read]();
 }
 
 async function poll() {
@@ -46,12 +51,12 @@ async function poll() {
   clearTimeout(timer);
   try {
     const [text, status] = await Promise.all([
-      ask("metrics").then((answer) => answer.text()),
-      ask("status.json").then((answer) => answer.json()),
+      ask("metrics", "text"),
+      ask("status.json", "json"),
     ]);
     take(text, status, Date.now() / 1000);
   } catch (error) {
-    trouble = error.name === "TimeoutError" ? "no answer in time" : error.name === "TypeError" ? "no connection" : error.message;
+    trouble = error.message;
   }
   asking = false;
   showFreshness();
