@@ -11,11 +11,16 @@ count() {
     valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$@" 2>&1 | awk '/Collected/ { print $4 }'
 }
 
-echo "| dialogue | instructions |"
-echo "|---|---:|"
+# The difference between two lengths of run leaves out what happens once.
+each() {
+    local few many
+    few=$(count "$@" 100)
+    many=$(count "$@" 300)
+    echo $(((many - few) / 200))
+}
+
+echo "| dialogue | core | server |"
+echo "|---|---:|---:|"
 "$program" | while read -r number name; do
-    # The difference between two lengths of run leaves out what happens once.
-    few=$(count "$number" 100)
-    many=$(count "$number" 300)
-    echo "| $name | $(((many - few) / 200)) |"
+    echo "| $name | $(each "$number") | $(each --server "$number") |"
 done

@@ -54,9 +54,30 @@ enum Turn<'i> {
     Wait,
 }
 
-impl<'i> Turn<'i> {
-    fn after(event: Option<Event<'i>>) -> Self {
-        event.map_or(Self::Again, Self::Event)
+/// Kept out of the way of commands that are done.
+#[cold]
+fn refused<'i>(reply: Reply) -> Turn<'i> {
+    Turn::Event(Event::CommandRefused(reply))
+}
+
+/// What a reply came to.
+#[derive(Debug, Clone, Copy)]
+enum Said {
+    Yes,
+    /// A 4xx or 5xx.
+    No,
+    /// It was one bad command too many: another reply was given.
+    TooMuch,
+}
+
+impl Said {
+    /// What the caller is told of a command that got this reply.
+    fn turn<'i>(self, reply: Reply) -> Turn<'i> {
+        match self {
+            Self::Yes => Turn::Again,
+            Self::No => refused(reply),
+            Self::TooMuch => refused(replies::TOO_MANY_ERRORS),
+        }
     }
 }
 
@@ -125,7 +146,7 @@ impl Connection {
         match say {
             Say::Reply(reply) => reply.encode(output),
             Say::Greeting if self.shutting_down => {}
-            say => drop(self.say(say, output)),
+            say => self.say(say, output),
         }
         self.state = state;
         self.unit.next(now);
@@ -247,17 +268,17 @@ impl Connection {
             self.refused_chunk = Some(refused);
             return Turn::Wait;
         }
-        let refusal = match refused.forgiven {
+        let said = match refused.forgiven {
             true => {
                 refused.reply.encode(output);
-                None
+                Said::Yes
             }
             false => self.reply(&refused.reply, output),
         };
         self.unit.next(now);
-        match refusal {
-            Some(refusal) if !refused.ends_message => Turn::Event(refusal),
-            _ => Turn::Again,
+        match refused.ends_message {
+            true => Turn::Again,
+            false => said.turn(refused.reply),
         }
     }
 
@@ -277,11 +298,12 @@ impl Connection {
         if !self.state.takes_body() && !matches!(step.say, Say::AfterChunk { .. }) {
             self.unit.next(now);
         }
-        match self.take(step, output) {
-            // Of the message the caller was told when it was refused.
-            Turn::Event(Event::CommandRefused(_)) => Turn::Again,
-            turn => turn,
+        if let (Say::Reply(reply), None) = (&step.say, &step.event) {
+            // If this is a refusal, the caller was told when it was found out.
+            self.reply(reply, output);
+            return Turn::Again;
         }
+        self.take(step, output)
     }
 
     fn read_line<'i>(
@@ -308,7 +330,8 @@ impl Connection {
                 self.unit
                     .more_octets(now, (input.len() - rest.len()) as u64);
                 *input = rest;
-                Turn::after(self.reply(&error.reply(), output))
+                let reply = error.reply();
+                self.reply(&reply, output).turn(reply)
             }
             Some(Ok(line)) => self.run(line, rest, now, input, output),
         }
@@ -337,11 +360,12 @@ impl Connection {
         let command = match command {
             Ok(command) => command,
             Err(error) => {
-                let refusal = self.reply(&error.into(), output);
+                let reply = error.into();
+                let said = self.reply(&reply, output);
                 if error == CommandError::Http {
                     self.close(Abort::Closed);
                 }
-                return Turn::after(refusal);
+                return said.turn(reply);
             }
         };
         let session = Session {
@@ -364,54 +388,58 @@ impl Connection {
     }
 
     fn take<'i>(&mut self, step: Step<'i>, output: &mut Vec<u8>) -> Turn<'i> {
-        let refusal = self.say(step.say, output);
-        match &step.event {
-            Some(Event::Hello { extended, .. }) => self.extended = *extended,
-            Some(Event::MessageAborted(_)) => {
-                if let Some(refused) = &mut self.refused_chunk {
-                    refused.ends_message = true;
-                }
-            }
-            _ => {}
-        }
-        // A step that says a refusal has no other event.
-        Turn::after(step.event.or(refusal))
-    }
-
-    /// Gives [`Event::CommandRefused`] if it comes to that.
-    fn say(&mut self, say: Say, output: &mut Vec<u8>) -> Option<Event<'static>> {
+        let Step { say, event } = step;
         match say {
             Say::Nothing => {}
-            Say::Greeting => replies::greeting(&self.config, output),
-            Say::Hello => replies::hello(&self.config, output),
-            Say::ExtendedHello => replies::extended_hello(&self.config, self.tls, output),
-            Say::StartMailInput => output.extend_from_slice(replies::START_MAIL_INPUT),
-            Say::Reply(reply) => return self.reply(&reply, output),
+            Say::Reply(reply) => {
+                let said = self.reply(&reply, output);
+                // What is refused is no event beside that.
+                if event.is_none() {
+                    return said.turn(reply);
+                }
+            }
             Say::AfterChunk { chunk, reply } => {
                 self.refused_chunk = Some(RefusedChunk {
                     chunk,
                     reply,
                     forgiven: false,
-                    ends_message: false,
+                    ends_message: matches!(event, Some(Event::MessageAborted(_))),
                 });
             }
+            say => self.say(say, output),
         }
-        None
+        if let Some(Event::Hello { extended, .. }) = event {
+            self.extended = extended;
+        }
+        event.map_or(Turn::Again, Turn::Event)
     }
 
-    /// Replies to a command, which is one too many if it is bad and the limit is reached. Gives
-    /// [`Event::CommandRefused`] unless the reply is positive.
-    fn reply(&mut self, reply: &Reply, output: &mut Vec<u8>) -> Option<Event<'static>> {
+    /// Says what is no reply with an enhanced status code.
+    fn say(&mut self, say: Say, output: &mut Vec<u8>) {
+        match say {
+            Say::Greeting => replies::greeting(&self.config, output),
+            Say::Hello => replies::hello(&self.config, output),
+            Say::ExtendedHello => replies::extended_hello(&self.config, self.tls, output),
+            Say::StartMailInput => output.extend_from_slice(replies::START_MAIL_INPUT),
+            Say::Nothing | Say::Reply(_) | Say::AfterChunk { .. } => {}
+        }
+    }
+
+    /// Replies to a command, which is one too many if it is bad and the limit is reached.
+    fn reply(&mut self, reply: &Reply, output: &mut Vec<u8>) -> Said {
         if matches!(reply.code(), 500..=504 | 555) {
             self.errors = self.errors.saturating_add(1);
             if self.errors > self.config.max_errors {
                 replies::TOO_MANY_ERRORS.encode(output);
                 self.close(Abort::Closed);
-                return Some(Event::CommandRefused(replies::TOO_MANY_ERRORS));
+                return Said::TooMuch;
             }
         }
         reply.encode(output);
-        (!reply.is_positive()).then(|| Event::CommandRefused(reply.clone()))
+        match reply.code() {
+            ..400 => Said::Yes,
+            _ => Said::No,
+        }
     }
 
     fn leave_if_idle(&mut self, output: &mut Vec<u8>) {

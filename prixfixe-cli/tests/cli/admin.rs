@@ -54,7 +54,7 @@ fn raw_request(admin: SocketAddr, text: &str) -> Answer {
 }
 
 /// Asks until the answer is of this code.
-fn get_until(admin: SocketAddr, path: &str, code: u16) -> Answer {
+pub(crate) fn get_until(admin: SocketAddr, path: &str, code: u16) -> Answer {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = get(admin, path);
@@ -78,6 +78,7 @@ fn each_path_answers_as_it_should() {
         let types = [
             ("/", "text/html; charset=utf-8"),
             ("/status.json", "application/json"),
+            ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
             ("/healthz", "text/plain; charset=utf-8"),
             ("/readyz", "text/plain; charset=utf-8"),
             ("/readyz?verbose", "text/plain; charset=utf-8"),
@@ -94,7 +95,7 @@ fn each_path_answers_as_it_should() {
             assert!(head.head.contains(&header), "{path}: {}", head.head);
             let length = format!("content-length: {}\r\n", answer.body.len());
             assert!(
-                path == "/status.json" || head.head.contains(&length),
+                ["/status.json", "/metrics"].contains(&path) || head.head.contains(&length),
                 "{path}: {}",
                 head.head
             );
@@ -196,6 +197,8 @@ fn a_maildir_that_breaks_and_is_mended_shows() {
         "{}",
         answer.body
     );
+    let metrics = get(admin, "/metrics").body;
+    assert!(metrics.contains("\nsmtp_messages_failed_total{reason=\"storage\"} 1\n"));
     let status: serde_json::Value = serde_json::from_str(&get(admin, "/status.json").body).unwrap();
     assert_eq!(status["state"], "failing");
     assert_eq!(status["reason"], answer.body.trim_end());

@@ -20,6 +20,19 @@ pub(crate) fn prixfixe(arguments: &[&str]) -> Command {
     command
 }
 
+/// True where the program is there; otherwise the test is skipped, or fails where skipping is not wanted.
+pub(crate) fn has(program: &str) -> bool {
+    let found = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    });
+    let required = std::env::var_os("PRIXFIXE_TEST_REQUIRE_TOOLS").is_some();
+    assert!(found || !required, "{program} is not installed");
+    if !found {
+        eprintln!("skipped: {program} is not installed");
+    }
+    found
+}
+
 /// What a command that ends by itself said: exit status, stdout, stderr.
 pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
     let output = command.output().unwrap();

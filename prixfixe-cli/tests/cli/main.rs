@@ -11,4 +11,5 @@ mod harness;
 mod lifecycle;
 mod logs;
 mod page;
+mod metrics;
 mod usage;

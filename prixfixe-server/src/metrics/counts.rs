@@ -15,7 +15,7 @@ use super::labels::{ConnectionResult, FailureReason, HandshakeFailure};
 use super::recent::Recent;
 use super::window::Window;
 
-/// More sets of counters than this are not worth their memory (about 5 KiB each).
+/// More sets of counters than this are not worth their memory (3 KiB each).
 const MOST_SHARDS: usize = 64;
 
 /// Reply codes are 400 to 599.
@@ -28,6 +28,8 @@ pub(crate) struct Counts {
     since: Instant,
     first: CachePadded<Shard>,
     others: Box<[CachePadded<Shard>]>,
+    /// One less than how many there are, which is a power of two.
+    mask: usize,
     pub(crate) recent: Recent,
 }
 
@@ -66,11 +68,13 @@ pub(crate) struct Times {
 impl Counts {
     pub(crate) fn new(now: Instant) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shards = cores.min(MOST_SHARDS).next_power_of_two();
         let shard = || CachePadded::new(Shard::new());
         Self {
             since: now,
             first: shard(),
-            others: (1..cores.min(MOST_SHARDS)).map(|_| shard()).collect(),
+            others: (1..shards).map(|_| shard()).collect(),
+            mask: shards - 1,
             recent: Recent::default(),
         }
     }
@@ -140,7 +144,7 @@ impl Counts {
 
     /// The counters of this thread.
     fn shard(&self) -> &Shard {
-        let place = this_thread() % (self.others.len() + 1);
+        let place = this_thread() & self.mask;
         self.others
             .get(place)
             .map_or(&*self.first, |shard| &**shard)

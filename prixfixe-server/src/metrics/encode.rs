@@ -14,7 +14,9 @@ use super::{Exposition, MetricsSnapshot};
 
 /// Codes that have a series from the start, those of the dialogue's own refusals: a rate over a series that begins at 1
 /// would miss its first.
-const CODES: [u16; 12] = [421, 451, 452, 500, 501, 502, 503, 530, 550, 552, 553, 554];
+const CODES: [u16; 13] = [
+    421, 451, 452, 500, 501, 502, 503, 530, 550, 552, 553, 554, 555,
+];
 
 impl Collector for Exposition {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {

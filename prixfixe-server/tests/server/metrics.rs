@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use crate::client::{Client, builder, start};
 use crate::on_both_transports;
 
+mod documentation;
 mod tls;
 
 on_both_transports![
