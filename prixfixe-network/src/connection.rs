@@ -84,7 +84,7 @@ impl<S: Session> Served<S> {
                 self.told = true;
                 self.pump.shutdown(now);
             }
-            Stage::Serving | Stage::Draining => {}
+            Stage::Serving | Stage::Leaving | Stage::Draining => {}
             Stage::Aborted => return Next::Close,
         }
         loop {

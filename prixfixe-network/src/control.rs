@@ -7,26 +7,36 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::Options;
+use crate::heartbeat::{Heartbeat, Pulse};
 use crate::wakers::Wakers;
 
 /// Connections that may be closing on top of as many as may have a session: with a low limit, and a client a
 /// message, there are easily more of them.
 const CLOSING_ALLOWANCE: usize = 256;
 
+/// How long handshakes that have begun may still become connections: longer than a round trip, and shorter than the second after
+/// which a client repeats a first segment that was ignored (RFC 6298 section 2), for it must not be ignored twice.
+pub(crate) const LEAVING: Duration = Duration::from_millis(500);
+
 /// How far a transport is from its end. It never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     Serving = 0,
+    /// Sockets that others listen beside begin no connection any more; else as before. It takes [`LEAVING`].
+    Leaving = 1,
     /// Nothing is accepted any more; sessions finish what is under way.
-    Draining = 1,
+    Draining = 2,
     /// Sessions are dropped where they stand.
-    Aborted = 2,
+    Aborted = 3,
 }
 
 #[derive(Debug)]
 pub(crate) struct Control {
     stage: AtomicU8,
     wakers: Wakers,
+    heartbeat: Heartbeat,
+    /// Others may listen beside us.
+    has_successors: bool,
     serving: AtomicUsize,
     closing: AtomicUsize,
     max_connections: AtomicUsize,
@@ -36,10 +46,12 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options, has_successors: bool) -> Self {
         Self {
             stage: AtomicU8::new(Stage::Serving as u8),
             wakers: Wakers::default(),
+            heartbeat: Heartbeat::default(),
+            has_successors,
             serving: AtomicUsize::new(0),
             closing: AtomicUsize::new(0),
             max_connections: AtomicUsize::new(options.max_connections),
@@ -51,7 +63,8 @@ impl Control {
     pub(crate) fn stage(&self) -> Stage {
         match self.stage.load(Ordering::Acquire) {
             0 => Stage::Serving,
-            1 => Stage::Draining,
+            1 => Stage::Leaving,
+            2 => Stage::Draining,
             _ => Stage::Aborted,
         }
     }
@@ -60,12 +73,39 @@ impl Control {
     pub(crate) fn advance(&self, stage: Stage) {
         if self.stage.fetch_max(stage as u8, Ordering::AcqRel) < stage as u8 {
             self.wakers.wake_all();
+            self.heartbeat.wake();
         }
     }
 
-    /// Waits until the transport is told to stop, in one way or the other.
-    pub(crate) async fn stopping(&self) {
-        self.wakers.until(|| self.stage() > Stage::Serving).await;
+    /// Sets out for the end.
+    pub(crate) fn shut_down(&self) {
+        self.advance(if self.has_successors {
+            Stage::Leaving
+        } else {
+            Stage::Draining
+        });
+    }
+
+    /// Waits until the transport is there, or further.
+    pub(crate) async fn reached(&self, stage: Stage) {
+        self.wakers.until(|| self.stage() >= stage).await;
+    }
+
+    /// One more who has turns while the transport serves, and says so by [`beat`](Self::beat) in each of them.
+    pub(crate) fn pulse(&self) -> Pulse {
+        self.heartbeat.join()
+    }
+
+    pub(crate) fn beat(&self, pulse: &mut Pulse) {
+        pulse.beat(&self.heartbeat);
+    }
+
+    /// Waits until all of them have had a turn, or the transport no longer serves.
+    pub(crate) async fn turned(&self) {
+        let question = self.heartbeat.ask();
+        self.wakers.wake_all();
+        let is_stopping = || self.stage() > Stage::Serving;
+        self.heartbeat.answers(question, is_stopping).await;
     }
 
     pub(crate) fn active_connections(&self) -> usize {

@@ -113,6 +113,7 @@
 mod completion;
 mod connection;
 mod control;
+mod heartbeat;
 mod listener;
 mod options;
 mod output;

@@ -8,6 +8,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -16,6 +17,11 @@ use crate::sys;
 /// How many connections the kernel holds for us until they are accepted (it takes the lesser of this and
 /// `net.core.somaxconn`). Clients over a short backlog wait a second for their next SYN.
 pub(crate) const BACKLOG: i32 = 4096;
+
+const LOCALHOST: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+];
 
 /// How often a port that is free in both families is looked for.
 const PORT_ATTEMPTS: usize = 32;
@@ -35,6 +41,9 @@ pub struct Listener {
     address: SocketAddr,
     /// Whether more sockets can be bound to the address beside this one.
     shares_port: bool,
+    succession: Succession,
+    /// For the second thread and those after it: bound already.
+    reserved: Vec<TcpListener>,
 }
 
 impl Listener {
@@ -49,7 +58,9 @@ impl Listener {
     }
 
     /// Listens on `address`, beside other processes of the same user that listen there: a new server starts,
-    /// then the old one is told to stop, and at no moment is the port closed. Where the platform cannot do
+    /// then the old one is told to stop, and at no moment is the port closed. The one that stops
+    /// lets handshakes that have begun finish for half a second, and serves them, while it ignores new ones, which
+    /// their clients repeat and which then reach the other. Where the platform cannot do
     /// this (it is Linux's SO_REUSEPORT) it is the same as [`bind`](Self::bind).
     ///
     /// # Errors
@@ -59,6 +70,32 @@ impl Listener {
         Self::bind_socket(address, true).map_err(|source| BindError { address, source })
     }
 
+    /// Binds the sockets of so many threads now, rather than when they start: a process that will have given up the right to bind
+    /// the port by then can do no other. As many as there will be: a connection that goes to a socket which no thread takes is
+    /// lost. Where threads share one socket there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`].
+    pub fn reserve(mut self, threads: NonZeroUsize) -> Result<Self, BindError> {
+        let missing = threads.get().saturating_sub(1 + self.reserved.len());
+        if self.shares_port {
+            for _ in 0..missing {
+                let own = Self::bind_shared(self.address)?;
+                self.reserved.push(own.socket);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Another process has this very socket too and keeps it open (socket activation): connections that wait in it when the
+    /// transport stops are left to whoever accepts next. Otherwise they are told that the server is going away.
+    #[must_use]
+    pub fn leave_backlog(mut self) -> Self {
+        self.succession = Succession::Kept;
+        self
+    }
+
     /// Listens on `127.0.0.1` and `[::1]`, or on one of them where the host has only one of the families.
     /// With port 0 both get the same port.
     ///
@@ -66,10 +103,16 @@ impl Listener {
     ///
     /// [`BindError`]: neither family is there, or the port is taken in one of them.
     pub fn bind_localhost(port: u16) -> Result<Vec<Self>, BindError> {
-        bind_families(
-            [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-            port,
-        )
+        bind_families(LOCALHOST, port, Self::bind)
+    }
+
+    /// As [`bind_localhost`](Self::bind_localhost), beside other processes as [`bind_shared`](Self::bind_shared) does.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`]: neither family is there, or the port is taken in one of them by somebody who doesn't share it.
+    pub fn bind_localhost_shared(port: u16) -> Result<Vec<Self>, BindError> {
+        bind_families(LOCALHOST, port, Self::bind_shared)
     }
 
     /// Listens on all addresses of the host, `0.0.0.0` and `[::]`, or on one of them where the host has only
@@ -82,6 +125,7 @@ impl Listener {
         bind_families(
             [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
             port,
+            Self::bind,
         )
     }
 
@@ -91,8 +135,18 @@ impl Listener {
         self.address
     }
 
-    /// A socket for one more thread: its own on the same address where that can be had, else the same again.
-    pub(crate) fn for_thread(&self) -> io::Result<TcpListener> {
+    pub(crate) fn succession(&self) -> Succession {
+        self.succession
+    }
+
+    /// A socket for the thread of that number, from 1: its own on the same address where that can be had, else the same again.
+    pub(crate) fn for_thread(&self, thread: usize) -> io::Result<TcpListener> {
+        let reserved = thread
+            .checked_sub(1)
+            .and_then(|index| self.reserved.get(index));
+        if let Some(reserved) = reserved {
+            return reserved.try_clone();
+        }
         if self.shares_port {
             match Self::bind_socket(self.address, true) {
                 Ok(own) => return Ok(own.socket),
@@ -127,6 +181,9 @@ impl Listener {
         socket.listen(BACKLOG)?;
         let mut listener = Self::try_from(TcpListener::from(socket))?;
         listener.shares_port = shares_port;
+        if shared && shares_port {
+            listener.succession = Succession::Beside;
+        }
         Ok(listener)
     }
 }
@@ -142,8 +199,21 @@ impl TryFrom<TcpListener> for Listener {
             address: socket.local_addr()?,
             socket,
             shares_port: false,
+            succession: Succession::Alone,
+            reserved: Vec::new(),
         })
     }
+}
+
+/// Who gets the connections that come when we stop, and those that we have not accepted by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Succession {
+    /// Nobody: we take what is there.
+    Alone,
+    /// Another process may listen beside us, on a socket of its own.
+    Beside,
+    /// The socket outlives us in another process.
+    Kept,
 }
 
 /// An address that cannot be listened on.
@@ -156,10 +226,16 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-fn bind_families(addresses: [IpAddr; 2], port: u16) -> Result<Vec<Listener>, BindError> {
+type Bind = fn(SocketAddr) -> Result<Listener, BindError>;
+
+fn bind_families(
+    addresses: [IpAddr; 2],
+    port: u16,
+    bind: Bind,
+) -> Result<Vec<Listener>, BindError> {
     let mut attempt = 1;
     loop {
-        match bind_once(addresses, port) {
+        match bind_once(addresses, port, bind) {
             // The port that was free in the first family is taken in the second.
             Err(error) if port == 0 && attempt < PORT_ATTEMPTS && is_taken(&error) => attempt += 1,
             result => return result,
@@ -167,11 +243,15 @@ fn bind_families(addresses: [IpAddr; 2], port: u16) -> Result<Vec<Listener>, Bin
     }
 }
 
-fn bind_once(addresses: [IpAddr; 2], mut port: u16) -> Result<Vec<Listener>, BindError> {
+fn bind_once(
+    addresses: [IpAddr; 2],
+    mut port: u16,
+    bind: Bind,
+) -> Result<Vec<Listener>, BindError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     let mut missing = None;
     for address in addresses {
-        match Listener::bind(SocketAddr::new(address, port)) {
+        match bind(SocketAddr::new(address, port)) {
             Ok(listener) => {
                 port = listener.local_address().port();
                 listeners.push(listener);

@@ -11,6 +11,7 @@ use socket2::SockRef;
 use crate::completion::Party;
 use crate::connection::Served;
 use crate::control::{Control, Permit};
+use crate::listener::Succession;
 use crate::{Connection, Service, sys};
 
 /// Connections that are accepted in one go; then it is the turn of those that are there.
@@ -31,6 +32,7 @@ pub(crate) struct Reception<S> {
     party: Party,
     listener: usize,
     address: SocketAddr,
+    succession: Succession,
     backoff: Option<Duration>,
 }
 
@@ -41,6 +43,7 @@ impl<S: Service> Reception<S> {
         party: Party,
         listener: usize,
         address: SocketAddr,
+        succession: Succession,
     ) -> Self {
         Self {
             service,
@@ -48,12 +51,30 @@ impl<S: Service> Reception<S> {
             party,
             listener,
             address,
+            succession,
             backoff: None,
+        }
+    }
+
+    /// Begins no connection any more on a socket beside which others listen.
+    pub(crate) fn leave<'s, T>(&self, socket: &'s T)
+    where
+        SockRef<'s>: From<&'s T>,
+    {
+        if self.succession != Succession::Beside {
+            return;
+        }
+        if let Err(error) = sys::ignore_handshakes(&SockRef::from(socket)) {
+            tracing::warn!(listener = %self.address, %error, "connections that begin while the listener closes may fail");
         }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub(crate) fn succession(&self) -> Succession {
+        self.succession
     }
 
     pub(crate) fn control(&self) -> &Arc<Control> {

@@ -89,7 +89,7 @@ impl Running {
     /// listeners are closed, and further attempts to connect are refused. Returns at once;
     /// [`stopped`](Self::stopped) waits.
     pub fn shutdown(&self) {
-        self.control.advance(Stage::Draining);
+        self.control.shut_down();
     }
 
     /// Drops every session now.
@@ -98,6 +98,13 @@ impl Running {
     /// after it.
     pub fn abort(&self) {
         self.control.advance(Stage::Aborted);
+    }
+
+    /// Waits, on any executor, until every thread of the transport has had a turn from now on: what a watchdog wants to know. A
+    /// thread that a session blocks lets it wait, one that has died lets it wait for ever. On the caller's own tokio runtime
+    /// it is the accepting tasks that have their turn. Once the transport is stopping there is nothing to wait for.
+    pub async fn turned(&self) {
+        self.control.turned().await;
     }
 
     /// Waits, on any executor, until the last session is gone and the ports are free.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::completion::{Party, completion};
 use crate::control::Control;
+use crate::listener::Succession;
 use crate::reception::Reception;
 use crate::{Listener, Options, Running, Service, Transport, raw_transport, tokio_transport};
 
@@ -80,7 +81,7 @@ impl<S: Service> Start<'_, S> {
             let socket = if thread == 0 {
                 listener.same()
             } else {
-                listener.for_thread()
+                listener.for_thread(thread)
             };
             socket.map_err(|source| StartError::Listener {
                 address: listener.local_address(),
@@ -100,6 +101,7 @@ impl<S: Service> Start<'_, S> {
                 party.clone(),
                 index,
                 listener.local_address(),
+                listener.succession(),
             )
         })
     }
@@ -113,10 +115,13 @@ fn start<S: Service>(
     options: &Options,
 ) -> Result<Running, StartError> {
     let (party, completion) = completion();
+    let has_successors = listeners
+        .iter()
+        .any(|listener| listener.succession() == Succession::Beside);
     let start = Start {
         listeners,
         service,
-        control: Arc::new(Control::new(options)),
+        control: Arc::new(Control::new(options, has_successors)),
         options,
         party,
     };

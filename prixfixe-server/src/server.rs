@@ -132,6 +132,18 @@ impl Server {
         self.running.abort();
     }
 
+    /// Waits, on any executor, until every thread of the transport has had a turn from now on, or the server is stopping: what a
+    /// watchdog wants to know. A handler that blocks a thread lets it wait; one that is slow without blocking does not.
+    pub async fn turned(&self) {
+        self.running.turned().await;
+    }
+
+    /// True while TLS is offered.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.lock_settings().tls.is_some()
+    }
+
     /// Waits, on any executor, until the last session is gone.
     pub async fn stopped(&self) {
         self.running.stopped().await;

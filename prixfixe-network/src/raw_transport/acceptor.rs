@@ -8,6 +8,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
 use super::connections::Connections;
+use crate::listener::Succession;
 use crate::reception::{ACCEPTS_A_TURN, Reception};
 use crate::{Service, StartError, listener};
 
@@ -75,9 +76,28 @@ impl<S: Service> Acceptor<S> {
         }
     }
 
+    /// Lets others have what has not begun yet.
+    pub(super) fn leave(&self) {
+        self.reception.leave(&self.socket);
+    }
+
+    /// Closes the socket, of which others may have it open; the poller would go on to report it then.
+    pub(super) fn close(
+        mut self,
+        now: Instant,
+        connections: &mut Connections<S::Session>,
+        registry: &Registry,
+    ) {
+        // It cannot fail for a socket that is registered.
+        let _ = registry.deregister(&mut self.socket);
+        if self.reception.succession() != Succession::Kept {
+            self.drain_backlog(now, connections);
+        }
+    }
+
     /// Takes what the kernel has accepted already: those peers take themselves for connected, and closing the
     /// listener would reset them.
-    pub(super) fn drain_backlog(mut self, now: Instant, connections: &mut Connections<S::Session>) {
+    fn drain_backlog(&mut self, now: Instant, connections: &mut Connections<S::Session>) {
         for _ in 0..listener::BACKLOG {
             let Ok((stream, peer)) = self.socket.accept() else {
                 break;

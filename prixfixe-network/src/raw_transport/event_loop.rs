@@ -11,7 +11,8 @@ use mio::{Events, Poll, Token};
 use super::acceptor::Acceptor;
 use super::connections::Connections;
 use super::woken::{LoopWaker, Woken};
-use crate::control::{Control, Stage, StageWatch};
+use crate::control::{Control, LEAVING, Stage, StageWatch};
+use crate::heartbeat::Pulse;
 use crate::server::Start;
 use crate::{Service, StartError};
 
@@ -29,6 +30,7 @@ pub(super) struct EventLoop<S: Service> {
     first_connection: usize,
     course: Course<S>,
     control: Arc<Control>,
+    pulse: Pulse,
     /// The latest reading of the clock.
     now: Instant,
     _watch: StageWatch,
@@ -36,8 +38,14 @@ pub(super) struct EventLoop<S: Service> {
 
 /// Where the loop stands on its way to its end.
 enum Course<S: Service> {
-    Accepting(Vec<Acceptor<S>>),
-    Draining { until: Option<Instant> },
+    Accepting {
+        acceptors: Vec<Acceptor<S>>,
+        /// When to stop: set once others are to have what begins from then on.
+        until: Option<Instant>,
+    },
+    Draining {
+        until: Option<Instant>,
+    },
 }
 
 impl<S: Service> EventLoop<S> {
@@ -62,8 +70,12 @@ impl<S: Service> EventLoop<S> {
             connections: Connections::new(Arc::clone(&woken)),
             woken,
             first_connection,
-            course: Course::Accepting(acceptors),
+            course: Course::Accepting {
+                acceptors,
+                until: None,
+            },
             control: Arc::clone(&start.control),
+            pulse: start.control.pulse(),
             now: Instant::now(),
             _watch: watch,
         })
@@ -72,6 +84,8 @@ impl<S: Service> EventLoop<S> {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
         while self.goes_on() {
+            // After the woken were taken, and before the loop may sleep: no question is missed.
+            self.control.beat(&mut self.pulse);
             if let Err(error) = self.wait(&mut events) {
                 tracing::error!(%error, "the poller failed; an event loop ends with all its connections");
                 break;
@@ -90,9 +104,21 @@ impl<S: Service> EventLoop<S> {
     fn goes_on(&mut self) -> bool {
         match (self.control.stage(), &mut self.course) {
             (Stage::Serving, _) => return true,
-            (Stage::Draining, Course::Accepting(acceptors)) => {
+            (Stage::Leaving, Course::Accepting { acceptors, until }) => {
+                if until.is_none() {
+                    acceptors.iter().for_each(Acceptor::leave);
+                }
+                // From now, not from when the poller returned: handshakes have all of their time.
+                let until = *until.get_or_insert_with(|| Instant::now() + LEAVING);
+                if until <= self.now {
+                    self.control.advance(Stage::Draining);
+                    return self.goes_on();
+                }
+                return true;
+            }
+            (Stage::Draining, Course::Accepting { acceptors, .. }) => {
                 for acceptor in acceptors.drain(..) {
-                    acceptor.drain_backlog(self.now, &mut self.connections);
+                    acceptor.close(self.now, &mut self.connections, self.poll.registry());
                 }
                 let until = self.now.checked_add(self.control.drain_timeout());
                 self.course = Course::Draining { until };
@@ -102,7 +128,7 @@ impl<S: Service> EventLoop<S> {
                 self.control.advance(Stage::Aborted);
                 return false;
             }
-            (Stage::Draining, Course::Draining { .. }) => {}
+            (Stage::Leaving | Stage::Draining, Course::Draining { .. }) => {}
             (Stage::Aborted, _) => return false,
         }
         !self.connections.is_empty()
@@ -123,9 +149,10 @@ impl<S: Service> EventLoop<S> {
             return Some(Duration::ZERO);
         }
         let course = match &self.course {
-            Course::Accepting(acceptors) => acceptors
+            Course::Accepting { acceptors, until } => acceptors
                 .iter()
                 .filter_map(|acceptor| acceptor.resumes(self.now))
+                .chain(*until)
                 .min(),
             Course::Draining { until } => *until,
         };
@@ -141,7 +168,7 @@ impl<S: Service> EventLoop<S> {
             let Token(token) = event.token();
             if let Some(key) = token.checked_sub(self.first_connection) {
                 self.connections.ready(key, event);
-            } else if let Course::Accepting(acceptors) = &mut self.course
+            } else if let Course::Accepting { acceptors, .. } = &mut self.course
                 && let Some(index) = token.checked_sub(FIRST_LISTENER)
                 && let Some(acceptor) = acceptors.get_mut(index)
             {
@@ -151,7 +178,7 @@ impl<S: Service> EventLoop<S> {
     }
 
     fn accept(&mut self) {
-        if let Course::Accepting(acceptors) = &mut self.course {
+        if let Course::Accepting { acceptors, .. } = &mut self.course {
             for acceptor in acceptors {
                 acceptor.accept(self.now, &mut self.connections);
             }

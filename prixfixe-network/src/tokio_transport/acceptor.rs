@@ -11,13 +11,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
 
 use super::connection;
-use crate::control::Stage;
+use crate::control::{LEAVING, Stage};
+use crate::heartbeat::Pulse;
+use crate::listener::Succession;
 use crate::reception::{ACCEPTS_A_TURN, Reception};
 use crate::{Service, StartError, listener};
 
 pub(super) struct Acceptor<S: Service> {
     socket: TcpListener,
     reception: Reception<S>,
+    pulse: Pulse,
     /// Nothing can be accepted until it is over.
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -34,6 +37,7 @@ impl<S: Service> Acceptor<S> {
         })?;
         Ok(Self {
             socket,
+            pulse: reception.control().pulse(),
             reception,
             pause: None,
         })
@@ -41,15 +45,35 @@ impl<S: Service> Acceptor<S> {
 
     pub(super) async fn run(mut self) {
         let control = Arc::clone(self.reception.control());
-        let mut stopping = pin!(control.stopping());
-        poll_fn(|cx| match stopping.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => self.poll_accept(cx),
-        })
-        .await;
-        if control.stage() == Stage::Draining {
+        self.accept_until(control.reached(Stage::Leaving)).await;
+        if control.stage() == Stage::Leaving {
+            self.leave().await;
+        }
+        if control.stage() == Stage::Draining && self.reception.succession() != Succession::Kept {
             self.drain_backlog();
         }
+    }
+
+    /// Lets others have what has not begun yet.
+    async fn leave(&mut self) {
+        let control = Arc::clone(self.reception.control());
+        self.reception.leave(&self.socket);
+        let draining = control.reached(Stage::Draining);
+        self.accept_until(tokio::time::timeout(LEAVING, draining))
+            .await;
+        control.advance(Stage::Draining);
+    }
+
+    async fn accept_until(&mut self, end: impl Future) {
+        let mut end = pin!(end);
+        poll_fn(|cx| match end.as_mut().poll(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => {
+                self.reception.control().beat(&mut self.pulse);
+                self.poll_accept(cx)
+            }
+        })
+        .await;
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {

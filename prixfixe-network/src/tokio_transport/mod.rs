@@ -141,7 +141,7 @@ impl Drop for OwnRuntime {
 
 /// Waits for the end of all connections, and puts an end to those that outlast the drain.
 async fn supervise(control: &Control, connections: &Completion) {
-    control.stopping().await;
+    control.reached(Stage::Draining).await;
     if tokio::time::timeout(control.drain_timeout(), connections.wait())
         .await
         .is_err()

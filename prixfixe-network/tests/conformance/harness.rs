@@ -61,14 +61,12 @@ impl Harness {
 
     /// All on one thread, so that connections have to take turns.
     pub(crate) fn single(way: Way, toy: Toy, options: Options) -> Self {
+        Self::single_on(way, loopback(), toy, options)
+    }
+
+    pub(crate) fn single_on(way: Way, listener: Listener, toy: Toy, options: Options) -> Self {
         let threads = options.threads.and(NonZeroUsize::new(1));
-        Self::start_on(
-            way,
-            1,
-            vec![loopback()],
-            toy,
-            Options { threads, ..options },
-        )
+        Self::start_on(way, 1, vec![listener], toy, Options { threads, ..options })
     }
 
     pub(crate) fn listen(way: Way, listeners: Vec<Listener>, toy: Toy, options: Options) -> Self {

@@ -14,7 +14,9 @@ mod limits;
 mod listeners;
 mod starts;
 mod stops;
+mod succession;
 mod toy;
+mod turns;
 
 /// A test of each case for each way.
 macro_rules! conformance {
@@ -75,4 +77,12 @@ conformance! {
         abort_drops_all,
         abort_cuts_a_drain_short,
         dropping_the_handle_aborts;
+    succession:
+        a_socket_that_is_kept_elsewhere_keeps_who_waits_in_it,
+        a_successor_beside_it_fails_no_connection,
+        a_drain_can_be_cut_short_while_it_leaves;
+    turns:
+        all_threads_have_their_turns,
+        a_thread_that_stands_still_is_waited_for,
+        a_stopped_transport_is_not_waited_for;
 }
