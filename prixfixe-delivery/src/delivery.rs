@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prixfixe_server::{Accepted, Handler, Message, Reply};
 
-use crate::{Discard, Health, Maildir, MaildirOptions, OpenError, Stdout, Target};
+use crate::{Discard, Fault, Health, Maildir, MaildirOptions, OpenError, Stdout, Target};
 
 /// The handler for a [`Target`] that is chosen while the program runs. Clones share everything.
 ///
@@ -43,6 +43,18 @@ impl Delivery {
             Target::Discard => Self::Discard(Arc::default()),
             Target::Stdout => Self::Stdout(Stdout::open()?),
         })
+    }
+
+    /// As [`Maildir::set_fsync`]; nothing for a target that is no Maildir.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn set_fsync(&self, fsync: bool) -> Result<(), Fault> {
+        match self {
+            Self::Maildir(maildir) => maildir.set_fsync(fsync),
+            Self::Discard(_) | Self::Stdout(_) => Ok(()),
+        }
     }
 
     /// Whether mail can be kept: what a readiness check asks.

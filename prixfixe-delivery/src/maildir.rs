@@ -172,6 +172,16 @@ impl<F: FileSystem> Maildir<F> {
         self.shared.store.monitor().health()
     }
 
+    /// Changes [`MaildirOptions::fsync`] from the next message on. Switched on, it blocks until the directories are on the
+    /// disk; messages that were acknowledged before are as safe as they were.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] when they cannot be synced. Then nothing has changed.
+    pub fn set_fsync(&self, fsync: bool) -> Result<(), Fault> {
+        self.shared.store.set_fsync(fsync)
+    }
+
     /// Where it is, as an absolute path.
     #[must_use]
     pub fn path(&self) -> &Path {

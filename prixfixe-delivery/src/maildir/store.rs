@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
@@ -23,7 +24,7 @@ pub(crate) struct Store<F> {
     pub(crate) root: PathBuf,
     tmp: PathBuf,
     pub(crate) new: PathBuf,
-    fsync: bool,
+    fsync: AtomicBool,
     pub(crate) commits: Commits,
     monitor: Monitor,
 }
@@ -36,10 +37,24 @@ impl<F: FileSystem> Store<F> {
             tmp: root.join("tmp"),
             new: root.join("new"),
             root,
-            fsync: options.fsync,
+            fsync: AtomicBool::new(options.fsync),
             commits: Commits::default(),
             monitor: Monitor::new(),
         }
+    }
+
+    fn fsync(&self) -> bool {
+        self.fsync.load(Ordering::Acquire)
+    }
+
+    /// What is there already is synced before anything is promised that stands on it.
+    pub(crate) fn set_fsync(&self, fsync: bool) -> Result<(), Fault> {
+        if fsync && !self.fsync() {
+            self.sync_directories()?;
+            self.sync_directory(&self.new)?;
+        }
+        self.fsync.store(fsync, Ordering::Release);
+        Ok(())
     }
 
     /// Makes what is missing of the Maildir, and sees to it that what is there outlives a loss of power: a process
@@ -49,11 +64,16 @@ impl<F: FileSystem> Store<F> {
         for directory in [&self.tmp, &self.new, &self.root.join("cur")] {
             self.make_directory(directory)?;
         }
-        if self.fsync {
-            self.sync_directory(&self.root)?;
-            for ancestor in self.root.ancestors().skip(1) {
-                self.sync_ancestor(ancestor)?;
-            }
+        if self.fsync() {
+            self.sync_directories()?;
+        }
+        Ok(())
+    }
+
+    fn sync_directories(&self) -> Result<(), Fault> {
+        self.sync_directory(&self.root)?;
+        for ancestor in self.root.ancestors().skip(1) {
+            self.sync_ancestor(ancestor)?;
         }
         Ok(())
     }
@@ -87,7 +107,7 @@ impl<F: FileSystem> Store<F> {
             }
             result => result,
         };
-        if made.map_err(failed)? && self.fsync {
+        if made.map_err(failed)? && self.fsync() {
             self.sync_directory(parent)?;
         }
         Ok(())
@@ -143,16 +163,17 @@ impl<F: FileSystem> Store<F> {
         if answer.is_closed() {
             return;
         }
+        let fsync = self.fsync();
         let synced = self
             .append(temporary, batch)
-            .and_then(|temporary| self.sync_and_close(temporary));
+            .and_then(|temporary| self.sync_and_close(temporary, fsync));
         let published = match synced {
             Ok(_) if answer.is_closed() => return,
             Ok(temporary) => self.publish(temporary),
             Err(fault) => Err(fault),
         };
         match published {
-            Ok(name) if self.fsync => self.commit(name, answer),
+            Ok(name) if fsync => self.commit(name, answer),
             Ok(name) => self.stored(&name, answer),
             Err(fault) => {
                 // Nobody may be there to hear it: the file is gone and that is all.
@@ -161,10 +182,14 @@ impl<F: FileSystem> Store<F> {
         }
     }
 
-    fn sync_and_close(&self, mut temporary: Temporary<F>) -> Result<Temporary<F>, Fault> {
+    fn sync_and_close(
+        &self,
+        mut temporary: Temporary<F>,
+        fsync: bool,
+    ) -> Result<Temporary<F>, Fault> {
         if let Some(mut file) = temporary.file.take() {
             let path = &temporary.path;
-            if self.fsync {
+            if fsync {
                 self.file_system
                     .sync(&mut file)
                     .map_err(|error| Fault::at("sync", path, error))?;
@@ -276,7 +301,7 @@ impl<F: FileSystem> Kept for Store<F> {
         self.make_directories()?;
         let batch = Batch::with_head(BLOCK.to_vec());
         self.append(None, &batch)
-            .and_then(|temporary| self.sync_and_close(temporary))?
+            .and_then(|temporary| self.sync_and_close(temporary, self.fsync()))?
             .remove()
     }
 
