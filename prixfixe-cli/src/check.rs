@@ -4,10 +4,16 @@ use std::process::ExitCode;
 
 use crate::config::{Configuration, ConfigurationArguments};
 use crate::error::{Error, print};
+use crate::privileges;
 
 pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error> {
     let configuration = Configuration::load(arguments)?;
     configuration.look_up_listeners()?;
+    configuration
+        .user
+        .as_deref()
+        .map(privileges::look_up)
+        .transpose()?;
     configuration.admin.look_up()?;
     configuration.tls.load(&configuration.domain)?;
     let text = configuration

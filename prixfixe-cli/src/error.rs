@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 
 use prixfixe_delivery::OpenError;
-use prixfixe_server::{BindError, StartError};
+use prixfixe_server::{BindError, SettingsError, StartError};
 use prixfixe_tls::TlsError;
 
 use crate::config::Invalid;
@@ -42,6 +42,9 @@ pub(crate) enum Error {
     /// The server cannot be set up.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The server cannot run with what a reload asks for.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// Signals cannot be caught.
     #[error("cannot handle signals: {0}")]
     Signals(io::Error),
@@ -73,6 +76,7 @@ impl Error {
             | Self::Admin { .. }
             | Self::Delivery(_)
             | Self::Start(_)
+            | Self::Settings(_)
             | Self::Signals(_)
             | Self::Logging(_)
             | Self::Threads(_)

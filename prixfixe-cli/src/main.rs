@@ -5,14 +5,18 @@ mod arguments;
 mod bench;
 mod check;
 mod config;
+mod control;
 mod error;
 mod escape;
 mod file_limit;
 mod health;
 mod logging;
+mod privileges;
 mod reload;
 mod serve;
 mod signals;
+mod sockets;
+mod systemd;
 
 use std::process::ExitCode;
 

@@ -1,67 +1,230 @@
-//! SIGHUP: configuration and certificates are read again.
+//! SIGHUP: the configuration is read again, and what can change while running changes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use prixfixe_tls::{Reloaded, TlsConfig};
+use prixfixe_delivery::Delivery;
+use prixfixe_server::{Server, Settings};
+use prixfixe_tls::{Reloaded, TlsConfig, Watch};
 use toml::{Table, Value};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use crate::config::{Configuration, ConfigurationArguments};
+use crate::config::{self, Configuration, ConfigurationArguments};
+use crate::error::Error;
+use crate::file_limit;
+use crate::logging::Logging;
 
-/// What a reload starts from.
-#[derive(Debug)]
+/// What runs, and what it was read from.
 pub(crate) struct Reload {
-    arguments: ConfigurationArguments,
-    running: Configuration,
-    tls: Option<TlsConfig>,
+    pub(crate) arguments: ConfigurationArguments,
+    pub(crate) running: Configuration,
+    pub(crate) tls: Certificates,
+    pub(crate) server: Arc<Server>,
+    pub(crate) delivery: Delivery,
+    pub(crate) logging: Arc<Logging>,
+}
+
+/// The certificates in use, and the thread that looks for new ones.
+#[derive(Default)]
+pub(crate) struct Certificates {
+    config: Option<TlsConfig>,
+    /// Ends with the thread.
+    #[expect(dead_code, reason = "held for its drop")]
+    watch: Option<Watch>,
+}
+
+impl Certificates {
+    pub(crate) fn new(tls: &config::Tls, config: Option<TlsConfig>) -> Result<Self, Error> {
+        let interval = tls.reload_interval;
+        let watch = config
+            .as_ref()
+            .filter(|_| !interval.is_zero())
+            .map(|config| config.watch(interval))
+            .transpose()
+            .map_err(Error::Threads)?;
+        Ok(Self { config, watch })
+    }
 }
 
 impl Reload {
-    pub(crate) fn new(
-        arguments: ConfigurationArguments,
-        running: Configuration,
-        tls: Option<TlsConfig>,
-    ) -> Self {
-        Self {
-            arguments,
-            running,
-            tls,
+    /// Takes over what can change while running, and names what cannot: all of it, or, after an error, nothing.
+    pub(crate) fn run(&mut self) -> Result<(), Error> {
+        let wanted = Configuration::load(&self.arguments)?;
+        let next = self.running.changed_while_running(&wanted);
+        let tls = self.certificates(&next)?;
+        self.change_fsync(&next)?;
+        if let Err(error) = self.change_server(&next, tls) {
+            // Back to what it was, which cannot fail: at most the directories are synced once more.
+            let _ = self.delivery.set_fsync(self.running.delivery.fsync);
+            return Err(error);
         }
+        self.report(&next, &wanted);
+        self.running = next;
+        Ok(())
     }
 
-    /// Takes over what can change while running, and names what cannot. Of what is bad the old one stays.
-    pub(crate) fn run(&self) {
-        match Configuration::load(&self.arguments) {
-            Ok(new) => {
-                for key in differences(&self.running, &new) {
-                    warn!(target: "prixfixe", key, "this change takes effect at the next start");
-                }
+    /// Those that the new configuration asks for, read and checked. `None`: the ones in use will do.
+    fn certificates(&self, next: &Configuration) -> Result<Option<Certificates>, Error> {
+        if self.running.has_certificates_of(next) {
+            if self.running.tls.reload_interval == next.tls.reload_interval {
+                return Ok(None);
             }
-            Err(error) => {
-                error!(target: "prixfixe", %error, "the new configuration is bad; the old one stays");
-                return;
-            }
+            return Certificates::new(&next.tls, self.tls.config.clone()).map(Some);
         }
-        match self.tls.as_ref().map(TlsConfig::reload) {
+        let config = next.tls.load(&next.domain)?;
+        Certificates::new(&next.tls, config).map(Some)
+    }
+
+    fn change_fsync(&self, next: &Configuration) -> Result<(), Error> {
+        if self.running.delivery.fsync == next.delivery.fsync {
+            return Ok(());
+        }
+        let changed = self.delivery.set_fsync(next.delivery.fsync);
+        changed.map_err(|fault| Error::Failed(format!("delivery.fsync: {fault}")))
+    }
+
+    fn change_server(
+        &mut self,
+        next: &Configuration,
+        tls: Option<Certificates>,
+    ) -> Result<(), Error> {
+        let is_new = !self.running.has_certificates_of(next);
+        let config = tls.as_ref().map_or(&self.tls.config, |tls| &tls.config);
+        let reloaded = match config {
+            Some(config) if !is_new => Some(config.reload()?),
+            _ => None,
+        };
+        let settings = settings(next, config.clone());
+        self.server.reconfigure(|_| settings)?;
+        if let Some(tls) = tls {
+            self.tls = tls;
+        }
+        match reloaded {
+            Some(Reloaded::Unchanged) => info!(target: "prixfixe", "certificates are unchanged"),
+            Some(Reloaded::Changed) => info!(target: "prixfixe", "new certificates are in use"),
+            None if self.tls.config.is_some() => {
+                info!(target: "prixfixe", "new certificates are in use");
+            }
             None => {}
-            Some(Ok(Reloaded::Changed)) => info!(target: "prixfixe", "new certificates are in use"),
-            Some(Ok(Reloaded::Unchanged)) => {
-                info!(target: "prixfixe", "certificates are unchanged")
-            }
-            Some(Err(error)) => {
-                error!(target: "prixfixe", %error, "the new certificates are bad; the old ones stay")
-            }
         }
-        info!(target: "prixfixe", "reloaded");
+        Ok(())
+    }
+
+    fn report(&self, next: &Configuration, wanted: &Configuration) {
+        // A change is told at whichever of the two levels tells more.
+        let quieter = next.log.level < self.running.log.level;
+        if !quieter {
+            self.logging.change(&next.log);
+        }
+        for Difference { key, old, new } in differences(&self.running, next) {
+            info!(target: "prixfixe", key, old, new, "changed");
+        }
+        for Difference { key, old, new } in differences(next, wanted) {
+            warn!(target: "prixfixe", key, old, new, "this change takes effect at the next start");
+        }
+        if quieter {
+            self.logging.change(&next.log);
+        }
+        if next.limits.max_connections > self.running.limits.max_connections {
+            file_limit::raise(next);
+        }
     }
 }
 
-/// The keys in which two configurations differ.
-fn differences(old: &Configuration, new: &Configuration) -> Vec<String> {
-    let (mut old, mut new) = (values(old), values(new));
-    let keys: Vec<String> = old.keys().chain(new.keys()).cloned().collect();
+/// To be called when the process has become another user.
+pub(crate) fn warn_of_what_is_unreadable(
+    arguments: &ConfigurationArguments,
+    tls: Option<&TlsConfig>,
+) {
+    if let Err(error) = Configuration::load(arguments) {
+        warn!(target: "prixfixe", %error, "this user cannot read the configuration again: a reload will fail");
+    }
+    if let Some(Err(error)) = tls.map(TlsConfig::reload) {
+        warn!(target: "prixfixe", %error, "this user cannot read the certificates again: new ones need a restart");
+    }
+}
+
+/// What the server is told of a configuration.
+pub(crate) fn settings(configuration: &Configuration, tls: Option<TlsConfig>) -> Settings {
+    let limits = &configuration.limits;
+    let settings = Settings::default()
+        .domain(&configuration.domain)
+        .max_connections(limits.max_connections)
+        .max_message_size(limits.max_message_size)
+        .max_recipients(limits.max_recipients)
+        .max_errors(limits.max_errors)
+        .command_timeout(limits.command_timeout)
+        .min_data_rate(limits.min_data_rate)
+        .drain_timeout(limits.drain_timeout)
+        .accept_domains(&configuration.accept.domains)
+        .tls_required(configuration.tls.required);
+    match tls {
+        Some(tls) => settings.tls(tls),
+        None => settings,
+    }
+}
+
+impl Configuration {
+    /// This one, with what can change while running as `wanted` has it.
+    ///
+    /// Every field is named: a new one is to be put on one side or the other.
+    fn changed_while_running(&self, wanted: &Self) -> Self {
+        let needs_tls = self.listeners.iter().any(|listener| listener.implicit_tls);
+        let tls = match needs_tls && !wanted.tls.is_on() {
+            true => &self.tls,
+            false => &wanted.tls,
+        };
+        Self {
+            domain: wanted.domain.clone(),
+            transport: self.transport,
+            threads: self.threads,
+            reuse_port: self.reuse_port,
+            user: self.user.clone(),
+            limits: wanted.limits.clone(),
+            tls: tls.clone(),
+            accept: wanted.accept.clone(),
+            delivery: config::Delivery {
+                target: self.delivery.target.clone(),
+                fsync: wanted.delivery.fsync,
+            },
+            admin: self.admin.clone(),
+            log: wanted.log.clone(),
+            listeners: self.listeners.clone(),
+        }
+    }
+
+    /// Whether its certificates and the policy around them are the same. A self-signed certificate is for the domain.
+    fn has_certificates_of(&self, other: &Self) -> bool {
+        let same_name = !self.tls.self_signed || self.domain == other.domain;
+        let tls = config::Tls {
+            required: self.tls.required,
+            reload_interval: self.tls.reload_interval,
+            ..other.tls.clone()
+        };
+        same_name && self.tls == tls
+    }
+}
+
+/// A key in which two configurations differ, with its values as `prixfixe check` prints them.
+#[derive(Debug, PartialEq, Eq)]
+struct Difference {
+    key: String,
+    old: String,
+    new: String,
+}
+
+fn differences(old: &Configuration, new: &Configuration) -> Vec<Difference> {
+    let (old, new) = (values(old), values(new));
+    let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
     keys.into_iter()
-        .filter(|key| old.remove(key) != new.remove(key))
+        .filter(|key| old.get(*key) != new.get(*key))
+        .map(|key| Difference {
+            key: key.clone(),
+            old: text(old.get(key)),
+            new: text(new.get(key)),
+        })
         .collect()
 }
 
@@ -80,4 +243,12 @@ fn values(configuration: &Configuration) -> BTreeMap<String, Value> {
         }
     }
     values
+}
+
+fn text(value: Option<&Value>) -> String {
+    match value {
+        None => "none".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+    }
 }

@@ -15,7 +15,7 @@ pub(crate) enum Request {
     Drain,
     /// Another one: stop at once.
     Stop,
-    /// SIGHUP.
+    /// SIGHUP. Several that come close together are one.
     Reload,
 }
 
@@ -33,7 +33,8 @@ impl Signals {
         })
     }
 
-    /// Starts the thread that calls `act` for each signal, those that came before included.
+    /// Starts the thread that calls `act` for each signal, those that came before included. `act` must be quick: the next
+    /// signal may be the one that asks to stop at once.
     pub(crate) fn handle(mut self, act: impl Fn(Request) + Send + 'static) -> io::Result<()> {
         let run = move || {
             let mut draining = false;

@@ -124,7 +124,7 @@ impl<S: Service> Transport<S> {
         let (party, _) = completion();
         Self {
             service,
-            control: Arc::new(Control::new(options)),
+            control: Arc::new(Control::new(options, false)),
             party,
         }
     }

@@ -6,6 +6,16 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use crate::config::Target;
 use crate::error::Error;
 
+/// Takes sockets that listen already.
+pub(super) fn take_over(inherited: Vec<TcpListener>) -> Result<Vec<TcpListener>, Error> {
+    for socket in &inherited {
+        socket
+            .set_nonblocking(true)
+            .map_err(|error| Error::Failed(format!("inherited admin socket: {error}")))?;
+    }
+    Ok(inherited)
+}
+
 /// Listens on all that an address stands for.
 pub(super) fn bind(target: Target) -> Result<Vec<TcpListener>, Error> {
     match target {

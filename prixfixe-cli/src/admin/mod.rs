@@ -27,8 +27,14 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Listens, though nobody is answered yet.
-    pub(crate) fn bind(configuration: &Configuration) -> Result<Self, Error> {
+    /// Listens, though nobody is answered yet. Inherited sockets replace the address that is configured.
+    pub(crate) fn bind(
+        configuration: &Configuration,
+        inherited: Vec<TcpListener>,
+    ) -> Result<Self, Error> {
+        if !inherited.is_empty() {
+            return listen::take_over(inherited).map(|listeners| Self { listeners });
+        }
         let listeners = match configuration.admin.look_up()? {
             Some(target) => listen::bind(target)?,
             None => Vec::new(),

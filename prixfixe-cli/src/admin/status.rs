@@ -10,7 +10,6 @@ use prixfixe_delivery::Health;
 use prixfixe_server::{Incident, Server};
 use serde::Serialize;
 
-use crate::config::Configuration;
 use crate::escape::Escaped;
 use crate::serve::transport_name;
 
@@ -22,7 +21,8 @@ const METRICS_SIZE: usize = 12 * 1024;
 pub(crate) struct Status {
     server: Arc<Server>,
     health: Health,
-    listeners: Vec<ListenerReport>,
+    /// For each of the server's addresses, in their order, whether TLS comes first.
+    implicit_tls: Vec<bool>,
     started: Timestamp,
     since: Instant,
 }
@@ -121,24 +121,9 @@ pub(crate) struct ListenerReport {
 
 impl Status {
     /// `implicit_tls` is for each of the server's addresses, in their order.
-    pub(crate) fn new(
-        configuration: &Configuration,
-        server: Arc<Server>,
-        implicit_tls: &[bool],
-        health: Health,
-    ) -> Self {
-        let starttls = if configuration.tls.is_on() {
-            "starttls"
-        } else {
-            "none"
-        };
-        let addresses = server.local_addresses().iter().zip(implicit_tls);
-        let listeners = addresses.map(|(address, implicit)| ListenerReport {
-            address: *address,
-            tls: if *implicit { "implicit" } else { starttls },
-        });
+    pub(crate) fn new(server: Arc<Server>, implicit_tls: Vec<bool>, health: Health) -> Self {
         Self {
-            listeners: listeners.collect(),
+            implicit_tls,
             started: Timestamp::now(),
             since: Instant::now(),
             health,
@@ -176,10 +161,24 @@ impl Status {
             domain: Escaped(&self.server.domain()).to_string(),
             started: seconds(self.started),
             uptime_seconds: self.since.elapsed().as_secs(),
-            listeners: self.listeners.clone(),
+            listeners: self.listeners(),
             max_connections: self.server.max_connections(),
             recent: recent.into_iter().map(IncidentReport::from).collect(),
         }
+    }
+
+    fn listeners(&self) -> Vec<ListenerReport> {
+        let starttls = if self.server.has_tls() {
+            "starttls"
+        } else {
+            "none"
+        };
+        let addresses = self.server.local_addresses().iter().zip(&self.implicit_tls);
+        let report = |(address, implicit): (&SocketAddr, &bool)| ListenerReport {
+            address: *address,
+            tls: if *implicit { "implicit" } else { starttls },
+        };
+        addresses.map(report).collect()
     }
 }
 

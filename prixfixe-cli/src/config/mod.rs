@@ -36,6 +36,12 @@ pub(crate) struct Configuration {
     pub(crate) domain: String,
     pub(crate) transport: Transport,
     pub(crate) threads: NonZeroUsize,
+    /// Listen beside another process.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) reuse_port: bool,
+    /// Whom to become when everything that needs root is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) tls: Tls,
     pub(crate) accept: Accept,
@@ -141,7 +147,8 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// From the fewest lines to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogLevel {
     Off,

@@ -40,6 +40,8 @@ pub(crate) const ALL: &[&Opt] = &[
     &LISTEN,
     &PORT,
     &LISTEN_TLS,
+    &REUSE_PORT,
+    &USER,
     &MAX_CONNECTIONS,
     &MAX_MESSAGE_SIZE,
     &MAX_RECIPIENTS,
@@ -111,6 +113,26 @@ pub(crate) const LISTEN_TLS: Opt = Opt {
     value: "ADDR:PORT",
     default: None,
     help: "Where to receive mail with TLS before anything else; repeatable",
+};
+
+pub(crate) const REUSE_PORT: Opt = Opt {
+    flag: Some("reuse-port"),
+    variable: Some("SMTP_REUSE_PORT"),
+    key: Some("reuse-port"),
+    kind: Kind::Switch,
+    value: "BOOLEAN",
+    default: None,
+    help: "Listen beside another server of the same user at the same addresses, which is to stop then",
+};
+
+pub(crate) const USER: Opt = Opt {
+    flag: Some("user"),
+    variable: Some("SMTP_USER"),
+    key: Some("user"),
+    kind: Kind::Text,
+    value: "NAME",
+    default: None,
+    help: "Whom to become once started as root, when ports are taken and keys are read",
 };
 
 pub(crate) const MAX_CONNECTIONS: Opt = Opt {

@@ -58,6 +58,10 @@ impl Sources<'_> {
             threads: self
                 .one(&options::THREADS, words::threads)?
                 .unwrap_or_else(cores),
+            reuse_port: self
+                .one(&options::REUSE_PORT, units::switch)?
+                .unwrap_or(false),
+            user: self.one(&options::USER, words::user)?,
             limits: self.limits()?,
             tls: self.tls()?,
             accept: Accept {

@@ -180,6 +180,18 @@ const CASES: &[Case] = &[
         [("off", r#""off""#), ("request", r#""request""#)],
     ),
     (
+        &options::REUSE_PORT,
+        "",
+        ("reuse-port = true", "true"),
+        [("no", ""), ("on", "true")],
+    ),
+    (
+        &options::USER,
+        "",
+        ("user = 'mail'", r#""mail""#),
+        [("nobody", r#""nobody""#), ("8", r#""8""#)],
+    ),
+    (
         &options::TRANSPORT,
         r#""auto""#,
         ("transport = 'raw'", r#""raw""#),

@@ -85,6 +85,14 @@ pub(super) fn threads(text: &str) -> Result<NonZeroUsize, String> {
     )
 }
 
+/// Whether there is such a user is seen where it is looked up.
+pub(super) fn user(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("names nobody; give a user of this host".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     units::word(
         text,

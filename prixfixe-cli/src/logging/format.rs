@@ -1,6 +1,8 @@
 //! One event, one line.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -16,14 +18,23 @@ use crate::config::LogFormat;
 const MESSAGE: &str = "message";
 
 /// Formats events as `TIME LEVEL MESSAGE NAME=VALUE ...`, or as one flat JSON object.
-#[derive(Debug, Clone, Copy)]
+///
+/// Clones change together.
+#[derive(Debug, Clone)]
 pub(super) struct LineFormat {
-    format: LogFormat,
+    is_json: Arc<AtomicBool>,
 }
 
 impl LineFormat {
     pub(super) fn new(format: LogFormat) -> Self {
-        Self { format }
+        Self {
+            is_json: Arc::new(AtomicBool::new(format == LogFormat::Json)),
+        }
+    }
+
+    pub(super) fn change(&self, format: LogFormat) {
+        self.is_json
+            .store(format == LogFormat::Json, Ordering::Relaxed);
     }
 }
 
@@ -38,9 +49,10 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        match self.format {
-            LogFormat::Text => text(&mut out, event),
-            LogFormat::Json => json(&mut out, event),
+        if self.is_json.load(Ordering::Relaxed) {
+            json(&mut out, event)
+        } else {
+            text(&mut out, event)
         }
     }
 }

@@ -13,6 +13,8 @@ use std::panic;
 use std::time::Duration;
 
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Registry, reload};
 
 use self::format::LineFormat;
 use self::queue::Queue;
@@ -22,23 +24,36 @@ use crate::config::{Log, LogLevel};
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The log that was started. Dropping it waits for what was logged until then.
-#[derive(Debug)]
 pub(crate) struct Logging {
     queue: Queue,
+    format: LineFormat,
+    level: reload::Handle<LevelFilter, Registry>,
 }
 
 impl Logging {
     /// From here on events of all threads are written to stderr, and a panic is an event.
     pub(crate) fn start(log: &Log) -> io::Result<Self> {
         let queue = Queue::start(io::stderr())?;
-        let subscriber = tracing_subscriber::fmt()
-            .event_format(LineFormat::new(log.format))
-            .with_max_level(level(log.level))
-            .with_writer(queue.clone())
-            .finish();
+        let format = LineFormat::new(log.format);
+        let (filter, level) = reload::Layer::new(level(log.level));
+        let lines = tracing_subscriber::fmt::layer()
+            .event_format(format.clone())
+            .with_writer(queue.clone());
+        let subscriber = tracing_subscriber::registry().with(filter).with(lines);
         tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
         panic::set_hook(Box::new(log_panic));
-        Ok(Self { queue })
+        Ok(Self {
+            queue,
+            format,
+            level,
+        })
+    }
+
+    /// Writes from here on as these say.
+    pub(crate) fn change(&self, log: &Log) {
+        self.format.change(log.format);
+        // It fails only where the subscriber is gone, and the global one never goes.
+        let _ = self.level.reload(level(log.level));
     }
 
     /// Waits, though not for long, until what was logged is written.

@@ -1,0 +1,62 @@
+//! Giving up root's rights once they are not needed any more (`user`).
+
+use std::ffi::CString;
+
+use nix::unistd::{Uid, User, getuid, initgroups, setgid, setuid};
+use tracing::info;
+
+use crate::config::{Configuration, Invalid};
+use crate::error::Error;
+
+/// Looks up the user that the server is to run as: a name, or the number of one that has a name.
+pub(crate) fn look_up(name: &str) -> Result<User, Invalid> {
+    let invalid = |problem: String| Invalid {
+        place: format!("user {name}"),
+        problem,
+    };
+    let found = match name.parse() {
+        Ok(number) => User::from_uid(Uid::from_raw(number)),
+        Err(_) => User::from_name(name),
+    };
+    found
+        .map_err(|error| invalid(format!("cannot be looked up: {error}")))?
+        .ok_or_else(|| invalid("there is no such user; give one of this host".to_owned()))
+}
+
+/// Whom the process is to become. `None`: it stays who it is.
+pub(crate) fn successor(configuration: &Configuration) -> Result<Option<User>, Invalid> {
+    let Some(user) = configuration.user.as_deref().map(look_up).transpose()? else {
+        return Ok(None);
+    };
+    if getuid() == user.uid {
+        return Ok(None);
+    }
+    if getuid().is_root() {
+        return Ok(Some(user));
+    }
+    Err(Invalid {
+        place: format!("user {}", user.name),
+        problem: format!(
+            "only root can become another user; start as root or as {}, or leave it out",
+            user.name
+        ),
+    })
+}
+
+/// Becomes that user, with its groups and for good. All threads of the process do.
+pub(crate) fn drop_to(user: &User) -> Result<(), Error> {
+    let failed = |what: &str, cause: &dyn std::fmt::Display| {
+        Error::Failed(format!("user {}: {what}: {cause}", user.name))
+    };
+    let name = CString::new(user.name.as_str()).map_err(|error| failed("bad name", &error))?;
+    // The groups first: the right to set them goes with the user.
+    initgroups(&name, user.gid).map_err(|error| failed("cannot set its groups", &error))?;
+    setgid(user.gid).map_err(|error| failed("cannot set its group", &error))?;
+    setuid(user.uid).map_err(|error| failed("cannot become it", &error))?;
+    if setuid(Uid::from_raw(0)).is_ok() {
+        let cause = "root's rights came back; is SECBIT_KEEP_CAPS or a capability to blame?";
+        return Err(failed("cannot be trusted", &cause));
+    }
+    info!(target: "prixfixe", user = user.name, "root's rights are given up");
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! The sockets on which mail is received: configured, or inherited.
+
+use std::net::TcpListener;
+use std::num::NonZeroUsize;
+
+use prixfixe_server::{Listener, ServerBuilder};
+
+use crate::config::{Configuration, Invalid, Target};
+use crate::error::Error;
+use crate::systemd::Purpose;
+
+/// They listen already, though nothing is accepted yet.
+pub(crate) struct Sockets(Vec<Bound>);
+
+struct Bound {
+    listener: Listener,
+    /// TLS comes first.
+    implicit_tls: bool,
+}
+
+impl Sockets {
+    /// Inherited ones replace those that are configured.
+    pub(crate) fn open(
+        configuration: &Configuration,
+        inherited: Vec<(Purpose, TcpListener)>,
+    ) -> Result<Self, Error> {
+        if inherited.is_empty() {
+            bind(configuration)
+        } else {
+            take_over(configuration, inherited)
+        }
+    }
+
+    /// For each of them, whether TLS comes first.
+    pub(crate) fn implicit_tls(&self) -> Vec<bool> {
+        self.0.iter().map(|bound| bound.implicit_tls).collect()
+    }
+
+    /// With a socket for each thread, where each is to have its own: for a process that will not have the right to bind them.
+    pub(crate) fn for_threads(self, threads: NonZeroUsize) -> Result<Self, Error> {
+        let reserve = |bound: Bound| {
+            Ok(Bound {
+                listener: bound.listener.reserve(threads)?,
+                ..bound
+            })
+        };
+        self.0
+            .into_iter()
+            .map(reserve)
+            .collect::<Result<_, Error>>()
+            .map(Self)
+    }
+
+    /// In their order.
+    pub(crate) fn add_to<H>(self, builder: ServerBuilder<H>) -> ServerBuilder<H> {
+        self.0.into_iter().fold(builder, |builder, bound| {
+            if bound.implicit_tls {
+                builder.listener_tls(bound.listener)
+            } else {
+                builder.listener(bound.listener)
+            }
+        })
+    }
+}
+
+fn bind(configuration: &Configuration) -> Result<Sockets, Error> {
+    let targets = configuration.look_up_listeners()?;
+    let mut bound = Vec::new();
+    for (listener, target) in configuration.listeners.iter().zip(targets) {
+        let sockets = match target {
+            Target::Localhost(port) if configuration.reuse_port => {
+                Listener::bind_localhost_shared(port)?
+            }
+            Target::Localhost(port) => Listener::bind_localhost(port)?,
+            Target::Addresses(addresses) => addresses
+                .into_iter()
+                .map(match configuration.reuse_port {
+                    true => Listener::bind_shared,
+                    false => Listener::bind,
+                })
+                .collect::<Result<Vec<_>, _>>()?,
+        };
+        bound.extend(sockets.into_iter().map(|socket| Bound {
+            listener: socket,
+            implicit_tls: listener.implicit_tls,
+        }));
+    }
+    Ok(Sockets(bound))
+}
+
+fn take_over(
+    configuration: &Configuration,
+    inherited: Vec<(Purpose, TcpListener)>,
+) -> Result<Sockets, Error> {
+    let mut bound = Vec::with_capacity(inherited.len());
+    for (index, (purpose, socket)) in inherited.into_iter().enumerate() {
+        let invalid = |problem: String| Invalid {
+            place: format!("inherited socket {}", index + 1),
+            problem,
+        };
+        let implicit_tls = purpose == Purpose::Smtps;
+        if implicit_tls && !configuration.tls.is_on() {
+            let problem = "needs a certificate; add --tls-cert and --tls-key, or --tls-self-signed";
+            return Err(invalid(problem.to_owned()).into());
+        }
+        let listener = Listener::try_from(socket)
+            .map_err(|error| invalid(format!("cannot be used: {error}")))?;
+        bound.push(Bound {
+            listener: listener.leave_backlog(),
+            implicit_tls,
+        });
+    }
+    Ok(Sockets(bound))
+}

@@ -1,0 +1,154 @@
+//! What systemd and a service that it runs tell each other: sockets, readiness, the watchdog. Any other service manager
+//! may speak the same; without one nothing of this does anything.
+
+use std::env;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use listenfd::ListenFd;
+use prixfixe_server::Server;
+use sd_notify::NotifyState;
+use socket2::SockRef;
+use tracing::warn;
+
+use crate::config::Invalid;
+use crate::error::Error;
+
+/// What an inherited socket is for, as its name says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Smtp,
+    /// TLS comes first.
+    Smtps,
+    /// The admin endpoints.
+    Admin,
+}
+
+/// The listening sockets that were passed to this process (`LISTEN_FDS`), in their order. To be called while there is one
+/// thread: it takes the variables out of the environment.
+pub(crate) fn inherited_sockets() -> Result<Vec<(Purpose, TcpListener)>, Invalid> {
+    let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    let mut passed = ListenFd::from_env();
+    let mut sockets = Vec::with_capacity(passed.len());
+    for index in 0..passed.len() {
+        let name = names.next().unwrap_or_default();
+        let invalid = |problem: String| Invalid {
+            place: format!("inherited socket {} ({name:?})", index + 1),
+            problem,
+        };
+        let purpose = Purpose::from_name(name).map_err(invalid)?;
+        let not_tcp = "is no TCP socket; give it a ListenStream= with an address and a port";
+        let socket = passed
+            .take_tcp_listener(index)
+            .map_err(|_| invalid(not_tcp.to_owned()))?;
+        let socket = socket.ok_or_else(|| invalid(not_tcp.to_owned()))?;
+        if !SockRef::from(&socket).is_listener().unwrap_or(false) {
+            return Err(invalid(
+                "does not listen; its unit needs Accept=no".to_owned(),
+            ));
+        }
+        sockets.push((purpose, socket));
+    }
+    Ok(sockets)
+}
+
+/// Without their purposes.
+pub(crate) fn sockets(inherited: Vec<(Purpose, TcpListener)>) -> Vec<TcpListener> {
+    inherited.into_iter().map(|(_, socket)| socket).collect()
+}
+
+impl Purpose {
+    /// `FileDescriptorName=`, or the name of the unit where that isn't set.
+    fn from_name(name: &str) -> Result<Self, String> {
+        let (stem, is_unit) = match name.strip_suffix(".socket") {
+            Some(stem) => (stem, true),
+            None => (name, false),
+        };
+        match stem {
+            "smtps" | "submissions" => Ok(Self::Smtps),
+            "admin" => Ok(Self::Admin),
+            "smtp" | "submission" | "unknown" | "" => Ok(Self::Smtp),
+            _ if is_unit => Ok(Self::Smtp),
+            _ => Err(
+                "has a name that says nothing; set FileDescriptorName= to smtp, smtps or admin"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// The server serves, for the first time or after a reload.
+pub(crate) fn ready(status: &str) {
+    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// Until [`ready`] the server is busy with a new configuration.
+pub(crate) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(_) => notify(&[NotifyState::Reloading]),
+    }
+}
+
+pub(crate) fn stopping(status: &str) {
+    notify(&[NotifyState::Stopping, NotifyState::Status(status)]);
+}
+
+/// Starts a thread that tells the watchdog, at half of its time, that every thread of the transport has had a turn since the last
+/// time. One that hangs keeps the word back, and so does one that is gone.
+pub(crate) fn watch(server: Arc<Server>) -> Result<(), Error> {
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return Ok(());
+    };
+    let interval = limit / 2;
+    let run = move || {
+        loop {
+            let asked = Instant::now();
+            pollster::block_on(server.turned());
+            let waited = asked.elapsed();
+            if waited > interval {
+                warn!(target: "prixfixe", seconds = waited.as_secs(), "a thread of the transport stood still");
+            }
+            notify(&[NotifyState::Watchdog]);
+            thread::sleep(interval.saturating_sub(waited));
+        }
+    };
+    thread::Builder::new()
+        .name("watchdog".to_owned())
+        .spawn(run)
+        .map(drop)
+        .map_err(Error::Threads)
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(target: "prixfixe", %error, "the service manager cannot be told (NOTIFY_SOCKET)");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_what_a_socket_is_for() {
+        for name in [
+            "smtp",
+            "submission",
+            "",
+            "unknown",
+            "smtp.socket",
+            "prixfixe.socket",
+        ] {
+            assert_eq!(Purpose::from_name(name), Ok(Purpose::Smtp), "{name}");
+        }
+        for name in ["smtps", "submissions", "smtps.socket"] {
+            assert_eq!(Purpose::from_name(name), Ok(Purpose::Smtps), "{name}");
+        }
+        assert_eq!(Purpose::from_name("admin"), Ok(Purpose::Admin));
+        assert!(Purpose::from_name("http").is_err());
+    }
+}

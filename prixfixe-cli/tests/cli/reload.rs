@@ -1,0 +1,279 @@
+//! SIGHUP: what changes while the server runs.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::harness::{Client, Serve, prixfixe};
+
+/// A server with a file that a test writes anew.
+struct Reloading {
+    serve: Serve,
+    file: PathBuf,
+}
+
+impl Reloading {
+    fn start(text: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let file = directory.path().join("mail.toml");
+        fs::write(&file, with_listener(text)).unwrap();
+        let mut command = prixfixe(&["serve", "--config", "mail.toml"]);
+        let serve = Serve::spawn(command.current_dir(directory.path()), directory);
+        Self { serve, file }
+    }
+
+    /// Writes the file and has it read; the lines that tell of it, without those of clients, up to the one with this in it.
+    fn reload(&mut self, text: &str, last: &str) -> Vec<String> {
+        fs::write(&self.file, with_listener(text)).unwrap();
+        self.hang_up(last)
+    }
+
+    fn hang_up(&mut self, last: &str) -> Vec<String> {
+        self.serve.signal(Signal::HUP);
+        let mut lines = Vec::new();
+        loop {
+            let line = self.serve.line("");
+            // A line of text begins with its time.
+            let line = line.split_once(' ').map_or(line.as_str(), |(_, rest)| rest);
+            if !line.contains(" peer=") && !line.contains("\"peer\":") {
+                lines.push(line.trim_start().to_owned());
+            }
+            if line.contains(last) {
+                return lines;
+            }
+        }
+    }
+}
+
+/// Keys of the top come first in a file.
+fn with_listener(text: &str) -> String {
+    format!("{text}\n[[listener]]\naddress = '127.0.0.1:0'\n")
+}
+
+const DISCARD: &str = "delivery.target = 'discard:'\n";
+
+#[test]
+fn limits_and_names_change_for_new_connections() {
+    let mut server = Reloading::start(DISCARD);
+    let mut old = Client::greeted(&server.serve);
+    let lines = server.reload(
+        &format!(
+            "domain = 'new.example'\n{DISCARD}accept.domains = ['here.example']\n\
+             limits = {{ max-connections = 2, max-message-size = 1000, max-errors = 1 }}\n"
+        ),
+        "reloaded",
+    );
+    assert_eq!(
+        lines,
+        [
+            "INFO  changed key=accept.domains old=[] new=\"[\\\"here.example\\\"]\"",
+            "INFO  changed key=domain old=localhost new=new.example",
+            "INFO  changed key=limits.max-connections old=100 new=2",
+            "INFO  changed key=limits.max-errors old=10 new=1",
+            "INFO  changed key=limits.max-message-size old=10485760 new=1000",
+            "INFO  reloaded",
+        ]
+    );
+    old.ask("EHLO client.example", "250 ");
+    old.ask("MAIL FROM:<a@b.example> SIZE=1001", "250 ");
+    old.ask("RCPT TO:<a@elsewhere.example>", "250 ");
+
+    let mut new = server.serve.connect();
+    assert_eq!(new.reply(), "220 new.example ESMTP PrixFixe");
+    assert!(server.serve.connect().reply().starts_with("421 4.3.2 "));
+    new.ask("EHLO client.example", "250 ");
+    new.ask("MAIL FROM:<a@b.example> SIZE=1001", "552 5.3.4 ");
+    new.ask("MAIL FROM:<a@b.example>", "250 ");
+    new.ask("RCPT TO:<a@elsewhere.example>", "550 5.7.1 ");
+    new.ask("RCPT TO:<a@here.example>", "250 ");
+}
+
+#[test]
+fn what_must_wait_is_named_every_time_until_it_is_taken_back() {
+    let mut server = Reloading::start(DISCARD);
+    let elsewhere = "threads = 3\ntransport = 'raw'\ndelivery.target = 'stdout:'\n";
+    let cores = std::thread::available_parallelism().unwrap().get();
+    for _ in 0..2 {
+        let lines = server.reload(elsewhere, "reloaded");
+        let waits = "WARN  this change takes effect at the next start";
+        assert_eq!(
+            lines,
+            [
+                format!("{waits} key=delivery.target old=discard: new=stdout:"),
+                format!("{waits} key=threads old={cores} new=3"),
+                format!("{waits} key=transport old=auto new=raw"),
+                "INFO  reloaded".to_owned(),
+            ]
+        );
+    }
+    assert_eq!(server.reload(DISCARD, "reloaded"), ["INFO  reloaded"]);
+}
+
+#[test]
+fn a_bad_configuration_changes_nothing() {
+    let mut server = Reloading::start(DISCARD);
+    let bad = [
+        (
+            "domain = 'new.example'\nlimits.max-errors = 'x'\n",
+            "mail.toml:2: limits.max-errors: ",
+        ),
+        (
+            "domain = 'new.example'\ntls = { cert = 'none.pem', key = 'none.pem' }\n",
+            "none.pem",
+        ),
+    ];
+    for (text, cause) in bad {
+        let lines = server.reload(text, "the old one stays");
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert!(
+            lines[0].starts_with("ERROR the new configuration is bad;"),
+            "{lines:#?}"
+        );
+        assert!(lines[0].contains(cause), "{lines:#?}");
+        let mut client = server.serve.connect();
+        assert_eq!(client.reply(), "220 localhost ESMTP PrixFixe");
+    }
+}
+
+#[test]
+fn tls_comes_changes_and_goes() {
+    let mut server = Reloading::start(DISCARD);
+    let starttls = |server: &Reloading, expected: &str| {
+        let mut client = Client::greeted(&server.serve);
+        client.ask("EHLO client.example", "250 ");
+        client.ask("STARTTLS", expected);
+    };
+    starttls(&server, "502 5.5.1 ");
+
+    let on = format!("{DISCARD}[tls]\nself-signed = true\nrequired = true\n");
+    let lines = server.reload(&on, "reloaded");
+    assert!(
+        lines.contains(&"INFO  new certificates are in use".to_owned()),
+        "{lines:#?}"
+    );
+    starttls(&server, "220 ");
+    let mut client = Client::greeted(&server.serve);
+    client.ask("EHLO client.example", "250 ");
+    client.ask("MAIL FROM:<>", "530 5.7.0 ");
+
+    // The policy around it is a new certificate, what else is said of TLS is not.
+    let newest = format!("{on}min-version = '1.3'\n");
+    let lines = server.reload(&newest, "reloaded");
+    assert!(
+        lines.contains(&"INFO  new certificates are in use".to_owned()),
+        "{lines:#?}"
+    );
+    let lines = server.reload(&format!("{newest}reload-interval = 0\n"), "reloaded");
+    assert!(
+        lines.contains(&"INFO  certificates are unchanged".to_owned()),
+        "{lines:#?}"
+    );
+
+    let lines = server.reload(DISCARD, "reloaded");
+    assert!(
+        lines.contains(&"INFO  changed key=tls.self-signed old=true new=false".to_owned()),
+        "{lines:#?}"
+    );
+    starttls(&server, "502 5.5.1 ");
+}
+
+#[test]
+fn a_listener_with_tls_first_keeps_its_certificates() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("mail.toml");
+    let clear = with_listener(DISCARD);
+    let implicit = "tls = 'implicit'\n[tls]\nself-signed = true\n";
+    fs::write(
+        &file,
+        format!("{clear}[[listener]]\naddress = '127.0.0.1:0'\n{implicit}"),
+    )
+    .unwrap();
+    let mut command = prixfixe(&["serve", "--config", "mail.toml"]);
+    let serve = Serve::spawn(command.current_dir(directory.path()), directory);
+    let mut server = Reloading { serve, file };
+    server.serve.line("listening");
+    let lines = server.reload(DISCARD, "reloaded");
+    for key in ["listener", "tls.self-signed"] {
+        let waits = format!("WARN  this change takes effect at the next start key={key} ");
+        assert!(
+            lines.iter().any(|line| line.starts_with(&waits)),
+            "{lines:#?}"
+        );
+    }
+    let mut client = Client::greeted(&server.serve);
+    client.ask("EHLO client.example", "250 ");
+    client.ask("STARTTLS", "220 ");
+}
+
+#[test]
+fn the_log_changes_level_and_format() {
+    let mut server = Reloading::start(DISCARD);
+    let log = |level: &str| {
+        format!(
+            "{DISCARD}accept.domains = ['here.example']\nlog = {{ level = '{level}', format = 'json' }}\n"
+        )
+    };
+    server.reload(&log("debug"), r#""message":"reloaded""#);
+    let changed =
+        r#""level":"INFO","message":"changed","key":"log.level","old":"info","new":"debug"}"#;
+    assert!(server.serve.seen(changed).is_some());
+    let mut client = Client::greeted(&server.serve);
+    client.ask("EHLO client.example", "250 ");
+    client.ask("MAIL FROM:<>", "250 ");
+    client.ask("RCPT TO:<a@elsewhere.example>", "550 5.7.1 ");
+    server
+        .serve
+        .line(r#""level":"DEBUG","message":"recipient refused""#);
+
+    // What changes to silence is told before it.
+    server.reload(
+        &log("error"),
+        r#""key":"log.level","old":"debug","new":"error"}"#,
+    );
+    client.ask("QUIT", "221 ");
+    client.assert_closed();
+    let lines = server.reload("domain = 5\n", "the old one stays");
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+}
+
+#[test]
+fn fsync_is_switched_while_mail_comes_in() {
+    let mut server = Reloading::start("delivery.fsync = true\n");
+    for fsync in [false, true] {
+        let lines = server.reload(&format!("delivery.fsync = {fsync}\n"), "reloaded");
+        let changed = format!(
+            "INFO  changed key=delivery.fsync old={} new={fsync}",
+            !fsync
+        );
+        assert_eq!(lines, [&changed, "INFO  reloaded"]);
+        let mut client = Client::greeted(&server.serve);
+        client.begin_message();
+        client.ask("\r\n.", "250 2.0.0 ");
+    }
+    assert_eq!(server.serve.messages().len(), 2);
+}
+
+#[test]
+fn a_storm_of_hangups_is_harmless() {
+    let mut server = Reloading::start(DISCARD);
+    let mut client = Client::greeted(&server.serve);
+    for round in 1..=200 {
+        let text = format!("{DISCARD}limits.max-errors = {round}\n");
+        fs::write(&server.file, with_listener(&text)).unwrap();
+        server.serve.signal(Signal::HUP);
+        client.ask("NOOP", "250 ");
+    }
+    // The last file is the one in force, whichever of the signals were one.
+    while !server
+        .serve
+        .line("changed key=limits.max-errors")
+        .ends_with(" new=200")
+    {}
+    server.serve.line("reloaded");
+    server.serve.signal(Signal::TERM);
+    server.serve.signal(Signal::HUP);
+    assert!(client.reply().starts_with("421 4.3.2 "));
+    assert_eq!(server.serve.wait().0.code(), Some(0));
+}

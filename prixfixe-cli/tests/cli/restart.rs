@@ -1,0 +1,192 @@
+//! A new process takes over from an old one under load: no connection fails, and nothing that was acknowledged is missing.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::harness::{PATIENCE, Serve, prixfixe};
+use crate::systemd::activated;
+
+const CLIENTS: usize = 8;
+const RESTARTS: usize = 3;
+/// Mail that every new process must have taken before the next one comes.
+const MESSAGES_BETWEEN: usize = 50;
+
+#[test]
+fn a_socket_that_is_passed_on_loses_nothing() {
+    for transport in ["tokio", "raw"] {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let arguments = format!("--transport {transport} --no-fsync");
+        restart_under_load(socket.local_addr().unwrap(), |order| {
+            // As systemd does it: one after the other, and the socket waits.
+            order.stop_first = true;
+            activated(&[&socket], "smtp", &arguments)
+        });
+    }
+}
+
+#[test]
+fn a_port_that_is_shared_loses_nothing() {
+    for transport in ["tokio", "raw"] {
+        let address = free_address();
+        restart_under_load(address, |_| {
+            prixfixe(&[
+                "serve",
+                "--reuse-port",
+                "--listen",
+                &address.to_string(),
+                "--transport",
+                transport,
+                "--no-fsync",
+            ])
+        });
+    }
+}
+
+/// How a process takes over.
+#[derive(Default)]
+struct Order {
+    stop_first: bool,
+}
+
+fn restart_under_load(address: SocketAddr, command: impl Fn(&mut Order) -> Command) {
+    let mail = TempDir::new().unwrap();
+    let mut order = Order::default();
+    let start = |order: &mut Order| {
+        Serve::spawn(
+            command(order).current_dir(mail.path()),
+            TempDir::new().unwrap(),
+        )
+    };
+    let mut serving = start(&mut order);
+    let load = Load::start(address);
+    for _ in 0..RESTARTS {
+        wait_for_mail(mail.path(), MESSAGES_BETWEEN);
+        let before = if order.stop_first {
+            serving.signal(Signal::TERM);
+            let (status, log) = serving.wait();
+            assert_eq!(status.code(), Some(0), "{log:#?}");
+            None
+        } else {
+            Some(serving)
+        };
+        serving = start(&mut order);
+        if let Some(before) = before {
+            before.signal(Signal::TERM);
+            let (status, log) = before.wait();
+            assert_eq!(status.code(), Some(0), "{log:#?}");
+        }
+    }
+    wait_for_mail(mail.path(), MESSAGES_BETWEEN);
+    let acknowledged = load.stop();
+    let stored = stored(mail.path());
+    let missing: Vec<_> = acknowledged.difference(&stored).collect();
+    assert!(
+        missing.is_empty(),
+        "acknowledged and not there: {missing:?}"
+    );
+    drop(serving);
+}
+
+/// Waits until so many more messages are there than now.
+fn wait_for_mail(directory: &Path, more: usize) {
+    let count = || std::fs::read_dir(directory.join("mail/new")).map_or(0, Iterator::count);
+    let (start, wanted) = (std::time::Instant::now(), count() + more);
+    while count() < wanted {
+        assert!(start.elapsed() < PATIENCE, "no mail comes in");
+        thread::yield_now();
+    }
+}
+
+/// The marks of the messages that are there.
+fn stored(directory: &Path) -> BTreeSet<String> {
+    let files = std::fs::read_dir(directory.join("mail/new")).unwrap();
+    files
+        .map(|file| {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            let (_, mark) = text.split_once("Subject: ").unwrap();
+            mark.trim_end().to_owned()
+        })
+        .collect()
+}
+
+/// Clients with a connection a message. A failure is a panic.
+struct Load {
+    over: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<BTreeSet<String>>>,
+}
+
+impl Load {
+    fn start(address: SocketAddr) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let clients = (0..CLIENTS)
+            .map(|client| {
+                let over = Arc::clone(&over);
+                thread::spawn(move || {
+                    let mut acknowledged = BTreeSet::new();
+                    let mut number = 0;
+                    while !over.load(Ordering::Relaxed) {
+                        let mark = format!("{client}-{number}");
+                        number += 1;
+                        if deliver(address, &mark) {
+                            acknowledged.insert(mark);
+                        }
+                    }
+                    acknowledged
+                })
+            })
+            .collect();
+        Self { over, clients }
+    }
+
+    /// The marks of all that was acknowledged.
+    fn stop(self) -> BTreeSet<String> {
+        self.over.store(true, Ordering::Relaxed);
+        let clients = self.clients.into_iter();
+        clients.flat_map(|client| client.join().unwrap()).collect()
+    }
+}
+
+/// False: the server said, before the message, that it is going away. Anything else than that and success is a failure.
+fn deliver(address: SocketAddr, mark: &str) -> bool {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut stream = BufReader::new(stream);
+    let message = format!("Subject: {mark}\r\n.\r\n");
+    let steps = [
+        ("", "220"),
+        ("HELO client.example\r\n", "250"),
+        ("MAIL FROM:<>\r\n", "250"),
+        ("RCPT TO:<bob@example.com>\r\n", "250"),
+        ("DATA\r\n", "354"),
+        (message.as_str(), "250"),
+    ];
+    for (place, (command, code)) in steps.into_iter().enumerate() {
+        // A server that has said goodbye may have closed before it comes; then its goodbye is still to be read.
+        let _ = stream.get_mut().write_all(command.as_bytes());
+        let mut reply = String::new();
+        stream.read_line(&mut reply).unwrap();
+        // A transaction that has begun is finished.
+        if place <= 2 && reply.starts_with("421 4.3.2 ") {
+            return false;
+        }
+        assert!(reply.starts_with(code), "{command:?}: {reply:?}");
+    }
+    true
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
