@@ -277,3 +277,43 @@ fn is_family_missing(error: &io::Error) -> bool {
         io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
     ) || sys::is_family_unsupported(error)
 }
+
+#[cfg(test)]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    #[allow(clippy::unwrap_used, reason = "a test may fail")]
+    fn a_handshake_that_one_socket_ignores_reaches_the_next() {
+        let old = Listener::bind_shared((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = old.local_address();
+        let before = std::net::TcpStream::connect(address).unwrap();
+        sys::ignore_handshakes(&SockRef::from(&old.socket)).unwrap();
+
+        // Over loopback a handshake is over when connect(2) returns, if it is answered.
+        let client = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        client.set_nonblocking(true).unwrap();
+        assert!(client.connect(&address.into()).is_err());
+        assert!(client.peer_addr().is_err());
+
+        // What was there is accepted, and nothing else is.
+        let (_, peer) = old.socket.accept().unwrap();
+        assert_eq!(peer, before.local_addr().unwrap());
+        assert!(old.socket.accept().is_err());
+
+        let new = Listener::bind_shared(address).unwrap();
+        drop(old);
+        let start = Instant::now();
+        let (_, peer) = loop {
+            match new.socket.accept() {
+                Ok(accepted) => break accepted,
+                Err(_) => assert!(start.elapsed() < Duration::from_secs(60), "never repeated"),
+            }
+            std::thread::yield_now();
+        };
+        assert_eq!(Some(peer), client.local_addr().unwrap().as_socket());
+    }
+}

@@ -80,6 +80,7 @@ conformance! {
     succession:
         a_socket_that_is_kept_elsewhere_keeps_who_waits_in_it,
         a_successor_beside_it_fails_no_connection,
+        who_leaves_serves_on_until_handshakes_are_over,
         a_drain_can_be_cut_short_while_it_leaves;
     turns:
         all_threads_have_their_turns,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use prixfixe_network::Listener;
 
@@ -85,6 +86,18 @@ fn connect_again_and_again(address: SocketAddr, over: &AtomicBool) -> usize {
         connections += 1;
     }
     connections
+}
+
+pub(crate) fn who_leaves_serves_on_until_handshakes_are_over(way: Way) {
+    let listener = Listener::bind_shared(([127, 0, 0, 1], 0).into()).unwrap();
+    let harness = Harness::listen(way, vec![listener], Toy::default(), way.options());
+    let mut client = harness.client();
+    let start = Instant::now();
+    harness.running.shutdown();
+    client.expect("DOWN");
+    // However slow the machine is, it is not sooner.
+    assert!(start.elapsed() >= Duration::from_millis(500));
+    client.expect_eof();
 }
 
 pub(crate) fn a_drain_can_be_cut_short_while_it_leaves(way: Way) {
