@@ -61,8 +61,8 @@ pub enum StoreError {
     /// Any other operation failed. Several messages may share one fault.
     #[error(transparent)]
     Fault(Arc<Fault>),
-    /// The threads that do the work are gone: the store was shut down, or one of them died of a defect.
-    #[error("the delivery threads have stopped")]
+    /// The thread that had it gave no answer: the store was shut down, or a defect made it panic.
+    #[error("the delivery has stopped")]
     Stopped,
 }
 

@@ -1,14 +1,16 @@
 //! Whether mail can be kept, and finding out when it can again.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use crate::Fault;
+use crate::refusals::Refusals;
 
 /// Tells whether the last attempt to keep something went well.
 ///
@@ -45,6 +47,7 @@ impl Health {
 #[derive(Debug)]
 pub(crate) struct Monitor {
     fault: watch::Sender<Option<Arc<Fault>>>,
+    refusals: Mutex<Refusals>,
     keeper: OnceLock<Thread>,
 }
 
@@ -52,6 +55,7 @@ impl Monitor {
     pub(crate) fn new() -> Self {
         Self {
             fault: watch::Sender::new(None),
+            refusals: Mutex::default(),
             keeper: OnceLock::new(),
         }
     }
@@ -60,6 +64,12 @@ impl Monitor {
         Health {
             fault: self.fault.subscribe(),
         }
+    }
+
+    /// A message could not be kept.
+    pub(crate) fn refused(&self, fault: Arc<Fault>) {
+        self.refusals().add(Instant::now(), Arc::clone(&fault));
+        self.failed(fault);
     }
 
     pub(crate) fn failed(&self, fault: Arc<Fault>) {
@@ -73,8 +83,13 @@ impl Monitor {
 
     pub(crate) fn succeeded(&self) {
         if self.is_failing() && self.fault.send_if_modified(|fault| fault.take().is_some()) {
-            tracing::info!("delivery works again");
+            self.refusals().end(Instant::now());
         }
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        // Nothing that can panic runs under the lock.
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_failing(&self) -> bool {
@@ -139,7 +154,9 @@ fn run<K: Kept>(kept: &Arc<K>, stop: &AtomicBool, probe_interval: Duration) {
         let now = Instant::now();
         if tidy_at <= now {
             tidy_at = now + TIDY_INTERVAL;
-            kept.tidy();
+            if catch_unwind(AssertUnwindSafe(|| kept.tidy())).is_err() {
+                tracing::error!("tidying up after deliveries panicked");
+            }
         }
         probe_at = match (kept.monitor().is_failing(), probe_at) {
             (false, _) => None,
@@ -147,22 +164,30 @@ fn run<K: Kept>(kept: &Arc<K>, stop: &AtomicBool, probe_interval: Duration) {
             (true, Some(_)) if probe(kept) => None,
             (true, _) => Some(now + probe_interval),
         };
-        let wake_at = probe_at.map_or(tidy_at, |at| at.min(tidy_at));
+        let tell_at = kept.monitor().refusals().tell_rest(now);
+        let wake_at = [probe_at, tell_at]
+            .into_iter()
+            .flatten()
+            .fold(tidy_at, Instant::min);
         // It may return early and for no reason.
         thread::park_timeout(wake_at.saturating_duration_since(now));
     }
 }
 
-/// True when it went well.
+/// True when it went well. A panic must not end the thread: nobody else would find that mail can be kept again.
 fn probe<K: Kept>(kept: &Arc<K>) -> bool {
-    match kept.probe() {
-        Ok(()) => {
+    match catch_unwind(AssertUnwindSafe(|| kept.probe())) {
+        Ok(Ok(())) => {
             kept.monitor().succeeded();
             true
         }
-        Err(fault) => {
+        Ok(Err(fault)) => {
             tracing::debug!(cause = %fault, "delivery still fails");
             kept.monitor().failed(Arc::new(fault));
+            false
+        }
+        Err(_) => {
+            tracing::error!("the attempt to deliver again panicked");
             false
         }
     }

@@ -85,6 +85,7 @@ mod discard;
 mod fault;
 mod health;
 mod maildir;
+mod refusals;
 mod stdout;
 mod target;
 

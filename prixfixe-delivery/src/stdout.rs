@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -141,26 +142,32 @@ impl fmt::Debug for Stdout {
     }
 }
 
+/// A panic, of a writer of somebody's own say, costs the message at hand: its answer is dropped, and so it is refused.
 fn work(sink: &Sink, lines: &Receiver<Line>) {
-    while let Ok(Line { message, answer }) = lines.recv_blocking() {
-        if answer.is_closed() {
-            continue;
+    while let Ok(line) = lines.recv_blocking() {
+        if catch_unwind(AssertUnwindSafe(|| write_line(sink, line))).is_err() {
+            tracing::error!("the delivery thread panicked; the message is refused and it goes on");
         }
-        let result = encode(&message).and_then(|line| sink.write(&line));
-        // A client that went away will send the message again, as after any reply that is lost (RFC 1047).
-        let _ = answer.send(match result {
-            Ok(()) => {
-                sink.monitor.succeeded();
-                Ok(())
-            }
-            Err(error) => {
-                let fault = Arc::new(Fault::new("write to", STANDARD_OUTPUT, error));
-                tracing::error!(path = fault.subject(), cause = %fault, "a message could not be written");
-                sink.monitor.failed(Arc::clone(&fault));
-                Err(fault.into())
-            }
-        });
     }
+}
+
+fn write_line(sink: &Sink, Line { message, answer }: Line) {
+    if answer.is_closed() {
+        return;
+    }
+    let result = encode(&message).and_then(|line| sink.write(&line));
+    // A client that went away will send the message again, as after any reply that is lost (RFC 1047).
+    let _ = answer.send(match result {
+        Ok(()) => {
+            sink.monitor.succeeded();
+            Ok(())
+        }
+        Err(error) => {
+            let fault = Arc::new(Fault::new("write to", STANDARD_OUTPUT, error));
+            sink.monitor.refused(Arc::clone(&fault));
+            Err(fault.into())
+        }
+    });
 }
 
 const STANDARD_OUTPUT: &str = "the standard output";

@@ -34,6 +34,17 @@ impl<F: FileSystem> Store<F> {
         let Some(lead) = self.commits.join(Renamed { name, answer }) else {
             return;
         };
+        self.commit_all(&lead);
+    }
+
+    /// Commits what a worker has left that panicked while it did so for all.
+    pub(crate) fn commit_the_rest(&self) {
+        if let Some(lead) = self.commits.take_over() {
+            self.commit_all(&lead);
+        }
+    }
+
+    fn commit_all(&self, lead: &Lead<'_>) {
         while let Some(group) = lead.next() {
             self.commit_group(group);
         }
@@ -70,6 +81,14 @@ impl Commits {
         }
     }
 
+    /// The lead, where messages wait and nobody has it.
+    fn take_over(&self) -> Option<Lead<'_>> {
+        let mut state = self.lock();
+        let left = !state.led && !state.renamed.is_empty();
+        state.led |= left;
+        left.then_some(Lead(self))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change under the lock is a single step: a poisoned one holds a whole state all the same.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -92,7 +111,7 @@ impl Lead<'_> {
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        // A lead that died would leave all that come after waiting for it.
+        // A lead that panicked would leave all that come after waiting for it.
         if thread::panicking() {
             self.0.lock().led = false;
         }

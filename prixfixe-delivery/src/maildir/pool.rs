@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
@@ -51,13 +52,32 @@ pub(crate) fn spawn<F: FileSystem>(
         let (store, receiver) = (Arc::clone(store), receiver.clone());
         thread::Builder::new()
             .name(format!("maildir-{number}"))
-            .spawn(move || {
-                while let Ok(job) = receiver.recv_blocking() {
-                    run(&store, job);
-                }
-            })?;
+            .spawn(move || work(&store, &receiver))?;
     }
     Ok(sender)
+}
+
+/// A panic is a defect, of ours or of a file system's. It costs the message at hand, which is refused since its answer is
+/// dropped, and not the thread: with none left nothing would be stored until the next start.
+fn work<F: FileSystem>(store: &Arc<Store<F>>, jobs: &Receiver<Job<F>>) {
+    while let Ok(job) = jobs.recv_blocking() {
+        let done = contained(|| run(store, job));
+        if !done {
+            // Others may have left it to this thread to sync for them. Each round answers some of them.
+            while !contained(|| store.commit_the_rest()) {}
+        }
+    }
+}
+
+/// False when it panicked.
+fn contained(work: impl FnOnce()) -> bool {
+    let done = catch_unwind(AssertUnwindSafe(work)).is_ok();
+    if !done {
+        tracing::error!(
+            "a delivery thread panicked; the message is refused and the thread goes on"
+        );
+    }
+    done
 }
 
 fn run<F: FileSystem>(store: &Arc<Store<F>>, job: Job<F>) {

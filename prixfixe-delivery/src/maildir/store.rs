@@ -203,18 +203,17 @@ impl<F: FileSystem> Store<F> {
 
     /// The commit point: moves a finished file to `new/`, and gives its name.
     fn publish(&self, mut temporary: Temporary<F>) -> Result<String, Fault> {
-        let Some(name) = temporary.name.take() else {
+        let Some(name) = &temporary.name else {
             return Ok(String::new());
         };
-        let (from, to) = (&temporary.path, self.new.join(&name));
+        let (from, to) = (&temporary.path, self.new.join(name));
         let renamed = self.unless_vanished("rename to", &to, || self.file_system.rename(from, &to));
         if let Err(fault) = renamed {
             // A network file system may have done it and lost the answer.
             self.remove(&to);
-            temporary.name = Some(name);
             return Err(fault);
         }
-        Ok(name)
+        Ok(temporary.name.take().unwrap_or_default())
     }
 
     /// Does something to a file; where its directory has vanished, once more when that was made again.
@@ -244,9 +243,8 @@ impl<F: FileSystem> Store<F> {
 
     /// Reports a fault in the log and in the health view.
     pub(crate) fn failed(&self, fault: Fault) -> StoreError {
-        tracing::error!(path = fault.subject(), cause = %fault, "a message could not be stored");
         let fault = Arc::new(fault);
-        self.monitor.failed(Arc::clone(&fault));
+        self.monitor.refused(Arc::clone(&fault));
         fault.into()
     }
 

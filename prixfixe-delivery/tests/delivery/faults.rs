@@ -106,6 +106,33 @@ fn a_disk_that_stays_broken_shows_nothing_in_new_and_recovers_by_itself() {
 }
 
 #[test]
+fn a_worker_that_panics_refuses_the_message_and_stores_the_next_one() {
+    for (number, operation) in sound().iter().enumerate() {
+        let disk = Simulated::default();
+        // One worker: were it gone, nothing would be stored any more.
+        let maildir = open(&disk);
+        disk.plan(Plan::Panic(number));
+        let refused = runtime().block_on(store(&maildir, message())).unwrap_err();
+        let context = format!("{operation:?} panics: {refused:?}");
+        assert!(matches!(refused, StoreError::Stopped), "{context}");
+        assert_eq!(
+            disk.files_in(&Path::new(ROOT).join("tmp")).len(),
+            0,
+            "{context}"
+        );
+
+        let stored = runtime()
+            .block_on(store(&maildir, message()))
+            .expect(&context);
+        assert_eq!(
+            disk.durable_files_in(&Path::new(ROOT).join("new"))[&stored],
+            content(),
+            "{context}"
+        );
+    }
+}
+
+#[test]
 fn a_failed_sync_is_never_tried_again() {
     let operations = sound();
     for (number, operation) in operations.iter().enumerate() {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use prixfixe_delivery::FileSystem;
@@ -65,6 +65,8 @@ pub enum Plan {
     Fail(usize, i32),
     /// This one and all after it: a disk that stays broken, or a machine that has lost its power.
     FailFrom(usize, i32),
+    /// This one alone panics.
+    Panic(usize),
 }
 
 #[derive(Default)]
@@ -83,7 +85,8 @@ pub struct File(usize);
 
 impl Simulated {
     pub fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap()
+        // A panic is one of the plans.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts operations from here on, and makes some of them fail.
@@ -96,7 +99,8 @@ impl Simulated {
     /// Waits for a sync of a file that is held to begin.
     pub fn wait_for_sync(&self) {
         let begun = |state: &mut State| !state.operations.contains(&Operation::Sync);
-        drop(self.0.changed.wait_while(self.state(), begun).unwrap());
+        let waited = self.0.changed.wait_while(self.state(), begun);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Lets it end.
@@ -140,6 +144,7 @@ impl State {
             Plan::FailFrom(first, error) if number >= first => {
                 Err(io::Error::from_raw_os_error(error))
             }
+            Plan::Panic(panicking) if number == panicking => panic!("as planned"),
             _ => Ok(()),
         }
     }
@@ -216,7 +221,7 @@ impl FileSystem for Simulated {
             .0
             .changed
             .wait_while(state, |state| state.hold_syncs)
-            .unwrap();
+            .unwrap_or_else(PoisonError::into_inner);
         let inode = &mut state.inodes[file.0];
         inode.durable = inode.content.clone();
         Ok(())
@@ -275,7 +280,7 @@ impl FileSystem for Simulated {
             .0
             .changed
             .wait_while(state, |state| renames(state) < state.slow_until_renames)
-            .unwrap();
+            .unwrap_or_else(PoisonError::into_inner);
         state.durable.files.retain(|entry, _| !inside(entry));
         state.durable.files.extend(files);
         state.durable.directories.retain(|entry| !inside(entry));
