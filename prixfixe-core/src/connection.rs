@@ -217,9 +217,14 @@ impl Connection {
     /// those octets would be someone else's words in the client's mouth.
     ///
     /// [`poll_event`](Self::poll_event) does so by itself for what stands behind STARTTLS in `input`. This
-    /// is for callers that hold more than they lent.
+    /// is for callers that hold more than they lent. Before the greeting, where only implicit TLS can have been
+    /// due, the reply says that instead.
     pub fn clear_text_after_starttls(&mut self, _now: Instant, output: &mut Vec<u8>) {
-        replies::CLEAR_TEXT_AFTER_STARTTLS.encode(output);
+        let reply = match self.state {
+            State::ConnectAsked => replies::TLS_BEFORE_ANYTHING,
+            _ => replies::CLEAR_TEXT_AFTER_STARTTLS,
+        };
+        reply.encode(output);
         self.close(Abort::Closed);
     }
 

@@ -1,10 +1,14 @@
 //! What a connection tells, and what it is told in return.
 
+use std::fmt;
+
 use crate::{ForwardPath, Reply, ReversePath};
 
 /// Something that the client did. Borrows from the input that was lent to
 /// [`poll_event`](crate::Connection::poll_event).
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Its `Debug` form has the length of a piece of the content in place of the content, which is private and long.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Event<'i> {
     /// HELO or EHLO was accepted (RFC 5321 section 4.1.1.1). A transaction that was open is gone.
     Hello {
@@ -50,6 +54,36 @@ pub enum Event<'i> {
     /// STARTTLS was accepted, its 220 is in the output: send that in clear, make the TLS connection, then
     /// call [`tls_established`](crate::Connection::tls_established).
     StartTls,
+}
+
+impl fmt::Debug for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hello { name, extended } => f
+                .debug_struct("Hello")
+                .field("name", name)
+                .field("extended", extended)
+                .finish(),
+            Self::Mail {
+                reverse_path,
+                parameters,
+            } => f
+                .debug_struct("Mail")
+                .field("reverse_path", reverse_path)
+                .field("parameters", parameters)
+                .finish(),
+            Self::Rcpt { forward_path } => f
+                .debug_struct("Rcpt")
+                .field("forward_path", forward_path)
+                .finish(),
+            Self::MessageStart => f.write_str("MessageStart"),
+            Self::Body(piece) => write!(f, "Body({} octets)", piece.len()),
+            Self::MessageEnd { size } => f.debug_struct("MessageEnd").field("size", size).finish(),
+            Self::MessageAborted(abort) => f.debug_tuple("MessageAborted").field(abort).finish(),
+            Self::Reset => f.write_str("Reset"),
+            Self::StartTls => f.write_str("StartTls"),
+        }
+    }
 }
 
 /// Why a message that started was not completed.
@@ -117,4 +151,22 @@ pub enum BodyType {
     EightBitMime,
     /// Any octets at all, line ends included; only by BDAT (RFC 3030 section 3).
     BinaryMime,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_content_of_a_message_is_not_printed() {
+        assert_eq!(format!("{:?}", Event::Body(b"secret")), "Body(6 octets)");
+        let hello = Event::Hello {
+            name: "a",
+            extended: true,
+        };
+        assert_eq!(
+            format!("{hello:?}"),
+            r#"Hello { name: "a", extended: true }"#
+        );
+    }
 }

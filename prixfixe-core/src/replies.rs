@@ -88,6 +88,8 @@ pub const BARE_CR_OR_LF_IN_BODY: Reply = reply(550, (5, 5, 2), "Message has a ba
 pub const MAIL_LOOP: Reply = reply(554, (5, 4, 6), "Too many Received headers, mail loop");
 /// Octets behind STARTTLS in clear text: they may be someone else's.
 pub const CLEAR_TEXT_AFTER_STARTTLS: Reply = reply(554, (5, 5, 1), "Clear text after STARTTLS");
+/// Clear text where TLS comes before anything else (RFC 8314 section 3.3).
+pub const TLS_BEFORE_ANYTHING: Reply = reply(554, (5, 5, 1), "TLS comes first on this port");
 /// A browser, or something that speaks through one.
 pub const NOT_HTTP: Reply = reply(554, (5, 7, 0), "This is not an HTTP server");
 
