@@ -13,27 +13,36 @@ fn is_hazardous(character: char) -> bool {
     character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-const HAZARDS: [&str; 9] = [
-    "\u{0}",
-    "\u{7}",
-    "\u{1b}[2J",
-    "\u{7f}",
-    "\u{85}",
-    "\u{9b}31m",
-    "\u{2028}",
-    "\u{202e}",
-    "\u{2066}",
-];
+/// Every control character there is, what ends lines beside them, and what reorders or hides text.
+fn hazards() -> Vec<String> {
+    let characters = ('\0'..='\u{9f}').filter(|character| character.is_control());
+    let others = [
+        "\u{1b}[2J",
+        "\u{9b}31m",
+        "\u{2028}",
+        "\u{2029}",
+        "\u{202e}",
+        "\u{2066}",
+    ];
+    characters
+        .map(String::from)
+        .chain(others.map(str::to_owned))
+        .collect()
+}
 
 /// One client that sends what it can to forge lines, then mail.
 fn be_hostile(serve: &Serve) {
-    for hazard in HAZARDS {
+    for hazard in hazards() {
         let mut client = Client::greeted(serve);
         client.send(&format!("EHLO a{hazard}listening\r\n"));
         client.reply();
         client.send(&format!("{hazard}\r\n"));
         client.reply();
+        client.send(&format!("VRFY {hazard}\r\n"));
+        client.reply();
         client.ask("EHLO client.example", "250 ");
+        client.send(&format!("MAIL FROM:<a@b> X{hazard}=1 SIZE={hazard}\r\n"));
+        client.reply();
         client.send(&format!(
             "MAIL FROM:<a{hazard}b@client.example> SMTPUTF8\r\n"
         ));
@@ -89,7 +98,7 @@ fn a_client_cannot_forge_text() {
         log.iter()
             .filter(|line| line.contains(" INFO  connection "))
             .count(),
-        HAZARDS.len() + 1
+        hazards().len() + 1
     );
     let message = log
         .iter()
@@ -131,7 +140,7 @@ fn a_client_cannot_forge_json() {
             .collect::<Vec<_>>()
     };
     assert_eq!(named("listening").len(), 1);
-    assert_eq!(named("connection").len(), HAZARDS.len() + 1);
+    assert_eq!(named("connection").len(), hazards().len() + 1);
     let message = *named("message").last().unwrap();
     assert_eq!(message["from"], "\"a b=c\"@client.example");
     assert_eq!(message["recipients"], "ü@here.example,v@here.example");
