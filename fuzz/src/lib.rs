@@ -1,5 +1,8 @@
 //! What the targets share: the truth about replies and about the end of data, slowly and obviously.
 
+pub mod mail;
+pub mod wire;
+
 /// Replies of one line or several, each with its code, none with anything that is not printable ASCII.
 /// RFC 5321 section 4.2.
 pub fn assert_well_formed(output: &[u8]) {

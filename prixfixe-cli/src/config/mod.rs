@@ -18,6 +18,7 @@ mod tls;
 pub(crate) mod units;
 mod words;
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -162,7 +163,15 @@ pub(crate) enum LogLevel {
 impl Configuration {
     /// The configuration that these arguments, the environment of this process and the file they name amount to.
     pub(crate) fn load(arguments: &ConfigurationArguments) -> Result<Self, Invalid> {
-        resolve::resolve(arguments, &|variable| std::env::var_os(variable))
+        Self::load_with(arguments, &|variable| std::env::var_os(variable))
+    }
+
+    /// As [`load`](Self::load), with another environment.
+    pub(crate) fn load_with(
+        arguments: &ConfigurationArguments,
+        environment: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, Invalid> {
+        resolve::resolve(arguments, environment)
     }
 
     /// What the listeners' addresses stand for, in their order.
