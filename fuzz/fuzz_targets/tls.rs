@@ -24,6 +24,10 @@ const TRANSACTION: &[u8] = b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\n
 struct World {
     server: Server,
     client: ClientConnection,
+    /// Its first record is on its way.
+    begun: bool,
+    /// It has seen what is no TLS, and is not asked again.
+    client_failed: bool,
     /// Records on their way to the server.
     wire: Vec<u8>,
     /// Everything that the client wrote.
@@ -45,6 +49,8 @@ impl World {
         Self {
             server: Server::new(start),
             client: client(choice & 4 == 0),
+            begun: false,
+            client_failed: false,
             wire: Vec::new(),
             written: Vec::new(),
             raw: 0,
@@ -83,6 +89,10 @@ impl World {
 
     /// The first octets on the wire arrive.
     fn deliver(&mut self, octets: usize) {
+        if !self.begun {
+            self.server.sent();
+            self.begun = true;
+        }
         self.collect();
         let rest = self.wire.split_off(octets.min(self.wire.len()));
         let arrived = std::mem::replace(&mut self.wire, rest);
@@ -92,17 +102,16 @@ impl World {
     /// What the server has to say arrives at the client.
     fn answer(&mut self) {
         let sent = self.server.sent();
-        let mut records = sent.as_slice();
-        // In clear, before STARTTLS, this is no record.
-        while !records.is_empty()
+        // What was said in clear is not for the client's TLS.
+        let mut records = if self.begun { sent.as_slice() } else { &[] };
+        while !self.client_failed
+            && !records.is_empty()
             && self
                 .client
                 .read_tls(&mut records)
                 .is_ok_and(|read| read > 0)
         {
-            if self.client.process_new_packets().is_err() {
-                break;
-            }
+            self.client_failed = self.client.process_new_packets().is_err();
             let mut reader = self.client.reader();
             while std::io::Read::read(&mut reader, &mut [0; 4096]).is_ok_and(|read| read > 0) {}
         }

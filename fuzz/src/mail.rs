@@ -33,11 +33,11 @@ pub struct Mail {
 }
 
 impl Mail {
-    pub fn new(now: Instant) -> Self {
+    pub fn new(now: Instant, starttls: bool) -> Self {
         let config = Config {
             max_message_size: 100_000,
             max_errors: 20,
-            starttls: true,
+            starttls,
             ..Config::default()
         };
         Self {
@@ -92,7 +92,11 @@ impl Mail {
                     assert!(!self.established && !self.wants_tls);
                     self.wants_tls = true;
                 }
-                Event::Hello { .. } | Event::Mail { .. } | Event::Rcpt { .. } | Event::Reset => {}
+                Event::Hello { .. }
+                | Event::Mail { .. }
+                | Event::Rcpt { .. }
+                | Event::Reset
+                | Event::CommandRefused(_) => {}
             }
         }
         self.input = input.to_vec();

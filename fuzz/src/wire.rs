@@ -49,7 +49,7 @@ impl Wake for Woken {
 impl Server {
     pub fn new(start: Start) -> Self {
         let now = Instant::now();
-        let mail = Mail::new(now);
+        let mail = Mail::new(now, start != Start::Clear);
         let session = match start {
             Start::Clear => Tls::clear(mail),
             Start::StartTls => Tls::starttls(mail, &SERVER),

@@ -81,6 +81,7 @@ impl fmt::Debug for Event<'_> {
             Self::MessageEnd { size } => f.debug_struct("MessageEnd").field("size", size).finish(),
             Self::MessageAborted(abort) => f.debug_tuple("MessageAborted").field(abort).finish(),
             Self::Reset => f.write_str("Reset"),
+            Self::CommandRefused(reply) => f.debug_tuple("CommandRefused").field(reply).finish(),
             Self::StartTls => f.write_str("StartTls"),
         }
     }
