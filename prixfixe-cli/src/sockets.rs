@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
 
-use prixfixe_server::{Listener, ServerBuilder};
+use prixfixe_server::{Endpoint, IpNet, Listener, ServerBuilder};
 
 use crate::config::{Configuration, Invalid, Target};
 use crate::error::Error;
@@ -16,6 +16,8 @@ struct Bound {
     listener: Listener,
     /// TLS comes first.
     implicit_tls: bool,
+    /// Where load balancers are.
+    balancers: Vec<IpNet>,
 }
 
 impl Sockets {
@@ -54,11 +56,11 @@ impl Sockets {
     /// In their order.
     pub(crate) fn add_to<H>(self, builder: ServerBuilder<H>) -> ServerBuilder<H> {
         self.0.into_iter().fold(builder, |builder, bound| {
+            let mut endpoint = Endpoint::from(bound.listener).proxy_protocol_from(bound.balancers);
             if bound.implicit_tls {
-                builder.listener_tls(bound.listener)
-            } else {
-                builder.listener(bound.listener)
+                endpoint = endpoint.implicit_tls();
             }
+            builder.endpoint(endpoint)
         })
     }
 }
@@ -83,6 +85,7 @@ fn bind(configuration: &Configuration) -> Result<Sockets, Error> {
         bound.extend(sockets.into_iter().map(|socket| Bound {
             listener: socket,
             implicit_tls: listener.implicit_tls,
+            balancers: listener.proxy_protocol_from.clone(),
         }));
     }
     Ok(Sockets(bound))
@@ -92,6 +95,7 @@ fn take_over(
     configuration: &Configuration,
     inherited: Vec<(Purpose, TcpListener)>,
 ) -> Result<Sockets, Error> {
+    let balancers = balancers_of_all(configuration)?;
     let mut bound = Vec::with_capacity(inherited.len());
     for (index, (purpose, socket)) in inherited.into_iter().enumerate() {
         let invalid = |problem: String| Invalid {
@@ -108,7 +112,26 @@ fn take_over(
         bound.push(Bound {
             listener: listener.leave_backlog(),
             implicit_tls,
+            balancers: balancers.clone(),
         });
     }
     Ok(Sockets(bound))
+}
+
+/// An inherited socket has no table in the configuration, so whom it trusts has to be the same everywhere.
+fn balancers_of_all(configuration: &Configuration) -> Result<Vec<IpNet>, Invalid> {
+    let mut all = configuration
+        .listeners
+        .iter()
+        .map(|listener| &listener.proxy_protocol_from);
+    let first = all.next().cloned().unwrap_or_default();
+    if all.all(|networks| *networks == first) {
+        return Ok(first);
+    }
+    Err(Invalid {
+        place: "listener.proxy-protocol-from".to_owned(),
+        problem: "differs between listeners, which inherited sockets replace; \
+                  set --proxy-protocol-from, which is for all of them"
+            .to_owned(),
+    })
 }

@@ -134,5 +134,5 @@ pub use options::{Options, Transport};
 pub use output::OutputBuffer;
 pub use running::{ConnectionCount, Running};
 pub use server::{StartError, serve};
-pub use service::{Connection, Service};
+pub use service::{Connection, Service, canonical};
 pub use session::Session;

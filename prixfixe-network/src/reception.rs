@@ -12,7 +12,7 @@ use crate::completion::Party;
 use crate::connection::Served;
 use crate::control::{Control, Permit};
 use crate::listener::Succession;
-use crate::{Connection, Service, sys};
+use crate::{Connection, Service, canonical, sys};
 
 /// Connections that are accepted in one go; then it is the turn of those that are there.
 pub(crate) const ACCEPTS_A_TURN: usize = 64;
@@ -173,16 +173,6 @@ fn turn_away(socket: &SockRef<'_>, reply: &[u8]) {
             Ok(0) | Err(_) => break,
             Ok(count) => octets += count,
         }
-    }
-}
-
-fn canonical(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(_) => address,
-        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
-            Some(v4) => SocketAddr::new(v4.into(), v6.port()),
-            None => address,
-        },
     }
 }
 

@@ -33,3 +33,15 @@ pub struct Connection {
     /// Which of the listeners, in the order in which they were given to the transport.
     pub listener: usize,
 }
+
+/// The address itself, without the disguise that an IPv4 address has on a dual-stack socket (`::ffff:192.0.2.1`).
+#[must_use]
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => address,
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(v4) => SocketAddr::new(v4.into(), v6.port()),
+            None => address,
+        },
+    }
+}

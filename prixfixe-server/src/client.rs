@@ -9,8 +9,19 @@ use prixfixe_tls::TlsInfo;
 pub struct Client {
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
+    pub(crate) via: Via,
     pub(crate) greeting: Option<Greeting>,
     pub(crate) tls: Option<Box<TlsInfo>>,
+}
+
+/// What stands between the client and the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    Direct,
+    /// A load balancer at this address, which has said whose connection it is.
+    Balancer(SocketAddr),
+    /// A load balancer that has come by itself.
+    HealthCheck,
 }
 
 /// How a client introduced itself (RFC 5321 section 4.1.1.1).
@@ -21,16 +32,34 @@ pub(crate) struct Greeting {
 }
 
 impl Client {
-    /// The client's address.
+    /// The client's address. Behind a load balancer that speaks the PROXY protocol it is the one that the balancer
+    /// gives.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.peer
     }
 
-    /// The address of ours that the client connected to.
+    /// The address that the client connected to: one of ours, or of the load balancer's.
     #[must_use]
     pub fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The address of the load balancer that the connection came by
+    /// ([`Endpoint::proxy_protocol_from`](crate::Endpoint::proxy_protocol_from)).
+    #[must_use]
+    pub fn balancer(&self) -> Option<SocketAddr> {
+        match self.via {
+            Via::Direct => None,
+            Via::Balancer(address) => Some(address),
+            Via::HealthCheck => Some(self.peer),
+        }
+    }
+
+    /// True when the load balancer itself is the client, to see whether the server is there.
+    #[must_use]
+    pub fn is_health_check(&self) -> bool {
+        self.via == Via::HealthCheck
     }
 
     /// The name that the client gave in HELO or EHLO, as it gave it: no more than a claim.

@@ -73,12 +73,15 @@
 
 mod body;
 mod client;
+mod endpoint;
 mod envelope;
+mod front;
 mod handler;
 mod id;
 mod inbox;
 mod message;
 mod metrics;
+mod proxy;
 mod replies;
 mod server;
 mod session;
@@ -90,10 +93,12 @@ mod trace;
 
 pub use body::{Body, BodyError};
 pub use client::Client;
+pub use endpoint::Endpoint;
 pub use envelope::Envelope;
 pub use handler::{Accepted, Handler};
 pub use id::MessageId;
 pub use inbox::{Inbox, InboxHandler, inbox};
+pub use ipnet::IpNet;
 pub use message::{CollectedMessage, Message};
 pub use metrics::{
     ConnectionResult, DurationHistogram, FailureReason, HandshakeFailure, Incident, IncidentKind,

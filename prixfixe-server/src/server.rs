@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prixfixe_network::{BindError, Listener, Options, Running, Service, Transport};
 
+use crate::endpoint::Rules;
 use crate::metrics::Metrics;
 use crate::shared::{Reconfigure, SmtpService};
 use crate::simulation::Inspect;
-use crate::{Handler, Settings, SettingsError};
+use crate::{Endpoint, Handler, Settings, SettingsError};
 
 /// A server that runs. Dropping it stops it at once; [`stop`](Self::stop) lets it finish.
 pub struct Server {
@@ -28,7 +29,7 @@ impl Server {
         ServerBuilder {
             handler: (),
             settings: Settings::default(),
-            listeners: Vec::new(),
+            endpoints: Vec::new(),
             options: Options::default(),
         }
     }
@@ -170,14 +171,8 @@ impl fmt::Debug for Server {
 pub struct ServerBuilder<H> {
     handler: H,
     pub(crate) settings: Settings,
-    listeners: Vec<(Listen, bool)>,
+    endpoints: Vec<Endpoint>,
     options: Options,
-}
-
-#[derive(Debug)]
-enum Listen {
-    Address(SocketAddr),
-    Listener(Listener),
 }
 
 impl<H> ServerBuilder<H> {
@@ -189,27 +184,28 @@ impl<H> ServerBuilder<H> {
 
     /// Listens on an address, in clear with STARTTLS where TLS is configured. Port 0: any free port; see
     /// [`Server::local_addresses`].
-    pub fn listen(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.listeners
-            .push((Listen::Address(address.into()), false));
-        self
+    pub fn listen(self, address: impl Into<SocketAddr>) -> Self {
+        self.endpoint(Endpoint::new(address))
     }
 
     /// Listens on an address where TLS comes before anything else (RFC 8314 section 3.3).
-    pub fn listen_tls(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.listeners.push((Listen::Address(address.into()), true));
-        self
+    pub fn listen_tls(self, address: impl Into<SocketAddr>) -> Self {
+        self.endpoint(Endpoint::new(address).implicit_tls())
     }
 
     /// Listens on a socket that is bound already, in clear.
-    pub fn listener(mut self, listener: Listener) -> Self {
-        self.listeners.push((Listen::Listener(listener), false));
-        self
+    pub fn listener(self, listener: Listener) -> Self {
+        self.endpoint(Endpoint::from(listener))
     }
 
     /// Listens on a socket that is bound already, where TLS comes before anything else.
-    pub fn listener_tls(mut self, listener: Listener) -> Self {
-        self.listeners.push((Listen::Listener(listener), true));
+    pub fn listener_tls(self, listener: Listener) -> Self {
+        self.endpoint(Endpoint::from(listener).implicit_tls())
+    }
+
+    /// Listens as described, for example behind load balancers.
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoints.push(endpoint);
         self
     }
 
@@ -231,13 +227,13 @@ impl<H> ServerBuilder<H> {
         let Self {
             handler: _,
             settings,
-            listeners,
+            endpoints,
             options,
         } = self;
         ServerBuilder {
             handler,
             settings,
-            listeners,
+            endpoints,
             options,
         }
     }
@@ -250,22 +246,18 @@ impl<H: Handler> ServerBuilder<H> {
     ///
     /// [`StartError`], which names what is at fault.
     pub fn start(mut self) -> Result<Server, StartError> {
-        if self.listeners.is_empty() {
+        if self.endpoints.is_empty() {
             return Err(StartError::NoListener);
         }
-        let implicit_tls = self
-            .listeners
-            .iter()
-            .map(|(_, implicit)| *implicit)
-            .collect();
-        let (listeners, settings) = (mem::take(&mut self.listeners), self.settings.clone());
+        let (endpoints, settings) = (mem::take(&mut self.endpoints), self.settings.clone());
+        let rules = endpoints.iter().map(|it| it.rules.clone()).collect();
         let mut options = self.options.clone();
         options.max_connections = settings.max_connections;
         options.drain_timeout = settings.drain_timeout;
-        let service = Arc::new(self.make_service(implicit_tls)?);
-        let listeners = listeners
+        let service = Arc::new(self.make_service(rules)?);
+        let listeners = endpoints
             .into_iter()
-            .map(|(listen, _)| listen.bind())
+            .map(Endpoint::bind)
             .collect::<Result<_, _>>()?;
         let running = prixfixe_network::serve(listeners, Arc::clone(&service), options)?;
         let metrics = Metrics::new(
@@ -294,27 +286,22 @@ impl<H: Handler> ServerBuilder<H> {
         self,
         implicit_tls: Vec<bool>,
     ) -> Result<impl Service<Session = impl Inspect>, StartError> {
-        self.make_service(implicit_tls)
+        let rules = implicit_tls.into_iter().map(|implicit_tls| Rules {
+            implicit_tls,
+            ..Rules::none()
+        });
+        self.make_service(rules.collect())
     }
 
-    fn make_service(self, implicit_tls: Vec<bool>) -> Result<SmtpService<H>, StartError> {
+    fn make_service(self, rules: Vec<Rules>) -> Result<SmtpService<H>, StartError> {
         let Self {
             handler,
             settings,
-            listeners: _,
+            endpoints: _,
             options: _,
         } = self;
-        settings.check(implicit_tls.contains(&true))?;
-        Ok(SmtpService::new(Arc::new(handler), &settings, implicit_tls))
-    }
-}
-
-impl Listen {
-    fn bind(self) -> Result<Listener, BindError> {
-        match self {
-            Self::Address(address) => Listener::bind(address),
-            Self::Listener(listener) => Ok(listener),
-        }
+        settings.check(rules.iter().any(|it| it.implicit_tls))?;
+        Ok(SmtpService::new(Arc::new(handler), &settings, rules))
     }
 }
 

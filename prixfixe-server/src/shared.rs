@@ -1,17 +1,17 @@
 //! What all sessions of a server share.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use prixfixe_core::{Config, ForwardPath};
 use prixfixe_network::{Connection, Service};
-use prixfixe_tls::{Tls, TlsConfig};
+use prixfixe_tls::TlsConfig;
 
+use crate::endpoint::Rules;
+use crate::front::Front;
 use crate::metrics::{Cause, Counts, Note};
-use crate::session::SmtpSession;
-use crate::{Client, ConnectionResult, Handler, IncidentKind, Settings, SettingsError, replies};
+use crate::{ConnectionResult, Handler, IncidentKind, Settings, SettingsError, replies};
 
 /// The parts of a running server that a session needs. A session keeps those that it began with.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Shared<H> {
     pub(crate) handler_timeout: Duration,
     /// In lower case. Empty: every recipient's domain is accepted.
     accepted_domains: HashSet<Box<str>>,
-    tls: Option<TlsConfig>,
+    pub(crate) tls: Option<TlsConfig>,
 }
 
 impl<H> Shared<H> {
@@ -58,13 +58,13 @@ pub(crate) struct SmtpService<H> {
     /// Swapped whole when the server is reconfigured. Looked at once a connection.
     shared: RwLock<Arc<Shared<H>>>,
     counts: Arc<Counts>,
-    /// For each listener, whether TLS comes before anything else.
-    implicit_tls: Vec<bool>,
+    /// Of each listener.
+    rules: Vec<Rules>,
     over_limit: Vec<u8>,
 }
 
 impl<H: Handler> SmtpService<H> {
-    pub(crate) fn new(handler: Arc<H>, settings: &Settings, implicit_tls: Vec<bool>) -> Self {
+    pub(crate) fn new(handler: Arc<H>, settings: &Settings, rules: Vec<Rules>) -> Self {
         let mut over_limit = Vec::new();
         replies::TOO_MANY_CONNECTIONS.encode(&mut over_limit);
         let counts = Arc::new(Counts::new(Instant::now()));
@@ -72,7 +72,7 @@ impl<H: Handler> SmtpService<H> {
         Self {
             shared: RwLock::new(Arc::new(shared)),
             counts,
-            implicit_tls,
+            rules,
             over_limit,
         }
     }
@@ -85,11 +85,9 @@ impl<H: Handler> SmtpService<H> {
         Arc::clone(&self.shared.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn is_implicit_tls(&self, connection: &Connection) -> bool {
-        self.implicit_tls
-            .get(connection.listener)
-            .copied()
-            .unwrap_or(false)
+    fn rules(&self, connection: &Connection) -> &Rules {
+        static NONE: Rules = Rules::none();
+        self.rules.get(connection.listener).unwrap_or(&NONE)
     }
 }
 
@@ -101,7 +99,7 @@ pub(crate) trait Reconfigure: Send + Sync {
 
 impl<H: Handler> Reconfigure for SmtpService<H> {
     fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
-        settings.check(self.implicit_tls.contains(&true))?;
+        settings.check(self.rules.iter().any(|it| it.implicit_tls))?;
         let handler = Arc::clone(&self.shared().handler);
         let shared = Arc::new(Shared::new(handler, Arc::clone(&self.counts), settings));
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
@@ -110,25 +108,10 @@ impl<H: Handler> Reconfigure for SmtpService<H> {
 }
 
 impl<H: Handler> Service for SmtpService<H> {
-    type Session = Tls<SmtpSession<H>>;
+    type Session = Front<H>;
 
-    fn session(&self, now: Instant, connection: &Connection) -> Self::Session {
-        let client = Client {
-            peer: canonical(connection.peer),
-            local: canonical(connection.local),
-            greeting: None,
-            tls: None,
-        };
-        let shared = self.shared();
-        let mut session = SmtpSession::new(Arc::clone(&shared), now, client);
-        match &shared.tls {
-            None => Tls::clear(session),
-            Some(config) if self.is_implicit_tls(connection) => {
-                session.handshake_begins();
-                Tls::implicit(session, config, now)
-            }
-            Some(config) => Tls::starttls(session, config),
-        }
+    fn session(&self, now: Instant, connection: &Connection) -> Front<H> {
+        Front::new(self.shared(), self.rules(connection), now, connection)
     }
 
     fn over_limit(&self, connection: &Connection) -> &[u8] {
@@ -136,20 +119,15 @@ impl<H: Handler> Service for SmtpService<H> {
         self.counts.recent.note(Note {
             kind: IncidentKind::ConnectionRefused,
             cause: Cause::Reply(replies::TOO_MANY_CONNECTIONS),
-            client: connection.peer.ip().to_canonical(),
+            client: connection.peer.ip(),
             sender: None,
             recipient: None,
         });
         // Clear text would only be noise to a client that expects a handshake.
-        if self.is_implicit_tls(connection) {
+        if self.rules(connection).implicit_tls {
             &[]
         } else {
             &self.over_limit
         }
     }
-}
-
-/// An IPv4 client of a dual-stack socket is an IPv4 client.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

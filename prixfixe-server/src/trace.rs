@@ -77,7 +77,7 @@ struct AddressLiteral(SocketAddr);
 
 impl fmt::Display for AddressLiteral {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.ip().to_canonical() {
+        match self.0.ip() {
             IpAddr::V4(address) => write!(f, "[{address}]"),
             IpAddr::V6(address) => write!(f, "[IPv6:{address}]"),
         }

@@ -124,7 +124,11 @@ impl Reader<'_> {
         }])
     }
 
-    fn read_list(&self, origin: &Origin, value: &Value<'_>) -> Result<Vec<Given>, Invalid> {
+    pub(super) fn read_list(
+        &self,
+        origin: &Origin,
+        value: &Value<'_>,
+    ) -> Result<Vec<Given>, Invalid> {
         let DeValue::Array(items) = value.get_ref() else {
             return Err(wrong_type(origin, Kind::List.toml_type(), value.get_ref()));
         };

@@ -22,6 +22,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use prixfixe_delivery::Target as DeliveryTarget;
 use serde::Serialize;
 
@@ -131,6 +132,9 @@ pub(crate) struct Listener {
         serialize_with = "implicit"
     )]
     pub(crate) implicit_tls: bool,
+    /// Where load balancers are that speak the PROXY protocol.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "display_all")]
+    pub(crate) proxy_protocol_from: Vec<IpNet>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -211,6 +215,13 @@ fn display_some<S: serde::Serializer>(
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),
     }
+}
+
+fn display_all<S: serde::Serializer>(
+    values: &[impl std::fmt::Display],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
 }
 
 fn implicit<S: serde::Serializer>(_: &bool, serializer: S) -> Result<S::Ok, S::Error> {

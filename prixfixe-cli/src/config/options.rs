@@ -42,6 +42,7 @@ pub(crate) const ALL: &[&Opt] = &[
     &LISTEN_TLS,
     &REUSE_PORT,
     &USER,
+    &PROXY_PROTOCOL_FROM,
     &MAX_CONNECTIONS,
     &MAX_MESSAGE_SIZE,
     &MAX_RECIPIENTS,
@@ -70,7 +71,7 @@ pub(crate) const ALL: &[&Opt] = &[
 ];
 
 /// The keys of a `[[listener]]` table.
-pub(crate) const LISTENER_KEYS: &[&str] = &["address", "tls"];
+pub(crate) const LISTENER_KEYS: &[&str] = &["address", "tls", "proxy-protocol-from"];
 
 /// The keys of a `[[tls.certificate]]` table.
 pub(crate) const CERTIFICATE_KEYS: &[&str] = &["cert", "key", "key-password-file"];
@@ -133,6 +134,16 @@ pub(crate) const USER: Opt = Opt {
     value: "NAME",
     default: None,
     help: "Whom to become once started as root, when ports are taken and keys are read",
+};
+
+pub(crate) const PROXY_PROTOCOL_FROM: Opt = Opt {
+    flag: Some("proxy-protocol-from"),
+    variable: Some("SMTP_PROXY_PROTOCOL_FROM"),
+    key: None,
+    kind: Kind::List,
+    value: "CIDR",
+    default: None,
+    help: "A network of load balancers, whose connections begin with a PROXY protocol header; repeatable",
 };
 
 pub(crate) const MAX_CONNECTIONS: Opt = Opt {

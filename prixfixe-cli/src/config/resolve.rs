@@ -141,12 +141,18 @@ impl Sources<'_> {
                 Listener {
                     address,
                     implicit_tls: false,
+                    proxy_protocol_from: Vec::new(),
                 },
             ));
         }
         found.extend(self.listeners_of_kind(&options::LISTEN_TLS, true)?);
         let mut listeners: Vec<Listener> = Vec::with_capacity(found.len());
-        for (origin, listener) in found {
+        let networks = self.list(&options::PROXY_PROTOCOL_FROM, words::network)?;
+        for (origin, mut listener) in found {
+            // A flag or a variable is for all listeners, and goes before what the file says of each.
+            if let Some(networks) = &networks {
+                listener.proxy_protocol_from.clone_from(networks);
+            }
             let is_same = |other: &Listener| other.address == listener.address;
             if !listener.address.is_any_port() && listeners.iter().any(is_same) {
                 return Err(
@@ -163,26 +169,34 @@ impl Sources<'_> {
         option: &'static Opt,
         implicit_tls: bool,
     ) -> Result<Vec<(Origin, Listener)>, Invalid> {
-        let tables = || {
-            let tables = self.file.listeners.iter().flatten();
-            tables
-                .filter(|table| table.implicit_tls == implicit_tls)
-                .map(|table| table.address.clone())
-                .collect()
-        };
-        let given = self.flag_or_variable(option)?.unwrap_or_else(tables);
-        let listener = |given: &Given| {
-            let address = given.parse(|text| text.parse())?;
-            Ok((
-                given.origin.clone(),
-                Listener {
-                    address,
-                    implicit_tls,
-                },
-            ))
-        };
-        given.iter().map(listener).collect()
+        if let Some(given) = self.flag_or_variable(option)? {
+            return given
+                .iter()
+                .map(|address| listener(address, implicit_tls, &[]))
+                .collect();
+        }
+        let tables = self.file.listeners.iter().flatten();
+        tables
+            .filter(|table| table.implicit_tls == implicit_tls)
+            .map(|table| listener(&table.address, implicit_tls, &table.proxy_protocol_from))
+            .collect()
     }
+}
+
+fn listener(
+    address: &Given,
+    implicit_tls: bool,
+    networks: &[Given],
+) -> Result<(Origin, Listener), Invalid> {
+    let listener = Listener {
+        address: address.parse(|text| text.parse())?,
+        implicit_tls,
+        proxy_protocol_from: networks
+            .iter()
+            .map(|network| network.parse(words::network))
+            .collect::<Result<_, _>>()?,
+    };
+    Ok((address.origin.clone(), listener))
 }
 
 fn cores() -> NonZeroUsize {

@@ -15,6 +15,7 @@ pub(crate) struct ListenerTable {
     pub(crate) address: Given,
     /// `tls = "implicit"`.
     pub(crate) implicit_tls: bool,
+    pub(crate) proxy_protocol_from: Vec<Given>,
 }
 
 /// One `[[tls.certificate]]` table.
@@ -81,6 +82,7 @@ impl Reader<'_> {
 
     fn read_listener(&self, origin: Origin, table: &DeTable<'_>) -> Result<ListenerTable, Invalid> {
         let (mut address, mut implicit_tls) = (None, false);
+        let mut proxy_protocol_from = Vec::new();
         for (name, value) in in_order(table) {
             let key = format!("{LISTENER}.{}", name.get_ref());
             let origin = self.origin(name.span(), &key);
@@ -96,6 +98,7 @@ impl Reader<'_> {
                     }
                     implicit_tls = true;
                 }
+                "proxy-protocol-from" => proxy_protocol_from = self.read_list(&origin, value)?,
                 _ => return Err(unknown(&origin, &key)),
             }
         }
@@ -104,6 +107,7 @@ impl Reader<'_> {
         Ok(ListenerTable {
             address,
             implicit_tls,
+            proxy_protocol_from,
         })
     }
 

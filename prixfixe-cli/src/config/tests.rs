@@ -273,6 +273,7 @@ fn no_option_is_left_out_of_the_precedence_table() {
     let with_a_test_of_their_own = [
         &options::PORT,
         &options::LISTEN_TLS,
+        &options::PROXY_PROTOCOL_FROM,
         &options::TLS_CERT,
         &options::TLS_KEY,
         &options::TLS_HANDSHAKE_TIMEOUT,
@@ -371,6 +372,69 @@ fn listeners_in_clear_and_with_tls_are_replaced_apart() {
         listeners("", &[], &["--tls-self-signed", "--listen-tls", "e:1"]),
         "localhost:2525, e:1 tls"
     );
+}
+
+#[test]
+fn balancers_are_those_of_a_listener_or_of_all() {
+    let file = "[[listener]]\naddress = 'a:1'\nproxy-protocol-from = ['10.0.0.0/8', '192.0.2.7']\n\
+                [[listener]]\naddress = 'b:1'\n";
+    let networks = |file, variables: &[_], flags: &[_]| {
+        let configuration = load(file, variables, flags).unwrap();
+        let shown = configuration.listeners.iter().map(|listener| {
+            let networks = listener.proxy_protocol_from.iter();
+            let networks: Vec<_> = networks.map(ToString::to_string).collect();
+            format!("{} {}", listener.address, networks.join(" "))
+        });
+        shown.collect::<Vec<_>>()
+    };
+    let variables = [("SMTP_PROXY_PROTOCOL_FROM", "::1,127.0.0.0/8")];
+    assert_eq!(networks("", &[], &[]), ["localhost:2525 "]);
+    assert_eq!(
+        networks(file, &[], &[]),
+        ["a:1 10.0.0.0/8 192.0.2.7/32", "b:1 "]
+    );
+    assert_eq!(
+        networks("", &variables, &[]),
+        ["localhost:2525 ::1/128 127.0.0.0/8"]
+    );
+    assert_eq!(
+        networks(file, &variables, &[]),
+        ["a:1 ::1/128 127.0.0.0/8", "b:1 ::1/128 127.0.0.0/8"]
+    );
+    assert_eq!(
+        networks(file, &variables, &["--proxy-protocol-from=2001:db8::/32"]),
+        ["a:1 2001:db8::/32", "b:1 2001:db8::/32"]
+    );
+    // Whose listener is replaced, its networks are too.
+    assert_eq!(networks(file, &[], &["--listen=c:1"]), ["c:1 "]);
+
+    let configuration = load(file, &[], &[]).unwrap();
+    let printed = configuration.to_toml().unwrap();
+    assert_eq!(load(&printed, &[], &[]), Ok(configuration), "{printed}");
+    let mistakes = [
+        (
+            "10.0.0.0/33",
+            "`10.0.0.0/33` is not a network; give one like 10.0.0.0/8, 2001:db8::/32 or 192.0.2.7",
+        ),
+        (
+            "lb.example",
+            "`lb.example` is not a network; give one like 10.0.0.0/8, 2001:db8::/32 or 192.0.2.7",
+        ),
+        (
+            "10.0.0.5/8",
+            "`10.0.0.5/8` has bits set behind its prefix; give 10.0.0.0/8 or 10.0.0.5",
+        ),
+    ];
+    for (network, problem) in mistakes {
+        let flag = format!("--proxy-protocol-from={network}");
+        let expected = format!("--proxy-protocol-from: {problem}");
+        assert_eq!(load("", &[], &[&flag]).unwrap_err(), expected);
+        let file = format!(
+            "[[listener]]\naddress = 'a:1'\nproxy-protocol-from = [\n'::1',\n'{network}']\n"
+        );
+        let expected = format!("FILE:5: listener.proxy-protocol-from: {problem}");
+        assert_eq!(load(&file, &[], &[]).unwrap_err(), expected);
+    }
 }
 
 #[test]
@@ -548,6 +612,9 @@ fn text(option: &'static Opt) -> BoxedStrategy<String> {
                 .prop_map(|(address, name, port)| format!("{address},{name}:{port}"))
                 .boxed()
         }
+        Kind::List if option.value == "CIDR" => {
+            "10\\.[1-9]?[0-9]\\.0\\.0/16,[1-9]::/16,::1".boxed()
+        }
         Kind::List => "[a-z]{1,9},[a-zé]{1,9}\\.example".boxed(),
         Kind::Text if option == &options::DELIVER => "maildir:[^\0]{1,20}".boxed(),
         Kind::Text if option == &options::DOMAIN => "[a-z]{1,9}\\.example".boxed(),
@@ -623,6 +690,7 @@ fn every_option_has_its_row_in_the_documentation_and_no_other_has() {
         let key = match option.flag {
             Some("listen") => " `[[listener]]` `address`".to_owned(),
             Some("listen-tls") => " `[[listener]]` `tls = \"implicit\"`".to_owned(),
+            Some("proxy-protocol-from") => " `[[listener]]` `proxy-protocol-from`".to_owned(),
             _ => code(option.key.map(str::to_owned)),
         };
         let default = code(option.default.map(str::to_owned));

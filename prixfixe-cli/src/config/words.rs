@@ -1,7 +1,9 @@
 //! Names, words and targets as people write them, like [`units`] for numbers.
 
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 
+use ipnet::IpNet;
 use prixfixe_delivery::ParseTargetError;
 
 use super::{ClientAuth, DeliveryTarget, LogFormat, LogLevel, TlsVersion, Transport, units};
@@ -42,6 +44,24 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
             "`{text}` is not a domain name; give one like mx.example.com"
         ))
     }
+}
+
+/// A network in CIDR notation; an address alone is a network of one. In a list of those who are believed nothing is
+/// guessed: `10.0.0.5/8` may be meant as either.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.into());
+    }
+    let network: IpNet = text.parse().map_err(|_| {
+        format!("`{text}` is not a network; give one like 10.0.0.0/8, 2001:db8::/32 or 192.0.2.7")
+    })?;
+    if network != network.trunc() {
+        let (address, network) = (network.addr(), network.trunc());
+        return Err(format!(
+            "`{text}` has bits set behind its prefix; give {network} or {address}"
+        ));
+    }
+    Ok(network)
 }
 
 pub(super) fn delivery_target(text: &str) -> Result<DeliveryTarget, String> {

@@ -75,6 +75,10 @@ label! {
         Refused = "refused",
         /// It was one over the connection limit.
         OverLimit = "over_limit",
+        /// A load balancer looked whether the server is there. It is among none of the others.
+        HealthCheck = "health_check",
+        /// A load balancer sent no PROXY header, or a bad one.
+        BadProxyHeader = "bad_proxy_header",
         /// It ended before the greeting: a TLS handshake that failed, a client that left, a server that stopped.
         Unfinished = "unfinished",
     }

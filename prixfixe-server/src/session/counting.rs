@@ -29,7 +29,15 @@ impl<H> SmtpSession<H> {
 
     fn count_connection(&mut self, result: ConnectionResult) {
         self.counted = true;
-        self.shared.counts.connection(result);
+        self.shared.counts.connection(self.of_client(result));
+    }
+
+    /// A load balancer that comes by itself is no mail client.
+    fn of_client(&self, result: ConnectionResult) -> ConnectionResult {
+        match self.client.is_health_check() {
+            true => ConnectionResult::HealthCheck,
+            false => result,
+        }
     }
 
     fn note(&self, kind: IncidentKind, cause: Cause) {
@@ -113,7 +121,7 @@ impl<H> SmtpSession<H> {
             self.shared.counts.handshake_failed(failure);
         }
         if !self.counted {
-            let result = ConnectionResult::Unfinished;
+            let result = self.of_client(ConnectionResult::Unfinished);
             self.shared.counts.connection(result);
         }
     }

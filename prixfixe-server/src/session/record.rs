@@ -121,16 +121,23 @@ impl Record {
     }
 
     pub(super) fn connection_closed(&self, client: &Client) {
+        let duration = seconds(self.last.saturating_duration_since(self.since));
+        // Every second from every balancer: nothing that an operator wants to read.
+        if client.is_health_check() && self.accepted + self.refused == 0 {
+            debug!(target: "prixfixe", peer = %client.peer(), duration, result = %self.end, "health check");
+            return;
+        }
         info!(
             target: "prixfixe",
             peer = %client.peer(),
+            balancer = client.balancer().map(display),
             helo = client.helo(),
             tls = client.tls().map(|tls| tls.version.as_str()),
             tls_subject = client.tls().and_then(|tls| tls.client_subject.as_deref()),
             accepted = self.accepted,
             refused = self.refused,
             octets = self.octets,
-            duration = seconds(self.last.saturating_duration_since(self.since)),
+            duration,
             result = %self.end,
             "connection"
         );

@@ -47,6 +47,11 @@ impl Client {
         Self::from(stream)
     }
 
+    /// The address that the server sees.
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.stream.get_ref().local_addr().expect("it is connected")
+    }
+
     /// Connects, with as little room in the kernel as it gives.
     pub(crate) async fn connect_with_small_buffers(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");

@@ -13,6 +13,7 @@ mod lifecycle;
 mod limits;
 mod messages;
 mod metrics;
+mod proxy;
 mod reconfigure;
 mod reload;
 

@@ -1,0 +1,271 @@
+//! What a connection goes through before its SMTP session: the header of a load balancer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use prixfixe_network::{Connection, OutputBuffer, Session};
+use prixfixe_tls::Tls;
+
+use crate::client::Via;
+use crate::endpoint::Rules;
+use crate::metrics::{Cause, Counts, Note};
+use crate::proxy::{HeaderError, HeaderReader, Source};
+use crate::session::SmtpSession;
+use crate::shared::Shared;
+use crate::simulation::{Held, Inspect};
+use crate::{Client, ConnectionResult, Handler, IncidentKind};
+
+/// What a transport sees of a connection.
+pub(crate) struct Front<H>(State<H>);
+
+#[allow(
+    clippy::large_enum_variant,
+    reason = "all connections but those that have just come are sessions"
+)]
+enum State<H> {
+    /// A balancer has yet to say whose connection it is.
+    Header(Box<Awaiting<H>>),
+    Session(Tls<SmtpSession<H>>),
+}
+
+/// A balancer's connection before its header. Nothing is ever sent on it.
+struct Awaiting<H> {
+    shared: Arc<Shared<H>>,
+    implicit_tls: bool,
+    connection: Connection,
+    reader: HeaderReader,
+    deadline: Option<Instant>,
+    /// Set when it is over. A connection that breaks is dropped without.
+    end: Option<End>,
+    output: OutputBuffer,
+}
+
+/// How the wait for a header ended.
+enum End {
+    /// With a header.
+    Admitted,
+    Bad(HeaderError),
+    Left,
+    TimedOut,
+    Shutdown,
+}
+
+impl<H: Handler> Front<H> {
+    pub(crate) fn new(
+        shared: Arc<Shared<H>>,
+        rules: &Rules,
+        now: Instant,
+        connection: &Connection,
+    ) -> Self {
+        let Connection { peer, local, .. } = *connection;
+        if !rules.is_balancer(peer.ip()) {
+            let client = client(peer, local, Via::Direct);
+            return Self::admit(shared, rules.implicit_tls, now, client);
+        }
+        // Without the time that `min_data_rate` grants: a header is short.
+        let deadline = now.checked_add(shared.dialogue.command_timeout);
+        Self(State::Header(Box::new(Awaiting {
+            shared,
+            implicit_tls: rules.implicit_tls,
+            connection: *connection,
+            reader: HeaderReader::new(),
+            deadline,
+            end: None,
+            output: OutputBuffer::new(),
+        })))
+    }
+
+    fn admit(shared: Arc<Shared<H>>, implicit_tls: bool, now: Instant, client: Client) -> Self {
+        let mut session = SmtpSession::new(Arc::clone(&shared), now, client);
+        Self(State::Session(match &shared.tls {
+            None => Tls::clear(session),
+            Some(config) if implicit_tls => {
+                session.handshake_begins();
+                Tls::implicit(session, config, now)
+            }
+            Some(config) => Tls::starttls(session, config),
+        }))
+    }
+}
+
+impl<H: Handler> Awaiting<H> {
+    /// The client's connection, as soon as the header is there. The rest of `bytes` is the client's.
+    fn receive(&mut self, now: Instant, bytes: &[u8]) -> Option<Front<H>> {
+        let Connection { peer, local, .. } = self.connection;
+        let mut rest = bytes;
+        let client = match self.reader.read(&mut rest) {
+            Ok(None) => return None,
+            Ok(Some(Source::Balancer)) => client(peer, local, Via::HealthCheck),
+            // HAProxy's checks with version 1 give their own connection as the client's.
+            Ok(Some(Source::Client { peer: own, .. })) if own == peer => {
+                client(peer, local, Via::HealthCheck)
+            }
+            Ok(Some(Source::Client {
+                peer: client_peer,
+                local: client_local,
+            })) => client(client_peer, client_local, Via::Balancer(peer)),
+            Err(error) => {
+                self.end = Some(End::Bad(error));
+                return None;
+            }
+        };
+        self.end = Some(End::Admitted);
+        let shared = Arc::clone(&self.shared);
+        let mut front = Front::admit(shared, self.implicit_tls, now, client);
+        if !rest.is_empty() {
+            front.receive(now, rest);
+        }
+        Some(front)
+    }
+
+    fn poll(&mut self, now: Instant) -> Poll<()> {
+        if self.end.is_none() && self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.end = Some(End::TimedOut);
+        }
+        match self.end {
+            None => Poll::Pending,
+            Some(_) => Poll::Ready(()),
+        }
+    }
+}
+
+impl<H> Drop for Awaiting<H> {
+    fn drop(&mut self) {
+        let end = self.end.take().unwrap_or(End::Left);
+        end.log(self.connection.peer, &self.reader);
+        end.count(&self.shared.counts, self.connection.peer, &self.reader);
+    }
+}
+
+impl End {
+    fn count(&self, counts: &Counts, peer: SocketAddr, reader: &HeaderReader) {
+        let text = match self {
+            Self::Admitted => return,
+            Self::Shutdown => return counts.connection(ConnectionResult::Unfinished),
+            Self::Left if reader.is_empty() => {
+                return counts.connection(ConnectionResult::HealthCheck);
+            }
+            Self::Left => "PROXY header cut off".into(),
+            Self::TimedOut => {
+                counts.timeout();
+                "no PROXY header in time".into()
+            }
+            Self::Bad(error) => error.to_string().into(),
+        };
+        counts.connection(ConnectionResult::BadProxyHeader);
+        counts.recent.note(Note {
+            kind: IncidentKind::ConnectionRefused,
+            cause: Cause::Text(text),
+            client: peer.ip(),
+            sender: None,
+            recipient: None,
+        });
+    }
+
+    /// A balancer that is set up wrongly is told of; one that only looks whether the port is open is not.
+    fn log(&self, peer: SocketAddr, reader: &HeaderReader) {
+        match self {
+            Self::Bad(error) => {
+                tracing::warn!(target: "prixfixe", %peer, %error, "bad PROXY header");
+            }
+            Self::TimedOut => {
+                tracing::warn!(target: "prixfixe", %peer, "no PROXY header in time");
+            }
+            Self::Left if !reader.is_empty() => {
+                tracing::warn!(target: "prixfixe", %peer, "PROXY header cut off");
+            }
+            Self::Admitted => {}
+            Self::Left | Self::Shutdown => {
+                tracing::debug!(target: "prixfixe", %peer, "closed before a PROXY header");
+            }
+        }
+    }
+}
+
+impl<H: Handler> Inspect for Front<H> {
+    fn held(&self) -> Held {
+        match &self.0 {
+            State::Session(session) => session.held(),
+            State::Header(awaiting) => Held {
+                input: awaiting.reader.kept.len(),
+                ..Held::default()
+            },
+        }
+    }
+}
+
+impl<H: Handler> Session for Front<H> {
+    fn receive(&mut self, now: Instant, bytes: &[u8]) {
+        match &mut self.0 {
+            State::Session(session) => session.receive(now, bytes),
+            State::Header(awaiting) => {
+                if let Some(front) = awaiting.receive(now, bytes) {
+                    *self = front;
+                }
+            }
+        }
+    }
+
+    fn receive_eof(&mut self, now: Instant) {
+        match &mut self.0 {
+            State::Session(session) => session.receive_eof(now),
+            State::Header(awaiting) => drop(awaiting.end.get_or_insert(End::Left)),
+        }
+    }
+
+    fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            State::Session(session) => session.poll(now, cx),
+            State::Header(awaiting) => awaiting.poll(now),
+        }
+    }
+
+    fn output(&mut self) -> &mut OutputBuffer {
+        match &mut self.0 {
+            State::Session(session) => session.output(),
+            State::Header(awaiting) => &mut awaiting.output,
+        }
+    }
+
+    fn wants_read(&self) -> bool {
+        match &self.0 {
+            State::Session(session) => session.wants_read(),
+            State::Header(awaiting) => awaiting.end.is_none(),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match &self.0 {
+            State::Session(session) => session.deadline(),
+            State::Header(awaiting) => awaiting.deadline,
+        }
+    }
+
+    fn shutdown(&mut self, now: Instant) {
+        match &mut self.0 {
+            State::Session(session) => session.shutdown(now),
+            State::Header(awaiting) => drop(awaiting.end.get_or_insert(End::Shutdown)),
+        }
+    }
+
+    fn peer_is_done(&self) -> bool {
+        match &self.0 {
+            State::Session(session) => session.peer_is_done(),
+            // Nothing was sent that a reset could destroy. A balancer's client that came too late for a server that goes
+            // away is to see an end, not a reset.
+            State::Header(awaiting) => !matches!(awaiting.end, Some(End::Shutdown)),
+        }
+    }
+}
+
+fn client(peer: SocketAddr, local: SocketAddr, via: Via) -> Client {
+    Client {
+        peer,
+        local,
+        via,
+        greeting: None,
+        tls: None,
+    }
+}
