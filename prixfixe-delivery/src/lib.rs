@@ -98,3 +98,8 @@ pub use maildir::Hands;
 pub use maildir::{Disk, FileSystem, Incoming, Maildir, MaildirOptions, OpenError};
 pub use stdout::Stdout;
 pub use target::{ParseTargetError, Target};
+
+/// The examples of the guide, compiled and run as they stand there.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/LIBRARY.md")]
+struct LibraryGuide;

@@ -1,0 +1,262 @@
+//! The image, compose and Kubernetes: what they name is there, and the binary runs with what they set. No container engine is needed.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use rcgen::generate_simple_self_signed;
+
+use crate::deploy::{self, ADMIN, SMTP, Site, put};
+use crate::process::{Process, wait_for};
+use crate::support::{has, run};
+
+fn prixfixe(words: &[&str], variables: &[(String, String)], folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_prixfixe"));
+    command
+        .env_clear()
+        .args(words)
+        .envs(variables.iter().cloned())
+        .current_dir(folder);
+    command
+}
+
+/// What `prixfixe check` prints.
+fn check(words: &[&str], variables: &[(String, String)], folder: &Path) -> String {
+    let words = [&["check"], words].concat();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = prixfixe(&words, variables, folder)
+        .output()
+        .expect("the binary runs");
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).expect("text")
+}
+
+/// The lines of a Dockerfile, continued ones joined, comments left out.
+fn dockerfile() -> Vec<String> {
+    let text = deploy::read("Dockerfile");
+    let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let text = lines.join("\n").replace("\\\n", " ");
+    text.lines().map(ToOwned::to_owned).collect()
+}
+
+/// What stands behind an instruction of the Dockerfile's last stage.
+fn instruction(name: &str) -> String {
+    let lines = dockerfile();
+    let start = format!("{name} ");
+    let line = lines
+        .iter()
+        .rev()
+        .find_map(|line| line.strip_prefix(&start));
+    line.unwrap_or_else(|| panic!("no {name}")).to_owned()
+}
+
+/// The variables that the image sets.
+fn image_variables() -> Vec<(String, String)> {
+    let pairs: Vec<_> = instruction("ENV")
+        .split_whitespace()
+        .map(|pair| pair.split_once('=').expect("NAME=VALUE"))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    known(&pairs);
+    pairs
+}
+
+/// Variables must be ones that there are.
+fn known(variables: &[(String, String)]) {
+    let guide = fs::read_to_string(deploy::root().join("docs/CONFIGURATION.md")).expect("a guide");
+    for (name, _) in variables {
+        assert!(guide.contains(&format!("`{name}`")), "there is no {name}");
+    }
+}
+
+#[test]
+fn the_image_runs_what_it_names_with_what_it_sets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let binary = "/usr/local/bin/prixfixe";
+    assert_eq!(instruction("ENTRYPOINT"), format!("[\"{binary}\"]"));
+    assert_eq!(instruction("CMD"), "[\"serve\"]");
+    let health = instruction("HEALTHCHECK");
+    assert!(
+        health.ends_with(&format!("CMD [\"{binary}\", \"health\"]")),
+        "{health}"
+    );
+    let copied = format!("COPY --from=build /out{binary} {binary}");
+    assert!(dockerfile().contains(&copied));
+
+    let variables = image_variables();
+    let resolved = check(&[], &variables, folder.path());
+    for line in [
+        "address = \"0.0.0.0:2525\"",
+        "listen = \"0.0.0.0:9125\"",
+        "target = \"maildir:/mail\"",
+    ] {
+        assert!(resolved.contains(line), "{line} is not in {resolved}");
+    }
+    assert_eq!(instruction("EXPOSE"), format!("{SMTP} {ADMIN}"));
+    assert_eq!(instruction("VOLUME"), "/mail");
+
+    // The same, at addresses and in a folder of the test's own.
+    let at = Site::new(3).server(0).to_string();
+    let here = format!("maildir:{}/mail", folder.path().display());
+    let moved: Vec<_> = variables
+        .into_iter()
+        .map(|(name, value)| {
+            (
+                name,
+                value
+                    .replace("0.0.0.0", &at)
+                    .replace("maildir:/mail", &here),
+            )
+        })
+        .collect();
+    let health = || {
+        prixfixe(&["health"], &moved, folder.path())
+            .output()
+            .expect("it runs")
+            .status
+    };
+    assert_eq!(health().code(), Some(1), "nothing runs yet");
+    let mut serve = Process::start(
+        &mut prixfixe(&["serve"], &moved, folder.path()),
+        folder.path().join("log"),
+    );
+    wait_for("a container that is healthy", || health().success());
+    serve.signal(rustix::process::Signal::TERM);
+    assert!(serve.wait().success());
+    assert_eq!(health().code(), Some(1), "nothing runs any more");
+}
+
+#[test]
+fn the_dockerfile_is_well_written() {
+    if has("hadolint") {
+        run(Command::new("hadolint").arg(deploy::path("Dockerfile")));
+    }
+}
+
+#[test]
+fn the_toolchain_of_the_image_is_the_one_that_is_needed() {
+    let manifest = fs::read_to_string(deploy::root().join("Cargo.toml")).expect("a manifest");
+    let version = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = "))
+        .expect("a version")
+        .trim_matches('"');
+    let from = dockerfile()
+        .into_iter()
+        .find(|line| line.starts_with("FROM rust:"));
+    let from = from.expect("a stage that builds");
+    assert!(from.starts_with(&format!("FROM rust:{version}-")), "{from}");
+}
+
+#[test]
+fn compose_sets_what_the_servers_take() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = deploy::read("compose.yaml");
+    let mut variables = image_variables();
+    let set: Vec<_> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("SMTP_"))
+        .map(|line| line.split_once(": ").expect("NAME: VALUE"))
+        .map(|(name, value)| {
+            let value = value.trim_matches('"');
+            // A variable of the operator's: its default.
+            let default = value
+                .split_once(":-")
+                .map(|(_, default)| default.trim_end_matches('}'));
+            (name.to_owned(), default.unwrap_or(value).to_owned())
+        })
+        .collect();
+    known(&set);
+    assert!(set.len() >= 5);
+    variables.extend(set);
+    let resolved = check(&[], &variables, folder.path());
+    for part in [
+        "max-connections = 1000",
+        "0.0.0.0:2465",
+        "10.25.25.10/32",
+        "mx.example.com",
+    ] {
+        assert!(resolved.contains(part), "{part} is not in {resolved}");
+    }
+    // The balancers have the addresses that are trusted, and the servers the names that balancers and Prometheus know.
+    for part in [
+        "10.25.25.10}",
+        "10.25.25.11}",
+        "  smtp1:\n",
+        "  smtp2:\n",
+        "  smtp3:\n",
+    ] {
+        assert!(text.contains(part), "{part}");
+    }
+    for line in text.lines().map(str::trim) {
+        let mounted = line
+            .strip_prefix("- ./")
+            .and_then(|rest| rest.split(':').next());
+        if let Some(file) = mounted {
+            assert!(deploy::path(file).exists(), "{file}");
+        }
+    }
+    if has("docker-compose") {
+        run(Command::new("docker-compose")
+            .arg("-f")
+            .arg(deploy::path("compose.yaml"))
+            .args([
+                "--profile",
+                "nginx",
+                "--profile",
+                "haproxy",
+                "config",
+                "--quiet",
+            ]));
+    }
+}
+
+#[test]
+fn kubernetes_gives_a_configuration_that_is_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = deploy::read("kubernetes/prixfixe.yaml");
+    let (_, rest) = text
+        .split_once("prixfixe.toml: |\n")
+        .expect("a configuration");
+    let lines = rest
+        .lines()
+        .take_while(|line| line.is_empty() || line.starts_with("    "))
+        .map(|line| line.trim_start_matches("    "));
+    let configuration = lines.collect::<Vec<_>>().join("\n");
+    let here = folder.path().display();
+    let configuration = put(&configuration, "\"/tls/", &format!("\"{here}/"));
+    fs::write(folder.path().join("prixfixe.toml"), configuration).expect("a file");
+    let certificate = generate_simple_self_signed(["mx.example.com".to_owned()]).expect("one");
+    fs::write(folder.path().join("tls.crt"), certificate.cert.pem()).expect("a file");
+    let key = certificate.signing_key.serialize_pem();
+    fs::write(folder.path().join("tls.key"), key).expect("a file");
+
+    // The image's variables are there too, but for those that the manifest sets to nothing.
+    let mut variables = image_variables();
+    for (name, value) in &mut variables {
+        assert!(
+            text.contains(&format!("{{name: {name}, value: \"\"}}")),
+            "{name}"
+        );
+        value.clear();
+    }
+    let resolved = check(&["--config", "prixfixe.toml"], &variables, folder.path());
+    for part in [
+        "0.0.0.0:2525",
+        "0.0.0.0:2465",
+        "listen = \"0.0.0.0:9125\"",
+        "maildir:/mail/incoming",
+    ] {
+        assert!(resolved.contains(part), "{part} is not in {resolved}");
+    }
+    assert!(text.contains("containerPort: 2525") && text.contains("containerPort: 9125"));
+    if has("kubernetes-validate") {
+        run(Command::new("kubernetes-validate")
+            .args(["--strict", "--kubernetes-version", "1.34"])
+            .arg(deploy::path("kubernetes/prixfixe.yaml")));
+    }
+}
