@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prixfixe_network::{Connection, OutputBuffer, Session};
 use prixfixe_tls::Tls;
@@ -16,6 +16,9 @@ use crate::session::SmtpSession;
 use crate::shared::Shared;
 use crate::simulation::{Held, Inspect};
 use crate::{Client, ConnectionResult, Handler, IncidentKind};
+
+/// How long a header may take that is under way when the server goes away.
+const LAST_HEADER: Duration = Duration::from_secs(1);
 
 /// What a transport sees of a connection.
 pub(crate) struct Front<H>(State<H>);
@@ -37,6 +40,8 @@ struct Awaiting<H> {
     connection: Connection,
     reader: HeaderReader,
     deadline: Option<Instant>,
+    /// The server is going away.
+    leaving: bool,
     /// Set when it is over. A connection that breaks is dropped without.
     end: Option<End>,
     output: OutputBuffer,
@@ -72,6 +77,7 @@ impl<H: Handler> Front<H> {
             connection: *connection,
             reader: HeaderReader::new(),
             deadline,
+            leaving: false,
             end: None,
             output: OutputBuffer::new(),
         })))
@@ -117,12 +123,30 @@ impl<H: Handler> Awaiting<H> {
         if !rest.is_empty() {
             front.receive(now, rest);
         }
+        if self.leaving {
+            front.shutdown(now);
+        }
         Some(front)
+    }
+
+    /// A balancer sends its header as soon as it is connected, and has a client behind it who waits: with the header that one
+    /// can be told to come back later.
+    fn shutdown(&mut self, now: Instant) {
+        self.leaving = true;
+        let soon = now.checked_add(LAST_HEADER);
+        self.deadline = match (self.deadline, soon) {
+            (Some(deadline), Some(soon)) => Some(deadline.min(soon)),
+            (deadline, soon) => deadline.or(soon),
+        };
     }
 
     fn poll(&mut self, now: Instant) -> Poll<()> {
         if self.end.is_none() && self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.end = Some(End::TimedOut);
+            self.end = Some(if self.leaving {
+                End::Shutdown
+            } else {
+                End::TimedOut
+            });
         }
         match self.end {
             None => Poll::Pending,
@@ -246,7 +270,7 @@ impl<H: Handler> Session for Front<H> {
     fn shutdown(&mut self, now: Instant) {
         match &mut self.0 {
             State::Session(session) => session.shutdown(now),
-            State::Header(awaiting) => drop(awaiting.end.get_or_insert(End::Shutdown)),
+            State::Header(awaiting) => awaiting.shutdown(now),
         }
     }
 

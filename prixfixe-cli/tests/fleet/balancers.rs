@@ -64,9 +64,10 @@ fn survives(balance: fn(Site) -> Balancer, site: Site, transports: [&'static str
     assert!(load.is_running());
     let seen = load.stop();
     assert_eq!(faults(&seen), lost, "the drain cost somebody a connection");
+    // Who came at the last moment was sent away in place of a greeting, which would have the name.
     let sent_away = seen.sent_away.lock().expect("no panic under it");
     assert!(
-        sent_away.iter().all(|server| *server == drained),
+        sent_away.iter().all(|server| *server == drained || server.is_empty()),
         "{sent_away:?}"
     );
 

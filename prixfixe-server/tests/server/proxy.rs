@@ -25,6 +25,7 @@ on_both_transports![
     from_anybody_else_a_header_is_an_unknown_command,
     what_is_no_header_is_answered_with_nothing,
     without_a_header_in_time_the_connection_is_closed_with_nothing_sent,
+    a_client_that_came_as_the_server_went_away_is_told_so,
     at_a_shutdown_nothing_is_sent_before_the_header,
     the_header_comes_before_the_handshake_where_tls_is_first,
     the_header_comes_before_starttls,
@@ -213,6 +214,19 @@ async fn without_a_header_in_time_the_connection_is_closed_with_nothing_sent(tra
         client.send(half).await;
         assert_eq!(client.rest().await, "");
     }
+}
+
+async fn a_client_that_came_as_the_server_went_away_is_told_so(transport: Transport) {
+    let (server, _inbox) = start(transport);
+    let mut client = Client::connect(server.local_address()).await;
+    client.send("PROXY TCP4").await;
+    while server.active_connections() < 1 {
+        tokio::task::yield_now().await;
+    }
+    server.shutdown();
+    client.send(" 192.0.2.1 192.0.2.2 4000 25\r\n").await;
+    assert!(client.rest().await.starts_with("421 4.3.2 "));
+    server.stopped().await;
 }
 
 async fn at_a_shutdown_nothing_is_sent_before_the_header(transport: Transport) {
