@@ -67,7 +67,9 @@ fn survives(balance: fn(Site) -> Balancer, site: Site, transports: [&'static str
     // Who came at the last moment was sent away in place of a greeting, which would have the name.
     let sent_away = seen.sent_away.lock().expect("no panic under it");
     assert!(
-        sent_away.iter().all(|server| *server == drained || server.is_empty()),
+        sent_away
+            .iter()
+            .all(|server| *server == drained || server.is_empty()),
         "{sent_away:?}"
     );
 
