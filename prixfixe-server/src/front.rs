@@ -1,4 +1,4 @@
-//! What a connection goes through before its SMTP session: the header of a load balancer.
+//! What a connection goes through before its SMTP session: the header of a load balancer, the limits of its client.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,19 +9,24 @@ use prixfixe_network::{Connection, OutputBuffer, Session};
 use prixfixe_tls::Tls;
 
 use crate::client::Via;
+use crate::clients::{OverLimit, Place};
 use crate::endpoint::Rules;
 use crate::metrics::{Cause, Counts, Note};
 use crate::proxy::{HeaderError, HeaderReader, Source};
 use crate::session::SmtpSession;
 use crate::shared::Shared;
 use crate::simulation::{Held, Inspect};
-use crate::{Client, ConnectionResult, Handler, IncidentKind};
+use crate::{Client, ConnectionResult, Handler, IncidentKind, replies};
 
 /// How long a header may take that is under way when the server goes away.
 const LAST_HEADER: Duration = Duration::from_secs(1);
 
 /// What a transport sees of a connection.
-pub(crate) struct Front<H>(State<H>);
+pub(crate) struct Front<H> {
+    state: State<H>,
+    /// The client's, while the session lasts.
+    place: Option<Place>,
+}
 
 #[allow(
     clippy::large_enum_variant,
@@ -31,6 +36,8 @@ enum State<H> {
     /// A balancer has yet to say whose connection it is.
     Header(Box<Awaiting<H>>),
     Session(Tls<SmtpSession<H>>),
+    /// The client is over a limit. What it is told, if anything.
+    Refused(Box<OutputBuffer>),
 }
 
 /// A balancer's connection before its header. Nothing is ever sent on it.
@@ -71,7 +78,7 @@ impl<H: Handler> Front<H> {
         }
         // Without the time that `min_data_rate` grants: a header is short.
         let deadline = now.checked_add(shared.dialogue.command_timeout);
-        Self(State::Header(Box::new(Awaiting {
+        let state = State::Header(Box::new(Awaiting {
             shared,
             implicit_tls: rules.implicit_tls,
             connection: *connection,
@@ -80,19 +87,65 @@ impl<H: Handler> Front<H> {
             leaving: false,
             end: None,
             output: OutputBuffer::new(),
-        })))
+        }));
+        Self { state, place: None }
     }
 
     fn admit(shared: Arc<Shared<H>>, implicit_tls: bool, now: Instant, client: Client) -> Self {
+        let mut place = None;
+        if !client.is_health_check() {
+            match shared.clients.connect(now, client.peer.ip()) {
+                Ok(taken) => place = taken,
+                Err(limit) => return Self::refuse(&shared, implicit_tls, &client, limit),
+            }
+        }
+        let state = State::Session(Self::session(shared, implicit_tls, now, client));
+        Self { state, place }
+    }
+
+    /// In clear the client is told. Where TLS comes first it is not worth a handshake, whose cost is what
+    /// the limit is to spare.
+    fn refuse(shared: &Shared<H>, implicit_tls: bool, client: &Client, limit: OverLimit) -> Self {
+        tracing::info!(
+            target: "prixfixe",
+            peer = %client.peer(),
+            balancer = client.balancer().map(tracing::field::display),
+            %limit,
+            "connection refused"
+        );
+        shared.counts.connection(ConnectionResult::ClientLimit);
+        shared.counts.recent.note(Note {
+            kind: IncidentKind::ConnectionRefused,
+            cause: Cause::Reply(replies::TOO_MANY_OF_CLIENT),
+            client: client.peer.ip(),
+            sender: None,
+            recipient: None,
+        });
+        let mut output = OutputBuffer::new();
+        if !implicit_tls {
+            replies::TOO_MANY_OF_CLIENT.encode(output.back());
+        }
+        Self {
+            state: State::Refused(Box::new(output)),
+            place: None,
+        }
+    }
+
+    fn session(
+        shared: Arc<Shared<H>>,
+        implicit_tls: bool,
+        now: Instant,
+        client: Client,
+    ) -> Tls<SmtpSession<H>> {
         let mut session = SmtpSession::new(Arc::clone(&shared), now, client);
-        Self(State::Session(match &shared.tls {
+        match &shared.tls {
             None => Tls::clear(session),
             Some(config) if implicit_tls => {
                 session.handshake_begins();
                 Tls::implicit(session, config, now)
             }
             Some(config) => Tls::starttls(session, config),
-        }))
+        }
     }
 }
 
@@ -210,76 +263,91 @@ impl End {
 
 impl<H: Handler> Inspect for Front<H> {
     fn held(&self) -> Held {
-        match &self.0 {
+        match &self.state {
             State::Session(session) => session.held(),
             State::Header(awaiting) => Held {
                 input: awaiting.reader.kept.len(),
                 ..Held::default()
             },
+            State::Refused(_) => Held::default(),
         }
     }
 }
 
 impl<H: Handler> Session for Front<H> {
     fn receive(&mut self, now: Instant, bytes: &[u8]) {
-        match &mut self.0 {
+        match &mut self.state {
             State::Session(session) => session.receive(now, bytes),
             State::Header(awaiting) => {
                 if let Some(front) = awaiting.receive(now, bytes) {
                     *self = front;
                 }
             }
+            State::Refused(_) => {}
         }
     }
 
     fn receive_eof(&mut self, now: Instant) {
-        match &mut self.0 {
+        match &mut self.state {
             State::Session(session) => session.receive_eof(now),
             State::Header(awaiting) => drop(awaiting.end.get_or_insert(End::Left)),
+            State::Refused(_) => {}
         }
     }
 
     fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.0 {
+        let polled = match &mut self.state {
             State::Session(session) => session.poll(now, cx),
             State::Header(awaiting) => awaiting.poll(now),
+            State::Refused(_) => Poll::Ready(()),
+        };
+        // A client that has read its last reply and connects again is to find its place free.
+        if polled.is_ready() {
+            self.place = None;
         }
+        polled
     }
 
     fn output(&mut self) -> &mut OutputBuffer {
-        match &mut self.0 {
+        match &mut self.state {
             State::Session(session) => session.output(),
             State::Header(awaiting) => &mut awaiting.output,
+            State::Refused(output) => output,
         }
     }
 
     fn wants_read(&self) -> bool {
-        match &self.0 {
+        match &self.state {
             State::Session(session) => session.wants_read(),
             State::Header(awaiting) => awaiting.end.is_none(),
+            State::Refused(_) => false,
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match &self.0 {
+        match &self.state {
             State::Session(session) => session.deadline(),
             State::Header(awaiting) => awaiting.deadline,
+            State::Refused(_) => None,
         }
     }
 
     fn shutdown(&mut self, now: Instant) {
-        match &mut self.0 {
+        match &mut self.state {
             State::Session(session) => session.shutdown(now),
             State::Header(awaiting) => awaiting.shutdown(now),
+            State::Refused(_) => {}
         }
     }
 
     fn peer_is_done(&self) -> bool {
-        match &self.0 {
+        match &self.state {
             State::Session(session) => session.peer_is_done(),
             // Nothing was sent that a reset could destroy. A balancer's client that came too late for a server that goes
             // away is to see an end, not a reset.
             State::Header(awaiting) => !matches!(awaiting.end, Some(End::Shutdown)),
+            // It may be sending already: the reply is to outlive that.
+            State::Refused(_) => false,
         }
     }
 }

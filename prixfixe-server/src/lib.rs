@@ -73,6 +73,7 @@
 
 mod body;
 mod client;
+mod clients;
 mod endpoint;
 mod envelope;
 mod front;

@@ -12,6 +12,20 @@ pub(crate) const NO_SUCH_DOMAIN: Reply = Reply::from_static(
     "mail for this domain is not accepted here",
 );
 
+/// One client has all the connections that it may have, or had all that it may make in a minute.
+pub(crate) const TOO_MANY_OF_CLIENT: Reply = Reply::from_static(
+    421,
+    EnhancedCode(4, 7, 0),
+    "too many connections from your address, try again later",
+);
+
+/// One client has sent all the messages that it may send in a minute.
+pub(crate) const TOO_MANY_MESSAGES: Reply = Reply::from_static(
+    450,
+    EnhancedCode(4, 7, 1),
+    "too many messages from your address, try again later",
+);
+
 /// The handler did not answer in time.
 pub(crate) const HANDLER_TIMED_OUT: Reply = Reply::from_static(
     451,

@@ -6,6 +6,7 @@ use prixfixe_core::Config;
 use prixfixe_tls::TlsConfig;
 
 use crate::ServerBuilder;
+use crate::clients::ClientLimits;
 
 /// What can be set anew while a server runs, by [`Server::reconfigure`](crate::Server::reconfigure): its name,
 /// its limits, the domains that it accepts, its certificates.
@@ -28,6 +29,7 @@ pub struct Settings {
     /// In lower case.
     pub(crate) accepted_domains: Vec<Box<str>>,
     pub(crate) handler_timeout: Duration,
+    pub(crate) client_limits: ClientLimits,
     pub(crate) max_connections: usize,
     pub(crate) drain_timeout: Duration,
 }
@@ -69,6 +71,25 @@ setters! {
 
     /// Connections served at once; one more is told `421 4.3.2`. Default 100.
     fn max_connections(connections: usize) |settings| settings.max_connections = connections;
+
+    /// Connections of one client served at once; one more is told `421 4.7.0`. 0, the default: as many as there are.
+    ///
+    /// For this and the other limits of a client, that is an IPv4 address or the /64 of an IPv6 address, of the
+    /// [true client](crate::Client::peer) behind a load balancer. A balancer's health checks have no such limits. Where
+    /// TLS comes before anything else the connection is closed without a reply, as it is over
+    /// [`max_connections`](Self::max_connections).
+    fn max_connections_per_client(connections: u32) |settings| settings.client_limits.connections = connections;
+
+    /// New connections of one client in a minute; one more is told `421 4.7.0`. After a quiet minute they may come all
+    /// at once, after that one each time that its share of a minute has passed. 0, the default: no limit.
+    ///
+    /// At most 65,536 clients are counted at once. More than that within a minute are let in uncounted: refusing them
+    /// would let whoever has many addresses lock out everybody else.
+    fn connections_per_minute(connections: u32) |settings| settings.client_limits.connections_a_minute = connections;
+
+    /// Messages of one client in a minute, counted at MAIL; one more is told `450 4.7.1`, and the session goes on.
+    /// They may come as [`connections_per_minute`](Self::connections_per_minute) says. 0, the default: no limit.
+    fn messages_per_minute(messages: u32) |settings| settings.client_limits.messages_a_minute = messages;
 
     /// The largest content in octets, as SIZE announces it. Default 10,485,760.
     fn max_message_size(octets: u64) |settings| settings.dialogue.max_message_size = octets;
@@ -125,6 +146,7 @@ impl Default for Settings {
             tls: None,
             accepted_domains: Vec::new(),
             handler_timeout: Duration::from_secs(300),
+            client_limits: ClientLimits::default(),
             max_connections: 100,
             drain_timeout: Duration::from_secs(30),
         }

@@ -8,6 +8,7 @@ use prixfixe_core::{Config, ForwardPath};
 use prixfixe_network::{Connection, Service};
 use prixfixe_tls::TlsConfig;
 
+use crate::clients::Clients;
 use crate::endpoint::Rules;
 use crate::front::Front;
 use crate::metrics::{Cause, Counts, Note};
@@ -21,13 +22,14 @@ pub(crate) struct Shared<H> {
     pub(crate) dialogue: Arc<Config>,
     pub(crate) domain: Arc<str>,
     pub(crate) handler_timeout: Duration,
+    pub(crate) clients: Clients,
     /// In lower case. Empty: every recipient's domain is accepted.
     accepted_domains: HashSet<Box<str>>,
     pub(crate) tls: Option<TlsConfig>,
 }
 
 impl<H> Shared<H> {
-    fn new(handler: Arc<H>, counts: Arc<Counts>, settings: &Settings) -> Self {
+    fn new(handler: Arc<H>, counts: Arc<Counts>, clients: Clients, settings: &Settings) -> Self {
         let mut dialogue = settings.dialogue.clone();
         dialogue.starttls = settings.tls.is_some();
         Self {
@@ -36,6 +38,7 @@ impl<H> Shared<H> {
             domain: dialogue.domain.as_str().into(),
             dialogue: Arc::new(dialogue),
             handler_timeout: settings.handler_timeout,
+            clients,
             accepted_domains: settings.accepted_domains.iter().cloned().collect(),
             tls: settings.tls.clone(),
         }
@@ -67,8 +70,10 @@ impl<H: Handler> SmtpService<H> {
     pub(crate) fn new(handler: Arc<H>, settings: &Settings, rules: Vec<Rules>) -> Self {
         let mut over_limit = Vec::new();
         replies::TOO_MANY_CONNECTIONS.encode(&mut over_limit);
-        let counts = Arc::new(Counts::new(Instant::now()));
-        let shared = Shared::new(handler, Arc::clone(&counts), settings);
+        let now = Instant::now();
+        let counts = Arc::new(Counts::new(now));
+        let clients = Clients::new(settings.client_limits, now);
+        let shared = Shared::new(handler, Arc::clone(&counts), clients, settings);
         Self {
             shared: RwLock::new(Arc::new(shared)),
             counts,
@@ -100,8 +105,12 @@ pub(crate) trait Reconfigure: Send + Sync {
 impl<H: Handler> Reconfigure for SmtpService<H> {
     fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
         settings.check(self.rules.iter().any(|it| it.implicit_tls))?;
-        let handler = Arc::clone(&self.shared().handler);
-        let shared = Arc::new(Shared::new(handler, Arc::clone(&self.counts), settings));
+        let old = self.shared();
+        let clients = old
+            .clients
+            .with_limits(settings.client_limits, Instant::now());
+        let (handler, counts) = (Arc::clone(&old.handler), Arc::clone(&self.counts));
+        let shared = Arc::new(Shared::new(handler, counts, clients, settings));
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
         Ok(())
     }

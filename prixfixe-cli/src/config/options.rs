@@ -44,6 +44,9 @@ pub(crate) const ALL: &[&Opt] = &[
     &USER,
     &PROXY_PROTOCOL_FROM,
     &MAX_CONNECTIONS,
+    &MAX_CONNECTIONS_PER_CLIENT,
+    &CONNECTIONS_PER_MINUTE,
+    &MESSAGES_PER_MINUTE,
     &MAX_MESSAGE_SIZE,
     &MAX_RECIPIENTS,
     &MAX_ERRORS,
@@ -154,6 +157,36 @@ pub(crate) const MAX_CONNECTIONS: Opt = Opt {
     value: "N",
     default: Some("100"),
     help: "Connections at once; one more is told 421 and closed",
+};
+
+pub(crate) const MAX_CONNECTIONS_PER_CLIENT: Opt = Opt {
+    flag: Some("max-connections-per-client"),
+    variable: Some("SMTP_MAX_CONNECTIONS_PER_CLIENT"),
+    key: Some("limits.max-connections-per-client"),
+    kind: Kind::Count,
+    value: "N",
+    default: Some("0"),
+    help: "Connections at once of one client, an IPv4 address or an IPv6 /64; one more is told 421 and closed; 0 for no limit",
+};
+
+pub(crate) const CONNECTIONS_PER_MINUTE: Opt = Opt {
+    flag: Some("connections-per-minute"),
+    variable: Some("SMTP_CONNECTIONS_PER_MINUTE"),
+    key: Some("limits.connections-per-minute"),
+    kind: Kind::Count,
+    value: "N",
+    default: Some("0"),
+    help: "New connections a minute of one client; one more is told 421 and closed; 0 for no limit",
+};
+
+pub(crate) const MESSAGES_PER_MINUTE: Opt = Opt {
+    flag: Some("messages-per-minute"),
+    variable: Some("SMTP_MESSAGES_PER_MINUTE"),
+    key: Some("limits.messages-per-minute"),
+    kind: Kind::Count,
+    value: "N",
+    default: Some("0"),
+    help: "Messages a minute of one client; one more is told 450; 0 for no limit",
 };
 
 pub(crate) const MAX_MESSAGE_SIZE: Opt = Opt {

@@ -101,12 +101,19 @@ impl Sources<'_> {
             units::size(text, 0..=1 << 30)
                 .and_then(|rate| u32::try_from(rate).map_err(|error| error.to_string()))
         };
+        let of_client = |option: &'static Opt| {
+            self.one(option, |text| units::count(text, 0..=1_000_000))
+                .map(Option::unwrap_or_default)
+        };
         Ok(Limits {
             max_connections: self
                 .one(&options::MAX_CONNECTIONS, |text| {
                     units::count(text, 1..=1_000_000)
                 })?
                 .unwrap_or(100),
+            max_connections_per_client: of_client(&options::MAX_CONNECTIONS_PER_CLIENT)?,
+            connections_per_minute: of_client(&options::CONNECTIONS_PER_MINUTE)?,
+            messages_per_minute: of_client(&options::MESSAGES_PER_MINUTE)?,
             max_message_size: self
                 .one(&options::MAX_MESSAGE_SIZE, size)?
                 .unwrap_or(10_485_760),

@@ -84,6 +84,24 @@ const CASES: &[Case] = &[
         [("2", "2"), ("3", "3")],
     ),
     (
+        &options::MAX_CONNECTIONS_PER_CLIENT,
+        "0",
+        ("limits.max-connections-per-client = 1", "1"),
+        [("2", "2"), ("0", "0")],
+    ),
+    (
+        &options::CONNECTIONS_PER_MINUTE,
+        "0",
+        ("limits.connections-per-minute = 1", "1"),
+        [("2", "2"), ("0", "0")],
+    ),
+    (
+        &options::MESSAGES_PER_MINUTE,
+        "0",
+        ("limits.messages-per-minute = 1", "1"),
+        [("2", "2"), ("0", "0")],
+    ),
+    (
         &options::MAX_MESSAGE_SIZE,
         "10485760",
         ("limits.max-message-size = '1kB'", "1000"),

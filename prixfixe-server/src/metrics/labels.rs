@@ -75,6 +75,8 @@ label! {
         Refused = "refused",
         /// It was one over the connection limit.
         OverLimit = "over_limit",
+        /// Its client had all the connections that one client may have, or may make in a minute.
+        ClientLimit = "client_limit",
         /// A load balancer looked whether the server is there. It is among none of the others.
         HealthCheck = "health_check",
         /// A load balancer sent no PROXY header, or a bad one.

@@ -158,6 +158,18 @@ impl<H: Handler> SmtpSession<H> {
         reverse_path: ReversePath,
         parameters: MailParameters,
     ) {
+        let is_limited = !self.client.is_health_check();
+        if is_limited
+            && !self
+                .shared
+                .clients
+                .allows_message(now, self.client.peer.ip())
+        {
+            let reply = replies::TOO_MANY_MESSAGES;
+            self.record
+                .sender_refused(&self.client, &reverse_path, &reply);
+            return self.answer(now, Err(reply));
+        }
         let deadline = now + self.shared.handler_timeout;
         let (handler, client) = (Arc::clone(&self.shared.handler), Arc::clone(&self.client));
         self.call = Some(Call::mail(

@@ -7,6 +7,7 @@
 )]
 
 mod client;
+mod client_limits;
 mod dialogues;
 mod hooks;
 mod lifecycle;

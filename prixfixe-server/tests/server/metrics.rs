@@ -327,6 +327,7 @@ async fn every_connection_has_one_result(transport: Transport) {
             (ConnectionResult::Accepted, 2),
             (ConnectionResult::Refused, 1),
             (ConnectionResult::OverLimit, 1),
+            (ConnectionResult::ClientLimit, 0),
             (ConnectionResult::HealthCheck, 0),
             (ConnectionResult::BadProxyHeader, 0),
             (ConnectionResult::Unfinished, 0),

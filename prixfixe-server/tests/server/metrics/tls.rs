@@ -106,6 +106,7 @@ async fn every_handshake_is_counted_by_how_it_ended(transport: Transport) {
             (ConnectionResult::Accepted, 3),
             (ConnectionResult::Refused, 0),
             (ConnectionResult::OverLimit, 0),
+            (ConnectionResult::ClientLimit, 0),
             (ConnectionResult::HealthCheck, 0),
             (ConnectionResult::BadProxyHeader, 0),
             (ConnectionResult::Unfinished, 4),
