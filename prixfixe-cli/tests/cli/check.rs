@@ -10,6 +10,9 @@ threads = 3
 
 [limits]
 max-connections = 100
+max-connections-per-client = 0
+connections-per-minute = 0
+messages-per-minute = 0
 max-message-size = 10485760
 max-recipients = 1000
 max-errors = 10
