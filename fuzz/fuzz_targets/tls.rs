@@ -26,8 +26,9 @@ struct World {
     client: ClientConnection,
     /// Its first record is on its way.
     begun: bool,
-    /// It has seen what is no TLS, and is not asked again.
-    client_failed: bool,
+    /// It has seen what is no TLS, or has closed its side. It reads no more: rustls asserts of itself that it sends no
+    /// second alert.
+    client_done: bool,
     /// Records on their way to the server.
     wire: Vec<u8>,
     /// Everything that the client wrote.
@@ -50,7 +51,7 @@ impl World {
             server: Server::new(start),
             client: client(choice & 4 == 0),
             begun: false,
-            client_failed: false,
+            client_done: false,
             wire: Vec::new(),
             written: Vec::new(),
             raw: 0,
@@ -104,14 +105,14 @@ impl World {
         let sent = self.server.sent();
         // What was said in clear is not for the client's TLS.
         let mut records = if self.begun { sent.as_slice() } else { &[] };
-        while !self.client_failed
+        while !self.client_done
             && !records.is_empty()
             && self
                 .client
                 .read_tls(&mut records)
                 .is_ok_and(|read| read > 0)
         {
-            self.client_failed = self.client.process_new_packets().is_err();
+            self.client_done = self.client.process_new_packets().is_err();
             let mut reader = self.client.reader();
             while std::io::Read::read(&mut reader, &mut [0; 4096]).is_ok_and(|read| read > 0) {}
         }
@@ -193,7 +194,10 @@ fn operate(world: &mut World, operation: u8, script: &mut &[u8]) {
         7 => world
             .server
             .after(Duration::from_secs(number(script) as u64)),
-        8 => world.client.send_close_notify(),
+        8 => {
+            world.client.send_close_notify();
+            world.client_done = true;
+        }
         9 => world.server.shutdown(),
         10 => world.answer(),
         // A record, as far as its header goes.

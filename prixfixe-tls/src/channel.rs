@@ -12,8 +12,8 @@ use prixfixe_network::OutputBuffer;
 use rustls::ServerConfig;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError,
-    UnbufferedStatus, WriteTraffic,
+    ConnectionState, EncodeError, EncodeTlsData, InsufficientSizeError, UnbufferedStatus,
+    WriteTraffic,
 };
 
 /// A TLS connection, seen from the server, between records and plaintext.
@@ -164,17 +164,18 @@ impl Channel {
         &mut self,
         clear: &mut OutputBuffer,
         limit: usize,
-    ) -> Result<(), EncryptError> {
+    ) -> Result<(), rustls::Error> {
         while !clear.is_empty() && self.outgoing.len() < limit {
             let Some(encrypted) = self.write(|mut traffic, outgoing| {
                 let pending = clear.pending();
                 let chunk = pending.get(..MAX_CHUNK).unwrap_or(pending);
                 let room = chunk.len() + (chunk.len() / MAX_FRAGMENT + 1) * MAX_OVERHEAD;
                 append(outgoing, room, |to| traffic.encrypt(chunk, to)).map(|()| chunk.len())
-            }) else {
+            })?
+            else {
                 break;
             };
-            clear.consume(encrypted?);
+            clear.consume(encrypted.map_err(|_| rustls::Error::EncryptError)?);
         }
         Ok(())
     }
@@ -189,11 +190,11 @@ impl Channel {
         });
     }
 
-    /// Writes, if the connection is in a state to.
+    /// Writes, if the connection is in a state to. An error is the peer's, and the end of the connection.
     fn write<T>(
         &mut self,
         mut write: impl FnMut(WriteTraffic<'_, ServerConnectionData>, &mut OutputBuffer) -> T,
-    ) -> Option<T> {
+    ) -> Result<Option<T>, rustls::Error> {
         loop {
             let status = self.connection.process_tls_records(&mut self.incoming);
             let discard = status.discard;
@@ -213,12 +214,13 @@ impl Channel {
                 Ok(ConnectionState::WriteTraffic(traffic)) => {
                     Some(write(traffic, &mut self.outgoing))
                 }
-                Ok(_) | Err(_) => return None,
+                Ok(_) => return Ok(None),
+                Err(error) => return Err(error),
             };
             self.incoming.drain(..discard.min(self.incoming.len()));
             self.seen = self.seen.saturating_sub(discard);
             if written.is_some() {
-                return written;
+                return Ok(written);
             }
         }
     }
@@ -250,18 +252,23 @@ const MAX_OVERHEAD: usize = 64;
 const ALERT_LENGTH: usize = 2;
 /// Type, version, length: RFC 8446 section 5.1.
 const HEADER_LENGTH: usize = 5;
-/// The most that a record's length may say: RFC 5246 section 6.2.3.
+/// A record's length is less than this: RFC 5246 section 6.2.3, and rustls takes one octet less.
 const MAX_CIPHERTEXT: usize = MAX_FRAGMENT + 2048;
+const APPLICATION_DATA: u8 = 23;
 
 /// Where the last complete record ends that begins at or behind `from`. What cannot be a record counts as
-/// complete: rustls is to see and to refuse it.
+/// complete: rustls is to see and to refuse it. It refuses by the header alone; were such a header kept, the next
+/// write would meet the refusal, and every one after it.
 fn complete_records(bytes: &[u8], from: usize) -> usize {
     let mut end = from;
-    while let Some([content_type, _, _, high, low]) = bytes.get(end..).and_then(<[u8]>::first_chunk)
+    while let Some(&[content_type, major, _, high, low]) =
+        bytes.get(end..).and_then(<[u8]>::first_chunk)
     {
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        // change_cipher_spec, alert, handshake, application_data
-        if !(20..=23).contains(content_type) || length > MAX_CIPHERTEXT {
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        // change_cipher_spec, alert, handshake, application_data; this one alone may be empty (RFC 8446 section 5.1).
+        let known = (20..=APPLICATION_DATA).contains(&content_type) && major == 3;
+        let empty = length == 0 && content_type != APPLICATION_DATA;
+        if !known || empty || length >= MAX_CIPHERTEXT {
             return bytes.len();
         }
         if bytes.len() - end < HEADER_LENGTH + length {
@@ -316,6 +323,14 @@ mod tests {
     #[test]
     fn what_cannot_be_a_record_is_not_waited_for() {
         assert_eq!(complete_records(b"EHLO a", 0), 6);
-        assert_eq!(complete_records(&[22, 3, 1, 0xff, 0xff, 0], 0), 6);
+        for header in [
+            [22, 3, 1, 0xff, 0xff],
+            [22, 2, 1, 0, 5],
+            [22, 3, 1, 0, 0],
+            [23, 3, 3, 0x48, 0],
+        ] {
+            assert_eq!(complete_records(&header, 0), 5, "{header:?}");
+        }
+        assert_eq!(complete_records(&[23, 3, 3, 0x47, 0xff], 0), 0);
     }
 }

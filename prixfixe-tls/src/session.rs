@@ -368,7 +368,7 @@ impl Established {
         // The session isn't called again once it is finished. What it leaves is in memory already.
         let limit = if finished { usize::MAX } else { MAX_OUTGOING };
         self.broken = self.channel.encrypt(inner.output(), limit).is_err();
-        if finished {
+        if finished && !self.broken {
             self.channel.close();
         }
         ready_if(finished || self.broken)

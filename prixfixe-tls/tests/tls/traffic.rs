@@ -81,6 +81,31 @@ fn a_forged_record_gets_an_alert_and_nothing_behind_it_counts() {
 }
 
 #[test]
+fn a_header_that_no_record_has_gets_an_alert_before_its_content_comes() {
+    let headers = [
+        // SSL 2 and what is no TLS, an empty alert, one octet too long.
+        [23, 2, 3, 0, 16],
+        [23, b'Q', b'U', b'I', b'T'],
+        [21, 3, 3, 0, 0],
+        [23, 3, 3, 0x48, 0],
+    ];
+    for (versions, header) in [TLS12, TLS13]
+        .into_iter()
+        .flat_map(|versions| headers.map(|header| (versions, header)))
+    {
+        let (mut client, mut server) = World::new().established(versions);
+        server.receive(&header);
+        assert!(server.echo().eof && server.finished, "{header:?}");
+        client.receive(&server.sent());
+        assert_eq!(
+            client.error,
+            Some(Error::AlertReceived(AlertDescription::DecodeError)),
+            "{header:?}"
+        );
+    }
+}
+
+#[test]
 fn what_is_encrypted_ahead_is_bounded_and_all_of_it_arrives() {
     let world = World::new();
     const LENGTH: usize = 300_000;
