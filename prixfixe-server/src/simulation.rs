@@ -6,6 +6,8 @@ use prixfixe_tls::{Tls, Upgrade};
 /// What a session keeps for a client, in octets and recipients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Held {
+    /// A transaction is under way, or a chunk that was refused is being skipped.
+    pub under_way: bool,
     /// Input that waits.
     pub input: usize,
     /// Replies that did not leave yet.

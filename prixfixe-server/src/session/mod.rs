@@ -432,6 +432,7 @@ impl<H: Handler> Inspect for SmtpSession<H> {
         let transaction = self.transaction.as_ref();
         let delivery = transaction.and_then(|it| it.delivery.as_ref());
         Held {
+            under_way: self.connection.in_transaction() || self.call.is_some(),
             input: self.input.len(),
             output: self.output.len(),
             body: delivery.map_or(0, |delivery| delivery.body.waiting()),
