@@ -11,7 +11,11 @@
     clippy::cast_possible_truncation,
     reason = "so tests fail"
 )]
-#![allow(missing_debug_implementations, unreachable_pub, reason = "it is for tests, and nobody prints it")]
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "it is for tests, and nobody prints it"
+)]
 
 mod client;
 pub mod content;

@@ -259,12 +259,16 @@ impl Client {
         let number = self.plan.number;
         view.trace
             .line(view.now, || format!("c{number} connection {how}"));
-        if session.replies.has_rest() && !view.gone {
+        if session.replies.has_rest() && !view.gone && !view.stalled {
             self.violated(view, String::from("the connection ended within a reply"));
         }
         let said = session.model.at == At::Closed;
         let waits = session.expected.iter().any(|sent| *sent != Sent::Nothing);
         let excused = view.gone
+            // It was under way when the listener closed.
+            || (view.over_limit && how == "reset" && session.model.at == At::Connect)
+            // It may have stalled past the server's last word and its patience.
+            || view.stalled
             || (view.over_limit && self.plan.security == Security::Implicit)
             // The server reads on for a while after its last word, and no longer.
             || (how == "reset" && session.octets > 100_000)
@@ -342,7 +346,19 @@ impl Client {
         self.tries = 0;
     }
 
-    /// The steps are done, or given up.
+    /// It is connected by this link, reads, and has nothing under way: a server that goes away tells it at once.
+    pub fn is_idle(&self, link: usize) -> bool {
+        self.link == Some(link)
+            && self.session.as_ref().is_some_and(|session| {
+                session.model.is_idle()
+                    && session.expected.is_empty()
+                    && session.sent == session.out.len()
+                    && !session.deaf
+                    && !session.mute
+            })
+    }
+
+    /// For whoever looks for the reason why nothing goes on.
     pub fn describe(&self) -> String {
         match &self.session {
             None => format!("c{} at step {}, not connected", self.plan.number, self.step),

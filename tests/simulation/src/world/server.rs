@@ -179,7 +179,14 @@ where
                 let reply = reply.to_vec();
                 let active = server.transport.active_connections();
                 server.refused.insert(number);
-                link.send(Way::ToClient, &reply, self.now);
+                // A fresh socket takes a short reply whole.
+                let mut rest = reply.as_slice();
+                while let Some(count) = link.send(Way::ToClient, rest, self.now) {
+                    rest = &rest[count..];
+                    if rest.is_empty() {
+                        break;
+                    }
+                }
                 link.finish(Way::ToClient, self.now);
                 link.server_open = false;
                 let limit = self.scenario.server.max_connections;
@@ -431,7 +438,9 @@ where
                     || held.tls_input > 0
                     || held.tls_output > 0
                     || connection.queued;
-                if !busy {
+                let link = self.links[number].as_ref();
+                let idle = link.is_some_and(|link| self.clients[link.client].is_idle(number));
+                if !busy && idle {
                     let client = self.client_of(number);
                     self.violated(
                         Invariant::Drains,
