@@ -8,7 +8,7 @@ use super::{Client, Session, View};
 use crate::content::{Form, Verdict, stuffed, verdict};
 use crate::handler::{handling_word, word};
 use crate::network::{Notice, Way};
-use crate::runtime::{Nanos, SECOND};
+use crate::runtime::SECOND;
 use crate::scenario::{Act, Answer, Leave, MessagePlan, Mishap, Odd, Security, What};
 
 /// Where a client is in its script.
@@ -474,7 +474,12 @@ fn odd_command(session: &mut Session, odd: Odd, view: &mut View<'_>) {
             session.push(b"NOOP\r\n", Sent::Noop);
             session.pace = Some((1, interval));
             session.after = Some(After::Hurry);
-            session.may_time_out |= lasts_too_long(interval, view.limits.command_timeout);
+            // In TLS the command is one record, and it is the record's octets that dribble.
+            let octets = match session.wire {
+                Wire::Clear => 6,
+                _ => 6 + RECORD_OVERHEAD,
+            };
+            session.may_time_out |= interval * octets > view.limits.command_timeout / 2;
         }
         Odd::Mute => {
             session.wire.send(b"NO", &mut session.out);
@@ -485,6 +490,5 @@ fn odd_command(session: &mut Session, odd: Odd, view: &mut View<'_>) {
     }
 }
 
-const fn lasts_too_long(interval: Nanos, timeout: Nanos) -> bool {
-    interval * 6 > timeout / 2
-}
+/// Header, tag and the content's type of a record of TLS 1.3, and more than 1.2 has with its explicit nonce.
+const RECORD_OVERHEAD: u64 = 32;
