@@ -130,8 +130,10 @@ impl Model {
             return Ok(());
         }
         let closes = match (reply.code, status) {
+            // RFC 5321 section 3.8: a command that gives up a transaction may be told in place of its own reply, too.
             (421, "4.3.2") => {
-                (now.draining && self.is_idle()) || (now.over_limit && self.at == At::Connect)
+                let idle = self.is_idle() || matches!(sent, Sent::Reset | Sent::Hello | Sent::Quit);
+                (now.draining && idle) || (now.over_limit && self.at == At::Connect)
             }
             (421, "4.4.2") => now.may_time_out,
             (421, "4.7.0") => {
