@@ -1,6 +1,7 @@
 //! Clients: each works through its steps, over as many connections as that takes.
 
 mod model;
+mod odd;
 mod reply;
 mod script;
 mod wire;

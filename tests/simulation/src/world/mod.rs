@@ -1,5 +1,6 @@
 //! The world: one clock, one queue of what happens, and everybody in one thread.
 
+mod connection;
 mod queue;
 mod server;
 
@@ -9,8 +10,9 @@ use fastrand::Rng;
 use prixfixe_network::Service;
 use prixfixe_server::simulation::Inspect;
 
+use self::connection::Connection;
 use self::queue::{Event, Queue};
-use self::server::{Connection, Server};
+use self::server::Server;
 use crate::client::{self, Client, View};
 use crate::disk::Disk;
 use crate::ledger::Ledger;
