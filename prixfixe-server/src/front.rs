@@ -16,7 +16,7 @@ use crate::proxy::{HeaderError, HeaderReader, Source};
 use crate::session::SmtpSession;
 use crate::shared::Shared;
 use crate::simulation::{Held, Inspect};
-use crate::{Client, ConnectionResult, Handler, IncidentKind, replies};
+use crate::{Client, ConnectionResult, Handler, IncidentKind, TimeoutPhase, replies};
 
 /// How long a header may take that is under way when the server goes away.
 const LAST_HEADER: Duration = Duration::from_secs(1);
@@ -226,7 +226,7 @@ impl End {
             }
             Self::Left => "PROXY header cut off".into(),
             Self::TimedOut => {
-                counts.timeout();
+                counts.timeout(TimeoutPhase::ProxyHeader);
                 "no PROXY header in time".into()
             }
             Self::Bad(error) => error.to_string().into(),

@@ -103,7 +103,7 @@ pub use ipnet::IpNet;
 pub use message::{CollectedMessage, Message};
 pub use metrics::{
     ConnectionResult, DurationHistogram, FailureReason, HandshakeFailure, Incident, IncidentKind,
-    Metrics, MetricsSnapshot, ProcessUsage,
+    Metrics, MetricsSnapshot, ProcessUsage, TimeoutPhase,
 };
 pub use prixfixe_core::{
     BodyType, EnhancedCode, ForwardPath, MailParameters, Mailbox, Reply, ReversePath,

@@ -92,7 +92,9 @@ fn metrics_tell_what_became_of_known_mail() {
             ("smtp_connections_total{result=\"over_limit\"}", 1.0),
             ("smtp_command_errors_total{code=\"503\"}", 1.0),
             ("smtp_command_errors_total{code=\"550\"}", 0.0),
+            ("smtp_command_errors_total{code=\"450\"}", 0.0),
             ("smtp_timeouts_total", 0.0),
+            ("smtp_timeouts_by_phase_total{phase=\"message\"}", 0.0),
         ] {
             assert_eq!(value(&metrics, series), count, "{series}");
         }

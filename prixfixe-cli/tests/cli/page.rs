@@ -485,6 +485,11 @@ fn the_page_reckons_as_it_should() {
             r#"["0 /s","2.3 /s","1,235 /s"]"#,
         ),
         (
+            "[50, 12.5, 250].map((value) => sayTick('rate', value))".into(),
+            r#"["50 /s","12.5 /s","250 /s"]"#,
+        ),
+        ("ticks(35, 3, false)".into(), "[10,20,30]"),
+        (
             "[0, 999, 1536, 5 * 2 ** 30].map((value) => say('bytes', value))".into(),
             r#"["0 B","999 B","1.50 KiB","5 GiB"]"#,
         ),

@@ -324,6 +324,37 @@ impl Prometheus {
     }
 }
 
+#[test]
+fn each_panel_says_what_it_shows_and_in_which_unit() {
+    let text = deploy::read("grafana/dashboards/prixfixe.json");
+    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+    let mut titles = Vec::new();
+    for panel in panels.iter().filter(|panel| panel["type"] != "row") {
+        let title = panel["title"].to_string();
+        assert!(
+            is_text(&panel["title"]) && is_text(&panel["description"]),
+            "{title}"
+        );
+        // A table has a unit a column, a heat map one at its axis.
+        let unit = match panel["type"].as_str() {
+            Some("table") => continue,
+            Some("heatmap") => &panel["options"]["yAxis"]["unit"],
+            _ => &panel["fieldConfig"]["defaults"]["unit"],
+        };
+        assert!(is_text(unit) && unit != "none", "{title}");
+        let targets = panel["targets"].as_array().expect("targets");
+        assert!(
+            targets.iter().all(|it| is_text(&it["legendFormat"])),
+            "{title}"
+        );
+        assert!(!titles.contains(&title), "{title} twice");
+        titles.push(title);
+    }
+    assert!(panels.iter().any(|panel| panel["type"] == "heatmap"));
+}
+
 /// The queries of each panel, with what Grafana would put in place of its variables.
 fn dashboard_queries() -> Vec<(String, String)> {
     let text = deploy::read("grafana/dashboards/prixfixe.json");

@@ -11,7 +11,7 @@ use crossbeam_utils::CachePadded;
 use prixfixe_tls::TlsVersion;
 
 use super::histogram::Histogram;
-use super::labels::{ConnectionResult, FailureReason, HandshakeFailure};
+use super::labels::{ConnectionResult, FailureReason, HandshakeFailure, TimeoutPhase};
 use super::recent::Recent;
 use super::window::Window;
 
@@ -48,7 +48,7 @@ pub(super) struct Shard {
     pub(super) handshakes: [AtomicU64; VERSIONS.len()],
     pub(super) failed_handshakes: [AtomicU64; HandshakeFailure::COUNT],
     pub(super) refused_commands: [AtomicU64; CODES],
-    pub(super) timeouts: AtomicU64,
+    pub(super) timeouts: [AtomicU64; TimeoutPhase::COUNT],
 }
 
 /// The TLS versions that can be agreed on.
@@ -125,8 +125,10 @@ impl Counts {
         }
     }
 
-    pub(crate) fn timeout(&self) {
-        add(&self.shard().timeouts, 1);
+    pub(crate) fn timeout(&self, phase: TimeoutPhase) {
+        if let Some(counter) = self.shard().timeouts.get(phase as usize) {
+            add(counter, 1);
+        }
     }
 
     /// Whole seconds since counting began.
@@ -185,7 +187,7 @@ impl Shard {
             handshakes: Default::default(),
             failed_handshakes: Default::default(),
             refused_commands: std::array::from_fn(|_| AtomicU64::new(0)),
-            timeouts: AtomicU64::new(0),
+            timeouts: Default::default(),
         }
     }
 

@@ -14,8 +14,8 @@ use super::{Exposition, MetricsSnapshot};
 
 /// Codes that have a series from the start, those of the dialogue's own refusals: a rate over a series that begins at 1
 /// would miss its first.
-const CODES: [u16; 13] = [
-    421, 451, 452, 500, 501, 502, 503, 530, 550, 552, 553, 554, 555,
+const CODES: [u16; 14] = [
+    421, 450, 451, 452, 500, 501, 502, 503, 530, 550, 552, 553, 554, 555,
 ];
 
 impl Collector for Exposition {
@@ -129,6 +129,12 @@ impl Writer<'_> {
             "smtp_timeouts",
             "Sessions that ended because the client took too long",
             snapshot.timeouts,
+        )?;
+        let phases = snapshot.timeouts_by_phase.iter();
+        self.counters(
+            "smtp_timeouts_by_phase",
+            "The same, by what the client took too long over",
+            phases.map(|(phase, count)| ([("phase", phase.as_str())], *count)),
         )
     }
 

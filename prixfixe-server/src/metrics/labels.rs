@@ -101,6 +101,20 @@ label! {
 }
 
 label! {
+    /// What the client took too long over: `smtp_timeouts_by_phase_total{phase}`.
+    TimeoutPhase {
+        /// A load balancer's PROXY header.
+        ProxyHeader = "proxy_header",
+        /// A TLS handshake.
+        Handshake = "handshake",
+        /// A command, or the silence before one.
+        Command = "command",
+        /// A body or a chunk.
+        Message = "message",
+    }
+}
+
+label! {
     /// What is told in [`Incident`](crate::Incident).
     IncidentKind {
         /// A connection was closed before the greeting.

@@ -20,7 +20,9 @@ use prometheus_client::registry::Registry;
 
 pub(crate) use self::counts::{Counts, Times};
 pub use self::histogram::DurationHistogram;
-pub use self::labels::{ConnectionResult, FailureReason, HandshakeFailure, IncidentKind};
+pub use self::labels::{
+    ConnectionResult, FailureReason, HandshakeFailure, IncidentKind, TimeoutPhase,
+};
 use self::process::Process;
 pub use self::process::ProcessUsage;
 pub use self::recent::Incident;

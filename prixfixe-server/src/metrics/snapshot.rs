@@ -7,7 +7,7 @@ use prixfixe_tls::TlsVersion;
 
 use super::counts::{Counts, FIRST_CODE, VERSIONS};
 use super::histogram::DurationHistogram;
-use super::labels::{ConnectionResult, FailureReason, HandshakeFailure};
+use super::labels::{ConnectionResult, FailureReason, HandshakeFailure, TimeoutPhase};
 use super::process::ProcessUsage;
 use super::window;
 
@@ -49,6 +49,8 @@ pub struct MetricsSnapshot {
     pub command_errors: Vec<(u16, u64)>,
     /// Sessions that ended because the client took too long, over a handshake, a command, a body or a chunk.
     pub timeouts: u64,
+    /// The same, by what the client took too long over.
+    pub timeouts_by_phase: [(TimeoutPhase, u64); TimeoutPhase::COUNT],
     /// The certificates in use: a name and the end of validity. Of several for one name, the first to end.
     pub certificates: Vec<(String, SystemTime)>,
     /// What the process uses, where that can be told.
@@ -85,6 +87,7 @@ impl MetricsSnapshot {
             tls_handshake_failures: HandshakeFailure::zero(),
             command_errors: Vec::new(),
             timeouts: 0,
+            timeouts_by_phase: TimeoutPhase::zero(),
             certificates: Vec::new(),
             process: None,
         };
@@ -103,11 +106,12 @@ impl MetricsSnapshot {
             add_all(&mut self.connections, &shard.connections);
             add_all(&mut self.tls_handshakes, &shard.handshakes);
             add_all(&mut self.tls_handshake_failures, &shard.failed_handshakes);
-            self.timeouts += shard.timeouts.load(Relaxed);
+            add_all(&mut self.timeouts_by_phase, &shard.timeouts);
             for (code, counter) in (FIRST_CODE..).zip(&shard.refused_commands) {
                 self.add_code(code, counter.load(Relaxed));
             }
         }
+        self.timeouts = self.timeouts_by_phase.iter().map(|(_, count)| count).sum();
         self.command_errors.sort_unstable();
     }
 

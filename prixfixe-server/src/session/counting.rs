@@ -6,7 +6,7 @@ use prixfixe_tls::HandshakeError;
 use super::SmtpSession;
 use super::record::EndReason;
 use crate::metrics::{Cause, Note};
-use crate::{ConnectionResult, HandshakeFailure, IncidentKind, replies};
+use crate::{ConnectionResult, HandshakeFailure, IncidentKind, TimeoutPhase, replies};
 
 impl<H> SmtpSession<H> {
     /// The open question is answered: with this refusal, or yes.
@@ -87,12 +87,16 @@ impl<H> SmtpSession<H> {
 
     /// The client was too slow. A message that this ends is told of by itself.
     pub(super) fn count_timeout(&mut self) {
-        self.shared.counts.timeout();
         let message = self
             .transaction
             .as_ref()
             .and_then(|it| it.delivery.as_ref());
-        if message.is_none() {
+        let phase = match message {
+            Some(_) => TimeoutPhase::Message,
+            None => TimeoutPhase::Command,
+        };
+        self.shared.counts.timeout(phase);
+        if phase == TimeoutPhase::Command {
             self.note(IncidentKind::Timeout, Cause::Reply(replies::TIMED_OUT));
         }
     }
@@ -108,7 +112,7 @@ impl<H> SmtpSession<H> {
         let counts = &self.shared.counts;
         counts.handshake_failed(HandshakeFailure::of(error));
         if *error == HandshakeError::TimedOut {
-            counts.timeout();
+            counts.timeout(TimeoutPhase::Handshake);
         }
         let text = error.to_string();
         self.note(IncidentKind::TlsFailed, Cause::Text(text.into()));

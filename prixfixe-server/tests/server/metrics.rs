@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use prixfixe_server::{
     Accepted, CertificateSource, Client as Peer, ConnectionResult, EnhancedCode, Envelope,
     FailureReason, ForwardPath, Handler, HandshakeFailure, IncidentKind, MailParameters, Message,
-    Metrics, MetricsSnapshot, Reply, ReversePath, TlsConfig, Transport,
+    Metrics, MetricsSnapshot, Reply, ReversePath, TimeoutPhase, TlsConfig, Transport,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -205,6 +205,15 @@ async fn what_was_lost_or_too_slow_is_counted(transport: Transport) {
     let mut silent = Client::connect(address).await;
     assert!(silent.rest().await.contains("\r\n421 4.4.2 "));
     let snapshot = until(&metrics, |snapshot| snapshot.timeouts == 2).await;
+    assert_eq!(
+        snapshot.timeouts_by_phase,
+        [
+            (TimeoutPhase::ProxyHeader, 0),
+            (TimeoutPhase::Handshake, 0),
+            (TimeoutPhase::Command, 1),
+            (TimeoutPhase::Message, 1),
+        ]
+    );
     assert_eq!(failed(&snapshot), [(FailureReason::Timeout, 1)]);
 
     let mut lost = Client::connect(address).await;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prixfixe_server::{
-    CertificateSource, ConnectionResult, Endpoint, Inbox, IpNet, Server, ServerBuilder, TlsConfig,
-    Transport, inbox,
+    CertificateSource, ConnectionResult, Endpoint, Inbox, IpNet, Server, ServerBuilder,
+    TimeoutPhase, TlsConfig, Transport, inbox,
 };
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -214,6 +214,10 @@ async fn without_a_header_in_time_the_connection_is_closed_with_nothing_sent(tra
         client.send(half).await;
         assert_eq!(client.rest().await, "");
     }
+    let snapshot = server.metrics().snapshot();
+    assert_eq!(snapshot.timeouts, 3);
+    let phase = (TimeoutPhase::ProxyHeader, 3);
+    assert!(snapshot.timeouts_by_phase.contains(&phase));
 }
 
 async fn a_client_that_came_as_the_server_went_away_is_told_so(transport: Transport) {

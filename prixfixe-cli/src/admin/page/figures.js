@@ -178,6 +178,11 @@ function say(format, value) {
   return unit && unit !== "%" ? `${number} ${unit}` : number + unit;
 }
 
+/** A round number at an axis, without the zeros that keep a figure as wide as it was: 50 /s, not 50.0 /s. */
+function sayTick(format, value) {
+  return say(format, value).replace(/\.0+(?=\D|$)/, "");
+}
+
 /** A time span in its two largest units. */
 function span(seconds) {
   const s = Math.max(0, Math.floor(seconds));

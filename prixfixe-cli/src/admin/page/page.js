@@ -7,6 +7,13 @@ const SUCCESS = "smtp_messages_success_total", FAILED = "smtp_messages_failed_to
 const CONNECTIONS = "smtp_connections_total", HANDSHAKES = "smtp_tls_handshakes_total";
 const STATES = { ready: "Ready", draining: "Draining", failing: "Cannot deliver" };
 
+/** What the codes of refused commands mostly stand for; the reply itself is among the latest refusals. */
+const CODES = {
+  421: "session ended", 450: "later", 451: "local fault", 452: "too many recipients", 500: "unknown or malformed", 501: "bad argument",
+  502: "not implemented", 503: "out of order", 530: "TLS required", 550: "refused", 552: "too large", 553: "address not allowed",
+  554: "refused", 555: "bad parameter",
+};
+
 const byId = (id) => document.getElementById(id);
 const kept = { points: [], last: null };
 let bounds = [];
@@ -165,10 +172,12 @@ function showWindow() {
   byId("errors-window").textContent = inWindow;
   const { metrics } = kept.last;
   showBars("errors-messages", metrics.all(FAILED), ({ labels }) => words(labels.reason), points);
-  showBars("errors-commands", metrics.all("smtp_command_errors_total"), ({ labels }) => labels.code, points);
+  showBars("errors-commands", metrics.all("smtp_command_errors_total"), ({ labels }) => [labels.code, CODES[labels.code]].filter(Boolean).join(" "), points);
   const others = metrics.all(CONNECTIONS).filter(({ labels }) => labels.result !== "accepted");
   const handshakes = metrics.all(HANDSHAKES).filter(({ labels }) => labels.result !== "ok");
-  showBars("errors-connections", [...others, ...handshakes, ...metrics.all("smtp_timeouts_total")], connectionError, points);
+  // The other phases are told among the connections and the handshakes.
+  const slow = metrics.all("smtp_timeouts_by_phase_total").filter(({ labels }) => ["command", "message"].includes(labels.phase));
+  showBars("errors-connections", [...others, ...handshakes, ...slow], connectionError, points);
 }
 
 function showQuantile(target, counts, q) {
@@ -185,7 +194,7 @@ function words(label) {
 
 function connectionError({ name, labels }) {
   if (name === CONNECTIONS) return `connection ${words(labels.result)}`;
-  return name === HANDSHAKES ? `TLS handshake ${words(labels.result)}` : "client too slow";
+  return name === HANDSHAKES ? `TLS handshake ${words(labels.result)}` : `too slow with a ${labels.phase}`;
 }
 
 function showBars(id, all, name, points) {

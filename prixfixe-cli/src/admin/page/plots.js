@@ -31,7 +31,9 @@ function ticks(top, wanted, binary) {
   const rough = top / wanted;
   const base = binary ? 2 : 10;
   const power = base ** Math.floor(Math.log(rough) / Math.log(base));
-  const step = power * (binary ? 2 : [1, 2, 5, 10].find((factor) => factor * power >= rough) || 10);
+  let step = power * (binary ? 2 : [1, 2, 5, 10].find((factor) => factor * power >= rough) || 10);
+  // A single line says little of a scale.
+  while (top / step < 2) step /= 2;
   const found = [];
   for (let at = step; at <= top * 1.0001; at += step) found.push(at);
   return found;
@@ -186,7 +188,7 @@ class LinePlot extends Plot {
     for (const at of ticks(top, this.height > 180 ? 4 : 3, this.binary)) {
       made.push(svg("line", { class: "grid", x1: 0, x2: this.right, y1: Math.round(y(at)) + 0.5, y2: Math.round(y(at)) + 0.5 }));
       const besideLimit = limited && Math.abs(y(at) - y(limit)) < 14;
-      if (!besideLimit) labels.push(svg("text", { class: "scale", x: 0, y: y(at) - 4 }, say(this.format, at)));
+      if (!besideLimit) labels.push(svg("text", { class: "scale", x: 0, y: y(at) - 4 }, sayTick(this.format, at)));
     }
     // The first series lies on top.
     for (const one of this.series.toReversed()) made.push(...this.path(one, y));

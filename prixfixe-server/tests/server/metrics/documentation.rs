@@ -98,6 +98,11 @@ async fn every_value_of_a_label_has_its_row_and_no_other_has() {
             "smtp_tls_handshakes_total",
             "result",
         ),
+        (
+            "Phases of timeouts",
+            "smtp_timeouts_by_phase_total",
+            "phase",
+        ),
     ] {
         let encoded: BTreeSet<&str> = text
             .lines()

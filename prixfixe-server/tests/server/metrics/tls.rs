@@ -100,6 +100,11 @@ async fn every_handshake_is_counted_by_how_it_ended(transport: Transport) {
         ]
     );
     assert_eq!(snapshot.timeouts, 1);
+    assert!(
+        snapshot
+            .timeouts_by_phase
+            .contains(&(TimeoutPhase::Handshake, 1))
+    );
     assert_eq!(
         snapshot.connections,
         [
