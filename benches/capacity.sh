@@ -8,7 +8,7 @@
 # the Maildir ones an empty Maildir. A percentile stands only where there were enough messages for it.
 #
 # Environment: SERVER_CPU, LOAD_CPU (0 and 1), SECONDS_A_POINT, MAILDIR (a directory on the disk to be measured), PRIXFIXE (a
-# binary in place of the one built here). Needs taskset, python3 and bash.
+# binary in place of the one built here). Needs taskset, python3, ss and bash.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -52,7 +52,7 @@ PYTHON
 
 cat >"$work/hold.py" <<'PYTHON'
 """Holds connections in the middle of a message: ADDRESS COUNT OCTETS. Prints a line when the server has taken all."""
-import socket, sys
+import signal, socket, sys
 host, port = sys.argv[1].split(":")
 body = (b"x" * 76 + b"\r\n") * (int(sys.argv[3]) // 78)
 held = []
@@ -66,7 +66,7 @@ for _ in range(int(sys.argv[2])):
     peer.sendall(body)
     held.append((peer, replies))
 print("held", flush=True)
-sys.stdin.read()
+signal.pause()
 PYTHON
 
 # start TARGET [OPTION...]
@@ -123,11 +123,17 @@ half() { python3 -c 'import json, sys; print(round(json.load(open(sys.argv[1]))[
 memory() {
     local label=$1 count=$2 before after=0
     shift 2
+    # A few messages, so that what the server makes once is there.
+    "$prixfixe" bench "$address" -n 20 -c 1 --per-connection 5 --starttls --tls-insecure >/dev/null 2>&1
     before=$(status VmRSS)
-    "$@" >"$work/holder.log" 2>&1 < <(sleep 600) &
+    "$@" >"$work/holder.log" 2>&1 &
     holder=$!
-    # Settled is when nothing grows any more.
-    until [[ $after -gt $before && $(status VmRSS) == "$after" ]]; do
+    until [[ $(ss -Htn state established "sport = :${address#*:}" | wc -l) -ge $count ]]; do
+        kill -0 "$holder" || { cat "$work/holder.log" >&2; exit 1; }
+        sleep 0.2
+    done
+    # Handshakes and content come after the connection: settled is when nothing grows any more.
+    until [[ $(status VmRSS) == "$after" ]]; do
         after=$(status VmRSS)
         sleep 2
     done
@@ -178,19 +184,14 @@ done
 printf '\n**Memory** (`prixfixe serve --threads 1 --deliver maildir:mail --tls-self-signed`, resident)\n\n| | |\n|---|---:|\n'
 start "maildir:$mail" --tls-self-signed
 echo "| at rest | $(status VmRSS) KiB |"
-# What one connection makes the server keep for all that follow.
-"$prixfixe" bench "$address" -n 20 -c 20 -s 200KiB --starttls --tls-insecure >/dev/null 2>&1
-echo "| after the first messages | $(status VmRSS) KiB |"
 background=("$prixfixe" bench "$address" -c 1 --rate 1 -d 600s --idle-connections)
 memory "an idle connection" "$connections" "${background[@]}" "$connections"
 stop
 start "maildir:$mail" --tls-self-signed
-"$prixfixe" bench "$address" -n 20 -c 20 -s 200KiB --starttls --tls-insecure >/dev/null 2>&1
 memory "an idle connection, STARTTLS" "$connections" "${background[@]}" "$connections" --starttls --tls-insecure
 stop
 for size in 1024 102400 1048576; do
     start "maildir:$mail" --tls-self-signed
-    "$prixfixe" bench "$address" -n 20 -c 20 -s 200KiB >/dev/null 2>&1
     memory "a connection with $((size / 1024)) KiB of a message received" "$busy" python3 "$work/hold.py" "$address" "$busy" "$size"
     stop
     rm -rf "$mail"
