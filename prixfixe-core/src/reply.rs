@@ -151,6 +151,32 @@ impl Reply {
     /// Control characters and what is not ASCII leave as `?`. A line of the text that would be longer than
     /// 512 octets on the wire goes on in a next one.
     pub fn encode(&self, output: &mut Vec<u8>) {
+        // Nearly all of them are short and on one line.
+        if let Some(head) = self.short_head()
+            && self.text.len() <= MAX_LINE - head.len() - b"\r\n".len()
+            && is_printable(&self.text)
+        {
+            output.reserve(head.len() + self.text.len() + b"\r\n".len());
+            output.extend_from_slice(&head);
+            output.extend_from_slice(self.text.as_bytes());
+            output.extend_from_slice(b"\r\n");
+        } else {
+            self.encode_lines(output);
+        }
+    }
+
+    /// What stands before the text, where that isn't empty and no number of the enhanced status code has two digits.
+    fn short_head(&self) -> Option<[u8; 10]> {
+        let EnhancedCode(class, subject, detail) = self.enhanced;
+        if self.text.is_empty() || class > 9 || subject > 9 || detail > 9 {
+            return None;
+        }
+        let [a, b, c] = digits(self.code);
+        let [class, subject, detail] = [u16::from(class), subject, detail].map(digit);
+        Some([a, b, c, b' ', class, b'.', subject, b'.', detail, b' '])
+    }
+
+    fn encode_lines(&self, output: &mut Vec<u8>) {
         let code = digits(self.code);
         let enhanced = self.enhanced.encoded();
         let enhanced = enhanced.as_bytes();
@@ -165,11 +191,6 @@ impl Reply {
             output.extend_from_slice(b"\r\n");
         };
         let width = MAX_LINE - code.len() - enhanced.len() - b"  \r\n".len();
-        // Nearly all of them.
-        if self.text.len() <= width && is_printable(&self.text) {
-            push_line(&self.text, b' ');
-            return;
-        }
         let mut lines = self
             .text
             .split('\n')
@@ -221,16 +242,22 @@ pub(crate) fn push_printable(text: &str, output: &mut Vec<u8>) {
 /// The code as it goes to the wire. One of other than three digits is a programmer's slip in a constant: the
 /// client sees a local fault.
 fn digits(code: u16) -> [u8; 3] {
-    let digit = |n: u16| b'0' + u8::try_from(n % 10).unwrap_or(0);
     match code {
         100..=999 => [digit(code / 100), digit(code / 10), digit(code)],
         _ => *b"451",
     }
 }
 
+/// The last digit of a number.
+fn digit(number: u16) -> u8 {
+    b'0' + u8::try_from(number % 10).unwrap_or(0)
+}
+
 /// Only what [`push_printable`] leaves as it is.
 fn is_printable(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+    // Without an early end, so that it becomes vector instructions.
+    let sound = |sound, byte| sound & matches!(byte, b' '..=b'~');
+    text.bytes().fold(true, sound)
 }
 
 /// Parts of a line with at most `width` characters each; at least one.
@@ -274,7 +301,7 @@ impl Encoded {
             power /= 10;
         }
         while power > 0 {
-            self.push(b'0' + u8::try_from(number / power % 10).unwrap_or(0));
+            self.push(digit(number / power));
             power /= 10;
         }
     }

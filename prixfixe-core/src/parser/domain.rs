@@ -2,13 +2,13 @@
 
 use nom::Parser;
 use nom::branch::alt;
-use nom::bytes::complete::{take_while_m_n, take_while1};
+use nom::bytes::complete::take_while_m_n;
 use nom::character::complete::char;
 use nom::combinator::{recognize, verify};
 use nom::multi::many0_count;
 use nom::sequence::preceded;
 
-use super::{Parsed, is_non_ascii, literal};
+use super::{Class, Parsed, alphanumeric_and, is_non_ascii, literal, take_class1};
 
 /// The longest domain, in octets (RFC 5321 section 4.5.3.1.2).
 const MAX_DOMAIN: usize = 255;
@@ -31,12 +31,10 @@ pub(super) fn domain(input: &str) -> Parsed<'_, &str> {
 ///
 /// And underscores: they are in the names of many hosts that send mail.
 fn sub_domain(input: &str) -> Parsed<'_, &str> {
-    let label = take_while1(|c: char| {
-        c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || is_non_ascii(c)
-    });
+    const LDH: Class = alphanumeric_and(b"-_");
     let is_label =
         |label: &str| label.len() <= MAX_LABEL && !label.starts_with('-') && !label.ends_with('-');
-    verify(label, is_label).parse(input)
+    verify(|input| take_class1(&LDH, input), is_label).parse(input)
 }
 
 /// ```abnf

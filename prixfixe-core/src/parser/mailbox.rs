@@ -10,7 +10,7 @@ use nom::sequence::{delimited, preceded, terminated};
 
 use super::domain::domain;
 use super::literal::address_literal;
-use super::{Parsed, ascii_no_case, is_non_ascii};
+use super::{Class, Parsed, alphanumeric_and, ascii_no_case, is_non_ascii, take_class1};
 use crate::{ForwardPath, Mailbox, ReversePath};
 
 /// The longest local part, in octets (RFC 5321 section 4.5.3.1.1).
@@ -94,10 +94,8 @@ fn dot_string(input: &str) -> Parsed<'_, &str> {
 /// atext =/ UTF8-non-ascii
 /// ```
 fn atom(input: &str) -> Parsed<'_, &str> {
-    take_while1(|c: char| {
-        c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || is_non_ascii(c)
-    })
-    .parse(input)
+    const ATEXT: Class = alphanumeric_and(b"!#$%&'*+-/=?^_`{|}~");
+    take_class1(&ATEXT, input)
 }
 
 /// ```abnf
