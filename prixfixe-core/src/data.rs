@@ -53,9 +53,6 @@ enum Byte {
     End,
 }
 
-/// After the fast scan stopped, the automaton goes on alone for so many bytes.
-const PATIENCE: usize = 16;
-
 impl DotReader {
     pub(crate) const fn new() -> Self {
         Self {
@@ -68,7 +65,6 @@ impl DotReader {
         let bytes = *input;
         let mut start = 0;
         let mut at = 0;
-        let mut scan_from = 0;
         while let Some(&byte) = bytes.get(at) {
             let (state, kind) = self.state.next(byte);
             // Content goes first; this byte is looked at again by the next call.
@@ -89,9 +85,8 @@ impl DotReader {
                     };
                 }
             }
-            if at >= scan_from && self.state.is_settled() {
+            if self.state.is_settled() {
                 at += self.skip(bytes.get(at - 1..).unwrap_or_default());
-                scan_from = at + PATIENCE;
             }
         }
         *input = bytes.get(at..).unwrap_or_default();

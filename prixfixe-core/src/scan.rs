@@ -19,8 +19,8 @@ pub(crate) enum Look {
     LineEndsAndDots,
 }
 
-/// How many bytes behind the first are clean, each looked at together with the one before it. Stops early,
-/// by less than [`SMALL_BLOCK`] bytes: there is nothing wrong at the place where it stops, or there is.
+/// How many bytes behind the first are clean, each looked at together with the one before it: all of them, or there
+/// is something wrong with the next.
 pub(crate) fn clean(bytes: &[u8], look: Look) -> usize {
     match look {
         Look::LineEnds => clean_blocks::<false>(bytes),
@@ -29,9 +29,11 @@ pub(crate) fn clean(bytes: &[u8], look: Look) -> usize {
 }
 
 fn clean_blocks<const DOTS: bool>(bytes: &[u8]) -> usize {
-    let large = clean_prefix::<BLOCK, DOTS>(bytes);
-    let rest = bytes.get(large..).unwrap_or_default();
-    large + clean_prefix::<SMALL_BLOCK, DOTS>(rest)
+    let mut clean = clean_prefix::<BLOCK, DOTS>(bytes);
+    clean += clean_prefix::<SMALL_BLOCK, DOTS>(bytes.get(clean..).unwrap_or_default());
+    // Less than a small block is left, or there is a fault in the next.
+    let rest = bytes.get(clean..).unwrap_or_default();
+    clean + clean_prefix::<1, DOTS>(rest)
 }
 
 fn clean_prefix<const N: usize, const DOTS: bool>(bytes: &[u8]) -> usize {
