@@ -3,11 +3,11 @@
 //!
 //! A turn does, in rounds, what can be done without waiting:
 //!
-//! 1. The session works.
-//! 2. Its output is flushed. Only then is more read: a peer that doesn't read isn't served, and what has been
-//!    answered leaves in one write when there is no more to read. If anything was flushed, the session works
-//!    again, for it may have stopped early.
-//! 3. If it wants input, one read; the session takes what came, and the next round begins.
+//! 1. If the session wants input, one read; the session takes what came. Not while output waits: a peer that
+//!    doesn't read isn't served.
+//! 2. The session works.
+//! 3. Its output is flushed: what it answers to one read leaves in one write. If it was much, the session may
+//!    have stopped early, and works again before more is read.
 //!
 //! It ends when the socket would block, or when the connection has had its share and it is the others' turn.
 //! The socket answers `WouldBlock` without a system call once a short transfer has shown that it is empty or
@@ -33,6 +33,9 @@ const OCTETS_A_TURN: usize = 2 * READ_BUFFER_SIZE;
 
 /// Rounds of a turn. Seldom are more than three needed; many are by a session that stops early again and again.
 const ROUNDS_A_TURN: usize = 16;
+
+/// A session that has written so many octets may have stopped early: [`Session::poll`] says so.
+const MUCH_OUTPUT: usize = 4096;
 
 /// Octets that are read and dropped for the sake of a clean close.
 const LINGER_OCTETS: usize = 1024 * 1024;
@@ -80,6 +83,17 @@ enum Phase<S> {
         octets_left: usize,
     },
     Closed,
+}
+
+/// How far a turn is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// The session may have been woken.
+    Begun,
+    /// The session has done all it can without more input.
+    Worked,
+    /// It may have more to do, now that its output was flushed.
+    StoppedEarly,
 }
 
 impl<S: Session> Pump<S> {
@@ -134,7 +148,32 @@ impl<S: Session> Pump<S> {
             return Ok(Next::Close);
         };
         let mut octets = 0;
+        let mut progress = Progress::Begun;
         for _ in 0..ROUNDS_A_TURN {
+            let reads = progress != Progress::StoppedEarly
+                && !self.eof
+                && session.wants_read()
+                && session.output().is_empty();
+            let mut drained = false;
+            if reads {
+                if octets >= OCTETS_A_TURN {
+                    return Ok(Next::Again);
+                }
+                match read(socket, buffer)? {
+                    None => drained = true,
+                    Some([]) => {
+                        self.eof = true;
+                        session.receive_eof(now);
+                    }
+                    Some(bytes) => {
+                        octets += bytes.len();
+                        session.receive(now, bytes);
+                    }
+                }
+            }
+            if progress == Progress::Worked && (drained || !reads) {
+                return Ok(Next::Wait(session.deadline()));
+            }
             if session.poll(now, cx).is_ready() {
                 self.end(now);
                 return Ok(Next::Ended);
@@ -143,28 +182,17 @@ impl<S: Session> Pump<S> {
                 session.deadline().is_none_or(|at| at > now),
                 "a deadline in the past would spin"
             );
-            match flush(socket, session.output())? {
-                Flushed::Nothing => {}
-                Flushed::All => continue,
-                Flushed::Blocked => return Ok(Next::Wait(session.deadline())),
-            }
-            if self.eof || !session.wants_read() {
+            let written = session.output().len();
+            if flush(socket, session.output())? == Flushed::Blocked {
                 return Ok(Next::Wait(session.deadline()));
             }
-            if octets >= OCTETS_A_TURN {
-                return Ok(Next::Again);
-            }
-            match read(socket, buffer)? {
-                None => return Ok(Next::Wait(session.deadline())),
-                Some([]) => {
-                    self.eof = true;
-                    session.receive_eof(now);
-                }
-                Some(bytes) => {
-                    octets += bytes.len();
-                    session.receive(now, bytes);
-                }
-            }
+            progress = if written >= MUCH_OUTPUT {
+                Progress::StoppedEarly
+            } else if drained {
+                return Ok(Next::Wait(session.deadline()));
+            } else {
+                Progress::Worked
+            };
         }
         Ok(Next::Again)
     }
@@ -232,15 +260,11 @@ fn wait_or_close(until: Option<Instant>, now: Instant) -> Next {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flushed {
-    Nothing,
     All,
     Blocked,
 }
 
 fn flush(socket: &mut impl Write, output: &mut OutputBuffer) -> io::Result<Flushed> {
-    if output.is_empty() {
-        return Ok(Flushed::Nothing);
-    }
     while !output.is_empty() {
         match socket.write(output.pending()) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

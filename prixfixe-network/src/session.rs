@@ -28,8 +28,8 @@ pub trait Session: Send + 'static {
     /// `Ready`: flush the output, then close; the session isn't called again. Otherwise `deadline` is after
     /// `now` when it returns. It may be called more often than there is work.
     ///
-    /// A session that has written much may stop early with work left: it is polled again when its output was
-    /// flushed. It has to, if it can write without being given input: while the peer takes no output, it gets
+    /// A session that has written much, 4 KiB or more, may stop early with work left: it is polled again when its
+    /// output was flushed. It has to, if it can write without being given input: while the peer takes no output, it gets
     /// no input either, but is still polled when it is woken.
     fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()>;
 

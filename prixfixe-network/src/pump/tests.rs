@@ -277,18 +277,26 @@ fn a_peer_that_does_not_read_is_not_read_from() {
 
 #[test]
 fn a_session_that_stops_early_works_on_after_each_flush() {
-    let mut bench = Bench::open(b"abcdef");
-    bench.session().output_a_poll = 2;
+    let mut bench = Bench::open(&[b'x'; 2 * MUCH_OUTPUT + 2]);
+    bench.session().output_a_poll = MUCH_OUTPUT;
     bench.turn();
     assert_eq!(
         bench.calls(),
         [
-            Call::Read(6),
-            Call::Write(2),
-            Call::Write(2),
+            Call::Read(2 * MUCH_OUTPUT + 2),
+            Call::Write(MUCH_OUTPUT),
+            Call::Write(MUCH_OUTPUT),
             Call::Write(2)
         ]
     );
+}
+
+#[test]
+fn a_session_that_answers_briefly_works_once_a_read() {
+    let mut bench = Bench::open(b"abcdef");
+    bench.turn();
+    assert_eq!(bench.calls(), [Call::Read(6), Call::Write(6)]);
+    assert_eq!(bench.session().polls, 1);
 }
 
 #[test]
@@ -311,8 +319,8 @@ fn a_turn_has_its_share_of_octets() {
 
 #[test]
 fn a_turn_has_its_share_of_rounds() {
-    let mut bench = Bench::open(&[b'x'; 1000]);
-    bench.session().output_a_poll = 1;
+    let mut bench = Bench::open(&[b'x'; ROUNDS_A_TURN * MUCH_OUTPUT]);
+    bench.session().output_a_poll = MUCH_OUTPUT;
     assert_eq!(bench.turn(), Next::Again);
     assert_eq!(bench.session().polls, ROUNDS_A_TURN);
 }
