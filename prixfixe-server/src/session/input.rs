@@ -14,13 +14,33 @@ pub(super) struct Input {
     arrival: Option<Arrival>,
 }
 
-/// When bytes that wait came: to be told from two reads, of which the second stands for all after the first.
+/// When bytes came: to be told from two reads, of which the second stands for all after the first.
 #[derive(Debug, Clone, Copy)]
-struct Arrival {
+pub(super) struct Arrival {
     first: Instant,
     /// The bytes of the first read end here.
     boundary: usize,
     second: Instant,
+}
+
+impl Arrival {
+    /// All at once.
+    pub(super) fn at(time: Instant) -> Self {
+        Self {
+            first: time,
+            boundary: 0,
+            second: time,
+        }
+    }
+
+    /// When the byte at `position` came.
+    pub(super) fn of(&self, position: usize) -> Instant {
+        if position < self.boundary {
+            self.first
+        } else {
+            self.second
+        }
+    }
 }
 
 /// An empty buffer of no more than this many octets is kept for the next line.
@@ -39,9 +59,12 @@ impl Input {
         self.len() == 0
     }
 
-    /// When the first of the bytes came. `None`: there are none.
-    pub(super) fn arrived(&self) -> Option<Instant> {
-        self.arrival.map(|arrival| arrival.first)
+    /// When the [pending](Self::pending) bytes came. `None`: there are none.
+    pub(super) fn arrival(&self) -> Option<Arrival> {
+        self.arrival.map(|arrival| Arrival {
+            boundary: arrival.boundary - self.taken,
+            ..arrival
+        })
     }
 
     pub(super) fn append(&mut self, now: Instant, bytes: &[u8]) {
@@ -99,31 +122,34 @@ mod tests {
     fn what_waits_is_as_old_as_its_first_byte() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
+        let arrived = |input: &Input, position| Some(input.arrival()?.of(position));
         let mut input = Input::default();
-        assert_eq!(input.arrived(), None);
+        assert_eq!(arrived(&input, 0), None);
         input.append(at(0), b"");
-        assert_eq!(input.arrived(), None);
+        assert_eq!(arrived(&input, 0), None);
 
         input.append(at(1), b"MAI");
         input.append(at(2), b"L\r\nRC");
         input.append(at(3), b"PT\r\n");
-        assert_eq!(input.arrived(), Some(at(1)));
+        assert_eq!(arrived(&input, 2), Some(at(1)));
+        assert_eq!(arrived(&input, 3), Some(at(2)), "of the second read");
         input.consume(2);
-        assert_eq!(input.arrived(), Some(at(1)));
+        assert_eq!(arrived(&input, 0), Some(at(1)));
+        assert_eq!(arrived(&input, 1), Some(at(2)));
         input.append(at(4), b"DATA\r\n");
         assert_eq!(input.pending(), b"IL\r\nRCPT\r\nDATA\r\n");
         input.consume(1);
         assert_eq!(
-            input.arrived(),
+            arrived(&input, 0),
             Some(at(2)),
             "of the second read and all after it"
         );
         input.append(at(5), b"x");
         input.consume(2);
-        assert_eq!(input.arrived(), Some(at(2)));
+        assert_eq!(arrived(&input, 0), Some(at(2)));
         input.consume(input.len());
-        assert_eq!(input.arrived(), None);
+        assert_eq!(arrived(&input, 0), None);
         input.append(at(6), b"y");
-        assert_eq!(input.arrived(), Some(at(6)));
+        assert_eq!(arrived(&input, 0), Some(at(6)));
     }
 }

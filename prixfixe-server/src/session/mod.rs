@@ -11,7 +11,7 @@ mod record;
 
 use std::mem;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Instant, SystemTime};
 
 use prixfixe_core::{
@@ -23,7 +23,7 @@ use prixfixe_tls::{HandshakeError, TlsInfo, Upgrade};
 use self::call::{Call, Outcome, Panicked};
 use self::counting::as_sent;
 use self::delivery::Delivery;
-use self::input::Input;
+use self::input::{Arrival, Input};
 use self::record::{EndReason, MessageResult, Record};
 use crate::client::Greeting;
 use crate::message::Head;
@@ -49,6 +49,8 @@ pub(crate) struct SmtpSession<H> {
     counted: bool,
     /// The handler has more of a body before it than it should: nothing is read meanwhile.
     stalled: bool,
+    /// The transport's, as of the last poll: questions are asked while bytes are received, too.
+    waker: Waker,
     record: Record,
 }
 
@@ -78,6 +80,7 @@ impl<H: Handler> SmtpSession<H> {
             wants_tls: false,
             counted: false,
             stalled: false,
+            waker: Waker::noop().clone(),
             record: Record::new(now),
             shared,
         }
@@ -88,23 +91,35 @@ impl<H: Handler> SmtpSession<H> {
         self.wants_tls = true;
     }
 
-    /// Feeds the dialogue with what came at `arrived` and acts on what comes of it; gives the number of octets that it
-    /// took.
-    fn advance(&mut self, now: Instant, arrived: Instant, bytes: &[u8]) -> usize {
+    /// Feeds the dialogue and acts on what comes of it, as far as the handler's answers are there at once; gives the
+    /// number of octets that it took.
+    fn advance(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+        arrival: Arrival,
+        cx: &mut Context<'_>,
+    ) -> usize {
         let mut rest = bytes;
-        while let Some(event) = self
-            .connection
-            .poll_event(now, &mut rest, self.output.back())
-        {
-            self.handle_event(now, arrived, event);
+        loop {
+            let mut arrived = arrival.of(bytes.len() - rest.len());
+            while let Some(event) = self
+                .connection
+                .poll_event(now, &mut rest, self.output.back())
+            {
+                self.handle_event(now, arrived, event);
+                arrived = arrival.of(bytes.len() - rest.len());
+            }
+            if self.connection.question().is_none() || !self.settle_question(now, cx) {
+                return bytes.len() - rest.len();
+            }
         }
-        bytes.len() - rest.len()
     }
 
-    fn advance_waiting(&mut self, now: Instant) {
+    fn advance_waiting(&mut self, now: Instant, cx: &mut Context<'_>) {
         let mut input = mem::take(&mut self.input);
-        let arrived = input.arrived().unwrap_or(now);
-        let taken = self.advance(now, arrived, input.pending());
+        let arrival = input.arrival().unwrap_or(Arrival::at(now));
+        let taken = self.advance(now, input.pending(), arrival, cx);
         input.consume(taken);
         self.input = input;
     }
@@ -261,11 +276,7 @@ impl<H: Handler> SmtpSession<H> {
 
     /// Answers the open question if the handler has; true when the dialogue may go on.
     fn settle_question(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        if let Some(delivery) = self.delivery()
-            && let Err(Panicked) = delivery.poll(cx)
-        {
-            self.record.handler_panicked(&self.client);
-        }
+        self.settle_delivery(cx);
         match self.connection.question() {
             None => true,
             Some(Question::Message) => self.settle_message(now),
@@ -274,6 +285,19 @@ impl<H: Handler> SmtpSession<H> {
                 self.settle_call(now, cx)
             }
             Some(Question::Connect | Question::Mail | Question::Rcpt) => self.settle_call(now, cx),
+        }
+    }
+
+    /// Lets the handler of the message under way work on what is there, for the last time if that was aborted.
+    fn settle_delivery(&mut self, cx: &mut Context<'_>) {
+        let Some(delivery) = self.delivery() else {
+            return;
+        };
+        if delivery.is_aborted() {
+            delivery.settle_abort(cx);
+            self.transaction = None;
+        } else if let Err(Panicked) = delivery.poll(cx) {
+            self.record.handler_panicked(&self.client);
         }
     }
 
@@ -364,23 +388,18 @@ impl<H: Handler> SmtpSession<H> {
 
     /// Settles what can be settled and goes on with the input that waits, until neither is possible.
     fn work(&mut self, now: Instant, cx: &mut Context<'_>) {
-        while self.settle_question(now, cx) {
-            let before = self.input.len();
-            self.advance_waiting(now);
-            if self.connection.question().is_none() && self.input.len() == before {
-                break;
-            }
+        if !self.settle_question(now, cx) {
+            return;
         }
-        if let Some(delivery) = self.delivery()
-            && delivery.is_aborted()
-        {
-            delivery.settle_abort(cx);
-            self.transaction = None;
+        let fed = !self.input.is_empty();
+        self.advance_waiting(now, cx);
+        if fed || self.delivery().is_some_and(|it| it.is_aborted()) {
+            self.settle_delivery(cx);
         }
     }
 
     /// Ends what took too long; true if something did.
-    fn handle_deadlines(&mut self, now: Instant) -> bool {
+    fn handle_deadlines(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
         let mut ended = false;
         if self.call.as_ref().is_some_and(|call| call.deadline <= now) {
             self.call = None;
@@ -404,7 +423,7 @@ impl<H: Handler> SmtpSession<H> {
             self.connection.handle_timeout(now, self.output.back());
             self.record.end = EndReason::Timeout;
             self.count_timeout();
-            self.advance(now, now, &[]);
+            self.advance(now, &[], Arrival::at(now), cx);
             ended = true;
         }
         ended
@@ -470,14 +489,17 @@ impl Transaction {
 impl<H: Handler> Session for SmtpSession<H> {
     fn receive(&mut self, now: Instant, bytes: &[u8]) {
         self.shared.counts.octets(bytes.len());
+        let waker = mem::replace(&mut self.waker, Waker::noop().clone());
+        let mut cx = Context::from_waker(&waker);
         if self.input.is_empty() {
-            let taken = self.advance(now, now, bytes);
+            let taken = self.advance(now, bytes, Arrival::at(now), &mut cx);
             self.input
                 .append(now, bytes.get(taken..).unwrap_or_default());
         } else {
             self.input.append(now, bytes);
-            self.advance_waiting(now);
+            self.advance_waiting(now, &mut cx);
         }
+        self.waker = waker;
     }
 
     fn receive_eof(&mut self, now: Instant) {
@@ -486,9 +508,10 @@ impl<H: Handler> Session for SmtpSession<H> {
 
     fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         self.record.seen(now);
+        self.waker.clone_from(cx.waker());
         self.work(now, cx);
         // An answer that is there counts, however late it is seen.
-        if self.handle_deadlines(now) {
+        if self.handle_deadlines(now, cx) {
             self.work(now, cx);
         }
         self.watch_body(now, cx);
@@ -571,3 +594,6 @@ impl<H> Drop for SmtpSession<H> {
         self.record.connection_closed(&self.client);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! What shows only between a session and its transport.
+
+use std::future::poll_fn;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+
+use prixfixe_network::{Connection, Service};
+
+use super::*;
+use crate::endpoint::Rules;
+use crate::shared::SmtpService;
+use crate::{Accepted, Message, Settings};
+
+const MESSAGE: &[u8] = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\nhello\r\n.\r\n";
+
+async fn accept(_: Message) -> Result<Accepted, Reply> {
+    Ok(Accepted::default())
+}
+
+/// What a transport sees of a connection that has just come.
+fn session(handler: impl Handler) -> impl Session {
+    let service = SmtpService::new(Arc::new(handler), &Settings::default(), vec![Rules::none()]);
+    let connection = Connection {
+        peer: ([192, 0, 2, 1], 1024).into(),
+        local: ([192, 0, 2, 2], 25).into(),
+        listener: 0,
+    };
+    service.session(Instant::now(), &connection)
+}
+
+/// A session whose client has said `input`, all at once.
+fn session_after(input: &[u8]) -> impl Session {
+    let mut session = session(accept);
+    assert!(poll(&mut session).is_pending());
+    session.receive(Instant::now(), input);
+    session
+}
+
+fn poll(session: &mut impl Session) -> Poll<()> {
+    session.poll(Instant::now(), &mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn what_is_answered_at_once_is_answered_while_it_is_received() {
+    let input = [b"EHLO client.test\r\n", MESSAGE, MESSAGE].concat();
+    let mut session = session_after(&input);
+    let output = String::from_utf8_lossy(session.output().pending()).into_owned();
+    assert_eq!(output.matches("250 2.0.0 OK ").count(), 2, "{output}");
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_question_asked_while_bytes_are_received_wakes_the_transport_of_the_poll_that_follows() {
+    let waiting = Arc::new(Mutex::new(None::<Waker>));
+    let seen = Arc::clone(&waiting);
+    let mut session = session(move |_: Message| {
+        let seen = Arc::clone(&seen);
+        poll_fn(move |cx| {
+            *seen.lock().unwrap() = Some(cx.waker().clone());
+            Poll::<Result<Accepted, Reply>>::Pending
+        })
+    });
+    let [before, after] = [Arc::<Wakes>::default(), Arc::default()];
+    let now = Instant::now();
+    let _ = session.poll(now, &mut Context::from_waker(&Arc::clone(&before).into()));
+    session.receive(now, &[b"EHLO client.test\r\n", MESSAGE].concat());
+    assert!(waiting.lock().unwrap().is_some(), "asked at once");
+    let _ = session.poll(now, &mut Context::from_waker(&Arc::clone(&after).into()));
+    waiting.lock().unwrap().take().unwrap().wake();
+    assert_eq!(
+        [before, after].map(|it| it.0.load(Ordering::Relaxed)),
+        [0, 1]
+    );
+}
