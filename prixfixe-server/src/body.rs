@@ -15,6 +15,9 @@ use bytes::{Bytes, BytesMut};
 /// A body so holds at most this and one read of the transport.
 pub(crate) const HIGH_WATER: usize = 64 * 1024;
 
+/// Room for the first piece and, in a small message, for all others: a line that begins with a dot is a piece of its own.
+const FIRST_CAPACITY: usize = 2048;
+
 /// The content of a message, read piece by piece.
 ///
 /// The transparency dots are removed; line ends are CRLF as sent. While more than 64 KiB wait to be read, nothing is
@@ -119,6 +122,9 @@ impl BodyWriter {
     pub(crate) fn write(&self, piece: &[u8]) {
         let mut state = self.shared.lock();
         if !state.abandoned && state.end.is_none() {
+            if state.waiting.is_empty() {
+                state.waiting.reserve(piece.len().max(FIRST_CAPACITY));
+            }
             state.waiting.extend_from_slice(piece);
         }
     }
