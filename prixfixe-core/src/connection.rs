@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::chunk::Chunk;
-use crate::command::CommandError;
+use crate::command::{Command, CommandError};
 use crate::line::{LineError, LineReader};
 use crate::parser;
 use crate::state::{Say, Session, State, Step};
@@ -29,6 +29,7 @@ pub struct Connection {
     extended: bool,
     tls: bool,
     eof: bool,
+    quit: bool,
     shutting_down: bool,
 }
 
@@ -97,6 +98,7 @@ impl Connection {
             extended: false,
             tls: false,
             eof: false,
+            quit: false,
             shutting_down: false,
         }
     }
@@ -233,6 +235,13 @@ impl Connection {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.state == State::Closed
+    }
+
+    /// True when the session ended by QUIT: the client means to send no more (RFC 5321 section 4.1.1.10), so that its
+    /// side of the connection needn't be waited for.
+    #[must_use]
+    pub fn has_quit(&self) -> bool {
+        self.quit
     }
 
     /// The open question. While there is one, input waits.
@@ -379,6 +388,7 @@ impl Connection {
             tls: self.tls,
         };
         let failed = self.state == State::Failed;
+        self.quit = matches!(command, Command::Quit);
         let (state, step) = self.state.command(command, session);
         self.state = state;
         if step.event == Some(Event::StartTls) && !rest.is_empty() {

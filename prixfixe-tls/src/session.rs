@@ -325,10 +325,9 @@ impl<S: Upgrade> Session for Tls<S> {
     fn peer_is_done(&self) -> bool {
         match &self.layer {
             Layer::Clear | Layer::Offered(_) => self.inner.peer_is_done(),
-            Layer::Established(established) => {
-                established.channel.peer_closed()
-                    || (!established.broken && self.inner.peer_is_done())
-            }
+            // Even of a session that is done the peer has one more record to send, its own close_notify (RFC 8446
+            // section 6.1). At a closed socket that would be answered by a reset.
+            Layer::Established(established) => established.channel.peer_closed(),
             // The last words, or the alert, are to be read.
             Layer::Handshake(_) | Layer::Refused(_) | Layer::Failed(_) => false,
         }

@@ -548,6 +548,10 @@ impl<H: Handler> Session for SmtpSession<H> {
         self.record.end = EndReason::Shutdown;
         self.connection.shutdown(now, self.output.back());
     }
+
+    fn peer_is_done(&self) -> bool {
+        self.connection.has_quit() && self.input.is_empty()
+    }
 }
 
 impl<H: Handler> Upgrade for SmtpSession<H> {

@@ -42,6 +42,23 @@ fn poll(session: &mut impl Session) -> Poll<()> {
 }
 
 #[test]
+fn a_client_that_quits_is_done() {
+    let mut session = session_after(b"EHLO client.test\r\nQUIT\r\n");
+    assert!(poll(&mut session).is_ready());
+    assert!(session.peer_is_done());
+}
+
+#[test]
+fn a_client_that_is_sent_away_or_says_more_is_not_done() {
+    let nonsense = b"XYZZY\r\n".repeat(20);
+    for input in [&b"QUIT\r\nNOOP\r\n"[..], &nonsense] {
+        let mut session = session_after(input);
+        assert!(poll(&mut session).is_ready());
+        assert!(!session.peer_is_done());
+    }
+}
+
+#[test]
 fn what_is_answered_at_once_is_answered_while_it_is_received() {
     let input = [b"EHLO client.test\r\n", MESSAGE, MESSAGE].concat();
     let mut session = session_after(&input);

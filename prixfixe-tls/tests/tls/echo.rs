@@ -19,6 +19,7 @@ pub(crate) struct Echo {
     pub(crate) eof: bool,
     pub(crate) refused: bool,
     wants_tls: bool,
+    quit: bool,
     finished: bool,
     pub(crate) idle_since: Option<Instant>,
     /// So many octets are to be written unasked.
@@ -65,6 +66,7 @@ impl Session for Echo {
                 }
                 b"quit\n" => {
                     self.output.extend_from_slice(b"bye\n");
+                    self.quit = true;
                     self.finished = true;
                 }
                 line => self.output.extend_from_slice(line),
@@ -98,6 +100,10 @@ impl Session for Echo {
     fn shutdown(&mut self, _: Instant) {
         self.output.extend_from_slice(b"going\n");
         self.eof = true;
+    }
+
+    fn peer_is_done(&self) -> bool {
+        self.quit
     }
 }
 

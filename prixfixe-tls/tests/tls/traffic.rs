@@ -15,6 +15,10 @@ fn close_notify_is_sent_when_the_session_ends() {
         exchange(&mut client, &mut server);
         assert_eq!(client.received, b"bye\n");
         assert!(server.finished && client.closed);
+        assert!(
+            !server.session.peer_is_done(),
+            "its own close_notify is to come"
+        );
     }
 }
 
