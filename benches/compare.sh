@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Measures PrixFixe beside the reference floor and Postfix's smtp-sink, and prints ratios as Markdown tables.
+# Measures PrixFixe beside the reference floor and Postfix's smtp-sink, and prints a Markdown table a workload, with the ratio to
+# the floor, the target for it, and whether it is met.
 #
-#   benches/compare.sh            every row, five runs of five seconds each: about 20 minutes
-#   benches/compare.sh --quick    every row, one run of half a second each: shows that it works, is no measurement
-#   benches/compare.sh TEXT...    the rows whose names contain one of these
+#   benches/compare.sh            every workload, five runs of five seconds each: about 20 minutes
+#   benches/compare.sh --quick    every workload, one run of half a second each: shows that it works, is no measurement
+#   benches/compare.sh TEXT...    the workloads whose names contain one of these
 #
 # The server has one core and the load another, so that neither takes from the other. Within a repetition the servers take
-# turns: whatever else the machine does meanwhile falls on all of them. A cell is the median of its repetitions. Where the
-# load is what has no more to give (a connection costs its client more than its server), the rates are alike and the
-# server's processor time a message is what tells.
+# turns, and a ratio is the median of those within repetitions: whatever else the machine does meanwhile falls on all of them.
+# Where the load has no more to give, the rates are alike and "server busy" is below 100 %: then the server's processor time a
+# message tells more than the rate.
 #
 # Environment: SERVER_CPU, LOAD_CPU (0 and 1), SECONDS_A_RUN, RUNS, MAILDIR (a directory on the disk to be measured),
-# PRIXFIXE, FLOOR (binaries in place of those built here), RESULTS (a directory that keeps the JSON of every run).
+# RUN_WITH (a command before server and load, such as "chrt -f 10"), RESULTS (a directory that keeps the JSON of every run),
+# PRIXFIXE, FLOOR, FSYNC_LOOP (binaries in place of those built here; the last is prixfixe-delivery's bench "maildir").
 # Needs taskset, python3 and bash; smtp-sink is left out where there is none.
 set -euo pipefail
 
@@ -21,72 +23,42 @@ if [[ ${1:-} == --quick ]]; then
     seconds=0.5 runs=1
     shift
 fi
-server_cpu=${SERVER_CPU:-0} load_cpu=${LOAD_CPU:-1} address=127.0.0.1:${PORT:-3525}
-bin=${CARGO_TARGET_DIR:-target}/release
-if [[ -z ${PRIXFIXE:-} || -z ${FLOOR:-} ]]; then
-    cargo build --quiet --release -p prixfixe-cli -p prixfixe-benches
+source benches/support.sh
+if [[ -z ${FLOOR:-} ]]; then
+    cargo build --quiet --release -p prixfixe-benches --bin floor
 fi
-prixfixe=${PRIXFIXE:-$bin/prixfixe} floor=${FLOOR:-$bin/floor}
-ulimit -n "$(ulimit -Hn)"
+floor=${FLOOR:-$bin/floor}
 
-# Name | servers, the first of which the others are read against | the load
+# Name | servers, the first of which is the floor | targets: ratio to the floor, ratio to smtp-sink, P99.9 in the floor's | the load
 rows=(
-    "1 KiB, pipelined|floor tokio raw smtp-sink|-s 1KiB -c 20 --pipelining full"
-    "1 KiB, 10 recipients, pipelined|floor tokio raw smtp-sink|-s 1KiB -c 20 -r 10 --pipelining full"
-    "1 KiB, not pipelined|floor tokio raw smtp-sink|-s 1KiB -c 20 --pipelining off"
-    "1 KiB, 1000 connections, pipelined|floor tokio raw smtp-sink|-s 1KiB -c 1000 --pipelining full"
-    "1 KiB, a connection a message, 20 at once|floor tokio raw smtp-sink|-s 1KiB -c 20 --per-connection 1 --pipelining full --source 127.0.0.1-127.0.0.20"
-    "1 KiB, a connection a message, 200 at once|floor tokio raw smtp-sink|-s 1KiB -c 200 --per-connection 1 --pipelining full --source 127.0.0.1-127.0.0.20"
-    "100 KiB, pipelined|floor tokio raw smtp-sink|-s 100KiB -c 20 --pipelining full"
-    "10 MiB, pipelined|floor tokio raw smtp-sink|-s 10MiB -c 20 --pipelining full"
-    "100 KiB by BDAT|floor tokio raw|-s 100KiB -c 20 --bdat --pipelining full"
-    "1 KiB over TLS, persistent|floor-tls tokio-tls raw-tls|-s 1KiB -c 20 --tls --tls-insecure --pipelining full"
-    "1 KiB to Maildir with fsync, 50 connections|fsync-loop tokio-maildir raw-maildir|-s 1KiB -c 50 --pipelining full"
+    "1 KiB, 20 connections, pipelined|floor tokio raw smtp-sink|0.80 1.4 -|-s 1KiB -c 20 --pipelining full"
+    "1 KiB, 20 connections, pipelined, 10 recipients|floor tokio raw smtp-sink|0.60 1.4 -|-s 1KiB -c 20 -r 10 --pipelining full"
+    "1 KiB, 20 connections, not pipelined|floor tokio raw smtp-sink|0.85 1.4 -|-s 1KiB -c 20 --pipelining off"
+    "1 KiB, 1,000 connections, pipelined|floor tokio raw smtp-sink|0.75 - 2|-s 1KiB -c 1000 --pipelining full"
+    "1 KiB, a connection a message, 20 at once|floor tokio raw smtp-sink|0.80 - -|-s 1KiB -c 20 --per-connection 1 --pipelining full --source 127.0.0.1-127.0.0.20"
+    "1 KiB, a connection a message, 200 at once|floor tokio raw smtp-sink|0.80 - -|-s 1KiB -c 200 --per-connection 1 --pipelining full --source 127.0.0.1-127.0.0.20"
+    "100 KiB, 20 connections, pipelined|floor tokio raw smtp-sink|0.50 - -|-s 100KiB -c 20 --pipelining full"
+    "10 MiB, 20 connections, pipelined|floor tokio raw smtp-sink|0.50 - -|-s 10MiB -c 20 --pipelining full"
+    "100 KiB by BDAT, 20 connections|floor tokio raw|0.60 - -|-s 100KiB -c 20 --bdat --pipelining full"
+    "1 KiB over TLS, 20 lasting connections|floor-tls tokio-tls raw-tls|0.70 - -|-s 1KiB -c 20 --tls --tls-insecure --pipelining full"
+    "1 KiB to a Maildir with fsync, 50 connections|fsync-loop tokio-maildir raw-maildir|0.90 - -|-s 1KiB -c 50 --pipelining full"
 )
 
-work=$(mktemp -d)
 results=${RESULTS:-$work/results}
-mail=${MAILDIR:-$work}/prixfixe-compare
-server=
-stop() {
-    if [[ -n $server ]]; then
-        kill "$server" 2>/dev/null || true
-        wait "$server" 2>/dev/null || true
-        server=
-    fi
-}
-trap 'stop; rm -rf "$work" "$mail"' EXIT
+mail=$(mktemp -d "${MAILDIR:-$work}/prixfixe-compare.XXXXXX")
+trap 'clean_up; rm -rf "$mail"' EXIT
 mkdir -p "$results"
 
-# The command that serves, in the array `command`.
-command_of() {
-    local serve=("$prixfixe" serve --threads 1 --log warn --max-connections 5000 --max-message-size 64MiB)
+start_as() {
     case $1 in
-    floor) command=("$floor" --listen "$address") ;;
-    floor-tls) command=("$floor" --listen "$address" --mode tls) ;;
+    floor) start "$floor" --listen "$address" ;;
+    floor-tls) start "$floor" --listen "$address" --mode tls ;;
     # Postfix wants another user in place of root, and none in place of anybody else.
-    smtp-sink) command=(smtp-sink $([[ $EUID == 0 ]] && echo "-u ${SINK_USER:-nobody}") -m 5000 "$address" 4096) ;;
-    *-tls) command=("${serve[@]}" --transport "${1%-tls}" --listen 127.0.0.1:0 --listen-tls "$address"
-        --tls-self-signed --deliver discard:) ;;
-    *-maildir) command=("${serve[@]}" --transport "${1%-maildir}" --listen "$address" --deliver "maildir:$mail") ;;
-    *) command=("${serve[@]}" --transport "$1" --listen "$address" --deliver discard:) ;;
+    smtp-sink) start smtp-sink $([[ $EUID == 0 ]] && echo "-u ${SINK_USER:-nobody}") -m 5000 "$address" 4096 ;;
+    *-tls) serve --transport "${1%-tls}" --listen 127.0.0.1:0 --listen-tls "$address" --tls-self-signed --deliver discard: ;;
+    *-maildir) serve --transport "${1%-maildir}" --listen "$address" --deliver "maildir:$mail/mail" ;;
+    *) serve --transport "$1" --listen "$address" --deliver discard: ;;
     esac
-}
-
-start() {
-    command_of "$1"
-    taskset -c "$server_cpu" "${command[@]}" >"$work/server.log" 2>&1 &
-    server=$!
-    for _ in $(seq 100); do
-        if (exec 3<>"/dev/tcp/${address%:*}/${address#*:}") 2>/dev/null; then
-            return
-        fi
-        kill -0 "$server" 2>/dev/null || break
-        sleep 0.05
-    done
-    echo "compare.sh: $1 did not start: ${command[*]}" >&2
-    cat "$work/server.log" >&2
-    exit 1
 }
 
 # User and system time of the server so far, in clock ticks. What follows the name in brackets begins with field 3.
@@ -97,28 +69,33 @@ ticks() {
     echo $((${12} + ${13}))
 }
 
+# The plain loop, sixteen threads on the server's core: the first of the figures of the only round.
+fsync_loop() {
+    local command=("${FSYNC_LOOP:-}")
+    [[ -n ${FSYNC_LOOP:-} ]] || command=(cargo bench --quiet -p prixfixe-delivery --bench maildir --)
+    taskset -c "$server_cpu" "${command[@]}" "$mail" 1 "$seconds" |
+        awk 'NF == 3 && $3 ~ /^[0-9.]+$/ && !done { print "{\"rate\": " $1 "}"; done = 1 }' >"$1"
+}
+
 # measure SERVER LOAD FILE
 measure() {
     if [[ $1 == fsync-loop ]]; then
-        mkdir -p "$mail"
-        # The delivery crate's benchmark has the loop; the first of the three figures of its only round is the loop's rate.
-        taskset -c "$server_cpu" cargo bench --quiet -p prixfixe-delivery --bench maildir -- "$mail" 1 "$seconds" |
-            awk 'NF == 3 && $3 ~ /^[0-9.]+$/ { print "{\"rate\": " $1 "}"; exit }' >"$3" || true
+        fsync_loop "$3"
         return
     fi
-    start "$1"
+    start_as "$1"
     local before
     before=$(ticks)
     # A failed message is reported rather than hidden: the table shows it.
-    taskset -c "$load_cpu" "$prixfixe" bench $2 -d "${seconds}s" --timeout 20s --json "$3" "$address" >/dev/null || true
+    load $2 -d "${seconds}s" --json "$3" "$address" >/dev/null 2>"$work/load.log" || cat "$work/load.log" >&2
     echo $(($(ticks) - before)) >"${3%.json}.ticks"
-    stop
-    rm -rf "$mail"
+    stop_server
+    rm -rf "$mail/mail"
 }
 
 number=0
 for row in "${rows[@]}"; do
-    IFS='|' read -r name servers load <<<"$row"
+    IFS='|' read -r name servers targets load <<<"$row"
     if (($# > 0)); then
         wanted=
         for text in "$@"; do [[ $name == *"$text"* ]] && wanted=1; done
@@ -127,7 +104,7 @@ for row in "${rows[@]}"; do
     number=$((number + 1))
     directory=$results/$(printf %02d "$number")
     mkdir -p "$directory"
-    printf '%s\n%s\n' "$name" "$servers" >"$directory/row"
+    printf '%s\n' "$name" "$servers" "$targets" >"$directory/row"
     for ((run = 1; run <= runs; run++)); do
         for one in $servers; do
             if [[ $one == smtp-sink ]] && ! command -v smtp-sink >/dev/null; then continue; fi
@@ -138,49 +115,5 @@ for row in "${rows[@]}"; do
 done
 [[ -t 2 ]] && printf '\r\033[K' >&2
 
-echo "Medians of $runs runs of $seconds s; server on core $server_cpu, load on core $load_cpu;" \
-    "$(uname -sr), $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2- | xargs)."
-python3 - "$results" "$(getconf CLK_TCK)" <<'PYTHON'
-import json, statistics, sys
-from pathlib import Path
-
-def load(path):
-    """Messages a second, P99.9 and server time a message in microseconds, failures; None where nothing was measured."""
-    try:
-        report = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    if "rate" in report:
-        return report["rate"], None, None, 0
-    run = report["runs"][0]
-    message = run["latency"]["message"]
-    if not message:
-        return None
-    ticks = int(path.with_suffix(".ticks").read_text())
-    cost = ticks / int(sys.argv[2]) * 1e6 / run["messages"]["accepted"]
-    return run["messages"]["per_second"], message["p99_9"], cost, run["messages"]["failed"]
-
-for directory in sorted(Path(sys.argv[1]).iterdir()):
-    name, servers = (directory / "row").read_text().splitlines()
-    measured = {}
-    for server in servers.split():
-        runs = [run for run in map(load, sorted(directory.glob(f"{server}.*.json"))) if run]
-        if runs:
-            rates, tails, costs, failed = zip(*runs)
-            middle = lambda values: None if None in values else statistics.median(values)
-            measured[server] = middle(rates), min(rates), max(rates), middle(tails), middle(costs), sum(failed)
-    base = measured.get(servers.split()[0])
-    sink = measured.get("smtp-sink")
-    print(f"\n**{name}**\n\n| | messages/s | least to most | of the floor | of smtp-sink | P99.9 | server time | failed |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
-    for server in servers.split():
-        if server not in measured:
-            print(f"| {server} | - | | | | | | |")
-            continue
-        rate, least, most, tail, cost, failed = measured[server]
-        of = lambda other: f"{rate / other[0]:.2f}" if other and other[0] else ""
-        tail = f"{tail / 1000:.2f} ms" if tail else ""
-        cost = f"{cost:,.2f} µs" if cost else ""
-        spread = f"{least:,.0f} to {most:,.0f}"
-        print(f"| {server} | {rate:,.0f} | {spread} | {of(base)} | {of(sink)} | {tail} | {cost} | {failed} |")
-PYTHON
+echo "Medians of $runs runs of $seconds s. $(machine)."
+python3 benches/compare.py "$results" "$(getconf CLK_TCK)"
