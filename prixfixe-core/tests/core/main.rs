@@ -13,4 +13,6 @@ mod output;
 mod refusals;
 mod server;
 mod splitting;
+mod states;
 mod time;
+mod values;

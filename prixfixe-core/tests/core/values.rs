@@ -1,0 +1,170 @@
+//! Values that a program keeps, shows, and reads again: addresses, paths, replies, events.
+
+use std::str::FromStr;
+
+use prixfixe_core::{
+    Abort, EnhancedCode, Event, ForwardPath, InvalidMailbox, MailParameters, Mailbox, Reply,
+    ReversePath,
+};
+
+const MAILBOXES: &[(&str, &str, &str)] = &[
+    ("a@b", "a", "b"),
+    ("\"a@b c\"@example.com", "\"a@b c\"", "example.com"),
+    ("a.b+c@[192.0.2.1]", "a.b+c", "[192.0.2.1]"),
+    ("j\u{f6}rg@\u{e4}.example", "j\u{f6}rg", "\u{e4}.example"),
+];
+const NO_MAILBOXES: &[&str] = &[
+    "@", "a@", "@b", "a", "a@b ", " a@b", "<a@b>", "a@b\r\n", "a b@c", "a@b@c", "a@[1]",
+];
+
+#[test]
+fn a_mailbox_is_read_taken_apart_and_shown() {
+    for &(address, local_part, domain) in MAILBOXES {
+        let borrowed = Mailbox::<&str>::try_from(address).unwrap();
+        let owned: Mailbox = address.parse().unwrap();
+        assert_eq!(owned, borrowed.to_owned());
+        assert_eq!(owned.as_str(), address);
+        assert_eq!((owned.local_part(), owned.domain()), (local_part, domain));
+        assert_eq!(
+            (borrowed.local_part(), borrowed.domain()),
+            (local_part, domain)
+        );
+        assert_eq!(owned.to_string(), address);
+    }
+    for address in NO_MAILBOXES.iter().chain(&[""]) {
+        assert_eq!(Mailbox::<&str>::try_from(*address), Err(InvalidMailbox));
+        assert_eq!(
+            Mailbox::from_str(address),
+            Err(InvalidMailbox),
+            "{address:?}"
+        );
+    }
+    assert_eq!(InvalidMailbox.to_string(), "not a mail address");
+}
+
+#[test]
+fn a_path_is_what_it_shows() {
+    for &(address, ..) in MAILBOXES {
+        let sender: ReversePath = address.parse().unwrap();
+        let recipient: ForwardPath = address.parse().unwrap();
+        assert_eq!(sender.mailbox().unwrap().as_str(), address);
+        assert_eq!(recipient.mailbox().unwrap().as_str(), address);
+        assert_eq!(
+            (sender.to_string(), recipient.to_string()),
+            (address.into(), address.into())
+        );
+        let borrowed = Mailbox::<&str>::try_from(address).unwrap();
+        assert_eq!(ReversePath::Mailbox(borrowed).to_owned(), sender);
+        assert_eq!(ForwardPath::Mailbox(borrowed).to_owned(), recipient);
+    }
+    for path in NO_MAILBOXES {
+        assert_eq!(ReversePath::from_str(path), Err(InvalidMailbox), "{path:?}");
+        assert_eq!(ForwardPath::from_str(path), Err(InvalidMailbox), "{path:?}");
+    }
+}
+
+#[test]
+fn the_paths_without_a_mailbox() {
+    let null: ReversePath = "".parse().unwrap();
+    assert_eq!(null, ReversePath::<&str>::Null.to_owned());
+    assert_eq!((null.mailbox(), null.to_string()), (None, String::new()));
+    assert_eq!(ForwardPath::from_str(""), Err(InvalidMailbox));
+    for postmaster in ["postmaster", "PostMaster"] {
+        let path: ForwardPath = postmaster.parse().unwrap();
+        assert_eq!(path, ForwardPath::<&str>::Postmaster.to_owned());
+        assert_eq!(
+            (path.mailbox(), path.to_string()),
+            (None, "postmaster".into())
+        );
+    }
+    assert_eq!(ReversePath::from_str("postmaster"), Err(InvalidMailbox));
+}
+
+#[test]
+fn a_reply_gives_back_what_it_was_made_of() {
+    let classes = |reply: &Reply| {
+        [
+            reply.is_positive(),
+            reply.is_transient(),
+            reply.is_permanent(),
+        ]
+    };
+    for (code, class, expected) in [
+        (250, 2, [true, false, false]),
+        (421, 4, [false, true, false]),
+        (554, 5, [false, false, true]),
+    ] {
+        let enhanced = EnhancedCode(class, 7, 1);
+        let reply = Reply::new(code, enhanced, "one\ntwo").unwrap();
+        assert_eq!((reply.code(), reply.enhanced()), (code, enhanced));
+        assert_eq!(reply.text(), "one\ntwo");
+        assert_eq!(reply.to_string(), format!("{code} {class}.7.1 one two"));
+        assert_eq!(classes(&reply), expected);
+    }
+    assert_eq!(
+        Reply::new(250, EnhancedCode(5, 0, 0), "")
+            .unwrap_err()
+            .to_string(),
+        "the enhanced status code 5.0.0 does not go with the code 250"
+    );
+    assert_eq!(
+        Reply::new(354, EnhancedCode(3, 0, 0), "")
+            .unwrap_err()
+            .to_string(),
+        "354 is not a reply code: use 200 to 299 or 400 to 599"
+    );
+}
+
+#[test]
+fn a_constant_with_a_code_that_is_none_leaves_as_a_local_fault() {
+    for code in [0, 42, 1550] {
+        let mut output = Vec::new();
+        Reply::from_static(code, EnhancedCode(4, 0, 0), "x").encode(&mut output);
+        assert_eq!(output, b"451 4.0.0 x\r\n");
+    }
+}
+
+#[test]
+fn every_event_shows_what_it_tells_and_nothing_of_the_content() {
+    let mailbox = Mailbox::<&str>::try_from("a@b").unwrap();
+    let reply = Reply::permanent("No");
+    let cases = [
+        (
+            Event::Hello {
+                name: "c",
+                extended: false,
+            },
+            r#"Hello { name: "c", extended: false }"#.to_owned(),
+        ),
+        (
+            Event::Mail {
+                reverse_path: ReversePath::Null,
+                parameters: MailParameters::default(),
+            },
+            "Mail { reverse_path: Null, parameters: MailParameters { size: None, body: SevenBit, smtputf8: false } }"
+                .to_owned(),
+        ),
+        (
+            Event::Rcpt {
+                forward_path: ForwardPath::Mailbox(mailbox),
+            },
+            r#"Rcpt { forward_path: Mailbox(Mailbox { address: "a@b", at: 1 }) }"#.to_owned(),
+        ),
+        (Event::MessageStart, "MessageStart".to_owned()),
+        (Event::Body(b"secret"), "Body(6 octets)".to_owned()),
+        (Event::MessageEnd { size: 6 }, "MessageEnd { size: 6 }".to_owned()),
+        (
+            Event::MessageAborted(Abort::Timeout),
+            "MessageAborted(Timeout)".to_owned(),
+        ),
+        (Event::Reset, "Reset".to_owned()),
+        (
+            Event::CommandRefused(reply.clone()),
+            format!("CommandRefused({reply:?})"),
+        ),
+        (Event::StartTls, "StartTls".to_owned()),
+    ];
+    for (event, shown) in cases {
+        assert_eq!(format!("{event:?}"), shown);
+    }
+}
