@@ -1,11 +1,12 @@
 //! A `prixfixe` process, and a client that talks to it line by line.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -16,9 +17,17 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The command, in an environment without variables of ours.
 pub(crate) fn prixfixe(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_prixfixe"));
-    command.env_clear().args(arguments).stdin(Stdio::null());
+    command.env_clear().envs(profile());
+    command.args(arguments).stdin(Stdio::null());
     command
 }
+
+/// Where a binary that is instrumented for coverage writes what it has seen. Another user cannot write there.
+pub(crate) fn profile() -> Option<(&'static str, OsString)> {
+    std::env::var_os(PROFILE).map(|file| (PROFILE, file))
+}
+
+pub(crate) const PROFILE: &str = "LLVM_PROFILE_FILE";
 
 /// True where the program is there; otherwise the test is skipped, or fails where skipping is not wanted.
 pub(crate) fn has(program: &str) -> bool {
@@ -156,6 +165,15 @@ impl Serve {
 
 impl Drop for Serve {
     fn drop(&mut self) {
+        // Who is killed writes no profile.
+        let deadline = Instant::now() + PATIENCE;
+        while profile().is_some()
+            && matches!(self.child.try_wait(), Ok(None))
+            && Instant::now() < deadline
+        {
+            self.signal(Signal::TERM);
+            thread::sleep(Duration::from_millis(20));
+        }
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::harness::{Client, PATIENCE, Serve, prixfixe};
+use crate::harness::{Client, PATIENCE, Serve, prixfixe, profile};
 
 const TRANSPORTS: [&[&str]; 2] = [&["--transport", "tokio"], &["--transport", "raw"]];
 
@@ -205,6 +205,7 @@ fn start_with_limit(limit: &str, arguments: &str) -> Serve {
     let mut command = std::process::Command::new("/bin/sh");
     command
         .env_clear()
+        .envs(profile())
         .args(["-c", &script])
         .current_dir(directory.path());
     Serve::spawn(&mut command, directory)

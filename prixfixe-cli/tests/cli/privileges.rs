@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::process::{Signal, getuid};
 use tempfile::TempDir;
 
-use crate::harness::{Client, Serve, prixfixe, run};
+use crate::harness::{Client, PROFILE, Serve, prixfixe, run};
 
 /// It has this number wherever it has this name in the test's environments; the binary asks the system.
 const NOBODY: &str = "nobody";
@@ -153,7 +153,7 @@ fn who_is_not_root_stays_who_he_is() {
         return;
     }
     let mut command = prixfixe(&["serve", "--user", "root", "--deliver=discard:"]);
-    let (status, _, stderr) = run(command.uid(65534).gid(65534));
+    let (status, _, stderr) = run(command.uid(65534).gid(65534).env(PROFILE, "/dev/null"));
     assert_eq!(status, 2);
     let problem = "prixfixe: user root: only root can become another user; start as root or as root, or leave it out\n";
     assert_eq!(stderr, problem);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::harness::{Client, PATIENCE, Serve, run};
+use crate::harness::{Client, PATIENCE, Serve, profile, run};
 
 /// The binary with these sockets from descriptor 3 on, as systemd would pass them. A shell moves them there, and knows the
 /// process id, which stays.
@@ -31,7 +31,7 @@ pub(crate) fn activated(sockets: &[&TcpListener], names: &str, arguments: &str) 
         env!("CARGO_BIN_EXE_prixfixe")
     ));
     let mut command = Command::new("/bin/sh");
-    command.env_clear().args(["-c", &script]);
+    command.env_clear().envs(profile()).args(["-c", &script]);
     let mut streams = sockets
         .iter()
         .map(|socket| Stdio::from(OwnedFd::from(socket.try_clone().unwrap())));
