@@ -1,6 +1,6 @@
 //! What a session counts and notes beside its messages.
 
-use prixfixe_core::{ForwardPath, Question, Reply, ReversePath};
+use prixfixe_core::{ForwardPath, Question, Reply, ReversePath, replies as core_replies};
 use prixfixe_tls::HandshakeError;
 
 use super::SmtpSession;
@@ -47,7 +47,8 @@ impl<H> SmtpSession<H> {
             .note(Note::new(kind, cause, &self.client));
     }
 
-    pub(super) fn refuse_sender(&self, from: ReversePath, reply: &Reply) {
+    pub(super) fn refuse_sender(&mut self, from: ReversePath, reply: &Reply) {
+        self.refused = true;
         self.record.sender_refused(&self.client, &from, reply);
         self.shared.counts.recent.note(Note {
             sender: Some(from),
@@ -55,7 +56,8 @@ impl<H> SmtpSession<H> {
         });
     }
 
-    pub(super) fn refuse_recipient(&self, to: ForwardPath, reply: &Reply) {
+    pub(super) fn refuse_recipient(&mut self, to: ForwardPath, reply: &Reply) {
+        self.refused = true;
         self.record.recipient_refused(&self.client, &to, reply);
         let transaction = self.transaction.as_ref();
         let sender = transaction.map(|it| it.envelope.reverse_path().clone());
@@ -80,8 +82,16 @@ impl<H> SmtpSession<H> {
         self.note(kind, Cause::Reply(reply));
     }
 
-    pub(super) fn count_refused_command(&self, reply: Reply) {
+    pub(super) fn count_refused_command(&mut self, reply: Reply) {
         self.shared.counts.command_refused(reply.code());
+        if reply == core_replies::OUT_OF_ORDER {
+            // DATA behind a refused RCPT, in one write: the refusal before it has its note, and says more.
+            if self.refused {
+                return;
+            }
+        } else {
+            self.refused = true;
+        }
         self.note(IncidentKind::CommandRefused, Cause::Reply(reply));
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct SmtpSession<H> {
     wants_tls: bool,
     /// The connection is among those counted already.
     counted: bool,
+    /// A command was refused since the last that began or ended a transaction: what a client has sent behind it is out of order.
+    refused: bool,
     /// The handler has more of a body before it than it should: nothing is read meanwhile.
     stalled: bool,
     /// The transport's, as of the last poll: questions are asked while bytes are received, too.
@@ -79,6 +81,7 @@ impl<H: Handler> SmtpSession<H> {
             transaction: None,
             wants_tls: false,
             counted: false,
+            refused: false,
             stalled: false,
             waker: Waker::noop().clone(),
             record: Record::new(now),
@@ -127,6 +130,7 @@ impl<H: Handler> SmtpSession<H> {
     fn handle_event(&mut self, now: Instant, arrived: Instant, event: Event<'_>) {
         match event {
             Event::Hello { name, extended } => {
+                self.refused = false;
                 self.end_transaction(now, None);
                 let client = Arc::make_mut(&mut self.client);
                 client.greeting = Some(Greeting {
@@ -137,7 +141,10 @@ impl<H: Handler> SmtpSession<H> {
             Event::Mail {
                 reverse_path,
                 parameters,
-            } => self.ask_mail(now, arrived, reverse_path.to_owned(), parameters),
+            } => {
+                self.refused = false;
+                self.ask_mail(now, arrived, reverse_path.to_owned(), parameters);
+            }
             Event::Rcpt { forward_path } => self.ask_rcpt(now, forward_path.to_owned()),
             Event::MessageStart => self.start_message(),
             Event::Body(piece) => self.write_body(piece),
@@ -151,7 +158,10 @@ impl<H: Handler> SmtpSession<H> {
                 }
             }
             Event::MessageAborted(reason) => self.end_transaction(now, Some(reason)),
-            Event::Reset => self.end_transaction(now, None),
+            Event::Reset => {
+                self.refused = false;
+                self.end_transaction(now, None);
+            }
             Event::CommandRefused(reply) => self.count_refused_command(reply),
             Event::StartTls => self.wants_tls = true,
         }
@@ -181,8 +191,7 @@ impl<H: Handler> SmtpSession<H> {
                 .allows_message(now, self.client.peer.ip())
         {
             let reply = replies::TOO_MANY_MESSAGES;
-            self.record
-                .sender_refused(&self.client, &reverse_path, &reply);
+            self.refuse_sender(reverse_path, &reply);
             return self.answer(now, Err(reply));
         }
         let deadline = now + self.shared.handler_timeout;

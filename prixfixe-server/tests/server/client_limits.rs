@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use prixfixe_server::{
-    CertificateSource, ConnectionResult, Endpoint, Server, ServerBuilder, TlsConfig, Transport,
+    CertificateSource, ConnectionResult, Endpoint, IncidentKind, Server, ServerBuilder, TlsConfig,
+    Transport,
 };
 use tokio::net::TcpSocket;
 
@@ -98,6 +99,12 @@ async fn one_message_more_than_a_client_may_send_in_a_minute_is_told_450(transpo
         );
     }
     assert!(client.ask("NOOP").await.starts_with("250 "));
+    let recent = server.metrics().recent();
+    let told: Vec<_> = recent
+        .iter()
+        .map(|it| (it.kind, it.code, it.count))
+        .collect();
+    assert_eq!(told, [(IncidentKind::SenderRefused, Some(450), 5)]);
 }
 
 async fn where_tls_comes_first_a_connection_too_many_is_closed(transport: Transport) {

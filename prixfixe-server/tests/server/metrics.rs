@@ -426,7 +426,10 @@ async fn the_latest_refusals_are_told(transport: Transport) {
         client.ask(command).await;
     }
     client.ask("RCPT TO:<nobody@example.com>").await;
+    // What a client that pipelines has sent behind it. It is counted; what there is to tell was told.
+    client.ask("DATA").await;
     client.ask("RSET").await;
+    client.ask("DATA").await;
     send(&mut client, "full", "hello").await;
 
     let told: Vec<_> = metrics
@@ -444,6 +447,14 @@ async fn the_latest_refusals_are_told(transport: Transport) {
                 "4.3.1 no room".to_owned(),
                 text("full@example.com"),
                 text("bob@example.com"),
+                1
+            ),
+            (
+                IncidentKind::CommandRefused,
+                Some(503),
+                "5.5.1 Command out of order".to_owned(),
+                None,
+                None,
                 1
             ),
             (
@@ -473,4 +484,6 @@ async fn the_latest_refusals_are_told(transport: Transport) {
         ]
     );
     assert!(metrics.recent().iter().all(|it| it.client.is_loopback()));
+    let errors = metrics.snapshot().command_errors;
+    assert!(errors.contains(&(503, 2)), "{errors:?}");
 }
