@@ -1,22 +1,22 @@
 //! A message's content on its way from the session to the handler.
 //!
 //! The two ends share one buffer. The session appends what it reads and stops reading from the socket while
-//! more than [`HIGH_WATER`] octets wait; the handler takes all that is there at once. When the handler has
-//! dropped a piece before the next one comes, its memory is used again.
+//! more than [`HIGH_WATER`] octets wait; the handler takes all that is there at once. Memory of a piece that the handler
+//! drops is used for the next one, of whichever message.
+
+mod memory;
 
 use std::future::poll_fn;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 /// While more octets than this wait for the handler, nothing is read from the client.
 ///
 /// A body so holds at most this and one read of the transport.
 pub(crate) const HIGH_WATER: usize = 64 * 1024;
-
-/// Room for the first piece and, in a small message, for all others: a line that begins with a dot is a piece of its own.
-const FIRST_CAPACITY: usize = 2048;
 
 /// The content of a message, read piece by piece.
 ///
@@ -68,7 +68,8 @@ impl Body {
             return Poll::Ready(Err(error.clone()));
         }
         if !state.waiting.is_empty() {
-            let chunk = state.waiting.split().freeze();
+            let chunk = memory::freeze(mem::take(&mut state.waiting));
+            state.usual = chunk.len();
             let session = state.session.take();
             drop(state);
             if let Some(session) = session {
@@ -91,7 +92,7 @@ impl Drop for Body {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.abandoned = true;
-        state.waiting = BytesMut::new();
+        state.waiting = Vec::new();
         let session = state.session.take();
         drop(state);
         if let Some(session) = session {
@@ -123,7 +124,7 @@ impl BodyWriter {
         let mut state = self.shared.lock();
         if !state.abandoned && state.end.is_none() {
             if state.waiting.is_empty() {
-                state.waiting.reserve(piece.len().max(FIRST_CAPACITY));
+                state.waiting = memory::take(piece.len().max(state.usual));
             }
             state.waiting.extend_from_slice(piece);
         }
@@ -191,7 +192,9 @@ struct Shared(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: BytesMut,
+    waiting: Vec<u8>,
+    /// As much was taken at once the last time, and is likely to be the next time.
+    usual: usize,
     end: Option<End>,
     abandoned: bool,
     reader: Option<Waker>,
