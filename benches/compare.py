@@ -50,9 +50,10 @@ def ratio(runs, others, value):
 
 
 def verdict(checks):
-    """Each is what was reached and what it ought to be, or `None`."""
-    known = [reached is not None and met(reached) for reached, met in checks]
-    return None if not known else all(known)
+    """Each is what was reached and whether that is enough. `None`: something was not measured."""
+    if any(reached is None for reached, _ in checks):
+        return None
+    return all(is_enough(reached) for reached, is_enough in checks)
 
 
 def table(directory, tick):

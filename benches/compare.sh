@@ -74,7 +74,8 @@ fsync_loop() {
     local command=("${FSYNC_LOOP:-}")
     [[ -n ${FSYNC_LOOP:-} ]] || command=(cargo bench --quiet -p prixfixe-delivery --bench maildir --)
     taskset -c "$server_cpu" "${command[@]}" "$mail" 1 "$seconds" |
-        awk 'NF == 3 && $3 ~ /^[0-9.]+$/ && !done { print "{\"rate\": " $1 "}"; done = 1 }' >"$1"
+        awk 'NF == 3 && $3 ~ /^[0-9.]+$/ && !done { print "{\"rate\": " $1 "}"; done = 1 }' >"$1" ||
+        echo "compare.sh: the plain loop failed: ${command[*]}" >&2
 }
 
 # measure SERVER LOAD FILE
