@@ -114,7 +114,11 @@ impl<H> SmtpSession<H> {
     pub(super) fn count_clear_text(&self) {
         let failure = HandshakeFailure::ClearText;
         self.shared.counts.handshake_failed(failure);
-        let reply = replies::CLEAR_TEXT_AFTER_STARTTLS;
+        // Nobody was greeted where TLS comes first.
+        let reply = match self.counted {
+            true => replies::CLEAR_TEXT_AFTER_STARTTLS,
+            false => core_replies::TLS_BEFORE_ANYTHING,
+        };
         self.note(IncidentKind::TlsFailed, Cause::Reply(reply));
     }
 

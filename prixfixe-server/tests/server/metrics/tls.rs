@@ -99,6 +99,10 @@ async fn every_handshake_is_counted_by_how_it_ended(transport: Transport) {
             (HandshakeFailure::ClearText, 1),
         ]
     );
+    let recent = metrics.recent();
+    let told = recent.iter().find(|it| it.code == Some(554));
+    let told = told.expect("clear text has its note");
+    assert_eq!(told.text, "5.5.1 TLS comes first on this port");
     assert_eq!(snapshot.timeouts, 1);
     assert!(
         snapshot
