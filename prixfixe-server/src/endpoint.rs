@@ -2,8 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use prixfixe_network::{BindError, Listener};
+
+/// How many bits IPv4-mapped addresses have in common (RFC 4291 section 2.5.5.2).
+const MAPPED_PREFIX: u8 = 96;
 
 /// Where a server listens and what comes first there: for [`ServerBuilder::endpoint`](crate::ServerBuilder::endpoint).
 ///
@@ -56,8 +59,11 @@ impl Endpoint {
     /// [client's](crate::Client::peer). Without one within the command timeout, or with a bad one, the connection is
     /// closed and nothing is sent. From any other peer such a header is no more than an unknown command.
     ///
+    /// A network of IPv4-mapped addresses (`::ffff:10.1.0.0/112`) is the IPv4 network that it stands for.
+    ///
     /// A balancer in this list is believed whatever it says of its clients: name no more than your balancers.
     pub fn proxy_protocol_from(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
+        let networks = networks.into_iter().map(canonical);
         self.rules.balancers.extend(networks);
         self
     }
@@ -92,5 +98,18 @@ impl Rules {
         self.balancers
             .iter()
             .any(|network| network.contains(&address))
+    }
+}
+
+/// Peers are known by their IPv4 addresses where they have any, so that is how networks of them are to be looked for.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else {
+        return network;
+    };
+    let address = mapped.addr().to_ipv4_mapped();
+    let length = mapped.prefix_len().checked_sub(MAPPED_PREFIX);
+    match (address, length) {
+        (Some(address), Some(length)) => Ipv4Net::new(address, length).map_or(network, IpNet::V4),
+        _ => network,
     }
 }

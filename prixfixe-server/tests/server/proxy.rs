@@ -22,6 +22,7 @@ on_both_transports![
     a_header_may_come_octet_by_octet,
     a_balancer_without_a_client_is_a_health_check,
     a_balancer_that_gives_its_own_connection_is_a_health_check,
+    a_network_of_ipv4_mapped_addresses_is_one_of_ipv4,
     from_anybody_else_a_header_is_an_unknown_command,
     what_is_no_header_is_answered_with_nothing,
     without_a_header_in_time_the_connection_is_closed_with_nothing_sent,
@@ -158,6 +159,27 @@ async fn a_balancer_that_gives_its_own_connection_is_a_health_check(transport: T
     assert!(client.deliver("hello").await.starts_with("250"));
     let message = inbox.next().await.expect("it was delivered");
     assert!(message.client().is_health_check());
+}
+
+async fn a_network_of_ipv4_mapped_addresses_is_one_of_ipv4(transport: Transport) {
+    for network in [
+        "::ffff:127.0.0.1/128",
+        "::ffff:127.0.0.0/104",
+        "::ffff:0:0/96",
+    ] {
+        let (handler, _inbox) = inbox(1);
+        let endpoint = Endpoint::new(([127, 0, 0, 1], 0)).proxy_protocol_from(networks(network));
+        let server = builder_at(transport, endpoint).handler(handler).start();
+        let server = server.expect("it starts");
+        let mut client = Client::connect(server.local_address()).await;
+        client
+            .send("PROXY TCP4 192.0.2.1 192.0.2.2 12345 25\r\nNOOP\r\n")
+            .await;
+        let greeting = client.reply().await;
+        assert!(greeting.starts_with("220 "), "{network}: {greeting}");
+        let reply = client.reply().await;
+        assert!(reply.starts_with("250 "), "{network}: {reply}");
+    }
 }
 
 async fn from_anybody_else_a_header_is_an_unknown_command(transport: Transport) {
