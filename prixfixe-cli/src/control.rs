@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use prixfixe_server::Server;
+use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use crate::error::Error;
@@ -22,6 +23,7 @@ pub(crate) struct Control {
     serving: OnceLock<Serving>,
     reload_wanted: AtomicBool,
     draining: AtomicBool,
+    leaving: Arc<Notify>,
 }
 
 struct Serving {
@@ -37,7 +39,13 @@ impl Control {
             serving: OnceLock::new(),
             reload_wanted: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            leaving: Arc::default(),
         }
+    }
+
+    /// Notified when the drain begins.
+    pub(crate) fn leaving(&self) -> Arc<Notify> {
+        Arc::clone(&self.leaving)
     }
 
     /// From here on there is something to drain and to reload.
@@ -86,6 +94,7 @@ impl Control {
         self.draining.store(true, Ordering::SeqCst);
         systemd::stopping(&format!("Draining, {connections} connections at first"));
         server.shutdown();
+        self.leaving.notify_one();
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use nix::unistd::{Uid, User, getuid, initgroups, setgid, setuid};
+use nix::unistd::{Gid, Uid, User, getuid, initgroups, setegid, seteuid, setgid, setuid};
 use tracing::info;
 
 use crate::config::{Configuration, Invalid};
@@ -43,14 +43,33 @@ pub(crate) fn successor(configuration: &Configuration) -> Result<Option<User>, I
     })
 }
 
+/// Does something as that user would, with its groups, and is root again: what it makes belongs to that user, and what that user may
+/// not do fails.
+pub(crate) fn acting_as<T>(
+    user: Option<&User>,
+    act: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let Some(user) = user else {
+        return act();
+    };
+    let failed =
+        |error: nix::Error| Error::Failed(format!("user {}: cannot act as it: {error}", user.name));
+    set_groups(user)?;
+    setegid(user.gid).map_err(failed)?;
+    seteuid(user.uid).map_err(failed)?;
+    let done = act();
+    seteuid(Uid::from_raw(0)).map_err(failed)?;
+    setegid(Gid::from_raw(0)).map_err(failed)?;
+    done
+}
+
 /// Becomes that user, with its groups and for good. All threads of the process do.
 pub(crate) fn drop_to(user: &User) -> Result<(), Error> {
     let failed = |what: &str, cause: &dyn std::fmt::Display| {
         Error::Failed(format!("user {}: {what}: {cause}", user.name))
     };
-    let name = CString::new(user.name.as_str()).map_err(|error| failed("bad name", &error))?;
     // The groups first: the right to set them goes with the user.
-    initgroups(&name, user.gid).map_err(|error| failed("cannot set its groups", &error))?;
+    set_groups(user)?;
     setgid(user.gid).map_err(|error| failed("cannot set its group", &error))?;
     setuid(user.uid).map_err(|error| failed("cannot become it", &error))?;
     if setuid(Uid::from_raw(0)).is_ok() {
@@ -59,4 +78,13 @@ pub(crate) fn drop_to(user: &User) -> Result<(), Error> {
     }
     info!(target: "prixfixe", user = user.name, "root's rights are given up");
     Ok(())
+}
+
+/// Those of the user alone.
+fn set_groups(user: &User) -> Result<(), Error> {
+    let failed = |what: &str, cause: &dyn std::fmt::Display| {
+        Error::Failed(format!("user {}: {what}: {cause}", user.name))
+    };
+    let name = CString::new(user.name.as_str()).map_err(|error| failed("bad name", &error))?;
+    initgroups(&name, user.gid).map_err(|error| failed("cannot set its groups", &error))
 }

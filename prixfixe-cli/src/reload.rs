@@ -19,6 +19,8 @@ pub(crate) struct Reload {
     pub(crate) arguments: ConfigurationArguments,
     pub(crate) running: Configuration,
     pub(crate) tls: Certificates,
+    /// TLS comes first on one of the sockets in use, whatever the configuration says of those that it would have opened.
+    pub(crate) needs_tls: bool,
     pub(crate) server: Arc<Server>,
     pub(crate) delivery: Delivery,
     pub(crate) logging: Arc<Logging>,
@@ -50,7 +52,7 @@ impl Reload {
     /// Takes over what can change while running, and names what cannot: all of it, or, after an error, nothing.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
         let wanted = Configuration::load(&self.arguments)?;
-        let next = self.running.changed_while_running(&wanted);
+        let next = self.running.changed_while_running(&wanted, self.needs_tls);
         let tls = self.certificates(&next)?;
         self.change_fsync(&next)?;
         if let Err(error) = self.change_server(&next, tls) {
@@ -171,8 +173,7 @@ impl Configuration {
     /// This one, with what can change while running as `wanted` has it.
     ///
     /// Every field is named: a new one is to be put on one side or the other.
-    fn changed_while_running(&self, wanted: &Self) -> Self {
-        let needs_tls = self.listeners.iter().any(|listener| listener.implicit_tls);
+    fn changed_while_running(&self, wanted: &Self, needs_tls: bool) -> Self {
         let tls = match needs_tls && !wanted.tls.is_on() {
             true => &self.tls,
             false => &wanted.tls,

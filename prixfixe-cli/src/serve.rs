@@ -36,15 +36,16 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let (for_admin, for_mail) = inherited
         .into_iter()
         .partition(|(purpose, _)| *purpose == Purpose::Admin);
+    // What can fail comes before mail's sockets listen: under `reuse-port` connections to them are taken from a process that serves.
+    let delivery = privileges::acting_as(user.as_ref(), || open_delivery(&configuration))?;
+    let admin = Admin::bind(&configuration, systemd::sockets(for_admin))?;
     let mut sockets = Sockets::open(&configuration, for_mail)?;
     let implicit_tls = sockets.implicit_tls();
-    let admin = Admin::bind(&configuration, systemd::sockets(for_admin))?;
     if let Some(user) = &user {
         sockets = sockets.for_threads(configuration.threads)?;
         privileges::drop_to(user)?;
         reload::warn_of_what_is_unreadable(&arguments, tls.as_ref());
     }
-    let delivery = open_delivery(&configuration)?;
     let builder = Server::builder()
         .settings(reload::settings(&configuration, tls.clone()))
         .threads(configuration.threads)
@@ -53,10 +54,11 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let server = Arc::new(sockets.add_to(builder).start()?);
 
     let status = Status::new(Arc::clone(&server), implicit_tls.clone(), delivery.health());
-    admin.serve(status).map_err(Error::Threads)?;
+    admin.serve(status, control.leaving())?;
     let listening = configuration.clone();
     let reload = Reload {
         tls: Certificates::new(&configuration.tls, tls)?,
+        needs_tls: implicit_tls.contains(&true),
         arguments,
         running: configuration,
         server: Arc::clone(&server),

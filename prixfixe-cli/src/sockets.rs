@@ -1,9 +1,11 @@
 //! The sockets on which mail is received: configured, or inherited.
 
-use std::net::TcpListener;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 
-use prixfixe_server::{Endpoint, IpNet, Listener, ServerBuilder};
+use prixfixe_server::{BindError, Endpoint, IpNet, Listener, ServerBuilder};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{Configuration, Invalid, Target};
 use crate::error::Error;
@@ -67,6 +69,9 @@ impl Sockets {
 
 fn bind(configuration: &Configuration) -> Result<Sockets, Error> {
     let targets = configuration.look_up_listeners()?;
+    if configuration.reuse_port {
+        rehearse(&targets)?;
+    }
     let mut bound = Vec::new();
     for (listener, target) in configuration.listeners.iter().zip(targets) {
         let sockets = match target {
@@ -89,6 +94,46 @@ fn bind(configuration: &Configuration) -> Result<Sockets, Error> {
         }));
     }
     Ok(Sockets(bound))
+}
+
+/// Binds every address and listens on none: one that cannot be had is found out before any takes connections from the process beside
+/// which this one starts.
+fn rehearse(targets: &[Target]) -> Result<(), Error> {
+    for target in targets {
+        let (addresses, may_lack) = match target {
+            Target::Localhost(port) => (
+                vec![
+                    (Ipv4Addr::LOCALHOST, *port).into(),
+                    (Ipv6Addr::LOCALHOST, *port).into(),
+                ],
+                true,
+            ),
+            Target::Addresses(addresses) => (addresses.clone(), false),
+        };
+        for address in addresses {
+            match bind_alone(address) {
+                // Whether the host has at least one of the families is seen later.
+                Err(error) if may_lack && error.kind() != io::ErrorKind::AddrInUse => {}
+                result => result.map_err(|source| BindError { address, source })?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// With the options of [`Listener::bind_shared`].
+fn bind_alone(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_port(cfg!(target_os = "linux"))?;
+    socket.bind(&address.into())
 }
 
 fn take_over(

@@ -1,27 +1,28 @@
 //! Connections of the admin endpoints, and what each of them may cost.
 
 use std::convert::Infallible;
-use std::net::TcpListener as StdListener;
+use std::future::{Future as _, pending, poll_fn};
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
+use tokio::sync::oneshot::Receiver;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use super::Status;
-use super::routes;
+use super::places::{Place, Places};
+use super::{Status, listen, routes};
 
-/// Connections at once; others wait in the backlog.
-const MAX_CONNECTIONS: usize = 64;
-
-/// How long a request's head may take, and a connection be idle between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request's head may take, and a connection be idle between two requests. The status page asks every 2 seconds.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection is closed after the answer under way when it is this old, and in any case a little later: a client
 /// that doesn't read its answer does not keep its place.
@@ -34,41 +35,101 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Where an accept fails, most likely for want of descriptors: how long until the next.
 const BACKOFF: Duration = Duration::from_millis(500);
 
-/// Answers on all of the sockets, for ever.
-pub(super) async fn serve(listeners: Vec<StdListener>, status: Arc<Status>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut accepting = tokio::task::JoinSet::new();
-    for listener in listeners {
-        match TcpListener::from_std(listener) {
-            Ok(listener) => {
-                accepting.spawn(accept(listener, Arc::clone(&places), Arc::clone(&status)));
-            }
+/// How long the host may take to say whether another process listens.
+const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Answers on all of the sockets, for ever. At `leaving` they are left to another process.
+pub(super) async fn serve(
+    listeners: Vec<StdListener>,
+    status: Arc<Status>,
+    leaving: Option<Arc<Notify>>,
+) {
+    let answering = Answering {
+        places: Places::default(),
+        status,
+    };
+    let mut accepting = JoinSet::new();
+    for listener in &listeners {
+        match listener.try_clone().and_then(TcpListener::from_std) {
+            Ok(listener) => drop(accepting.spawn(answering.clone().accept(listener))),
             Err(error) => {
                 warn!(target: "prixfixe", %error, "an address of the admin endpoints is lost");
             }
         }
     }
-    while accepting.join_next().await.is_some() {}
-}
-
-async fn accept(listener: TcpListener, places: Arc<Semaphore>, status: Arc<Status>) {
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(connection(stream, Arc::clone(&status), place));
-            }
-            Err(error) => {
-                debug!(target: "prixfixe", %error, "an admin connection was not accepted");
-                sleep(BACKOFF).await;
+    if let Some(leaving) = leaving {
+        leaving.notified().await;
+        accepting.shutdown().await;
+        for listener in listeners {
+            if let Some(listener) = answering.hand_over(listener).await {
+                accepting.spawn(answering.clone().accept(listener));
             }
         }
     }
+    while accepting.join_next().await.is_some() {}
+    // Those who are connected are answered all the same.
+    pending().await
 }
 
-async fn connection(stream: TcpStream, status: Arc<Status>, _place: OwnedSemaphorePermit) {
+#[derive(Clone)]
+struct Answering {
+    places: Places,
+    status: Arc<Status>,
+}
+
+impl Answering {
+    async fn accept(self, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    self.answer(stream, peer);
+                    // Whoever lost a place to this one goes before the next one comes.
+                    yield_now().await;
+                }
+                Err(error) => {
+                    debug!(target: "prixfixe", %error, "an admin connection was not accepted");
+                    sleep(BACKOFF).await;
+                }
+            }
+        }
+    }
+
+    fn answer(&self, stream: TcpStream, peer: SocketAddr) {
+        let (place, lost) = self.places.take(peer.ip());
+        tokio::spawn(connection(stream, Arc::clone(&self.status), place, lost));
+    }
+
+    /// Closes a port that another process listens on as well, which from here on gets all that ask, so that they are not told by
+    /// turns that mail is accepted and that it is not. Where there is no other they are told by this one.
+    async fn hand_over(&self, listener: StdListener) -> Option<TcpListener> {
+        let address = listener.local_addr().ok()?;
+        // The kernel resets those who wait in a socket that is closed.
+        while let Ok((stream, peer)) = listener.accept() {
+            let ready = stream.set_nonblocking(true);
+            if let Ok(stream) = ready.and_then(|()| TcpStream::from_std(stream)) {
+                self.answer(stream, peer);
+            }
+        }
+        drop(listener);
+        let asked = timeout(SUCCESSOR_TIMEOUT, TcpStream::connect(address)).await;
+        if !matches!(asked, Ok(Err(_))) {
+            info!(target: "prixfixe", %address, "the admin port is left to another process");
+            return None;
+        }
+        let again = listen::again(address).and_then(TcpListener::from_std);
+        if let Err(error) = &again {
+            warn!(target: "prixfixe", %address, %error, "nobody answers at the admin port any more");
+        }
+        again.ok()
+    }
+}
+
+async fn connection(stream: TcpStream, status: Arc<Status>, place: Place, lost: Receiver<()>) {
+    let local = stream.local_addr().ok();
     let answer = service_fn(move |request| {
-        let status = Arc::clone(&status);
-        async move { Ok::<_, Infallible>(routes::answer(&request, &status)) }
+        place.is_used();
+        let answer = routes::answer(&request, local, &status);
+        async move { Ok::<_, Infallible>(answer) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -76,9 +137,17 @@ async fn connection(stream: TcpStream, status: Arc<Status>, _place: OwnedSemapho
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), answer);
     let mut connection = pin!(connection);
-    // What goes wrong with one client is no news: it went away, or was too slow.
-    if timeout(LIFETIME, connection.as_mut()).await.is_err() {
-        connection.as_mut().graceful_shutdown();
-        let _ = timeout(LAST_ANSWER, connection).await;
-    }
+    let whole = async {
+        // What goes wrong with one client is no news: it went away, or was too slow.
+        if timeout(LIFETIME, connection.as_mut()).await.is_err() {
+            connection.as_mut().graceful_shutdown();
+            let _ = timeout(LAST_ANSWER, connection).await;
+        }
+    };
+    let (mut whole, mut lost) = (pin!(whole), pin!(lost));
+    poll_fn(|context| match lost.as_mut().poll(context) {
+        Poll::Ready(_) => Poll::Ready(()),
+        Poll::Pending => whole.as_mut().poll(context),
+    })
+    .await;
 }

@@ -3,8 +3,13 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
 use crate::config::Target;
 use crate::error::Error;
+
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 128;
 
 /// Takes sockets that listen already.
 pub(super) fn take_over(inherited: Vec<TcpListener>) -> Result<Vec<TcpListener>, Error> {
@@ -16,29 +21,40 @@ pub(super) fn take_over(inherited: Vec<TcpListener>) -> Result<Vec<TcpListener>,
     Ok(inherited)
 }
 
-/// Listens on all that an address stands for.
-pub(super) fn bind(target: Target) -> Result<Vec<TcpListener>, Error> {
+/// Binds all that an address stands for. Where the port is not shared they listen already; one that is must not before its process
+/// is sure to serve, because from then on the kernel gives it connections that another process would have answered.
+pub(super) fn bind(target: Target, shared: bool) -> Result<Vec<TcpListener>, Error> {
     match target {
-        Target::Localhost(port) => localhost(port),
-        Target::Addresses(addresses) => addresses.into_iter().map(socket).collect(),
+        Target::Localhost(port) => localhost(port, shared),
+        Target::Addresses(addresses) => addresses
+            .into_iter()
+            .map(|address| socket(address, shared))
+            .collect(),
     }
 }
 
+/// From here on, if not before, connections come.
+pub(super) fn listen(socket: &TcpListener) -> io::Result<()> {
+    SockRef::from(socket).listen(BACKLOG)
+}
+
+/// Binds and listens beside other processes.
+pub(super) fn again(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = open(address, true)?;
+    listen(&socket)?;
+    Ok(socket)
+}
+
 /// Both families, or the one that the host has. With port 0 the second has the port of the first where that is free.
-fn localhost(port: u16) -> Result<Vec<TcpListener>, Error> {
-    let v4 = match socket((Ipv4Addr::LOCALHOST, port).into()) {
+fn localhost(port: u16, shared: bool) -> Result<Vec<TcpListener>, Error> {
+    let v4 = match socket((Ipv4Addr::LOCALHOST, port).into(), shared) {
         Ok(socket) => Some(socket),
         Err(error) if is_family_missing(&error) => None,
         Err(error) => return Err(error),
     };
     let taken = v4.as_ref().and_then(|v4| v4.local_addr().ok());
-    let v6 = socket(
-        (
-            Ipv6Addr::LOCALHOST,
-            taken.map_or(port, |taken| taken.port()),
-        )
-            .into(),
-    );
+    let port_of_both = taken.map_or(port, |taken| taken.port());
+    let v6 = socket((Ipv6Addr::LOCALHOST, port_of_both).into(), shared);
     match (v4, v6) {
         (Some(v4), Ok(v6)) => Ok(vec![v4, v6]),
         (Some(v4), Err(error)) if port == 0 || is_family_missing(&error) => Ok(vec![v4]),
@@ -47,13 +63,31 @@ fn localhost(port: u16) -> Result<Vec<TcpListener>, Error> {
     }
 }
 
-fn socket(address: SocketAddr) -> Result<TcpListener, Error> {
-    let bind = || {
-        let socket = TcpListener::bind(address)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket)
-    };
-    bind().map_err(|source| Error::Admin { address, source })
+fn socket(address: SocketAddr, shared: bool) -> Result<TcpListener, Error> {
+    open(address, shared).map_err(|source| Error::Admin { address, source })
+}
+
+/// As the listeners of mail are: an IPv6 address takes IPv6 alone, and a process that shares its ports may join one that was not
+/// told to, though not the other way round.
+fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    let can_share = cfg!(target_os = "linux");
+    socket.set_reuse_port(shared && can_share)?;
+    socket.bind(&address.into())?;
+    socket.set_reuse_port(can_share)?;
+    if !shared {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket.into())
 }
 
 /// A kernel without IPv6 has no such sockets; one where it is switched off has no such address.

@@ -1,19 +1,22 @@
 //! The admin endpoints: metrics, health and the status page over HTTP, for operators and their tools.
 //!
 //! They run on a thread and a runtime of their own, so that they answer whatever the transport of mail is and while it
-//! is busy or draining, until the process ends. What a client of theirs may cost is bounded in [`http`].
+//! is busy or draining, until the process ends. What a client of theirs may cost is bounded in [`http`] and [`places`].
 
+mod host;
 mod http;
 mod listen;
 mod page;
+mod places;
 mod routes;
 mod status;
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
+use tokio::sync::Notify;
 use tracing::info;
 
 pub(crate) use self::status::Status;
@@ -24,45 +27,63 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(crate) struct Admin {
     listeners: Vec<TcpListener>,
+    /// Another process may listen beside this one.
+    shared: bool,
 }
 
 impl Admin {
-    /// Listens, though nobody is answered yet. Inherited sockets replace the address that is configured.
+    /// Nobody is answered yet. Inherited sockets replace the address that is configured.
     pub(crate) fn bind(
         configuration: &Configuration,
         inherited: Vec<TcpListener>,
     ) -> Result<Self, Error> {
         if !inherited.is_empty() {
-            return listen::take_over(inherited).map(|listeners| Self { listeners });
+            let listeners = listen::take_over(inherited)?;
+            return Ok(Self {
+                listeners,
+                shared: false,
+            });
         }
+        let shared = configuration.reuse_port;
         let listeners = match configuration.admin.look_up()? {
-            Some(target) => listen::bind(target)?,
+            Some(target) => listen::bind(target, shared)?,
             None => Vec::new(),
         };
-        Ok(Self { listeners })
+        Ok(Self { listeners, shared })
     }
 
-    /// Answers, until the process ends.
-    pub(crate) fn serve(self, status: Status) -> io::Result<()> {
+    /// Answers, until the process ends. At `draining` a port that is shared is left to the process that takes over.
+    pub(crate) fn serve(self, status: Status, draining: Arc<Notify>) -> Result<(), Error> {
         if self.listeners.is_empty() {
             return Ok(());
         }
-        let addresses = self
-            .listeners
-            .iter()
-            .map(TcpListener::local_addr)
-            .collect::<io::Result<Vec<_>>>()?;
+        let addresses = self.listen()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
-            .build()?;
+            .build()
+            .map_err(Error::Threads)?;
         let status = Arc::new(status);
+        let leaving = self.shared.then_some(draining);
         thread::Builder::new()
             .name("admin".to_owned())
-            .spawn(move || runtime.block_on(http::serve(self.listeners, status)))?;
+            .spawn(move || runtime.block_on(http::serve(self.listeners, status, leaving)))
+            .map_err(Error::Threads)?;
         for address in addresses {
             info!(target: "prixfixe", %address, "admin endpoints");
         }
         Ok(())
+    }
+
+    fn listen(&self) -> Result<Vec<SocketAddr>, Error> {
+        let listen = |socket: &TcpListener| {
+            let address = socket.local_addr().map_err(Error::Threads)?;
+            if self.shared {
+                let failed = |source: io::Error| Error::Admin { address, source };
+                listen::listen(socket).map_err(failed)?;
+            }
+            Ok(address)
+        };
+        self.listeners.iter().map(listen).collect()
     }
 }

@@ -1,5 +1,7 @@
 //! What each path of the admin endpoints answers.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
@@ -7,16 +9,20 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use prixfixe_server::Metrics;
 
-use super::Status;
 use super::page::Page;
 use super::status::Readiness;
+use super::{Status, host};
 
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Answers a request. Its body, if it has one, is not read.
-pub(super) fn answer<B>(request: &Request<B>, status: &Status) -> Response<Full<Bytes>> {
+/// Answers a request that came to the address `local`. Its body, if it has one, is not read.
+pub(super) fn answer<B>(
+    request: &Request<B>,
+    local: Option<SocketAddr>,
+    status: &Status,
+) -> Response<Full<Bytes>> {
     let Some(route) = Route::of(request.uri().path()) else {
         return response(StatusCode::NOT_FOUND, TEXT, "not found\n");
     };
@@ -28,8 +34,14 @@ pub(super) fn answer<B>(request: &Request<B>, status: &Status) -> Response<Full<
             .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refusal;
     }
+    if route.is_private() && host::is_foreign(request, local) {
+        return response(StatusCode::MISDIRECTED_REQUEST, TEXT, FOREIGN);
+    }
     route.answer(status)
 }
+
+const FOREIGN: &str = "at a loopback address the status is for those who ask by an address, by localhost or by a name without a dot; \
+                       let a proxy set Host to localhost\n";
 
 enum Route {
     Page,
@@ -49,6 +61,12 @@ impl Route {
             "/readyz" => Self::Readiness,
             _ => return None,
         })
+    }
+
+    /// It tells of clients, senders and recipients, and is asked for by browsers. Probes and Prometheus name their target as
+    /// they like.
+    fn is_private(&self) -> bool {
+        matches!(self, Self::Page | Self::Status)
     }
 
     fn answer(&self, status: &Status) -> Response<Full<Bytes>> {

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use socket2::{Domain, Socket, Type};
 
 use crate::harness::{Client, Serve, listening_address, prixfixe, run};
 
@@ -228,6 +229,93 @@ fn an_address_that_is_taken_is_named_with_what_mends_it() {
             "prixfixe: --admin: cannot listen on {address}: Address already in use (os error 98); choose another port\n"
         )
     );
+}
+
+/// A connection that stays open, from an address of its own.
+struct Held(TcpStream);
+
+impl Held {
+    fn connect(own: [u8; 4], admin: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((own, 0)).into()).unwrap();
+        socket.connect(&admin.into()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(socket.into())
+    }
+
+    /// Whether it is answered; it is not where it was closed.
+    fn is_answered(&mut self) -> bool {
+        let request = b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n";
+        let mut answer = [0; 15];
+        let asked = self.0.write_all(request);
+        let answered = asked.and_then(|()| self.0.read_exact(&mut answer));
+        // What is left of it is read before the next one.
+        let mut rest = [0; 1024];
+        answered.is_ok() && &answer == b"HTTP/1.1 200 OK" && self.0.read(&mut rest).is_ok()
+    }
+}
+
+#[test]
+fn a_probe_is_answered_however_many_others_hold_a_connection() {
+    let (_serve, admin) = start(&[]);
+    let of_four_peers = (0..64).map(|number| [127, 0, 1, 1 + number / 16]);
+    let mut held: Vec<Held> = of_four_peers.map(|own| Held::connect(own, admin)).collect();
+    assert!(held.iter_mut().all(Held::is_answered));
+    let probe = std::thread::spawn(move || get(admin, "/healthz"));
+    // None of them is idle for long, nor old, until the probe has its answer or has given up.
+    while !probe.is_finished() {
+        for one in &mut held {
+            one.is_answered();
+        }
+    }
+    assert_eq!(probe.join().unwrap().code, 200);
+}
+
+#[test]
+fn one_peer_with_many_connections_makes_room_among_its_own() {
+    let (_serve, admin) = start(&[]);
+    let mut other = Held::connect([127, 0, 1, 2], admin);
+    assert!(other.is_answered());
+    let mut held: Vec<Held> = (0..100)
+        .map(|_| Held::connect([127, 0, 1, 1], admin))
+        .collect();
+    assert!(held.last_mut().unwrap().is_answered());
+    assert!(!held.first_mut().unwrap().is_answered());
+    assert!(other.is_answered());
+}
+
+#[test]
+fn an_ipv6_address_takes_ipv6_alone() {
+    let serve = Serve::start(&["--admin", "[::]:0"]);
+    let admin = listening_address(serve.seen("admin endpoints").unwrap());
+    assert_eq!(
+        get((Ipv6Addr::LOCALHOST, admin.port()).into(), "/healthz").code,
+        200
+    );
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, admin.port())).unwrap();
+}
+
+#[test]
+fn a_page_whose_name_stands_for_loopback_reads_nothing() {
+    let (_serve, admin) = start(&[]);
+    let ask = |path: &str, host: &str| {
+        let text = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        raw_request(admin, &text)
+    };
+    for path in ["/", "/status.json"] {
+        assert_eq!(ask(path, "localhost:9125").code, 200, "{path}");
+        assert_eq!(ask(path, &admin.to_string()).code, 200, "{path}");
+        let refused = ask(path, "rebind.example:9125");
+        assert_eq!(refused.code, 421, "{path}");
+        assert!(
+            refused.body.contains("set Host to localhost"),
+            "{}",
+            refused.body
+        );
+    }
+    for path in ["/metrics", "/healthz", "/readyz"] {
+        assert_eq!(ask(path, "smtp1.example:9125").code, 200, "{path}");
+    }
 }
 
 #[test]

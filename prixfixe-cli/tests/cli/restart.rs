@@ -1,22 +1,26 @@
 //! A new process takes over from an old one under load: no connection fails, and nothing that was acknowledged is missing.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::harness::{PATIENCE, Serve, prixfixe};
+use crate::admin::get;
+use crate::harness::{Client, PATIENCE, Serve, prixfixe, run};
 use crate::systemd::activated;
 
 const CLIENTS: usize = 8;
 const RESTARTS: usize = 3;
+/// Times that each of the successors that cannot start tries to.
+const SUCCESSORS: usize = 5;
 /// Mail that every new process must have taken before the next one comes.
 const MESSAGES_BETWEEN: usize = 50;
 
@@ -37,18 +41,119 @@ fn a_socket_that_is_passed_on_loses_nothing() {
 fn a_port_that_is_shared_loses_nothing() {
     for transport in ["tokio", "raw"] {
         let address = free_address();
-        restart_under_load(address, |_| {
-            prixfixe(&[
-                "serve",
-                "--reuse-port",
-                "--listen",
-                &address.to_string(),
-                "--transport",
-                transport,
-                "--no-fsync",
-            ])
-        });
+        let admin = free_address();
+        restart_under_load(address, |_| beside(address, admin, transport));
     }
+}
+
+/// A server that may share its ports.
+fn beside(address: SocketAddr, admin: SocketAddr, transport: &str) -> Command {
+    let (address, admin) = (address.to_string(), admin.to_string());
+    let arguments = [
+        "serve",
+        "--reuse-port",
+        "--no-fsync",
+        "--listen",
+        &address,
+        "--admin",
+        &admin,
+        "--transport",
+        transport,
+    ];
+    prixfixe(&arguments)
+}
+
+#[test]
+fn a_successor_that_cannot_start_takes_no_connection() {
+    let (address, admin) = (free_address(), free_address());
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let a_file = env!("CARGO_BIN_EXE_prixfixe");
+    let no_maildir = format!("--deliver=maildir:{a_file}/mail");
+    let faults = [
+        (no_maildir.as_str(), "--deliver: "),
+        (&format!("--admin={taken}"), "--admin: cannot listen on "),
+        (&format!("--listen={taken}"), "cannot listen on "),
+    ];
+    let mail = TempDir::new().unwrap();
+    let mut serving = beside(address, admin, "tokio");
+    let serving = Serve::spawn(serving.current_dir(mail.path()), TempDir::new().unwrap());
+    let load = Load::start(address);
+    for _ in 0..SUCCESSORS {
+        for (fault, told) in faults {
+            let (address, admin) = (address.to_string(), admin.to_string());
+            let mut arguments = vec!["serve", "--reuse-port", "--listen", &address];
+            if !fault.starts_with("--admin") {
+                arguments.extend(["--admin", &admin]);
+            }
+            arguments.push(fault);
+            let (code, _, stderr) = run(&mut prixfixe(&arguments));
+            assert_eq!(code, 1, "{stderr}");
+            assert!(stderr.starts_with(&format!("prixfixe: {told}")), "{stderr}");
+        }
+    }
+    wait_for_mail(mail.path(), MESSAGES_BETWEEN);
+    // Had one of them listened, a client would have been reset, which is a panic.
+    let acknowledged = load.stop();
+    assert!(stored(mail.path()).is_superset(&acknowledged));
+    drop(serving);
+}
+
+/// While both live a probe may get either; once the old one drains, the new one alone.
+#[test]
+fn a_process_that_drains_leaves_the_admin_port_to_its_successor() {
+    for transport in ["tokio", "raw"] {
+        let (address, admin) = (free_address(), free_address());
+        let start = || {
+            let directory = TempDir::new().unwrap();
+            let mut command = beside(address, admin, transport);
+            Serve::spawn(command.current_dir(directory.path()), directory)
+        };
+        let mut old = start();
+        let mut client = Client::greeted(&old);
+        client.begin_message();
+        let new = start();
+        old.signal(Signal::TERM);
+        old.line("the admin port is left to another process");
+        for _ in 0..100 {
+            assert_eq!(get(admin, "/readyz").code, 200);
+        }
+        client.ask("Subject: hello\r\n\r\n.", "250 ");
+        drop(client);
+        assert_eq!(old.wait().0.code(), Some(0));
+        drop(new);
+    }
+}
+
+#[test]
+fn a_process_that_drains_without_a_successor_says_so() {
+    let (address, admin) = (free_address(), free_address());
+    let directory = TempDir::new().unwrap();
+    let mut command = beside(address, admin, "tokio");
+    let serve = Serve::spawn(command.current_dir(directory.path()), directory);
+    let mut client = Client::greeted(&serve);
+    client.begin_message();
+    serve.signal(Signal::TERM);
+    // Between two looks the port may be closed for a moment.
+    let start = Instant::now();
+    while !is_draining(admin) {
+        assert!(start.elapsed() < PATIENCE, "/readyz never says so");
+    }
+    client.ask("Subject: hello\r\n\r\n.", "250 ");
+    drop(client);
+    assert_eq!(serve.wait().0.code(), Some(0));
+}
+
+fn is_draining(admin: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(admin) else {
+        return false;
+    };
+    let mut answer = String::new();
+    let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let asked = stream
+        .write_all(request)
+        .and_then(|()| stream.read_to_string(&mut answer));
+    asked.is_ok() && answer.starts_with("HTTP/1.1 503 ")
 }
 
 /// How a process takes over.
@@ -99,7 +204,7 @@ fn restart_under_load(address: SocketAddr, command: impl Fn(&mut Order) -> Comma
 /// Waits until so many more messages are there than now.
 fn wait_for_mail(directory: &Path, more: usize) {
     let count = || std::fs::read_dir(directory.join("mail/new")).map_or(0, Iterator::count);
-    let (start, wanted) = (std::time::Instant::now(), count() + more);
+    let (start, wanted) = (Instant::now(), count() + more);
     while count() < wanted {
         assert!(start.elapsed() < PATIENCE, "no mail comes in");
         thread::yield_now();

@@ -71,6 +71,44 @@ fn inherited_sockets_replace_those_that_are_configured() {
 }
 
 #[test]
+fn a_reload_that_drops_tls_waits_for_an_inherited_socket_that_needs_it() {
+    let implicit = socket();
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("mail.toml");
+    let target = "delivery.target = 'discard:'\n";
+    std::fs::write(&file, format!("{target}tls.self-signed = true\n")).unwrap();
+    let mut command = activated(&[&implicit], "smtps", "--config mail.toml");
+    let mut serve = Serve::spawn(command.current_dir(directory.path()), directory);
+
+    std::fs::write(&file, format!("{target}limits.max-errors = 3\n")).unwrap();
+    serve.signal(Signal::HUP);
+    serve.line("changed key=limits.max-errors old=10 new=3");
+    serve.line("takes effect at the next start key=tls.self-signed old=true new=false");
+    serve.line("reloaded");
+}
+
+#[test]
+fn a_reload_that_drops_tls_need_not_wait_for_a_listener_that_was_replaced() {
+    let clear = socket();
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("mail.toml");
+    let target = "delivery.target = 'discard:'\n";
+    let listener = "[[listener]]\naddress = '127.0.0.1:0'\ntls = 'implicit'\n";
+    let with_tls = format!("{target}tls.self-signed = true\n{listener}");
+    std::fs::write(&file, with_tls).unwrap();
+    let mut command = activated(&[&clear], "smtp", "--config mail.toml");
+    let mut serve = Serve::spawn(command.current_dir(directory.path()), directory);
+
+    std::fs::write(&file, target).unwrap();
+    serve.signal(Signal::HUP);
+    serve.line("changed key=tls.self-signed old=true new=false");
+    serve.line("reloaded");
+    let mut client = Client::greeted(&serve);
+    client.ask("EHLO client.example", "250 ");
+    client.ask("STARTTLS", "502 5.5.1 ");
+}
+
+#[test]
 fn an_inherited_admin_socket_leaves_the_listeners_as_they_are() {
     let admin = socket();
     let directory = TempDir::new().unwrap();
