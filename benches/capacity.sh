@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures what one server can take on this machine and this disk, and prints the tables that a plan of capacity needs.
 #
-#   benches/capacity.sh            four seconds a point: about five minutes
+#   benches/capacity.sh            four seconds a point: about six minutes
 #   benches/capacity.sh --quick    one second a point: shows that it works, is no measurement
 #
 # The server has one core and the load another, so that neither takes from the other. Each point has a server of its own, and
