@@ -14,8 +14,8 @@ use crate::refusals::Refusals;
 
 /// Tells whether the last attempt to keep something went well.
 ///
-/// A fault is shown until a message is kept, or until a probe that runs in the background while there is a fault finds
-/// that one could be: so it ends by itself, with or without traffic. Cheap to clone and to ask.
+/// A probe in the background tries now and then, and more often while there is a fault: so a fault is found, and its
+/// end, with or without traffic. Cheap to clone and to ask.
 #[derive(Debug, Clone)]
 pub struct Health {
     fault: watch::Receiver<Option<Arc<Fault>>>,
@@ -110,8 +110,10 @@ pub(crate) trait Kept: Sized + Send + Sync + 'static {
 
 const TIDY_INTERVAL: Duration = Duration::from_hours(1);
 
-/// A thread that sleeps while all is well, probes while it is not, and tidies up now and then. It ends when this is
-/// dropped.
+/// While all is well, probes are so many times rarer.
+const PATIENCE: u32 = 6;
+
+/// A thread that probes, and tidies up now and then. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     stop: Arc<AtomicBool>,
@@ -149,7 +151,12 @@ impl Drop for Keeper {
 
 fn run<K: Kept>(kept: &Arc<K>, stop: &AtomicBool, probe_interval: Duration) {
     let mut tidy_at = Instant::now() + TIDY_INTERVAL;
-    let mut probe_at = None;
+    let pause = |is_failing| match is_failing {
+        true => probe_interval,
+        false => probe_interval.saturating_mul(PATIENCE),
+    };
+    let mut was_failing = false;
+    let mut probe_at = Instant::now() + pause(was_failing);
     while !stop.load(Ordering::Acquire) {
         let now = Instant::now();
         if tidy_at <= now {
@@ -158,37 +165,39 @@ fn run<K: Kept>(kept: &Arc<K>, stop: &AtomicBool, probe_interval: Duration) {
                 tracing::error!("tidying up after deliveries panicked");
             }
         }
-        probe_at = match (kept.monitor().is_failing(), probe_at) {
-            (false, _) => None,
-            (true, Some(at)) if at > now => Some(at),
-            (true, Some(_)) if probe(kept) => None,
-            (true, _) => Some(now + probe_interval),
-        };
-        let tell_at = kept.monitor().refusals().tell_rest(now);
-        let wake_at = [probe_at, tell_at]
+        let is_due = probe_at <= now;
+        if is_due {
+            probe(kept);
+        }
+        let is_failing = kept.monitor().is_failing();
+        if is_due || is_failing != was_failing {
+            probe_at = now + pause(is_failing);
+        }
+        was_failing = is_failing;
+        let wake_at = kept
+            .monitor()
+            .refusals()
+            .tell_rest(now)
             .into_iter()
-            .flatten()
-            .fold(tidy_at, Instant::min);
+            .fold(tidy_at.min(probe_at), Instant::min);
         // It may return early and for no reason.
         thread::park_timeout(wake_at.saturating_duration_since(now));
     }
 }
 
-/// True when it went well. A panic must not end the thread: nobody else would find that mail can be kept again.
-fn probe<K: Kept>(kept: &Arc<K>) -> bool {
+/// A panic must not end the thread: nobody else would find that mail can be kept again.
+fn probe<K: Kept>(kept: &Arc<K>) {
+    let monitor = kept.monitor();
     match catch_unwind(AssertUnwindSafe(|| kept.probe())) {
-        Ok(Ok(())) => {
-            kept.monitor().succeeded();
-            true
-        }
+        Ok(Ok(())) => monitor.succeeded(),
         Ok(Err(fault)) => {
-            tracing::debug!(cause = %fault, "delivery still fails");
-            kept.monitor().failed(Arc::new(fault));
-            false
+            if monitor.is_failing() {
+                tracing::debug!(cause = %fault, "delivery still fails");
+            } else {
+                tracing::error!(path = fault.subject(), cause = %fault, "a message could not be stored if one came");
+            }
+            monitor.failed(Arc::new(fault));
         }
-        Err(_) => {
-            tracing::error!("the attempt to deliver again panicked");
-            false
-        }
+        Err(_) => tracing::error!("the attempt to deliver panicked"),
     }
 }

@@ -89,7 +89,12 @@ impl<S: Session> Served<S> {
         }
         loop {
             match self.pump.turn(socket, buffer, now, cx) {
-                Next::Ended => self.permit.session_ended(),
+                Next::Ended if self.permit.session_ended() => {}
+                Next::Ended => {
+                    // Nobody can be waited for: what the peer takes at once is what it gets.
+                    self.pump.turn(socket, buffer, now, cx);
+                    return Next::Close;
+                }
                 next => return next,
             }
         }

@@ -160,11 +160,19 @@ impl Drop for StageWatch {
 ///
 /// A session that is done stops counting before its last bytes leave: a client that has read them and
 /// connects again must find its place free. Connections that are only closing are counted apart and bounded,
-/// too: beyond that they go on counting as they did.
+/// too: those beyond have to close at once.
 #[derive(Debug)]
 pub(crate) struct Permit {
     control: Arc<Control>,
-    closing: bool,
+    counted: Counted,
+}
+
+/// Where a connection counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    Serving,
+    Closing,
+    Nowhere,
 }
 
 impl Permit {
@@ -172,16 +180,22 @@ impl Permit {
     pub(crate) fn acquire(control: &Arc<Control>) -> Option<Self> {
         count_below(&control.serving, control.max_connections()).then(|| Self {
             control: Arc::clone(control),
-            closing: false,
+            counted: Counted::Serving,
         })
     }
 
-    /// The session is done: makes room for another, if closing connections aren't too many themselves.
-    pub(crate) fn session_ended(&mut self) {
-        if !self.closing && count_below(&self.control.closing, self.control.max_closing()) {
-            self.closing = true;
+    /// The session is done: makes room for another. False where closing connections are too many themselves: this
+    /// one counts no more, and has to be gone at the end of the turn.
+    pub(crate) fn session_ended(&mut self) -> bool {
+        if self.counted == Counted::Serving {
+            let may_linger = count_below(&self.control.closing, self.control.max_closing());
+            self.counted = match may_linger {
+                true => Counted::Closing,
+                false => Counted::Nowhere,
+            };
             self.control.serving.fetch_sub(1, Ordering::AcqRel);
         }
+        self.counted == Counted::Closing
     }
 
     pub(crate) fn control(&self) -> &Arc<Control> {
@@ -191,10 +205,10 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let counter = if self.closing {
-            &self.control.closing
-        } else {
-            &self.control.serving
+        let counter = match self.counted {
+            Counted::Serving => &self.control.serving,
+            Counted::Closing => &self.control.closing,
+            Counted::Nowhere => return,
         };
         counter.fetch_sub(1, Ordering::AcqRel);
     }

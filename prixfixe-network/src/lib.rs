@@ -106,8 +106,9 @@
 //! - A connection that is over: 1 MiB of input that is dropped, and [`Options::linger`].
 //! - Memory beside the session: about 1.1 KiB on tokio and 0.4 KiB on raw, as measured on Linux by
 //!   `cargo run --release -p prixfixe-network --example idle tokio` (or `raw`).
-//! - Connections: [`Options::max_connections`] sessions, as many again and 256 that are closing, and the
-//!   kernel's backlog of up to 4096. When descriptors run out, connections wait in the backlog.
+//! - Connections: [`Options::max_connections`] sessions, as many again and 256 that are closing (beyond that
+//!   they are closed without waiting for their peers), and the kernel's backlog of up to 4096. When descriptors
+//!   run out, connections wait in the backlog.
 #![deny(missing_docs)]
 
 mod completion;

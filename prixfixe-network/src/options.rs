@@ -9,7 +9,8 @@ pub struct Options {
     /// Which transport to run. Default: [`Transport::Auto`].
     pub transport: Transport,
     /// Sessions at once, over all listeners and threads. Default: 100. Connections that are only closing come
-    /// on top, at most as many again and 256: twice this and 256 are the descriptors to allow for.
+    /// on top, at most as many again and 256, beyond which those whose peers don't close are closed at once: twice
+    /// this and 256 are the descriptors to allow for.
     pub max_connections: usize,
     /// Threads of its own. `None`: the tokio transport uses the runtime that [`serve`](crate::serve) is
     /// called in where there is one; otherwise one thread a core. Default: `None`.

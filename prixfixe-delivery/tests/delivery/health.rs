@@ -32,6 +32,22 @@ async fn a_fault_is_named_and_ends_with_the_next_message() {
 }
 
 #[tokio::test]
+async fn a_fault_is_found_without_any_traffic() {
+    let disk = Simulated::default();
+    let options = MaildirOptions {
+        probe_interval: Duration::from_millis(1),
+        ..one_worker()
+    };
+    let maildir = Maildir::open_on(disk.clone(), ROOT, options).unwrap();
+    let mut health = maildir.health();
+    assert!(health.fault().is_none());
+
+    disk.plan(Plan::FailFrom(0, EROFS));
+    health.changed().await;
+    assert!(health.fault().is_some());
+}
+
+#[tokio::test]
 async fn a_fault_ends_without_any_traffic() {
     let disk = Simulated::default();
     let options = MaildirOptions {

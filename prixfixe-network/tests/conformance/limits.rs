@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdout, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
+use std::time::Duration;
 
 use prixfixe_network::Options;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -81,6 +82,28 @@ pub(crate) fn a_peer_that_has_its_last_reply_has_given_its_place_back(way: Way) 
         client.send(if round % 2 == 0 { "QUIT\n" } else { "LEAVE\n" });
         client.expect("BYE");
     }
+}
+
+/// However many they are: only so many are waited for.
+pub(crate) fn peers_that_never_close_keep_no_place(way: Way) {
+    let harness = Harness::start(
+        way,
+        Toy::default(),
+        Options {
+            max_connections: 1,
+            linger: Duration::from_hours(1),
+            ..way.options()
+        },
+    );
+    let mut stay = Vec::new();
+    // One and 256 may linger beside the one session.
+    for _ in 0..300 {
+        let mut client = harness.client();
+        client.send("QUIT\n");
+        client.expect("BYE");
+        stay.push(client);
+    }
+    harness.client().echo("served");
 }
 
 /// In a process of its own, which lowers its limit.

@@ -67,6 +67,7 @@ conformance! {
         a_connection_over_the_limit_is_told_and_closed,
         what_an_over_limit_peer_has_sent_does_not_cost_it_the_reply,
         a_peer_that_has_its_last_reply_has_given_its_place_back,
+        peers_that_never_close_keep_no_place,
         connections_wait_while_descriptors_are_short,
         ten_thousand_idle_peers;
     stops:

@@ -83,14 +83,18 @@ impl Store {
             return Ok(Accepted::default());
         }
         let head = message.trace_headers();
-        if self.sabotage == Some(Sabotage::StoresTwice) && message.id().as_str().ends_with('7') {
-            let twin = self.maildir.begin(head.clone());
-            twin.commit().await?;
-        }
+        let mut twin = (self.sabotage == Some(Sabotage::StoresTwice)
+            && message.id().as_str().ends_with('7'))
+        .then(|| self.maildir.begin(head.clone()));
         let mut incoming = self.maildir.begin(head);
         loop {
             match message.body().chunk().await {
-                Ok(Some(piece)) => incoming.write(piece).await?,
+                Ok(Some(piece)) => {
+                    if let Some(twin) = &mut twin {
+                        twin.write(piece.clone()).await?;
+                    }
+                    incoming.write(piece).await?;
+                }
                 Ok(None) => break,
                 Err(_) if self.sabotage == Some(Sabotage::KeepsParts) => {
                     drop(self.runtime.spawn(incoming.commit()));
@@ -103,6 +107,9 @@ impl Store {
             }
         }
         incoming.commit().await?;
+        if let Some(twin) = twin {
+            twin.commit().await?;
+        }
         Ok(Accepted::default())
     }
 }
