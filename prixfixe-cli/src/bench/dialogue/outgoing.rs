@@ -8,6 +8,10 @@ use bytes::{Buf, Bytes};
 /// How many pieces leave in one system call: a body in chunks and the commands around it.
 pub(crate) const MAX_SLICES: usize = 16;
 
+/// Octets that leave in one system call. A kernel that takes megabytes at once has no time for anybody else meanwhile: the
+/// other connections of the load, and other loads on the same core, would seem to wait for the server.
+const MAX_WRITE: usize = 64 * 1024;
+
 /// What is to be sent, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
@@ -41,9 +45,14 @@ impl Outgoing {
     /// The first pieces, for a vectored write.
     pub(crate) fn slices(&self) -> ([IoSlice<'_>; MAX_SLICES], usize) {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let mut count = 0;
+        let (mut count, mut left) = (0, MAX_WRITE);
         for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
-            *slice = IoSlice::new(piece);
+            if left == 0 {
+                break;
+            }
+            let part = piece.get(..left).unwrap_or(piece);
+            *slice = IoSlice::new(part);
+            left -= part.len();
             count += 1;
         }
         (slices, count)
@@ -79,6 +88,16 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_write_is_bounded_and_ends_inside_a_piece() {
+        let mut outgoing = Outgoing::default();
+        outgoing.push(Bytes::from_static(b"DATA\r\n"));
+        outgoing.push(Bytes::from(vec![b'x'; 10 * MAX_WRITE]));
+        let (slices, count) = outgoing.slices();
+        let octets: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+        assert_eq!((count, octets), (2, MAX_WRITE));
+    }
 
     #[test]
     fn advancing_by_any_steps_sends_everything_once() {
