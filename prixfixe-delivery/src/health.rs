@@ -15,7 +15,7 @@ use crate::refusals::Refusals;
 /// Tells whether the last attempt to keep something went well.
 ///
 /// A probe in the background tries now and then, and more often while there is a fault: so a fault is found, and its
-/// end, with or without traffic. Cheap to clone and to ask.
+/// end, with or without traffic. (Of standard output only the end: nothing can be written to it on trial.) Cheap to clone and to ask.
 #[derive(Debug, Clone)]
 pub struct Health {
     fault: watch::Receiver<Option<Arc<Fault>>>,

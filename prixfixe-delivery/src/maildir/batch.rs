@@ -11,8 +11,8 @@ use super::FileSystem;
 pub(crate) const BATCH_SIZE: usize = 128 * 1024;
 
 /// Shorter pieces are copied together: a piece may hold the memory of a whole read buffer, and each costs an entry in
-/// the vectored write. A longer one is kept as it is. A batch so has at most 17 slices.
-const KEPT_WHOLE: usize = 16 * 1024;
+/// the vectored write. A longer one, whose memory is at most twice its length, is kept as it is.
+const KEPT_WHOLE: usize = 48 * 1024;
 
 /// What is written at once.
 #[derive(Debug, Default)]

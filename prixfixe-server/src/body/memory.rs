@@ -13,14 +13,16 @@ use super::HIGH_WATER;
 /// Room for a small message: a line that begins with a dot is a piece of its own.
 const SMALL: usize = 2048;
 
-/// Room for what may wait and one read of the transport: no body has more.
-const LARGE: usize = HIGH_WATER + ONE_READ;
+/// Room for one read of the transport.
 const ONE_READ: usize = 64 * 1024;
+
+/// Room for what may wait and one read: no body has more.
+const LARGE: usize = HIGH_WATER + ONE_READ;
 
 /// A piece that all but fills a read is one of many. Others have no more than they need: who keeps messages in memory keeps that.
 const MANY: usize = ONE_READ / 4 * 3;
 
-/// Buffers of either size that a thread keeps: 260 KiB in all.
+/// Buffers of each size that a thread keeps: 388 KiB in all.
 const KEPT: usize = 2;
 
 /// What a thread keeps, from when it has taken memory for the first time: those that only drop pieces need none.
@@ -28,6 +30,7 @@ const KEPT: usize = 2;
 struct Spare {
     is_used: bool,
     small: Vec<Vec<u8>>,
+    read: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
 }
 
@@ -40,6 +43,7 @@ impl Spare {
         match capacity {
             _ if !self.is_used => None,
             SMALL => Some(&mut self.small),
+            ONE_READ => Some(&mut self.read),
             LARGE => Some(&mut self.large),
             _ => None,
         }
@@ -67,7 +71,8 @@ fn with_spare<R>(use_it: impl FnOnce(&mut Spare) -> R) -> Option<R> {
 pub(super) fn take(octets: usize) -> Vec<u8> {
     let capacity = match octets {
         0..=SMALL => SMALL,
-        MANY..=LARGE => LARGE,
+        MANY..=ONE_READ => ONE_READ,
+        octets if octets > ONE_READ && octets <= LARGE => LARGE,
         _ => octets,
     };
     with_spare(|spare| {
@@ -110,13 +115,13 @@ mod tests {
         freeze(memory)
     }
 
-    fn kept() -> (usize, usize) {
-        SPARE.with_borrow(|spare| (spare.small.len(), spare.large.len()))
+    fn kept() -> [usize; 3] {
+        SPARE.with_borrow(|it| [it.small.len(), it.read.len(), it.large.len()])
     }
 
     #[test]
     fn the_memory_of_a_dropped_piece_is_that_of_the_next_and_empty() {
-        for octets in [1, SMALL, MANY, LARGE] {
+        for octets in [1, SMALL, MANY, ONE_READ, ONE_READ + 1, LARGE] {
             let first = piece(octets);
             let at = first.as_ptr();
             drop(first);
@@ -128,11 +133,18 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_than_the_documentation_says() {
-        let pieces = [1, SMALL, SMALL + 1, MANY, LARGE, LARGE + 1]
+        let pieces = [1, SMALL, SMALL + 1, MANY, ONE_READ, LARGE, LARGE + 1]
             .map(|octets| [0; 5].map(|_| piece(octets)));
         drop(pieces);
-        assert_eq!(kept(), (KEPT, KEPT));
-        assert_eq!(KEPT * (SMALL + LARGE), 260 * 1024);
+        assert_eq!(kept(), [KEPT; 3]);
+        assert_eq!(KEPT * (SMALL + ONE_READ + LARGE), 388 * 1024);
+    }
+
+    #[test]
+    fn who_keeps_a_large_piece_keeps_no_more_than_twice_its_length() {
+        for octets in [MANY, ONE_READ, ONE_READ + 1, LARGE] {
+            assert!(take(octets).capacity() <= 2 * octets, "{octets}");
+        }
     }
 
     #[test]
@@ -142,6 +154,6 @@ mod tests {
             drop(piece);
             kept()
         });
-        assert_eq!(kept.join().unwrap(), (0, 0));
+        assert_eq!(kept.join().unwrap(), [0; 3]);
     }
 }
