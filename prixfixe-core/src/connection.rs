@@ -170,8 +170,13 @@ impl Connection {
         if self.question().is_some() || self.is_closed() {
             return None;
         }
-        let is_body = self.state.takes_body() || self.refused_chunk.is_some();
-        self.unit.deadline(&self.config, is_body)
+        self.unit.deadline(&self.config, self.expects_content())
+    }
+
+    /// True while what comes next belongs to a body or chunk, be it one that was refused already.
+    #[must_use]
+    pub fn expects_content(&self) -> bool {
+        self.state.takes_body() || self.refused_chunk.is_some()
     }
 
     /// Ends the session with 421 4.4.2 when the deadline is past. Called early, it does nothing.

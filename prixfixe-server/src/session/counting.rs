@@ -96,17 +96,13 @@ impl<H> SmtpSession<H> {
     }
 
     /// The client was too slow. A message that this ends is told of by itself.
-    pub(super) fn count_timeout(&mut self) {
+    pub(super) fn count_timeout(&mut self, phase: TimeoutPhase) {
+        self.shared.counts.timeout(phase);
         let message = self
             .transaction
             .as_ref()
             .and_then(|it| it.delivery.as_ref());
-        let phase = match message {
-            Some(_) => TimeoutPhase::Message,
-            None => TimeoutPhase::Command,
-        };
-        self.shared.counts.timeout(phase);
-        if phase == TimeoutPhase::Command {
+        if message.is_none() {
             self.note(IncidentKind::Timeout, Cause::Reply(replies::TIMED_OUT));
         }
     }

@@ -29,7 +29,7 @@ use crate::client::Greeting;
 use crate::message::Head;
 use crate::shared::Shared;
 use crate::simulation::{Held, Inspect};
-use crate::{Client, Envelope, Handler, MessageId, replies};
+use crate::{Client, Envelope, Handler, MessageId, TimeoutPhase, replies};
 
 /// While this much input waits behind an open question, no more is read. A whole command line fits.
 const INPUT_LIMIT: usize = 4096;
@@ -157,7 +157,10 @@ impl<H: Handler> SmtpSession<H> {
                     }
                 }
             }
-            Event::MessageAborted(reason) => self.end_transaction(now, Some(reason)),
+            Event::MessageAborted(reason) => {
+                self.refused = false;
+                self.end_transaction(now, Some(reason));
+            }
             Event::Reset => {
                 self.refused = false;
                 self.end_transaction(now, None);
@@ -358,6 +361,7 @@ impl<H: Handler> SmtpSession<H> {
     }
 
     fn settle_message(&mut self, now: Instant) -> bool {
+        self.refused = false;
         let Some(mut transaction) = self.transaction.take() else {
             self.answer(now, Err(replies::LOCAL_ERROR));
             return true;
@@ -429,9 +433,13 @@ impl<H: Handler> SmtpSession<H> {
             .deadline()
             .is_some_and(|deadline| deadline <= now)
         {
+            let phase = match self.connection.expects_content() {
+                true => TimeoutPhase::Message,
+                false => TimeoutPhase::Command,
+            };
             self.connection.handle_timeout(now, self.output.back());
             self.record.end = EndReason::Timeout;
-            self.count_timeout();
+            self.count_timeout(phase);
             self.advance(now, &[], Arrival::at(now), cx);
             ended = true;
         }

@@ -20,6 +20,7 @@ mod tls;
 on_both_transports![
     each_message_is_counted_once_by_what_became_of_it,
     what_was_lost_or_too_slow_is_counted,
+    a_timeout_has_the_phase_of_what_the_client_owed,
     a_message_that_the_stop_cuts_off_is_counted,
     a_message_takes_from_its_mail_to_its_reply,
     every_connection_has_one_result,
@@ -255,6 +256,41 @@ async fn what_was_lost_or_too_slow_is_counted(transport: Transport) {
         (snapshot.messages_succeeded, snapshot.success_rate),
         (0, 0.0)
     );
+}
+
+async fn a_timeout_has_the_phase_of_what_the_client_owed(transport: Transport) {
+    let server = builder(transport)
+        .command_timeout(Duration::from_millis(200))
+        .min_data_rate(1_000_000)
+        .handler(Obedient)
+        .start()
+        .expect("it starts");
+    let metrics = server.metrics();
+    let envelope = "EHLO c\r\nMAIL FROM:<ann@example.com>\r\nRCPT TO:<bob@example.com>\r\n";
+    // A body and a chunk that were refused already, and the silence between two chunks.
+    for (input, phase) in [
+        (
+            format!("{envelope}DATA\r\na bare\nline end"),
+            TimeoutPhase::Message,
+        ),
+        ("BDAT 1000\r\nhalf".to_owned(), TimeoutPhase::Message),
+        (format!("{envelope}BDAT 4\r\nhalf"), TimeoutPhase::Command),
+    ] {
+        let before = metrics.snapshot();
+        let mut stalled = Client::connect(server.local_address()).await;
+        stalled.send(&input).await;
+        assert!(stalled.rest().await.contains("\r\n421 4.4.2 "));
+        let after = until(&metrics, |it| it.timeouts > before.timeouts).await;
+        let of = |snapshot: &MetricsSnapshot| {
+            let (_, count) = snapshot
+                .timeouts_by_phase
+                .into_iter()
+                .find(|(it, _)| *it == phase)
+                .expect("each phase is there");
+            count
+        };
+        assert_eq!(of(&after), of(&before) + 1, "{input:?}");
+    }
 }
 
 async fn a_message_that_the_stop_cuts_off_is_counted(transport: Transport) {
