@@ -113,12 +113,20 @@ fn rehearse(targets: &[Target]) -> Result<(), Error> {
         for address in addresses {
             match bind_alone(address) {
                 // Whether the host has at least one of the families is seen later.
-                Err(error) if may_lack && error.kind() != io::ErrorKind::AddrInUse => {}
+                Err(error) if may_lack && is_family_missing(&error) => {}
                 result => result.map_err(|source| BindError { address, source })?,
             }
         }
     }
     Ok(())
+}
+
+/// A kernel without IPv6 has no such sockets; one where it is switched off has no such address.
+pub(crate) fn is_family_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
+    ) || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
 /// With the options of [`Listener::bind_shared`].

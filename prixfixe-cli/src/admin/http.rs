@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future as _, pending, poll_fn};
+use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::sync::Arc;
@@ -38,11 +39,11 @@ const BACKOFF: Duration = Duration::from_millis(500);
 /// How long the host may take to say whether another process listens.
 const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Answers on all of the sockets, for ever. At `leaving` they are left to another process.
+/// Answers on all of the sockets, for ever. At `leaving` they are left to another process, or else each is replaced by its spare.
 pub(super) async fn serve(
     listeners: Vec<StdListener>,
     status: Arc<Status>,
-    leaving: Option<Arc<Notify>>,
+    leaving: Option<(Arc<Notify>, Vec<StdListener>)>,
 ) {
     let answering = Answering {
         places: Places::default(),
@@ -57,11 +58,11 @@ pub(super) async fn serve(
             }
         }
     }
-    if let Some(leaving) = leaving {
+    if let Some((leaving, spares)) = leaving {
         leaving.notified().await;
         accepting.shutdown().await;
-        for listener in listeners {
-            if let Some(listener) = answering.hand_over(listener).await {
+        for (listener, spare) in listeners.into_iter().zip(spares) {
+            if let Some(listener) = answering.hand_over(listener, spare).await {
                 accepting.spawn(answering.clone().accept(listener));
             }
         }
@@ -101,13 +102,20 @@ impl Answering {
 
     /// Closes a port that another process listens on as well, which from here on gets all that ask, so that they are not told by
     /// turns that mail is accepted and that it is not. Where there is no other they are told by this one.
-    async fn hand_over(&self, listener: StdListener) -> Option<TcpListener> {
+    async fn hand_over(&self, listener: StdListener, spare: StdListener) -> Option<TcpListener> {
         let address = listener.local_addr().ok()?;
-        // The kernel resets those who wait in a socket that is closed.
-        while let Ok((stream, peer)) = listener.accept() {
-            let ready = stream.set_nonblocking(true);
-            if let Ok(stream) = ready.and_then(|()| TcpStream::from_std(stream)) {
-                self.answer(stream, peer);
+        // The kernel resets those who wait in a socket that is closed. No more can wait than its backlog has room for.
+        for _ in 0..=listen::BACKLOG {
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    let ready = stream.set_nonblocking(true);
+                    if let Ok(stream) = ready.and_then(|()| TcpStream::from_std(stream)) {
+                        self.answer(stream, peer);
+                        yield_now().await;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => break,
             }
         }
         drop(listener);
@@ -116,7 +124,7 @@ impl Answering {
             info!(target: "prixfixe", %address, "the admin port is left to another process");
             return None;
         }
-        let again = listen::again(address).and_then(TcpListener::from_std);
+        let again = listen::listen(&spare).and_then(|()| TcpListener::from_std(spare));
         if let Err(error) = &again {
             warn!(target: "prixfixe", %address, %error, "nobody answers at the admin port any more");
         }

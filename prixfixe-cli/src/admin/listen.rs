@@ -7,9 +7,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::Target;
 use crate::error::Error;
+use crate::sockets;
 
 /// Connections that the kernel holds until they are accepted.
-const BACKLOG: i32 = 128;
+pub(super) const BACKLOG: i32 = 128;
 
 /// Takes sockets that listen already.
 pub(super) fn take_over(inherited: Vec<TcpListener>) -> Result<Vec<TcpListener>, Error> {
@@ -38,11 +39,10 @@ pub(super) fn listen(socket: &TcpListener) -> io::Result<()> {
     SockRef::from(socket).listen(BACKLOG)
 }
 
-/// Binds and listens beside other processes.
-pub(super) fn again(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = open(address, true)?;
-    listen(&socket)?;
-    Ok(socket)
+/// A second socket for the address of a shared one, which does not listen. Whoever binds both before it becomes another user may
+/// listen again later, on a port that this user could not bind, and beside sockets that it could not share a port with.
+pub(super) fn spare(socket: &TcpListener) -> Result<TcpListener, Error> {
+    self::socket(socket.local_addr().map_err(Error::Threads)?, true)
 }
 
 /// Both families, or the one that the host has. With port 0 the second has the port of the first where that is free.
@@ -90,13 +90,6 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A kernel without IPv6 has no such sockets; one where it is switched off has no such address.
 fn is_family_missing(error: &Error) -> bool {
-    let Error::Admin { source, .. } = error else {
-        return false;
-    };
-    matches!(
-        source.kind(),
-        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
-    ) || source.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+    matches!(error, Error::Admin { source, .. } if sockets::is_family_missing(source))
 }

@@ -27,8 +27,8 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(crate) struct Admin {
     listeners: Vec<TcpListener>,
-    /// Another process may listen beside this one.
-    shared: bool,
+    /// Where another process may listen beside this one: a second socket for each listener.
+    spares: Vec<TcpListener>,
 }
 
 impl Admin {
@@ -41,7 +41,7 @@ impl Admin {
             let listeners = listen::take_over(inherited)?;
             return Ok(Self {
                 listeners,
-                shared: false,
+                spares: Vec::new(),
             });
         }
         let shared = configuration.reuse_port;
@@ -49,7 +49,14 @@ impl Admin {
             Some(target) => listen::bind(target, shared)?,
             None => Vec::new(),
         };
-        Ok(Self { listeners, shared })
+        let spares = match shared {
+            true => listeners
+                .iter()
+                .map(listen::spare)
+                .collect::<Result<_, _>>()?,
+            false => Vec::new(),
+        };
+        Ok(Self { listeners, spares })
     }
 
     /// Answers, until the process ends. At `draining` a port that is shared is left to the process that takes over.
@@ -64,7 +71,7 @@ impl Admin {
             .build()
             .map_err(Error::Threads)?;
         let status = Arc::new(status);
-        let leaving = self.shared.then_some(draining);
+        let leaving = (!self.spares.is_empty()).then_some((draining, self.spares));
         thread::Builder::new()
             .name("admin".to_owned())
             .spawn(move || runtime.block_on(http::serve(self.listeners, status, leaving)))
@@ -78,7 +85,7 @@ impl Admin {
     fn listen(&self) -> Result<Vec<SocketAddr>, Error> {
         let listen = |socket: &TcpListener| {
             let address = socket.local_addr().map_err(Error::Threads)?;
-            if self.shared {
+            if !self.spares.is_empty() {
                 let failed = |source: io::Error| Error::Admin { address, source };
                 listen::listen(socket).map_err(failed)?;
             }

@@ -4,11 +4,14 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::time::Instant;
 
 use rustix::process::{Signal, getuid};
 use tempfile::TempDir;
 
-use crate::harness::{Client, PROFILE, Serve, prixfixe, run};
+use crate::admin::get;
+use crate::harness::{Client, PATIENCE, PROFILE, Serve, prixfixe, run};
+use crate::restart::{beside, free_address, is_draining};
 
 /// It has this number wherever it has this name in the test's environments; the binary asks the system.
 const NOBODY: &str = "nobody";
@@ -96,6 +99,39 @@ fn root_becomes_somebody_else_for_good() {
         }
         assert_eq!(serve.messages().len(), 30);
     }
+}
+
+/// What it listens on again is root's as before: otherwise the kernel would not let root's successor share the port.
+#[test]
+fn a_process_that_drains_as_somebody_else_lets_root_take_over() {
+    if !is_root() {
+        return;
+    }
+    let (address, admin) = (free_address(), free_address());
+    let start = || {
+        let directory = open_directory();
+        let mut command = beside(address, admin, "tokio");
+        command.args(["--user", NOBODY]);
+        Serve::spawn(command.current_dir(directory.path()), directory)
+    };
+    let old = start();
+    let mut client = Client::greeted(&old);
+    client.begin_message();
+    old.signal(Signal::TERM);
+    let begin = Instant::now();
+    while !is_draining(admin) {
+        assert!(begin.elapsed() < PATIENCE, "/readyz never says so");
+    }
+    let new = start();
+    let mut other = Client::greeted(&new);
+    other.begin_message();
+    other.ask("\r\n.", "250 2.0.0 ");
+    drop(other);
+    client.ask("\r\n.", "250 2.0.0 ");
+    drop(client);
+    assert_eq!(old.wait().0.code(), Some(0));
+    assert_eq!(get(admin, "/readyz").code, 200);
+    new.signal(Signal::TERM);
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn a_port_that_is_shared_loses_nothing() {
 }
 
 /// A server that may share its ports.
-fn beside(address: SocketAddr, admin: SocketAddr, transport: &str) -> Command {
+pub(crate) fn beside(address: SocketAddr, admin: SocketAddr, transport: &str) -> Command {
     let (address, admin) = (address.to_string(), admin.to_string());
     let arguments = [
         "serve",
@@ -154,7 +154,7 @@ fn a_process_that_drains_without_a_successor_says_so() {
     assert_eq!(serve.wait().0.code(), Some(0));
 }
 
-fn is_draining(admin: SocketAddr) -> bool {
+pub(crate) fn is_draining(admin: SocketAddr) -> bool {
     let Ok(mut stream) = TcpStream::connect(admin) else {
         return false;
     };
@@ -299,7 +299,7 @@ fn deliver(address: SocketAddr, mark: &str) -> bool {
     true
 }
 
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
