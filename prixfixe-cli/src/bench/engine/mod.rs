@@ -8,6 +8,8 @@
 
 mod alarm;
 mod connection;
+mod context;
+mod job;
 mod pacer;
 mod worker;
 
@@ -24,8 +26,9 @@ pub(crate) use self::pacer::Pace;
 
 use self::alarm::Alarm;
 use self::connection::Buffers;
+use self::context::Context;
 use self::pacer::{Next, Pacer, Ticket};
-use self::worker::{Context, Left, Role, Worker};
+use self::worker::{Left, Role, Worker};
 use super::failure::{Failure, Kind, Stage};
 use super::measure::Measurements;
 use super::workload::Workload;
