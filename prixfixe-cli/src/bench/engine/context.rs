@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use mio::Events;
 
-use super::connection::Way;
 use super::pacer::{Pacer, Ticket};
+use super::way::Way;
 use super::{Failure, Kind, Measurements, Stage, Workload};
 use crate::bench::content::Prepared;
 

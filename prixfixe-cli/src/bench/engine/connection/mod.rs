@@ -1,17 +1,17 @@
 //! One connection: a socket, TLS where there is any, and the dialogue.
 
+mod secured;
+
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::client::ClientConnection;
-use socket2::{Domain, Protocol, Socket, Type};
 
+use super::way::Way;
 use crate::bench::dialogue::{Dialogue, Event};
 use crate::bench::failure::{Failure, Kind, Stage};
-use crate::bench::tls::{self, Security};
 
 /// Memory that all connections of a thread share.
 #[derive(Debug)]
@@ -69,15 +69,6 @@ enum Phase {
     Talking,
 }
 
-/// How a connection is to be made.
-#[derive(Debug)]
-pub(super) struct Way<'a> {
-    pub(super) address: SocketAddr,
-    pub(super) source: Option<IpAddr>,
-    pub(super) host: &'a str,
-    pub(super) security: Option<&'a Security>,
-}
-
 impl Buffers {
     pub(super) fn new() -> Self {
         Self {
@@ -98,7 +89,7 @@ impl Connection {
     ) -> Result<Self, Failure> {
         let since = Instant::now();
         let fail = |error: io::Error| Failure::from_io(Stage::Connect, &error);
-        let mut socket = connect(way).map_err(fail)?;
+        let mut socket = way.connect().map_err(fail)?;
         registry
             .register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)
             .map_err(fail)?;
@@ -173,14 +164,12 @@ impl Connection {
                 Err(error) => return Err(Failure::from_io(self.stage(), &error)),
             };
             let now = Instant::now();
-            if self.receive(
-                way,
-                wire.get(..count).unwrap_or_default(),
-                plain,
-                now,
-                observe,
-            )? == Turn::Done
-            {
+            let input = wire.get(..count).unwrap_or_default();
+            let turn = match self.tls {
+                Some(_) => self.receive_secured(way, input, plain, now, observe)?,
+                None => self.dispatch(way, input, now, observe)?,
+            };
+            if turn == Turn::Done {
                 return Ok(Turn::Done);
             }
             // A short read has emptied the socket; what comes later is another event. But for the end of the stream,
@@ -254,78 +243,6 @@ impl Connection {
         Ok(true)
     }
 
-    fn begin_tls(&mut self, security: &Security, host: &str) -> Result<(), Failure> {
-        self.tls = Some(security.connection(host)?);
-        self.phase = Phase::Securing;
-        self.since = Instant::now();
-        self.flush()
-    }
-
-    fn receive(
-        &mut self,
-        way: &Way<'_>,
-        mut wire: &[u8],
-        plain: &mut [u8],
-        now: Instant,
-        observe: &mut impl FnMut(&mut Dialogue, Happening, Instant),
-    ) -> Result<Turn, Failure> {
-        if self.tls.is_none() {
-            return self.dispatch(way, wire, now, observe);
-        }
-        while !wire.is_empty() {
-            let Some(tls) = &mut self.tls else { break };
-            let fail =
-                |error: io::Error| Failure::with_detail(Stage::Tls, Kind::Tls, error.to_string());
-            if tls.read_tls(&mut wire).map_err(fail)? == 0 {
-                break;
-            }
-            if let Err(error) = tls.process_new_packets() {
-                // The alert tells the server why; that it arrives is not worth waiting for.
-                let _ = tls.write_tls(&mut self.socket);
-                return Err(tls::failure(&error));
-            }
-            if self.phase == Phase::Securing && !tls.is_handshaking() {
-                self.phase = Phase::Talking;
-                observe(
-                    &mut self.dialogue,
-                    Happening::Secured(now - self.since),
-                    now,
-                );
-                self.since = now;
-                if way.security.is_some_and(|security| !security.implicit) {
-                    self.dialogue.tls_established();
-                }
-            }
-            if self.dispatch_plain(way, plain, now, observe)? == Turn::Done {
-                return Ok(Turn::Done);
-            }
-        }
-        Ok(Turn::Open)
-    }
-
-    fn dispatch_plain(
-        &mut self,
-        way: &Way<'_>,
-        plain: &mut [u8],
-        now: Instant,
-        observe: &mut impl FnMut(&mut Dialogue, Happening, Instant),
-    ) -> Result<Turn, Failure> {
-        while let Some(tls) = &mut self.tls {
-            let count = match tls.reader().read(plain) {
-                Ok(0) => return self.end(),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(Failure::from_io(Stage::Tls, &error)),
-            };
-            if self.dispatch(way, plain.get(..count).unwrap_or_default(), now, observe)?
-                == Turn::Done
-            {
-                return Ok(Turn::Done);
-            }
-        }
-        Ok(Turn::Open)
-    }
-
     /// Lends `input` to the dialogue, and passes on what comes of it.
     fn dispatch(
         &mut self,
@@ -386,73 +303,6 @@ impl Connection {
         }
         Ok(())
     }
-
-    fn flush_secured(&mut self) -> io::Result<()> {
-        let Some(tls) = &mut self.tls else {
-            return Ok(());
-        };
-        loop {
-            while !tls.is_handshaking() && !self.dialogue.output().is_empty() {
-                let (slices, count) = self.dialogue.output().slices();
-                // One call for all pieces: each would be a record of its own otherwise.
-                let taken = tls
-                    .writer()
-                    .write_vectored(slices.get(..count).unwrap_or_default())?;
-                if taken == 0 {
-                    break;
-                }
-                self.dialogue.output().advance(taken);
-            }
-            if !tls.wants_write() {
-                return Ok(());
-            }
-            while tls.wants_write() {
-                uninterrupted(|| tls.write_tls(&mut self.socket))?;
-            }
-        }
-    }
-
-    /// Sends the records that are there, and makes no more.
-    fn flush_tls(&mut self) -> Result<(), Failure> {
-        let stage = self.stage();
-        let Some(tls) = &mut self.tls else {
-            return Ok(());
-        };
-        while tls.wants_write() {
-            match uninterrupted(|| tls.write_tls(&mut self.socket)) {
-                Ok(_) => {}
-                Err(error) => return unless_blocked(Err(error), stage),
-            }
-        }
-        Ok(())
-    }
-}
-
-fn connect(way: &Way<'_>) -> io::Result<TcpStream> {
-    let Some(source) = way.source else {
-        let socket = TcpStream::connect(way.address)?;
-        socket.set_nodelay(true)?;
-        return Ok(socket);
-    };
-    let socket = Socket::new(
-        Domain::for_address(way.address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
-    socket.bind(&SocketAddr::new(source, 0).into())?;
-    match socket.connect(&way.address.into()) {
-        Ok(()) => {}
-        Err(error) if is_in_progress(&error) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(TcpStream::from_std(socket.into()))
-}
-
-fn is_in_progress(error: &io::Error) -> bool {
-    // EINPROGRESS, on Linux and on the BSDs; std has no stable name for it.
-    error.kind() == io::ErrorKind::WouldBlock || matches!(error.raw_os_error(), Some(115 | 36))
 }
 
 fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
