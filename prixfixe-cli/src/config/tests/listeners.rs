@@ -1,0 +1,121 @@
+//! Listeners, from the file, the flags and the variables, and the balancers in front of them.
+
+use super::*;
+
+#[test]
+fn listeners_in_clear_and_with_tls_are_replaced_apart() {
+    let file = "tls.self-signed = true\n[[listener]]\naddress = 'a:1'\n[[listener]]\naddress = 'b:1'\ntls = 'implicit'";
+    let tls_only = "tls.self-signed = true\n[[listener]]\naddress = 'b:1'\ntls = 'implicit'";
+    let variables = [("SMTP_LISTEN_TLS", "c:1,d:1")];
+    let listeners = |file, variables: &[_], flags: &[_]| {
+        let configuration = load(file, variables, flags).unwrap();
+        let shown = configuration.listeners.iter().map(|listener| {
+            format!(
+                "{}{}",
+                listener.address,
+                if listener.implicit_tls { " tls" } else { "" }
+            )
+        });
+        shown.collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(listeners(file, &[], &[]), "a:1, b:1 tls");
+    assert_eq!(listeners(file, &variables, &[]), "a:1, c:1 tls, d:1 tls");
+    assert_eq!(
+        listeners(file, &variables, &["--listen-tls", "e:1"]),
+        "a:1, e:1 tls"
+    );
+    assert_eq!(listeners(file, &[], &["--listen", "e:1"]), "e:1, b:1 tls");
+    // A file's listeners are all there are; a flag goes beside the default.
+    assert_eq!(listeners(tls_only, &[], &[]), "b:1 tls");
+    assert_eq!(
+        listeners("", &[], &["--tls-self-signed", "--listen-tls", "e:1"]),
+        "localhost:2525, e:1 tls"
+    );
+}
+
+#[test]
+fn balancers_are_those_of_a_listener_or_of_all() {
+    let file = "[[listener]]\naddress = 'a:1'\nproxy-protocol-from = ['10.0.0.0/8', '192.0.2.7']\n\
+                [[listener]]\naddress = 'b:1'\n";
+    let networks = |file, variables: &[_], flags: &[_]| {
+        let configuration = load(file, variables, flags).unwrap();
+        let shown = configuration.listeners.iter().map(|listener| {
+            let networks = listener.proxy_protocol_from.iter();
+            let networks: Vec<_> = networks.map(ToString::to_string).collect();
+            format!("{} {}", listener.address, networks.join(" "))
+        });
+        shown.collect::<Vec<_>>()
+    };
+    let variables = [("SMTP_PROXY_PROTOCOL_FROM", "::1,127.0.0.0/8")];
+    assert_eq!(networks("", &[], &[]), ["localhost:2525 "]);
+    assert_eq!(
+        networks(file, &[], &[]),
+        ["a:1 10.0.0.0/8 192.0.2.7/32", "b:1 "]
+    );
+    assert_eq!(
+        networks("", &variables, &[]),
+        ["localhost:2525 ::1/128 127.0.0.0/8"]
+    );
+    assert_eq!(
+        networks(file, &variables, &[]),
+        ["a:1 ::1/128 127.0.0.0/8", "b:1 ::1/128 127.0.0.0/8"]
+    );
+    assert_eq!(
+        networks(file, &variables, &["--proxy-protocol-from=2001:db8::/32"]),
+        ["a:1 2001:db8::/32", "b:1 2001:db8::/32"]
+    );
+    // Peers of an IPv6 socket that come over IPv4 are known by their IPv4 addresses.
+    let mapped = "--proxy-protocol-from=::ffff:10.0.0.0/104,::ffff:192.0.2.7,::ffff:0:0/96,::/0";
+    assert_eq!(
+        networks("", &[], &[mapped]),
+        ["localhost:2525 10.0.0.0/8 192.0.2.7/32 0.0.0.0/0 ::/0"]
+    );
+    // Whose listener is replaced, its networks are too.
+    assert_eq!(networks(file, &[], &["--listen=c:1"]), ["c:1 "]);
+
+    let configuration = load(file, &[], &[]).unwrap();
+    let printed = configuration.to_toml().unwrap();
+    assert_eq!(load(&printed, &[], &[]), Ok(configuration), "{printed}");
+    let mistakes = [
+        (
+            "10.0.0.0/33",
+            "`10.0.0.0/33` is not a network; give one like 10.0.0.0/8, 2001:db8::/32 or 192.0.2.7",
+        ),
+        (
+            "lb.example",
+            "`lb.example` is not a network; give one like 10.0.0.0/8, 2001:db8::/32 or 192.0.2.7",
+        ),
+        (
+            "10.0.0.5/8",
+            "`10.0.0.5/8` has bits set behind its prefix; give 10.0.0.0/8 or 10.0.0.5",
+        ),
+    ];
+    for (network, problem) in mistakes {
+        let flag = format!("--proxy-protocol-from={network}");
+        let expected = format!("--proxy-protocol-from: {problem}");
+        assert_eq!(load("", &[], &[&flag]).unwrap_err(), expected);
+        let file = format!(
+            "[[listener]]\naddress = 'a:1'\nproxy-protocol-from = [\n'::1',\n'{network}']\n"
+        );
+        let expected = format!("FILE:5: listener.proxy-protocol-from: {problem}");
+        assert_eq!(load(&file, &[], &[]).unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn the_port_variable_is_for_the_default_listener_alone() {
+    let port = [("SMTP_PORT", "2600")];
+    let shown = |file, flags: &[_]| shown(&load(file, &port, flags).unwrap(), &options::LISTEN);
+    assert_eq!(shown("", &[]), r#"["localhost:2600"]"#);
+    assert_eq!(shown("", &["--listen", "a:1"]), r#"["a:1"]"#);
+    assert_eq!(shown("[[listener]]\naddress = 'a:1'", &[]), r#"["a:1"]"#);
+}
+
+#[test]
+fn repeated_flags_add_up_for_lists() {
+    let configuration = load("", &[], &["--listen", "a:1", "--listen=b:2,c:3"]).unwrap();
+    assert_eq!(
+        shown(&configuration, &options::LISTEN),
+        r#"["a:1", "b:2", "c:3"]"#
+    );
+}

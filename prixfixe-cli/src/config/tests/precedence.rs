@@ -1,0 +1,288 @@
+//! Each option in each of its places, and which place goes before which.
+
+use super::*;
+
+/// An option; what is shown by default; what the file, the variable and the flag say and what is shown for each.
+type Case = (
+    &'static Opt,
+    &'static str,
+    (&'static str, &'static str),
+    [(&'static str, &'static str); 2],
+);
+
+const CASES: &[Case] = &[
+    (
+        &options::DOMAIN,
+        r#""localhost""#,
+        ("domain = 'a'", r#""a""#),
+        [("b", r#""b""#), ("c.d", r#""c.d""#)],
+    ),
+    (
+        &options::LISTEN,
+        r#"["localhost:2525"]"#,
+        (
+            "[[listener]]\naddress = 'a:1'\n[[listener]]\naddress = '[::]:0'",
+            r#"["a:1", "[::]:0"]"#,
+        ),
+        [
+            ("b:1, b:2,", r#"["b:1", "b:2"]"#),
+            ("127.0.0.1:0", r#"["127.0.0.1:0"]"#),
+        ],
+    ),
+    (
+        &options::MAX_CONNECTIONS,
+        "100",
+        ("limits.max-connections = 1", "1"),
+        [("2", "2"), ("3", "3")],
+    ),
+    (
+        &options::MAX_CONNECTIONS_PER_CLIENT,
+        "0",
+        ("limits.max-connections-per-client = 1", "1"),
+        [("2", "2"), ("0", "0")],
+    ),
+    (
+        &options::CONNECTIONS_PER_MINUTE,
+        "0",
+        ("limits.connections-per-minute = 1", "1"),
+        [("2", "2"), ("0", "0")],
+    ),
+    (
+        &options::MESSAGES_PER_MINUTE,
+        "0",
+        ("limits.messages-per-minute = 1", "1"),
+        [("2", "2"), ("0", "0")],
+    ),
+    (
+        &options::MAX_MESSAGE_SIZE,
+        "10485760",
+        ("limits.max-message-size = '1kB'", "1000"),
+        [("2KiB", "2048"), ("3", "3")],
+    ),
+    (
+        &options::MAX_RECIPIENTS,
+        "1000",
+        ("limits.max-recipients = 1", "1"),
+        [("2", "2"), ("3", "3")],
+    ),
+    (
+        &options::MAX_ERRORS,
+        "10",
+        ("limits.max-errors = 1", "1"),
+        [("2", "2"), ("3", "3")],
+    ),
+    (
+        &options::COMMAND_TIMEOUT,
+        "300",
+        ("limits.command-timeout = '1m'", "60"),
+        [("2m", "120"), ("3", "3")],
+    ),
+    (
+        &options::MIN_DATA_RATE,
+        "500",
+        ("limits.min-data-rate = 0", "0"),
+        [("1kB", "1000"), ("3", "3")],
+    ),
+    (
+        &options::DRAIN_TIMEOUT,
+        "30",
+        ("limits.drain-timeout = 0", "0"),
+        [("1m30s", "90"), ("3", "3")],
+    ),
+    (
+        &options::ACCEPT_DOMAINS,
+        "[]",
+        ("accept.domains = ['a', 'b']", r#"["a", "b"]"#),
+        [
+            ("c,d", r#"["c", "d"]"#),
+            ("[192.0.2.1]", r#"["[192.0.2.1]"]"#),
+        ],
+    ),
+    (
+        &options::DELIVER,
+        r#""maildir:./mail""#,
+        ("delivery.target = 'discard:'", r#""discard:""#),
+        [
+            ("stdout:", r#""stdout:""#),
+            ("maildir:/m", r#""maildir:/m""#),
+        ],
+    ),
+    (
+        &options::NO_FSYNC,
+        "true",
+        ("delivery.fsync = false", "false"),
+        [("no", "true"), ("true", "false")],
+    ),
+    (
+        &options::TLS_KEY_PASSWORD_FILE,
+        "",
+        ("tls.key-password-file = 'a'", r#""a""#),
+        [("b", r#""b""#), ("c", r#""c""#)],
+    ),
+    (
+        &options::TLS_SELF_SIGNED,
+        "false",
+        ("tls.self-signed = true", "true"),
+        [("no", "false"), ("on", "true")],
+    ),
+    (
+        &options::TLS_MIN_VERSION,
+        r#""1.2""#,
+        ("tls.min-version = '1.3'", r#""1.3""#),
+        [("1.2", r#""1.2""#), ("1.3", r#""1.3""#)],
+    ),
+    (
+        &options::TLS_REQUIRED,
+        "false",
+        ("tls.required = true", "true"),
+        [("no", "false"), ("on", "true")],
+    ),
+    (
+        &options::TLS_CLIENT_CA,
+        "",
+        ("tls.client-ca = 'a'", r#""a""#),
+        [("b", r#""b""#), ("c", r#""c""#)],
+    ),
+    (
+        &options::TLS_CLIENT_AUTH,
+        r#""off""#,
+        ("tls.client-auth = 'require'", r#""require""#),
+        [("off", r#""off""#), ("request", r#""request""#)],
+    ),
+    (
+        &options::REUSE_PORT,
+        "",
+        ("reuse-port = true", "true"),
+        [("no", ""), ("on", "true")],
+    ),
+    (
+        &options::USER,
+        "",
+        ("user = 'mail'", r#""mail""#),
+        [("nobody", r#""nobody""#), ("8", r#""8""#)],
+    ),
+    (
+        &options::TRANSPORT,
+        r#""auto""#,
+        ("transport = 'raw'", r#""raw""#),
+        [("tokio", r#""tokio""#), ("auto", r#""auto""#)],
+    ),
+    (
+        &options::THREADS,
+        "",
+        ("threads = 11", "11"),
+        [("12", "12"), ("13", "13")],
+    ),
+    (
+        &options::ADMIN,
+        "",
+        ("admin.listen = '[::1]:1'", r#""[::1]:1""#),
+        [
+            ("127.0.0.1:0", r#""127.0.0.1:0""#),
+            ("localhost:9125", r#""localhost:9125""#),
+        ],
+    ),
+    (
+        &options::LOG_FORMAT,
+        r#""text""#,
+        ("log.format = 'json'", r#""json""#),
+        [("text", r#""text""#), ("json", r#""json""#)],
+    ),
+    (
+        &options::LOG_LEVEL,
+        r#""info""#,
+        ("log.level = 'off'", r#""off""#),
+        [("warn", r#""warn""#), ("debug", r#""debug""#)],
+    ),
+];
+
+#[test]
+fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
+    for (option, default, (file, by_file), [(variable, by_variable), (flag, by_flag)]) in
+        CASES.iter().copied()
+    {
+        let flag = format!("--{}={flag}", option.flag.unwrap());
+        let name = option.variable.unwrap();
+        let shown = |file, variables: &[_], flags: &[_]| {
+            let flags = [needed(option), flags].concat();
+            shown(&load(file, variables, &flags).unwrap(), option)
+        };
+        let default = if option == &options::THREADS {
+            std::thread::available_parallelism().unwrap().to_string()
+        } else {
+            default.to_owned()
+        };
+        assert_eq!(shown("", &[], &[]), default);
+        assert_eq!(
+            shown("", &[(name, "")], &[]),
+            default,
+            "an empty variable is not set"
+        );
+        assert_eq!(shown(file, &[], &[]), by_file);
+        assert_eq!(shown("", &[(name, variable)], &[]), by_variable);
+        assert_eq!(shown("", &[], &[&flag]), by_flag);
+        assert_eq!(shown(file, &[(name, variable)], &[]), by_variable);
+        assert_eq!(shown(file, &[(name, "")], &[]), by_file);
+        assert_eq!(shown(file, &[(name, variable)], &[&flag]), by_flag);
+        assert_eq!(shown(file, &[], &[&flag]), by_flag);
+    }
+}
+
+/// What must be there beside an option for it to make sense.
+fn needed(option: &Opt) -> &'static [&'static str] {
+    match option.flag {
+        Some("tls-key-password-file") => &["--tls-cert=cert", "--tls-key=key"],
+        Some("tls-required") => &["--tls-self-signed"],
+        Some("tls-client-auth") => &["--tls-self-signed", "--tls-client-ca=ca"],
+        _ => &[],
+    }
+}
+
+#[test]
+fn no_option_is_left_out_of_the_precedence_table() {
+    let with_a_test_of_their_own = [
+        &options::PORT,
+        &options::LISTEN_TLS,
+        &options::PROXY_PROTOCOL_FROM,
+        &options::TLS_CERT,
+        &options::TLS_KEY,
+        &options::TLS_HANDSHAKE_TIMEOUT,
+        &options::TLS_RELOAD_INTERVAL,
+    ];
+    for option in options::ALL {
+        let is_a_case = CASES.iter().any(|case| case.0 == *option);
+        assert!(
+            is_a_case || with_a_test_of_their_own.contains(option),
+            "{option:?}"
+        );
+    }
+}
+
+#[test]
+fn a_certificate_and_its_key_have_the_same_precedence_each() {
+    let file = "tls.cert = 'a'\ntls.key = 'b'";
+    let variables = [("SMTP_TLS_CERT", "c"), ("SMTP_TLS_KEY", "d")];
+    let shown = |variables: &[_], flags: &[_]| {
+        let configuration = load(file, variables, flags).unwrap();
+        (
+            shown(&configuration, &options::TLS_CERT),
+            shown(&configuration, &options::TLS_KEY),
+        )
+    };
+    let pair = |cert: &str, key: &str| (format!("\"{cert}\""), format!("\"{key}\""));
+    assert_eq!(shown(&[], &[]), pair("a", "b"));
+    assert_eq!(shown(&variables, &[]), pair("c", "d"));
+    assert_eq!(shown(&variables, &["--tls-key=e"]), pair("c", "e"));
+    assert_eq!(shown(&[], &["--tls-cert=e"]), pair("e", "b"));
+}
+
+#[test]
+fn a_switch_may_stand_alone() {
+    assert!(!load("", &[], &["--no-fsync"]).unwrap().delivery.fsync);
+    assert!(
+        load("delivery.fsync = false", &[], &["--no-fsync=off"])
+            .unwrap()
+            .delivery
+            .fsync
+    );
+}

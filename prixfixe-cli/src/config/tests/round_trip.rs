@@ -1,0 +1,84 @@
+//! What is printed reads back as it was.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::options::Kind;
+
+/// Any text that the option takes.
+fn text(option: &'static Opt) -> BoxedStrategy<String> {
+    match option.kind {
+        Kind::Count | Kind::Quantity => {
+            (1..=1024_u32).prop_map(|number| number.to_string()).boxed()
+        }
+        Kind::Switch | Kind::InvertedSwitch => any::<bool>().prop_map(|on| on.to_string()).boxed(),
+        Kind::List if option == &options::LISTEN_TLS => "tls[a-z]{1,9}:[1-9]".boxed(),
+        Kind::List if option == &options::LISTEN => {
+            (any::<std::net::SocketAddr>(), "[a-z]{1,9}", 1..=u16::MAX)
+                .prop_map(|(address, name, port)| format!("{address},{name}:{port}"))
+                .boxed()
+        }
+        Kind::List if option.value == "CIDR" => {
+            "10\\.[1-9]?[0-9]\\.0\\.0/16,[1-9]::/16,::1".boxed()
+        }
+        Kind::List => "[a-z]{1,9},[a-zé]{1,9}\\.example".boxed(),
+        Kind::Text if option == &options::DELIVER => "maildir:[^\0]{1,20}".boxed(),
+        Kind::Text if option == &options::DOMAIN => "[a-z]{1,9}\\.example".boxed(),
+        Kind::Text if option == &options::ADMIN => "[a-z]{1,9}:[1-9]".boxed(),
+        Kind::Text if option.value == "FILE" => "[^\0]{1,20}".boxed(),
+        Kind::Text if option.value == "LEVEL" => {
+            prop::sample::select(vec!["off", "error", "warn", "info", "debug", "trace"])
+                .prop_map(String::from)
+                .boxed()
+        }
+        Kind::Text => {
+            let words: Vec<&str> = option.value.split('|').collect();
+            prop::sample::select(words).prop_map(String::from).boxed()
+        }
+    }
+}
+
+/// TLS asks for several options at once; the others are there or not.
+fn usually(option: &'static Opt) -> BoxedStrategy<Option<String>> {
+    match option.flag {
+        Some("tls-self-signed") => Just(Some("true".to_owned())).boxed(),
+        Some(flag) if flag.contains("tls") => text(option).prop_map(Some).boxed(),
+        _ => prop::option::of(text(option)).boxed(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn what_check_prints_reads_back_the_same(
+        values in options::ALL.iter().map(|option| usually(option)).collect::<Vec<_>>(),
+        files in any::<bool>(),
+        handshake_timeout in 1..=86_400_u64,
+        reload_interval in 0..=86_400_u64,
+        certificates in prop::collection::vec(("[^\0]{1,20}", "[^\0]{1,20}", prop::option::of("[^\0]{1,20}")), 0..3),
+    ) {
+        // A certificate of one kind or the other, with what goes with it.
+        let sensible = match files {
+            true => ["SMTP_TLS_CERT", "SMTP_TLS_KEY", "SMTP_TLS_KEY_PASSWORD_FILE", "SMTP_TLS_MIN_VERSION"],
+            false => ["SMTP_TLS_SELF_SIGNED", "SMTP_TLS_CLIENT_CA", "SMTP_TLS_CLIENT_AUTH", "SMTP_TLS_REQUIRED"],
+        };
+        let variables: Vec<(&str, &str)> = options::ALL
+            .iter()
+            .zip(&values)
+            .filter_map(|(option, value)| Some((option.variable?, value.as_deref()?)))
+            .filter(|(variable, _)| sensible.contains(variable) || !variable.starts_with("SMTP_TLS_"))
+            .collect();
+        let mut file = format!("[tls]\nhandshake-timeout = {handshake_timeout}\nreload-interval = {reload_interval}\n");
+        for (cert, key, password_file) in &certificates {
+            let pairs = [("cert", Some(cert)), ("key", Some(key)), ("key-password-file", password_file.as_ref())];
+            file.push_str("[[tls.certificate]]\n");
+            for (name, value) in pairs.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+                file.push_str(&format!("{name} = {}\n", toml::Value::from(value.as_str())));
+            }
+        }
+        let configuration = load(&file, &variables, &[]).unwrap();
+        prop_assert_eq!(configuration.tls.certificates.len(), certificates.len());
+        let printed = configuration.to_toml().unwrap();
+        prop_assert_eq!(load(&printed, &[], &[]), Ok(configuration), "{}", printed);
+    }
+}
