@@ -1,95 +1,11 @@
-//! Scripted servers in memory: what the client says, and what it makes of the answer.
+//! What the client says to scripted servers, and what it makes of their answers.
+
+mod script;
 
 use std::sync::Arc;
 
+use self::script::Script;
 use super::*;
-use crate::bench::content::{Addressing, Transfer};
-
-/// Messages that follow one another on one connection, and how it went.
-struct Script {
-    manner: Manner,
-    recipients: u32,
-    chunk: usize,
-    messages: usize,
-}
-
-impl Default for Script {
-    fn default() -> Self {
-        let helo = "client.example".to_owned();
-        let manner = Manner {
-            helo,
-            pipelining: Pipelining::Envelope,
-            starttls: false,
-            bdat: false,
-            eight_bit: false,
-        };
-        Self {
-            manner,
-            recipients: 1,
-            chunk: 0,
-            messages: 1,
-        }
-    }
-}
-
-impl Script {
-    fn pipelining(mut self, pipelining: Pipelining) -> Self {
-        self.manner.pipelining = pipelining;
-        self
-    }
-
-    fn bdat(mut self, chunk: usize) -> Self {
-        self.manner.bdat = true;
-        self.chunk = chunk;
-        self
-    }
-
-    fn message(&self) -> Arc<Prepared> {
-        let transfer = if self.manner.bdat {
-            Transfer::Bdat { chunk: self.chunk }
-        } else {
-            Transfer::Data
-        };
-        let addressing = Addressing {
-            from: "a@x".into(),
-            to: "b{n}@x".into(),
-            recipients: self.recipients,
-            transfer,
-        };
-        Arc::new(Prepared::new(b".hi\r\n", &addressing))
-    }
-
-    /// Runs against a server that says `replies` in turn, each followed by everything that the client then sends.
-    /// Every reply is given whole, then once more byte by byte, which must make no difference.
-    fn run(&self, replies: &[&str]) -> (Vec<String>, Vec<Event>) {
-        let whole = self.run_in_steps(replies, usize::MAX);
-        assert_eq!(self.run_in_steps(replies, 1), whole);
-        whole
-    }
-
-    fn run_in_steps(&self, replies: &[&str], step: usize) -> (Vec<String>, Vec<Event>) {
-        let mut dialogue = Dialogue::new(Arc::new(self.manner.clone()));
-        let mut left = self.messages;
-        let (mut said, mut events) = (Vec::new(), Vec::new());
-        for reply in replies {
-            for mut input in reply.as_bytes().chunks(step.min(reply.len()).max(1)) {
-                while let Some(event) = dialogue.next_event(&mut input) {
-                    match &event {
-                        Event::Ready | Event::MayFollow if left > 0 => {
-                            left -= usize::from(dialogue.send(self.message()));
-                        }
-                        Event::Ready | Event::MayFollow => dialogue.quit(),
-                        Event::StartTls => dialogue.tls_established(),
-                        _ => {}
-                    }
-                    events.push(event);
-                }
-            }
-            said.push(String::from_utf8(dialogue.output().take()).unwrap());
-        }
-        (said, events)
-    }
-}
 
 const GREETING: &str = "220 mx ESMTP\r\n";
 const PIPELINING: &str = "250-mx\r\n250-SIZE 1000\r\n250-CHUNKING\r\n250 PIPELINING\r\n";
