@@ -8,6 +8,7 @@ mod arguments;
 mod file;
 mod given;
 mod listeners;
+mod mistakes;
 mod options;
 mod resolve;
 mod sources;

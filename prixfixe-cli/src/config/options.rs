@@ -79,6 +79,11 @@ pub(crate) const LISTENER_KEYS: &[&str] = &["address", "tls", "proxy-protocol-fr
 /// The keys of a `[[tls.certificate]]` table.
 pub(crate) const CERTIFICATE_KEYS: &[&str] = &["cert", "key", "key-password-file"];
 
+/// The dotted keys of the options.
+pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
+    ALL.iter().filter_map(|option| option.key)
+}
+
 pub(crate) const DOMAIN: Opt = Opt {
     flag: Some("domain"),
     variable: Some("SMTP_DOMAIN"),

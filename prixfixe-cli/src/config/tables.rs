@@ -2,8 +2,9 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::file::{Reader, Value, in_order, unknown, wrong_type};
+use super::file::{Reader, Value, in_order};
 use super::given::{Given, Invalid, Origin};
+use super::mistakes::{unknown, wrong_type};
 use super::options;
 
 pub(super) const LISTENER: &str = "listener";
