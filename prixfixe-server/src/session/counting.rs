@@ -1,5 +1,7 @@
 //! What a session counts and notes beside its messages.
 
+use std::mem;
+
 use prixfixe_core::{ForwardPath, Question, Reply, ReversePath, replies as core_replies};
 use prixfixe_tls::HandshakeError;
 
@@ -47,8 +49,7 @@ impl<H> SmtpSession<H> {
             .note(Note::new(kind, cause, &self.client));
     }
 
-    pub(super) fn refuse_sender(&mut self, from: ReversePath, reply: &Reply) {
-        self.refused = true;
+    pub(super) fn refuse_sender(&self, from: ReversePath, reply: &Reply) {
         self.record.sender_refused(&self.client, &from, reply);
         self.shared.counts.recent.note(Note {
             sender: Some(from),
@@ -56,8 +57,7 @@ impl<H> SmtpSession<H> {
         });
     }
 
-    pub(super) fn refuse_recipient(&mut self, to: ForwardPath, reply: &Reply) {
-        self.refused = true;
+    pub(super) fn refuse_recipient(&self, to: ForwardPath, reply: &Reply) {
         self.record.recipient_refused(&self.client, &to, reply);
         let transaction = self.transaction.as_ref();
         let sender = transaction.map(|it| it.envelope.reverse_path().clone());
@@ -84,19 +84,16 @@ impl<H> SmtpSession<H> {
 
     pub(super) fn count_refused_command(&mut self, reply: Reply) {
         self.shared.counts.command_refused(reply.code());
-        if reply == core_replies::OUT_OF_ORDER {
-            // DATA behind a refused RCPT, in one write: the refusal before it has its note, and says more.
-            if self.refused {
-                return;
-            }
-        } else {
-            self.refused = true;
+        // DATA behind a refused RCPT, in one write: the refusal before it has its note, and says more.
+        let follows = mem::replace(&mut self.refused, true);
+        if follows && reply == core_replies::OUT_OF_ORDER {
+            return;
         }
         self.note(IncidentKind::CommandRefused, Cause::Reply(reply));
     }
 
     /// The client was too slow. A message that this ends is told of by itself.
-    pub(super) fn count_timeout(&mut self, phase: TimeoutPhase) {
+    pub(super) fn count_timeout(&self, phase: TimeoutPhase) {
         self.shared.counts.timeout(phase);
         let message = self
             .transaction

@@ -7,29 +7,27 @@ mod call;
 mod counting;
 mod delivery;
 mod input;
+mod question;
 mod record;
+mod transaction;
 
 use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use prixfixe_core::{
-    Abort, Answer, Connection, Event, ForwardPath, MailParameters, Question, Reply, ReversePath,
-};
+use prixfixe_core::{Connection, Event};
 use prixfixe_network::{OutputBuffer, Session};
 use prixfixe_tls::{HandshakeError, TlsInfo, Upgrade};
 
-use self::call::{Call, Outcome, Panicked};
-use self::counting::as_sent;
-use self::delivery::Delivery;
+use self::call::Call;
 use self::input::{Arrival, Input};
-use self::record::{EndReason, MessageResult, Record};
+use self::record::{EndReason, Record};
+use self::transaction::Transaction;
 use crate::client::Greeting;
-use crate::message::Head;
 use crate::shared::Shared;
 use crate::simulation::{Held, Inspect};
-use crate::{Client, Envelope, Handler, MessageId, TimeoutPhase, replies};
+use crate::{Client, Handler, TimeoutPhase, replies};
 
 /// While this much input waits behind an open question, no more is read. A whole command line fits.
 const INPUT_LIMIT: usize = 4096;
@@ -47,26 +45,13 @@ pub(crate) struct SmtpSession<H> {
     wants_tls: bool,
     /// The connection is among those counted already.
     counted: bool,
-    /// A command was refused since the last that began or ended a transaction: what a client has sent behind it is out of order.
+    /// The last command was refused: what a client has sent behind it, without waiting, is out of order.
     refused: bool,
     /// The handler has more of a body before it than it should: nothing is read meanwhile.
     stalled: bool,
     /// The transport's, as of the last poll: questions are asked while bytes are received, too.
     waker: Waker,
     record: Record,
-}
-
-/// A transaction, from the accepted MAIL on.
-struct Transaction {
-    envelope: Arc<Envelope>,
-    /// When the first octet of MAIL came.
-    started: Instant,
-    /// When the content came to its end.
-    finished: Option<Instant>,
-    /// Octets of content so far.
-    size: u64,
-    /// From DATA, or the first BDAT, on.
-    delivery: Option<Delivery>,
 }
 
 impl<H: Handler> SmtpSession<H> {
@@ -128,9 +113,11 @@ impl<H: Handler> SmtpSession<H> {
     }
 
     fn handle_event(&mut self, now: Instant, arrived: Instant, event: Event<'_>) {
+        if !matches!(event, Event::CommandRefused(_)) {
+            self.refused = false;
+        }
         match event {
             Event::Hello { name, extended } => {
-                self.refused = false;
                 self.end_transaction(now, None);
                 let client = Arc::make_mut(&mut self.client);
                 client.greeting = Some(Greeting {
@@ -141,262 +128,16 @@ impl<H: Handler> SmtpSession<H> {
             Event::Mail {
                 reverse_path,
                 parameters,
-            } => {
-                self.refused = false;
-                self.ask_mail(now, arrived, reverse_path.to_owned(), parameters);
-            }
+            } => self.ask_mail(now, arrived, reverse_path.to_owned(), parameters),
             Event::Rcpt { forward_path } => self.ask_rcpt(now, forward_path.to_owned()),
             Event::MessageStart => self.start_message(),
             Event::Body(piece) => self.write_body(piece),
-            Event::MessageEnd { .. } => {
-                let deadline = now + self.shared.handler_timeout;
-                if let Some(transaction) = &mut self.transaction {
-                    transaction.finished = Some(now);
-                    if let Some(delivery) = &mut transaction.delivery {
-                        delivery.finish(deadline);
-                    }
-                }
-            }
-            Event::MessageAborted(reason) => {
-                self.refused = false;
-                self.end_transaction(now, Some(reason));
-            }
-            Event::Reset => {
-                self.refused = false;
-                self.end_transaction(now, None);
-            }
+            Event::MessageEnd { .. } => self.finish_message(now),
+            Event::MessageAborted(reason) => self.end_transaction(now, Some(reason)),
+            Event::Reset => self.end_transaction(now, None),
             Event::CommandRefused(reply) => self.count_refused_command(reply),
             Event::StartTls => self.wants_tls = true,
         }
-    }
-
-    fn ask_connect(&mut self, now: Instant) {
-        let deadline = now + self.shared.handler_timeout;
-        self.call = Some(Call::connect(
-            Arc::clone(&self.shared.handler),
-            Arc::clone(&self.client),
-            deadline,
-        ));
-    }
-
-    fn ask_mail(
-        &mut self,
-        now: Instant,
-        arrived: Instant,
-        reverse_path: ReversePath,
-        parameters: MailParameters,
-    ) {
-        let is_limited = !self.client.is_health_check();
-        if is_limited
-            && !self
-                .shared
-                .clients
-                .allows_message(now, self.client.peer.ip())
-        {
-            let reply = replies::TOO_MANY_MESSAGES;
-            self.refuse_sender(reverse_path, &reply);
-            return self.answer(now, Err(reply));
-        }
-        let deadline = now + self.shared.handler_timeout;
-        let (handler, client) = (Arc::clone(&self.shared.handler), Arc::clone(&self.client));
-        self.call = Some(Call::mail(
-            handler,
-            client,
-            reverse_path,
-            parameters,
-            arrived,
-            deadline,
-        ));
-    }
-
-    fn ask_rcpt(&mut self, now: Instant, forward_path: ForwardPath) {
-        let Some(transaction) = &self.transaction else {
-            // The dialogue asks about recipients only inside a transaction.
-            return self.answer(now, Err(replies::LOCAL_ERROR));
-        };
-        if !self.shared.accepts_domain_of(&forward_path) {
-            self.refuse_recipient(forward_path, &replies::NO_SUCH_DOMAIN);
-            return self.answer(now, Err(replies::NO_SUCH_DOMAIN));
-        }
-        let deadline = now + self.shared.handler_timeout;
-        let (handler, client) = (Arc::clone(&self.shared.handler), Arc::clone(&self.client));
-        let envelope = Arc::clone(&transaction.envelope);
-        self.call = Some(Call::rcpt(
-            handler,
-            client,
-            envelope,
-            forward_path,
-            deadline,
-        ));
-    }
-
-    fn start_message(&mut self) {
-        let Some(transaction) = &mut self.transaction else {
-            return;
-        };
-        let received_at = SystemTime::now();
-        let head = Head {
-            id: MessageId::new(received_at),
-            received_at,
-            domain: Arc::clone(&self.shared.domain),
-            client: Arc::clone(&self.client),
-            envelope: Arc::clone(&transaction.envelope),
-        };
-        transaction.delivery = Some(Delivery::new(Arc::clone(&self.shared.handler), head));
-    }
-
-    fn write_body(&mut self, piece: &[u8]) {
-        let size = piece.len() as u64;
-        self.record.octets += size;
-        if let Some(transaction) = &mut self.transaction {
-            transaction.size += size;
-            if let Some(delivery) = &transaction.delivery {
-                delivery.body.write(piece);
-            }
-        }
-    }
-
-    fn delivery(&mut self) -> Option<&mut Delivery> {
-        self.transaction.as_mut()?.delivery.as_mut()
-    }
-
-    /// The transaction is over without an answer of the handler's.
-    fn end_transaction(&mut self, now: Instant, reason: Option<Abort>) {
-        let Some(transaction) = &mut self.transaction else {
-            return;
-        };
-        match (&mut transaction.delivery, reason) {
-            (Some(delivery), Some(reason)) => {
-                delivery.abort(&reason);
-                let result = MessageResult::Aborted(&reason);
-                self.record
-                    .message(&self.shared.counts, now, &self.client, transaction, result);
-            }
-            _ => self.transaction = None,
-        }
-    }
-
-    /// Answers a question about anything but a message.
-    fn answer(&mut self, now: Instant, result: Result<(), Reply>) {
-        self.count_answer(result.as_ref().err());
-        let answer = match result {
-            Ok(()) => Answer::Accept,
-            Err(reply) => Answer::Refuse(reply),
-        };
-        self.connection.answer(now, answer, self.output.back());
-    }
-
-    /// Answers the open question if the handler has; true when the dialogue may go on.
-    fn settle_question(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        self.settle_delivery(cx);
-        match self.connection.question() {
-            None => true,
-            Some(Question::Message) => self.settle_message(now),
-            Some(Question::Connect) if self.call.is_none() => {
-                self.ask_connect(now);
-                self.settle_call(now, cx)
-            }
-            Some(Question::Connect | Question::Mail | Question::Rcpt) => self.settle_call(now, cx),
-        }
-    }
-
-    /// Lets the handler of the message under way work on what is there, for the last time if that was aborted.
-    fn settle_delivery(&mut self, cx: &mut Context<'_>) {
-        let Some(delivery) = self.delivery() else {
-            return;
-        };
-        if delivery.is_aborted() {
-            delivery.settle_abort(cx);
-            self.transaction = None;
-        } else if let Err(Panicked) = delivery.poll(cx) {
-            self.record.handler_panicked(&self.client);
-        }
-    }
-
-    fn settle_call(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        let Some(call) = &mut self.call else {
-            self.answer(now, Err(replies::LOCAL_ERROR));
-            return true;
-        };
-        let Poll::Ready(outcome) = call.poll(cx) else {
-            return false;
-        };
-        self.call = None;
-        let result = match outcome {
-            Ok(Outcome::Connect(result)) => result,
-            Ok(Outcome::Mail {
-                reverse_path,
-                parameters,
-                started,
-                result,
-            }) => {
-                match &result {
-                    Ok(()) => {
-                        self.transaction =
-                            Some(Transaction::begin(reverse_path, parameters, started))
-                    }
-                    Err(reply) => self.refuse_sender(reverse_path, reply),
-                }
-                result
-            }
-            Ok(Outcome::Rcpt {
-                forward_path,
-                result,
-            }) => {
-                match (&result, &mut self.transaction) {
-                    (Ok(()), Some(transaction)) => transaction.add(forward_path),
-                    (Err(reply), _) => self.refuse_recipient(forward_path, reply),
-                    (Ok(()), None) => {}
-                }
-                result
-            }
-            Err(Panicked) => {
-                self.record.handler_panicked(&self.client);
-                self.note_unanswered(replies::HANDLER_PANICKED);
-                Err(replies::HANDLER_PANICKED)
-            }
-        };
-        self.answer(now, result);
-        true
-    }
-
-    fn settle_message(&mut self, now: Instant) -> bool {
-        self.refused = false;
-        let Some(mut transaction) = self.transaction.take() else {
-            self.answer(now, Err(replies::LOCAL_ERROR));
-            return true;
-        };
-        let answer = transaction
-            .delivery
-            .as_mut()
-            .map(|delivery| (delivery.id, delivery.take_answer()));
-        let (id, result) = match answer {
-            Some((id, Some(result))) => (id, result),
-            Some((_, None)) => {
-                self.transaction = Some(transaction);
-                return false;
-            }
-            None => {
-                self.answer(now, Err(replies::LOCAL_ERROR));
-                return true;
-            }
-        };
-        let answer = match result {
-            Ok(accepted) => {
-                let result = MessageResult::Accepted;
-                self.record
-                    .message(&self.shared.counts, now, &self.client, &transaction, result);
-                Answer::AcceptWith(accepted.into_reply(id))
-            }
-            Err(reply) => {
-                let result = MessageResult::Refused(as_sent(&reply));
-                self.record
-                    .message(&self.shared.counts, now, &self.client, &transaction, result);
-                Answer::Refuse(reply)
-            }
-        };
-        self.connection.answer(now, answer, self.output.back());
-        true
     }
 
     /// Settles what can be settled and goes on with the input that waits, until neither is possible.
@@ -476,30 +217,6 @@ impl<H: Handler> Inspect for SmtpSession<H> {
             tls_input: 0,
             tls_output: 0,
         }
-    }
-}
-
-impl Transaction {
-    fn begin(reverse_path: ReversePath, parameters: MailParameters, started: Instant) -> Box<Self> {
-        let envelope = Arc::new(Envelope {
-            reverse_path,
-            parameters,
-            forward_paths: Vec::new(),
-        });
-        Box::new(Self {
-            envelope,
-            started,
-            finished: None,
-            size: 0,
-            delivery: None,
-        })
-    }
-
-    fn add(&mut self, forward_path: ForwardPath) {
-        // The handler's future is gone, so the envelope is not shared unless the handler kept it.
-        Arc::make_mut(&mut self.envelope)
-            .forward_paths
-            .push(forward_path);
     }
 }
 

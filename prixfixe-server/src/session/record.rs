@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use prixfixe_core::{Abort, ForwardPath, Reply, ReversePath};
 use tracing::{debug, error, info};
 
-use super::Transaction;
+use super::transaction::Transaction;
 use crate::metrics::{Cause, Counts, Note, Times};
 use crate::{Client, FailureReason, IncidentKind, replies};
 

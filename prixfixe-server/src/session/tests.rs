@@ -10,7 +10,7 @@ use prixfixe_network::{Connection, Service};
 use super::*;
 use crate::endpoint::Rules;
 use crate::shared::SmtpService;
-use crate::{Accepted, Message, Settings};
+use crate::{Accepted, Message, Reply, Settings};
 
 const MESSAGE: &[u8] = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\nhello\r\n.\r\n";
 
