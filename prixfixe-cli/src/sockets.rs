@@ -111,10 +111,10 @@ fn rehearse(targets: &[Target]) -> Result<(), Error> {
             Target::Addresses(addresses) => (addresses.clone(), false),
         };
         for address in addresses {
-            match bind_alone(address) {
+            match bind_alone(address, true) {
                 // Whether the host has at least one of the families is seen later.
                 Err(error) if may_lack && is_family_missing(&error) => {}
-                result => result.map_err(|source| BindError { address, source })?,
+                result => drop(result.map_err(|source| BindError { address, source })?),
             }
         }
     }
@@ -129,8 +129,8 @@ pub(crate) fn is_family_missing(error: &io::Error) -> bool {
     ) || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
-/// With the options of [`Listener::bind_shared`].
-fn bind_alone(address: SocketAddr) -> io::Result<()> {
+/// A socket with the options of [`Listener::bind`] or [`Listener::bind_shared`], which does not listen.
+pub(crate) fn bind_alone(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -140,8 +140,12 @@ fn bind_alone(address: SocketAddr) -> io::Result<()> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.set_reuse_port(cfg!(target_os = "linux"))?;
-    socket.bind(&address.into())
+    // A process that shares its ports may join one that was not told to, though not the other way round.
+    let can_share = cfg!(target_os = "linux");
+    socket.set_reuse_port(shared && can_share)?;
+    socket.bind(&address.into())?;
+    socket.set_reuse_port(can_share)?;
+    Ok(socket)
 }
 
 fn take_over(

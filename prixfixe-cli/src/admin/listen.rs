@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
 
 use crate::config::Target;
 use crate::error::Error;
@@ -67,23 +67,10 @@ fn socket(address: SocketAddr, shared: bool) -> Result<TcpListener, Error> {
     open(address, shared).map_err(|source| Error::Admin { address, source })
 }
 
-/// As the listeners of mail are: an IPv6 address takes IPv6 alone, and a process that shares its ports may join one that was not
-/// told to, though not the other way round.
+/// As the listeners of mail are: an IPv6 address takes IPv6 alone.
 fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = sockets::bind_alone(address, shared)?;
     socket.set_nonblocking(true)?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    let can_share = cfg!(target_os = "linux");
-    socket.set_reuse_port(shared && can_share)?;
-    socket.bind(&address.into())?;
-    socket.set_reuse_port(can_share)?;
     if !shared {
         socket.listen(BACKLOG)?;
     }

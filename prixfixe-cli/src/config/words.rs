@@ -50,7 +50,7 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
 /// guessed: `10.0.0.5/8` may be meant as either.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(address.to_canonical().into());
+        return Ok(address.into());
     }
     let network: IpNet = text.parse().map_err(|_| {
         format!("`{text}` is not a network; give one like 10.0.0.0/8, 2001:db8::/32 or 192.0.2.7")
@@ -61,20 +61,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
             "`{text}` has bits set behind its prefix; give {network} or {address}"
         ));
     }
-    Ok(canonical(network))
-}
-
-/// IPv4-mapped addresses (RFC 4291 section 2.5.5.2) as the IPv4 addresses that they stand for, which is how peers are known.
-fn canonical(network: IpNet) -> IpNet {
-    const MAPPED: u8 = 96;
-    let IpAddr::V6(address) = network.addr() else {
-        return network;
-    };
-    let length = network.prefix_len().checked_sub(MAPPED);
-    match (address.to_ipv4_mapped(), length) {
-        (Some(address), Some(length)) => IpNet::new(address.into(), length).unwrap_or(network),
-        _ => network,
-    }
+    Ok(network)
 }
 
 pub(super) fn delivery_target(text: &str) -> Result<DeliveryTarget, String> {

@@ -64,12 +64,6 @@ fn balancers_are_those_of_a_listener_or_of_all() {
         networks(file, &variables, &["--proxy-protocol-from=2001:db8::/32"]),
         ["a:1 2001:db8::/32", "b:1 2001:db8::/32"]
     );
-    // Peers of an IPv6 socket that come over IPv4 are known by their IPv4 addresses.
-    let mapped = "--proxy-protocol-from=::ffff:10.0.0.0/104,::ffff:192.0.2.7,::ffff:0:0/96,::/0";
-    assert_eq!(
-        networks("", &[], &[mapped]),
-        ["localhost:2525 10.0.0.0/8 192.0.2.7/32 0.0.0.0/0 ::/0"]
-    );
     // Whose listener is replaced, its networks are too.
     assert_eq!(networks(file, &[], &["--listen=c:1"]), ["c:1 "]);
 
