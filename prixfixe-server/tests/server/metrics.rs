@@ -27,6 +27,7 @@ on_both_transports![
     refused_commands_are_counted_by_code,
     all_octets_of_clients_are_counted,
     the_latest_refusals_are_told,
+    a_refusal_excuses_what_follows_it_alone,
 ];
 
 /// Does what the sender's name says.
@@ -522,4 +523,23 @@ async fn the_latest_refusals_are_told(transport: Transport) {
     assert!(metrics.recent().iter().all(|it| it.client.is_loopback()));
     let errors = metrics.snapshot().command_errors;
     assert!(errors.contains(&(503, 2)), "{errors:?}");
+}
+
+async fn a_refusal_excuses_what_follows_it_alone(transport: Transport) {
+    let server = start(transport, Obedient);
+    let metrics = server.metrics();
+    let mut client = Client::greeted(server.local_address()).await;
+    for (command, reply) in [
+        ("MAIL FROM:<ann@example.com>", "250"),
+        ("RCPT TO:<nobody@example.com>", "550"),
+        ("RCPT TO:<bob@example.com>", "250"),
+        ("DATA", "354"),
+        ("hello\r\n.", "250"),
+        ("DATA", "503"),
+    ] {
+        let got = client.ask(command).await;
+        assert!(got.starts_with(reply), "{command}: {got}");
+    }
+    let told: Vec<_> = metrics.recent().into_iter().map(|it| it.code).collect();
+    assert_eq!(told, [Some(503), Some(550)]);
 }
