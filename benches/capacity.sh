@@ -7,8 +7,9 @@
 # The server has one core and the load another, so that neither takes from the other. Each point has a server of its own, and
 # the Maildir ones an empty Maildir. A percentile stands only where there were enough messages for it.
 #
-# Environment: SERVER_CPU, LOAD_CPU (0 and 1), SECONDS_A_POINT, MAILDIR (a directory on the disk to be measured), PRIXFIXE (a
-# binary in place of the one built here). Needs taskset, python3, ss and bash.
+# Environment: SERVER_CPU, LOAD_CPU (0 and 1), SECONDS_A_POINT, MAILDIR (a directory on the disk to be measured), RUN_WITH (a
+# command before server and load, such as "chrt -f 10"), PRIXFIXE (a binary in place of the one built here). Needs
+# taskset, python3, ss and bash.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -16,23 +17,9 @@ seconds=${SECONDS_A_POINT:-4} connections=2000 busy=200
 if [[ ${1:-} == --quick ]]; then
     seconds=1 connections=200 busy=50
 fi
-server_cpu=${SERVER_CPU:-0} load_cpu=${LOAD_CPU:-1} address=127.0.0.1:${PORT:-3725}
-if [[ -z ${PRIXFIXE:-} ]]; then
-    cargo build --quiet --release -p prixfixe-cli
-fi
-prixfixe=$(realpath "${PRIXFIXE:-${CARGO_TARGET_DIR:-target}/release/prixfixe}")
-ulimit -n "$(ulimit -Hn)"
-work=$(mktemp -d)
+source benches/support.sh
 mail=${MAILDIR:-$work}/prixfixe-capacity
-server= holder=
-stop() {
-    for process in $holder $server; do
-        kill "$process" 2>/dev/null || true
-        wait "$process" 2>/dev/null || true
-    done
-    server= holder=
-}
-trap 'stop; rm -rf "$work" "$mail"' EXIT
+trap 'clean_up; rm -rf "$mail"' EXIT
 
 cat >"$work/row.py" <<'PYTHON'
 """Prints the row of a point: LABEL RESULTS TICKS-OF-THE-SERVER TICKS-A-SECOND PEAK-KIB"""
@@ -69,27 +56,8 @@ print("held", flush=True)
 signal.pause()
 PYTHON
 
-# start TARGET [OPTION...]
-start() {
-    taskset -c "$server_cpu" "$prixfixe" serve --listen "$address" --threads 1 --log warn --max-connections 5000 \
-        --max-message-size 64MiB --deliver "$@" >"$work/server.log" 2>&1 &
-    server=$!
-    for _ in $(seq 200); do
-        if (exec 3<>"/dev/tcp/${address%:*}/${address#*:}") 2>/dev/null; then return; fi
-        kill -0 "$server" 2>/dev/null || break
-        sleep 0.05
-    done
-    cat "$work/server.log" >&2
-    exit 1
-}
-
-# User and system time of the server so far, in clock ticks. What follows the name in brackets begins with field 3.
-ticks() {
-    local stat
-    stat=$(<"/proc/$server/stat")
-    set -- ${stat##*) }
-    echo $((${12} + ${13}))
-}
+# deliver TARGET [OPTION...]
+deliver() { serve --listen "$address" --deliver "$@"; }
 
 status() { awk -v key="$1:" '$1 == key { print $2 }' "/proc/$server/status"; }
 
@@ -102,14 +70,14 @@ head() {
 # point "TARGET [OPTION...]" "LOAD"
 point() {
     [[ -t 2 ]] && printf '\r\033[K%s: %s' "$1" "$2" >&2
-    start ${1/maildir:mail/maildir:$mail}
+    deliver ${1/maildir:mail/maildir:$mail}
     local before
     before=$(ticks)
     # A failed message is reported rather than hidden: the table shows it.
-    taskset -c "$load_cpu" "$prixfixe" bench "$address" $2 -d "${seconds}s" --timeout 20s --json "$work/result.json" >/dev/null 2>&1 || true
+    load "$address" $2 -d "${seconds}s" --json "$work/result.json" >/dev/null 2>&1 || true
     local spent=$(($(ticks) - before)) peak
     peak=$(status VmHWM)
-    stop
+    stop_server
     python3 "$work/row.py" "$2" "$work/result.json" "$spent" "$(getconf CLK_TCK)" "$peak"
     # So that what is left to write is not written while the next point is measured.
     if [[ -e $mail ]]; then rm -rf "$mail" && sync -f "$work"; fi
@@ -121,7 +89,7 @@ half() { python3 -c 'import json, sys; print(round(json.load(open(sys.argv[1]))[
 
 # memory LABEL COUNT COMMAND...: what the server grows by while the command holds COUNT connections.
 memory() {
-    local label=$1 count=$2 before after=0
+    local label=$1 count=$2 before after=0 holder
     shift 2
     # A few messages, so that what the server makes once is there.
     "$prixfixe" bench "$address" -n 20 -c 1 --per-connection 5 --starttls --tls-insecure >/dev/null 2>&1
@@ -139,10 +107,9 @@ memory() {
     done
     echo "| $label | $(((after - before) * 1024 / count)) octets each, by $count |"
     kill "$holder" && wait "$holder" 2>/dev/null || true
-    holder=
 }
 
-echo "$seconds s a point; server on core $server_cpu, load on core $load_cpu; $(uname -sr), $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2- | xargs)," \
+echo "$seconds s a point; server on core $server_cpu, load on core $load_cpu; $(host)," \
     "$(findmnt -nT "${MAILDIR:-$work}" -o FSTYPE) for the Maildir; $("$prixfixe" --version)."
 
 halves=()
@@ -182,17 +149,17 @@ for load in "" "--starttls --tls-insecure" "--starttls --tls-insecure --tls-resu
 done
 
 printf '\n**Memory** (`prixfixe serve --threads 1 --deliver maildir:mail --tls-self-signed`, resident)\n\n| | |\n|---|---:|\n'
-start "maildir:$mail" --tls-self-signed
+deliver "maildir:$mail" --tls-self-signed
 echo "| at rest | $(status VmRSS) KiB |"
 background=("$prixfixe" bench "$address" -c 1 --rate 1 -d 600s --idle-connections)
 memory "an idle connection" "$connections" "${background[@]}" "$connections"
-stop
-start "maildir:$mail" --tls-self-signed
+stop_server
+deliver "maildir:$mail" --tls-self-signed
 memory "an idle connection, STARTTLS" "$connections" "${background[@]}" "$connections" --starttls --tls-insecure
-stop
+stop_server
 for size in 1024 102400 1048576; do
-    start "maildir:$mail" --tls-self-signed
+    deliver "maildir:$mail" --tls-self-signed
     memory "a connection with $((size / 1024)) KiB of a message received" "$busy" python3 "$work/hold.py" "$address" "$busy" "$size"
-    stop
+    stop_server
     rm -rf "$mail"
 done

@@ -61,14 +61,6 @@ start_as() {
     esac
 }
 
-# User and system time of the server so far, in clock ticks. What follows the name in brackets begins with field 3.
-ticks() {
-    local stat
-    stat=$(<"/proc/$server/stat")
-    set -- ${stat##*) }
-    echo $((${12} + ${13}))
-}
-
 # The plain loop, sixteen threads on the server's core: the first of the figures of the only round.
 fsync_loop() {
     local command=("${FSYNC_LOOP:-}")

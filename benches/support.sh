@@ -53,8 +53,20 @@ load() {
     "${run_with[@]}" taskset -c "$load_cpu" "$prixfixe" bench --timeout 20s "$@"
 }
 
+# User and system time of the server so far, in clock ticks. What follows the name in brackets begins with field 3.
+ticks() {
+    local stat
+    stat=$(<"/proc/$server/stat")
+    set -- ${stat##*) }
+    echo $((${12} + ${13}))
+}
+
+# The kernel and the processor.
+host() {
+    echo "$(uname -sr), $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2- | xargs)"
+}
+
 # What the figures were taken on.
 machine() {
-    echo "$(uname -sr), $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2- | xargs)," \
-        "$(nproc) cores; server on core $server_cpu, load on core $load_cpu; $("$prixfixe" --version)"
+    echo "$(host), $(nproc) cores; server on core $server_cpu, load on core $load_cpu; $("$prixfixe" --version)"
 }
