@@ -8,6 +8,15 @@ use prixfixe_delivery::{Maildir, MaildirOptions};
 use crate::messages::{ROOT, one_worker, open, store};
 use crate::simulated::{Plan, Simulated, errno::EROFS};
 
+/// A Maildir that probes its disk all the time.
+fn open_probing(disk: &Simulated) -> Maildir<Simulated> {
+    let options = MaildirOptions {
+        probe_interval: Duration::from_millis(1),
+        ..one_worker()
+    };
+    Maildir::open_on(disk.clone(), ROOT, options).unwrap()
+}
+
 #[tokio::test]
 async fn a_fault_is_named_and_ends_with_the_next_message() {
     let disk = Simulated::default();
@@ -34,11 +43,7 @@ async fn a_fault_is_named_and_ends_with_the_next_message() {
 #[tokio::test]
 async fn a_fault_is_found_without_any_traffic() {
     let disk = Simulated::default();
-    let options = MaildirOptions {
-        probe_interval: Duration::from_millis(1),
-        ..one_worker()
-    };
-    let maildir = Maildir::open_on(disk.clone(), ROOT, options).unwrap();
+    let maildir = open_probing(&disk);
     let mut health = maildir.health();
     assert!(health.fault().is_none());
 
@@ -50,11 +55,7 @@ async fn a_fault_is_found_without_any_traffic() {
 #[tokio::test]
 async fn a_fault_ends_without_any_traffic() {
     let disk = Simulated::default();
-    let options = MaildirOptions {
-        probe_interval: Duration::from_millis(1),
-        ..one_worker()
-    };
-    let maildir = Maildir::open_on(disk.clone(), ROOT, options).unwrap();
+    let maildir = open_probing(&disk);
     let mut health = maildir.health();
 
     disk.plan(Plan::FailFrom(0, EROFS));
