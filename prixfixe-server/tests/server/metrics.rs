@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use prixfixe_server::{
     Accepted, CertificateSource, Client as Peer, ConnectionResult, EnhancedCode, Envelope,
     FailureReason, ForwardPath, Handler, HandshakeFailure, IncidentKind, MailParameters, Message,
-    Metrics, MetricsSnapshot, Reply, ReversePath, TimeoutPhase, TlsConfig, Transport,
+    Metrics, MetricsSnapshot, Reply, ReversePath, Server, TimeoutPhase, TlsConfig, Transport,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -184,13 +184,18 @@ async fn each_message_is_counted_once_by_what_became_of_it(transport: Transport)
     assert!(snapshot.messages_per_second > 0.0);
 }
 
-async fn what_was_lost_or_too_slow_is_counted(transport: Transport) {
-    let server = builder(transport)
+/// A server that gives its clients hardly any time.
+fn impatient(transport: Transport) -> Server {
+    builder(transport)
         .command_timeout(Duration::from_millis(200))
         .min_data_rate(1_000_000)
         .handler(Obedient)
         .start()
-        .expect("it starts");
+        .expect("it starts")
+}
+
+async fn what_was_lost_or_too_slow_is_counted(transport: Transport) {
+    let server = impatient(transport);
     let address = server.local_address();
     let metrics = server.metrics();
     let beginning =
@@ -260,12 +265,7 @@ async fn what_was_lost_or_too_slow_is_counted(transport: Transport) {
 }
 
 async fn a_timeout_has_the_phase_of_what_the_client_owed(transport: Transport) {
-    let server = builder(transport)
-        .command_timeout(Duration::from_millis(200))
-        .min_data_rate(1_000_000)
-        .handler(Obedient)
-        .start()
-        .expect("it starts");
+    let server = impatient(transport);
     let metrics = server.metrics();
     let envelope = "EHLO c\r\nMAIL FROM:<ann@example.com>\r\nRCPT TO:<bob@example.com>\r\n";
     // A body and a chunk that were refused already, and the silence between two chunks.
