@@ -12,7 +12,12 @@ pub(crate) struct Client {
 impl Client {
     /// Connected, greeted and introduced.
     pub(crate) fn connect(address: SocketAddr) -> io::Result<Self> {
-        let mut client = Self::greeted(address)?;
+        Self::over(TcpStream::connect(address)?)
+    }
+
+    /// Greeted and introduced.
+    pub(crate) fn over(stream: TcpStream) -> io::Result<Self> {
+        let mut client = Self::greeted_over(stream)?;
         client.write(b"EHLO client.example\r\n")?;
         client.expect("250")?;
         Ok(client)
@@ -20,7 +25,10 @@ impl Client {
 
     /// Connected and greeted.
     pub(crate) fn greeted(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::greeted_over(TcpStream::connect(address)?)
+    }
+
+    fn greeted_over(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
