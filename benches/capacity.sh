@@ -80,7 +80,7 @@ point() {
     stop_server
     python3 "$work/row.py" "$2" "$work/result.json" "$spent" "$(getconf CLK_TCK)" "$peak"
     # So that what is left to write is not written while the next point is measured.
-    if [[ -e $mail ]]; then rm -rf "$mail" && sync -f "$work"; fi
+    if [[ -e $mail ]]; then rm -rf "$mail" && sync -f "${MAILDIR:-$work}"; fi
     [[ -t 2 ]] && printf '\r\033[K' >&2 || true
 }
 
