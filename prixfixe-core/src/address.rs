@@ -56,7 +56,10 @@ impl<S: AsRef<str>> Mailbox<S> {
         self.address.as_ref()
     }
 
-    /// What stands before the `@`, with its quotes if it has them. At most 64 octets.
+    /// What stands before the `@`, with its quotes if it has them. At most 255 octets.
+    ///
+    /// Its dots may stand first, last or in a row, which RFC 5321 section 4.1.2 has only in quotes. It is never all
+    /// dots.
     #[must_use]
     pub fn local_part(&self) -> &str {
         self.as_str().get(..self.at).unwrap_or_default()

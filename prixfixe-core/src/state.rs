@@ -255,7 +255,7 @@ impl State {
             Self::Start => return Err(replies::HELLO_FIRST),
             _ => return Err(replies::OUT_OF_ORDER),
         };
-        parameters.of_rcpt()?;
+        parameters.of_rcpt(session.extended, transaction.parameters.smtputf8)?;
         if !forward_path.is_ascii() && !transaction.parameters.smtputf8 {
             return Err(replies::NEEDS_SMTPUTF8);
         }
