@@ -71,6 +71,7 @@
 //! character that an internationalised address can: a subscriber escapes what could deceive its reader.
 #![deny(missing_docs)]
 
+mod accepted;
 mod body;
 mod client;
 mod clients;
@@ -106,7 +107,8 @@ pub use metrics::{
     Metrics, MetricsSnapshot, ProcessUsage, TimeoutPhase,
 };
 pub use prixfixe_core::{
-    BodyType, EnhancedCode, ForwardPath, MailParameters, Mailbox, Reply, ReversePath,
+    BareLineEnds, BodyType, Domain, DomainPattern, EnhancedCode, ForwardPath, InvalidDomain,
+    MailParameters, Mailbox, Reply, ReversePath,
 };
 pub use prixfixe_network::{BindError, Listener, Transport};
 pub use prixfixe_tls::{

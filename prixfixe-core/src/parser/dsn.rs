@@ -59,7 +59,10 @@ pub(super) fn notify_value(input: Option<&str>) -> Option<Notify> {
         notify_list_element,
         many0_count(preceded(char(','), notify_list_element)),
     );
-    let notify = whole(recognize(alt((ascii_no_case("NEVER"), recognize(list)))), input?)?;
+    let notify = whole(
+        recognize(alt((ascii_no_case("NEVER"), recognize(list)))),
+        input?,
+    )?;
     let is_success = |element: &str| element.eq_ignore_ascii_case("SUCCESS");
     match notify.split(',').any(is_success) {
         true => Some(Notify::Success),
@@ -110,7 +113,10 @@ fn addr_type(input: &str) -> Parsed<'_, &str> {
 /// auth-value = xtext / "<>"    ; whose characters are those of xtext
 /// ```
 pub(super) fn auth_value(input: Option<&str>) -> Option<&str> {
-    whole(recognize(many1_count(alt((xchars, recognize(hexchar))))), input?)
+    whole(
+        recognize(many1_count(alt((xchars, recognize(hexchar))))),
+        input?,
+    )
 }
 
 /// ```abnf
@@ -155,16 +161,14 @@ fn embedded_unicode_char(input: &str) -> Parsed<'_, &str> {
     let digits = take_while_m_n(2, 6, |c: char| c.is_ascii_hexdigit());
     let character = verify(digits, |digits: &str| {
         let code = u32::from_str_radix(digits, 16).ok();
-        code.and_then(char::from_u32).is_some_and(|c| !c.is_control())
+        code.and_then(char::from_u32)
+            .is_some_and(|c| !c.is_control())
     });
     recognize(delimited(tag("\\x{"), character, char('}'))).parse(input)
 }
 
 /// All of a value.
-fn whole<'i, O>(
-    parser: impl Parser<&'i str, Output = O, Error = ()>,
-    input: &'i str,
-) -> Option<O> {
+fn whole<'i, O>(parser: impl Parser<&'i str, Output = O, Error = ()>, input: &'i str) -> Option<O> {
     let (_, output) = all_consuming(parser).parse(input).ok()?;
     Some(output)
 }
@@ -199,12 +203,27 @@ mod tests {
     #[test]
     fn notify() {
         for trouble in ["NEVER", "never", "FAILURE", "DELAY,failure", "DELAY,DELAY"] {
-            assert_eq!(notify_value(Some(trouble)), Some(Notify::Trouble), "{trouble}");
+            assert_eq!(
+                notify_value(Some(trouble)),
+                Some(Notify::Trouble),
+                "{trouble}"
+            );
         }
         for success in ["SUCCESS", "Success", "FAILURE,SUCCESS,DELAY"] {
-            assert_eq!(notify_value(Some(success)), Some(Notify::Success), "{success}");
+            assert_eq!(
+                notify_value(Some(success)),
+                Some(Notify::Success),
+                "{success}"
+            );
         }
-        for bad in ["NEVER,SUCCESS", "SUCCESS,NEVER", "SUCCESS,", ",DELAY", "NONE", "DELAYS"] {
+        for bad in [
+            "NEVER,SUCCESS",
+            "SUCCESS,NEVER",
+            "SUCCESS,",
+            ",DELAY",
+            "NONE",
+            "DELAYS",
+        ] {
             assert_eq!(notify_value(Some(bad)), None, "{bad}");
         }
         assert_eq!(notify_value(None), None);

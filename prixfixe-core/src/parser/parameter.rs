@@ -325,7 +325,12 @@ mod tests {
             let result = of_rcpt(input, true, false);
             assert_eq!(result, Err(ParameterError::Bad), "{input:?}");
         }
-        for input in [" X", " RET=FULL", " NOTIFY=SUCCESS", " NOTIFY=DELAY,success"] {
+        for input in [
+            " X",
+            " RET=FULL",
+            " NOTIFY=SUCCESS",
+            " NOTIFY=DELAY,success",
+        ] {
             let result = of_rcpt(input, true, false);
             assert_eq!(result, Err(ParameterError::Unknown), "{input:?}");
         }

@@ -83,7 +83,7 @@ impl<H: Handler> SmtpSession<H> {
             // The dialogue asks about recipients only inside a transaction.
             return self.answer(now, Err(replies::LOCAL_ERROR));
         };
-        if !self.shared.accepts_domain_of(&forward_path) {
+        if !self.shared.accepted_domains.accept(&forward_path) {
             self.refuse_recipient(forward_path, &replies::NO_SUCH_DOMAIN);
             return self.answer(now, Err(replies::NO_SUCH_DOMAIN));
         }
