@@ -120,6 +120,23 @@ impl Connection {
         input: &mut &'i [u8],
         output: &mut Vec<u8>,
     ) -> Option<Event<'i>> {
+        self.poll_event_with_room(now, input, output, &mut [])
+    }
+
+    /// As [`poll_event`](Self::poll_event), with fewer events for a content of many small pieces.
+    ///
+    /// Pieces end where a transparency dot is left out or a line end is repaired, so that a hostile client can make
+    /// them as small as it likes. Short ones are put together in the `room`, from which the event then borrows. Long
+    /// ones are left where they are. The room may hold anything before and after; 8 KiB do well, and under 512 octets
+    /// it is of no use.
+    pub fn poll_event_with_room<'i: 'r, 'r>(
+        &mut self,
+        now: Instant,
+        input: &mut &'i [u8],
+        output: &mut Vec<u8>,
+        room: &'r mut [u8],
+    ) -> Option<Event<'r>> {
+        let mut room = room;
         loop {
             if let Some(abort) = self.abort.take() {
                 return Some(Event::MessageAborted(abort));
@@ -128,7 +145,7 @@ impl Connection {
                 return None;
             }
             self.leave_if_idle(output);
-            match self.turn(now, input, output) {
+            match self.turn(now, input, output, &mut room) {
                 Turn::Event(event) => return Some(event),
                 Turn::Again => {}
                 Turn::Wait if self.eof && self.question().is_none() && !self.is_closed() => {
@@ -261,12 +278,18 @@ impl Connection {
         self.state.in_transaction()
     }
 
-    fn turn<'i>(&mut self, now: Instant, input: &mut &'i [u8], output: &mut Vec<u8>) -> Turn<'i> {
+    fn turn<'i: 'r, 'r>(
+        &mut self,
+        now: Instant,
+        input: &mut &'i [u8],
+        output: &mut Vec<u8>,
+        room: &mut &'r mut [u8],
+    ) -> Turn<'r> {
         if let Some(refused) = self.refused_chunk.take() {
             return self.skip_chunk(refused, now, input, output);
         }
         if self.state.takes_body() {
-            return self.read_body(now, input, output);
+            return self.read_body(now, input, output, room);
         }
         if self.state.takes_commands() {
             return self.read_line(now, input, output);
@@ -301,14 +324,15 @@ impl Connection {
         }
     }
 
-    fn read_body<'i>(
+    fn read_body<'i: 'r, 'r>(
         &mut self,
         now: Instant,
         input: &mut &'i [u8],
         output: &mut Vec<u8>,
-    ) -> Turn<'i> {
+        room: &mut &'r mut [u8],
+    ) -> Turn<'r> {
         let before = input.len();
-        let (state, step) = self.state.body(input);
+        let (state, step) = self.state.body(input, room);
         self.state = state;
         self.unit.more_octets(now, (before - input.len()) as u64);
         let Some(step) = step else {

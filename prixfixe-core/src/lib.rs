@@ -122,6 +122,7 @@ mod data;
 mod domain;
 mod domain_pattern;
 mod event;
+mod gather;
 mod line;
 mod parser;
 mod punycode;

@@ -271,7 +271,10 @@ impl State {
                 (self, Step::reply(replies::BINARYMIME_NEEDS_BDAT))
             }
             Self::Rcpt(_) => (
-                Self::Data(DataBody::new(session.config.size_limit())),
+                Self::Data(DataBody::new(
+                    session.config.size_limit(),
+                    session.config.bare_line_ends,
+                )),
                 Step {
                     say: Say::StartMailInput,
                     event: Some(Event::MessageStart),
@@ -286,7 +289,9 @@ impl State {
     fn bdat<'i>(self, chunk: Chunk, session: Session<'_>) -> (Self, Step<'i>) {
         let (body, start) = match self {
             Self::Rcpt(transaction) => {
-                let body = ChunkedBody::new(session.config.size_limit(), transaction.is_binary());
+                let Config { bare_line_ends, .. } = *session.config;
+                let limit = session.config.size_limit();
+                let body = ChunkedBody::new(limit, transaction.is_binary(), bare_line_ends);
                 (body, Some(Event::MessageStart))
             }
             Self::Chunks(body) => (body, None),
@@ -332,10 +337,15 @@ impl State {
         (Self::StartTls, step)
     }
 
-    /// Octets of a body came. `None`: they are used up, more are to follow.
-    pub(crate) fn body<'i>(self, input: &mut &'i [u8]) -> (Self, Option<Step<'i>>) {
+    /// Octets of a body came; small pieces of it are put together in the room, if there is some. `None`: they are
+    /// used up, more are to follow.
+    pub(crate) fn body<'i: 'r, 'r>(
+        self,
+        input: &mut &'i [u8],
+        room: &mut &'r mut [u8],
+    ) -> (Self, Option<Step<'r>>) {
         match self {
-            Self::Data(mut body) => match body.read(input) {
+            Self::Data(mut body) => match body.read(input, room) {
                 Progress::More => (Self::Data(body), None),
                 Progress::Piece(piece) => (Self::Data(body), Some(Step::ask(Event::Body(piece)))),
                 Progress::Refused(refusal) => {
@@ -349,7 +359,7 @@ impl State {
                     ),
                 },
             },
-            Self::Chunk(mut chunk, mut body) => match body.read(&mut chunk, input) {
+            Self::Chunk(mut chunk, mut body) => match body.read(&mut chunk, input, room) {
                 Progress::More => (Self::Chunk(chunk, body), None),
                 Progress::Piece(piece) => (
                     Self::Chunk(chunk, body),

@@ -9,6 +9,7 @@ mod delivery;
 mod input;
 mod question;
 mod record;
+mod room;
 mod transaction;
 
 use std::mem;
@@ -88,12 +89,23 @@ impl<H: Handler> SmtpSession<H> {
         arrival: Arrival,
         cx: &mut Context<'_>,
     ) -> usize {
+        room::with(|room| self.advance_in(room, now, bytes, arrival, cx))
+    }
+
+    fn advance_in(
+        &mut self,
+        room: &mut [u8],
+        now: Instant,
+        bytes: &[u8],
+        arrival: Arrival,
+        cx: &mut Context<'_>,
+    ) -> usize {
         let mut rest = bytes;
         loop {
             let mut arrived = arrival.of(bytes.len() - rest.len());
-            while let Some(event) = self
-                .connection
-                .poll_event(now, &mut rest, self.output.back())
+            while let Some(event) =
+                self.connection
+                    .poll_event_with_room(now, &mut rest, self.output.back(), room)
             {
                 self.handle_event(now, arrived, event);
                 arrived = arrival.of(bytes.len() - rest.len());
@@ -119,11 +131,15 @@ impl<H: Handler> SmtpSession<H> {
         match event {
             Event::Hello { name, extended } => {
                 self.end_transaction(now, None);
-                let client = Arc::make_mut(&mut self.client);
-                client.greeting = Some(Greeting {
-                    name: name.into(),
-                    extended,
-                });
+                let greeting = self.client.greeting.as_ref();
+                let is_repeated =
+                    greeting.is_some_and(|it| it.extended == extended && *it.name == *name);
+                if !is_repeated {
+                    Arc::make_mut(&mut self.client).greeting = Some(Greeting {
+                        name: name.into(),
+                        extended,
+                    });
+                }
             }
             Event::Mail {
                 reverse_path,
