@@ -8,17 +8,18 @@
 use std::collections::HashSet;
 
 use prixfixe_server::{
-    Accepted, Client, EnhancedCode, Envelope, ForwardPath, Handler, Message, Reply, Server,
+    Accepted, Client, EnhancedCode, Envelope, ForwardPath, Handler, Mailbox, Message, Reply, Server,
 };
 
-struct KnownPeople(HashSet<&'static str>);
+/// Compared as mailboxes, their domains are the same in any case and as A-labels or U-labels.
+struct KnownPeople(HashSet<Mailbox>);
 
 impl Handler for KnownPeople {
     async fn rcpt(&self, _: &Client, _: &Envelope, to: &ForwardPath) -> Result<(), Reply> {
         match to {
             // RFC 5321 section 4.5.1: mail to postmaster is always accepted.
             ForwardPath::Postmaster => Ok(()),
-            ForwardPath::Mailbox(mailbox) if self.0.contains(mailbox.as_str()) => Ok(()),
+            ForwardPath::Mailbox(mailbox) if self.0.contains(mailbox) => Ok(()),
             ForwardPath::Mailbox(_) => {
                 Err(
                     Reply::new(550, EnhancedCode(5, 1, 1), "nobody of that name here")
@@ -40,7 +41,7 @@ impl Handler for KnownPeople {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let people = HashSet::from(["ann@example.com", "bob@example.com"]);
+    let people = HashSet::from(["ann@example.com".parse()?, "bob@example.com".parse()?]);
     let server = Server::builder()
         .listen(([127, 0, 0, 1], 2525))
         .handler(KnownPeople(people))

@@ -10,8 +10,8 @@ use prixfixe_dialogue::{
     DOMAIN, Delivered, Dialogue, Settings, Stage, Step, folder, line_begins_with, read_all,
 };
 use prixfixe_server::{
-    Accepted, CertificateSource, Client, EnhancedCode, Envelope, ForwardPath, Handler,
-    MailParameters, Message, Reply, ReversePath, Server, TlsConfig, Transport,
+    Accepted, BareLineEnds, CertificateSource, Client, EnhancedCode, Envelope, ForwardPath,
+    Handler, MailParameters, Message, Reply, ReversePath, Server, TlsConfig, Transport,
 };
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -112,6 +112,9 @@ fn start(
     }
     if let Some(errors) = settings.max_errors {
         builder = builder.max_errors(errors);
+    }
+    if settings.repairs_line_ends {
+        builder = builder.bare_line_ends(BareLineEnds::Repair);
     }
     if settings.starttls {
         builder = builder.tls(certificate.server.clone());

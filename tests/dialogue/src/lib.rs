@@ -58,6 +58,8 @@ pub struct Settings {
     pub max_errors: Option<u32>,
     /// `min-data-rate`, in octets a second.
     pub min_data_rate: Option<u32>,
+    /// `bare-line-ends repair`: they become CR LF in a content.
+    pub repairs_line_ends: bool,
     /// `starttls on`: STARTTLS is offered.
     pub starttls: bool,
     /// `tls-required on`.

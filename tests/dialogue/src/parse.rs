@@ -65,6 +65,7 @@ fn setting(settings: &mut Settings, setting: &str) -> Option<()> {
         "max-recipients" => settings.max_recipients = Some(value.parse().ok()?),
         "max-errors" => settings.max_errors = Some(value.parse().ok()?),
         "min-data-rate" => settings.min_data_rate = Some(value.parse().ok()?),
+        "bare-line-ends" if value == "repair" => settings.repairs_line_ends = true,
         "starttls" if value == "on" => settings.starttls = true,
         "tls-required" if value == "on" => settings.tls_required = true,
         "at-once" if value.is_empty() => settings.at_once = true,
