@@ -17,8 +17,8 @@ use std::time::Duration;
 pub struct Config {
     /// The server's own name, in the greeting and in the reply to HELO and EHLO.
     pub domain: String,
-    /// How many octets the content of a message may have, its last CR LF included and transparency dots
-    /// removed. 0: no limit, as the SIZE extension has it (RFC 1870 section 4).
+    /// How many octets the content of a message may have, its last CR LF included, transparency dots removed and
+    /// bare line ends repaired. 0: no limit, as the SIZE extension has it (RFC 1870 section 4).
     pub max_message_size: u64,
     /// How many recipients a message may have. RFC 5321 section 4.5.3.1.8 asks for at least 100.
     pub max_recipients: usize,

@@ -47,7 +47,7 @@ pub(crate) enum HeaderError {
     #[error("bad PROXY header of version 1: {0}")]
     Line(v1::BinaryParseError),
     /// The parser would speak of whatever stands last, which is right but for this.
-    #[error("the PROXY header of version 1 must end in CRLF, and ends in LF alone")]
+    #[error("bad PROXY header of version 1: it must end in CRLF, not in LF alone")]
     LineEnd,
     /// A line with something in it that the parser lets through.
     #[error("bad PROXY header of version 1")]

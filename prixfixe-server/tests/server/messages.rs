@@ -75,9 +75,9 @@ async fn bare_line_ends_are_repaired_where_that_is_wanted(transport: Transport) 
     let lines = "a line of text\n.\n\r".repeat(10_000);
     assert!(client.deliver(&lines).await.starts_with("250 2.0.0"));
     let message = inbox.next().await.expect("it was delivered");
-    let expected = "a line of text\r\n.\r\n\r\n".repeat(10_000);
-    // The last CR is half of the line end behind it.
-    assert_eq!(message.content(), expected.as_bytes());
+    // The last CR is bare, too: the line end of its line stands behind it.
+    let expected = "a line of text\r\n.\r\n\r\n".repeat(10_000) + "\r\n";
+    assert!(message.content()[..] == *expected.as_bytes());
 }
 
 async fn a_large_content_comes_in_bounded_pieces(transport: Transport) {

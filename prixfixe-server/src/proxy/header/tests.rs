@@ -63,7 +63,7 @@ fn a_line_that_ends_in_lf_alone_is_told_so() {
         "PROXY UNKNOWN\n",
         "PROXY UNKNOWN 1\n",
     ] {
-        let expected = "the PROXY header of version 1 must end in CRLF, and ends in LF alone";
+        let expected = "bad PROXY header of version 1: it must end in CRLF, not in LF alone";
         assert_eq!(whole(line.as_bytes()), Err(expected.to_owned()), "{line:?}");
     }
 }
