@@ -103,6 +103,18 @@ setters! {
     /// How long a command, a body or a chunk may take beside the time that `min_data_rate` grants. Default five minutes.
     fn command_timeout(timeout: Duration) |settings| settings.dialogue.command_timeout = timeout;
 
+    /// Commands of one client since its last message that bring no message nearer; one more is told `421 4.7.0` and the
+    /// connection is closed. Default 100; 0: no limit.
+    ///
+    /// NOOP, RSET, VRFY, HELP, HELO, EHLO and unknown commands count, and MAIL and RCPT that are refused, by the handler too.
+    /// DATA, BDAT, STARTTLS, MAIL and RCPT that are accepted, and a recipient too many (`452 4.5.3`) never do.
+    fn max_idle_commands(commands: u32) |settings| settings.dialogue.max_idle_commands = commands;
+
+    /// How long a client may take to come to DATA or BDAT, from the start of the connection or the end of its last message,
+    /// whatever else it says; then it is told `421 4.4.2`. Time in which it waits for the server or the handler does not count.
+    /// The chunks of one message have this time together, beside what `min_data_rate` grants. Default ten minutes.
+    fn idle_timeout(timeout: Duration) |settings| settings.dialogue.idle_timeout = timeout;
+
     /// Octets a second that a client sends at least: each octet received adds its share to the time that is left.
     /// 0: none does. Default 500.
     fn min_data_rate(octets_a_second: u32) |settings| settings.dialogue.min_data_rate = octets_a_second;
