@@ -81,6 +81,8 @@ impl Dialogue {
         let now = Instant::now();
         let config = Config {
             domain: "mx.example.com".to_owned(),
+            // One workload has no message.
+            max_idle_commands: 0,
             ..Config::default()
         };
         let mut connection = Connection::new(Arc::new(config), now);

@@ -105,8 +105,10 @@
 //! - End a message where others see no end, or the other way round: only CR LF . CR LF ends a body, and a bare
 //!   CR or LF anywhere is refused, or [repaired](BareLineEnds) in a content.
 //! - Get its own words back: nothing that a client sent stands in a reply.
-//! - Stay without working: each command, body and chunk has a [deadline](Connection::deadline), and bad commands
-//!   have a limit.
+//! - Stay without working: each command, body and chunk has a [deadline](Connection::deadline). Bad commands have a
+//!   limit, and so have commands that bring no message nearer, and the time without a message.
+//! - Have refused octets read for ever: what was refused has the time of one command to come to its end, and the size
+//!   of one message.
 //!
 //! It may be wrong without being refused in some ways that real clients are, and that Postfix and Exim take too:
 //!
@@ -130,6 +132,7 @@ mod domain;
 mod domain_pattern;
 mod event;
 mod gather;
+mod idle;
 mod line;
 mod parser;
 mod punycode;

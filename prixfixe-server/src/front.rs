@@ -113,6 +113,15 @@ impl<H: Handler> Front<H> {
             %limit,
             "connection refused"
         );
+        if let Some(connections) = shared.clients.tell_of_default(limit) {
+            tracing::warn!(
+                target: "prixfixe",
+                peer = %client.peer(),
+                connections,
+                "one address has half of max-connections, since max-connections-per-client is not set; \
+                 a load balancer without the PROXY protocol makes all its clients one address"
+            );
+        }
         shared.counts.connection(ConnectionResult::ClientLimit);
         shared.counts.recent.note(Note {
             kind: IncidentKind::ConnectionRefused,

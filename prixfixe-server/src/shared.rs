@@ -60,7 +60,7 @@ impl<H: Handler> SmtpService<H> {
         replies::TOO_MANY_CONNECTIONS.encode(&mut over_limit);
         let now = Instant::now();
         let counts = Arc::new(Counts::new(now));
-        let clients = Clients::new(settings.client_limits, now);
+        let clients = Clients::new(settings.client_limits, settings.max_connections, now);
         let shared = Shared::new(handler, Arc::clone(&counts), clients, settings);
         Self {
             shared: RwLock::new(Arc::new(shared)),
@@ -94,9 +94,11 @@ impl<H: Handler> Reconfigure for SmtpService<H> {
     fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
         settings.check(self.rules.iter().any(|it| it.implicit_tls))?;
         let old = self.shared();
-        let clients = old
-            .clients
-            .with_limits(settings.client_limits, Instant::now());
+        let clients = old.clients.with_limits(
+            settings.client_limits,
+            settings.max_connections,
+            Instant::now(),
+        );
         let (handler, counts) = (Arc::clone(&old.handler), Arc::clone(&self.counts));
         let shared = Arc::new(Shared::new(handler, counts, clients, settings));
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;

@@ -20,10 +20,12 @@ mod crowd;
 mod descriptors;
 mod disk;
 mod kill;
+mod lockout;
 mod mail;
 mod server;
 mod slow;
 mod storage;
+mod strangers;
 
 /// What each test goes over.
 const TRANSPORTS: [&str; 2] = ["tokio", "raw"];

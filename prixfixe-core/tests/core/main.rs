@@ -9,6 +9,7 @@
 
 mod allocation;
 mod dialogues;
+mod idle;
 mod output;
 mod refusals;
 mod server;

@@ -151,6 +151,11 @@ impl<H: Handler> SmtpSession<H> {
             Event::MessageEnd { .. } => self.finish_message(now),
             Event::MessageAborted(reason) => self.end_transaction(now, Some(reason)),
             Event::Reset => self.end_transaction(now, None),
+            // Nobody waits for the end of what is refused for ever.
+            Event::CommandRefused(reply) if reply == replies::TIMED_OUT => {
+                self.record.end = EndReason::Timeout;
+                self.count_timeout(TimeoutPhase::Message);
+            }
             Event::CommandRefused(reply) => self.count_refused_command(reply),
             Event::StartTls => self.wants_tls = true,
         }
@@ -185,11 +190,14 @@ impl<H: Handler> SmtpSession<H> {
             self.record.handler_timed_out(&self.client);
             ended = true;
         }
-        if self
-            .connection
-            .deadline()
-            .is_some_and(|deadline| deadline <= now)
-        {
+        self.end_late_client(now, cx) || ended
+    }
+
+    /// Ends the session of a client that took too long; true if it did.
+    fn end_late_client(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        let deadline = self.connection.deadline();
+        let is_late = deadline.is_some_and(|deadline| deadline <= now);
+        if is_late {
             let phase = match self.connection.expects_content() {
                 true => TimeoutPhase::Message,
                 false => TimeoutPhase::Command,
@@ -198,9 +206,8 @@ impl<H: Handler> SmtpSession<H> {
             self.record.end = EndReason::Timeout;
             self.count_timeout(phase);
             self.advance(now, &[], Arrival::at(now), cx);
-            ended = true;
         }
-        ended
+        is_late
     }
 
     /// While the handler keeps the client waiting, the client's own clock stands still.
@@ -259,6 +266,11 @@ impl<H: Handler> Session for SmtpSession<H> {
     fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         self.record.seen(now);
         self.waker.clone_from(cx.waker());
+        // Commands that wait behind replies which nobody reads are no sign of life: what has just come was looked at when it
+        // was received.
+        if !self.input.is_empty() {
+            self.end_late_client(now, cx);
+        }
         self.work(now, cx);
         // An answer that is there counts, however late it is seen.
         if self.handle_deadlines(now, cx) {

@@ -116,6 +116,9 @@ fn start(
     if settings.repairs_line_ends {
         builder = builder.bare_line_ends(BareLineEnds::Repair);
     }
+    if let Some(commands) = settings.max_idle_commands {
+        builder = builder.max_idle_commands(commands);
+    }
     if settings.starttls {
         builder = builder.tls(certificate.server.clone());
     }
