@@ -80,6 +80,7 @@ mod front;
 mod handler;
 mod id;
 mod inbox;
+mod log;
 mod message;
 mod metrics;
 mod proxy;
