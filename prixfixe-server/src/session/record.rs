@@ -279,10 +279,12 @@ impl fmt::Display for MessageResult<'_> {
             Self::Accepted => f.write_str("accepted"),
             Self::Refused(reply) => write!(f, "refused: {reply}"),
             Self::Aborted(Abort::Refused(reply)) => write!(f, "refused: {reply}"),
-            Self::Aborted(Abort::Reset) => f.write_str("given up by the client"),
+            Self::Aborted(Abort::Reset | Abort::Closed) => f.write_str("given up by the client"),
             Self::Aborted(Abort::Eof) | Self::Stopped => f.write_str("cut off"),
             Self::Aborted(Abort::Timeout) => write!(f, "refused: {}", replies::TIMED_OUT),
-            Self::Aborted(Abort::Closed) => f.write_str("closed"),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

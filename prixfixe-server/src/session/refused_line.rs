@@ -25,7 +25,7 @@ pub(super) struct RefusedLine<'l> {
 
 impl<'l> RefusedLine<'l> {
     pub(super) fn new(line: &'l [u8]) -> Self {
-        let end = line.iter().position(|byte| !byte.is_ascii_alphabetic());
+        let end = line.iter().position(u8::is_ascii_whitespace);
         let (word, rest) = line
             .split_at_checked(end.unwrap_or(line.len()))
             .unwrap_or_default();
@@ -71,7 +71,7 @@ mod tests {
             (b"c2VjcmV0", None, None),
             (b"BDAT", Some("BDAT"), None),
             (b"GET / HTTP/1.1", None, None),
-            (b"MAILFROM:<a@b>", None, None),
+            (b"MAIL\x07FROM:<a@b>", None, None),
             (b"", None, None),
         ];
         for (line, verb, argument) in cases {
