@@ -325,8 +325,9 @@ impl<H: Handler> Upgrade for SmtpSession<H> {
             .clear_text_after_starttls(now, self.output.back());
     }
 
-    fn tls_failed(&mut self, _now: Instant, error: &HandshakeError) {
+    fn tls_failed(&mut self, now: Instant, error: &HandshakeError) {
         self.wants_tls = false;
+        self.record.seen(now);
         self.count_failed_handshake(error);
         self.record.end = EndReason::Tls(Box::new(error.clone()));
     }
