@@ -96,7 +96,7 @@ impl Mail {
                 | Event::Mail { .. }
                 | Event::Rcpt { .. }
                 | Event::Reset
-                | Event::CommandRefused(_) => {}
+                | Event::CommandRefused { .. } => {}
             }
         }
         self.input = input.to_vec();

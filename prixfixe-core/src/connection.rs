@@ -61,13 +61,15 @@ enum Turn<'i> {
 
 /// Kept out of the way of commands that are done.
 #[cold]
-fn refused<'i>(reply: Reply) -> Turn<'i> {
-    Turn::Event(Event::CommandRefused(reply))
+fn refused(line: &[u8], reply: Reply) -> Turn<'_> {
+    Turn::Event(Event::CommandRefused { line, reply })
 }
 
 fn front(input: &[u8], length: usize) -> &[u8] {
     input.get(..length).unwrap_or(input)
 }
+/// What is told of the line of a chunk that was refused. The line itself is gone when the chunk is.
+const BDAT: &[u8] = b"BDAT";
 
 /// What a reply came to.
 #[derive(Debug, Clone, Copy)]
@@ -81,11 +83,11 @@ enum Said {
 
 impl Said {
     /// What the caller is told of a command that got this reply.
-    fn turn<'i>(self, reply: Reply) -> Turn<'i> {
+    fn turn(self, line: &[u8], reply: Reply) -> Turn<'_> {
         match self {
             Self::Yes => Turn::Again,
-            Self::No => refused(reply),
-            Self::TooMuch => refused(replies::TOO_MANY_ERRORS),
+            Self::No => refused(line, reply),
+            Self::TooMuch => refused(line, replies::TOO_MANY_ERRORS),
         }
     }
 }
@@ -187,7 +189,7 @@ impl Connection {
         // A refusal by the handler is no bad command, so it is not counted as one.
         match say {
             Say::Reply(reply) if self.idles_by_refusal(question, &reply) => {
-                self.refuse_idleness(output);
+                self.refuse_idleness(&[], output);
             }
             Say::Reply(reply) => reply.encode(output),
             Say::Greeting if self.shutting_down => {}
@@ -382,7 +384,7 @@ impl Connection {
         self.unit.next(now);
         match refused.ends_message {
             true => Turn::Again,
-            false => said.turn(refused.reply),
+            false => said.turn(BDAT, refused.reply),
         }
     }
 
@@ -425,7 +427,7 @@ impl Connection {
             self.reply(reply, output);
             return Turn::Again;
         }
-        self.take(step, now, output)
+        self.take(step, &[], now, output)
     }
 
     fn read_line<'i>(
@@ -456,14 +458,15 @@ impl Connection {
                 Turn::Wait
             }
             Some(Err(error)) => {
+                let line = front(input, input.len() - rest.len());
                 self.unit.next(now);
                 self.unit.refuse(now);
                 *input = rest;
                 if !self.idle.allows_command(self.config.max_idle_commands) {
-                    return self.refuse_idleness(output);
+                    return self.refuse_idleness(line, output);
                 }
                 let reply = error.reply();
-                self.reply(&reply, output).turn(reply)
+                self.reply(&reply, output).turn(line, reply)
             }
             Some(Ok(line)) => self.run(line, rest, now, input, output),
         }
@@ -493,7 +496,7 @@ impl Connection {
         if idle::counts(command.as_ref())
             && !self.idle.allows_command(self.config.max_idle_commands)
         {
-            return self.refuse_idleness(output);
+            return self.refuse_idleness(line, output);
         }
         let command = match command {
             Ok(command) => command,
@@ -503,7 +506,7 @@ impl Connection {
                 if error == CommandError::Http {
                     self.close(Abort::Closed);
                 }
-                return said.turn(reply);
+                return said.turn(line, reply);
             }
         };
         let session = Session {
@@ -518,26 +521,33 @@ impl Connection {
         self.state = state;
         if step.event == Some(Event::StartTls) && !rest.is_empty() {
             self.clear_text_after_starttls(now, output);
-            return Turn::Event(Event::CommandRefused(replies::CLEAR_TEXT_AFTER_STARTTLS));
+            return refused(line, replies::CLEAR_TEXT_AFTER_STARTTLS);
         }
         if asks
             && let Say::Reply(reply) = &step.say
             && idle::counts_refusal(reply)
             && !self.idle.allows_command(self.config.max_idle_commands)
         {
-            return self.refuse_idleness(output);
+            return self.refuse_idleness(line, output);
         }
         if step.event == Some(Event::MessageStart) {
             self.idle.message_begins(now);
         }
-        let turn = self.take(step, now, output);
+        let turn = self.take(step, line, now, output);
         if let Some(refused) = &mut self.refused_chunk {
             refused.forgiven = failed;
         }
         turn
     }
 
-    fn take<'i>(&mut self, step: Step<'i>, now: Instant, output: &mut Vec<u8>) -> Turn<'i> {
+    /// Does what comes of a line, or of a piece of a body, which has none.
+    fn take<'i>(
+        &mut self,
+        step: Step<'i>,
+        line: &'i [u8],
+        now: Instant,
+        output: &mut Vec<u8>,
+    ) -> Turn<'i> {
         let Step { say, event } = step;
         match say {
             Say::Nothing => {}
@@ -545,7 +555,7 @@ impl Connection {
                 let said = self.reply(&reply, output);
                 // What is refused is no event beside that.
                 if event.is_none() {
-                    return said.turn(reply);
+                    return said.turn(line, reply);
                 }
             }
             Say::AfterChunk { chunk, reply } => {
@@ -596,10 +606,10 @@ impl Connection {
 
     /// The client stays and sends no mail: ends the session, and the message between whose chunks it does so.
     #[cold]
-    fn refuse_idleness<'i>(&mut self, output: &mut Vec<u8>) -> Turn<'i> {
+    fn refuse_idleness<'i>(&mut self, line: &'i [u8], output: &mut Vec<u8>) -> Turn<'i> {
         replies::TOO_MANY_IDLE_COMMANDS.encode(output);
         self.close(Abort::Closed);
-        refused(replies::TOO_MANY_IDLE_COMMANDS)
+        refused(line, replies::TOO_MANY_IDLE_COMMANDS)
     }
 
     /// Ends the session where more comes of what was refused than a message may have: nobody has to read on for ever.
@@ -607,7 +617,7 @@ impl Connection {
     fn give_up_refused<'i>(&mut self, output: &mut Vec<u8>) -> Turn<'i> {
         replies::TIMED_OUT.encode(output);
         self.close(Abort::Timeout);
-        refused(replies::TIMED_OUT)
+        refused(&[], replies::TIMED_OUT)
     }
 
     /// How many octets of a body are looked at now: the second time that one goes over the size limit is the end of it,

@@ -11,7 +11,9 @@ use crate::accepted::AcceptedDomains;
 use crate::clients::Clients;
 use crate::endpoint::Rules;
 use crate::front::Front;
+use crate::log::Log;
 use crate::metrics::{Cause, Counts, Note};
+use crate::session::Told;
 use crate::{ConnectionResult, Handler, IncidentKind, Settings, SettingsError, replies};
 
 /// The parts of a running server that a session needs. A session keeps those that it began with.
@@ -19,6 +21,7 @@ use crate::{ConnectionResult, Handler, IncidentKind, Settings, SettingsError, re
 pub(crate) struct Shared<H> {
     pub(crate) handler: Arc<H>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) log: Arc<Log>,
     pub(crate) dialogue: Arc<Config>,
     pub(crate) domain: Arc<str>,
     pub(crate) handler_timeout: Duration,
@@ -28,18 +31,33 @@ pub(crate) struct Shared<H> {
 }
 
 impl<H> Shared<H> {
-    fn new(handler: Arc<H>, counts: Arc<Counts>, clients: Clients, settings: &Settings) -> Self {
+    fn new(
+        handler: Arc<H>,
+        counts: Arc<Counts>,
+        log: Arc<Log>,
+        clients: Clients,
+        settings: &Settings,
+    ) -> Self {
         let mut dialogue = settings.dialogue.clone();
         dialogue.starttls = settings.tls.is_some();
         Self {
             handler,
             counts,
+            log,
             domain: dialogue.domain.as_str().into(),
             accepted_domains: AcceptedDomains::new(&dialogue.domain, &settings.accepted_domains),
             dialogue: Arc::new(dialogue),
             handler_timeout: settings.handler_timeout,
             clients,
             tls: settings.tls.clone(),
+        }
+    }
+
+    /// Where the end of a message is told.
+    pub(crate) fn told(&self) -> Told<'_> {
+        Told {
+            log: &self.log,
+            counts: &self.counts,
         }
     }
 }
@@ -49,6 +67,7 @@ pub(crate) struct SmtpService<H> {
     /// Swapped whole when the server is reconfigured. Looked at once a connection.
     shared: RwLock<Arc<Shared<H>>>,
     counts: Arc<Counts>,
+    log: Arc<Log>,
     /// Of each listener.
     rules: Vec<Rules>,
     over_limit: Vec<u8>,
@@ -61,10 +80,18 @@ impl<H: Handler> SmtpService<H> {
         let now = Instant::now();
         let counts = Arc::new(Counts::new(now));
         let clients = Clients::new(settings.client_limits, settings.max_connections, now);
-        let shared = Shared::new(handler, Arc::clone(&counts), clients, settings);
+        let log = Arc::new(Log::new(now));
+        let shared = Shared::new(
+            handler,
+            Arc::clone(&counts),
+            Arc::clone(&log),
+            clients,
+            settings,
+        );
         Self {
             shared: RwLock::new(Arc::new(shared)),
             counts,
+            log,
             rules,
             over_limit,
         }
@@ -88,6 +115,9 @@ impl<H: Handler> SmtpService<H> {
 pub(crate) trait Reconfigure: Send + Sync {
     /// Sessions made from now on have these settings. An error changes nothing.
     fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError>;
+
+    /// The last session is gone: what the log has not told yet is told.
+    fn stopped(&self);
 }
 
 impl<H: Handler> Reconfigure for SmtpService<H> {
@@ -100,9 +130,14 @@ impl<H: Handler> Reconfigure for SmtpService<H> {
             Instant::now(),
         );
         let (handler, counts) = (Arc::clone(&old.handler), Arc::clone(&self.counts));
-        let shared = Arc::new(Shared::new(handler, counts, clients, settings));
+        let log = Arc::clone(&self.log);
+        let shared = Arc::new(Shared::new(handler, counts, log, clients, settings));
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
         Ok(())
+    }
+
+    fn stopped(&self) {
+        self.log.tell_rest();
     }
 }
 
@@ -110,11 +145,14 @@ impl<H: Handler> Service for SmtpService<H> {
     type Session = Front<H>;
 
     fn session(&self, now: Instant, connection: &Connection) -> Front<H> {
+        self.log.tick(now);
         Front::new(self.shared(), self.rules(connection), now, connection)
     }
 
-    fn over_limit(&self, connection: &Connection) -> &[u8] {
+    fn over_limit(&self, now: Instant, connection: &Connection) -> &[u8] {
         self.counts.connection(ConnectionResult::OverLimit);
+        self.log
+            .crowded(now, connection.peer, &replies::TOO_MANY_CONNECTIONS);
         self.counts.recent.note(Note {
             kind: IncidentKind::ConnectionRefused,
             cause: Cause::Reply(replies::TOO_MANY_CONNECTIONS),

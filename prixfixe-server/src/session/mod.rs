@@ -10,6 +10,7 @@ mod input;
 mod question;
 mod record;
 mod room;
+mod refused_line;
 mod transaction;
 
 use std::mem;
@@ -23,6 +24,7 @@ use prixfixe_tls::{HandshakeError, TlsInfo, Upgrade};
 
 use self::call::Call;
 use self::input::{Arrival, Input};
+pub(crate) use self::record::Told;
 use self::record::{EndReason, Record};
 use self::transaction::Transaction;
 use crate::client::Greeting;
@@ -48,6 +50,8 @@ pub(crate) struct SmtpSession<H> {
     counted: bool,
     /// The last command was refused: what a client has sent behind it, without waiting, is out of order.
     refused: bool,
+    /// The log has the refusal of the chunk that is being skipped.
+    chunk_is_told: bool,
     /// The handler has more of a body before it than it should: nothing is read meanwhile.
     stalled: bool,
     /// The transport's, as of the last poll: questions are asked while bytes are received, too.
@@ -68,6 +72,7 @@ impl<H: Handler> SmtpSession<H> {
             wants_tls: false,
             counted: false,
             refused: false,
+            chunk_is_told: false,
             stalled: false,
             waker: Waker::noop().clone(),
             record: Record::new(now),
@@ -125,7 +130,7 @@ impl<H: Handler> SmtpSession<H> {
     }
 
     fn handle_event(&mut self, now: Instant, arrived: Instant, event: Event<'_>) {
-        if !matches!(event, Event::CommandRefused(_)) {
+        if !matches!(event, Event::CommandRefused { .. }) {
             self.refused = false;
         }
         match event {
@@ -150,13 +155,16 @@ impl<H: Handler> SmtpSession<H> {
             Event::Body(piece) => self.write_body(piece),
             Event::MessageEnd { .. } => self.finish_message(now),
             Event::MessageAborted(reason) => self.end_transaction(now, Some(reason)),
-            Event::Reset => self.end_transaction(now, None),
-            // Nobody waits for the end of what is refused for ever.
-            Event::CommandRefused(reply) if reply == replies::TIMED_OUT => {
-                self.record.end = EndReason::Timeout;
-                self.count_timeout(TimeoutPhase::Message);
+            Event::Reset => {
+                self.refuse_large_chunk(now);
+                self.end_transaction(now, None);
             }
-            Event::CommandRefused(reply) => self.count_refused_command(reply),
+            // Nobody waits for the end of what is refused for ever.
+            Event::CommandRefused { reply, .. } if reply == replies::TIMED_OUT => {
+                self.record.end = EndReason::Timeout;
+                self.count_timeout(now, TimeoutPhase::Message);
+            }
+            Event::CommandRefused { line, reply } => self.refuse_command(now, line, reply),
             Event::StartTls => self.wants_tls = true,
         }
     }
@@ -169,7 +177,7 @@ impl<H: Handler> SmtpSession<H> {
         let fed = !self.input.is_empty();
         self.advance_waiting(now, cx);
         if fed || self.delivery().is_some_and(|it| it.is_aborted()) {
-            self.settle_delivery(cx);
+            self.settle_delivery(now, cx);
         }
     }
 
@@ -178,8 +186,9 @@ impl<H: Handler> SmtpSession<H> {
         let mut ended = false;
         if self.call.as_ref().is_some_and(|call| call.deadline <= now) {
             self.call = None;
-            self.record.handler_timed_out(&self.client);
-            self.note_unanswered(replies::HANDLER_TIMED_OUT);
+            self.record
+                .handler_timed_out(&self.shared.log, now, &self.client);
+            self.refuse_unanswered(now, replies::HANDLER_TIMED_OUT);
             self.answer(now, Err(replies::HANDLER_TIMED_OUT));
             ended = true;
         }
@@ -187,7 +196,8 @@ impl<H: Handler> SmtpSession<H> {
             && delivery.deadline().is_some_and(|deadline| deadline <= now)
         {
             delivery.give_up();
-            self.record.handler_timed_out(&self.client);
+            self.record
+                .handler_timed_out(&self.shared.log, now, &self.client);
             ended = true;
         }
         self.end_late_client(now, cx) || ended
@@ -204,7 +214,7 @@ impl<H: Handler> SmtpSession<H> {
             };
             self.connection.handle_timeout(now, self.output.back());
             self.record.end = EndReason::Timeout;
-            self.count_timeout(phase);
+            self.count_timeout(now, phase);
             self.advance(now, &[], Arrival::at(now), cx);
         }
         is_late
@@ -246,6 +256,7 @@ impl<H: Handler> Inspect for SmtpSession<H> {
 impl<H: Handler> Session for SmtpSession<H> {
     fn receive(&mut self, now: Instant, bytes: &[u8]) {
         self.shared.counts.octets(bytes.len());
+        self.record.has_spoken = true;
         let waker = mem::replace(&mut self.waker, Waker::noop().clone());
         let mut cx = Context::from_waker(&waker);
         if self.input.is_empty() {
@@ -260,6 +271,9 @@ impl<H: Handler> Session for SmtpSession<H> {
     }
 
     fn receive_eof(&mut self, now: Instant) {
+        if self.record.end == EndReason::Lost {
+            self.record.end = EndReason::Closed;
+        }
         self.connection.receive_eof(now);
     }
 
@@ -334,30 +348,45 @@ impl<H: Handler> Upgrade for SmtpSession<H> {
 
     fn clear_text_instead_of_handshake(&mut self, now: Instant) {
         self.wants_tls = false;
-        self.count_clear_text();
+        self.refuse_clear_text(now);
         self.connection
             .clear_text_after_starttls(now, self.output.back());
     }
 
-    fn tls_failed(&mut self, _now: Instant, error: &HandshakeError) {
+    fn tls_failed(&mut self, now: Instant, error: &HandshakeError) {
         self.wants_tls = false;
+        self.record.seen(now);
         self.count_failed_handshake(error);
-        self.record.end = EndReason::Tls(error.to_string().into());
+        self.record.end = EndReason::Tls(Box::new(error.clone()));
+    }
+}
+
+impl<H> SmtpSession<H> {
+    /// The client ended the session by itself: did it mean to?
+    fn find_out_the_end(&mut self) {
+        if self.connection.has_quit() {
+            self.record.end = EndReason::Quit;
+        } else if self.record.end == EndReason::Closed && self.transaction.is_some() {
+            self.record.end = EndReason::Lost;
+        }
     }
 }
 
 impl<H> Drop for SmtpSession<H> {
     fn drop(&mut self) {
+        self.find_out_the_end();
         if let Some(mut transaction) = self.transaction.take()
             && let Some(delivery) = &mut transaction.delivery
             && !delivery.is_aborted()
         {
             delivery.lose(self.record.end == EndReason::Shutdown);
             self.record
-                .message_lost(&self.shared.counts, &self.client, &transaction);
+                .message_lost(self.shared.told(), &self.client, &transaction);
         }
         self.count_end();
-        self.record.connection_closed(&self.client);
+        let was_told = self.connection.is_closed();
+        self.record
+            .connection_closed(&self.shared.log, &self.client, was_told);
     }
 }
 

@@ -9,7 +9,7 @@ use prixfixe_core::{Answer, ForwardPath, MailParameters, Question, Reply, Revers
 use super::SmtpSession;
 use super::call::{Call, Outcome, Panicked};
 use super::counting::as_sent;
-use super::record::MessageResult;
+use super::record::{EndReason, MessageResult};
 use super::transaction::Transaction;
 use crate::{Handler, replies};
 
@@ -17,17 +17,28 @@ impl<H: Handler> SmtpSession<H> {
     /// Answers a question about anything but a message.
     pub(super) fn answer(&mut self, now: Instant, result: Result<(), Reply>) {
         self.refused = result.is_err();
-        self.count_answer(result.as_ref().err());
+        self.count_answer(now, result.as_ref().err());
         let answer = match result {
             Ok(()) => Answer::Accept,
             Err(reply) => Answer::Refuse(reply),
         };
+        self.say_answer(now, answer);
+    }
+
+    /// Passes an answer on. A refusal may end the session.
+    fn say_answer(&mut self, now: Instant, answer: Answer) {
+        let is_first = self.connection.question() == Some(Question::Connect);
+        if let Answer::Refuse(reply) = &answer
+            && (is_first || reply.code() == 421)
+        {
+            self.record.end = EndReason::Refused(Box::new(as_sent(reply).clone()));
+        }
         self.connection.answer(now, answer, self.output.back());
     }
 
     /// Answers the open question if the handler has; true when the dialogue may go on.
     pub(super) fn settle_question(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        self.settle_delivery(cx);
+        self.settle_delivery(now, cx);
         match self.connection.question() {
             None => true,
             Some(Question::Message) => self.settle_message(now),
@@ -63,7 +74,7 @@ impl<H: Handler> SmtpSession<H> {
                 .allows_message(now, self.client.peer.ip())
         {
             let reply = replies::TOO_MANY_MESSAGES;
-            self.refuse_sender(reverse_path, &reply);
+            self.refuse_sender(now, reverse_path, &reply);
             return self.answer(now, Err(reply));
         }
         let deadline = now + self.shared.handler_timeout;
@@ -84,7 +95,7 @@ impl<H: Handler> SmtpSession<H> {
             return self.answer(now, Err(replies::LOCAL_ERROR));
         };
         if !self.shared.accepted_domains.accept(&forward_path) {
-            self.refuse_recipient(forward_path, &replies::NO_SUCH_DOMAIN);
+            self.refuse_recipient(now, forward_path, &replies::NO_SUCH_DOMAIN);
             return self.answer(now, Err(replies::NO_SUCH_DOMAIN));
         }
         let deadline = now + self.shared.handler_timeout;
@@ -121,7 +132,7 @@ impl<H: Handler> SmtpSession<H> {
                         self.transaction =
                             Some(Transaction::begin(reverse_path, parameters, started))
                     }
-                    Err(reply) => self.refuse_sender(reverse_path, reply),
+                    Err(reply) => self.refuse_sender(now, reverse_path, reply),
                 }
                 result
             }
@@ -131,14 +142,15 @@ impl<H: Handler> SmtpSession<H> {
             }) => {
                 match (&result, &mut self.transaction) {
                     (Ok(()), Some(transaction)) => transaction.add(forward_path),
-                    (Err(reply), _) => self.refuse_recipient(forward_path, reply),
+                    (Err(reply), _) => self.refuse_recipient(now, forward_path, reply),
                     (Ok(()), None) => {}
                 }
                 result
             }
             Err(Panicked) => {
-                self.record.handler_panicked(&self.client);
-                self.note_unanswered(replies::HANDLER_PANICKED);
+                self.record
+                    .handler_panicked(&self.shared.log, now, &self.client);
+                self.refuse_unanswered(now, replies::HANDLER_PANICKED);
                 Err(replies::HANDLER_PANICKED)
             }
         };
@@ -170,17 +182,17 @@ impl<H: Handler> SmtpSession<H> {
             Ok(accepted) => {
                 let result = MessageResult::Accepted;
                 self.record
-                    .message(&self.shared.counts, now, &self.client, &transaction, result);
+                    .message(self.shared.told(), now, &self.client, &transaction, result);
                 Answer::AcceptWith(accepted.into_reply(id))
             }
             Err(reply) => {
                 let result = MessageResult::Refused(as_sent(&reply));
                 self.record
-                    .message(&self.shared.counts, now, &self.client, &transaction, result);
+                    .message(self.shared.told(), now, &self.client, &transaction, result);
                 Answer::Refuse(reply)
             }
         };
-        self.connection.answer(now, answer, self.output.back());
+        self.say_answer(now, answer);
         true
     }
 }

@@ -9,7 +9,7 @@ use prixfixe_core::{Abort, ForwardPath, MailParameters, ReversePath};
 use super::SmtpSession;
 use super::call::Panicked;
 use super::delivery::Delivery;
-use super::record::MessageResult;
+use super::record::{EndReason, MessageResult};
 use crate::message::Head;
 use crate::{Envelope, Handler, MessageId};
 
@@ -103,16 +103,19 @@ impl<H: Handler> SmtpSession<H> {
         match (&mut transaction.delivery, reason) {
             (Some(delivery), Some(reason)) => {
                 delivery.abort(&reason);
+                if reason == Abort::Eof {
+                    self.record.end = EndReason::Lost;
+                }
                 let result = MessageResult::Aborted(&reason);
                 self.record
-                    .message(&self.shared.counts, now, &self.client, transaction, result);
+                    .message(self.shared.told(), now, &self.client, transaction, result);
             }
             _ => self.transaction = None,
         }
     }
 
     /// Lets the handler of the message under way work on what is there, for the last time if that was aborted.
-    pub(super) fn settle_delivery(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn settle_delivery(&mut self, now: Instant, cx: &mut Context<'_>) {
         let Some(delivery) = self.delivery() else {
             return;
         };
@@ -120,7 +123,8 @@ impl<H: Handler> SmtpSession<H> {
             delivery.settle_abort(cx);
             self.transaction = None;
         } else if let Err(Panicked) = delivery.poll(cx) {
-            self.record.handler_panicked(&self.client);
+            self.record
+                .handler_panicked(&self.shared.log, now, &self.client);
         }
     }
 }
