@@ -85,17 +85,20 @@ mod discard;
 mod fault;
 mod health;
 mod maildir;
-mod refusals;
+mod space;
 mod stdout;
 mod target;
 
-pub use delivery::Delivery;
+pub use delivery::{Delivery, PreparedDelivery};
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};
 pub use health::Health;
 #[doc(hidden)]
 pub use maildir::Hands;
-pub use maildir::{Disk, FileSystem, Incoming, Maildir, MaildirOptions, OpenError};
+pub use maildir::{
+    Disk, FileSystem, Identity, Incoming, Maildir, MaildirOptions, OpenError, PreparedMaildir,
+};
+pub use space::{FreeSpace, MinFree, Storage};
 pub use stdout::Stdout;
 pub use target::{ParseTargetError, Target};
 
