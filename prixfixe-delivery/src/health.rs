@@ -132,13 +132,15 @@ impl Monitor {
 
     /// Before a client sends what cannot be kept anyway: costs no system call.
     pub(crate) fn admit(&self) -> Result<(), Reply> {
-        let gate = self.0.gate.load(Ordering::Relaxed);
-        if gate == Gate::Open as u8 {
-            Ok(())
-        } else if gate == Gate::NoSpace as u8 {
-            Err(NO_SPACE)
-        } else {
-            Err(NOT_STORED)
+        if self.0.gate.load(Ordering::Relaxed) == Gate::Open as u8 {
+            return Ok(());
+        }
+        // A silence may just have ended.
+        self.0.listen(Instant::now());
+        match self.0.state().gate() {
+            Gate::Open => Ok(()),
+            Gate::NoSpace => Err(NO_SPACE),
+            Gate::NoAnswer => Err(NOT_STORED),
         }
     }
 
@@ -211,17 +213,7 @@ impl Monitor {
     /// call again.
     fn watch(&self, now: Instant) -> Instant {
         let owed_since = self.0.outstanding.owed_since();
-        let silence = self.0.silence(now);
-        let is_silent = silence.is_some();
-        self.0.change(|state| {
-            if let (None, Some(fault)) = (&state.silence, &silence) {
-                tracing::error!(path = fault.subject(), cause = %fault, "mail cannot be stored; MAIL is answered 451 meanwhile");
-            }
-            // Its text goes on counting where somebody asks for it.
-            if state.silence.is_some() != is_silent {
-                state.silence = silence.map(Arc::new);
-            }
-        });
+        let is_silent = self.0.listen(now);
         let tell_at = self.0.state().refusals.tell_rest(now);
         let overdue_at = match (is_silent, owed_since) {
             (true, _) => now + SILENT_PAUSE,
@@ -249,6 +241,22 @@ impl Shared {
             let state = self.state();
             state.failure.clone().or_else(|| state.shortage.clone())
         })
+    }
+
+    /// Keeps whether an answer has been owed for too long.
+    fn listen(&self, now: Instant) -> bool {
+        let silence = self.silence(now);
+        let is_silent = silence.is_some();
+        self.change(|state| {
+            if let (None, Some(fault)) = (&state.silence, &silence) {
+                tracing::error!(path = fault.subject(), cause = %fault, "mail cannot be stored; MAIL is answered 451 meanwhile");
+            }
+            // Its text goes on counting where somebody asks for it.
+            if state.silence.is_some() != is_silent {
+                state.silence = silence.map(Arc::new);
+            }
+        });
+        is_silent
     }
 
     fn silence(&self, now: Instant) -> Option<Fault> {
@@ -327,11 +335,11 @@ mod tests {
         );
         assert!(monitor.admit().is_ok());
         monitor.watch(start + PATIENCE);
-        assert_eq!(monitor.admit(), Err(NOT_STORED));
+        let gate = monitor.0.state().gate();
+        assert_eq!(gate, Gate::NoAnswer);
 
         drop(ticket);
         assert!(seen(start + PATIENCE * 3).is_none());
-        monitor.watch(start + PATIENCE * 3);
         assert!(monitor.admit().is_ok());
     }
 
