@@ -34,6 +34,7 @@ domains = []
 [delivery]
 target = "maildir:./mail"
 fsync = true
+min-free = 15728640
 
 [log]
 format = "text"

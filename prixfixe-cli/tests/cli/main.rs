@@ -15,5 +15,6 @@ mod page;
 mod privileges;
 mod reload;
 mod restart;
+mod storage;
 mod systemd;
 mod usage;
