@@ -25,9 +25,9 @@ impl Image {
         let file = std::fs::File::create(&image).expect("a file");
         file.set_len(64 << 20).expect("a size");
         std::fs::create_dir(&path).expect("a directory");
-        let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image);
-        assert!(made_of(made), "mkfs.ext4 fails");
-        let mounted = made_of(
+        let made = succeeds(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image));
+        assert!(made, "mkfs.ext4 fails");
+        let mounted = succeeds(
             Command::new("mount")
                 .args(["-o", "loop"])
                 .arg(&image)
@@ -41,7 +41,7 @@ impl Image {
     }
 
     fn freeze(&self) -> Frozen<'_> {
-        assert!(made_of(
+        assert!(succeeds(
             Command::new("fsfreeze").arg("--freeze").arg(&self.0)
         ));
         Frozen(self)
@@ -67,7 +67,7 @@ impl Drop for Frozen<'_> {
 }
 
 /// Whether a command succeeds.
-fn made_of(command: &mut Command) -> bool {
+fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
