@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{Body, BodyError, Client, Envelope, MessageId, trace};
+use crate::{Body, BodyError, Client, Envelope, ForwardPath, MessageId, trace};
 
 /// A message as it arrives: its envelope is complete, its content is still being read.
 ///
@@ -59,11 +59,30 @@ macro_rules! head_accessors {
             &self.head.envelope
         }
 
-        /// The trace headers that a stored message begins with: `Return-Path`, a `Delivered-To` a recipient, and
+        /// The trace headers of a copy that is for all recipients: `Return-Path`, a `Delivered-To` for each of them, and
         /// `Received` (RFC 5321 section 4.4), CRLF at the end of each line.
+        ///
+        /// Where each recipient gets a copy of its own, this would tell everybody who else got the message, those of a
+        /// `Bcc` included (RFC 5321 section 7.2). Use [`trace_headers_for`](Self::trace_headers_for) then.
         #[must_use]
         pub fn trace_headers(&self) -> Vec<u8> {
-            trace::headers(&self.head)
+            trace::headers(&self.head, self.head.envelope.forward_paths())
+        }
+
+        /// The trace headers of a copy for these recipients alone: it names no other.
+        #[must_use]
+        pub fn trace_headers_for<'a>(
+            &self,
+            recipients: impl IntoIterator<Item = &'a ForwardPath>,
+        ) -> Vec<u8> {
+            trace::headers(&self.head, recipients)
+        }
+
+        /// The `Received` header alone, for what is passed on to another server: `Return-Path` and `Delivered-To` belong to
+        /// final delivery (RFC 5321 section 4.4). It names a recipient only where the envelope has no other.
+        #[must_use]
+        pub fn received_header(&self) -> Vec<u8> {
+            trace::received(&self.head)
         }
     };
 }

@@ -7,25 +7,55 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use prixfixe_core::Domain;
 
+use crate::ForwardPath;
 use crate::message::Head;
 
-/// `Return-Path`, `Delivered-To` a recipient, `Received`.
+/// `Return-Path`, a `Delivered-To` for each of these recipients, `Received`.
 ///
 /// No line can be broken by a client: addresses and names come from parsed commands and hold no control
 /// characters.
-pub(crate) fn headers(head: &Head) -> Vec<u8> {
+pub(crate) fn headers<'a>(
+    head: &Head,
+    recipients: impl IntoIterator<Item = &'a ForwardPath>,
+) -> Vec<u8> {
     let mut text = String::with_capacity(512);
     // Writing to a String does not fail.
-    let _ = write_headers(&mut text, head);
+    let _ = write_headers(&mut text, head, recipients);
     text.into_bytes()
 }
 
-fn write_headers(text: &mut String, head: &Head) -> fmt::Result {
-    let envelope = &head.envelope;
-    write!(text, "Return-Path: <{}>\r\n", envelope.reverse_path())?;
-    for forward_path in envelope.forward_paths() {
-        write!(text, "Delivered-To: {forward_path}\r\n")?;
+/// `Received` alone.
+pub(crate) fn received(head: &Head) -> Vec<u8> {
+    let mut text = String::with_capacity(256);
+    let _ = write_received(&mut text, head, only(head.envelope.forward_paths()));
+    text.into_bytes()
+}
+
+fn write_headers<'a>(
+    text: &mut String,
+    head: &Head,
+    recipients: impl IntoIterator<Item = &'a ForwardPath>,
+) -> fmt::Result {
+    let reverse_path = head.envelope.reverse_path();
+    write!(text, "Return-Path: <{reverse_path}>\r\n")?;
+    let (mut count, mut last) = (0_usize, None);
+    for recipient in recipients {
+        write!(text, "Delivered-To: {recipient}\r\n")?;
+        count += 1;
+        last = Some(recipient);
     }
+    write_received(text, head, last.filter(|_| count == 1))
+}
+
+fn only(recipients: &[ForwardPath]) -> Option<&ForwardPath> {
+    match recipients {
+        [only] => Some(only),
+        _ => None,
+    }
+}
+
+/// RFC 5321 section 7.2: naming one recipient discloses nothing to it, naming several may.
+fn write_received(text: &mut String, head: &Head, only: Option<&ForwardPath>) -> fmt::Result {
     let client = &head.client;
     write!(text, "Received: from {}", claimed_name(head))?;
     write!(text, " ({})\r\n", AddressLiteral(client.peer()))?;
@@ -36,7 +66,7 @@ fn write_headers(text: &mut String, head: &Head) -> fmt::Result {
         protocol(head),
         head.id
     )?;
-    if let [only] = envelope.forward_paths() {
+    if let Some(only) = only {
         write!(text, "\r\n\tfor <{only}>")?;
     }
     write!(text, ";\r\n\t{}\r\n", date(head))
