@@ -123,21 +123,24 @@ impl Connection {
         now: Instant,
         input: &mut &[u8],
     ) -> Result<Option<Event<'_>>, Error> {
-        if let Some(pending) = self.pending.take() {
-            return Ok(Some(pending.event()));
-        }
-        while !input.is_empty() {
+        loop {
+            if let Some(pending) = self.pending.take() {
+                return Ok(Some(pending.event()));
+            }
+            if input.is_empty() {
+                return Ok(None);
+            }
             match self.phase {
                 Phase::Closed => {
                     *input = &[];
-                    break;
+                    return Ok(None);
                 }
                 Phase::Securing => return Err(self.fail(Fault::Injected)),
                 _ => {}
             }
             let line = match self.reader.next_line(input) {
                 Ok(Some(line)) => line,
-                Ok(None) => break,
+                Ok(None) => return Ok(None),
                 Err(malformed) => return Err(self.fail(Fault::Malformed(malformed))),
             };
             if !line.first {
@@ -149,7 +152,6 @@ impl Connection {
                 return Ok(Some(told.event(self.reader.reply())));
             }
         }
-        Ok(None)
     }
 
     /// Nothing more of the transaction is sent. It is over when what was sent has been answered.
