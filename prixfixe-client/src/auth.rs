@@ -18,7 +18,8 @@ use crate::mail::InvalidArgument;
 use crate::reply::Reply;
 use crate::state::Phase;
 
-/// A user's name and password. Neither is shown, and the password is wiped from memory when it is dropped.
+/// A user's name and password. Neither is shown, and the password is wiped from memory when it is
+/// dropped.
 #[derive(Clone)]
 pub struct Credentials {
     username: Zeroizing<String>,
@@ -48,7 +49,8 @@ pub enum ServerFault {
     /// A nonce that does not begin with ours: the answer is to somebody else.
     #[error("a nonce that is not ours")]
     Nonce,
-    /// Fewer iterations than RFC 7677 asks for, or so many that working them out would take too long.
+    /// Fewer iterations than RFC 7677 asks for, or so many that working them out would take too
+    /// long.
     #[error("{0} iterations")]
     Iterations(u32),
     /// The signature is wrong or missing: the server does not know the password.
@@ -73,7 +75,8 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// When one of them has a NUL, which no mechanism can carry, or over 1024 bytes, or the name is empty.
+    /// When one of them has a NUL, which no mechanism can carry, or over 1024 bytes, or the name is
+    /// empty.
     pub fn new(
         username: impl Into<String>,
         password: impl Into<String>,
@@ -93,8 +96,8 @@ impl Credentials {
         })
     }
 
-    /// With this mechanism and no other. By default the best that the server offers is used: SCRAM-SHA-256,
-    /// PLAIN, LOGIN.
+    /// With this mechanism and no other. By default the best that the server offers is used:
+    /// SCRAM-SHA-256, PLAIN, LOGIN.
     #[must_use]
     pub fn only(mut self, mechanism: Mechanism) -> Self {
         self.mechanism = Some(mechanism);
@@ -127,16 +130,17 @@ impl Credentials {
 }
 
 impl Connection {
-    /// Authenticates, after [`Event::Ready`](crate::Event::Ready) and before the first transaction. The outcome
-    /// is an event; where it is a refusal, the connection goes on.
+    /// Authenticates, after [`Event::Ready`](crate::Event::Ready) and before the first transaction.
+    /// The outcome is an event; where it is a refusal, the connection goes on.
     ///
-    /// `nonce` is 18 fresh random bytes, as this crate has no source of them. SCRAM needs them; used twice, they
-    /// would let an eavesdropper replay the server.
+    /// `nonce` is 18 fresh random bytes, as this crate has no source of them. SCRAM needs them;
+    /// used twice, they would let an eavesdropper replay the server.
     ///
     /// # Errors
     ///
-    /// At any other time; when the server offers no mechanism that can be used; and when the password would be
-    /// readable on the way and [`Config::plaintext_passwords`](crate::Config::plaintext_passwords) is not set.
+    /// At any other time; when the server offers no mechanism that can be used; and when the
+    /// password would be readable on the way and
+    /// [`Config::plaintext_passwords`](crate::Config::plaintext_passwords) is not set.
     pub fn authenticate(
         &mut self,
         now: Instant,
@@ -261,5 +265,6 @@ fn decoded(text: &[u8]) -> Result<Vec<u8>, ServerFault> {
 
 /// RFC 5321 section 4.5.3.1.4: the longest command line, line end included.
 const MAX_COMMAND: usize = 512;
-/// So long a name and a password stay below the 12,288 bytes that RFC 4954 section 4 allows a response.
+/// So long a name and a password stay below the 12,288 bytes that RFC 4954 section 4 allows a
+/// response.
 const MAX_LENGTH: usize = 1024;

@@ -24,14 +24,14 @@ pub struct Config {
     pub pipelining: bool,
     /// Maximum number of commands that are sent and not yet answered. 100 by default.
     ///
-    /// It bounds the replies that can pile up. So a caller that writes all it has before it reads does not
-    /// deadlock with a server that does the same (RFC 2920 section 3.1). A caller that reads while it
-    /// writes may raise it.
+    /// It bounds the replies that can pile up. So a caller that writes all it has before it reads
+    /// does not deadlock with a server that does the same (RFC 2920 section 3.1). A caller that
+    /// reads while it writes may raise it.
     pub window: usize,
     /// Whether STARTTLS is asked for. [`StartTls::Never`] by default.
     pub start_tls: StartTls,
-    /// Send a password over a connection without TLS, in a form that an eavesdropper can read. False by
-    /// default.
+    /// Send a password over a connection without TLS, in a form that an eavesdropper can read.
+    /// False by default.
     pub plaintext_passwords: bool,
     /// How long the server may take.
     pub timeouts: Timeouts,

@@ -70,8 +70,8 @@ impl Connection {
         }
     }
 
-    /// TLS is there, after [`Event::StartTls`](crate::Event::StartTls). Everything learned before is forgotten
-    /// (RFC 3207 section 4.2).
+    /// TLS is there, after [`Event::StartTls`](crate::Event::StartTls). Everything learned before
+    /// is forgotten (RFC 3207 section 4.2).
     ///
     /// # Errors
     ///
@@ -89,12 +89,14 @@ impl Connection {
     }
 
     /// Begins a transaction: after [`Event::Ready`](crate::Event::Ready) or
-    /// [`Event::Done`](crate::Event::Done), and as soon as the content before it has been given whole, with
-    /// [`finish_content`](Self::finish_content) or [`lend_content`](Self::lend_content).
+    /// [`Event::Done`](crate::Event::Done), and as soon as the content before it has been given
+    /// whole, with [`finish_content`](Self::finish_content) or
+    /// [`lend_content`](Self::lend_content).
     ///
     /// # Errors
     ///
-    /// At any other time, and when an extension is missing without which the message cannot be sent.
+    /// At any other time, and when an extension is missing without which the message cannot be
+    /// sent.
     pub fn mail(&mut self, now: Instant, mail: &Mail<'_>) -> Result<(), Unsendable> {
         self.expect_idle()?;
         if let Some(extension) = mail.missing(&self.extensions, self.is_secured) {
@@ -118,7 +120,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// At any other time, when MAIL was refused, and for an internationalised address without SMTPUTF8.
+    /// At any other time, when MAIL was refused, and for an internationalised address without
+    /// SMTPUTF8.
     pub fn rcpt(&mut self, now: Instant, rcpt: &Rcpt<'_>) -> Result<(), Unsendable> {
         let Sending::Envelope {
             recipients,
@@ -138,11 +141,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends the envelope. [`Event::Content`](crate::Event::Content) says when the content can be given.
+    /// Ends the envelope. [`Event::Content`](crate::Event::Content) says when the content can be
+    /// given.
     ///
     /// # Errors
     ///
-    /// At any other time, when MAIL was refused, when no recipient was named, and for binary content.
+    /// At any other time, when MAIL was refused, when no recipient was named, and for binary
+    /// content.
     pub fn data(&mut self, now: Instant) -> Result<(), Unsendable> {
         self.expect_envelope(Unsendable::NeedsChunking)?;
         if self.is_hopeless() {
@@ -156,8 +161,8 @@ impl Connection {
 
     /// Ends the envelope; the content will come in chunks (RFC 3030).
     ///
-    /// They can be given at once. A caller that would rather not send a large content for nobody waits for
-    /// [`Event::Content`](crate::Event::Content).
+    /// They can be given at once. A caller that would rather not send a large content for nobody
+    /// waits for [`Event::Content`](crate::Event::Content).
     ///
     /// # Errors
     ///
@@ -178,14 +183,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Gives a piece of the content after [`Event::Content`](crate::Event::Content): lines with CRLF, cut
-    /// anywhere. Transparency dots are added here. Gives how many bytes of it were taken: fewer than there are
-    /// when [`OUTPUT_HIGH_WATER`] is reached. Send the output then, and give the rest.
+    /// Gives a piece of the content after [`Event::Content`](crate::Event::Content): lines with
+    /// CRLF, cut anywhere. Transparency dots are added here. Gives how many bytes of it were taken:
+    /// fewer than there are when [`OUTPUT_HIGH_WATER`] is reached. Send the output then, and give
+    /// the rest.
     ///
     /// # Errors
     ///
-    /// When it is not time for it, and when the piece has a bare CR or LF. A content cannot be taken back:
-    /// whoever cannot finish it closes the connection.
+    /// When it is not time for it, and when the piece has a bare CR or LF. A content cannot be
+    /// taken back: whoever cannot finish it closes the connection.
     pub fn send_content(&mut self, now: Instant, piece: &[u8]) -> Result<usize, Unsendable> {
         let room = OUTPUT_HIGH_WATER.saturating_sub(self.outbox.held());
         let Sending::Content(stuffer) = &mut self.sending else {
@@ -215,9 +221,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Lends the content, or the rest of it, as it goes over the wire: with transparency dots and the end of
-    /// the data, as [`Stuffer`] makes it. [`poll_transmit`](Self::poll_transmit) says when it is its turn, so
-    /// that nothing is copied.
+    /// Lends the content, or the rest of it, as it goes over the wire: with transparency dots and
+    /// the end of the data, as [`Stuffer`] makes it. [`poll_transmit`](Self::poll_transmit) says
+    /// when it is its turn, so that nothing is copied.
     ///
     /// # Errors
     ///
@@ -235,8 +241,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When it is not time for it, when a chunk was refused, and when the output is full: send it, then try
-    /// again.
+    /// When it is not time for it, when a chunk was refused, and when the output is full: send it,
+    /// then try again.
     pub fn send_chunk(&mut self, now: Instant, chunk: &[u8], last: bool) -> Result<(), Unsendable> {
         if self.outbox.held() >= OUTPUT_HIGH_WATER {
             return Err(Unsendable::Full);
@@ -295,8 +301,8 @@ impl Connection {
     }
 
     /// What can be sent now, from the front, for a vectored write. Nothing is taken: tell
-    /// [`handle_transmitted`](Self::handle_transmitted) how much of it was sent, before anything that the
-    /// server said after it is given to [`poll_event`](Self::poll_event).
+    /// [`handle_transmitted`](Self::handle_transmitted) how much of it was sent, before anything
+    /// that the server said after it is given to [`poll_event`](Self::poll_event).
     pub fn poll_transmit(&self) -> impl Iterator<Item = Piece<'_>> {
         self.outbox.pieces()
     }
@@ -309,8 +315,8 @@ impl Connection {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called. `None`: nothing is awaited from the
-    /// server.
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called. `None`: nothing is awaited
+    /// from the server.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.progress.checked_add(self.patience()?)
@@ -538,7 +544,8 @@ impl Connection {
         self.outbox = Outbox::default();
     }
 
-    /// All of a message was sent, somebody may have been accepted for it, and its reply has not come.
+    /// All of a message was sent, somebody may have been accepted for it, and its reply has not
+    /// come.
     fn is_in_doubt(&self) -> bool {
         let sent = self.outbox.sent();
         let mut released = self.expected.released();

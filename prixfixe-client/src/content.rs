@@ -6,8 +6,8 @@ use crate::error::Unsendable;
 
 /// Adds the transparency dots to a content that comes in pieces.
 ///
-/// Only CRLF ends a line. After a lone LF a dot is an ordinary character, and adding one would change the
-/// content.
+/// Only CRLF ends a line. After a lone LF a dot is an ordinary character, and adding one would
+/// change the content.
 ///
 /// ```
 /// use prixfixe_client::Stuffer;
@@ -61,7 +61,8 @@ impl Stuffer {
         };
     }
 
-    /// Appends the end of the data. A last line without an end gets one, or the end would not be seen.
+    /// Appends the end of the data. A last line without an end gets one, or the end would not be
+    /// seen.
     pub fn finish(self, output: &mut Vec<u8>) {
         if self.0 != Place::LineStart {
             output.extend_from_slice(b"\r\n");
@@ -74,7 +75,8 @@ impl Stuffer {
         self.0 == Place::Cr
     }
 
-    /// Looks for a CR or LF that is not part of a CRLF. A CR at the end of the piece may yet become one.
+    /// Looks for a CR or LF that is not part of a CRLF. A CR at the end of the piece may yet become
+    /// one.
     pub(crate) fn check(self, piece: &[u8]) -> Result<(), Unsendable> {
         let mut rest = match (self.0, piece.split_first()) {
             (_, None) => return Ok(()),

@@ -19,11 +19,13 @@ pub struct Error {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The server refuses to go on: a 421 to anything, a refusal where nothing can follow one (greeting, EHLO,
-    /// STARTTLS that is required, RSET), or a refusal of a content that was still being sent.
+    /// The server refuses to go on: a 421 to anything, a refusal where nothing can follow one
+    /// (greeting, EHLO, STARTTLS that is required, RSET), or a refusal of a content that was still
+    /// being sent.
     #[error("the server said {0}")]
     Refused(ReplyBuf),
-    /// A reply that cannot stand where it stood, such as a 250 to DATA, or one that nothing had asked for.
+    /// A reply that cannot stand where it stood, such as a 250 to DATA, or one that nothing had
+    /// asked for.
     #[error("the server said {0}, which makes no sense here")]
     Unexpected(ReplyBuf),
     /// Something that is no reply.
@@ -32,7 +34,8 @@ pub enum Fault {
     /// The server does not offer what the configuration requires.
     #[error("the server does not offer {0:?}")]
     NotOffered(Extension),
-    /// Plaintext behind the 220 of STARTTLS, where an attacker could have put it (RFC 3207 section 6).
+    /// Plaintext behind the 220 of STARTTLS, where an attacker could have put it (RFC 3207 section
+    /// 6).
     #[error("plaintext behind the reply to STARTTLS")]
     Injected,
     /// The server could not prove that it knows the password, or its part of SCRAM is wrong.
@@ -121,14 +124,15 @@ pub enum Unsendable {
     /// An internationalised recipient in a transaction whose MAIL did not ask for SMTPUTF8.
     #[error("MAIL did not ask for SMTPUTF8")]
     NeedsSmtpUtf8,
-    /// A CR without LF, or an LF without CR. Sent, it could end the message elsewhere than its author meant
-    /// (RFC 5321 section 2.3.8). Nothing of the piece was taken.
+    /// A CR without LF, or an LF without CR. Sent, it could end the message elsewhere than its
+    /// author meant (RFC 5321 section 2.3.8). Nothing of the piece was taken.
     #[error("a bare CR or LF in the content")]
     BareLineEnd,
     /// Output that was not sent yet is in the way. Send it, then try again.
     #[error("the output is full")]
     Full,
-    /// The password would be readable on the way: there is no TLS, and the configuration does not allow it.
+    /// The password would be readable on the way: there is no TLS, and the configuration does not
+    /// allow it.
     #[error("a password in plaintext")]
     Plaintext,
 }
@@ -154,8 +158,9 @@ impl Error {
         &self.fault
     }
 
-    /// True when the server may have the message: all of it was sent, and no reply came. Who sends it again may
-    /// send it twice (RFC 1047). False: the server has not accepted the message under way.
+    /// True when the server may have the message: all of it was sent, and no reply came. Who sends
+    /// it again may send it twice (RFC 1047). False: the server has not accepted the message under
+    /// way.
     ///
     /// With LMTP it is about the recipients for whom no reply came.
     #[must_use]

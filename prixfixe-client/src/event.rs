@@ -9,8 +9,8 @@ pub enum Event<'a> {
     /// The greeting.
     Greeted(Reply<'a>),
     /// STARTTLS was accepted. Make the TLS connection, then call
-    /// [`tls_established`](crate::Connection::tls_established). Nothing of what the server sends from here on is
-    /// for the connection until then.
+    /// [`tls_established`](crate::Connection::tls_established). Nothing of what the server sends
+    /// from here on is for the connection until then.
     StartTls,
     /// STARTTLS was offered and refused, and the configuration does not require it.
     StartTlsRefused(Reply<'a>),
@@ -33,21 +33,23 @@ pub enum Event<'a> {
     },
     /// DATA was refused.
     Data(Reply<'a>),
-    /// The content can be sent: the 354 has come, or with BDAT all recipients were answered. There is at least
-    /// one recipient.
+    /// The content can be sent: the 354 has come, or with BDAT all recipients were answered. There
+    /// is at least one recipient.
     Content,
     /// The reply to a chunk that is not the last.
     Chunk(Reply<'a>),
     /// The reply to the content.
     Message {
-        /// Which recipient it is for. `None`: all that were accepted. LMTP gives one such event for each.
+        /// Which recipient it is for. `None`: all that were accepted. LMTP gives one such event for
+        /// each.
         recipient: Option<usize>,
         /// The reply.
         reply: Reply<'a>,
     },
     /// The transaction is over. What has not been accepted by now will not be.
     Done,
-    /// The reply to RSET. The connection says RSET by itself where a failed transaction has to be cleared.
+    /// The reply to RSET. The connection says RSET by itself where a failed transaction has to be
+    /// cleared.
     Reset(Reply<'a>),
     /// The reply to NOOP.
     Noop(Reply<'a>),

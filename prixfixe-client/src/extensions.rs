@@ -1,6 +1,7 @@
 //! What the server offers in its reply to EHLO or LHLO.
 
-/// The extensions that the server offers (RFC 5321 section 4.1.1.1), as far as this crate knows them.
+/// The extensions that the server offers (RFC 5321 section 4.1.1.1), as far as this crate knows
+/// them.
 ///
 /// After HELO there are none. After STARTTLS they are learned anew (RFC 3207 section 4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -84,7 +85,8 @@ impl Extensions {
             .filter(|word| !word.is_empty());
         let Some(keyword) = words.next() else { return };
         let is = |name: &str| keyword.eq_ignore_ascii_case(name.as_bytes());
-        // "AUTH=LOGIN" is how servers spoke before RFC 2554, and some still say it beside "AUTH LOGIN".
+        // "AUTH=LOGIN" is how servers spoke before RFC 2554, and some still say it beside "AUTH
+        // LOGIN".
         let old_auth = keyword
             .split_at_checked(5)
             .filter(|(name, _)| name.eq_ignore_ascii_case(b"AUTH="));

@@ -1,4 +1,5 @@
-//! Senders and recipients with their parameters, checked once and written as often as they are sent.
+//! Senders and recipients with their parameters, checked once and written as often as they are
+//! sent.
 
 mod parameter;
 mod path;
@@ -13,8 +14,9 @@ use crate::extensions::{Extension, Extensions};
 
 /// MAIL and its parameters.
 ///
-/// A parameter whose extension the server does not offer is left out where the message is the same without it
-/// (SIZE, 8BITMIME, DSN), and is an error where it is not (BINARYMIME, SMTPUTF8, REQUIRETLS).
+/// A parameter whose extension the server does not offer is left out where the message is the same
+/// without it (SIZE, 8BITMIME, DSN), and is an error where it is not (BINARYMIME, SMTPUTF8,
+/// REQUIRETLS).
 ///
 /// ```
 /// use prixfixe_client::{BodyType, Mail};
@@ -65,8 +67,8 @@ impl<'a> Mail<'a> {
     ///
     /// # Errors
     ///
-    /// When it cannot be sent: RFC 5321 section 4.5.3.1.3 allows 256 bytes with the brackets, and no character
-    /// may end the path early.
+    /// When it cannot be sent: RFC 5321 section 4.5.3.1.3 allows 256 bytes with the brackets, and
+    /// no character may end the path early.
     pub fn new(reverse_path: impl Into<Cow<'a, str>>) -> Result<Self, InvalidArgument> {
         let reverse_path = reverse_path.into();
         path::check(&reverse_path)?;
@@ -90,15 +92,16 @@ impl<'a> Mail<'a> {
 
     /// BODY (RFC 6152, RFC 3030).
     ///
-    /// Whether content with 8-bit bytes may go to a server without 8BITMIME is for the caller to decide;
-    /// [`Extensions::eight_bit_mime`] says what is offered.
+    /// Whether content with 8-bit bytes may go to a server without 8BITMIME is for the caller to
+    /// decide; [`Extensions::eight_bit_mime`] says what is offered.
     #[must_use]
     pub fn body(mut self, body: BodyType) -> Self {
         self.body = body;
         self
     }
 
-    /// SMTPUTF8 (RFC 6531): the content's header has UTF-8. An address that is not ASCII asks for it by itself.
+    /// SMTPUTF8 (RFC 6531): the content's header has UTF-8. An address that is not ASCII asks for
+    /// it by itself.
     #[must_use]
     pub fn smtp_utf8(mut self) -> Self {
         self.smtp_utf8 = true;
@@ -119,8 +122,8 @@ impl<'a> Mail<'a> {
         self
     }
 
-    /// ENVID: an identifier that notifications repeat (RFC 3461 section 4.4), as it is before its encoding as
-    /// xtext.
+    /// ENVID: an identifier that notifications repeat (RFC 3461 section 4.4), as it is before its
+    /// encoding as xtext.
     ///
     /// # Errors
     ///
@@ -219,12 +222,13 @@ impl<'a> Rcpt<'a> {
         self
     }
 
-    /// ORCPT: the address that the message was sent to first, with its type, such as `rfc822` (RFC 3461
-    /// section 4.2), as it is before its encoding as xtext.
+    /// ORCPT: the address that the message was sent to first, with its type, such as `rfc822` (RFC
+    /// 3461 section 4.2), as it is before its encoding as xtext.
     ///
     /// # Errors
     ///
-    /// When one of them is empty or is not printable ASCII, the type is no atom, or both have over 500 bytes.
+    /// When one of them is empty or is not printable ASCII, the type is no atom, or both have over
+    /// 500 bytes.
     pub fn original_recipient(
         mut self,
         address_type: impl Into<Cow<'a, str>>,

@@ -1,7 +1,8 @@
-//! What is to be sent, in order: bytes of the connection's own, and places for content that the caller holds.
+//! What is to be sent, in order: bytes of the connection's own, and places for content that the
+//! caller holds.
 //!
-//! Positions count bytes of the whole connection. Up to [`released`](Outbox::release) they may be sent; what is
-//! behind waits for a reply, as every command does where there is no pipelining.
+//! Positions count bytes of the whole connection. Up to [`released`](Outbox::release) they may be
+//! sent; what is behind waits for a reply, as every command does where there is no pipelining.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,8 +12,8 @@ use std::fmt;
 pub enum Piece<'a> {
     /// These bytes.
     Bytes(&'a [u8]),
-    /// So many bytes of the content that the caller has [lent](crate::Connection::lend_content), from this
-    /// offset on.
+    /// So many bytes of the content that the caller has [lent](crate::Connection::lend_content),
+    /// from this offset on.
     Lent {
         /// Offset in the content or chunk.
         offset: u64,

@@ -59,13 +59,14 @@ impl<'a> Reply<'a> {
     /// The lines without code and line end, as the server sent them: at most
     /// [`MAX_REPLY_TEXT`](crate::MAX_REPLY_TEXT) bytes in all, the rest is left out.
     ///
-    /// They may have control characters and any encoding. The `Display` form of a reply has neither.
+    /// They may have control characters and any encoding. The `Display` form of a reply has
+    /// neither.
     pub fn lines(self) -> impl Iterator<Item = &'a [u8]> {
         self.text.split(|byte| *byte == b'\n')
     }
 
-    /// The enhanced status code at the front of the text, where there is one that goes with the code
-    /// (RFC 2034 section 4).
+    /// The enhanced status code at the front of the text, where there is one that goes with the
+    /// code (RFC 2034 section 4).
     #[must_use]
     pub fn enhanced(self) -> Option<EnhancedCode> {
         let word = self
@@ -109,8 +110,8 @@ impl ReplyBuf {
     }
 }
 
-/// One line that is safe to log: the code, and the text with spaces for line ends and U+FFFD for control
-/// characters and what is not UTF-8.
+/// One line that is safe to log: the code, and the text with spaces for line ends and U+FFFD for
+/// control characters and what is not UTF-8.
 impl fmt::Display for Reply<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;

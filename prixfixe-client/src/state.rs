@@ -1,13 +1,14 @@
 //! What replies do to a connection. Everything that a reply changes is in this file.
 //!
-//! There are two ends of a transaction, and they may be far apart: the caller, who is at the envelope or at the
-//! content ([`Sending`]), and the replies, which come in the order of the commands ([`Expected`] has them,
-//! [`Tally`] what they have said so far). With pipelining the caller may be one transaction ahead: the next
-//! envelope leaves behind a content whose reply has not come.
+//! There are two ends of a transaction, and they may be far apart: the caller, who is at the
+//! envelope or at the content ([`Sending`]), and the replies, which come in the order of the
+//! commands ([`Expected`] has them, [`Tally`] what they have said so far). With pipelining the
+//! caller may be one transaction ahead: the next envelope leaves behind a content whose reply has
+//! not come.
 //!
-//! A transaction that is **doomed** is one of which nothing more is sent: what has not been released is
-//! dropped, the replies to what has are waited for, and then it is over. An outcome is told only once the
-//! server has said it.
+//! A transaction that is **doomed** is one of which nothing more is sent: what has not been
+//! released is dropped, the replies to what has are waited for, and then it is over. An outcome is
+//! told only once the server has said it.
 //!
 //! [`Expected`]: crate::expected::Expected
 
@@ -54,8 +55,8 @@ pub(crate) enum Sending {
     Content(Stuffer),
     /// Chunks can be given.
     Chunks { begun: bool },
-    /// The last chunk was given. Nothing may follow it: refused, it may leave the transaction open (RFC 3030
-    /// section 2).
+    /// The last chunk was given. Nothing may follow it: refused, it may leave the transaction open
+    /// (RFC 3030 section 2).
     LastChunk,
     /// Nothing more of the transaction is sent.
     Doomed,
@@ -113,7 +114,8 @@ enum Class {
 type Outcome = Result<Option<Told>, Error>;
 
 impl Connection {
-    /// Takes from the front of `input` what it needs for the next event. `None`: all of it was taken.
+    /// Takes from the front of `input` what it needs for the next event. `None`: all of it was
+    /// taken.
     ///
     /// # Errors
     ///
@@ -191,7 +193,8 @@ impl Connection {
             return Err(self.shut());
         }
         if self.outbox.sent() < expect.end {
-            // It came before all of what it answers had been sent, and nothing can be made of what follows.
+            // It came before all of what it answers had been sent, and nothing can be made of what
+            // follows.
             return Err(self.out_of_place(class));
         }
         self.progress = now;
@@ -259,7 +262,8 @@ impl Connection {
         }
     }
 
-    /// RFC 5321 section 3.2: a server that does not know EHLO is asked with HELO. LMTP has no such thing.
+    /// RFC 5321 section 3.2: a server that does not know EHLO is asked with HELO. LMTP has no such
+    /// thing.
     fn may_say_helo(&self) -> bool {
         self.config.protocol() == Protocol::Smtp && self.reader.reply().is_permanent()
     }
@@ -379,7 +383,8 @@ impl Connection {
     fn begin_content(&mut self, now: Instant) -> Outcome {
         let is_for_nobody = self.tally.is_nobody_accepted() || self.sending == Sending::Doomed;
         if is_for_nobody && self.config.protocol() == Protocol::Lmtp {
-            // RFC 2033 section 4.2: it must be a 503, and how many replies would follow nobody knows.
+            // RFC 2033 section 4.2: it must be a 503, and how many replies would follow nobody
+            // knows.
             return Err(self.out_of_place(Class::Intermediate));
         }
         self.expected.pop();
@@ -471,8 +476,8 @@ impl Connection {
         }
     }
 
-    /// 421: the server closes, and takes nothing of what it has not answered (RFC 5321 section 3.8). With LMTP
-    /// it speaks for one recipient, and others may have been served.
+    /// 421: the server closes, and takes nothing of what it has not answered (RFC 5321 section
+    /// 3.8). With LMTP it speaks for one recipient, and others may have been served.
     fn shut(&mut self) -> Error {
         let reply = self.reader.reply().to_buf();
         let others = self.config.protocol() == Protocol::Lmtp && self.tally.accepted.len() > 1;

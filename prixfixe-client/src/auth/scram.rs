@@ -7,7 +7,8 @@
 //! server-final:  v=SIGNATURE
 //! ```
 //!
-//! Names and passwords are used as they are: RFC 5802 asks for SASLprep, which changes nothing of what is ASCII.
+//! Names and passwords are used as they are: RFC 5802 asks for SASLprep, which changes nothing of
+//! what is ASCII.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -113,7 +113,8 @@ pub(super) fn check(text: &str, longest: usize) -> Result<(), InvalidArgument> {
     }
 }
 
-/// RFC 3461 section 4: `xchar = any ASCII CHAR between "!" (33) and "~" (126) inclusive, except for "+" and "="`.
+/// RFC 3461 section 4: `xchar = any ASCII CHAR between "!" (33) and "~" (126) inclusive, except for
+/// "+" and "="`.
 pub(super) fn write_xtext(text: &str, output: &mut Vec<u8>) {
     for byte in text.bytes() {
         match byte {

@@ -1,7 +1,8 @@
 //! Whether a path can stand between angle brackets.
 //!
-//! No full grammar: the caller's addresses have been parsed by others, or the server parses them. What has to
-//! hold here is that a path ends where it is meant to end, so that no address carries a command or a parameter.
+//! No full grammar: the caller's addresses have been parsed by others, or the server parses them.
+//! What has to hold here is that a path ends where it is meant to end, so that no address carries a
+//! command or a parameter.
 
 use super::InvalidArgument;
 

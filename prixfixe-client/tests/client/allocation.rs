@@ -2,13 +2,17 @@
 
 use std::time::Instant;
 
-use prixfixe_client::{BodyType, Config, Connection, Event, Mail, Piece, Rcpt};
+use prixfixe_client::{BodyType, Config, Connection, Event, Mail, Rcpt};
 
 use crate::script::Client;
 
 /// Sends all that can be sent, nowhere.
 fn transmit(connection: &mut Connection, now: Instant) {
-    while let Some(length) = connection.poll_transmit().next().map(|piece: Piece<'_>| piece.length()) {
+    loop {
+        let length: u64 = connection.poll_transmit().map(|piece| piece.length()).sum();
+        if length == 0 {
+            return;
+        }
         connection.handle_transmitted(now, length as usize);
     }
 }
@@ -38,7 +42,9 @@ fn converse(connection: &mut Connection, now: Instant, mail: &Mail<'_>, rcpt: &R
                     envelope(connection);
                 }
                 Event::Content => {
-                    connection.send_content(now, b"Subject: x\r\n\r\n.\r\n").unwrap();
+                    connection
+                        .send_content(now, b"Subject: x\r\n\r\n.\r\n")
+                        .unwrap();
                     connection.finish_content(now).unwrap();
                 }
                 Event::Message { reply, .. } => {
@@ -56,9 +62,15 @@ fn converse(connection: &mut Connection, now: Instant, mail: &Mail<'_>, rcpt: &R
 fn a_message_allocates_nothing() {
     let config = Config::smtp("client.example.com").unwrap();
     let mut client = Client::ready(config, "250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n");
-    let mail = Mail::new("alice@example.com").unwrap().size(102_400).body(BodyType::EightBitMime);
+    let mail = Mail::new("alice@example.com")
+        .unwrap()
+        .size(102_400)
+        .body(BodyType::EightBitMime);
     let rcpt = Rcpt::new("bob@example.net").unwrap();
-    assert_eq!(converse(&mut client.connection, client.now, &mail, &rcpt), 2);
+    assert_eq!(
+        converse(&mut client.connection, client.now, &mail, &rcpt),
+        2
+    );
     let mut accepted = 0;
     let allocated = allocation_counter::measure(|| {
         for _ in 0..10 {
@@ -71,5 +83,9 @@ fn a_message_allocates_nothing() {
 
 #[test]
 fn a_connection_is_small() {
-    assert!(size_of::<Connection>() <= 512, "{}", size_of::<Connection>());
+    assert!(
+        size_of::<Connection>() <= 512,
+        "{}",
+        size_of::<Connection>()
+    );
 }

@@ -14,7 +14,7 @@ use crate::script::Client;
 const NONCE: [u8; 18] = [7; 18];
 
 fn credentials() -> Credentials {
-    Credentials::new("ann", "pass=word").unwrap()
+    Credentials::new("ann", "secret=word").unwrap()
 }
 
 /// On a connection that counts as one over TLS.
@@ -25,7 +25,10 @@ fn ready(mechanisms: &str) -> Client {
 }
 
 fn begin(client: &mut Client, credentials: &Credentials) -> String {
-    client.connection.authenticate(client.now, credentials, NONCE).unwrap();
+    client
+        .connection
+        .authenticate(client.now, credentials, NONCE)
+        .unwrap();
     said(client)
 }
 
@@ -49,7 +52,10 @@ fn hear(client: &mut Client, line: &str) -> Result<Option<bool>, Error> {
 fn plain_sends_its_initial_response() {
     let mut client = ready("LOGIN PLAIN");
     let line = begin(&mut client, &credentials());
-    assert_eq!(line, format!("AUTH PLAIN {}\r\n", BASE64.encode("\0ann\0pass=word")));
+    assert_eq!(
+        line,
+        format!("AUTH PLAIN {}\r\n", BASE64.encode("\0ann\0secret=word"))
+    );
     assert_eq!(client.connection.stage(), Stage::Auth);
     assert!(client.connection.quit(client.now).is_err());
     assert_eq!(hear(&mut client, "235 2.7.0 welcome\r\n"), Ok(Some(true)));
@@ -62,11 +68,14 @@ fn a_long_initial_response_waits_for_a_challenge() {
     let long = Credentials::new("ann", "x".repeat(1000)).unwrap();
     assert_eq!(begin(&mut client, &long), "AUTH PLAIN\r\n");
     assert_eq!(hear(&mut client, "334 \r\n"), Ok(None));
-    let response = format!("{}\r\n", BASE64.encode(format!("\0ann\0{}", "x".repeat(1000))));
+    let response = format!(
+        "{}\r\n",
+        BASE64.encode(format!("\0ann\0{}", "x".repeat(1000)))
+    );
     assert_eq!(said(&mut client), response);
     assert_eq!(hear(&mut client, "235 welcome\r\n"), Ok(Some(true)));
     // The longest that goes along with the command: 512 bytes with CR LF.
-    for (length, with_command) in [(364, true), (365, false)] {
+    for (length, with_command) in [(367, true), (368, false)] {
         let mut client = ready("PLAIN");
         let credentials = Credentials::new("ann", "x".repeat(length)).unwrap();
         let line = begin(&mut client, &credentials);
@@ -82,7 +91,10 @@ fn login_answers_two_challenges() {
     assert_eq!(hear(&mut client, "334 VXNlcm5hbWU6\r\n"), Ok(None));
     assert_eq!(said(&mut client), format!("{}\r\n", BASE64.encode("ann")));
     assert_eq!(hear(&mut client, "334 UGFzc3dvcmQ6\r\n"), Ok(None));
-    assert_eq!(said(&mut client), format!("{}\r\n", BASE64.encode("pass=word")));
+    assert_eq!(
+        said(&mut client),
+        format!("{}\r\n", BASE64.encode("secret=word"))
+    );
     assert_eq!(hear(&mut client, "235 welcome\r\n"), Ok(Some(true)));
 }
 
@@ -120,7 +132,11 @@ impl ScramServer {
         let client_key = sign(&salted, "Client Key");
         let stored = Sha256::digest(client_key);
         let signature = sign(&stored, &messages);
-        let expected: Vec<u8> = client_key.iter().zip(signature).map(|(a, b)| a ^ b).collect();
+        let expected: Vec<u8> = client_key
+            .iter()
+            .zip(signature)
+            .map(|(a, b)| a ^ b)
+            .collect();
         let is_right = BASE64.decode(proof).unwrap() == expected;
         let signature = sign(&sign(&salted, "Server Key"), &messages);
         is_right.then(|| format!("v={}", BASE64.encode(signature)))
@@ -156,8 +172,11 @@ fn scram(server_password: &'static str) -> (Client, Option<String>) {
 
 #[test]
 fn scram_proves_both_sides_without_tls() {
-    let (mut client, signature) = scram("pass=word");
-    let line = format!("334 {}\r\n", BASE64.encode(signature.expect("the proof is right")));
+    let (mut client, signature) = scram("secret=word");
+    let line = format!(
+        "334 {}\r\n",
+        BASE64.encode(signature.expect("the proof is right"))
+    );
     assert_eq!(hear(&mut client, &line), Ok(None));
     assert_eq!(said(&mut client), "\r\n");
     assert_eq!(hear(&mut client, "235 welcome\r\n"), Ok(Some(true)));
@@ -168,16 +187,22 @@ fn a_server_that_does_not_know_the_password_is_an_error() {
     let (_, signature) = scram("other");
     assert_eq!(signature, None, "nor does it learn anything");
     let fault = |line: &str| {
-        let (mut client, _) = scram("pass=word");
+        let (mut client, _) = scram("secret=word");
         let error = hear(&mut client, line).unwrap_err();
         assert_eq!(error.stage(), Stage::Auth);
         error.fault().clone()
     };
     let signature = Fault::Authentication(ServerFault::Signature);
     assert_eq!(fault("235 come in\r\n"), signature, "without a proof");
-    let wrong = format!("334 {}\r\n", BASE64.encode(format!("v={}", BASE64.encode([0; 32]))));
+    let wrong = format!(
+        "334 {}\r\n",
+        BASE64.encode(format!("v={}", BASE64.encode([0; 32])))
+    );
     assert_eq!(fault(&wrong), signature);
-    assert_eq!(fault("334 *\r\n"), Fault::Authentication(ServerFault::Challenge));
+    assert_eq!(
+        fault("334 *\r\n"),
+        Fault::Authentication(ServerFault::Challenge)
+    );
     let mut client = Client::ready(Config::smtp("c").unwrap(), "250-AUTH SCRAM-SHA-256\r\n");
     begin(&mut client, &credentials());
     let error = hear(&mut client, "235 come in\r\n").unwrap_err();
@@ -189,21 +214,32 @@ fn a_challenge_that_follows_nothing_is_an_error() {
     let mut client = ready("PLAIN");
     begin(&mut client, &credentials());
     let error = hear(&mut client, "334 bW9yZQ==\r\n").unwrap_err();
-    assert_eq!(error.fault(), &Fault::Authentication(ServerFault::Challenge));
+    assert_eq!(
+        error.fault(),
+        &Fault::Authentication(ServerFault::Challenge)
+    );
 }
 
 #[test]
 fn a_password_is_not_sent_where_it_can_be_read() {
     let authenticate = |client: &mut Client, credentials: &Credentials| {
-        client.connection.authenticate(client.now, credentials, NONCE)
+        client
+            .connection
+            .authenticate(client.now, credentials, NONCE)
     };
     let config = || Config::smtp("client.example.com").unwrap();
     let mut client = Client::ready(config(), "250-AUTH PLAIN LOGIN\r\n");
-    assert_eq!(authenticate(&mut client, &credentials()), Err(Unsendable::Plaintext));
+    assert_eq!(
+        authenticate(&mut client, &credentials()),
+        Err(Unsendable::Plaintext)
+    );
     assert_eq!(said(&mut client), "");
     let mut client = Client::ready(config(), "250-AUTH SCRAM-SHA-256 PLAIN\r\n");
     let plain = credentials().only(Mechanism::Plain);
-    assert_eq!(authenticate(&mut client, &plain), Err(Unsendable::Plaintext));
+    assert_eq!(
+        authenticate(&mut client, &plain),
+        Err(Unsendable::Plaintext)
+    );
     let login = credentials().only(Mechanism::Login);
     let not_offered = Err(Unsendable::NotOffered(Extension::Auth));
     assert_eq!(authenticate(&mut client, &login), not_offered);
@@ -213,18 +249,24 @@ fn a_password_is_not_sent_where_it_can_be_read() {
     client.receive(b"220 mx\r\n");
     client.receive(b"250-mx\r\n250 AUTH PLAIN\r\n");
     assert_eq!(authenticate(&mut client, &credentials()), Ok(()));
-    assert_eq!(authenticate(&mut client, &credentials()), Err(Unsendable::NotNow));
+    assert_eq!(
+        authenticate(&mut client, &credentials()),
+        Err(Unsendable::NotNow)
+    );
 }
 
 #[test]
 fn nothing_of_a_password_is_shown() {
     let mut client = ready("PLAIN");
-    client.connection.authenticate(client.now, &credentials(), NONCE).unwrap();
-    let secret = BASE64.encode("\0ann\0pass=word");
-    let bytes = format!("{:?}", secret.as_bytes());
+    client
+        .connection
+        .authenticate(client.now, &credentials(), NONCE)
+        .unwrap();
+    let encoded = BASE64.encode("\0ann\0secret=word");
+    let bytes = format!("{:?}", encoded.as_bytes());
     let pieces: Vec<Piece<'_>> = client.connection.poll_transmit().collect();
     let shown = format!("{:?} {pieces:?} {:?}", client.connection, credentials());
-    for secret in ["pass", "ann", &secret, bytes.trim_matches(['[', ']'])] {
+    for secret in ["secret", "ann", &encoded, bytes.trim_matches(['[', ']'])] {
         assert!(!shown.contains(secret), "{secret} in {shown}");
     }
     assert!(Credentials::new("a\0b", "c").is_err() && Credentials::new("", "c").is_err());

@@ -5,17 +5,26 @@ use prixfixe_client::{Config, Fault, Mail, Malformed, Rcpt, Stage, Unsendable};
 use crate::script::Client;
 
 fn client() -> Client {
-    Client::ready(Config::smtp("c").unwrap(), "250-PIPELINING\r\n250-CHUNKING\r\n")
+    Client::ready(
+        Config::smtp("c").unwrap(),
+        "250-PIPELINING\r\n250-CHUNKING\r\n",
+    )
 }
 
 #[test]
 fn an_error_carries_the_whole_reply() {
     let mut client = client();
-    client.connection.mail(client.now, &Mail::new("").unwrap()).unwrap();
+    client
+        .connection
+        .mail(client.now, &Mail::new("").unwrap())
+        .unwrap();
     client.transmit(usize::MAX);
     let error = client
         .connection
-        .poll_event(client.now, &mut &b"421-4.3.2 going down\r\n421 4.3.2 come back\r\n"[..])
+        .poll_event(
+            client.now,
+            &mut &b"421-4.3.2 going down\r\n421 4.3.2 come back\r\n"[..],
+        )
         .unwrap_err();
     assert_eq!((error.stage(), error.in_doubt()), (Stage::Mail, false));
     let Fault::Refused(reply) = error.fault() else {
@@ -98,13 +107,22 @@ fn nothing_can_be_said_before_the_extensions_are_known() {
 fn a_chunk_waits_for_room() {
     let mut client = client();
     let now = client.now;
-    client.connection.mail(now, &Mail::new("").unwrap()).unwrap();
-    client.connection.rcpt(now, &Rcpt::new("b@x").unwrap()).unwrap();
+    client
+        .connection
+        .mail(now, &Mail::new("").unwrap())
+        .unwrap();
+    client
+        .connection
+        .rcpt(now, &Rcpt::new("b@x").unwrap())
+        .unwrap();
     client.connection.bdat(now).unwrap();
     let chunk = [b'x'; 40_000];
     client.connection.send_chunk(now, &chunk, false).unwrap();
     client.connection.send_chunk(now, &chunk, false).unwrap();
-    assert_eq!(client.connection.send_chunk(now, &chunk, false), Err(Unsendable::Full));
+    assert_eq!(
+        client.connection.send_chunk(now, &chunk, false),
+        Err(Unsendable::Full)
+    );
     client.transmit(usize::MAX);
     client.connection.send_chunk(now, &chunk, true).unwrap();
 }
@@ -113,10 +131,19 @@ fn a_chunk_waits_for_room() {
 fn debug_shows_nobodys_mail() {
     let mut client = client();
     let now = client.now;
-    client.connection.mail(now, &Mail::new("").unwrap()).unwrap();
-    client.connection.rcpt(now, &Rcpt::new("b@x").unwrap()).unwrap();
+    client
+        .connection
+        .mail(now, &Mail::new("").unwrap())
+        .unwrap();
+    client
+        .connection
+        .rcpt(now, &Rcpt::new("b@x").unwrap())
+        .unwrap();
     client.connection.bdat(now).unwrap();
     client.connection.send_chunk(now, b"private", true).unwrap();
     let shown = format!("{:?}", client.connection);
-    assert!(!shown.contains("private") && !shown.contains("112, 114"), "{shown}");
+    assert!(
+        !shown.contains("private") && !shown.contains("112, 114"),
+        "{shown}"
+    );
 }

@@ -1,4 +1,5 @@
-//! Whatever a server says, in whatever pieces: the same events, the same output, and bounds that hold.
+//! Whatever a server says, in whatever pieces: the same events, the same output, and bounds that
+//! hold.
 
 use prixfixe_client::{Config, Connection, Mail, Rcpt, StartTls};
 use proptest::prelude::*;
@@ -84,8 +85,16 @@ fn play(steps: &[Step], config: Config, length: usize) -> (Vec<String>, String, 
         } else {
             said.push(say(&mut client.connection, client.now, step));
         }
-        assert_eq!(client.connection.is_closed(), client.connection.stage() == prixfixe_client::Stage::Closed);
-        assert!(client.connection.deadline().is_none_or(|at| at >= client.now));
+        assert_eq!(
+            client.connection.is_closed(),
+            client.connection.stage() == prixfixe_client::Stage::Closed
+        );
+        assert!(
+            client
+                .connection
+                .deadline()
+                .is_none_or(|at| at >= client.now)
+        );
     }
     client.receive(b"");
     let events = client.events.into_iter().collect();
@@ -112,7 +121,7 @@ fn say(connection: &mut Connection, now: std::time::Instant, step: &Step) -> boo
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn cutting_what_the_server_says_changes_nothing(

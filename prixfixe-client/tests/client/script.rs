@@ -221,7 +221,9 @@ impl Client {
                 Ok(())
             }
             "wait" => {
-                let seconds = rest.strip_suffix('s').and_then(|number| number.parse().ok());
+                let seconds = rest
+                    .strip_suffix('s')
+                    .and_then(|number| number.parse().ok());
                 self.now += Duration::from_secs(seconds.ok_or("no time")?);
                 if let Err(error) = self.connection.handle_timeout(self.now) {
                     self.failed(&error);

@@ -20,8 +20,14 @@ fn patience(client: &Client) -> Option<Duration> {
 
 fn begin(client: &mut Client) {
     let now = client.now;
-    client.connection.mail(now, &Mail::new("a@x").unwrap()).unwrap();
-    client.connection.rcpt(now, &Rcpt::new("b@x").unwrap()).unwrap();
+    client
+        .connection
+        .mail(now, &Mail::new("a@x").unwrap())
+        .unwrap();
+    client
+        .connection
+        .rcpt(now, &Rcpt::new("b@x").unwrap())
+        .unwrap();
     client.connection.data(now).unwrap();
 }
 
@@ -34,7 +40,11 @@ fn each_reply_has_its_time() {
     client.receive(b"220 mx\r\n");
     assert_eq!(patience(&client), Some(5 * MINUTE), "EHLO");
     client.receive(b"250-mx\r\n250 PIPELINING\r\n");
-    assert_eq!(patience(&client), None, "between messages nothing is awaited");
+    assert_eq!(
+        patience(&client),
+        None,
+        "between messages nothing is awaited"
+    );
     client.now += 100 * MINUTE;
     begin(&mut client);
     assert_eq!(patience(&client), Some(5 * MINUTE), "MAIL");
@@ -44,7 +54,10 @@ fn each_reply_has_its_time() {
     assert_eq!(patience(&client), Some(2 * MINUTE), "DATA");
     client.receive(b"354 go\r\n");
     assert_eq!(patience(&client), None, "the content is the caller's");
-    client.connection.send_content(client.now, b"hi\r\n").unwrap();
+    client
+        .connection
+        .send_content(client.now, b"hi\r\n")
+        .unwrap();
     assert_eq!(patience(&client), Some(3 * MINUTE), "a block");
     client.now += MINUTE;
     client.transmit(2);
@@ -53,7 +66,11 @@ fn each_reply_has_its_time() {
     assert_eq!(patience(&client), None);
     client.connection.finish_content(client.now).unwrap();
     client.transmit(usize::MAX);
-    assert_eq!(patience(&client), Some(10 * MINUTE), "the end of the content");
+    assert_eq!(
+        patience(&client),
+        Some(10 * MINUTE),
+        "the end of the content"
+    );
     client.receive(b"250 ok\r\n");
     assert_eq!(patience(&client), None);
 }
@@ -68,7 +85,10 @@ fn a_reply_that_never_ends_is_no_progress() {
     client.connection.handle_timeout(client.now).unwrap();
     client.now += MINUTE;
     let error = client.connection.handle_timeout(client.now).unwrap_err();
-    assert_eq!(error.to_string(), "the server has taken too long, waiting for the greeting");
+    assert_eq!(
+        error.to_string(),
+        "the server has taken too long, waiting for the greeting"
+    );
     assert!(client.connection.is_closed() && !error.in_doubt());
     assert_eq!(client.connection.deadline(), None);
 }
@@ -82,7 +102,13 @@ fn a_timeout_behind_the_content_leaves_a_doubt() {
     client.now += 3 * MINUTE;
     let mut stuck = client;
     // The final dot was not sent: there is no doubt.
-    assert!(!stuck.connection.handle_timeout(stuck.now).unwrap_err().in_doubt());
+    assert!(
+        !stuck
+            .connection
+            .handle_timeout(stuck.now)
+            .unwrap_err()
+            .in_doubt()
+    );
 
     let mut client = self::client();
     begin(&mut client);
@@ -90,7 +116,13 @@ fn a_timeout_behind_the_content_leaves_a_doubt() {
     client.connection.finish_content(client.now).unwrap();
     client.transmit(usize::MAX);
     client.now += 10 * MINUTE;
-    assert!(client.connection.handle_timeout(client.now).unwrap_err().in_doubt());
+    assert!(
+        client
+            .connection
+            .handle_timeout(client.now)
+            .unwrap_err()
+            .in_doubt()
+    );
 }
 
 #[test]
@@ -98,7 +130,10 @@ fn a_configured_time_is_kept() {
     let mut config = Config::smtp("c").unwrap();
     config.timeouts.mail = MINUTE / 2;
     let mut client = Client::ready(config, "");
-    client.connection.mail(client.now, &Mail::new("").unwrap()).unwrap();
+    client
+        .connection
+        .mail(client.now, &Mail::new("").unwrap())
+        .unwrap();
     assert_eq!(patience(&client), Some(MINUTE / 2));
 }
 
