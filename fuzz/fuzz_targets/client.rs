@@ -5,7 +5,6 @@
 //! what the server says.
 #![no_main]
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,8 @@ struct Client {
     now: Instant,
     told: Vec<String>,
     output: Vec<u8>,
-    lent: VecDeque<Vec<u8>>,
+    /// What was lent for the transaction.
+    lent: Vec<u8>,
     has_failed: bool,
 }
 
@@ -44,7 +44,7 @@ impl Client {
             now,
             told: Vec::new(),
             output: Vec::new(),
-            lent: VecDeque::new(),
+            lent: Vec::new(),
             has_failed: false,
         }
     }
@@ -79,11 +79,10 @@ impl Client {
             let piece = match self.connection.poll_transmit().next() {
                 Some(Piece::Bytes(bytes)) => bytes.to_vec(),
                 Some(Piece::Lent { offset, length }) => {
-                    let content = self.lent.pop_front().expect("a content was lent");
-                    assert_eq!((offset, length), (0, content.len() as u64));
-                    content
+                    let content = self.lent.get(offset as usize..(offset + length) as usize);
+                    content.expect("it was lent").to_vec()
                 }
-                Some(_) | None => return,
+                None => return,
             };
             assert!(!piece.is_empty());
             self.output.extend_from_slice(&piece);
@@ -94,7 +93,10 @@ impl Client {
     fn operate(&mut self, operation: u8) {
         let (connection, now) = (&mut self.connection, self.now);
         let _ = match operation {
-            0xF0 => connection.mail(now, &Mail::new("a@x").expect("a path").size(5)),
+            0xF0 => {
+                let mail = Mail::new("a@x").expect("a path").size(5);
+                connection.mail(now, &mail).map(|()| self.lent.clear())
+            }
             0xF1 => connection.rcpt(now, &Rcpt::new("b@x").expect("a path")),
             0xF2 => connection.data(now),
             0xF3 => connection.bdat(now),
@@ -102,12 +104,12 @@ impl Client {
             0xF5 => connection.finish_content(now),
             0xF6 => connection
                 .lend_content(now, 8)
-                .map(|()| self.lent.push_back(b"hi!\r\n.\r\n".to_vec())),
+                .map(|()| self.lent.extend_from_slice(b"hi!\r\n.\r\n")),
             0xF7 => connection.send_chunk(now, b"hi", false),
             0xF8 => connection.send_chunk(now, b"ho\r\n", true),
             0xF9 => connection
                 .lend_chunk(now, 4, false)
-                .map(|()| self.lent.push_back(b"he\r\n".to_vec())),
+                .map(|()| self.lent.extend_from_slice(b"he\r\n")),
             0xFA => connection.reset(now),
             0xFB => connection.noop(now),
             0xFC => connection.quit(now),
@@ -141,7 +143,7 @@ fn check(event: &Event<'_>) {
         assert!((200..600).contains(&reply.code()));
         assert!(reply.lines().map(<[u8]>::len).sum::<usize>() <= MAX_REPLY_TEXT);
         assert!(!reply.to_string().contains(char::is_control));
-        reply.enhanced();
+        let _ = reply.enhanced();
     }
 }
 
@@ -168,12 +170,22 @@ fn run(script: &[u8], now: Instant, length: usize) -> Client {
     client
 }
 
+/// What was learned, but where in STARTTLS plaintext was found: the event before it is not given when both come together.
+fn learned(client: &Client) -> Vec<&str> {
+    let mut told: Vec<&str> = client.told.iter().map(String::as_str).collect();
+    if told.last().is_some_and(|last| last.contains("Injected")) {
+        told.pop();
+        told.retain(|event| *event != "StartTls");
+    }
+    told
+}
+
 fuzz_target!(|script: &[u8]| {
     let now = Instant::now();
     let at_once = run(script, now, usize::MAX);
     for length in [1, 3] {
         let cut = run(script, now, length);
-        assert_eq!(cut.told, at_once.told);
+        assert_eq!(learned(&cut), learned(&at_once));
         assert_eq!(
             cut.output.escape_ascii().to_string(),
             at_once.output.escape_ascii().to_string()

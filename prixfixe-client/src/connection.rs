@@ -105,6 +105,7 @@ impl Connection {
         if std::mem::take(&mut self.needs_reset) {
             self.say(now, Command::Reset, b"RSET\r\n");
         }
+        self.outbox.begin_transaction();
         self.outbox
             .write(|output| mail.encode(&self.extensions, output));
         self.enqueue(now, Command::Mail);

@@ -29,8 +29,13 @@ pub enum Fault {
     #[error("the server said {0}, which makes no sense here")]
     Unexpected(ReplyBuf),
     /// Something that is no reply.
-    #[error("the server said what is no reply: {0}")]
-    Malformed(Malformed),
+    #[error("the server said \"{said}\", which is no reply: {why}")]
+    Malformed {
+        /// Why not.
+        why: Malformed,
+        /// The beginning of the line, safe to log.
+        said: String,
+    },
     /// The server does not offer what the configuration requires.
     #[error("the server does not offer {0:?}")]
     NotOffered(Extension),

@@ -12,10 +12,10 @@ use std::fmt;
 pub enum Piece<'a> {
     /// These bytes.
     Bytes(&'a [u8]),
-    /// So many bytes of the content that the caller has [lent](crate::Connection::lend_content),
-    /// from this offset on.
+    /// So many bytes of what the caller has [lent](crate::Connection::lend_content) for the
+    /// transaction, from this offset on.
     Lent {
-        /// Offset in the content or chunk.
+        /// Offset in all that was lent for the transaction, chunks in a row.
         offset: u64,
         /// How many.
         length: u64,
@@ -29,6 +29,8 @@ pub(crate) struct Outbox {
     /// Those at the front that were sent.
     taken: usize,
     segments: VecDeque<Segment>,
+    /// Bytes lent for the transaction.
+    lent: u64,
     queued: u64,
     released: u64,
     sent: u64,
@@ -70,11 +72,18 @@ impl Outbox {
         self.push(bytes);
     }
 
+    /// Another transaction begins. What was lent for the one before has been sent by the time anything is lent for this.
+    pub(crate) fn begin_transaction(&mut self) {
+        self.lent = 0;
+    }
+
     /// Appends a place for content that the caller holds.
     pub(crate) fn lend(&mut self, length: u64) {
         if length > 0 {
+            let offset = self.lent;
+            self.lent += length;
             self.queued += length;
-            self.segments.push_back(Segment::Lent { offset: 0, length });
+            self.segments.push_back(Segment::Lent { offset, length });
         }
     }
 

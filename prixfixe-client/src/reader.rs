@@ -4,6 +4,7 @@ use memchr::memchr;
 
 use crate::Reply;
 use crate::error::Malformed;
+use crate::reply::Safe;
 
 /// The longest reply line that is read, line end included.
 ///
@@ -13,6 +14,8 @@ pub const MAX_REPLY_LINE: usize = 4096;
 pub const MAX_REPLY_LINES: usize = 1000;
 /// How much of a reply's text is kept. What is over it is read and left out.
 pub const MAX_REPLY_TEXT: usize = 8192;
+/// How much of a malformed line is kept.
+const KEPT: usize = 160;
 
 /// The reply under way.
 #[derive(Debug, Default)]
@@ -45,10 +48,16 @@ impl ReplyReader {
         let (piece, rest) = input.split_at(end.map_or(input.len(), |end| end + 1));
         *input = rest;
         if self.partial.len() + piece.len() > MAX_REPLY_LINE {
+            self.partial
+                .extend_from_slice(piece.get(..KEPT).unwrap_or(piece));
             return Err(Malformed::LineTooLong);
         }
         if end.is_some() && self.partial.is_empty() {
-            return self.finish_line(piece).map(Some);
+            let finished = self.finish_line(piece);
+            if finished.is_err() {
+                self.partial.extend_from_slice(piece);
+            }
+            return finished.map(Some);
         }
         self.partial.extend_from_slice(piece);
         if end.is_none() {
@@ -56,9 +65,21 @@ impl ReplyReader {
         }
         let mut line = std::mem::take(&mut self.partial);
         let finished = self.finish_line(&line);
-        line.clear();
+        if finished.is_ok() {
+            line.clear();
+        }
         self.partial = line;
         finished.map(Some)
+    }
+
+    /// The beginning of the line that was malformed.
+    pub(crate) fn excerpt(&self) -> String {
+        let line = self
+            .partial
+            .get(..KEPT)
+            .unwrap_or(&self.partial)
+            .trim_ascii_end();
+        Safe(line).to_string()
     }
 
     /// The reply of which the last line was read.

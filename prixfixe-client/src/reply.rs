@@ -1,6 +1,6 @@
 //! Replies, as the caller sees them.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// A reply of the server (RFC 5321 section 4.2), borrowed from the connection that read it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,15 +116,23 @@ impl fmt::Display for Reply<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
         for line in self.lines().filter(|line| !line.is_empty()) {
-            f.write_str(" ")?;
-            for chunk in line.utf8_chunks() {
-                for c in chunk.valid().chars() {
-                    let safe = if c.is_control() { '\u{fffd}' } else { c };
-                    fmt::Write::write_char(f, safe)?;
-                }
-                if !chunk.invalid().is_empty() {
-                    f.write_str("\u{fffd}")?;
-                }
+            write!(f, " {}", Safe(line))?;
+        }
+        Ok(())
+    }
+}
+
+/// What a server sent, with U+FFFD for control characters and what is not UTF-8.
+pub(crate) struct Safe<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Safe<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                f.write_char(if c.is_control() { '\u{fffd}' } else { c })?;
+            }
+            if !chunk.invalid().is_empty() {
+                f.write_char('\u{fffd}')?;
             }
         }
         Ok(())

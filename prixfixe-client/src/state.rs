@@ -143,7 +143,10 @@ impl Connection {
             let line = match self.reader.next_line(input) {
                 Ok(Some(line)) => line,
                 Ok(None) => return Ok(None),
-                Err(malformed) => return Err(self.fail(Fault::Malformed(malformed))),
+                Err(why) => {
+                    let said = self.reader.excerpt();
+                    return Err(self.fail(Fault::Malformed { why, said }));
+                }
             };
             if !line.first {
                 self.learn();

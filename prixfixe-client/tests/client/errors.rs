@@ -1,6 +1,6 @@
 //! What a caller gets to know about a failure, and what it cannot do any more.
 
-use prixfixe_client::{Config, Fault, Mail, Malformed, Rcpt, Stage, Unsendable};
+use prixfixe_client::{Config, Fault, Mail, Malformed, Rcpt, Stage, StartTls, Unsendable};
 
 use crate::script::Client;
 
@@ -52,7 +52,11 @@ fn what_is_no_reply_says_why() {
             .connection
             .poll_event(client.now, &mut input.as_bytes())
             .unwrap_err();
-        assert_eq!(error.fault(), &Fault::Malformed(expected));
+        let Fault::Malformed { why, said } = error.fault() else {
+            panic!("{error}")
+        };
+        assert_eq!(why, &expected);
+        assert!(input.contains(said) && !said.is_empty() && said.len() <= 160);
         assert_eq!(error.stage(), Stage::Noop);
     }
 }
@@ -145,5 +149,26 @@ fn debug_shows_nobodys_mail() {
     assert!(
         !shown.contains("private") && !shown.contains("112, 114"),
         "{shown}"
+    );
+}
+
+#[test]
+fn plaintext_in_one_piece_with_the_220_is_found_before_the_handshake() {
+    let mut config = Config::smtp("c").unwrap();
+    config.start_tls = StartTls::Required;
+    let mut client = Client::new(config, false);
+    client.receive(b"220 mx\r\n");
+    client.receive(b"250-mx\r\n250 STARTTLS\r\n");
+    let error = client
+        .connection
+        .poll_event(client.now, &mut &b"220 go\r\n250 mx\r\n"[..])
+        .unwrap_err();
+    assert_eq!(
+        (error.stage(), error.fault()),
+        (Stage::StartTls, &Fault::Injected)
+    );
+    assert_eq!(
+        client.connection.tls_established(client.now),
+        Err(Unsendable::NotNow)
     );
 }

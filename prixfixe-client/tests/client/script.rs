@@ -16,8 +16,8 @@ pub(crate) struct Client {
     /// What was sent, with what is lent in its place.
     pub(crate) output: Vec<u8>,
     pub(crate) events: VecDeque<String>,
-    /// Contents that were lent and not sent whole, in order.
-    lent: VecDeque<Vec<u8>>,
+    /// What was lent for the transaction.
+    lent: Vec<u8>,
     failed: bool,
 }
 
@@ -94,7 +94,7 @@ impl Client {
             now,
             output: Vec::new(),
             events: VecDeque::new(),
-            lent: VecDeque::new(),
+            lent: Vec::new(),
             failed: false,
         }
     }
@@ -136,13 +136,7 @@ impl Client {
             let piece: Vec<u8> = match self.connection.poll_transmit().next() {
                 Some(Piece::Bytes(bytes)) => bytes.to_vec(),
                 Some(Piece::Lent { offset, length }) => {
-                    let content = self.lent.front().expect("a content was lent");
-                    let end = (offset + length) as usize;
-                    let piece = content[offset as usize..end].to_vec();
-                    if end == content.len() {
-                        self.lent.pop_front();
-                    }
-                    piece
+                    self.lent[offset as usize..(offset + length) as usize].to_vec()
                 }
                 None => return,
             };
@@ -183,7 +177,12 @@ impl Client {
     fn say(&mut self, verb: &str, rest: &str) -> Result<Result<(), Unsendable>, String> {
         let (connection, now) = (&mut self.connection, self.now);
         Ok(match verb {
-            "mail" => connection.mail(now, &mail(rest)?),
+            "mail" => {
+                // What was lent before has been sent.
+                let result = connection.mail(now, &mail(rest)?);
+                self.lent.clear();
+                result
+            }
             "rcpt" => connection.rcpt(now, &rcpt(rest)?),
             "data" => connection.data(now),
             "bdat" => connection.bdat(now),
@@ -208,8 +207,8 @@ impl Client {
                     "lend" => connection.lend_content(now, length),
                     _ => connection.lend_chunk(now, length, verb == "lend-last-chunk"),
                 };
-                if result.is_ok() && length > 0 {
-                    self.lent.push_back(content);
+                if result.is_ok() {
+                    self.lent.extend_from_slice(&content);
                 }
                 result
             }
