@@ -308,6 +308,12 @@ impl Connection {
         self.outbox.pieces()
     }
 
+    /// There is something to send now.
+    #[must_use]
+    pub fn wants_transmit(&self) -> bool {
+        !self.outbox.is_drained()
+    }
+
     /// So many bytes of what [`poll_transmit`](Self::poll_transmit) gave were sent.
     pub fn handle_transmitted(&mut self, now: Instant, count: usize) {
         if count > 0 {
@@ -433,8 +439,7 @@ impl Connection {
         let end: &[u8] = if last { b" LAST\r\n" } else { b"\r\n" };
         self.outbox.write(|output| {
             output.extend_from_slice(b"BDAT ");
-            // Writing to a Vec cannot fail.
-            let _ = std::io::Write::write_fmt(output, format_args!("{length}"));
+            output.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
             output.extend_from_slice(end);
         });
         self.sending = if last {

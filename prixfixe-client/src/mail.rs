@@ -5,7 +5,6 @@ mod parameter;
 mod path;
 
 use std::borrow::Cow;
-use std::io::Write as _;
 
 pub use self::parameter::{BodyType, Notify, Ret};
 
@@ -174,8 +173,8 @@ impl<'a> Mail<'a> {
             BodyType::SevenBit | BodyType::EightBitMime => {}
         }
         if let Some(size) = self.size.filter(|_| extensions.size) {
-            // Writing to a Vec cannot fail.
-            let _ = write!(output, " SIZE={size}");
+            output.extend_from_slice(b" SIZE=");
+            output.extend_from_slice(itoa::Buffer::new().format(size).as_bytes());
         }
         if self.needs_smtp_utf8() {
             output.extend_from_slice(b" SMTPUTF8");

@@ -29,7 +29,7 @@ pub(crate) struct ReplyReader {
     lines: usize,
     code: u16,
     /// The next line begins another reply.
-    complete: bool,
+    is_complete: bool,
 }
 
 /// One line of a reply.
@@ -113,33 +113,36 @@ impl ReplyReader {
         };
         let digit = |byte: &u8| u16::from(byte - b'0');
         let code = digit(first) * 100 + digit(second) * 10 + digit(third);
-        let is_first = self.lines == 0 || self.complete;
+        let is_first = self.lines == 0 || self.is_complete;
         if is_first {
+            // Within the bound, as the line is within its own.
             self.text.clear();
-            self.lines = 0;
-        } else if code != self.code {
-            return Err(Malformed::Codes);
-        } else if self.lines >= MAX_REPLY_LINES {
-            return Err(Malformed::TooManyLines);
+            self.text.extend_from_slice(text);
+            (self.last, self.lines, self.code) = (0, 1, code);
+        } else {
+            self.append(code, text)?;
         }
-        self.code = code;
-        self.lines += 1;
-        self.complete = last;
-        self.keep(text, is_first);
+        self.is_complete = last;
         Ok(Line {
             first: is_first,
             last,
         })
     }
 
-    fn keep(&mut self, text: &[u8], is_first: bool) {
-        let room = MAX_REPLY_TEXT.saturating_sub(self.text.len());
-        if !is_first && room > 0 {
+    /// Another line of the reply.
+    fn append(&mut self, code: u16, text: &[u8]) -> Result<(), Malformed> {
+        if code != self.code {
+            return Err(Malformed::Codes);
+        }
+        if self.lines >= MAX_REPLY_LINES {
+            return Err(Malformed::TooManyLines);
+        }
+        self.lines += 1;
+        if self.text.len() < MAX_REPLY_TEXT {
             self.text.push(b'\n');
         }
         self.last = self.text.len();
-        let room = MAX_REPLY_TEXT.saturating_sub(self.text.len());
-        match text.get(..room) {
+        match text.get(..MAX_REPLY_TEXT.saturating_sub(self.last)) {
             Some(part) if part.len() < text.len() => {
                 self.text.extend_from_slice(part);
                 // Half a line would be another keyword, or another number.
@@ -147,6 +150,7 @@ impl ReplyReader {
             }
             _ => self.text.extend_from_slice(text),
         }
+        Ok(())
     }
 }
 

@@ -234,7 +234,7 @@ impl Dialogue {
 
     /// Everything was sent.
     pub(crate) fn is_drained(&self) -> bool {
-        self.client.poll_transmit().next().is_none()
+        !self.client.wants_transmit()
     }
 
     /// So much of it was sent.
