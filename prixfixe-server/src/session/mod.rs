@@ -9,8 +9,8 @@ mod delivery;
 mod input;
 mod question;
 mod record;
-mod room;
 mod refused_line;
+mod room;
 mod transaction;
 
 use std::mem;
