@@ -79,10 +79,7 @@ impl Dialogue {
     #[must_use]
     pub fn new() -> Self {
         let now = Instant::now();
-        let config = Config {
-            domain: "mx.example.com".to_owned(),
-            ..Config::default()
-        };
+        let config = Config::new("mx.example.com");
         let mut connection = Connection::new(Arc::new(config), now);
         let mut output = Vec::new();
         connection.answer(now, Answer::Accept, &mut output);

@@ -23,8 +23,8 @@ pub struct Connection {
     lines: LineReader,
     refused_chunk: Option<RefusedChunk>,
     unit: Unit,
-    /// A message was cut off, the caller is still to be told.
-    abort: Option<Abort>,
+    /// What the caller is still to be told.
+    untold: Untold,
     errors: u32,
     extended: bool,
     tls: bool,
@@ -45,6 +45,17 @@ struct RefusedChunk {
     forgiven: bool,
     /// The reply is to the message, of which the caller was told.
     ends_message: bool,
+}
+
+/// An event that is told before anything else is done.
+#[derive(Debug, Default)]
+enum Untold {
+    #[default]
+    Nothing,
+    /// A message was cut off.
+    Aborted(Abort),
+    /// A command was refused by an answer.
+    Refused(Reply),
 }
 
 /// What came of one turn of the loop.
@@ -93,7 +104,7 @@ impl Connection {
             lines: LineReader::new(),
             refused_chunk: None,
             unit: Unit::new(now),
-            abort: None,
+            untold: Untold::Nothing,
             errors: 0,
             extended: false,
             tls: false,
@@ -121,8 +132,10 @@ impl Connection {
         output: &mut Vec<u8>,
     ) -> Option<Event<'i>> {
         loop {
-            if let Some(abort) = self.abort.take() {
-                return Some(Event::MessageAborted(abort));
+            match std::mem::take(&mut self.untold) {
+                Untold::Nothing => {}
+                Untold::Aborted(abort) => return Some(Event::MessageAborted(abort)),
+                Untold::Refused(reply) => return Some(Event::CommandRefused(reply)),
             }
             if output.len() >= OUTPUT_HIGH_WATER {
                 return None;
@@ -132,7 +145,7 @@ impl Connection {
                 Turn::Event(event) => return Some(event),
                 Turn::Again => {}
                 Turn::Wait if self.eof && self.question().is_none() && !self.is_closed() => {
-                    self.close(Abort::Eof);
+                    self.end(Abort::Eof);
                 }
                 Turn::Wait => return None,
             }
@@ -141,16 +154,29 @@ impl Connection {
 
     /// Answers the open question. Without one, nothing happens: the session may have been closed by then.
     pub fn answer(&mut self, now: Instant, answer: Answer, output: &mut Vec<u8>) {
-        let Some((state, say)) = self.state.answered(answer) else {
+        let Some((state, say)) = self.state.answered(answer, &self.config) else {
             return;
         };
-        // A refusal by the handler is no bad command, so it is not counted.
+        self.state = state;
         match say {
+            // A refusal by the handler is no bad command, so it is not counted.
             Say::Reply(reply) => reply.encode(output),
+            Say::Refusal(reply) => match self.reply(&reply, output) {
+                Said::Yes => {}
+                Said::No => self.untold = Untold::Refused(reply),
+                Said::TooMuch => self.untold = Untold::Refused(replies::TOO_MANY_ERRORS),
+            },
+            Say::AfterChunk { chunk, reply } => {
+                self.refused_chunk = Some(RefusedChunk {
+                    chunk,
+                    reply,
+                    forgiven: true,
+                    ends_message: true,
+                });
+            }
             Say::Greeting if self.shutting_down => {}
             say => self.say(say, output),
         }
-        self.state = state;
         self.unit.next(now);
         self.leave_if_idle(output);
     }
@@ -190,7 +216,7 @@ impl Connection {
         if self.state != State::StartTls {
             replies::TIMED_OUT.encode(output);
         }
-        self.close(Abort::Timeout);
+        self.end(Abort::Timeout);
     }
 
     /// The server is not reading: the client's clock stands still. Twice is once.
@@ -232,7 +258,16 @@ impl Connection {
             _ => replies::CLEAR_TEXT_AFTER_STARTTLS,
         };
         reply.encode(output);
-        self.close(Abort::Closed);
+        self.end(Abort::Closed);
+    }
+
+    /// Ends the session with this reply, whatever is under way. A message shows as
+    /// [`Event::MessageAborted`] by the next [`poll_event`](Self::poll_event).
+    pub fn close(&mut self, reply: &Reply, output: &mut Vec<u8>) {
+        if !self.is_closed() {
+            reply.encode(output);
+            self.end(Abort::Closed);
+        }
     }
 
     /// True when the session is over: ask [`poll_event`](Self::poll_event) for a last
@@ -382,7 +417,7 @@ impl Connection {
                 let reply = error.into();
                 let said = self.reply(&reply, output);
                 if error == CommandError::Http {
-                    self.close(Abort::Closed);
+                    self.end(Abort::Closed);
                 }
                 return said.turn(reply);
             }
@@ -428,9 +463,6 @@ impl Connection {
             }
             say => self.say(say, output),
         }
-        if let Some(Event::Hello { extended, .. }) = event {
-            self.extended = extended;
-        }
         event.map_or(Turn::Again, Turn::Event)
     }
 
@@ -438,10 +470,16 @@ impl Connection {
     fn say(&mut self, say: Say, output: &mut Vec<u8>) {
         match say {
             Say::Greeting => replies::greeting(&self.config, output),
-            Say::Hello => replies::hello(&self.config, output),
-            Say::ExtendedHello => replies::extended_hello(&self.config, self.tls, output),
+            Say::Hello => {
+                self.extended = false;
+                replies::hello(&self.config, output);
+            }
+            Say::ExtendedHello => {
+                self.extended = true;
+                replies::extended_hello(&self.config, self.tls, output);
+            }
             Say::StartMailInput => output.extend_from_slice(replies::START_MAIL_INPUT),
-            Say::Nothing | Say::Reply(_) | Say::AfterChunk { .. } => {}
+            Say::Nothing | Say::Reply(_) | Say::Refusal(_) | Say::AfterChunk { .. } => {}
         }
     }
 
@@ -451,7 +489,7 @@ impl Connection {
             self.errors = self.errors.saturating_add(1);
             if self.errors > self.config.max_errors {
                 replies::TOO_MANY_ERRORS.encode(output);
-                self.close(Abort::Closed);
+                self.end(Abort::Closed);
                 return Said::TooMuch;
             }
         }
@@ -465,13 +503,13 @@ impl Connection {
     fn leave_if_idle(&mut self, output: &mut Vec<u8>) {
         if self.shutting_down && self.state.is_idle() && self.refused_chunk.is_none() {
             replies::SHUTTING_DOWN.encode(output);
-            self.close(Abort::Closed);
+            self.end(Abort::Closed);
         }
     }
 
-    fn close(&mut self, abort: Abort) {
+    fn end(&mut self, abort: Abort) {
         if self.state.in_message() {
-            self.abort = Some(abort);
+            self.untold = Untold::Aborted(abort);
         }
         self.state = self.state.closed();
         self.refused_chunk = None;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use prixfixe_server::{Accepted, Handler, Message, Reply};
+use prixfixe_server::{Accepted, Client, Handler, Message, Reply, Session};
 
 use crate::{Discard, Fault, Health, Maildir, MaildirOptions, OpenError, Stdout, Target};
 
@@ -26,7 +26,7 @@ pub enum Delivery {
     /// Into files.
     Maildir(Maildir),
     /// Nowhere.
-    Discard(Arc<Discard>),
+    Discard(Discard),
     /// To the standard output.
     Stdout(Stdout),
 }
@@ -40,7 +40,7 @@ impl Delivery {
     pub fn open(target: &Target, options: MaildirOptions) -> Result<Self, OpenError> {
         Ok(match target {
             Target::Maildir(path) => Self::Maildir(Maildir::open(path, options)?),
-            Target::Discard => Self::Discard(Arc::default()),
+            Target::Discard => Self::Discard(Discard::new()),
             Target::Stdout => Self::Stdout(Stdout::open()?),
         })
     }
@@ -69,7 +69,15 @@ impl Delivery {
 }
 
 impl Handler for Delivery {
-    async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+    type Session = Self;
+
+    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Self, Reply> {
+        Ok(Self::clone(self))
+    }
+}
+
+impl Session for Delivery {
+    async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
         match self {
             Self::Maildir(maildir) => maildir.message(message).await,
             Self::Discard(discard) => discard.message(message).await,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_channel::Sender;
-use prixfixe_server::{Accepted, Handler, Message, Reply};
+use prixfixe_server::{Accepted, Client, Handler, Message, Reply, Session};
 
 pub use file_system::{Disk, FileSystem};
 pub use incoming::Incoming;
@@ -211,10 +211,20 @@ fn open_store<F: FileSystem>(
     Ok(store)
 }
 
-/// Stores each message as its trace headers and then its content. `Ok` is the promise of [`Incoming::commit`].
+/// Accepts every client.
 impl<F: FileSystem> Handler for Maildir<F> {
-    async fn message(&self, mut message: Message) -> Result<Accepted, Reply> {
-        let mut incoming = self.begin(message.trace_headers());
+    type Session = Self;
+
+    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Self, Reply> {
+        Ok(Self::clone(self))
+    }
+}
+
+/// Stores each message as its trace headers and then its content. `Ok` is the promise of [`Incoming::commit`].
+impl<F: FileSystem> Session for Maildir<F> {
+    async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
+        let head = message.trace_headers(message.envelope().recipients());
+        let mut incoming = self.begin(head);
         while let Some(piece) = message.body().chunk().await? {
             incoming.write(piece).await?;
         }

@@ -11,7 +11,7 @@ use async_channel::{Receiver, Sender};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use prixfixe_server::{Accepted, CollectedMessage, Handler, Message, Reply};
+use prixfixe_server::{Accepted, Client, CollectedMessage, Handler, Message, Reply, Session};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -123,7 +123,15 @@ impl Stdout {
 }
 
 impl Handler for Stdout {
-    async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+    type Session = Self;
+
+    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Self, Reply> {
+        Ok(Self::clone(self))
+    }
+}
+
+impl Session for Stdout {
+    async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
         let message = message.collect().await?;
         let (answer, written) = oneshot::channel();
         self.shared
@@ -266,7 +274,7 @@ fn encode(message: &CollectedMessage) -> io::Result<Vec<u8>> {
         tls: message.client().tls().map(|tls| tls.version.as_str()),
         from: envelope.reverse_path().to_string(),
         to: envelope
-            .forward_paths()
+            .recipients()
             .iter()
             .map(ToString::to_string)
             .collect(),

@@ -1,15 +1,15 @@
-//! What a handler is given.
+//! What a session is given to keep.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{Body, BodyError, Client, Envelope, MessageId, trace};
+use crate::{Body, BodyError, Client, Envelope, MessageId, Recipient, trace};
 
 /// A message as it arrives: its envelope is complete, its content is still being read.
 ///
-/// It can be moved into a task of its own. The client waits for the handler's answer all the while.
+/// It can be moved into a task of its own. The client waits for the session's answer all the while.
 #[derive(Debug)]
 pub struct Message {
     pub(crate) head: Head,
@@ -29,7 +29,7 @@ pub(crate) struct Head {
     pub(crate) id: MessageId,
     pub(crate) received_at: SystemTime,
     pub(crate) domain: Arc<str>,
-    pub(crate) client: Arc<Client>,
+    pub(crate) client: Client,
     pub(crate) envelope: Arc<Envelope>,
 }
 
@@ -59,16 +59,68 @@ macro_rules! head_accessors {
             &self.head.envelope
         }
 
-        /// The trace headers that a stored message begins with: `Return-Path`, a `Delivered-To` a recipient, and
-        /// `Received` (RFC 5321 section 4.4), CRLF at the end of each line.
+        /// What a relay puts before the content: `Received` (RFC 5321 section 4.4), CRLF at the end of each line.
         #[must_use]
-        pub fn trace_headers(&self) -> Vec<u8> {
-            trace::headers(&self.head)
+        pub fn received_header(&self) -> Vec<u8> {
+            trace::received(&self.head)
+        }
+
+        /// What final delivery puts before the content: `Return-Path`, a `Delivered-To` for each of these recipients, and
+        /// `Received` (RFC 5321 section 4.4), CRLF at the end of each line.
+        ///
+        /// Name the recipients of that copy alone. Those of the whole [`envelope`](Self::envelope) are right for a copy
+        /// that they share; in a copy of one recipient's they would disclose the others, Bcc included.
+        #[must_use]
+        pub fn trace_headers(&self, recipients: &[Recipient]) -> Vec<u8> {
+            trace::headers(&self.head, recipients)
         }
     };
 }
 
 impl Message {
+    /// A message of a test's, or of a program that makes messages itself. Its body gives these pieces, one at a time.
+    ///
+    /// ```
+    /// use prixfixe_server::{Client, Envelope, Message};
+    ///
+    /// let client = Client::builder().ehlo("mail.example.com").build();
+    /// let envelope = Envelope::builder().from("ann@example.com")?.to("bob@example.org")?.build();
+    /// let message = Message::new(client, envelope, ["Subject: hello\r\n", "\r\nHow are you?\r\n"]);
+    /// assert_eq!(message.client().helo(), Some("mail.example.com"));
+    /// # Ok::<(), prixfixe_server::InvalidMailbox>(())
+    /// ```
+    #[must_use]
+    pub fn new(
+        client: Client,
+        envelope: Envelope,
+        pieces: impl IntoIterator<Item = impl Into<Bytes>>,
+    ) -> Self {
+        Self::with_body(client, envelope, Body::of_pieces(pieces, None))
+    }
+
+    /// As [`new`](Self::new), and after the pieces the body breaks off with this error.
+    #[must_use]
+    pub fn broken(
+        client: Client,
+        envelope: Envelope,
+        pieces: impl IntoIterator<Item = impl Into<Bytes>>,
+        error: BodyError,
+    ) -> Self {
+        Self::with_body(client, envelope, Body::of_pieces(pieces, Some(error)))
+    }
+
+    fn with_body(client: Client, envelope: Envelope, body: Body) -> Self {
+        let received_at = SystemTime::now();
+        let head = Head {
+            id: MessageId::new(received_at),
+            received_at,
+            domain: Arc::from("localhost"),
+            client,
+            envelope: Arc::new(envelope),
+        };
+        Self { head, body }
+    }
+
     head_accessors!();
 
     /// The content.
@@ -83,25 +135,44 @@ impl Message {
     /// # Errors
     ///
     /// [`BodyError`] when the content did not come to its proper end.
-    pub async fn collect(mut self) -> Result<CollectedMessage, BodyError> {
-        let first = self.body.chunk().await?.unwrap_or_default();
-        let Some(second) = self.body.chunk().await? else {
-            return Ok(CollectedMessage {
-                head: self.head,
-                content: first,
-            });
-        };
-        let mut content = BytesMut::from(first);
-        content.extend_from_slice(&second);
-        drop(second);
-        while let Some(chunk) = self.body.chunk().await? {
-            content.extend_from_slice(&chunk);
-        }
+    pub async fn collect(self) -> Result<CollectedMessage, BodyError> {
+        self.collect_up_to(u64::MAX).await
+    }
+
+    /// [`collect`](Self::collect), for a message of at most so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// As `collect`, and [`BodyError::TooLarge`], whose reply is `552 5.3.4`.
+    pub async fn collect_up_to(mut self, limit: u64) -> Result<CollectedMessage, BodyError> {
+        let content = collect_body(&mut self.body, limit).await?;
         Ok(CollectedMessage {
             head: self.head,
-            content: content.freeze(),
+            content,
         })
     }
+}
+
+/// A content of one piece is not copied.
+async fn collect_body(body: &mut Body, limit: u64) -> Result<Bytes, BodyError> {
+    let within = |length: usize, more: usize| match (length as u64).saturating_add(more as u64) {
+        sum if sum > limit => Err(BodyError::TooLarge),
+        _ => Ok(()),
+    };
+    let first = body.chunk().await?.unwrap_or_default();
+    within(first.len(), 0)?;
+    let Some(second) = body.chunk().await? else {
+        return Ok(first);
+    };
+    within(first.len(), second.len())?;
+    let mut content = BytesMut::from(first);
+    content.extend_from_slice(&second);
+    drop(second);
+    while let Some(chunk) = body.chunk().await? {
+        within(content.len(), chunk.len())?;
+        content.extend_from_slice(&chunk);
+    }
+    Ok(content.freeze())
 }
 
 impl CollectedMessage {

@@ -1,6 +1,7 @@
 //! Building, running and stopping a server.
 
 use std::fmt;
+use std::future::Future;
 use std::mem;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -8,11 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prixfixe_network::{BindError, Listener, Options, Running, Service, Transport};
 
+use crate::conversation::Application;
 use crate::endpoint::Rules;
+use crate::handler::Sessions;
+use crate::inspect::Inspect;
 use crate::metrics::Metrics;
 use crate::shared::{Reconfigure, SmtpService};
-use crate::simulation::Inspect;
-use crate::{Endpoint, Handler, Settings, SettingsError};
+use crate::{Client, Endpoint, Handler, Reply, Session, Settings, SettingsError};
 
 /// A server that runs. Dropping it stops it at once; [`stop`](Self::stop) lets it finish.
 pub struct Server {
@@ -222,6 +225,44 @@ impl<H> ServerBuilder<H> {
         self
     }
 
+    /// What decides and keeps, by a closure that makes a [`Session`] for each connection.
+    ///
+    /// ```
+    /// use prixfixe_server::{Accepted, Client, Message, Rcpt, Reply, Server, Session};
+    ///
+    /// struct Visit {
+    ///     seen: Vec<String>,
+    /// }
+    ///
+    /// impl Session for Visit {
+    ///     async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+    ///         self.seen.push(rcpt.path().to_string());
+    ///         Ok(())
+    ///     }
+    ///
+    ///     async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
+    ///         message.collect().await?;
+    ///         Ok(Accepted::with_text(format!("{} in all", self.seen.len())))
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = Server::builder()
+    ///     .listen(([127, 0, 0, 1], 0))
+    ///     .sessions(|_: Client| async { Ok(Visit { seen: Vec::new() }) })
+    ///     .start()?;
+    /// # drop(server);
+    /// # Ok(()) }
+    /// ```
+    pub fn sessions<F, S, A>(self, new_session: F) -> ServerBuilder<Sessions<F>>
+    where
+        F: Fn(Client) -> A + Send + Sync + 'static,
+        S: Session,
+        A: Future<Output = Result<S, Reply>> + Send,
+    {
+        self.handler(Sessions::new(new_session))
+    }
+
     /// What decides and keeps: a [`Handler`], or a closure that takes each message.
     pub fn handler<G>(self, handler: G) -> ServerBuilder<G> {
         let Self {
@@ -274,14 +315,13 @@ impl<H: Handler> ServerBuilder<H> {
         })
     }
 
-    /// What makes the sessions, without a transport: nothing is bound. For tests that drive sessions by
-    /// [`prixfixe_network::simulation`]. `implicit_tls` says of each listener that there is meant to be whether
-    /// TLS comes before anything else.
+    /// What makes the sessions, without a transport: nothing is bound. For a transport of your own, and for tests that
+    /// drive sessions by [`prixfixe_network::simulation`]. `implicit_tls` says of each listener that there is
+    /// meant to be whether TLS comes before anything else.
     ///
     /// # Errors
     ///
     /// As [`start`](Self::start), if it would not fail for what it binds.
-    #[doc(hidden)]
     pub fn into_service(
         self,
         implicit_tls: Vec<bool>,
@@ -293,7 +333,7 @@ impl<H: Handler> ServerBuilder<H> {
         self.make_service(rules.collect())
     }
 
-    fn make_service(self, rules: Vec<Rules>) -> Result<SmtpService<H>, StartError> {
+    fn make_service(self, rules: Vec<Rules>) -> Result<SmtpService, StartError> {
         let Self {
             handler,
             settings,
@@ -301,7 +341,8 @@ impl<H: Handler> ServerBuilder<H> {
             options: _,
         } = self;
         settings.check(rules.iter().any(|it| it.implicit_tls))?;
-        Ok(SmtpService::new(Arc::new(handler), &settings, rules))
+        let application = Arc::new(Application::new(Arc::new(handler)));
+        Ok(SmtpService::new(application, &settings, rules))
     }
 }
 

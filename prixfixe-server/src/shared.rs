@@ -9,15 +9,15 @@ use prixfixe_network::{Connection, Service};
 use prixfixe_tls::TlsConfig;
 
 use crate::clients::Clients;
+use crate::conversation::Begin;
 use crate::endpoint::Rules;
 use crate::front::Front;
 use crate::metrics::{Cause, Counts, Note};
-use crate::{ConnectionResult, Handler, IncidentKind, Settings, SettingsError, replies};
+use crate::{ConnectionResult, IncidentKind, Settings, SettingsError, replies};
 
 /// The parts of a running server that a session needs. A session keeps those that it began with.
-#[derive(Debug)]
-pub(crate) struct Shared<H> {
-    pub(crate) handler: Arc<H>,
+pub(crate) struct Shared {
+    pub(crate) application: Arc<dyn Begin>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) dialogue: Arc<Config>,
     pub(crate) domain: Arc<str>,
@@ -28,12 +28,17 @@ pub(crate) struct Shared<H> {
     pub(crate) tls: Option<TlsConfig>,
 }
 
-impl<H> Shared<H> {
-    fn new(handler: Arc<H>, counts: Arc<Counts>, clients: Clients, settings: &Settings) -> Self {
+impl Shared {
+    fn new(
+        application: Arc<dyn Begin>,
+        counts: Arc<Counts>,
+        clients: Clients,
+        settings: &Settings,
+    ) -> Self {
         let mut dialogue = settings.dialogue.clone();
         dialogue.starttls = settings.tls.is_some();
         Self {
-            handler,
+            application,
             counts,
             domain: dialogue.domain.as_str().into(),
             dialogue: Arc::new(dialogue),
@@ -57,23 +62,23 @@ impl<H> Shared<H> {
 }
 
 /// Makes a session for each connection.
-pub(crate) struct SmtpService<H> {
+pub(crate) struct SmtpService {
     /// Swapped whole when the server is reconfigured. Looked at once a connection.
-    shared: RwLock<Arc<Shared<H>>>,
+    shared: RwLock<Arc<Shared>>,
     counts: Arc<Counts>,
     /// Of each listener.
     rules: Vec<Rules>,
     over_limit: Vec<u8>,
 }
 
-impl<H: Handler> SmtpService<H> {
-    pub(crate) fn new(handler: Arc<H>, settings: &Settings, rules: Vec<Rules>) -> Self {
+impl SmtpService {
+    pub(crate) fn new(application: Arc<dyn Begin>, settings: &Settings, rules: Vec<Rules>) -> Self {
         let mut over_limit = Vec::new();
         replies::TOO_MANY_CONNECTIONS.encode(&mut over_limit);
         let now = Instant::now();
         let counts = Arc::new(Counts::new(now));
         let clients = Clients::new(settings.client_limits, now);
-        let shared = Shared::new(handler, Arc::clone(&counts), clients, settings);
+        let shared = Shared::new(application, Arc::clone(&counts), clients, settings);
         Self {
             shared: RwLock::new(Arc::new(shared)),
             counts,
@@ -86,7 +91,7 @@ impl<H: Handler> SmtpService<H> {
         &self.counts
     }
 
-    fn shared(&self) -> Arc<Shared<H>> {
+    fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -102,24 +107,24 @@ pub(crate) trait Reconfigure: Send + Sync {
     fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError>;
 }
 
-impl<H: Handler> Reconfigure for SmtpService<H> {
+impl Reconfigure for SmtpService {
     fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
         settings.check(self.rules.iter().any(|it| it.implicit_tls))?;
         let old = self.shared();
         let clients = old
             .clients
             .with_limits(settings.client_limits, Instant::now());
-        let (handler, counts) = (Arc::clone(&old.handler), Arc::clone(&self.counts));
-        let shared = Arc::new(Shared::new(handler, counts, clients, settings));
+        let (application, counts) = (Arc::clone(&old.application), Arc::clone(&self.counts));
+        let shared = Arc::new(Shared::new(application, counts, clients, settings));
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
         Ok(())
     }
 }
 
-impl<H: Handler> Service for SmtpService<H> {
-    type Session = Front<H>;
+impl Service for SmtpService {
+    type Session = Front;
 
-    fn session(&self, now: Instant, connection: &Connection) -> Front<H> {
+    fn session(&self, now: Instant, connection: &Connection) -> Front {
         Front::new(self.shared(), self.rules(connection), now, connection)
     }
 
@@ -128,7 +133,7 @@ impl<H: Handler> Service for SmtpService<H> {
         self.counts.recent.note(Note {
             kind: IncidentKind::ConnectionRefused,
             cause: Cause::Reply(replies::TOO_MANY_CONNECTIONS),
-            client: connection.peer.ip(),
+            client: Some(connection.peer.ip()),
             sender: None,
             recipient: None,
         });

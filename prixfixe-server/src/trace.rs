@@ -1,33 +1,43 @@
 //! The headers that the receiving server puts before a message (RFC 5321 section 4.4).
 
 use std::fmt::{self, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 
 use crate::message::Head;
+use crate::{Peer, Recipient};
 
-/// `Return-Path`, `Delivered-To` a recipient, `Received`.
+/// `Return-Path`, `Delivered-To` for each of these recipients, `Received`.
 ///
 /// No line can be broken by a client: addresses and names come from parsed commands and hold no control
 /// characters.
-pub(crate) fn headers(head: &Head) -> Vec<u8> {
+pub(crate) fn headers(head: &Head, recipients: &[Recipient]) -> Vec<u8> {
     let mut text = String::with_capacity(512);
     // Writing to a String does not fail.
-    let _ = write_headers(&mut text, head);
+    let _ = write_delivery(&mut text, head, recipients);
+    let _ = write_received(&mut text, head);
     text.into_bytes()
 }
 
-fn write_headers(text: &mut String, head: &Head) -> fmt::Result {
-    let envelope = &head.envelope;
-    write!(text, "Return-Path: <{}>\r\n", envelope.reverse_path())?;
-    for forward_path in envelope.forward_paths() {
-        write!(text, "Delivered-To: {forward_path}\r\n")?;
-    }
-    let client = &head.client;
+/// `Received` alone.
+pub(crate) fn received(head: &Head) -> Vec<u8> {
+    let mut text = String::with_capacity(256);
+    let _ = write_received(&mut text, head);
+    text.into_bytes()
+}
+
+fn write_delivery(text: &mut String, head: &Head, recipients: &[Recipient]) -> fmt::Result {
+    write!(text, "Return-Path: <{}>\r\n", head.envelope.reverse_path())?;
+    recipients
+        .iter()
+        .try_for_each(|recipient| write!(text, "Delivered-To: {recipient}\r\n"))
+}
+
+fn write_received(text: &mut String, head: &Head) -> fmt::Result {
     write!(text, "Received: from {}", claimed_name(head))?;
-    write!(text, " ({})\r\n", AddressLiteral(client.peer()))?;
+    write!(text, " ({})\r\n", TcpInfo(head.client.peer()))?;
     write!(
         text,
         "\tby {} with {} id {}",
@@ -35,7 +45,7 @@ fn write_headers(text: &mut String, head: &Head) -> fmt::Result {
         protocol(head),
         head.id
     )?;
-    if let [only] = envelope.forward_paths() {
+    if let [only] = head.envelope.recipients() {
         write!(text, "\r\n\tfor <{only}>")?;
     }
     write!(text, ";\r\n\t{}\r\n", date(head))
@@ -72,14 +82,15 @@ fn date(head: &Head) -> String {
         .unwrap_or_else(|_| String::from("Thu, 1 Jan 1970 00:00:00 +0000"))
 }
 
-/// The peer's address in the notation of RFC 5321 section 4.1.3.
-struct AddressLiteral(SocketAddr);
+/// The peer's address in the notation of RFC 5321 section 4.1.3, where it has one.
+struct TcpInfo(Peer);
 
-impl fmt::Display for AddressLiteral {
+impl fmt::Display for TcpInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.ip() {
-            IpAddr::V4(address) => write!(f, "[{address}]"),
-            IpAddr::V6(address) => write!(f, "[IPv6:{address}]"),
+            Some(IpAddr::V4(address)) => write!(f, "[{address}]"),
+            Some(IpAddr::V6(address)) => write!(f, "[IPv6:{address}]"),
+            None => self.0.fmt(f),
         }
     }
 }

@@ -64,7 +64,7 @@ impl Writer<'_> {
         )?;
         self.histogram(
             "smtp_message_processing_duration_seconds",
-            "From the first octet of MAIL to the reply that ends the transaction",
+            "From MAIL to the reply that ends the transaction",
             &snapshot.processing,
         )?;
         self.histogram(

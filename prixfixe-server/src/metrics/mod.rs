@@ -39,7 +39,7 @@ pub use self::snapshot::MetricsSnapshot;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use prixfixe_server::{Server, inbox};
 ///
-/// let (handler, _inbox) = inbox(1);
+/// let (handler, _inbox) = inbox();
 /// let server = Server::builder().listen(([127, 0, 0, 1], 0)).handler(handler).start()?;
 /// let metrics = server.metrics();
 ///

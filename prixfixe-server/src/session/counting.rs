@@ -2,15 +2,15 @@
 
 use std::mem;
 
-use prixfixe_core::{ForwardPath, Question, Reply, ReversePath, replies as core_replies};
+use prixfixe_core::{ForwardPath, Question, Reply, replies as core_replies};
 use prixfixe_tls::HandshakeError;
 
-use super::SmtpSession;
 use super::record::EndReason;
+use super::{Pending, SmtpSession};
 use crate::metrics::{Cause, Note};
 use crate::{ConnectionResult, HandshakeFailure, IncidentKind, TimeoutPhase, replies};
 
-impl<H> SmtpSession<H> {
+impl SmtpSession {
     /// The open question is answered: with this refusal, or yes.
     pub(super) fn count_answer(&mut self, refusal: Option<&Reply>) {
         let refusal = refusal.map(as_sent);
@@ -49,10 +49,14 @@ impl<H> SmtpSession<H> {
             .note(Note::new(kind, cause, &self.client));
     }
 
-    pub(super) fn refuse_sender(&self, from: ReversePath, reply: &Reply) {
-        self.record.sender_refused(&self.client, &from, reply);
+    pub(super) fn refuse_sender(&mut self, reply: &Reply) {
+        let Some(transaction) = self.transaction.take() else {
+            return;
+        };
+        let from = transaction.envelope.reverse_path();
+        self.record.sender_refused(&self.client, from, reply);
         self.shared.counts.recent.note(Note {
-            sender: Some(from),
+            sender: Some(from.clone()),
             ..self.refusal(IncidentKind::SenderRefused, reply)
         });
     }
@@ -75,7 +79,6 @@ impl<H> SmtpSession<H> {
     /// The handler failed over a question, so that nobody knows any more whom it was about.
     pub(super) fn note_unanswered(&self, reply: Reply) {
         let kind = match self.connection.question() {
-            Some(Question::Mail) => IncidentKind::SenderRefused,
             Some(Question::Rcpt) => IncidentKind::RecipientRefused,
             _ => return,
         };
@@ -95,11 +98,7 @@ impl<H> SmtpSession<H> {
     /// The client was too slow. A message that this ends is told of by itself.
     pub(super) fn count_timeout(&self, phase: TimeoutPhase) {
         self.shared.counts.timeout(phase);
-        let message = self
-            .transaction
-            .as_ref()
-            .and_then(|it| it.delivery.as_ref());
-        if message.is_none() {
+        if !matches!(self.pending, Pending::Message(_)) {
             self.note(IncidentKind::Timeout, Cause::Reply(replies::TIMED_OUT));
         }
     }

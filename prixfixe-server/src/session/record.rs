@@ -6,12 +6,12 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use prixfixe_core::{Abort, ForwardPath, Reply, ReversePath};
+use prixfixe_core::{Abort, ForwardPath, Question, Reply, ReversePath};
 use tracing::{debug, error, info};
 
-use super::transaction::Transaction;
+use super::delivery::Delivery;
 use crate::metrics::{Cause, Counts, Note, Times};
-use crate::{Client, FailureReason, IncidentKind, replies};
+use crate::{Client, FailureReason, IncidentKind, Recipient, replies};
 
 /// Counts and circumstances of one connection.
 #[derive(Debug)]
@@ -61,24 +61,22 @@ impl Record {
         counts: &Counts,
         now: Instant,
         client: &Client,
-        transaction: &Transaction,
+        delivery: &Delivery,
         result: MessageResult<'_>,
     ) {
         match result {
             MessageResult::Accepted => self.accepted += 1,
             _ => self.refused += 1,
         }
-        let Some(delivery) = &transaction.delivery else {
-            return;
-        };
-        result.count(counts, now, client, transaction);
+        result.count(counts, now, client, delivery);
+        let transaction = &delivery.transaction;
         info!(
             target: "prixfixe",
             id = %delivery.id,
             peer = %client.peer(),
             from = %transaction.envelope.reverse_path(),
-            recipients = %Recipients(transaction.envelope.forward_paths()),
-            size = transaction.size,
+            recipients = %Recipients(transaction.envelope.recipients()),
+            size = delivery.size,
             duration = seconds(now.saturating_duration_since(transaction.started)),
             result = %result,
             "message"
@@ -86,17 +84,12 @@ impl Record {
     }
 
     /// The connection is gone with a message under way, in the middle of its content or of the handler's answer.
-    pub(super) fn message_lost(
-        &mut self,
-        counts: &Counts,
-        client: &Client,
-        transaction: &Transaction,
-    ) {
+    pub(super) fn message_lost(&mut self, counts: &Counts, client: &Client, delivery: &Delivery) {
         let result = match self.end {
             EndReason::Shutdown => MessageResult::Stopped,
             _ => MessageResult::Aborted(&Abort::Eof),
         };
-        self.message(counts, self.last, client, transaction, result);
+        self.message(counts, self.last, client, delivery, result);
     }
 
     pub(super) fn sender_refused(&self, client: &Client, from: &ReversePath, reply: &Reply) {
@@ -107,12 +100,14 @@ impl Record {
         debug!(target: "prixfixe", peer = %client.peer(), %to, %reply, "recipient refused");
     }
 
-    pub(super) fn handler_panicked(&self, client: &Client) {
-        error!(target: "prixfixe", peer = %client.peer(), "the handler panicked; the connection is closed");
+    pub(super) fn handler_panicked(&self, client: &Client, question: Option<Question>) {
+        let question = name(question);
+        error!(target: "prixfixe", peer = %client.peer(), question, "the handler panicked; the connection is closed");
     }
 
-    pub(super) fn handler_timed_out(&self, client: &Client) {
-        error!(target: "prixfixe", peer = %client.peer(), "the handler did not answer in time");
+    pub(super) fn handler_timed_out(&self, client: &Client, question: Option<Question>) {
+        let question = name(question);
+        error!(target: "prixfixe", peer = %client.peer(), question, "the handler did not answer in time");
     }
 
     /// The session was looked at: it lasts at least until now.
@@ -150,13 +145,14 @@ fn seconds(duration: Duration) -> f64 {
 }
 
 impl MessageResult<'_> {
-    fn count(&self, counts: &Counts, now: Instant, client: &Client, transaction: &Transaction) {
+    fn count(&self, counts: &Counts, now: Instant, client: &Client, delivery: &Delivery) {
+        let transaction = &delivery.transaction;
         let since = |then: Instant| now.saturating_duration_since(then);
         let answered = matches!(self, Self::Accepted | Self::Refused(_));
         let times = Times {
             now,
             processing: since(transaction.started),
-            delivery: transaction.finished.filter(|_| answered).map(since),
+            delivery: delivery.finished.filter(|_| answered).map(since),
         };
         let (reason, cause) = match self {
             Self::Accepted => return counts.message_succeeded(times),
@@ -173,9 +169,27 @@ impl MessageResult<'_> {
         counts.message_failed(reason, times);
         counts.recent.note(Note {
             sender: Some(transaction.envelope.reverse_path().clone()),
-            recipient: transaction.envelope.forward_paths().first().cloned(),
+            recipient: transaction
+                .envelope
+                .recipients()
+                .first()
+                .map(|it| it.path.clone()),
             ..Note::new(IncidentKind::MessageFailed, cause, client)
         });
+    }
+}
+
+/// The hook that a question is asked by.
+const fn name(question: Option<Question>) -> &'static str {
+    match question {
+        Some(Question::Connect) => "connect",
+        Some(Question::Hello) => "hello",
+        Some(Question::Mail) => "mail",
+        Some(Question::Rcpt) => "rcpt",
+        Some(Question::Data) => "data",
+        Some(Question::Message) => "message",
+        Some(Question::Command) => "command",
+        _ => "reset",
     }
 }
 
@@ -183,8 +197,9 @@ fn cause(abort: &Abort) -> Cause {
     match abort {
         Abort::Refused(reply) => Cause::Reply(reply.clone()),
         Abort::Timeout => Cause::Reply(replies::TIMED_OUT),
-        Abort::Reset | Abort::Closed => Cause::Text("given up by the client".into()),
         Abort::Eof => Cause::Text("the connection was lost".into()),
+        // Reset, Closed, and what is not known yet.
+        _ => Cause::Text("given up by the client".into()),
     }
 }
 
@@ -208,12 +223,12 @@ impl fmt::Display for MessageResult<'_> {
             Self::Aborted(Abort::Reset) => f.write_str("given up by the client"),
             Self::Aborted(Abort::Eof) | Self::Stopped => f.write_str("cut off"),
             Self::Aborted(Abort::Timeout) => f.write_str("timed out"),
-            Self::Aborted(Abort::Closed) => f.write_str("closed"),
+            Self::Aborted(_) => f.write_str("closed"),
         }
     }
 }
 
-struct Recipients<'a>(&'a [ForwardPath]);
+struct Recipients<'a>(&'a [Recipient]);
 
 impl fmt::Display for Recipients<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

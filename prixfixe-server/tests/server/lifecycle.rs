@@ -16,7 +16,7 @@ on_both_transports![
 ];
 
 async fn an_idle_session_is_told_421_and_the_server_stops(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = start(transport, handler);
     let mut client = Client::greeted(server.local_address()).await;
     server.shutdown();
@@ -26,7 +26,7 @@ async fn an_idle_session_is_told_421_and_the_server_stops(transport: Transport) 
 }
 
 async fn a_transaction_under_way_is_finished(transport: Transport) {
-    let (handler, mut inbox) = inbox(1);
+    let (handler, mut inbox) = inbox();
     let server = start(transport, handler);
     let mut client = Client::greeted(server.local_address()).await;
     client.open_data().await;
@@ -87,9 +87,9 @@ async fn after_abort_the_content_is_broken_not_short(transport: Transport) {
 }
 
 async fn a_port_that_is_taken_is_an_error_that_names_it(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = start(transport, handler);
-    let (handler, _inbox) = prixfixe_server::inbox(1);
+    let (handler, _inbox) = prixfixe_server::inbox();
     let error = Server::builder()
         .listen(server.local_address())
         .transport(transport)
@@ -106,7 +106,7 @@ async fn a_port_that_is_taken_is_an_error_that_names_it(transport: Transport) {
 }
 
 async fn the_end_can_be_waited_for_by_many(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = start(transport, handler);
     server.shutdown();
     tokio::join!(server.stopped(), server.stopped());

@@ -18,7 +18,7 @@ on_both_transports![
 ];
 
 async fn bytes_arrive_as_sent_without_the_transparency_dots(transport: Transport) {
-    let (handler, mut inbox) = inbox(1);
+    let (handler, mut inbox) = inbox();
     let server = start(transport, handler);
     let mut client = Client::greeted(server.local_address()).await;
     client.open_data().await;
@@ -63,7 +63,7 @@ async fn a_large_content_comes_in_bounded_pieces(transport: Transport) {
 }
 
 async fn chunks_make_one_content(transport: Transport) {
-    let (handler, mut inbox) = inbox(1);
+    let (handler, mut inbox) = inbox();
     let server = start(transport, handler);
     let mut client = Client::greeted(server.local_address()).await;
     client
@@ -130,7 +130,7 @@ async fn a_bare_line_feed_is_refused_and_the_handler_told(transport: Transport) 
 }
 
 async fn a_half_close_after_the_end_still_gets_its_reply(transport: Transport) {
-    let (handler, mut inbox) = inbox(1);
+    let (handler, mut inbox) = inbox();
     let server = start(transport, handler);
     let mut client = Client::greeted(server.local_address()).await;
     client
@@ -150,7 +150,7 @@ async fn a_half_close_after_the_end_still_gets_its_reply(transport: Transport) {
 }
 
 async fn pipelined_transactions_are_answered_in_order(transport: Transport) {
-    let (handler, mut inbox) = inbox(16);
+    let (handler, mut inbox) = inbox();
     let server = start(transport, handler);
     let mut client = Client::greeted(server.local_address()).await;
     let mut input = String::new();
@@ -176,7 +176,7 @@ async fn pipelined_transactions_are_answered_in_order(transport: Transport) {
 async fn any_client_library_can_send(transport: Transport) {
     use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 
-    let (handler, mut inbox) = inbox(1);
+    let (handler, mut inbox) = inbox();
     let server = start(transport, handler);
     let mail = lettre::Message::builder()
         .from("Ann <ann@example.com>".parse().expect("an address"))
