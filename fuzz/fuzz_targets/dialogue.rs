@@ -104,7 +104,7 @@ impl Session {
             Event::StartTls => self.in_clear = true,
             Event::Mail { .. } => assert_eq!(self.connection.question(), Some(Question::Mail)),
             Event::Rcpt { .. } => assert_eq!(self.connection.question(), Some(Question::Rcpt)),
-            Event::CommandRefused(reply) => assert!(!reply.is_positive()),
+            Event::CommandRefused { reply, .. } => assert!(!reply.is_positive()),
             Event::Reset => assert_eq!(self.content, None),
             _ => {}
         }

@@ -68,9 +68,12 @@ enum Turn<'i> {
 
 /// Kept out of the way of commands that are done.
 #[cold]
-fn refused<'i>(reply: Reply) -> Turn<'i> {
-    Turn::Event(Event::CommandRefused(reply))
+fn refused(line: &[u8], reply: Reply) -> Turn<'_> {
+    Turn::Event(Event::CommandRefused { line, reply })
 }
+
+/// What is told of the line of a chunk that was refused. The line itself is gone when the chunk is.
+const BDAT: &[u8] = b"BDAT";
 
 /// What a reply came to.
 #[derive(Debug, Clone, Copy)]
@@ -84,11 +87,11 @@ enum Said {
 
 impl Said {
     /// What the caller is told of a command that got this reply.
-    fn turn<'i>(self, reply: Reply) -> Turn<'i> {
+    fn turn(self, line: &[u8], reply: Reply) -> Turn<'_> {
         match self {
             Self::Yes => Turn::Again,
-            Self::No => refused(reply),
-            Self::TooMuch => refused(replies::TOO_MANY_ERRORS),
+            Self::No => refused(line, reply),
+            Self::TooMuch => refused(line, replies::TOO_MANY_ERRORS),
         }
     }
 }
@@ -135,7 +138,7 @@ impl Connection {
             match std::mem::take(&mut self.untold) {
                 Untold::Nothing => {}
                 Untold::Aborted(abort) => return Some(Event::MessageAborted(abort)),
-                Untold::Refused(reply) => return Some(Event::CommandRefused(reply)),
+                Untold::Refused(reply) => return Some(Event::CommandRefused { line: &[], reply }),
             }
             if output.len() >= OUTPUT_HIGH_WATER {
                 return None;
@@ -332,7 +335,7 @@ impl Connection {
         self.unit.next(now);
         match refused.ends_message {
             true => Turn::Again,
-            false => said.turn(refused.reply),
+            false => said.turn(BDAT, refused.reply),
         }
     }
 
@@ -357,7 +360,7 @@ impl Connection {
             self.reply(reply, output);
             return Turn::Again;
         }
-        self.take(step, output)
+        self.take(step, &[], output)
     }
 
     fn read_line<'i>(
@@ -381,11 +384,12 @@ impl Connection {
                 Turn::Wait
             }
             Some(Err(error)) => {
-                self.unit
-                    .more_octets(now, (input.len() - rest.len()) as u64);
+                let taken = input.len() - rest.len();
+                let line = input.get(..taken).unwrap_or_default();
+                self.unit.more_octets(now, taken as u64);
                 *input = rest;
                 let reply = error.reply();
-                self.reply(&reply, output).turn(reply)
+                self.reply(&reply, output).turn(line, reply)
             }
             Some(Ok(line)) => self.run(line, rest, now, input, output),
         }
@@ -419,7 +423,7 @@ impl Connection {
                 if error == CommandError::Http {
                     self.end(Abort::Closed);
                 }
-                return said.turn(reply);
+                return said.turn(line, reply);
             }
         };
         let session = Session {
@@ -433,16 +437,17 @@ impl Connection {
         self.state = state;
         if step.event == Some(Event::StartTls) && !rest.is_empty() {
             self.clear_text_after_starttls(now, output);
-            return Turn::Event(Event::CommandRefused(replies::CLEAR_TEXT_AFTER_STARTTLS));
+            return refused(line, replies::CLEAR_TEXT_AFTER_STARTTLS);
         }
-        let turn = self.take(step, output);
+        let turn = self.take(step, line, output);
         if let Some(refused) = &mut self.refused_chunk {
             refused.forgiven = failed;
         }
         turn
     }
 
-    fn take<'i>(&mut self, step: Step<'i>, output: &mut Vec<u8>) -> Turn<'i> {
+    /// Does what comes of a line, or of a piece of a body, which has none.
+    fn take<'i>(&mut self, step: Step<'i>, line: &'i [u8], output: &mut Vec<u8>) -> Turn<'i> {
         let Step { say, event } = step;
         match say {
             Say::Nothing => {}
@@ -450,7 +455,7 @@ impl Connection {
                 let said = self.reply(&reply, output);
                 // What is refused is no event beside that.
                 if event.is_none() {
-                    return said.turn(reply);
+                    return said.turn(line, reply);
                 }
             }
             Say::AfterChunk { chunk, reply } => {

@@ -8,6 +8,7 @@ use crate::{ForwardPath, Reply, ReversePath};
 /// [`poll_event`](crate::Connection::poll_event).
 ///
 /// Its `Debug` form has the length of a piece of the content in place of the content, which is private and long.
+/// So it has of a refused line.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'i> {
@@ -50,10 +51,17 @@ pub enum Event<'i> {
     /// EHLO that ends one shows as [`Hello`](Self::Hello), the end of the session by
     /// [`is_closed`](crate::Connection::is_closed).
     Reset,
-    /// A command was refused with this 4xx or 5xx, which is in the output: for counters. Not among them are refusals
+    /// A command was refused with a 4xx or 5xx: for counters and logs. Not among them are refusals
     /// that the caller itself gave as an [`Answer`], that of a message by its content
     /// ([`Abort::Refused`]), and those of the chunks that a client had sent by then.
-    CommandRefused(Reply),
+    CommandRefused {
+        /// The line as the client sent it, without its CR LF: all of it or its beginning. Of BDAT
+        /// the verb alone. Any octets may stand in it, and a password, or a line of a mail whose
+        /// DATA was refused.
+        line: &'i [u8],
+        /// The reply, which is in the output.
+        reply: Reply,
+    },
     /// STARTTLS was accepted, its 220 is in the output: send that in clear, make the TLS connection, then
     /// call [`tls_established`](crate::Connection::tls_established).
     StartTls,
@@ -92,7 +100,11 @@ impl fmt::Debug for Event<'_> {
             Self::MessageEnd { size } => f.debug_struct("MessageEnd").field("size", size).finish(),
             Self::MessageAborted(abort) => f.debug_tuple("MessageAborted").field(abort).finish(),
             Self::Reset => f.write_str("Reset"),
-            Self::CommandRefused(reply) => f.debug_tuple("CommandRefused").field(reply).finish(),
+            Self::CommandRefused { line, reply } => f
+                .debug_struct("CommandRefused")
+                .field("line", &format_args!("{} octets", line.len()))
+                .field("reply", reply)
+                .finish(),
             Self::StartTls => f.write_str("StartTls"),
             Self::Command { verb, argument } => f
                 .debug_struct("Command")

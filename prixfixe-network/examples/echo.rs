@@ -31,7 +31,7 @@ impl Service for Echo {
         }
     }
 
-    fn over_limit(&self, _: &Connection) -> &[u8] {
+    fn over_limit(&self, _: Instant, _: &Connection) -> &[u8] {
         b""
     }
 }

@@ -27,7 +27,7 @@
 //!         EchoSession { output: OutputBuffer::new(), end: now + Duration::from_secs(60), over: false }
 //!     }
 //!
-//!     fn over_limit(&self, _: &Connection) -> &[u8] {
+//!     fn over_limit(&self, _: Instant, _: &Connection) -> &[u8] {
 //!         b"too many\r\n"
 //!     }
 //! }

@@ -1,6 +1,7 @@
 //! What becomes of an accepted socket, and of an accept that fails.
 
 use std::io::{self, Read};
+use std::mem;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,6 +22,9 @@ pub(crate) const ACCEPTS_A_TURN: usize = 64;
 const BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
+/// The shortest time between two lines that say that accepting fails.
+const TELL_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Octets of a refused connection that are read before it is closed.
 const REFUSED_OCTETS: usize = 64 * 1024;
 
@@ -34,6 +38,10 @@ pub(crate) struct Reception<S> {
     address: SocketAddr,
     succession: Succession,
     backoff: Option<Duration>,
+    /// When it was last told that nothing can be accepted.
+    told: Option<Instant>,
+    /// The log says so, and not yet that it is over.
+    is_told: bool,
 }
 
 impl<S: Service> Reception<S> {
@@ -53,6 +61,8 @@ impl<S: Service> Reception<S> {
             address,
             succession,
             backoff: None,
+            told: None,
+            is_told: false,
         }
     }
 
@@ -91,7 +101,7 @@ impl<S: Service> Reception<S> {
     where
         SockRef<'s>: From<&'s T>,
     {
-        if self.backoff.take().is_some() {
+        if self.backoff.take().is_some() && mem::take(&mut self.is_told) {
             tracing::info!(listener = %self.address, "accepting connections again");
         }
         let socket = SockRef::from(socket);
@@ -118,19 +128,28 @@ impl<S: Service> Reception<S> {
     /// An accept failed. `None`: it was the fault of that one connection, go on. Otherwise nothing can be
     /// accepted at the moment (descriptors or memory are short, most likely): try again after this time.
     /// Connections wait in the backlog.
-    pub(crate) fn failed(&mut self, error: &io::Error) -> Option<Duration> {
+    pub(crate) fn failed(&mut self, error: &io::Error, now: Instant) -> Option<Duration> {
         if is_transient(error) {
             return None;
         }
+        self.tell_failure(error, now);
         let wait = match self.backoff {
             Some(last) => (last * 2).min(BACKOFF_MAX),
-            None => {
-                tracing::warn!(listener = %self.address, %error, "cannot accept connections for now; they wait");
-                BACKOFF
-            }
+            None => BACKOFF,
         };
         self.backoff = Some(wait);
         Some(wait)
+    }
+
+    /// Once an outage. Peers that come and go where descriptors are short cause one outage after the
+    /// other: of those one a minute is told.
+    fn tell_failure(&mut self, error: &io::Error, now: Instant) {
+        let is_due = |told| now.saturating_duration_since(told) >= TELL_INTERVAL;
+        if !self.is_told && self.told.is_none_or(is_due) {
+            self.told = Some(now);
+            self.is_told = true;
+            tracing::warn!(listener = %self.address, %error, "cannot accept connections for now; they wait");
+        }
     }
 
     /// It is the listener's, at no cost, unless that one listens on all addresses.
@@ -155,7 +174,7 @@ pub(crate) fn receive<'s, S: Service>(
     now: Instant,
 ) -> Result<Served<S::Session>, &'s [u8]> {
     let Some(permit) = Permit::acquire(control) else {
-        return Err(service.over_limit(connection));
+        return Err(service.over_limit(now, connection));
     };
     let session = service.session(now, connection);
     Ok(Served::new(session, connection.peer, permit, party.clone()))

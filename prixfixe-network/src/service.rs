@@ -18,7 +18,7 @@ pub trait Service: Send + Sync + 'static {
     /// A connection was accepted over the limit: the bytes it is told before it is closed. Empty: nothing.
     ///
     /// They are sent as far as the socket takes them at once, which a short reply always is.
-    fn over_limit(&self, connection: &Connection) -> &[u8];
+    fn over_limit(&self, now: Instant, connection: &Connection) -> &[u8];
 }
 
 /// What is known of a TCP connection when it is accepted.

@@ -26,7 +26,7 @@
 //! #         output.extend_from_slice(b"hello");
 //! #         Greeting(output)
 //! #     }
-//! #     fn over_limit(&self, _: &Connection) -> &[u8] { b"" }
+//! #     fn over_limit(&self, _: Instant, _: &Connection) -> &[u8] { b"" }
 //! # }
 //! # struct Greeting(OutputBuffer);
 //! # impl Session for Greeting {

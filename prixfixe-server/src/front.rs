@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use prixfixe_network::{Connection, OutputBuffer, Session};
 use prixfixe_tls::Tls;
+use tracing::Level;
 
 use crate::client::Via;
 use crate::clients::{OverLimit, Place};
 use crate::endpoint::Rules;
 use crate::inspect::{Held, Inspect};
+use crate::log::{Cut, Log, Refused, What, Who, granted};
 use crate::metrics::{Cause, Counts, Note};
 use crate::proxy::{HeaderError, HeaderReader, Source};
 use crate::session::SmtpSession;
@@ -47,6 +49,8 @@ struct Awaiting {
     connection: Connection,
     reader: HeaderReader,
     deadline: Option<Instant>,
+    /// The time of the last look at it.
+    now: Instant,
     /// The server is going away.
     leaving: bool,
     /// Set when it is over. A connection that breaks is dropped without.
@@ -84,6 +88,7 @@ impl Front {
             connection: *connection,
             reader: HeaderReader::new(),
             deadline,
+            now,
             leaving: false,
             end: None,
             output: OutputBuffer::new(),
@@ -98,7 +103,7 @@ impl Front {
         {
             match shared.clients.connect(now, address) {
                 Ok(taken) => place = taken,
-                Err(limit) => return Self::refuse(&shared, implicit_tls, &client, limit),
+                Err(limit) => return Self::refuse(&shared, implicit_tls, now, &client, limit),
             }
         }
         let state = State::Session(Self::session(shared, implicit_tls, now, client));
@@ -107,25 +112,30 @@ impl Front {
 
     /// In clear the client is told. Where TLS comes first it is not worth a handshake, whose cost is what
     /// the limit is to spare.
-    fn refuse(shared: &Shared, implicit_tls: bool, client: &Client, limit: OverLimit) -> Self {
-        tracing::info!(
-            target: "prixfixe",
-            peer = %client.peer(),
-            balancer = client.balancer().map(tracing::field::display),
-            %limit,
-            "connection refused"
-        );
+    fn refuse(
+        shared: &Shared,
+        implicit_tls: bool,
+        now: Instant,
+        client: &Client,
+        limit: OverLimit,
+    ) -> Self {
+        let reply = replies::TOO_MANY_OF_CLIENT;
+        let refused = Refused {
+            limit: Some(&limit),
+            ..Refused::new(What::Connect, &reply)
+        };
+        shared.log.refused(now, Who::from(client), &refused);
         shared.counts.connection(ConnectionResult::ClientLimit);
         shared.counts.recent.note(Note {
             kind: IncidentKind::ConnectionRefused,
-            cause: Cause::Reply(replies::TOO_MANY_OF_CLIENT),
+            cause: Cause::Reply(reply.clone()),
             client: client.peer().ip(),
             sender: None,
             recipient: None,
         });
         let mut output = OutputBuffer::new();
         if !implicit_tls {
-            replies::TOO_MANY_OF_CLIENT.encode(output.back());
+            reply.encode(output.back());
         }
         Self {
             state: State::Refused(Box::new(output)),
@@ -196,6 +206,7 @@ impl Awaiting {
     }
 
     fn poll(&mut self, now: Instant) -> Poll<()> {
+        self.now = now;
         if self.end.is_none() && self.deadline.is_some_and(|deadline| deadline <= now) {
             self.end = Some(if self.leaving {
                 End::Shutdown
@@ -213,7 +224,12 @@ impl Awaiting {
 impl Drop for Awaiting {
     fn drop(&mut self) {
         let end = self.end.take().unwrap_or(End::Left);
-        end.log(self.connection.peer, &self.reader);
+        end.log(
+            &self.shared.log,
+            self.now,
+            self.connection.peer,
+            &self.reader,
+        );
         end.count(&self.shared.counts, self.connection.peer, &self.reader);
     }
 }
@@ -244,16 +260,17 @@ impl End {
     }
 
     /// A balancer that is set up wrongly is told of; one that only looks whether the port is open is not.
-    fn log(&self, peer: SocketAddr, reader: &HeaderReader) {
+    fn log(&self, log: &Log, now: Instant, peer: SocketAddr, reader: &HeaderReader) {
+        let grant = || log.grant(Level::WARN, now, Some(peer.ip()));
         match self {
             Self::Bad(error) => {
-                tracing::warn!(target: "prixfixe", %peer, %error, "bad PROXY header");
+                granted!(grant(), warn, %peer, error = %Cut(error), "bad PROXY header");
             }
             Self::TimedOut => {
-                tracing::warn!(target: "prixfixe", %peer, "no PROXY header in time");
+                granted!(grant(), warn, %peer, "no PROXY header in time");
             }
             Self::Left if !reader.is_empty() => {
-                tracing::warn!(target: "prixfixe", %peer, "PROXY header cut off");
+                granted!(grant(), warn, %peer, "PROXY header cut off");
             }
             Self::Admitted => {}
             Self::Left | Self::Shutdown => {

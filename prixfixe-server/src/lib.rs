@@ -83,6 +83,7 @@ mod hooks;
 mod id;
 mod inbox;
 pub mod inspect;
+mod log;
 mod message;
 mod metrics;
 mod proxy;

@@ -151,12 +151,13 @@ impl Server {
     /// Waits, on any executor, until the last session is gone.
     pub async fn stopped(&self) {
         self.running.stopped().await;
+        self.service.stopped();
     }
 
     /// [`shutdown`](Self::shutdown), and waits for the end.
     pub async fn stop(self) {
-        self.running.shutdown();
-        self.running.stopped().await;
+        self.shutdown();
+        self.stopped().await;
     }
 }
 

@@ -12,13 +12,16 @@ use crate::clients::Clients;
 use crate::conversation::Begin;
 use crate::endpoint::Rules;
 use crate::front::Front;
+use crate::log::Log;
 use crate::metrics::{Cause, Counts, Note};
+use crate::session::Told;
 use crate::{ConnectionResult, IncidentKind, Settings, SettingsError, replies};
 
 /// The parts of a running server that a session needs. A session keeps those that it began with.
 pub(crate) struct Shared {
     pub(crate) application: Arc<dyn Begin>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) log: Arc<Log>,
     pub(crate) dialogue: Arc<Config>,
     pub(crate) domain: Arc<str>,
     pub(crate) handler_timeout: Duration,
@@ -32,6 +35,7 @@ impl Shared {
     fn new(
         application: Arc<dyn Begin>,
         counts: Arc<Counts>,
+        log: Arc<Log>,
         clients: Clients,
         settings: &Settings,
     ) -> Self {
@@ -40,12 +44,21 @@ impl Shared {
         Self {
             application,
             counts,
+            log,
             domain: dialogue.domain.as_str().into(),
             dialogue: Arc::new(dialogue),
             handler_timeout: settings.handler_timeout,
             clients,
             accepted_domains: settings.accepted_domains.iter().cloned().collect(),
             tls: settings.tls.clone(),
+        }
+    }
+
+    /// Where the end of a message is told.
+    pub(crate) fn told(&self) -> Told<'_> {
+        Told {
+            log: &self.log,
+            counts: &self.counts,
         }
     }
 
@@ -66,6 +79,7 @@ pub(crate) struct SmtpService {
     /// Swapped whole when the server is reconfigured. Looked at once a connection.
     shared: RwLock<Arc<Shared>>,
     counts: Arc<Counts>,
+    log: Arc<Log>,
     /// Of each listener.
     rules: Vec<Rules>,
     over_limit: Vec<u8>,
@@ -78,10 +92,18 @@ impl SmtpService {
         let now = Instant::now();
         let counts = Arc::new(Counts::new(now));
         let clients = Clients::new(settings.client_limits, now);
-        let shared = Shared::new(application, Arc::clone(&counts), clients, settings);
+        let log = Arc::new(Log::new(now));
+        let shared = Shared::new(
+            application,
+            Arc::clone(&counts),
+            Arc::clone(&log),
+            clients,
+            settings,
+        );
         Self {
             shared: RwLock::new(Arc::new(shared)),
             counts,
+            log,
             rules,
             over_limit,
         }
@@ -105,6 +127,9 @@ impl SmtpService {
 pub(crate) trait Reconfigure: Send + Sync {
     /// Sessions made from now on have these settings. An error changes nothing.
     fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError>;
+
+    /// The last session is gone: what the log has not told yet is told.
+    fn stopped(&self);
 }
 
 impl Reconfigure for SmtpService {
@@ -115,9 +140,19 @@ impl Reconfigure for SmtpService {
             .clients
             .with_limits(settings.client_limits, Instant::now());
         let (application, counts) = (Arc::clone(&old.application), Arc::clone(&self.counts));
-        let shared = Arc::new(Shared::new(application, counts, clients, settings));
+        let shared = Arc::new(Shared::new(
+            application,
+            counts,
+            Arc::clone(&self.log),
+            clients,
+            settings,
+        ));
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
         Ok(())
+    }
+
+    fn stopped(&self) {
+        self.log.tell_rest();
     }
 }
 
@@ -125,11 +160,14 @@ impl Service for SmtpService {
     type Session = Front;
 
     fn session(&self, now: Instant, connection: &Connection) -> Front {
+        self.log.tick(now);
         Front::new(self.shared(), self.rules(connection), now, connection)
     }
 
-    fn over_limit(&self, connection: &Connection) -> &[u8] {
+    fn over_limit(&self, now: Instant, connection: &Connection) -> &[u8] {
         self.counts.connection(ConnectionResult::OverLimit);
+        self.log
+            .crowded(now, connection.peer, &replies::TOO_MANY_CONNECTIONS);
         self.counts.recent.note(Note {
             kind: IncidentKind::ConnectionRefused,
             cause: Cause::Reply(replies::TOO_MANY_CONNECTIONS),

@@ -65,7 +65,7 @@ impl Service for Echoes {
         Tls::implicit(Echo::default(), &self.config, now)
     }
 
-    fn over_limit(&self, _: &Connection) -> &[u8] {
+    fn over_limit(&self, _: Instant, _: &Connection) -> &[u8] {
         &[]
     }
 }

@@ -1,6 +1,6 @@
 //! One event, one line.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,6 +16,15 @@ use crate::config::LogFormat;
 
 /// What `tracing` calls the text of an event.
 const MESSAGE: &str = "message";
+
+/// The longest line, its line end included.
+const MAX_LINE: usize = 4096;
+
+/// How much of a line one value may take.
+const MAX_VALUE: usize = 2048;
+
+/// What is kept for names and numbers, and for the ends of values that are cut off.
+const KEPT: usize = 768;
 
 /// Formats events as `TIME LEVEL MESSAGE NAME=VALUE ...`, or as one flat JSON object.
 ///
@@ -49,19 +58,52 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
+        let mut line = Line {
+            out: &mut out,
+            octets: 0,
+        };
         if self.is_json.load(Ordering::Relaxed) {
-            json(&mut out, event)
+            json(&mut line, event)
         } else {
-            text(&mut out, event)
+            text(&mut line, event)
         }
     }
 }
 
-fn text(out: &mut Writer<'_>, event: &Event<'_>) -> fmt::Result {
-    SystemTime.format_time(out)?;
+/// A way to write a value, with what it may take.
+type WriteValue = fn(&mut dyn fmt::Write, usize, fmt::Arguments<'_>) -> fmt::Result;
+
+/// A line under way.
+struct Line<'a, 'w> {
+    out: &'a mut Writer<'w>,
+    octets: usize,
+}
+
+impl Line<'_, '_> {
+    /// Writes a value into what is left of the line.
+    fn value(&mut self, write: WriteValue, value: fmt::Arguments<'_>) -> fmt::Result {
+        let room = (MAX_LINE - KEPT).saturating_sub(self.octets);
+        write(self, room.min(MAX_VALUE), value)
+    }
+
+    fn time(&mut self) -> fmt::Result {
+        self.octets += "2026-01-01T00:00:00.000000Z".len();
+        SystemTime.format_time(self.out)
+    }
+}
+
+impl fmt::Write for Line<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.octets += text.len();
+        self.out.write_str(text)
+    }
+}
+
+fn text(out: &mut Line<'_, '_>, event: &Event<'_>) -> fmt::Result {
+    out.time()?;
     write!(out, " {:5} ", event.metadata().level())?;
     Fields::visit(event, |name, value| match value {
-        Value::Text(value) if name == MESSAGE => write_message(out, value),
+        Value::Text(value) if name == MESSAGE => out.value(write_message, value),
         _ => Ok(()),
     })?;
     Fields::visit(event, |name, value| {
@@ -70,7 +112,7 @@ fn text(out: &mut Writer<'_>, event: &Event<'_>) -> fmt::Result {
         }
         write!(out, " {name}=")?;
         match value {
-            Value::Text(value) => write_text(out, value),
+            Value::Text(value) => out.value(write_text, value),
             Value::Plain(value) => out.write_fmt(value),
         }
     })?;
@@ -80,14 +122,14 @@ fn text(out: &mut Writer<'_>, event: &Event<'_>) -> fmt::Result {
     out.write_char('\n')
 }
 
-fn json(out: &mut Writer<'_>, event: &Event<'_>) -> fmt::Result {
+fn json(out: &mut Line<'_, '_>, event: &Event<'_>) -> fmt::Result {
     out.write_str("{\"timestamp\":\"")?;
-    SystemTime.format_time(out)?;
+    out.time()?;
     write!(out, "\",\"level\":\"{}\"", event.metadata().level())?;
     Fields::visit(event, |name, value| {
         write!(out, ",\"{name}\":")?;
         match value {
-            Value::Text(value) => write_json(out, value),
+            Value::Text(value) => out.value(write_json, value),
             Value::Plain(value) => out.write_fmt(value),
         }
     })?;
@@ -248,6 +290,28 @@ mod tests {
             "{line}"
         );
         assert_eq!(line.find('\n'), Some(line.len() - 1));
+    }
+
+    #[test]
+    fn a_line_is_at_most_4_kib_and_keeps_its_last_fields() {
+        for character in ["x", "\"", "\u{202e}", "\u{e0041}", "\u{fc}"] {
+            let long = character.repeat(10_000);
+            for format in [LogFormat::Text, LogFormat::Json] {
+                let line = logged(format, || {
+                    tracing::info!(
+                        target: "prixfixe", id = "1", peer = "192.0.2.1:1024", from = %long, recipients = %long, size = 7_u64,
+                        duration = 0.25, result = %long, reply = %long, last = "last", "message"
+                    );
+                });
+                // The time is 23 octets longer.
+                let octets = line.len() + 23;
+                assert!((3000..=4096).contains(&octets), "{octets}: {line}");
+                assert!(line.contains("size") && line.contains("last"), "{line}");
+                if format == LogFormat::Json {
+                    serde_json::from_str::<serde_json::Value>(&line).unwrap();
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! line says how many as soon as there is room again.
 
 mod format;
+mod panics;
 mod queue;
 mod value;
 
@@ -41,7 +42,7 @@ impl Logging {
             .with_writer(queue.clone());
         let subscriber = tracing_subscriber::registry().with(filter).with(lines);
         tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
-        panic::set_hook(Box::new(log_panic));
+        panic::set_hook(Box::new(panics::hook()));
         Ok(Self {
             queue,
             format,
@@ -77,11 +78,4 @@ fn level(level: LogLevel) -> LevelFilter {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     }
-}
-
-/// A panic is contained where it happens; that it happened is a line like any other.
-fn log_panic(panic: &panic::PanicHookInfo<'_>) {
-    let place = panic.location().map(ToString::to_string);
-    let cause = panic.payload_as_str().unwrap_or("of unknown cause");
-    tracing::error!(target: "prixfixe", place, cause, "panic");
 }

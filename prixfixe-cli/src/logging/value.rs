@@ -7,13 +7,17 @@ use std::fmt::{self, Write};
 
 use crate::escape::is_hazardous;
 
-/// Of a longer value the rest is left out.
-const LONGEST: usize = 64 * 1024;
+/// Stands at the end of a value whose rest is left out.
+const CUT_OFF: &str = "... (cut off)";
 
-/// Writes `value` as it is where it is a plain word, else between quotes.
-pub(super) fn write_text(out: &mut dyn Write, value: fmt::Arguments<'_>) -> fmt::Result {
+/// Writes `value` as it is where it is a plain word, else between quotes: at most `room` octets of it.
+pub(super) fn write_text(
+    out: &mut dyn Write,
+    room: usize,
+    value: fmt::Arguments<'_>,
+) -> fmt::Result {
     let mut text = String::new();
-    Escaper::new(&mut text, Style::Text).write(value)?;
+    Escaper::new(&mut text, Style::Text, room).write(value)?;
     let is_word = |character: char| {
         !matches!(character, ' ' | '=' | '"' | '\\') && !character.is_whitespace()
     };
@@ -27,14 +31,22 @@ pub(super) fn write_text(out: &mut dyn Write, value: fmt::Arguments<'_>) -> fmt:
 }
 
 /// Writes `value` as it is, but for what could end the line or act on the terminal.
-pub(super) fn write_message(out: &mut dyn Write, value: fmt::Arguments<'_>) -> fmt::Result {
-    Escaper::new(out, Style::Message).write(value)
+pub(super) fn write_message(
+    out: &mut dyn Write,
+    room: usize,
+    value: fmt::Arguments<'_>,
+) -> fmt::Result {
+    Escaper::new(out, Style::Message, room).write(value)
 }
 
 /// Writes `value` as a JSON string (RFC 8259 section 7), with everything hazardous as `\u....` as well.
-pub(super) fn write_json(out: &mut dyn Write, value: fmt::Arguments<'_>) -> fmt::Result {
+pub(super) fn write_json(
+    out: &mut dyn Write,
+    room: usize,
+    value: fmt::Arguments<'_>,
+) -> fmt::Result {
     out.write_char('"')?;
-    Escaper::new(out, Style::Json).write(value)?;
+    Escaper::new(out, Style::Json, room).write(value)?;
     out.write_char('"')
 }
 
@@ -49,15 +61,16 @@ enum Style {
 struct Escaper<'a> {
     out: &'a mut dyn Write,
     style: Style,
-    left: usize,
+    /// Octets that may still be written. `None`: the rest is left out.
+    left: Option<usize>,
 }
 
 impl<'a> Escaper<'a> {
-    fn new(out: &'a mut dyn Write, style: Style) -> Self {
+    fn new(out: &'a mut dyn Write, style: Style, room: usize) -> Self {
         Self {
             out,
             style,
-            left: LONGEST,
+            left: Some(room),
         }
     }
 
@@ -82,35 +95,41 @@ impl<'a> Escaper<'a> {
         is_hazardous(character) || self.style != Style::Message && matches!(character, '"' | '\\')
     }
 
-    fn leave_out_the_rest(&mut self) -> fmt::Result {
-        self.left = 0;
-        self.out.write_str("... (cut off)")
+    /// What a character takes, if it is escaped or not.
+    fn octets(&self, character: char, escaped: bool) -> usize {
+        match (escaped, self.style) {
+            (false, _) => character.len_utf8(),
+            (true, Style::Json) => r"\u0000".len() * character.len_utf16(),
+            (true, Style::Text | Style::Message) => character.escape_default().len(),
+        }
     }
 }
 
 impl Write for Escaper<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.left == 0 {
+        let Some(mut left) = self.left else {
             return Ok(());
-        }
-        let kept = text.floor_char_boundary(self.left);
-        let (kept, rest) = text.split_at(kept);
+        };
         let mut plain = 0;
-        for (place, character) in kept.char_indices() {
-            if self.must_escape(character) {
+        for (place, character) in text.char_indices() {
+            let escaped = self.must_escape(character);
+            let room = left.checked_sub(self.octets(character, escaped));
+            if escaped || room.is_none() {
                 self.out
-                    .write_str(kept.get(plain..place).unwrap_or_default())?;
-                self.escape(character)?;
+                    .write_str(text.get(plain..place).unwrap_or_default())?;
                 plain = place + character.len_utf8();
             }
+            let Some(room) = room else {
+                self.left = None;
+                return self.out.write_str(CUT_OFF);
+            };
+            left = room;
+            if escaped {
+                self.escape(character)?;
+            }
         }
-        self.out.write_str(kept.get(plain..).unwrap_or_default())?;
-        self.left -= kept.len();
-        if rest.is_empty() && self.left > 0 {
-            Ok(())
-        } else {
-            self.leave_out_the_rest()
-        }
+        self.left = Some(left);
+        self.out.write_str(text.get(plain..).unwrap_or_default())
     }
 }
 
@@ -120,12 +139,16 @@ mod tests {
 
     use super::*;
 
-    type Writer = fn(&mut dyn Write, fmt::Arguments<'_>) -> fmt::Result;
+    type Writer = fn(&mut dyn Write, usize, fmt::Arguments<'_>) -> fmt::Result;
+
+    fn written_into(room: usize, write: Writer, value: &str) -> String {
+        let mut out = String::new();
+        write(&mut out, room, format_args!("{value}")).unwrap();
+        out
+    }
 
     fn written(write: Writer, value: &str) -> String {
-        let mut out = String::new();
-        write(&mut out, format_args!("{value}")).unwrap();
-        out
+        written_into(usize::MAX, write, value)
     }
 
     #[test]
@@ -166,13 +189,22 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_cut_off() {
-        for value in ["x".repeat(LONGEST), "ü".repeat(LONGEST)] {
-            let out = written(write_message, &value);
-            let kept = out.strip_suffix("... (cut off)").unwrap();
-            assert!(value.starts_with(kept) && (LONGEST - 1..=LONGEST).contains(&kept.len()));
+        let cases: [(Writer, &str, &str); 7] = [
+            (write_message, "0123456789", "0123456789"),
+            (write_message, "0123456789a", "0123456789... (cut off)"),
+            (write_message, "012345678\u{fc}", "012345678... (cut off)"),
+            (write_text, "01234567\"", "\"01234567\\\"\""),
+            (write_text, "012345678\"", "\"012345678... (cut off)\""),
+            (
+                write_text,
+                "a\u{202e}\u{202e}",
+                "\"a\\u{202e}... (cut off)\"",
+            ),
+            (write_json, "\u{202e}\u{202e}", "\"\\u202e... (cut off)\""),
+        ];
+        for (write, value, expected) in cases {
+            assert_eq!(written_into(10, write, value), expected);
         }
-        let out = written(write_message, &"x".repeat(LONGEST - 1));
-        assert_eq!(out.len(), LONGEST - 1);
     }
 
     proptest! {
@@ -180,6 +212,12 @@ mod tests {
         fn no_hazard_is_left_and_json_reads_back(value in any::<String>()) {
             for write in [write_text as Writer, write_message, write_json] {
                 prop_assert!(!written(write, &value).contains(is_hazardous));
+            }
+            for room in 0..40 {
+                for write in [write_text as Writer, write_message, write_json] {
+                    let longest = room + CUT_OFF.len() + 2;
+                    prop_assert!(written_into(room, write, &value).len() <= longest);
+                }
             }
             let json = written(write_json, &value);
             prop_assert_eq!(serde_json::from_str::<String>(&json).ok(), Some(value));

@@ -13,6 +13,7 @@ mod logs;
 mod metrics;
 mod page;
 mod privileges;
+mod refusals;
 mod reload;
 mod restart;
 mod systemd;

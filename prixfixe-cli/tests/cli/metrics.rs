@@ -130,7 +130,7 @@ fn metrics_tell_what_became_of_known_mail() {
             told,
             [
                 ("connection_refused", 421, None),
-                ("command_refused", 503, None),
+                ("command_refused", 503, Some("<b@here.example>")),
                 ("message_failed", 550, Some("b@here.example")),
                 ("message_failed", 552, Some("b@here.example")),
             ]

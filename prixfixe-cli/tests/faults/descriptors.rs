@@ -26,9 +26,8 @@ fn without_descriptors_clients_wait_and_are_served_when_there_are_some() {
             let idle: Vec<TcpStream> = (0..LIMIT + 50)
                 .map(|_| TcpStream::connect(server.address()).expect("the backlog has room"))
                 .collect();
-            server
-                .log
-                .wait("cannot accept connections for now", round + 1);
+            // One line a minute, however often it happens.
+            server.log.wait("cannot accept connections for now", 1);
             // There is none for the file of a message either.
             for number in 0..5 {
                 let name = format!("short-{round}-{number}");

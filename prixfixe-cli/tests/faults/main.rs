@@ -19,6 +19,7 @@ mod clock;
 mod crowd;
 mod descriptors;
 mod disk;
+mod flood;
 mod kill;
 mod mail;
 mod server;

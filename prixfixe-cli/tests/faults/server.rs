@@ -192,12 +192,13 @@ impl Server {
     /// Of each listener, in their order.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         let address = |line: String| {
-            let (_, rest) = line.split_once(" address=")?;
-            rest.split(' ').next()?.parse().ok()
+            let json = || line.split_once("\"address\":\"");
+            let (_, rest) = line.split_once(" address=").or_else(json)?;
+            rest.split([' ', '"']).next()?.parse().ok()
         };
         let lines = self.log.all().into_iter();
         lines
-            .filter(|line| line.contains(" listening "))
+            .filter(|line| line.contains(" listening ") || line.contains("\"listening\""))
             .filter_map(address)
             .collect()
     }

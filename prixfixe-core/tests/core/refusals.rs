@@ -89,3 +89,35 @@ fn clear_text_behind_starttls_is_told() {
     };
     assert_eq!(refused(&offered, "STARTTLS\r\nNOOP\r\n"), [554]);
 }
+
+#[test]
+fn the_refused_line_is_told_as_the_client_sent_it() {
+    let small = Settings {
+        max_message_size: Some(10),
+        ..Settings::default()
+    };
+    let long = "x".repeat(3000);
+    let cases = [
+        (
+            "mAiL FROM:<a@\u{e4}> \r\n".into(),
+            "mAiL FROM:<a@\u{e4}> ".into(),
+        ),
+        (format!("{HELLO}RCPT TO:<b@x>\r\n"), "RCPT TO:<b@x>".into()),
+        ("NOOP a\nb\r\n".into(), "NOOP a\n".into()),
+        (format!("{long}\r\n"), long.get(..2048).unwrap().into()),
+        (
+            format!("{TO_RCPT}BDAT 11\r\n01234567890NOOP\r\n"),
+            "BDAT".to_owned(),
+        ),
+    ];
+    for (sent, line) in cases {
+        let mut server = Server::new(&small);
+        server.receive(sent.as_bytes());
+        let lines: Vec<_> = server
+            .refused_lines
+            .iter()
+            .map(|it| String::from_utf8_lossy(it))
+            .collect();
+        assert_eq!(lines, [line], "{sent:?}");
+    }
+}

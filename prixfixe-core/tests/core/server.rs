@@ -16,6 +16,8 @@ pub(crate) struct Server {
     pub(crate) delivered: Vec<Delivered>,
     /// All that was told, pieces of a body put together.
     pub(crate) told: Vec<Told>,
+    /// Of each refused command, as it was told.
+    pub(crate) refused_lines: Vec<Vec<u8>>,
     settings: Settings,
     held: Vec<u8>,
     message: Delivered,
@@ -61,6 +63,7 @@ impl Server {
             output: Vec::new(),
             delivered: Vec::new(),
             told: Vec::new(),
+            refused_lines: Vec::new(),
             settings: settings.clone(),
             held: Vec::new(),
             message: NO_MESSAGE,
@@ -165,7 +168,10 @@ impl Server {
                 Told::Aborted(abort)
             }
             Event::Reset => Told::Reset,
-            Event::CommandRefused(reply) => Told::CommandRefused(reply.code()),
+            Event::CommandRefused { reply, line } => {
+                self.refused_lines.push(line.to_vec());
+                Told::CommandRefused(reply.code())
+            }
             Event::StartTls => {
                 self.in_clear = true;
                 Told::StartTls

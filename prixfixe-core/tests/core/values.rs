@@ -190,8 +190,11 @@ fn every_event_shows_what_it_tells_and_nothing_of_the_content() {
         ),
         (Event::Reset, "Reset".to_owned()),
         (
-            Event::CommandRefused(reply.clone()),
-            format!("CommandRefused({reply:?})"),
+            Event::CommandRefused {
+                line: b"secret",
+                reply: reply.clone(),
+            },
+            format!("CommandRefused {{ line: 6 octets, reply: {reply:?} }}"),
         ),
         (Event::StartTls, "StartTls".to_owned()),
     ];

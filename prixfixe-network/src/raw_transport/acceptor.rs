@@ -67,7 +67,7 @@ impl<S: Service> Acceptor<S> {
                 Ok((stream, peer)) => self.receive(stream, peer, now, connections),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
                 Err(error) => {
-                    if let Some(wait) = self.reception.failed(&error) {
+                    if let Some(wait) = self.reception.failed(&error, now) {
                         self.paused = Some(now + wait);
                         return;
                     }

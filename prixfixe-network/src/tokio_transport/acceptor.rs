@@ -87,7 +87,7 @@ impl<S: Service> Acceptor<S> {
                 Err(error) => {
                     self.pause = self
                         .reception
-                        .failed(&error)
+                        .failed(&error, Instant::now())
                         .map(|wait| Box::pin(tokio::time::sleep(wait)));
                 }
             }

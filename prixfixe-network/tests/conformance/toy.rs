@@ -100,7 +100,7 @@ impl Service for Toy {
         }
     }
 
-    fn over_limit(&self, _: &Connection) -> &[u8] {
+    fn over_limit(&self, _: Instant, _: &Connection) -> &[u8] {
         &self.over_limit
     }
 }

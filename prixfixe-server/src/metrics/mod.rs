@@ -26,7 +26,7 @@ pub use self::labels::{
 use self::process::Process;
 pub use self::process::ProcessUsage;
 pub use self::recent::Incident;
-pub(crate) use self::recent::{Cause, Note};
+pub(crate) use self::recent::{Address, Cause, Note};
 pub use self::snapshot::MetricsSnapshot;
 
 /// The numbers of a [`Server`](crate::Server), given by [`Server::metrics`](crate::Server::metrics). Cheap to clone; it

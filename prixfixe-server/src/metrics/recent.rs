@@ -32,9 +32,10 @@ pub struct Incident {
     pub text: String,
     /// The address of the client that it happened to, where it has one.
     pub client: Option<IpAddr>,
-    /// The sender, where it is known. Empty for the null reverse-path.
+    /// The sender, where it is known. Empty for the null reverse-path. Of a MAIL that the dialogue refused: the argument, as the
+    /// client sent it.
     pub sender: Option<String>,
-    /// The recipient, where it is known; of several, the first.
+    /// The recipient, where it is known; of several, the first. Of a RCPT that the dialogue refused: the argument.
     pub recipient: Option<String>,
     /// How often it happened in a row. They are then one.
     pub count: u64,
@@ -46,8 +47,24 @@ pub(crate) struct Note {
     pub(crate) kind: IncidentKind,
     pub(crate) cause: Cause,
     pub(crate) client: Option<IpAddr>,
-    pub(crate) sender: Option<ReversePath>,
-    pub(crate) recipient: Option<ForwardPath>,
+    pub(crate) sender: Option<Address<ReversePath>>,
+    pub(crate) recipient: Option<Address<ForwardPath>>,
+}
+
+/// An address, or what a client sent in place of one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Address<T> {
+    Path(T),
+    AsSent(Box<str>),
+}
+
+impl<T: Display> Address<T> {
+    fn shown(&self) -> String {
+        match self {
+            Self::Path(path) => escaped(&path.to_string()),
+            Self::AsSent(text) => escaped(text),
+        }
+    }
 }
 
 impl Note {
@@ -123,15 +140,14 @@ impl Noted {
             }
             Cause::Text(text) => (None, escaped(text)),
         };
-        let address = |address: &dyn Display| escaped(&address.to_string());
         Incident {
             time: self.last,
             kind: note.kind,
             code,
             text,
             client: note.client,
-            sender: note.sender.as_ref().map(|sender| address(sender)),
-            recipient: note.recipient.as_ref().map(|recipient| address(recipient)),
+            sender: note.sender.as_ref().map(Address::shown),
+            recipient: note.recipient.as_ref().map(Address::shown),
             count: self.count,
         }
     }

@@ -8,6 +8,7 @@ mod delivery;
 mod input;
 mod question;
 mod record;
+mod refused_line;
 
 use std::mem;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use prixfixe_tls::{HandshakeError, TlsInfo, Upgrade};
 
 use self::delivery::{Delivery, Transaction};
 use self::input::Input;
+pub(crate) use self::record::Told;
 use self::record::{EndReason, MessageResult, Record};
 use crate::conversation::{Conversation, Panicked};
 use crate::inspect::{Held, Inspect};
@@ -47,6 +49,8 @@ pub(crate) struct SmtpSession {
     counted: bool,
     /// The last command was refused: what a client has sent behind it, without waiting, is out of order.
     refused: bool,
+    /// The log has the refusal of the chunk that is being skipped.
+    chunk_is_told: bool,
     /// The application has more of a body before it than it should: nothing is read meanwhile.
     stalled: bool,
     /// The transport's, as of the last poll: questions are asked while bytes are received, too.
@@ -77,6 +81,7 @@ impl SmtpSession {
             wants_tls: false,
             counted: false,
             refused: false,
+            chunk_is_told: false,
             stalled: false,
             waker: Waker::noop().clone(),
             record: Record::new(now),
@@ -114,15 +119,18 @@ impl SmtpSession {
     }
 
     fn handle_event(&mut self, now: Instant, event: Event<'_>, cx: &mut Context<'_>) {
-        if !matches!(event, Event::CommandRefused(_)) {
+        if !matches!(event, Event::CommandRefused { .. }) {
             self.refused = false;
         }
         match event {
             Event::Body(piece) => self.write_body(piece),
             Event::MessageEnd { .. } => self.finish_message(now),
             Event::MessageAborted(reason) => self.abort_message(now, &reason, cx),
-            Event::Reset => self.end_transaction(cx),
-            Event::CommandRefused(reply) => self.count_refused_command(reply),
+            Event::Reset => {
+                self.refuse_large_chunk(now);
+                self.end_transaction(now, cx);
+            }
+            Event::CommandRefused { line, reply } => self.refuse_command(now, line, reply),
             Event::StartTls => self.wants_tls = true,
             question => self.ask_event(now, &question, cx),
         }
@@ -151,15 +159,16 @@ impl SmtpSession {
         };
         if let Err(Panicked) = delivery.poll(&mut self.conversation, cx) {
             self.record
-                .handler_panicked(&self.client, Some(Open::Message));
+                .handler_panicked(&self.shared.log, now, &self.client, Some(Open::Message));
         }
         if self.connection.question().is_none()
             && let Some(reply) = delivery.closing_reply()
         {
             self.connection.close(reply, self.output.back());
+            self.record.end = EndReason::Refused(Box::new(reply.clone()));
             let result = MessageResult::Refused(reply);
             self.record
-                .message(&self.shared.counts, now, &self.client, delivery, result);
+                .message(self.shared.told(), now, &self.client, delivery, result);
             self.pending = Pending::Nothing;
         }
     }
@@ -180,25 +189,29 @@ impl SmtpSession {
     /// The message will never be complete.
     fn abort_message(&mut self, now: Instant, reason: &Abort, cx: &mut Context<'_>) {
         if let Pending::Message(delivery) = mem::replace(&mut self.pending, Pending::Nothing) {
+            if *reason == Abort::Eof {
+                self.record.end = EndReason::Lost;
+            }
             let result = MessageResult::Aborted(reason);
             self.record
-                .message(&self.shared.counts, now, &self.client, &delivery, result);
+                .message(self.shared.told(), now, &self.client, &delivery, result);
             let aborted = delivery.abort(reason, &mut self.conversation, cx);
-            self.close_if_broken(aborted);
+            self.close_if_broken(now, aborted);
         }
     }
 
     /// The transaction is over without a message.
-    fn end_transaction(&mut self, cx: &mut Context<'_>) {
+    fn end_transaction(&mut self, now: Instant, cx: &mut Context<'_>) {
         if self.transaction.take().is_some() {
             let told = self.conversation.reset(cx);
-            self.close_if_broken(told);
+            self.close_if_broken(now, told);
         }
     }
 
-    fn close_if_broken(&mut self, told: Result<(), Panicked>) {
+    fn close_if_broken(&mut self, now: Instant, told: Result<(), Panicked>) {
         if let Err(Panicked) = told {
-            self.record.handler_panicked(&self.client, None);
+            self.record
+                .handler_panicked(&self.shared.log, now, &self.client, None);
             self.connection
                 .close(&replies::HANDLER_PANICKED, self.output.back());
         }
@@ -221,8 +234,12 @@ impl SmtpSession {
         let mut ended = false;
         match &mut self.pending {
             Pending::Answer(deadline) if *deadline <= now => {
-                self.record
-                    .handler_timed_out(&self.client, self.connection.question());
+                self.record.handler_timed_out(
+                    &self.shared.log,
+                    now,
+                    &self.client,
+                    self.connection.question(),
+                );
                 let outcome = self.conversation.abandon(cx);
                 self.settle(now, outcome, cx);
                 ended = true;
@@ -230,11 +247,19 @@ impl SmtpSession {
             Pending::Message(delivery)
                 if delivery.deadline().is_some_and(|deadline| deadline <= now) =>
             {
-                self.record
-                    .handler_timed_out(&self.client, Some(Open::Message));
+                self.record.handler_timed_out(
+                    &self.shared.log,
+                    now,
+                    &self.client,
+                    Some(Open::Message),
+                );
                 if let Err(Panicked) = delivery.give_up(&mut self.conversation, cx) {
-                    self.record
-                        .handler_panicked(&self.client, Some(Open::Message));
+                    self.record.handler_panicked(
+                        &self.shared.log,
+                        now,
+                        &self.client,
+                        Some(Open::Message),
+                    );
                 }
                 ended = true;
             }
@@ -251,7 +276,7 @@ impl SmtpSession {
             };
             self.connection.handle_timeout(now, self.output.back());
             self.record.end = EndReason::Timeout;
-            self.count_timeout(phase);
+            self.count_timeout(now, phase);
             self.advance(now, &[], cx);
             ended = true;
         }
@@ -296,6 +321,7 @@ impl Inspect for SmtpSession {
 impl Session for SmtpSession {
     fn receive(&mut self, now: Instant, bytes: &[u8]) {
         self.shared.counts.octets(bytes.len());
+        self.record.has_spoken = true;
         let waker = mem::replace(&mut self.waker, Waker::noop().clone());
         let mut cx = Context::from_waker(&waker);
         if self.input.is_empty() {
@@ -309,6 +335,9 @@ impl Session for SmtpSession {
     }
 
     fn receive_eof(&mut self, now: Instant) {
+        if self.record.end == EndReason::Lost {
+            self.record.end = EndReason::Closed;
+        }
         self.connection.receive_eof(now);
     }
 
@@ -370,27 +399,44 @@ impl Upgrade for SmtpSession {
 
     fn clear_text_instead_of_handshake(&mut self, now: Instant) {
         self.wants_tls = false;
-        self.count_clear_text();
+        self.refuse_clear_text(now);
         self.connection
             .clear_text_after_starttls(now, self.output.back());
     }
 
-    fn tls_failed(&mut self, _now: Instant, error: &HandshakeError) {
+    fn tls_failed(&mut self, now: Instant, error: &HandshakeError) {
         self.wants_tls = false;
+        self.record.seen(now);
         self.count_failed_handshake(error);
-        self.record.end = EndReason::Tls(error.to_string().into());
+        self.record.end = EndReason::Tls(Box::new(error.clone()));
+    }
+}
+
+impl SmtpSession {
+    /// The client ended the session by itself: did it mean to?
+    fn find_out_the_end(&mut self) {
+        let in_transaction =
+            self.transaction.is_some() || matches!(self.pending, Pending::Message(_));
+        if self.connection.has_quit() {
+            self.record.end = EndReason::Quit;
+        } else if self.record.end == EndReason::Closed && in_transaction {
+            self.record.end = EndReason::Lost;
+        }
     }
 }
 
 impl Drop for SmtpSession {
     fn drop(&mut self) {
+        self.find_out_the_end();
         if let Pending::Message(delivery) = &mut self.pending {
             delivery.lose(self.record.end == EndReason::Shutdown);
             self.record
-                .message_lost(&self.shared.counts, &self.client, delivery);
+                .message_lost(self.shared.told(), &self.client, delivery);
         }
         self.count_end();
-        self.record.connection_closed(&self.client);
+        let was_told = self.connection.is_closed();
+        self.record
+            .connection_closed(&self.shared.log, &self.client, was_told);
     }
 }
 

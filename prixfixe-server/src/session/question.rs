@@ -5,8 +5,9 @@ use std::time::{Instant, SystemTime};
 
 use prixfixe_core::{Answer, Event, Question as Open, Reply};
 
+use super::counting::as_sent;
 use super::delivery::{Delivery, Transaction};
-use super::record::MessageResult;
+use super::record::{EndReason, MessageResult};
 use super::{Pending, SmtpSession};
 use crate::client::Greeting;
 use crate::conversation::{self, About, Panicked, Question};
@@ -104,13 +105,16 @@ impl SmtpSession {
                     Ok(reply) => Answer::AcceptWith(reply),
                     Err(reply) => Answer::Refuse(reply),
                 };
-                self.connection.answer(now, answer, self.output.back());
+                self.say_answer(now, answer);
             }
             Ok(answer) => self.answer(now, answer.result.map(drop), answer.about, cx),
             Err(Panicked) => {
+                let question = self.connection.question();
                 self.record
-                    .handler_panicked(&self.client, self.connection.question());
-                self.note_unanswered(replies::HANDLER_PANICKED);
+                    .handler_panicked(&self.shared.log, now, &self.client, question);
+                if question == Some(Open::Rcpt) {
+                    self.refuse_unanswered(now, replies::HANDLER_PANICKED);
+                }
                 self.answer(now, Err(replies::HANDLER_PANICKED), About::Nothing, cx);
             }
         }
@@ -125,29 +129,44 @@ impl SmtpSession {
         cx: &mut Context<'_>,
     ) {
         self.refused = result.is_err();
-        self.count_answer(result.as_ref().err());
+        self.count_answer(now, result.as_ref().err());
         match (self.connection.question(), &result, about) {
             (Some(Open::Hello), Ok(()), About::Client(client)) => {
                 self.client = client;
-                self.end_transaction(cx);
+                self.end_transaction(now, cx);
             }
-            (Some(Open::Mail), Err(reply), _) => self.refuse_sender(reply),
+            (Some(Open::Hello), Err(reply), _) => self.refuse_answered(now, "EHLO", reply),
+            (Some(Open::Mail), Err(reply), _) => self.refuse_sender(now, reply),
             (Some(Open::Rcpt), Ok(()), About::Recipient(recipient)) => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.add(recipient);
                 }
             }
             (Some(Open::Rcpt), Err(reply), About::Recipient(recipient)) => {
-                self.refuse_recipient(recipient.path, reply);
+                self.refuse_recipient(now, recipient.path, reply);
             }
             (Some(Open::Data), Ok(()), _) => self.begin_message(),
-            (Some(Open::Data), Err(_), _) => self.end_transaction(cx),
+            (Some(Open::Data), Err(reply), _) => {
+                self.refuse_answered(now, "DATA", reply);
+                self.end_transaction(now, cx);
+            }
             _ => {}
         }
         let answer = match result {
             Ok(()) => Answer::Accept,
             Err(reply) => Answer::Refuse(reply),
         };
+        self.say_answer(now, answer);
+    }
+
+    /// Passes an answer on. A refusal may end the session.
+    fn say_answer(&mut self, now: Instant, answer: Answer) {
+        let is_first = self.connection.question() == Some(Open::Connect);
+        if let Answer::Refuse(reply) = &answer
+            && (is_first || reply.code() == 421 || reply.closes())
+        {
+            self.record.end = EndReason::Refused(Box::new(as_sent(reply).clone()));
+        }
         self.connection.answer(now, answer, self.output.back());
     }
 
@@ -180,12 +199,12 @@ impl SmtpSession {
         };
         let result = match &told {
             None => MessageResult::Accepted,
-            Some(reply) => MessageResult::Refused(super::counting::as_sent(reply)),
+            Some(reply) => MessageResult::Refused(as_sent(reply)),
         };
         self.record
-            .message(&self.shared.counts, now, &self.client, delivery, result);
+            .message(self.shared.told(), now, &self.client, delivery, result);
         self.pending = Pending::Nothing;
-        self.connection.answer(now, answer, self.output.back());
+        self.say_answer(now, answer);
         true
     }
 }

@@ -1,17 +1,16 @@
 //! What is told of a session in the log: one event a message, one a connection end.
-//!
-//! Fields come from parsed commands, but internationalised ones may hold any printable or formatting character:
-//! a subscriber escapes what could deceive its reader.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use prixfixe_core::{Abort, ForwardPath, Question, Reply, ReversePath};
-use tracing::{debug, error, info};
+use prixfixe_core::{Abort, Question, Reply, replies as core_replies};
+use prixfixe_tls::HandshakeError;
+use tracing::{Level, debug};
 
 use super::delivery::Delivery;
-use crate::metrics::{Cause, Counts, Note, Times};
-use crate::{Client, FailureReason, IncidentKind, Recipient, replies};
+use crate::log::{Cut, Grant, Log, Recipients, granted};
+use crate::metrics::{Address, Cause, Counts, Note, Times};
+use crate::{Client, FailureReason, IncidentKind, replies};
 
 /// Counts and circumstances of one connection.
 #[derive(Debug)]
@@ -22,17 +21,33 @@ pub(super) struct Record {
     pub(super) octets: u64,
     accepted: u64,
     refused: u64,
+    /// The client has sent something that may be a command.
+    pub(super) has_spoken: bool,
     pub(super) end: EndReason,
 }
 
 /// Why a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum EndReason {
-    /// The client left, or was sent away by a reply.
+    /// It broke, or its client left in the middle of a transaction.
+    Lost,
+    /// The client closed it between two transactions.
     Closed,
+    Quit,
     Timeout,
+    TooManyErrors,
+    /// The client was sent away with this.
+    Refused(Box<Reply>),
+    /// A TLS handshake did not come to its end.
+    Tls(Box<HandshakeError>),
     Shutdown,
-    Tls(Box<str>),
+}
+
+/// Where the end of a message is told.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'a> {
+    pub(crate) log: &'a Log,
+    pub(crate) counts: &'a Counts,
 }
 
 /// What became of a message.
@@ -52,62 +67,76 @@ impl Record {
             octets: 0,
             accepted: 0,
             refused: 0,
-            end: EndReason::Closed,
+            has_spoken: false,
+            end: EndReason::Lost,
         }
     }
 
     pub(super) fn message(
         &mut self,
-        counts: &Counts,
+        to: Told<'_>,
         now: Instant,
         client: &Client,
         delivery: &Delivery,
         result: MessageResult<'_>,
     ) {
-        match result {
-            MessageResult::Accepted => self.accepted += 1,
-            _ => self.refused += 1,
+        let is_accepted = matches!(result, MessageResult::Accepted);
+        match is_accepted {
+            true => self.accepted += 1,
+            false => self.refused += 1,
         }
-        result.count(counts, now, client, delivery);
+        result.count(to.counts, now, client, delivery);
         let transaction = &delivery.transaction;
-        info!(
-            target: "prixfixe",
+        to.log.tick(now);
+        let grant = match is_accepted {
+            true => Grant::Line,
+            false => to.log.grant(Level::INFO, now, client.peer().ip()),
+        };
+        granted!(
+            grant,
+            info,
             id = %delivery.id,
             peer = %client.peer(),
-            from = %transaction.envelope.reverse_path(),
-            recipients = %Recipients(transaction.envelope.recipients()),
+            from = %Cut(transaction.envelope.reverse_path()),
+            recipients = %Recipients::of_message(transaction.envelope.recipients()),
             size = delivery.size,
             duration = seconds(now.saturating_duration_since(transaction.started)),
-            result = %result,
+            result = %Cut(result),
             "message"
         );
     }
 
     /// The connection is gone with a message under way, in the middle of its content or of the handler's answer.
-    pub(super) fn message_lost(&mut self, counts: &Counts, client: &Client, delivery: &Delivery) {
+    pub(super) fn message_lost(&mut self, to: Told<'_>, client: &Client, delivery: &Delivery) {
         let result = match self.end {
             EndReason::Shutdown => MessageResult::Stopped,
             _ => MessageResult::Aborted(&Abort::Eof),
         };
-        self.message(counts, self.last, client, delivery, result);
+        self.message(to, self.last, client, delivery, result);
     }
 
-    pub(super) fn sender_refused(&self, client: &Client, from: &ReversePath, reply: &Reply) {
-        debug!(target: "prixfixe", peer = %client.peer(), %from, %reply, "sender refused");
-    }
-
-    pub(super) fn recipient_refused(&self, client: &Client, to: &ForwardPath, reply: &Reply) {
-        debug!(target: "prixfixe", peer = %client.peer(), %to, %reply, "recipient refused");
-    }
-
-    pub(super) fn handler_panicked(&self, client: &Client, question: Option<Question>) {
+    pub(super) fn handler_panicked(
+        &self,
+        log: &Log,
+        now: Instant,
+        client: &Client,
+        question: Option<Question>,
+    ) {
         let question = name(question);
-        error!(target: "prixfixe", peer = %client.peer(), question, "the handler panicked; the connection is closed");
+        let grant = log.grant(Level::ERROR, now, client.peer().ip());
+        granted!(grant, error, peer = %client.peer(), question, "the handler panicked; the connection is closed");
     }
 
-    pub(super) fn handler_timed_out(&self, client: &Client, question: Option<Question>) {
+    pub(super) fn handler_timed_out(
+        &self,
+        log: &Log,
+        now: Instant,
+        client: &Client,
+        question: Option<Question>,
+    ) {
         let question = name(question);
-        error!(target: "prixfixe", peer = %client.peer(), question, "the handler did not answer in time");
+        let grant = log.grant(Level::ERROR, now, client.peer().ip());
+        granted!(grant, error, peer = %client.peer(), question, "the handler did not answer in time");
     }
 
     /// The session was looked at: it lasts at least until now.
@@ -115,27 +144,90 @@ impl Record {
         self.last = now;
     }
 
-    pub(super) fn connection_closed(&self, client: &Client) {
+    /// `was_told`: the server ended the session by a reply, so that the client knows why.
+    pub(super) fn connection_closed(&self, log: &Log, client: &Client, was_told: bool) {
         let duration = seconds(self.last.saturating_duration_since(self.since));
+        log.tick(self.last);
         // Every second from every balancer: nothing that an operator wants to read.
         if client.is_health_check() && self.accepted + self.refused == 0 {
-            debug!(target: "prixfixe", peer = %client.peer(), duration, result = %self.end, "health check");
+            debug!(target: "prixfixe", peer = %client.peer(), duration, result = self.end.word(), "health check");
             return;
         }
-        info!(
-            target: "prixfixe",
+        let grant = if self.accepted > 0 {
+            Grant::Line
+        } else if self.left_without_a_command() {
+            Grant::Debug
+        } else {
+            log.grant(Level::INFO, self.last, client.peer().ip())
+        };
+        granted!(
+            grant,
+            info,
             peer = %client.peer(),
             balancer = client.balancer().map(display),
-            helo = client.helo(),
+            helo = client.helo().map(|helo| display(Cut(helo))),
             tls = client.tls().map(|tls| tls.version.as_str()),
-            tls_subject = client.tls().and_then(|tls| tls.client_subject.as_deref()),
+            tls_subject = client.tls().and_then(|tls| tls.client_subject.as_deref()).map(|it| display(Cut(it))),
             accepted = self.accepted,
             refused = self.refused,
             octets = self.octets,
             duration,
-            result = %self.end,
+            result = self.end.word(),
+            reply = self.end.reply().filter(|_| was_told).map(|reply| display(Cut(reply))),
+            tls_error = self.end.tls_error().map(|error| display(Cut(error))),
             "connection"
         );
+    }
+
+    /// A look whether the port is open, or a client that was told why it is not wanted.
+    fn left_without_a_command(&self) -> bool {
+        let left = match &self.end {
+            EndReason::Lost | EndReason::Closed | EndReason::Refused(_) => true,
+            EndReason::Tls(error) => **error == HandshakeError::Closed,
+            _ => false,
+        };
+        left && !self.has_spoken
+    }
+}
+
+impl EndReason {
+    /// The word for it in the log.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Closed => "closed",
+            Self::Quit => "quit",
+            Self::Timeout => "timeout",
+            Self::TooManyErrors => "too-many-errors",
+            Self::Refused(_) => "refused",
+            Self::Tls(error) => match **error {
+                HandshakeError::Closed => "lost",
+                HandshakeError::TimedOut => "timeout",
+                _ => "refused",
+            },
+            Self::Shutdown => "shutdown",
+        }
+    }
+
+    /// What a client is told that is sent away for it.
+    fn reply(&self) -> Option<&Reply> {
+        static TOO_MANY_ERRORS: Reply = core_replies::TOO_MANY_ERRORS;
+        static TIMED_OUT: Reply = replies::TIMED_OUT;
+        static SHUTTING_DOWN: Reply = core_replies::SHUTTING_DOWN;
+        match self {
+            Self::TooManyErrors => Some(&TOO_MANY_ERRORS),
+            Self::Timeout => Some(&TIMED_OUT),
+            Self::Shutdown => Some(&SHUTTING_DOWN),
+            Self::Refused(reply) => Some(reply),
+            _ => None,
+        }
+    }
+
+    fn tls_error(&self) -> Option<&HandshakeError> {
+        match self {
+            Self::Tls(error) => Some(error),
+            _ => None,
+        }
     }
 }
 
@@ -168,12 +260,12 @@ impl MessageResult<'_> {
         };
         counts.message_failed(reason, times);
         counts.recent.note(Note {
-            sender: Some(transaction.envelope.reverse_path().clone()),
+            sender: Some(Address::Path(transaction.envelope.reverse_path().clone())),
             recipient: transaction
                 .envelope
                 .recipients()
                 .first()
-                .map(|it| it.path.clone()),
+                .map(|it| Address::Path(it.path.clone())),
             ..Note::new(IncidentKind::MessageFailed, cause, client)
         });
     }
@@ -203,41 +295,18 @@ fn cause(abort: &Abort) -> Cause {
     }
 }
 
-impl fmt::Display for EndReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("closed"),
-            Self::Timeout => f.write_str("timeout"),
-            Self::Shutdown => f.write_str("shutdown"),
-            Self::Tls(error) => write!(f, "TLS: {error}"),
-        }
-    }
-}
-
 impl fmt::Display for MessageResult<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accepted => f.write_str("accepted"),
             Self::Refused(reply) => write!(f, "refused: {reply}"),
             Self::Aborted(Abort::Refused(reply)) => write!(f, "refused: {reply}"),
-            Self::Aborted(Abort::Reset) => f.write_str("given up by the client"),
             Self::Aborted(Abort::Eof) | Self::Stopped => f.write_str("cut off"),
-            Self::Aborted(Abort::Timeout) => f.write_str("timed out"),
-            Self::Aborted(_) => f.write_str("closed"),
+            Self::Aborted(Abort::Timeout) => write!(f, "refused: {}", replies::TIMED_OUT),
+            Self::Aborted(_) => f.write_str("given up by the client"),
         }
     }
 }
 
-struct Recipients<'a>(&'a [Recipient]);
-
-impl fmt::Display for Recipients<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, recipient) in self.0.iter().enumerate() {
-            if place > 0 {
-                f.write_str(",")?;
-            }
-            write!(f, "{recipient}")?;
-        }
-        Ok(())
-    }
-}
+#[cfg(test)]
+mod tests;
