@@ -79,7 +79,9 @@ impl Dialogue {
     #[must_use]
     pub fn new() -> Self {
         let now = Instant::now();
-        let config = Config::new("mx.example.com");
+        let mut config = Config::new("mx.example.com");
+        // One workload has no message.
+        config.max_idle_commands = 0;
         let mut connection = Connection::new(Arc::new(config), now);
         let mut output = Vec::new();
         connection.answer(now, Answer::Accept, &mut output);

@@ -22,6 +22,7 @@ pub fn run(workload: &Workload, repetitions: u32) -> Result<u64, StartError> {
     let taken = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&taken);
     let service = Server::builder()
+        .max_idle_commands(0)
         .handler(move |mut message: Message| {
             let count = Arc::clone(&count);
             async move {

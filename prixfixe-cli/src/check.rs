@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use crate::config::{Configuration, ConfigurationArguments};
-use crate::error::{Error, print};
+use crate::config::{Configuration, ConfigurationArguments, Target};
+use crate::error::{Error, print, warn};
 use crate::privileges;
 
 pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error> {
     let configuration = Configuration::load(arguments)?;
-    configuration.look_up_listeners()?;
+    let targets = configuration.look_up_listeners()?;
     configuration
         .user
         .as_deref()
@@ -20,5 +20,35 @@ pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error>
         .to_toml()
         .map_err(|error| Error::Failed(error.to_string()))?;
     print(&text)?;
+    if let Some(warning) = shared_address(&configuration, &targets) {
+        warn(&warning);
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to say of a limit that nobody has set, where somebody behind a load balancer may meet it.
+fn shared_address(configuration: &Configuration, targets: &[Target]) -> Option<String> {
+    let limits = &configuration.limits;
+    if limits.max_connections_per_client.is_some() {
+        return None;
+    }
+    let mut listeners = configuration.listeners.iter().zip(targets);
+    let (listener, _) = listeners.find(|(listener, target)| {
+        listener.proxy_protocol_from.is_empty() && !is_loopback(target)
+    })?;
+    Some(format!(
+        "limits.max-connections-per-client is not set: on listener {} a client with a public address has half of \
+         max-connections, {} of {}. Behind a load balancer without the PROXY protocol all clients share its address: \
+         set proxy-protocol-from, or max-connections-per-client",
+        listener.address,
+        (limits.max_connections / 2).max(1),
+        limits.max_connections,
+    ))
+}
+
+fn is_loopback(target: &Target) -> bool {
+    match target {
+        Target::Localhost(_) => true,
+        Target::Addresses(addresses) => addresses.iter().all(|it| it.ip().is_loopback()),
+    }
 }

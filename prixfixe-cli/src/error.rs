@@ -101,6 +101,12 @@ impl Error {
     }
 }
 
+/// Says on stderr what is no error, in one line.
+pub(crate) fn warn(text: &str) {
+    // A stderr that is closed is no reason to fail.
+    let _ = writeln!(io::stderr().lock(), "prixfixe: warning: {}", Escaped(text));
+}
+
 /// Writes to standard output. A reader that has seen enough (`prixfixe check | head`) is no error.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();

@@ -1,57 +1,172 @@
 //! The limit of open files, which is the limit of connections too.
+//!
+//! A connection takes a descriptor, and so does the file of its message. Where there are too few for as many connections as are
+//! configured, fewer are let in: those that are served are to be able to deliver.
+
+use std::fs;
 
 use prixfixe_delivery::Target;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Configuration;
 
-/// What is open whatever the configuration: standard streams, signals, the log, certificates while they are read, and
+/// What may be open whatever the configuration: standard streams, signals, the log, certificates while they are read, and
 /// the files of the Maildir's workers, which sync directories and sweep.
 const ALWAYS: u64 = 64;
+
+/// The least of that which has to be left: directories while they are synced and swept, a probe of the disk, files while a
+/// reload reads them, name lookups.
+const SPARE: u64 = 10;
 
 /// The clients and the poller of the admin endpoints.
 const ADMIN: u64 = 128;
 
-/// Raises the soft limit to the hard one, and warns where even that is too low.
-pub(crate) fn raise(configuration: &Configuration) {
-    let needed = needed(configuration);
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    let available = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    if let Some(available) = available.filter(|available| *available < needed) {
-        tracing::warn!(
-            target: "prixfixe",
+/// What the process may have open at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FileLimit {
+    /// `None`: there is no limit.
+    available: Option<u64>,
+    /// What is open beside connections and the files of their messages.
+    others: u64,
+}
+
+/// Connections that there are descriptors for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// With a session: as configured, or fewer.
+    pub(crate) connections: usize,
+    /// Only closing. `None`: as many as usual.
+    pub(crate) closing: Option<usize>,
+}
+
+impl FileLimit {
+    /// Raises the soft limit to the hard one.
+    pub(crate) fn raise() -> Self {
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        let available = match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => limit.maximum,
+            Err(_) => limit.current,
+        };
+        Self {
             available,
-            needed,
-            max_connections = configuration.limits.max_connections,
-            "the limit of open files is too low for max-connections; raise it (ulimit -Hn, LimitNOFILE=)"
-        );
+            others: 0,
+        }
+    }
+
+    /// Takes what is open now for what stays open; the server has yet to start its threads.
+    pub(crate) fn with_what_is_open(self, configuration: &Configuration) -> Self {
+        // The listing has one open itself.
+        let open = fs::read_dir("/dev/fd").map_or(16, |listing| listing.count() as u64);
+        let limit = self.available.unwrap_or(u64::MAX);
+        let admin = admin(configuration).min(limit / 8);
+        // One that is turned away is accepted first, by each thread.
+        let turned_away = configuration.threads.get() as u64;
+        let others = open + threads(configuration) + turned_away + admin + SPARE;
+        Self { others, ..self }
+    }
+
+    /// How many connections are let in.
+    pub(crate) fn room(&self, configuration: &Configuration) -> Room {
+        let wanted = configuration.limits.max_connections;
+        match self.available {
+            Some(available) if available < needed(configuration) => {
+                let left = usize::try_from(available.saturating_sub(self.others));
+                let each = if has_files(configuration) { 2 } else { 1 };
+                share(left.unwrap_or(usize::MAX), each, wanted)
+            }
+            _ => Room {
+                connections: wanted,
+                closing: None,
+            },
+        }
+    }
+
+    /// Warns where there are too few descriptors, and says what is in force.
+    pub(crate) fn warn(&self, configuration: &Configuration) {
+        let needed = needed(configuration);
+        if let Some(available) = self.available.filter(|available| *available < needed) {
+            let room = self.room(configuration);
+            tracing::warn!(
+                target: "prixfixe",
+                available,
+                needed,
+                max_connections = configuration.limits.max_connections,
+                in_force = room.connections,
+                "the limit of open files is too low for max-connections; raise it (ulimit -Hn, LimitNOFILE=)"
+            );
+        }
+    }
+}
+
+/// One in eight of the descriptors is for connections that are closing; of the others each connection takes as many as it may
+/// need. One is let in at least.
+fn share(descriptors: usize, each: usize, wanted: usize) -> Room {
+    let closing = descriptors / 8;
+    let connections = ((descriptors - closing) / each).clamp(1, wanted.max(1));
+    let closing = descriptors.saturating_sub(connections.saturating_mul(each));
+    Room {
+        connections,
+        closing: Some(closing.min(wanted.saturating_add(256))),
     }
 }
 
 /// How many descriptors may be open at once.
 fn needed(configuration: &Configuration) -> u64 {
     let connections = configuration.limits.max_connections as u64;
-    // Those that are only closing come on top: see `max_connections` of `prixfixe_network::Options`.
+    // Those that are only closing come on top: see `max_closing` of `prixfixe_network::Options`.
     let closing = connections.saturating_add(256);
-    let files = match configuration.delivery.target {
-        // A message that is too long to wait in memory for its end has its file open.
-        Target::Maildir(_) => connections,
-        _ => 0,
-    };
-    // A name may stand for several addresses: both families, as a rule. Each thread has a poller, too.
-    let listeners = 2 * configuration.listeners.len() as u64;
-    let threads = configuration.threads.get() as u64 * (listeners + 4);
-    let admin = if configuration.admin.listen.is_some() {
-        ADMIN
+    let files = if has_files(configuration) {
+        connections
     } else {
         0
     };
-    connections + closing + files + threads + admin + ALWAYS
+    connections + closing + files + threads(configuration) + admin(configuration) + ALWAYS
+}
+
+/// A message has its file open, from when it is too long to wait in memory for its end or when its end is there.
+fn has_files(configuration: &Configuration) -> bool {
+    matches!(configuration.delivery.target, Target::Maildir(_))
+}
+
+/// A name may stand for several addresses: both families, as a rule. Each thread has a poller, too.
+fn threads(configuration: &Configuration) -> u64 {
+    let listeners = 2 * configuration.listeners.len() as u64;
+    configuration.threads.get() as u64 * (listeners + 4)
+}
+
+fn admin(configuration: &Configuration) -> u64 {
+    match configuration.admin.listen {
+        Some(_) => ADMIN,
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_shared_so_that_each_connection_can_deliver() {
+        for (descriptors, each, wanted) in (0..300)
+            .flat_map(|descriptors| [1, 2].map(|each| (descriptors, each)))
+            .flat_map(|(descriptors, each)| [1, 20, 500].map(|it| (descriptors, each, it)))
+        {
+            let room = share(descriptors, each, wanted);
+            let closing = room.closing.unwrap();
+            assert!((1..=wanted).contains(&room.connections));
+            if descriptors >= 8 {
+                assert!(room.connections * each + closing <= descriptors);
+                assert!(closing >= descriptors / 8, "{room:?} of {descriptors}");
+            }
+        }
+        let expected = Room {
+            connections: 14,
+            closing: Some(4),
+        };
+        assert_eq!(share(32, 2, 500), expected);
+    }
 }

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::config::{self, Configuration, ConfigurationArguments};
 use crate::error::Error;
-use crate::file_limit;
+use crate::file_limit::{FileLimit, Room};
 use crate::logging::Logging;
 
 /// What runs, and what it was read from.
@@ -23,6 +23,7 @@ pub(crate) struct Reload {
     pub(crate) needs_tls: bool,
     pub(crate) server: Arc<Server>,
     pub(crate) delivery: Delivery,
+    pub(crate) file_limit: FileLimit,
     pub(crate) logging: Arc<Logging>,
 }
 
@@ -96,7 +97,8 @@ impl Reload {
             Some(config) if !is_new => Some(config.reload()?),
             _ => None,
         };
-        let settings = settings(next, config.clone());
+        let room = self.file_limit.room(next);
+        let settings = settings(next, room, config.clone());
         self.server.reconfigure(|_| settings)?;
         if let Some(tls) = tls {
             self.tls = tls;
@@ -128,7 +130,7 @@ impl Reload {
             self.logging.change(&next.log);
         }
         if next.limits.max_connections > self.running.limits.max_connections {
-            file_limit::raise(next);
+            self.file_limit.warn(next);
         }
     }
 }
@@ -147,14 +149,19 @@ pub(crate) fn warn_of_what_is_unreadable(
 }
 
 /// What the server is told of a configuration.
-pub(crate) fn settings(configuration: &Configuration, tls: Option<TlsConfig>) -> Settings {
+pub(crate) fn settings(
+    configuration: &Configuration,
+    room: Room,
+    tls: Option<TlsConfig>,
+) -> Settings {
     let limits = &configuration.limits;
     let settings = Settings::default()
         .domain(&configuration.domain)
-        .max_connections(limits.max_connections)
-        .max_connections_per_client(limits.max_connections_per_client)
+        .max_connections(room.connections)
         .connections_per_minute(limits.connections_per_minute)
         .messages_per_minute(limits.messages_per_minute)
+        .max_idle_commands(limits.max_idle_commands)
+        .idle_timeout(limits.idle_timeout)
         .max_message_size(limits.max_message_size)
         .max_recipients(limits.max_recipients)
         .max_errors(limits.max_errors)
@@ -163,6 +170,14 @@ pub(crate) fn settings(configuration: &Configuration, tls: Option<TlsConfig>) ->
         .drain_timeout(limits.drain_timeout)
         .accept_domains(&configuration.accept.domains)
         .tls_required(configuration.tls.required);
+    let settings = match limits.max_connections_per_client {
+        Some(connections) => settings.max_connections_per_client(connections),
+        None => settings,
+    };
+    let settings = match room.closing {
+        Some(connections) => settings.max_closing_connections(connections),
+        None => settings,
+    };
     match tls {
         Some(tls) => settings.tls(tls),
         None => settings,

@@ -11,12 +11,13 @@ use crate::admin::{Admin, Status};
 use crate::config::{self, Configuration, ConfigurationArguments};
 use crate::control::Control;
 use crate::error::Error;
+use crate::file_limit::FileLimit;
 use crate::logging::Logging;
 use crate::reload::{self, Certificates, Reload};
 use crate::signals::Signals;
 use crate::sockets::Sockets;
 use crate::systemd::Purpose;
-use crate::{file_limit, privileges, systemd};
+use crate::{privileges, systemd};
 
 pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> {
     // Before there are threads: it changes the environment.
@@ -29,7 +30,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     signals
         .handle(move |request| acting.act(request))
         .map_err(Error::Signals)?;
-    file_limit::raise(&configuration);
+    let limit = FileLimit::raise();
     let user = privileges::successor(&configuration)?;
 
     let tls = configuration.tls.load(&configuration.domain)?;
@@ -46,8 +47,12 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         privileges::drop_to(user)?;
         reload::warn_of_what_is_unreadable(&arguments, tls.as_ref());
     }
+    // All but the threads' own is open by now.
+    let file_limit = limit.with_what_is_open(&configuration);
+    file_limit.warn(&configuration);
+    let room = file_limit.room(&configuration);
     let builder = Server::builder()
-        .settings(reload::settings(&configuration, tls.clone()))
+        .settings(reload::settings(&configuration, room, tls.clone()))
         .threads(configuration.threads)
         .transport(transport(&configuration))
         .handler(delivery.clone());
@@ -63,6 +68,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         running: configuration,
         server: Arc::clone(&server),
         delivery,
+        file_limit,
         logging,
     };
     control.serve(Arc::clone(&server), reload)?;

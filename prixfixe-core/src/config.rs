@@ -29,9 +29,20 @@ pub struct Config {
     /// How long a command, a body or a chunk may take, before what [`min_data_rate`](Self::min_data_rate)
     /// adds. RFC 5321 section 4.5.3.2.7 asks for 5 minutes.
     pub command_timeout: Duration,
+    /// How many commands a client may send since its last message that bring no message nearer: NOOP, RSET, VRFY,
+    /// HELP, HELO, EHLO, unknown commands, and MAIL and RCPT that are refused. The one after them ends the session.
+    /// 0: no limit.
+    ///
+    /// DATA, BDAT, STARTTLS, and MAIL and RCPT that are accepted never count, and neither does a recipient too many
+    /// (`452 4.5.3`), which a client need not know of.
+    pub max_idle_commands: u32,
+    /// How long a client may take to come to DATA or BDAT, since the connection began or since its last message,
+    /// whatever else it says. The time that it waits for an answer does not count. The chunks of one message together
+    /// have this time, too, and what [`min_data_rate`](Self::min_data_rate) adds for their octets.
+    pub idle_timeout: Duration,
     /// Octets a second that a client has to send at least: each octet of a command, a body or a chunk adds
     /// its share of time to the deadline. 0: no minimum, a body or a chunk may take as long as octets keep
-    /// coming.
+    /// coming. What is refused already gets no time for its octets.
     pub min_data_rate: u32,
     /// Offer STARTTLS while TLS is not active.
     pub starttls: bool,
@@ -49,6 +60,8 @@ impl Config {
             max_recipients: 1000,
             max_errors: 10,
             command_timeout: Duration::from_secs(300),
+            max_idle_commands: 100,
+            idle_timeout: Duration::from_secs(600),
             min_data_rate: 500,
             starttls: false,
             tls_required: false,
@@ -61,6 +74,12 @@ impl Config {
             0 => u64::MAX,
             limit => limit,
         }
+    }
+
+    /// How much is read of what is refused already, in octets: another message, and enough of one that a small limit is told
+    /// as what it is.
+    pub(crate) fn refused_limit(&self) -> u64 {
+        self.size_limit().max(64 * 1024)
     }
 }
 

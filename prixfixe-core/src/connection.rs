@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::chunk::Chunk;
 use crate::command::{Command, CommandError};
+use crate::idle::{self, Idle};
 use crate::line::{LineError, LineReader};
 use crate::parser;
 use crate::state::{Say, Session, State, Step};
@@ -14,7 +15,7 @@ use crate::{Abort, Answer, Config, Event, Question, Reply, replies};
 /// The dialogue with one client. See the [crate's docs](crate) for how to run it.
 ///
 /// It has no buffer, neither for input nor for output: an idle connection costs its own size, which is under
-/// 256 octets, and what is asked of its caller is [`MAX_LINE`](crate::MAX_LINE) octets for a line that is not
+/// 300 octets, and what is asked of its caller is [`MAX_LINE`](crate::MAX_LINE) octets for a line that is not
 /// complete.
 #[derive(Debug)]
 pub struct Connection {
@@ -23,8 +24,10 @@ pub struct Connection {
     lines: LineReader,
     refused_chunk: Option<RefusedChunk>,
     unit: Unit,
-    /// What the caller is still to be told.
-    untold: Untold,
+    /// What the caller is still to be told: how a message was cut off. [`Abort::Refused`] is none of those ways, and
+    /// stands for a command that an answer refused.
+    untold: Option<Abort>,
+    idle: Idle,
     errors: u32,
     extended: bool,
     tls: bool,
@@ -45,17 +48,8 @@ struct RefusedChunk {
     forgiven: bool,
     /// The reply is to the message, of which the caller was told.
     ends_message: bool,
-}
-
-/// An event that is told before anything else is done.
-#[derive(Debug, Default)]
-enum Untold {
-    #[default]
-    Nothing,
-    /// A message was cut off.
-    Aborted(Abort),
-    /// A command was refused by an answer.
-    Refused(Reply),
+    /// It was to be a part of a message, which it ends.
+    of_message: bool,
 }
 
 /// What came of one turn of the loop.
@@ -74,6 +68,10 @@ fn refused(line: &[u8], reply: Reply) -> Turn<'_> {
 
 /// What is told of the line of a chunk that was refused. The line itself is gone when the chunk is.
 const BDAT: &[u8] = b"BDAT";
+
+fn front(input: &[u8], length: usize) -> &[u8] {
+    input.get(..length).unwrap_or(input)
+}
 
 /// What a reply came to.
 #[derive(Debug, Clone, Copy)]
@@ -107,7 +105,8 @@ impl Connection {
             lines: LineReader::new(),
             refused_chunk: None,
             unit: Unit::new(now),
-            untold: Untold::Nothing,
+            untold: None,
+            idle: Idle::default(),
             errors: 0,
             extended: false,
             tls: false,
@@ -134,11 +133,24 @@ impl Connection {
         input: &mut &'i [u8],
         output: &mut Vec<u8>,
     ) -> Option<Event<'i>> {
+        let event = self.next_event(now, input, output);
+        self.watch_idleness(now);
+        event
+    }
+
+    fn next_event<'i>(
+        &mut self,
+        now: Instant,
+        input: &mut &'i [u8],
+        output: &mut Vec<u8>,
+    ) -> Option<Event<'i>> {
         loop {
-            match std::mem::take(&mut self.untold) {
-                Untold::Nothing => {}
-                Untold::Aborted(abort) => return Some(Event::MessageAborted(abort)),
-                Untold::Refused(reply) => return Some(Event::CommandRefused { line: &[], reply }),
+            match self.untold.take() {
+                None => {}
+                Some(Abort::Refused(reply)) => {
+                    return Some(Event::CommandRefused { line: &[], reply });
+                }
+                Some(abort) => return Some(Event::MessageAborted(abort)),
             }
             if output.len() >= OUTPUT_HIGH_WATER {
                 return None;
@@ -157,17 +169,21 @@ impl Connection {
 
     /// Answers the open question. Without one, nothing happens: the session may have been closed by then.
     pub fn answer(&mut self, now: Instant, answer: Answer, output: &mut Vec<u8>) {
+        let question = self.question();
         let Some((state, say)) = self.state.answered(answer, &self.config) else {
             return;
         };
         self.state = state;
+        // A refusal by the handler is no bad command, so it is not counted as one.
         match say {
-            // A refusal by the handler is no bad command, so it is not counted.
+            Say::Reply(reply) if self.idles_by_refusal(question, &reply) => {
+                self.refuse_idleness(&[], output);
+            }
             Say::Reply(reply) => reply.encode(output),
             Say::Refusal(reply) => match self.reply(&reply, output) {
                 Said::Yes => {}
-                Said::No => self.untold = Untold::Refused(reply),
-                Said::TooMuch => self.untold = Untold::Refused(replies::TOO_MANY_ERRORS),
+                Said::No => self.untold = Some(Abort::Refused(reply)),
+                Said::TooMuch => self.untold = Some(Abort::Refused(replies::TOO_MANY_ERRORS)),
             },
             Say::AfterChunk { chunk, reply } => {
                 self.refused_chunk = Some(RefusedChunk {
@@ -175,13 +191,31 @@ impl Connection {
                     reply,
                     forgiven: true,
                     ends_message: true,
+                    of_message: true,
                 });
             }
             Say::Greeting if self.shutting_down => {}
             say => self.say(say, output),
         }
+        match question {
+            Some(Question::Data) if self.state.takes_body() => self.idle.message_begins(now),
+            Some(Question::Message) => self.idle.message_ends(now),
+            _ => {}
+        }
         self.unit.next(now);
+        if self.refused_chunk.is_some() {
+            self.unit.refuse(now);
+        }
         self.leave_if_idle(output);
+        self.watch_idleness(now);
+    }
+
+    /// An answer to MAIL or RCPT that is one refusal too many since the last message.
+    fn idles_by_refusal(&mut self, question: Option<Question>, reply: &Reply) -> bool {
+        matches!(question, Some(Question::Mail | Question::Rcpt))
+            && !self.is_closed()
+            && idle::counts_refusal(reply)
+            && !self.idle.allows_command(self.config.max_idle_commands)
     }
 
     /// The client will send no more; it may still read. What it has sent is worked off first: keep calling
@@ -199,7 +233,22 @@ impl Connection {
         if self.question().is_some() || self.is_closed() {
             return None;
         }
-        self.unit.deadline(&self.config, self.expects_content())
+        let unit = self.unit.deadline(&self.config, self.expects_content());
+        let idle = match self.is_in_message_data() {
+            true => None,
+            false => self.idle.deadline(self.config.idle_timeout),
+        };
+        match (unit, idle) {
+            (Some(unit), Some(idle)) => Some(unit.min(idle)),
+            (unit, idle) => unit.or(idle),
+        }
+    }
+
+    /// The data of a message that has its own end. Chunks are no such data: a message of many of them, each slow, could last
+    /// for ever.
+    fn is_in_message_data(&self) -> bool {
+        let refused = self.refused_chunk.as_ref();
+        matches!(self.state, State::Data(_)) || refused.is_some_and(|refused| refused.of_message)
     }
 
     /// True while what comes next belongs to a body or chunk, be it one that was refused already.
@@ -225,11 +274,13 @@ impl Connection {
     /// The server is not reading: the client's clock stands still. Twice is once.
     pub fn pause(&mut self, now: Instant) {
         self.unit.pause(now);
+        self.watch_idleness(now);
     }
 
     /// The server reads on, the client's clock too. Without a pause, nothing happens.
     pub fn resume(&mut self, now: Instant) {
         self.unit.resume(now);
+        self.watch_idleness(now);
     }
 
     /// The server is going away: ends the session with 421 4.3.2 (RFC 5321 section 3.8), at once when it is
@@ -319,11 +370,19 @@ impl Connection {
         input: &mut &'i [u8],
         output: &mut Vec<u8>,
     ) -> Turn<'i> {
-        let skipped = refused.chunk.read(input);
-        self.unit.more_octets(now, skipped.len() as u64);
+        let mut window = front(input, self.unit.room(self.config.refused_limit()));
+        let skipped = refused.chunk.read(&mut window).len();
+        self.unit.more_octets(now, skipped as u64);
+        *input = input.get(skipped..).unwrap_or_default();
         if !refused.chunk.is_complete() {
+            if !input.is_empty() {
+                return self.give_up_refused(output);
+            }
             self.refused_chunk = Some(refused);
             return Turn::Wait;
+        }
+        if refused.of_message {
+            self.idle.message_ends(now);
         }
         let said = match refused.forgiven {
             true => {
@@ -345,22 +404,39 @@ impl Connection {
         input: &mut &'i [u8],
         output: &mut Vec<u8>,
     ) -> Turn<'i> {
-        let before = input.len();
-        let (state, step) = self.state.body(input);
+        let in_data = matches!(self.state, State::Data(_));
+        let mut window = front(input, self.body_room(in_data));
+        let before = window.len();
+        let (state, step) = self.state.body(&mut window);
         self.state = state;
-        self.unit.more_octets(now, (before - input.len()) as u64);
+        let octets = before - window.len();
+        *input = input.get(octets..).unwrap_or_default();
+        self.unit.more_octets(now, octets as u64);
+        if !in_data {
+            self.idle.octets(now, octets as u64, &self.config);
+        }
         let Some(step) = step else {
-            return Turn::Wait;
+            return match input.is_empty() {
+                true => Turn::Wait,
+                false => self.give_up_refused(output),
+            };
         };
-        if !self.state.takes_body() && !matches!(step.say, Say::AfterChunk { .. }) {
+        let is_refused = matches!(step.event, Some(Event::MessageAborted(_)));
+        if is_refused {
+            self.unit.refuse(now);
+        } else if !self.state.takes_body() {
             self.unit.next(now);
+        }
+        // Its end was waited for since it was refused.
+        if in_data && !self.state.takes_body() && self.question().is_none() {
+            self.idle.message_ends(now);
         }
         if let (Say::Reply(reply), None) = (&step.say, &step.event) {
             // If this is a refusal, the caller was told when it was found out.
             self.reply(reply, output);
             return Turn::Again;
         }
-        self.take(step, &[], output)
+        self.take(step, &[], now, output)
     }
 
     fn read_line<'i>(
@@ -370,10 +446,17 @@ impl Connection {
         output: &mut Vec<u8>,
     ) -> Turn<'i> {
         if self.lines.is_skipping() {
-            let before = input.len();
-            if !self.lines.skip(input) {
-                self.unit.more_octets(now, before as u64);
-                return Turn::Wait;
+            let mut window = front(input, self.unit.room(self.config.refused_limit()));
+            let before = window.len();
+            let is_over = self.lines.skip(&mut window);
+            let skipped = before - window.len();
+            self.unit.more_octets(now, skipped as u64);
+            *input = input.get(skipped..).unwrap_or_default();
+            if !is_over {
+                return match input.is_empty() {
+                    true => Turn::Wait,
+                    false => self.give_up_refused(output),
+                };
             }
             self.unit.next(now);
         }
@@ -386,8 +469,12 @@ impl Connection {
             Some(Err(error)) => {
                 let taken = input.len() - rest.len();
                 let line = input.get(..taken).unwrap_or_default();
-                self.unit.more_octets(now, taken as u64);
+                self.unit.next(now);
+                self.unit.refuse(now);
                 *input = rest;
+                if !self.idle.allows_command(self.config.max_idle_commands) {
+                    return self.refuse_idleness(line, output);
+                }
                 let reply = error.reply();
                 self.reply(&reply, output).turn(line, reply)
             }
@@ -412,9 +499,15 @@ impl Connection {
         {
             // The line stays in the input: it is run when the caller has been told.
             self.state = state;
+            self.idle.message_is_given_up();
             return Turn::Event(Event::MessageAborted(abort));
         }
         *input = rest;
+        if idle::counts(command.as_ref())
+            && !self.idle.allows_command(self.config.max_idle_commands)
+        {
+            return self.refuse_idleness(line, output);
+        }
         let command = match command {
             Ok(command) => command,
             Err(error) => {
@@ -432,6 +525,7 @@ impl Connection {
             tls: self.tls,
         };
         let failed = self.state == State::Failed;
+        let asks = matches!(command, Command::Mail { .. } | Command::Rcpt { .. });
         self.quit = matches!(command, Command::Quit);
         let (state, step) = self.state.command(command, session);
         self.state = state;
@@ -439,7 +533,14 @@ impl Connection {
             self.clear_text_after_starttls(now, output);
             return refused(line, replies::CLEAR_TEXT_AFTER_STARTTLS);
         }
-        let turn = self.take(step, line, output);
+        if asks
+            && let Say::Reply(reply) = &step.say
+            && idle::counts_refusal(reply)
+            && !self.idle.allows_command(self.config.max_idle_commands)
+        {
+            return self.refuse_idleness(line, output);
+        }
+        let turn = self.take(step, line, now, output);
         if let Some(refused) = &mut self.refused_chunk {
             refused.forgiven = failed;
         }
@@ -447,7 +548,13 @@ impl Connection {
     }
 
     /// Does what comes of a line, or of a piece of a body, which has none.
-    fn take<'i>(&mut self, step: Step<'i>, line: &'i [u8], output: &mut Vec<u8>) -> Turn<'i> {
+    fn take<'i>(
+        &mut self,
+        step: Step<'i>,
+        line: &'i [u8],
+        now: Instant,
+        output: &mut Vec<u8>,
+    ) -> Turn<'i> {
         let Step { say, event } = step;
         match say {
             Say::Nothing => {}
@@ -459,11 +566,13 @@ impl Connection {
                 }
             }
             Say::AfterChunk { chunk, reply } => {
+                self.unit.refuse(now);
                 self.refused_chunk = Some(RefusedChunk {
                     chunk,
                     reply,
                     forgiven: false,
                     ends_message: matches!(event, Some(Event::MessageAborted(_))),
+                    of_message: event.is_some(),
                 });
             }
             say => self.say(say, output),
@@ -505,6 +614,40 @@ impl Connection {
         }
     }
 
+    /// The client stays and sends no mail: ends the session, and the message between whose chunks it does so.
+    #[cold]
+    fn refuse_idleness<'i>(&mut self, line: &'i [u8], output: &mut Vec<u8>) -> Turn<'i> {
+        replies::TOO_MANY_IDLE_COMMANDS.encode(output);
+        self.end(Abort::Closed);
+        refused(line, replies::TOO_MANY_IDLE_COMMANDS)
+    }
+
+    /// Ends the session where more comes of what was refused than a message may have: nobody has to read on for ever.
+    #[cold]
+    fn give_up_refused<'i>(&mut self, output: &mut Vec<u8>) -> Turn<'i> {
+        replies::TIMED_OUT.encode(output);
+        self.end(Abort::Timeout);
+        refused(&[], replies::TIMED_OUT)
+    }
+
+    /// How many octets of a body are looked at now: the second time that one goes over the size limit is the end of it,
+    /// wherever its pieces were cut.
+    fn body_room(&self, in_data: bool) -> usize {
+        if !in_data {
+            // A chunk that is over the limit never begins.
+            return usize::MAX;
+        }
+        let limit = self.config.size_limit();
+        let refused = self.config.refused_limit();
+        self.unit.room(limit.saturating_add(refused))
+    }
+
+    /// The client's time without a message counts while it is waited for, and not while it waits for us.
+    fn watch_idleness(&mut self, now: Instant) {
+        let is_waited_for = self.question().is_none() && !self.unit.is_paused();
+        self.idle.run(now, is_waited_for);
+    }
+
     fn leave_if_idle(&mut self, output: &mut Vec<u8>) {
         if self.shutting_down && self.state.is_idle() && self.refused_chunk.is_none() {
             replies::SHUTTING_DOWN.encode(output);
@@ -514,7 +657,7 @@ impl Connection {
 
     fn end(&mut self, abort: Abort) {
         if self.state.in_message() {
-            self.untold = Untold::Aborted(abort);
+            self.untold = Some(abort);
         }
         self.state = self.state.closed();
         self.refused_chunk = None;

@@ -110,8 +110,10 @@
 //! - End a message where others see no end, or the other way round: only CR LF . CR LF ends a body, and a bare
 //!   CR or LF anywhere is refused.
 //! - Get its own words back: nothing that a client sent stands in a reply.
-//! - Stay without working: each command, body and chunk has a [deadline](Connection::deadline), and bad commands
-//!   have a limit.
+//! - Stay without working: each command, body and chunk has a [deadline](Connection::deadline). Bad commands have a
+//!   limit, and so have commands that bring no message nearer, and the time without a message.
+//! - Have refused octets read for ever: what was refused has the time of one command to come to its end, and the size
+//!   of one message.
 //!
 //! It may be wrong without being refused in some ways that real clients are: a space behind `MAIL FROM:`, an
 //! underscore in a domain, any name in EHLO that has no control character.
@@ -125,6 +127,7 @@ mod config;
 mod connection;
 mod data;
 mod event;
+mod idle;
 mod line;
 mod parser;
 mod received;

@@ -20,6 +20,9 @@ pub const SHUTTING_DOWN: Reply = reply(421, (4, 3, 2), "Service shutting down");
 pub const TIMED_OUT: Reply = reply(421, (4, 4, 2), "Timed out waiting for the client");
 /// More bad commands than the limit.
 pub const TOO_MANY_ERRORS: Reply = reply(421, (4, 7, 0), "Too many bad commands");
+/// More commands that bring no message nearer than the limit.
+pub const TOO_MANY_IDLE_COMMANDS: Reply =
+    reply(421, (4, 7, 0), "Too many commands without a message");
 /// Something failed on this side. Also in place of an answer that contradicts itself.
 pub const LOCAL_ERROR: Reply = reply(451, (4, 3, 0), "Local error, try again later");
 

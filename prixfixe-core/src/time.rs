@@ -15,6 +15,8 @@ pub(crate) struct Unit {
     progress: Instant,
     octets: u64,
     paused: Option<Instant>,
+    /// It is refused, and only its end is waited for: octets buy nothing.
+    refused: bool,
 }
 
 impl Unit {
@@ -24,6 +26,7 @@ impl Unit {
             progress: now,
             octets: 0,
             paused: None,
+            refused: false,
         }
     }
 
@@ -32,6 +35,21 @@ impl Unit {
         let paused = self.paused;
         *self = Self::new(now);
         self.paused = paused;
+    }
+
+    /// The unit was refused: it has its time once more to come to its end, and no octet adds to that.
+    pub(crate) const fn refuse(&mut self, now: Instant) {
+        self.start = now;
+        self.refused = true;
+    }
+
+    /// How many octets the unit may still have until it has so many.
+    pub(crate) fn room(&self, octets: u64) -> usize {
+        usize::try_from(octets.saturating_sub(self.octets)).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.paused.is_some()
     }
 
     /// So many octets of the unit have come.
@@ -70,6 +88,7 @@ impl Unit {
             return None;
         }
         let (from, allowance) = match u64::from(config.min_data_rate) {
+            _ if self.refused => (self.start, Duration::ZERO),
             0 if is_body => (self.progress, Duration::ZERO),
             0 => (self.start, Duration::ZERO),
             rate => (self.start, time_for(self.octets, rate)),
@@ -80,7 +99,7 @@ impl Unit {
 }
 
 /// The time that so many octets take at so many a second.
-fn time_for(octets: u64, rate: u64) -> Duration {
+pub(crate) fn time_for(octets: u64, rate: u64) -> Duration {
     let part = Duration::from_secs(octets % rate);
     let part = u32::try_from(rate).map_or(Duration::ZERO, |rate| part / rate);
     Duration::from_secs(octets / rate).saturating_add(part)
@@ -122,6 +141,24 @@ mod tests {
         unit.more_octets(start + 9 * SECOND, 1);
         assert_eq!(unit.deadline(&config(0), true), Some(start + 19 * SECOND));
         assert_eq!(unit.deadline(&config(0), false), Some(start + 10 * SECOND));
+    }
+
+    #[test]
+    fn octets_of_what_was_refused_buy_nothing() {
+        let start = Instant::now();
+        for rate in [0, 500] {
+            let mut unit = Unit::new(start);
+            unit.more_octets(start + SECOND, 100_000);
+            unit.refuse(start + 2 * SECOND);
+            unit.more_octets(start + 3 * SECOND, 1000);
+            let expected = Some(start + 12 * SECOND);
+            assert_eq!(unit.deadline(&config(rate), true), expected);
+            assert_eq!(unit.room(101_001), 1);
+            assert_eq!(unit.room(101_000), 0);
+            unit.next(start + 3 * SECOND);
+            let expected = Some(start + 13 * SECOND);
+            assert_eq!(unit.deadline(&config(0), false), expected);
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::wakers::Wakers;
 /// message, there are easily more of them.
 const CLOSING_ALLOWANCE: usize = 256;
 
+/// As many closing connections as there may be sessions, and [`CLOSING_ALLOWANCE`].
+const USUAL: usize = usize::MAX;
+
 /// How long handshakes that have begun may still become connections: longer than a round trip, and shorter than the second after
 /// which a client repeats a first segment that was ignored (RFC 6298 section 2), for it must not be ignored twice.
 pub(crate) const LEAVING: Duration = Duration::from_millis(500);
@@ -40,6 +43,8 @@ pub(crate) struct Control {
     serving: AtomicUsize,
     closing: AtomicUsize,
     max_connections: AtomicUsize,
+    /// [`USUAL`] where nobody has set it.
+    max_closing: AtomicUsize,
     /// In milliseconds.
     drain_timeout: AtomicU64,
     pub(crate) linger: Duration,
@@ -55,6 +60,7 @@ impl Control {
             serving: AtomicUsize::new(0),
             closing: AtomicUsize::new(0),
             max_connections: AtomicUsize::new(options.max_connections),
+            max_closing: AtomicUsize::new(options.max_closing.unwrap_or(USUAL)),
             drain_timeout: AtomicU64::new(milliseconds(options.drain_timeout)),
             linger: options.linger,
         }
@@ -120,8 +126,16 @@ impl Control {
         self.max_connections.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn set_max_closing(&self, connections: Option<usize>) {
+        let connections = connections.unwrap_or(USUAL);
+        self.max_closing.store(connections, Ordering::Relaxed);
+    }
+
     fn max_closing(&self) -> usize {
-        self.max_connections().saturating_add(CLOSING_ALLOWANCE)
+        match self.max_closing.load(Ordering::Relaxed) {
+            USUAL => self.max_connections().saturating_add(CLOSING_ALLOWANCE),
+            connections => connections,
+        }
     }
 
     pub(crate) fn set_drain_timeout(&self, timeout: Duration) {

@@ -8,16 +8,18 @@ use std::time::Duration;
 pub struct Options {
     /// Which transport to run. Default: [`Transport::Auto`].
     pub transport: Transport,
-    /// Sessions at once, over all listeners and threads. Default: 100. Connections that are only closing come
-    /// on top, at most as many again and 256, beyond which those whose peers don't close are closed at once: twice
-    /// this and 256 are the descriptors to allow for.
+    /// Sessions at once, over all listeners and threads. Default: 100.
     pub max_connections: usize,
+    /// Connections at once that are only closing, on top of those: their session is over and their last bytes are on their way.
+    /// Beyond that those whose peers don't close are closed at once. `None`, the default: as many as there may be sessions, and
+    /// 256. Both together are the descriptors to allow for.
+    pub max_closing: Option<usize>,
     /// Threads of its own. `None`: the tokio transport uses the runtime that [`serve`](crate::serve) is
     /// called in where there is one; otherwise one thread a core. Default: `None`.
     pub threads: Option<NonZeroUsize>,
     /// After a shutdown, how long sessions may go on. Default: 30 seconds.
     pub drain_timeout: Duration,
-    /// How long a peer may take to accept its last bytes, and to close its side then. Default: 5 seconds.
+    /// How long a peer may take to accept its last bytes, and to close its side then. Default: 2 seconds.
     pub linger: Duration,
 }
 
@@ -26,9 +28,10 @@ impl Default for Options {
         Self {
             transport: Transport::Auto,
             max_connections: 100,
+            max_closing: None,
             threads: None,
             drain_timeout: Duration::from_secs(30),
-            linger: Duration::from_secs(5),
+            linger: Duration::from_secs(2),
         }
     }
 }

@@ -78,6 +78,11 @@ impl Running {
         self.control.set_max_connections(connections);
     }
 
+    /// Changes [`Options::max_closing`](crate::Options::max_closing) for connections that begin to close from now on.
+    pub fn set_max_closing(&self, connections: Option<usize>) {
+        self.control.set_max_closing(connections);
+    }
+
     /// Changes [`Options::drain_timeout`](crate::Options::drain_timeout), to the millisecond. A drain that has begun keeps its own.
     pub fn set_drain_timeout(&self, timeout: Duration) {
         self.control.set_drain_timeout(timeout);

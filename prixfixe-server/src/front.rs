@@ -125,6 +125,15 @@ impl Front {
             ..Refused::new(What::Connect, &reply)
         };
         shared.log.refused(now, Who::from(client), &refused);
+        if let Some(connections) = shared.clients.tell_of_default(limit) {
+            tracing::warn!(
+                target: "prixfixe",
+                peer = %client.peer(),
+                connections,
+                "one address has half of max-connections, since max-connections-per-client is not set; \
+                 a load balancer without the PROXY protocol makes all its clients one address"
+            );
+        }
         shared.counts.connection(ConnectionResult::ClientLimit);
         shared.counts.recent.note(Note {
             kind: IncidentKind::ConnectionRefused,

@@ -115,6 +115,7 @@ impl Server {
         let settings = change(current.clone());
         self.service.reconfigure(&settings)?;
         self.running.set_max_connections(settings.max_connections);
+        self.running.set_max_closing(settings.max_closing);
         self.running.set_drain_timeout(settings.drain_timeout);
         self.metrics.set_tls(settings.tls.clone());
         *current = settings;
@@ -295,6 +296,7 @@ impl<H: Handler> ServerBuilder<H> {
         let rules = endpoints.iter().map(|it| it.rules.clone()).collect();
         let mut options = self.options.clone();
         options.max_connections = settings.max_connections;
+        options.max_closing = settings.max_closing;
         options.drain_timeout = settings.drain_timeout;
         let service = Arc::new(self.make_service(rules)?);
         let listeners = endpoints

@@ -6,7 +6,7 @@ use prixfixe_core::Config;
 use prixfixe_tls::TlsConfig;
 
 use crate::ServerBuilder;
-use crate::clients::ClientLimits;
+use crate::clients::{ClientLimits, ConnectionLimit};
 
 /// What can be set anew while a server runs, by [`Server::reconfigure`](crate::Server::reconfigure): its name,
 /// its limits, the domains that it accepts, its certificates.
@@ -31,6 +31,8 @@ pub struct Settings {
     pub(crate) handler_timeout: Duration,
     pub(crate) client_limits: ClientLimits,
     pub(crate) max_connections: usize,
+    /// `None`: as the transport has it.
+    pub(crate) max_closing: Option<usize>,
     pub(crate) drain_timeout: Duration,
 }
 
@@ -72,13 +74,23 @@ setters! {
     /// Connections served at once; one more is told `421 4.3.2`. Default 100.
     fn max_connections(connections: usize) |settings| settings.max_connections = connections;
 
-    /// Connections of one client served at once; one more is told `421 4.7.0`. 0, the default: as many as there are.
+    /// Connections at once, on top of [`max_connections`](Self::max_connections), whose session is over and whose last bytes are
+    /// on their way; beyond that they are closed without waiting for the client. Default: as many as `max_connections`, and 256.
+    /// Both together are the sockets to have descriptors for.
+    fn max_closing_connections(connections: usize) |settings| settings.max_closing = Some(connections);
+
+    /// Connections of one client served at once; one more is told `421 4.7.0`. 0: as many as there are.
+    ///
+    /// Unless it is set it is half of [`max_connections`](Self::max_connections), so that one address cannot lock out
+    /// everybody else, and follows it. Clients with a loopback, private (RFC 1918, RFC 4193) or link-local address have no limit
+    /// then. Behind a load balancer without the PROXY protocol all clients share the balancer's address: set this.
     ///
     /// For this and the other limits of a client, that is an IPv4 address or the /64 of an IPv6 address, of the
     /// [true client](crate::Client::peer) behind a load balancer. A balancer's health checks have no such limits. Where
     /// TLS comes before anything else the connection is closed without a reply, as it is over
     /// [`max_connections`](Self::max_connections).
-    fn max_connections_per_client(connections: u32) |settings| settings.client_limits.connections = connections;
+    fn max_connections_per_client(connections: u32) |settings| settings.client_limits.connections =
+        ConnectionLimit::of(connections);
 
     /// New connections of one client in a minute; one more is told `421 4.7.0`. After a quiet minute they may come all
     /// at once, after that one each time that its share of a minute has passed. 0, the default: no limit.
@@ -102,6 +114,18 @@ setters! {
 
     /// How long a command, a body or a chunk may take beside the time that `min_data_rate` grants. Default five minutes.
     fn command_timeout(timeout: Duration) |settings| settings.dialogue.command_timeout = timeout;
+
+    /// Commands of one client since its last message that bring no message nearer; one more is told `421 4.7.0` and the
+    /// connection is closed. Default 100; 0: no limit.
+    ///
+    /// NOOP, RSET, VRFY, HELP, HELO, EHLO and unknown commands count, and MAIL and RCPT that are refused, by the handler too.
+    /// DATA, BDAT, STARTTLS, MAIL and RCPT that are accepted, and a recipient too many (`452 4.5.3`) never do.
+    fn max_idle_commands(commands: u32) |settings| settings.dialogue.max_idle_commands = commands;
+
+    /// How long a client may take to come to DATA or BDAT, from the start of the connection or the end of its last message,
+    /// whatever else it says; then it is told `421 4.4.2`. Time in which it waits for the server or the handler does not count.
+    /// The chunks of one message have this time together, beside what `min_data_rate` grants. Default ten minutes.
+    fn idle_timeout(timeout: Duration) |settings| settings.dialogue.idle_timeout = timeout;
 
     /// Octets a second that a client sends at least: each octet received adds its share to the time that is left.
     /// 0: none does. Default 500.
@@ -148,6 +172,7 @@ impl Default for Settings {
             handler_timeout: Duration::from_secs(300),
             client_limits: ClientLimits::default(),
             max_connections: 100,
+            max_closing: None,
             drain_timeout: Duration::from_secs(30),
         }
     }

@@ -91,7 +91,7 @@ impl SmtpService {
         replies::TOO_MANY_CONNECTIONS.encode(&mut over_limit);
         let now = Instant::now();
         let counts = Arc::new(Counts::new(now));
-        let clients = Clients::new(settings.client_limits, now);
+        let clients = Clients::new(settings.client_limits, settings.max_connections, now);
         let log = Arc::new(Log::new(now));
         let shared = Shared::new(
             application,
@@ -136,9 +136,11 @@ impl Reconfigure for SmtpService {
     fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
         settings.check(self.rules.iter().any(|it| it.implicit_tls))?;
         let old = self.shared();
-        let clients = old
-            .clients
-            .with_limits(settings.client_limits, Instant::now());
+        let clients = old.clients.with_limits(
+            settings.client_limits,
+            settings.max_connections,
+            Instant::now(),
+        );
         let (application, counts) = (Arc::clone(&old.application), Arc::clone(&self.counts));
         let shared = Arc::new(Shared::new(
             application,

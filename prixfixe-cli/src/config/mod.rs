@@ -60,10 +60,14 @@ pub(crate) struct Configuration {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Limits {
     pub(crate) max_connections: usize,
-    /// Of one client; 0 for no limit, here and in the next two.
-    pub(crate) max_connections_per_client: u32,
+    /// Of one client; 0 for no limit, here and in the next three. `None`: half of `max_connections`, of public addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_connections_per_client: Option<u32>,
     pub(crate) connections_per_minute: u32,
     pub(crate) messages_per_minute: u32,
+    pub(crate) max_idle_commands: u32,
+    #[serde(serialize_with = "seconds")]
+    pub(crate) idle_timeout: Duration,
     pub(crate) max_message_size: u64,
     pub(crate) max_recipients: usize,
     pub(crate) max_errors: u32,

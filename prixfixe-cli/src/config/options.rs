@@ -47,6 +47,8 @@ pub(crate) const ALL: &[&Opt] = &[
     &MAX_CONNECTIONS_PER_CLIENT,
     &CONNECTIONS_PER_MINUTE,
     &MESSAGES_PER_MINUTE,
+    &MAX_IDLE_COMMANDS,
+    &IDLE_TIMEOUT,
     &MAX_MESSAGE_SIZE,
     &MAX_RECIPIENTS,
     &MAX_ERRORS,
@@ -170,8 +172,8 @@ pub(crate) const MAX_CONNECTIONS_PER_CLIENT: Opt = Opt {
     key: Some("limits.max-connections-per-client"),
     kind: Kind::Count,
     value: "N",
-    default: Some("0"),
-    help: "Connections at once of one client, an IPv4 address or an IPv6 /64; one more is told 421 and closed; 0 for no limit",
+    default: Some("half of max-connections"),
+    help: "Maximum number of concurrent connections of one client, an IPv4 address or an IPv6 /64; one more receives 421 and is closed; 0 for no limit. The default does not hold for loopback, private and link-local addresses",
 };
 
 pub(crate) const CONNECTIONS_PER_MINUTE: Opt = Opt {
@@ -192,6 +194,26 @@ pub(crate) const MESSAGES_PER_MINUTE: Opt = Opt {
     value: "N",
     default: Some("0"),
     help: "Messages a minute of one client; one more is told 450; 0 for no limit",
+};
+
+pub(crate) const MAX_IDLE_COMMANDS: Opt = Opt {
+    flag: None,
+    variable: None,
+    key: Some("limits.max-idle-commands"),
+    kind: Kind::Count,
+    value: "N",
+    default: Some("100"),
+    help: "Maximum number of commands since the last message that bring no message nearer; one more receives 421 and is closed; 0 for no limit",
+};
+
+pub(crate) const IDLE_TIMEOUT: Opt = Opt {
+    flag: None,
+    variable: None,
+    key: Some("limits.idle-timeout"),
+    kind: Kind::Quantity,
+    value: "SECONDS",
+    default: Some("600"),
+    help: "How long a client may take to come to its next message",
 };
 
 pub(crate) const MAX_MESSAGE_SIZE: Opt = Opt {

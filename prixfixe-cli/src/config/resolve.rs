@@ -101,10 +101,8 @@ impl Sources<'_> {
             units::size(text, 0..=1 << 30)
                 .and_then(|rate| u32::try_from(rate).map_err(|error| error.to_string()))
         };
-        let of_client = |option: &'static Opt| {
-            self.one(option, |text| units::count(text, 0..=1_000_000))
-                .map(Option::unwrap_or_default)
-        };
+        let of_client =
+            |option: &'static Opt| self.one(option, |text| units::count(text, 0..=1_000_000));
         Ok(Limits {
             max_connections: self
                 .one(&options::MAX_CONNECTIONS, |text| {
@@ -112,8 +110,12 @@ impl Sources<'_> {
                 })?
                 .unwrap_or(100),
             max_connections_per_client: of_client(&options::MAX_CONNECTIONS_PER_CLIENT)?,
-            connections_per_minute: of_client(&options::CONNECTIONS_PER_MINUTE)?,
-            messages_per_minute: of_client(&options::MESSAGES_PER_MINUTE)?,
+            connections_per_minute: of_client(&options::CONNECTIONS_PER_MINUTE)?.unwrap_or(0),
+            messages_per_minute: of_client(&options::MESSAGES_PER_MINUTE)?.unwrap_or(0),
+            max_idle_commands: of_client(&options::MAX_IDLE_COMMANDS)?.unwrap_or(100),
+            idle_timeout: self
+                .one(&options::IDLE_TIMEOUT, |text| units::time(text, 1))?
+                .unwrap_or(Duration::from_secs(600)),
             max_message_size: self
                 .one(&options::MAX_MESSAGE_SIZE, size)?
                 .unwrap_or(10_485_760),

@@ -10,9 +10,10 @@ threads = 3
 
 [limits]
 max-connections = 100
-max-connections-per-client = 0
 connections-per-minute = 0
 messages-per-minute = 0
+max-idle-commands = 100
+idle-timeout = 600
 max-message-size = 10485760
 max-recipients = 1000
 max-errors = 10
@@ -68,6 +69,32 @@ fn what_it_prints_is_a_configuration_file_for_the_same() {
     std::fs::write(directory.path().join("mail.toml"), &printed).unwrap();
     let again = run(prixfixe(&["check", "--config", "mail.toml"]).current_dir(directory.path()));
     assert_eq!(again, (0, printed, String::new()));
+}
+
+/// A limit that nobody has set is said where a balancer's clients may share it, and nowhere else.
+#[test]
+fn it_warns_where_clients_may_share_an_address_under_the_default_limit() {
+    let check = |arguments: &[&str]| run(&mut prixfixe(&[&["check"], arguments].concat()));
+    for quiet in [
+        &[][..],
+        &["--listen=127.0.0.1:0,[::1]:0,localhost:0"],
+        &["--listen=0.0.0.0:0", "--max-connections-per-client=0"],
+        &["--listen=0.0.0.0:0", "--max-connections-per-client=9"],
+        &["--listen=0.0.0.0:0", "--proxy-protocol-from=192.0.2.1"],
+    ] {
+        let (status, _, stderr) = check(quiet);
+        assert_eq!((status, stderr.as_str()), (0, ""), "{quiet:?}");
+    }
+    let (status, printed, stderr) =
+        check(&["--listen=127.0.0.1:0,0.0.0.0:2525", "--max-connections=11"]);
+    assert_eq!(status, 0);
+    assert_eq!(
+        stderr,
+        "prixfixe: warning: limits.max-connections-per-client is not set: on listener 0.0.0.0:2525 a client with a \
+         public address has half of max-connections, 5 of 11. Behind a load balancer without the PROXY protocol all \
+         clients share its address: set proxy-protocol-from, or max-connections-per-client\n"
+    );
+    assert!(!printed.contains("warning") && !printed.contains("per-client"));
 }
 
 #[test]

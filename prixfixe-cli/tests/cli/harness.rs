@@ -109,6 +109,21 @@ impl Serve {
         }
     }
 
+    /// Whether a line with this in it comes within a time.
+    pub(crate) fn has_line(&mut self, part: &str, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+            self.seen.push(line.clone());
+            if line.contains(part) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// A line with this in it among those that were read already.
     pub(crate) fn seen(&self, part: &str) -> Option<&str> {
         self.seen

@@ -260,10 +260,11 @@ fn fsync_is_switched_while_mail_comes_in() {
 
 #[test]
 fn a_storm_of_hangups_is_harmless() {
-    let mut server = Reloading::start(DISCARD);
+    let patient = format!("{DISCARD}limits.max-idle-commands = 0\n");
+    let mut server = Reloading::start(&patient);
     let mut client = Client::greeted(&server.serve);
     for round in 1..=200 {
-        let text = format!("{DISCARD}limits.max-errors = {round}\n");
+        let text = format!("{patient}limits.max-errors = {round}\n");
         fs::write(&server.file, with_listener(&text)).unwrap();
         server.serve.signal(Signal::HUP);
         client.ask("NOOP", "250 ");

@@ -1,52 +1,64 @@
 //! More connections than there are descriptors for.
 
-use std::collections::BTreeSet;
 use std::net::TcpStream;
 
 use crate::TRANSPORTS;
+use crate::client::Client;
 use crate::mail;
 use crate::server::{Launch, has};
 
-const LIMIT: usize = 100;
+/// Far fewer than the connections that are configured, and than those that come.
+const LIMIT: usize = 64;
+const CLIENTS: usize = 100;
+
+/// More than what waits in memory for its end: each has its file open while it is under way.
+const LARGE: usize = 400_000;
 
 #[test]
-fn without_descriptors_clients_wait_and_are_served_when_there_are_some() {
+fn with_few_descriptors_fewer_clients_are_let_in_and_all_of_them_deliver() {
     if !has("prlimit") {
         return;
     }
     for transport in TRANSPORTS {
         let server = Launch::new(transport)
             .wrapper(&["prlimit", &format!("--nofile={LIMIT}:{LIMIT}")])
-            .arguments(&["--max-connections", "1000"])
+            .arguments(&["--max-connections", "500", "--threads", "2"])
             .start();
+        server.log.wait("the limit of open files is too low", 1);
         let before = server.warm();
-        let mut acknowledged = BTreeSet::new();
-        let mut client = server.connect();
-        for round in 0..3 {
-            let idle: Vec<TcpStream> = (0..LIMIT + 50)
-                .map(|_| TcpStream::connect(server.address()).expect("the backlog has room"))
-                .collect();
-            // One line a minute, however often it happens.
-            server.log.wait("cannot accept connections for now", 1);
-            // There is none for the file of a message either.
-            for number in 0..5 {
-                let name = format!("short-{round}-{number}");
-                let reply = client.send(&mail::content(&name, 3000)).unwrap();
-                match &reply[..3] {
-                    "250" => drop(acknowledged.insert(name)),
-                    _ => assert!(reply.starts_with("451 4.3.0 "), "{reply}"),
+        let mut number = 0;
+        for _ in 0..3 {
+            let (mut clients, mut refused) = (Vec::new(), Vec::new());
+            for _ in 0..CLIENTS {
+                let stream = TcpStream::connect(server.address()).expect("the backlog has room");
+                match Client::over(stream) {
+                    Ok(client) => clients.push(client),
+                    // Told 421; it stays as long as it can.
+                    Err(error) => refused.push(error.to_string()),
                 }
             }
-            drop(idle);
-            server.assert_serves();
-            let name = format!("enough-{round}");
-            let reply = client.send(&mail::content(&name, 3000)).unwrap();
-            assert!(reply.starts_with("250"), "{reply}");
-            acknowledged.insert(name);
+            let told = refused.iter().find(|told| !told.contains("421 4.3.2 "));
+            assert_eq!(told, None);
+            assert!(clients.len() >= 8, "{} let in", clients.len());
+            let mut names = Vec::new();
+            for client in &mut clients {
+                names.push(format!("few-{number}"));
+                number += 1;
+                let content = mail::content(names.last().unwrap(), LARGE);
+                client.begin().unwrap();
+                client.write(&content).unwrap();
+            }
+            for client in &mut clients {
+                client.write(b".\r\n").unwrap();
+                client.expect("250").unwrap();
+            }
+            mail::assert_kept(&server.maildir(), &names);
+            let in_force = format!("in_force={}", clients.len());
+            server.log.wait(&in_force, 1);
+            drop(clients);
+            server.eventually_serves();
         }
-        mail::assert_kept(&server.maildir(), &acknowledged);
-        let lines = server.log.count("cannot accept connections for now");
-        assert!(lines < 100, "{lines} lines");
+        assert_eq!(server.log.count("cannot accept connections"), 0);
         server.assert_memory_is_back(before);
     }
 }

@@ -21,10 +21,12 @@ mod descriptors;
 mod disk;
 mod flood;
 mod kill;
+mod lockout;
 mod mail;
 mod server;
 mod slow;
 mod storage;
+mod strangers;
 
 /// What each test goes over.
 const TRANSPORTS: [&str; 2] = ["tokio", "raw"];

@@ -252,6 +252,14 @@ impl Server {
         client.quit();
     }
 
+    /// As soon as there is a place for one.
+    pub(crate) fn eventually_serves(&self) {
+        eventually("it serves again", || {
+            Client::connect(self.address()).is_ok()
+        });
+        self.assert_serves();
+    }
+
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it is ours");
         self.child.wait().expect("it ends");

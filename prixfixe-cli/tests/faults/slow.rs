@@ -33,10 +33,14 @@ const TIME: Duration = Duration::from_secs(4);
 const PAUSE: Duration = Duration::from_millis(200);
 
 fn launch(transport: &str) -> Server {
+    launch_with(transport, "")
+}
+
+fn launch_with(transport: &str, more: &str) -> Server {
     let time = TIME.as_secs().to_string();
     Launch::new(transport)
         .file(&format!(
-            "tls.self-signed = true\ntls.handshake-timeout = {time}\n"
+            "tls.self-signed = true\ntls.handshake-timeout = {time}\n{more}"
         ))
         .arguments(&["--listen-tls", "127.0.0.1:0", "--command-timeout", &time])
         .arguments(&["--proxy-protocol-from", BALANCER])
@@ -247,7 +251,7 @@ fn who_never_finishes_is_sent_away() {
 #[test]
 fn who_never_reads_is_not_read_from_and_sent_away() {
     for transport in TRANSPORTS {
-        let server = launch(transport);
+        let server = launch_with(transport, "limits.max-idle-commands = 0\n");
         let before = server.warm();
         beside(&server, || {
             let mut attackers: Vec<Attacker> = (0..SILENT)

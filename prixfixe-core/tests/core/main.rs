@@ -10,6 +10,7 @@
 mod allocation;
 mod answers;
 mod dialogues;
+mod idle;
 mod output;
 mod refusals;
 mod server;

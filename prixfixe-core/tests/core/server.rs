@@ -55,6 +55,9 @@ impl Server {
         config.max_message_size = settings.max_message_size.unwrap_or(config.max_message_size);
         config.max_recipients = settings.max_recipients.unwrap_or(config.max_recipients);
         config.max_errors = settings.max_errors.unwrap_or(config.max_errors);
+        let idle_commands = settings.max_idle_commands;
+        config.max_idle_commands = idle_commands.unwrap_or(config.max_idle_commands);
+        config.idle_timeout = settings.idle_timeout.unwrap_or(config.idle_timeout);
         config.min_data_rate = settings.min_data_rate.unwrap_or(config.min_data_rate);
         let now = Instant::now();
         let mut server = Self {

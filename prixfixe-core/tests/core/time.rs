@@ -81,7 +81,12 @@ fn a_refused_message_is_aborted_once() {
 
 #[test]
 fn every_command_has_its_time() {
-    let mut server = server_after("EHLO c\r\n");
+    let mut server = Server::new(&Settings {
+        idle_timeout: Some(100 * TIMEOUT),
+        ..Settings::default()
+    });
+    server.receive(b"EHLO c\r\n");
+    server.output.clear();
     for _ in 0..10 {
         server.now += TIMEOUT - SECOND;
         assert_eq!(server.code("NOOP\r\n"), "250");

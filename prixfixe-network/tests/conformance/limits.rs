@@ -106,6 +106,28 @@ pub(crate) fn peers_that_never_close_keep_no_place(way: Way) {
     harness.client().echo("served");
 }
 
+/// With no place for them nobody is waited for, at a stop either.
+pub(crate) fn peers_that_do_not_close_have_as_many_places_as_are_set(way: Way) {
+    for (at_first, later) in [(Some(0), Some(0)), (None, Some(0))] {
+        let harness = Harness::start(
+            way,
+            Toy::default(),
+            Options {
+                max_closing: at_first,
+                linger: Duration::from_hours(1),
+                drain_timeout: Duration::from_hours(1),
+                ..way.options()
+            },
+        );
+        harness.running.set_max_closing(later);
+        let mut client = harness.client();
+        client.send("LEAVE\n");
+        client.expect("BYE");
+        harness.running.shutdown();
+        harness.wait_stopped();
+    }
+}
+
 /// In a process of its own, which lowers its limit.
 pub(crate) fn connections_wait_while_descriptors_are_short(way: Way) {
     let server = ShortOfDescriptors::start(way);

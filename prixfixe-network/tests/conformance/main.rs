@@ -68,6 +68,7 @@ conformance! {
         what_an_over_limit_peer_has_sent_does_not_cost_it_the_reply,
         a_peer_that_has_its_last_reply_has_given_its_place_back,
         peers_that_never_close_keep_no_place,
+        peers_that_do_not_close_have_as_many_places_as_are_set,
         connections_wait_while_descriptors_are_short,
         ten_thousand_idle_peers;
     stops:

@@ -1,4 +1,4 @@
-//! Limits of one client, so that none crowds out the others. Off unless set.
+//! Limits of one client, so that none crowds out the others. Those a minute are off unless set.
 //!
 //! A client is an IPv4 address or the /64 of an IPv6 address: one host can have any address of a /64, the least that a site is
 //! given (RFC 6177 section 2), so a limit on single addresses would be none.
@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::connections::Connections;
-pub(crate) use self::connections::Place;
+pub(crate) use self::connections::{ConnectionLimit, Place};
 use self::rate::Rate;
 
-/// The limits as they are set; 0: none.
+/// The limits as they are set; of those a minute 0 is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ClientLimits {
     /// Connections at once.
-    pub(crate) connections: u32,
+    pub(crate) connections: ConnectionLimit,
     pub(crate) connections_a_minute: u32,
     pub(crate) messages_a_minute: u32,
 }
@@ -37,6 +37,9 @@ pub(crate) struct Clients {
 pub(crate) enum OverLimit {
     #[error("connections at once")]
     Connections,
+    /// Nobody has set one.
+    #[error("connections at once (half of max-connections)")]
+    HalfOfConnections,
     #[error("connections a minute")]
     ConnectionRate,
 }
@@ -50,10 +53,11 @@ pub(crate) enum ClientKey {
 }
 
 impl Clients {
-    pub(crate) fn new(limits: ClientLimits, now: Instant) -> Self {
+    /// `max_connections`: of all clients together.
+    pub(crate) fn new(limits: ClientLimits, max_connections: usize, now: Instant) -> Self {
         Self {
             limits,
-            connections: Connections::new(limits.connections),
+            connections: Connections::new(limits.connections, max_connections),
             connection_rate: Rate::new(limits.connections_a_minute, now).map(Arc::new),
             message_rate: Rate::new(limits.messages_a_minute, now).map(Arc::new),
         }
@@ -61,8 +65,13 @@ impl Clients {
 
     /// The same clients under other limits. A rate that is the same goes on; one that is another begins anew. Connections are
     /// known where there was a limit to them.
-    pub(crate) fn with_limits(&self, limits: ClientLimits, now: Instant) -> Self {
-        let mut clients = Self::new(limits, now);
+    pub(crate) fn with_limits(
+        &self,
+        limits: ClientLimits,
+        max_connections: usize,
+        now: Instant,
+    ) -> Self {
+        let mut clients = Self::new(limits, max_connections, now);
         if let (Some(old), Some(new)) = (&self.connections, &mut clients.connections) {
             new.adopt(old);
         }
@@ -84,13 +93,21 @@ impl Clients {
         let key = ClientKey::from(address);
         let place = match &self.connections {
             None => None,
-            Some(connections) => Some(connections.take(key).ok_or(OverLimit::Connections)?),
+            Some(connections) => connections.take(address)?,
         };
         // A connection that is turned away for another reason is not one of those in a minute.
         match &self.connection_rate {
             Some(rate) if !rate.allows(now, key) => Err(OverLimit::ConnectionRate),
             _ => Ok(place),
         }
+    }
+
+    /// Somebody is over a limit that nobody has set: what it is, for the first of them.
+    pub(crate) fn tell_of_default(&self, over: OverLimit) -> Option<u32> {
+        let connections = self.connections.as_ref()?;
+        (over == OverLimit::HalfOfConnections)
+            .then(|| connections.tell_once())
+            .flatten()
     }
 
     /// Whether a client may begin one more message.
@@ -127,7 +144,7 @@ mod tests {
     }
 
     const NONE: ClientLimits = ClientLimits {
-        connections: 0,
+        connections: ConnectionLimit::None,
         connections_a_minute: 0,
         messages_a_minute: 0,
     };
@@ -135,11 +152,45 @@ mod tests {
     #[test]
     fn without_limits_everything_is_allowed() {
         let now = Instant::now();
-        let clients = Clients::new(NONE, now);
+        let clients = Clients::new(NONE, 100, now);
         for _ in 0..10_000 {
             assert!(matches!(clients.connect(now, ip("192.0.2.1")), Ok(None)));
             assert!(clients.allows_message(now, ip("192.0.2.1")));
         }
+    }
+
+    #[test]
+    fn without_a_limit_of_connections_a_stranger_has_half_of_them() {
+        let now = Instant::now();
+        let refused = |clients: &Clients, address: &str, expected: usize| {
+            let mut places = Vec::new();
+            while let Ok(place) = clients.connect(now, ip(address)) {
+                places.push(place);
+                if places.len() > 100 {
+                    return;
+                }
+            }
+            assert_eq!(places.len(), expected, "{address}");
+            let error = clients.connect(now, ip(address)).unwrap_err();
+            assert_eq!(error, OverLimit::HalfOfConnections);
+        };
+        for (all, half) in [(100, 50), (11, 5), (2, 1), (1, 1)] {
+            let clients = Clients::new(ClientLimits::default(), all, now);
+            refused(&clients, "192.0.2.1", half);
+            refused(&clients, "2001:db8::1", half);
+            for address in ["127.0.0.1", "10.0.0.1", "fd00::1", "fe80::1"] {
+                refused(&clients, address, usize::MAX);
+            }
+        }
+        // It is said once what the limit is, and under other limits not again.
+        let clients = Clients::new(ClientLimits::default(), 100, now);
+        let over = OverLimit::HalfOfConnections;
+        assert_eq!(clients.tell_of_default(OverLimit::ConnectionRate), None);
+        assert_eq!(clients.tell_of_default(over), Some(50));
+        assert_eq!(clients.tell_of_default(over), None);
+        let clients = clients.with_limits(ClientLimits::default(), 20, now);
+        assert_eq!(clients.tell_of_default(over), None);
+        refused(&clients, "192.0.2.1", 10);
     }
 
     #[test]
@@ -157,10 +208,10 @@ mod tests {
     fn a_client_has_so_many_connections_at_once() {
         let now = Instant::now();
         let limits = ClientLimits {
-            connections: 2,
+            connections: ConnectionLimit::of(2),
             ..NONE
         };
-        let clients = Clients::new(limits, now);
+        let clients = Clients::new(limits, 100, now);
         let first = clients.connect(now, ip("192.0.2.1")).unwrap();
         let _second = clients.connect(now, ip("192.0.2.1")).unwrap();
         let third = clients.connect(now, ip("192.0.2.1")).unwrap_err();
@@ -179,7 +230,7 @@ mod tests {
             messages_a_minute: 3,
             ..NONE
         };
-        let clients = Clients::new(limits, start);
+        let clients = Clients::new(limits, 100, start);
         let allowed = |after: u64| {
             let now = start + Duration::from_secs(after);
             let mut count = 0;
@@ -209,33 +260,33 @@ mod tests {
     fn new_limits_hold_for_what_clients_have_already() {
         let now = Instant::now();
         let limits = ClientLimits {
-            connections: 2,
+            connections: ConnectionLimit::of(2),
             connections_a_minute: 3,
             messages_a_minute: 1,
         };
-        let clients = Clients::new(limits, now);
+        let clients = Clients::new(limits, 100, now);
         let _first = clients.connect(now, ip("192.0.2.1")).unwrap();
         let second = clients.connect(now, ip("192.0.2.1")).unwrap();
         assert!(clients.allows_message(now, ip("192.0.2.1")));
 
         let fewer = ClientLimits {
-            connections: 1,
+            connections: ConnectionLimit::of(1),
             ..limits
         };
-        let clients = clients.with_limits(fewer, now);
+        let clients = clients.with_limits(fewer, 100, now);
         let refused = |clients: &Clients| clients.connect(now, ip("192.0.2.1")).unwrap_err();
         drop(second);
         assert_eq!(refused(&clients), OverLimit::Connections);
         assert!(!clients.allows_message(now, ip("192.0.2.1")));
 
-        let clients = clients.with_limits(limits, now);
+        let clients = clients.with_limits(limits, 100, now);
         let _third = clients.connect(now, ip("192.0.2.1")).unwrap();
         assert_eq!(refused(&clients), OverLimit::Connections);
         let at_once = ClientLimits {
-            connections: 9,
+            connections: ConnectionLimit::of(9),
             ..limits
         };
-        let clients = clients.with_limits(at_once, now);
+        let clients = clients.with_limits(at_once, 100, now);
         assert_eq!(refused(&clients), OverLimit::ConnectionRate);
     }
 
@@ -243,11 +294,11 @@ mod tests {
     fn a_connection_over_its_minute_holds_no_place() {
         let now = Instant::now();
         let limits = ClientLimits {
-            connections: 1,
+            connections: ConnectionLimit::of(1),
             connections_a_minute: 1,
             ..NONE
         };
-        let clients = Clients::new(limits, now);
+        let clients = Clients::new(limits, 100, now);
         drop(clients.connect(now, ip("192.0.2.1")).unwrap());
         let refused = clients.connect(now, ip("192.0.2.1")).unwrap_err();
         assert_eq!(refused, OverLimit::ConnectionRate);

@@ -130,6 +130,11 @@ impl SmtpSession {
                 self.refuse_large_chunk(now);
                 self.end_transaction(now, cx);
             }
+            // Nobody waits for the end of what is refused for ever.
+            Event::CommandRefused { reply, .. } if reply == replies::TIMED_OUT => {
+                self.record.end = EndReason::Timeout;
+                self.count_timeout(now, TimeoutPhase::Message);
+            }
             Event::CommandRefused { line, reply } => self.refuse_command(now, line, reply),
             Event::StartTls => self.wants_tls = true,
             question => self.ask_event(now, &question, cx),
@@ -265,11 +270,14 @@ impl SmtpSession {
             }
             _ => {}
         }
-        if self
-            .connection
-            .deadline()
-            .is_some_and(|deadline| deadline <= now)
-        {
+        self.end_late_client(now, cx) || ended
+    }
+
+    /// Ends the session of a client that took too long; true if it did.
+    fn end_late_client(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        let deadline = self.connection.deadline();
+        let is_late = deadline.is_some_and(|deadline| deadline <= now);
+        if is_late {
             let phase = match self.connection.expects_content() {
                 true => TimeoutPhase::Message,
                 false => TimeoutPhase::Command,
@@ -278,9 +286,8 @@ impl SmtpSession {
             self.record.end = EndReason::Timeout;
             self.count_timeout(now, phase);
             self.advance(now, &[], cx);
-            ended = true;
         }
-        ended
+        is_late
     }
 
     /// While the application keeps the client waiting, the client's own clock stands still.
@@ -344,6 +351,11 @@ impl Session for SmtpSession {
     fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         self.record.seen(now);
         self.waker.clone_from(cx.waker());
+        // Commands that wait behind replies which nobody reads are no sign of life: what has just come was looked at when it
+        // was received.
+        if !self.input.is_empty() {
+            self.end_late_client(now, cx);
+        }
         self.work(now, cx);
         // An answer that is there counts, however late it is seen.
         if self.handle_deadlines(now, cx) {

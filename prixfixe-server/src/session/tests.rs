@@ -100,3 +100,28 @@ fn a_question_asked_while_bytes_are_received_wakes_the_transport_of_the_poll_tha
         [0, 1]
     );
 }
+
+#[test]
+fn a_client_that_never_reads_has_the_time_of_one_command() {
+    let settings = Settings::default().max_idle_commands(0);
+    let application = Arc::new(Application::new(Arc::new(accept)));
+    let service = SmtpService::new(application, &settings, vec![Rules::none()]);
+    let connection = Connection {
+        peer: ([192, 0, 2, 1], 1024).into(),
+        local: ([192, 0, 2, 2], 25).into(),
+        listener: 0,
+    };
+    let start = Instant::now();
+    let mut session = service.session(start, &connection);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(session.poll(start, &mut cx).is_pending());
+    session.receive(start, &b"HELP\r\n".repeat(10_000));
+    assert!(session.poll(start, &mut cx).is_pending());
+    // The kernel takes a part of it, and then no more: there is room for replies, and commands that wait for it.
+    let taken = session.output().len() / 2;
+    session.output().consume(taken);
+    let deadline = session.deadline().expect("the client is waited for");
+    assert!(session.poll(deadline, &mut cx).is_ready());
+    let output = String::from_utf8_lossy(session.output().pending()).into_owned();
+    assert!(output.ends_with("421 4.4.2 Timed out waiting for the client\r\n"));
+}

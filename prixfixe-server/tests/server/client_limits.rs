@@ -13,6 +13,7 @@ use crate::on_both_transports;
 
 on_both_transports![
     one_connection_more_than_a_client_may_have_is_told_421,
+    without_a_limit_a_public_address_has_half_of_all,
     a_place_is_free_again_after_quit,
     one_connection_more_than_a_client_may_make_in_a_minute_is_told_421,
     one_message_more_than_a_client_may_send_in_a_minute_is_told_450,
@@ -67,6 +68,35 @@ async fn one_connection_more_than_a_client_may_have_is_told_421(transport: Trans
     is_greeted(connect_from([127, 0, 0, 9], address).await).await;
     assert_eq!(count(&server, ConnectionResult::ClientLimit), 1);
     assert_eq!(count(&server, ConnectionResult::Accepted), 3);
+}
+
+/// The default, which follows `max_connections` and can be lifted.
+async fn without_a_limit_a_public_address_has_half_of_all(transport: Transport) {
+    let server = start(behind_balancers(transport).max_connections(5));
+    let address = server.local_address();
+    let header = |host: &str| format!("PROXY TCP4 {host} 198.51.100.25 12345 25\r\n");
+    let stranger = header("203.0.113.9");
+    let mut greeted = Vec::new();
+    for _ in 0..2 {
+        greeted.push(is_greeted(connect_for(&stranger, address).await).await);
+    }
+    is_sent_away(connect_for(&stranger, address).await).await;
+    // A private address has no such limit.
+    for _ in 0..3 {
+        let private = connect_for(&header("10.1.2.3"), address).await;
+        greeted.push(is_greeted(private).await);
+    }
+    server
+        .reconfigure(|settings| settings.max_connections(8))
+        .expect("it can");
+    for _ in 0..2 {
+        greeted.push(is_greeted(connect_for(&stranger, address).await).await);
+    }
+    is_sent_away(connect_for(&stranger, address).await).await;
+    server
+        .reconfigure(|settings| settings.max_connections_per_client(0))
+        .expect("it can");
+    is_greeted(connect_for(&stranger, address).await).await;
 }
 
 async fn a_place_is_free_again_after_quit(transport: Transport) {

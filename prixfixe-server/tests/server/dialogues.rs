@@ -113,6 +113,9 @@ fn start(
     if let Some(errors) = settings.max_errors {
         builder = builder.max_errors(errors);
     }
+    if let Some(commands) = settings.max_idle_commands {
+        builder = builder.max_idle_commands(commands);
+    }
     if settings.starttls {
         builder = builder.tls(certificate.server.clone());
     }

@@ -10,6 +10,9 @@ use crate::on_both_transports;
 on_both_transports![
     one_connection_too_many_is_told_421,
     a_silent_client_is_told_421,
+    a_client_that_never_comes_to_a_message_is_told_421,
+    commands_without_a_message_have_a_limit,
+    a_chunk_that_was_refused_has_an_end,
     a_client_that_stops_in_mid_body_is_told_421_and_nothing_is_delivered,
     ten_thousand_recipients_are_answered_and_the_first_thousand_stay,
     a_body_too_large_is_refused_and_the_session_goes_on,
@@ -49,6 +52,55 @@ async fn a_silent_client_is_told_421(transport: Transport) {
     let mut client = Client::connect(server.local_address()).await;
     assert!(client.reply().await.starts_with("220"));
     assert!(client.rest().await.starts_with("421 4.4.2"));
+}
+
+async fn a_client_that_never_comes_to_a_message_is_told_421(transport: Transport) {
+    let (handler, _inbox) = inbox();
+    let server = builder(transport)
+        .idle_timeout(Duration::from_millis(200))
+        .max_idle_commands(0)
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    let last = loop {
+        client.send("NOOP\r\n").await;
+        let reply = client.reply().await;
+        if !reply.starts_with("250") {
+            break reply;
+        }
+    };
+    assert!(last.starts_with("421 4.4.2"), "{last}");
+    client.rest().await;
+}
+
+async fn commands_without_a_message_have_a_limit(transport: Transport) {
+    let (handler, _inbox) = inbox();
+    let server = start(transport, handler);
+    let mut client = Client::greeted(server.local_address()).await;
+    // EHLO was the first.
+    for _ in 1..100 {
+        assert!(client.ask("NOOP").await.starts_with("250"));
+    }
+    let last = client.ask("NOOP").await;
+    assert_eq!(last, "421 4.7.0 Too many commands without a message");
+    assert_eq!(client.rest().await, "");
+}
+
+async fn a_chunk_that_was_refused_has_an_end(transport: Transport) {
+    let (handler, _inbox) = inbox();
+    let server = builder(transport)
+        .command_timeout(Duration::from_millis(300))
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let mut client = Client::connect(server.local_address()).await;
+    assert!(client.reply().await.starts_with("220"));
+    client.send("BDAT 18446744073709551615\r\n").await;
+    // In a chunk that is not refused they would be good for another 200 s.
+    client.send("x".repeat(100_000)).await;
+    assert!(client.rest().await.starts_with("421 4.4.2"));
+    assert_eq!(server.metrics().snapshot().timeouts, 1);
 }
 
 async fn a_client_that_stops_in_mid_body_is_told_421_and_nothing_is_delivered(
@@ -121,7 +173,11 @@ async fn a_body_too_large_is_refused_and_the_session_goes_on(transport: Transpor
 
 async fn a_million_noops_from_a_client_that_reads_nothing_are_not_buffered(transport: Transport) {
     let (handler, _inbox) = inbox();
-    let server = start(transport, handler);
+    let server = builder(transport)
+        .max_idle_commands(0)
+        .handler(handler)
+        .start()
+        .expect("it starts");
     let mut client = Client::connect_with_small_buffers(server.local_address()).await;
     // The server stops reading once its replies are not taken, so the client cannot send all of them; it goes on
     // when it reads again. A server that buffered would take them all. The text makes the commands together larger

@@ -56,6 +56,10 @@ pub struct Settings {
     pub max_recipients: Option<usize>,
     /// `max-errors`.
     pub max_errors: Option<u32>,
+    /// `max-idle-commands`.
+    pub max_idle_commands: Option<u32>,
+    /// `idle-timeout`, as `600s`.
+    pub idle_timeout: Option<Duration>,
     /// `min-data-rate`, in octets a second.
     pub min_data_rate: Option<u32>,
     /// `starttls on`: STARTTLS is offered.

@@ -64,6 +64,8 @@ fn setting(settings: &mut Settings, setting: &str) -> Option<()> {
         "max-message-size" => settings.max_message_size = Some(value.parse().ok()?),
         "max-recipients" => settings.max_recipients = Some(value.parse().ok()?),
         "max-errors" => settings.max_errors = Some(value.parse().ok()?),
+        "max-idle-commands" => settings.max_idle_commands = Some(value.parse().ok()?),
+        "idle-timeout" => settings.idle_timeout = Some(seconds(value)?),
         "min-data-rate" => settings.min_data_rate = Some(value.parse().ok()?),
         "starttls" if value == "on" => settings.starttls = true,
         "tls-required" if value == "on" => settings.tls_required = true,

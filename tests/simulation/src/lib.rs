@@ -86,6 +86,8 @@ fn make(
         .max_message_size(limits.max_message_size)
         .max_recipients(limits.max_recipients)
         .max_errors(limits.max_errors)
+        .max_idle_commands(limits.max_idle_commands)
+        .idle_timeout(Duration::from_nanos(limits.idle_timeout))
         .command_timeout(Duration::from_nanos(limits.command_timeout))
         .min_data_rate(limits.min_data_rate)
         .handler_timeout(Duration::from_nanos(limits.handler_timeout))

@@ -37,7 +37,7 @@ const CASES: &[Case] = &[
     ),
     (
         &options::MAX_CONNECTIONS_PER_CLIENT,
-        "0",
+        "",
         ("limits.max-connections-per-client = 1", "1"),
         [("2", "2"), ("0", "0")],
     ),
@@ -248,6 +248,8 @@ fn no_option_is_left_out_of_the_precedence_table() {
         &options::TLS_KEY,
         &options::TLS_HANDSHAKE_TIMEOUT,
         &options::TLS_RELOAD_INTERVAL,
+        &options::MAX_IDLE_COMMANDS,
+        &options::IDLE_TIMEOUT,
     ];
     for option in options::ALL {
         let is_a_case = CASES.iter().any(|case| case.0 == *option);
@@ -285,4 +287,38 @@ fn a_switch_may_stand_alone() {
             .delivery
             .fsync
     );
+}
+
+#[test]
+fn what_only_a_file_says_of_idle_clients_is_read_and_checked() {
+    let limits = |file| load(file, &[], &[]).map(|it| it.limits);
+    let defaults = limits("").unwrap();
+    assert_eq!(defaults.max_idle_commands, 100);
+    assert_eq!(defaults.idle_timeout.as_secs(), 600);
+    let set = limits("limits.max-idle-commands = 0\nlimits.idle-timeout = '5m'").unwrap();
+    assert_eq!(
+        (set.max_idle_commands, set.idle_timeout.as_secs()),
+        (0, 300)
+    );
+    for wrong in [
+        "limits.idle-timeout = 0",
+        "limits.max-idle-commands = '5'",
+        "limits.max-idle-commands = -1",
+    ] {
+        assert!(limits(wrong).is_err(), "{wrong}");
+    }
+}
+
+/// Not set and 0 are two things.
+#[test]
+fn no_limit_of_one_client_is_another_thing_than_none_set() {
+    let limit = |file| {
+        load(file, &[], &[])
+            .unwrap()
+            .limits
+            .max_connections_per_client
+    };
+    assert_eq!(limit(""), None);
+    assert_eq!(limit("limits.max-connections-per-client = 0"), Some(0));
+    assert_eq!(limit("limits.max-connections-per-client = 7"), Some(7));
 }

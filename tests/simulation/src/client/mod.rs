@@ -110,7 +110,7 @@ impl Client {
     }
 
     /// A connection is there.
-    pub fn connected(&mut self, link: usize, tls: &Arc<ClientConfig>) {
+    pub fn connected(&mut self, link: usize, tls: &Arc<ClientConfig>, now: Nanos) {
         self.link = Some(link);
         let wire = match self.plan.security {
             Security::Implicit => Wire::tls(tls).unwrap_or(Wire::Clear),
@@ -124,7 +124,7 @@ impl Client {
             next_send: 0,
             replies: Replies::default(),
             expected: VecDeque::from([Sent::Connect(self.plan.connect)]),
-            model: Model::new(),
+            model: Model::new(now),
             phase: Phase::Greeting,
             after: None,
             until: None,
@@ -276,7 +276,8 @@ impl Client {
             // A handshake that takes too long ends without a word.
             || (session.may_time_out && (session.wire.is_handshaking() || session.model.at == At::StartTls))
             || (view.draining && session.wire.is_handshaking())
-            || (session.may_time_out && how == "reset");
+            || ((session.may_time_out || session.model.may_idle_out(circumstances(session, view)))
+                && how == "reset");
         if said || excused {
             return;
         }
@@ -381,6 +382,7 @@ fn circumstances<'v>(session: &Session, view: &View<'v>) -> Circumstances<'v> {
         draining: view.draining,
         over_limit: view.over_limit,
         may_time_out: session.may_time_out || view.stalled,
+        now: view.now,
         disk_may_fail: view.disk_may_fail,
     }
 }

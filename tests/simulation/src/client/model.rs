@@ -3,6 +3,7 @@
 use super::reply::Reply;
 use crate::content::Verdict;
 use crate::handler::{CONTENT_REFUSED, LATER, REFUSED};
+use crate::runtime::Nanos;
 use crate::scenario::{Answer, Handling, Limits};
 
 /// What was sent and gets one reply.
@@ -64,6 +65,10 @@ pub struct Model {
     accepted: usize,
     binary: bool,
     errors: u32,
+    /// Commands since the last message that brought none nearer.
+    idle: u32,
+    /// When the last message ended, or the connection began.
+    pub idle_since: Nanos,
     pub tls_offered: bool,
 }
 
@@ -74,6 +79,7 @@ pub struct Circumstances<'c> {
     pub draining: bool,
     pub over_limit: bool,
     pub may_time_out: bool,
+    pub now: Nanos,
     pub disk_may_fail: bool,
 }
 
@@ -86,12 +92,14 @@ struct Allowed {
 }
 
 impl Model {
-    pub fn new() -> Self {
+    pub fn new(now: Nanos) -> Self {
         Self {
             at: At::Connect,
             accepted: 0,
             binary: false,
             errors: 0,
+            idle: 0,
+            idle_since: now,
             tls_offered: false,
         }
     }
@@ -123,6 +131,19 @@ impl Model {
                 }
                 self.errors += 1;
             }
+            if is_idle(sent, met) {
+                if self.has_idled(now.limits) {
+                    return Err(format!(
+                        "{sent:?} is one idle command too many, and was told {} {status}",
+                        reply.code
+                    ));
+                }
+                self.idle += 1;
+            }
+            if ends_message(sent, self.at, met) {
+                self.idle = 0;
+                self.idle_since = now.now;
+            }
             if met.accepted {
                 self.take(sent);
             }
@@ -135,11 +156,11 @@ impl Model {
                 let idle = self.is_idle() || matches!(sent, Sent::Reset | Sent::Hello | Sent::Quit);
                 (now.draining && idle) || (now.over_limit && self.at == At::Connect)
             }
-            (421, "4.4.2") => now.may_time_out,
-            (421, "4.7.0") => {
-                self.errors >= now.limits.max_errors
-                    && allowed.iter().any(|it| is_error(sent, self.at, it))
-            }
+            (421, "4.4.2") => now.may_time_out || self.may_idle_out(now),
+            (421, "4.7.0") => allowed.iter().any(|it| {
+                (self.errors >= now.limits.max_errors && is_error(sent, self.at, it))
+                    || (self.has_idled(now.limits) && is_idle(sent, it))
+            }),
             _ => false,
         };
         if closes {
@@ -162,7 +183,7 @@ impl Model {
     pub fn unasked(&mut self, reply: &Reply, now: Circumstances<'_>) -> Result<(), String> {
         let closes = match (reply.code, reply.enhanced.as_str()) {
             (421, "4.3.2") => now.draining && self.is_idle(),
-            (421, "4.4.2") => now.may_time_out,
+            (421, "4.4.2") => now.may_time_out || self.may_idle_out(now),
             _ => false,
         };
         let before = std::mem::replace(&mut self.at, At::Closed);
@@ -174,6 +195,16 @@ impl Model {
                 reply.code, reply.enhanced
             ))
         }
+    }
+
+    /// One more command that brings no message nearer is too many.
+    fn has_idled(&self, limits: &Limits) -> bool {
+        limits.max_idle_commands > 0 && self.idle >= limits.max_idle_commands
+    }
+
+    /// So long without a message that the server may have had enough, as far as the client can tell from its end.
+    pub fn may_idle_out(&self, now: Circumstances<'_>) -> bool {
+        now.now - self.idle_since >= now.limits.idle_timeout / 10 * 9
     }
 
     fn take(&mut self, sent: Sent) {
@@ -387,4 +418,26 @@ fn content(verdict: Verdict, handling: Handling, now: Circumstances<'_>, next: A
 fn is_error(sent: Sent, at: At, reply: &Allowed) -> bool {
     let forgiven = matches!(sent, Sent::Chunk { .. }) && at == At::Failed;
     matches!(reply.code, 500..=504 | 555) && !forgiven
+}
+
+/// It counts as a command that brings no message nearer. A recipient too many does not.
+fn is_idle(sent: Sent, reply: &Allowed) -> bool {
+    match sent {
+        Sent::Hello | Sent::Reset | Sent::Noop | Sent::Verify | Sent::Help | Sent::Bad(..) => true,
+        Sent::Mail { .. } | Sent::Recipient(_) => {
+            reply.code >= 400 && (reply.code, reply.enhanced) != (452, "4.5.3")
+        }
+        _ => false,
+    }
+}
+
+/// The data of a message has come to its end.
+fn ends_message(sent: Sent, at: At, reply: &Allowed) -> bool {
+    match sent {
+        Sent::Content { .. } => true,
+        Sent::Chunk { .. } => {
+            matches!(at, At::Recipients | At::Chunks(_)) && !matches!(reply.next, At::Chunks(_))
+        }
+        _ => false,
+    }
 }

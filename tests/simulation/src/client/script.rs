@@ -320,6 +320,8 @@ impl Client {
     ) {
         let wire = stuffed(&sending.octets);
         set_pace(session, plan, wire.len(), view);
+        let is_refused = sending.verdict != Verdict::Sound;
+        session.may_time_out |= is_refused && may_last(plan, wire.len());
         let sent = Sent::Content {
             token: sending.token,
             verdict: sending.verdict,
@@ -358,6 +360,10 @@ impl Client {
         let mut bytes = format!("BDAT {size}{}\r\n", if last { " LAST" } else { "" }).into_bytes();
         bytes.extend_from_slice(&sending.octets[from..from + size]);
         set_pace(session, plan, bytes.len(), view);
+        let may_be_refused = sending.verdict != Verdict::Sound
+            || sending.octets.len() as u64 > view.limits.max_message_size
+            || session.model.at == At::Failed;
+        session.may_time_out |= may_be_refused && may_last(plan, bytes.len());
         let sent = Sent::Chunk {
             token: sending.token,
             size: size as u64,
@@ -427,6 +433,11 @@ fn push_recipient(session: &mut Session, plan: &MessagePlan, place: usize) {
         format!("RCPT TO:<{}.{place}@r.example>\r\n", word(answer)).as_bytes(),
         Sent::Recipient(answer),
     );
+}
+
+/// What is refused has the time of one command for all of its octets, be the client or the network slow.
+fn may_last(plan: &MessagePlan, octets: usize) -> bool {
+    plan.pace.is_some() || octets > 10_000
 }
 
 /// A client that sends faster than the least rate must never be cut off for its slowness.

@@ -52,13 +52,15 @@ impl fmt::Display for Scenario {
         let server = &self.server;
         writeln!(
             f,
-            "  server: {} connections, {} octets, {} recipients, {} errors, {} octets a second; timeouts: command {}, handler {}, drain {}; reads {} at once",
+            "  server: {} connections, {} octets, {} recipients, {} errors, {} idle commands, {} octets a second; timeouts: command {}, idle {}, handler {}, drain {}; reads {} at once",
             server.max_connections,
             server.max_message_size,
             server.max_recipients,
             server.max_errors,
+            server.max_idle_commands,
             server.min_data_rate,
             seconds(server.command_timeout),
+            seconds(server.idle_timeout),
             seconds(server.handler_timeout),
             seconds(server.drain_timeout),
             server.read_buffer,

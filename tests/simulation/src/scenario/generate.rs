@@ -75,6 +75,8 @@ impl Scenario {
 
 fn limits(rng: &mut Rng, kind: Kind, clients: usize) -> Limits {
     let tight = rng.u8(0..4) == 0;
+    // Of its own: the rest of a seed stays as it was.
+    let mut idle = rng.clone();
     Limits {
         max_connections: if tight || kind == Kind::Crowd {
             rng.usize(clients / 2..=clients).max(1)
@@ -84,11 +86,13 @@ fn limits(rng: &mut Rng, kind: Kind, clients: usize) -> Limits {
         max_message_size: [20_000, 100_000, 1_000_000][rng.usize(0..3)],
         max_recipients: rng.usize(1..=8),
         max_errors: rng.u32(0..6),
+        max_idle_commands: [0, 10, 30, 100][idle.usize(0..4)],
+        idle_timeout: idle.u64(100..900) * SECOND,
         command_timeout: rng.u64(10..300) * SECOND,
         min_data_rate: [0, 200, 500, 2000][rng.usize(0..4)],
         handler_timeout: rng.u64(20..300) * SECOND,
         drain_timeout: rng.u64(1..30) * SECOND,
-        linger: 5 * SECOND,
+        linger: 2 * SECOND,
         handshake_timeout: 30 * SECOND,
         read_buffer: if rng.u8(0..4) == 0 {
             rng.usize(20..4096)

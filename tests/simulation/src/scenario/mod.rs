@@ -46,6 +46,9 @@ pub struct Limits {
     pub max_message_size: u64,
     pub max_recipients: usize,
     pub max_errors: u32,
+    /// 0: no limit.
+    pub max_idle_commands: u32,
+    pub idle_timeout: Nanos,
     pub command_timeout: Nanos,
     pub min_data_rate: u32,
     pub handler_timeout: Nanos,

@@ -240,16 +240,14 @@ where
         link.map_or(usize::MAX, |link| self.clients[link.client].plan.number)
     }
 
-    /// The longest that nothing may move: a body that came fast has bought time, and then the handler has its own. A client
-    /// that reads nothing has the time of a command twice: commands that wait for room behind unread replies have room when the
-    /// time comes, once, and begin it anew.
+    /// The longest that nothing may move: a body that came fast has bought time, and then the handler has its own.
     fn longest_idle(&self) -> Nanos {
         let limits = &self.scenario.server;
         let bought = match u64::from(limits.min_data_rate) {
             0 => 0,
             rate => (limits.max_message_size + 200_000) * SECOND / rate,
         };
-        2 * limits.command_timeout
+        limits.command_timeout
             + bought
             + limits.handler_timeout
             + limits.handshake_timeout

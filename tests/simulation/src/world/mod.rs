@@ -439,7 +439,7 @@ where
         let arrives = link.delay(now);
         self.links.push(Some(link));
         self.connections.push(None);
-        client.connected(at, self.certificates.client());
+        client.connected(at, self.certificates.client(), self.now);
         let name = client.plan.number;
         self.trace.line(now, || format!("c{name} connects"));
         self.queue.push(arrives, Event::Accept(at));
