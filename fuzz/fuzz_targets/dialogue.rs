@@ -1,5 +1,6 @@
 //! Invariant: whatever happens in a session, replies are well-formed, events come in their order, no message
-//! ends without its end, input that is held is bounded, and cutting the input otherwise changes nothing.
+//! ends without its end, input that is held is bounded, and cutting the input otherwise changes nothing, nor does
+//! putting small pieces of a body together. Scripts of odd length have bare line ends repaired.
 //!
 //! The octets 0xF8 to 0xFF, for which UTF-8 has no use, are operations; all others are sent as they are, so
 //! that a dialogue as text is a seed.
@@ -10,13 +11,15 @@ use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use prixfixe_core::{
-    Answer, Config, Connection, Event, MAX_LINE, OUTPUT_HIGH_WATER, Question, replies,
+    Answer, BareLineEnds, Config, Connection, Event, MAX_LINE, OUTPUT_HIGH_WATER, Question, replies,
 };
 use prixfixe_fuzz::assert_well_formed;
 
 struct Session {
     connection: Connection,
     now: Instant,
+    /// Where small pieces of a body are put together.
+    room: Vec<u8>,
     held: Vec<u8>,
     output: Vec<u8>,
     /// Events but pieces of a body, which depend on how the input was cut.
@@ -29,8 +32,11 @@ struct Session {
 }
 
 impl Session {
-    fn new(now: Instant) -> Self {
+    fn new(now: Instant, repairs: bool, room: usize) -> Self {
         let mut config = Config::default();
+        if repairs {
+            config.bare_line_ends = BareLineEnds::Repair;
+        }
         config.max_message_size = 1000;
         config.max_recipients = 3;
         config.max_errors = 5;
@@ -38,6 +44,7 @@ impl Session {
         Self {
             connection: Connection::new(Arc::new(config), now),
             now,
+            room: vec![0; room],
             held: Vec::new(),
             output: Vec::new(),
             told: Vec::new(),
@@ -64,9 +71,13 @@ impl Session {
             let held = std::mem::take(&mut self.held);
             let mut input = held.as_slice();
             let mut replies = Vec::new();
-            let event = self
-                .connection
-                .poll_event(self.now, &mut input, &mut replies);
+            let mut room = std::mem::take(&mut self.room);
+            let event = self.connection.poll_event_with_room(
+                self.now,
+                &mut input,
+                &mut replies,
+                &mut room,
+            );
             assert!(replies.len() < OUTPUT_HIGH_WATER + 1024);
             let go_on = event.is_some() || replies.len() >= OUTPUT_HIGH_WATER;
             self.output.append(&mut replies);
@@ -74,6 +85,7 @@ impl Session {
                 self.told(event);
             }
             self.held = input.to_vec();
+            self.room = room;
             if !go_on {
                 break;
             }
@@ -146,8 +158,9 @@ impl Session {
     }
 }
 
-fn run(script: &[u8], now: Instant, length: usize) -> Session {
-    let mut session = Session::new(now);
+fn run(script: &[u8], now: Instant, length: usize, room: usize) -> Session {
+    let repairs = script.len() % 2 == 1;
+    let mut session = Session::new(now, repairs, room);
     session.work();
     for part in script.chunk_by(|one, other| *one < 0xF8 && *other < 0xF8) {
         match part {
@@ -172,7 +185,7 @@ fn run(script: &[u8], now: Instant, length: usize) -> Session {
 
 fuzz_target!(|script: &[u8]| {
     let now = Instant::now();
-    let at_once = run(script, now, usize::MAX);
+    let at_once = run(script, now, usize::MAX, 1000);
     // What stands behind STARTTLS depends on whether it came with it.
     let octets: Vec<u8> = script
         .iter()
@@ -183,7 +196,7 @@ fuzz_target!(|script: &[u8]| {
         .windows(8)
         .any(|eight| eight.eq_ignore_ascii_case(b"STARTTLS"));
     if !mentions_tls {
-        let bytewise = run(script, now, 1);
+        let bytewise = run(script, now, 1, 0);
         assert_eq!(bytewise.told, at_once.told);
         assert_eq!(
             bytewise.output.escape_ascii().to_string(),

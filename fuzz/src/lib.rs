@@ -45,14 +45,14 @@ pub fn assert_well_formed(output: &[u8]) {
 pub enum Meaning {
     /// There is no end.
     Incomplete,
-    /// There is an end, and a bare CR or LF before it.
+    /// There is an end, and a bare CR or LF before it, which is not repaired.
     Refused,
     /// The content without dots.
     Content(Vec<u8>),
 }
 
 /// The meaning of a text, and what stands behind its end.
-pub fn data_oracle(text: &[u8]) -> (Meaning, &[u8]) {
+pub fn data_oracle(text: &[u8], repairs: bool) -> (Meaning, &[u8]) {
     let with_start = [b"\r\n", text].concat();
     let Some(end) = with_start.windows(5).position(|five| five == b"\r\n.\r\n") else {
         return (Meaning::Incomplete, b"");
@@ -67,10 +67,12 @@ pub fn data_oracle(text: &[u8]) -> (Meaning, &[u8]) {
             b'\n' => at == 0 || body[at - 1] != b'\r',
             _ => false,
         };
-        if bare {
+        if bare && !repairs {
             return (Meaning::Refused, rest);
         }
-        if byte != b'.' || !(at == 0 || body[..at].ends_with(b"\r\n")) {
+        if bare {
+            content.extend_from_slice(b"\r\n");
+        } else if byte != b'.' || !(at == 0 || body[..at].ends_with(b"\r\n")) {
             content.push(byte);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prixfixe_delivery::Delivery;
-use prixfixe_server::{Server, Settings};
+use prixfixe_server::{BareLineEnds, Server, Settings};
 use prixfixe_tls::{Reloaded, TlsConfig, Watch};
 use toml::{Table, Value};
 use tracing::{info, warn};
@@ -169,6 +169,10 @@ pub(crate) fn settings(
         .min_data_rate(limits.min_data_rate)
         .drain_timeout(limits.drain_timeout)
         .accept_domains(&configuration.accept.domains)
+        .bare_line_ends(match configuration.accept.bare_line_ends {
+            config::BareLineEnds::Refuse => BareLineEnds::Refuse,
+            config::BareLineEnds::Repair => BareLineEnds::Repair,
+        })
         .tls_required(configuration.tls.required);
     let settings = match limits.max_connections_per_client {
         Some(connections) => settings.max_connections_per_client(connections),

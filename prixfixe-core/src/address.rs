@@ -1,14 +1,19 @@
 //! Mail addresses and the paths they stand in (RFC 5321 section 4.1.2, RFC 6531 section 3.3).
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-use crate::parser;
+use crate::{Domain, parser};
 
 /// An address: a local part, `@`, and a domain or an address literal.
 ///
-/// A value of this type is well-formed by RFC 5321 section 4.1.2 and RFC 6531 section 3.3. `S` is `&str` in
-/// events, which borrow from the input, and `Box<str>` where it is kept.
+/// A value of this type is well-formed by RFC 5321 section 4.1.2 and RFC 6531 section 3.3, but for what
+/// [`local_part`](Self::local_part) says. Printed between `<` and `>` it is a path of one line, which reads back as
+/// the same. `S` is `&str` in events, which borrow from the input, and `Box<str>` where it is kept.
+///
+/// Two of them are equal if their local parts are the same octets and their [domains](Domain) are equal: a server
+/// of another domain alone knows what its local parts mean (RFC 5321 section 2.4).
 ///
 /// ```
 /// use prixfixe_core::Mailbox;
@@ -19,7 +24,7 @@ use crate::parser;
 /// assert!("a b@example.com".parse::<Mailbox>().is_err());
 /// # Ok::<(), prixfixe_core::InvalidMailbox>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub struct Mailbox<S = Box<str>> {
     address: S,
     /// Where the `@` between local part and domain stands.
@@ -27,7 +32,7 @@ pub struct Mailbox<S = Box<str>> {
 }
 
 /// Where a message comes from and its failures go to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub enum ReversePath<S = Box<str>> {
     /// `<>`: a notification, not to be answered by another (RFC 5321 section 4.5.5).
     Null,
@@ -36,7 +41,7 @@ pub enum ReversePath<S = Box<str>> {
 }
 
 /// Where a message goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub enum ForwardPath<S = Box<str>> {
     /// `<postmaster>` without a domain (RFC 5321 section 4.5.1), in any case.
     Postmaster,
@@ -50,22 +55,33 @@ pub enum ForwardPath<S = Box<str>> {
 pub struct InvalidMailbox;
 
 impl<S: AsRef<str>> Mailbox<S> {
-    /// The address as it was sent, without a source route.
+    /// The address as it was sent, without a source route and a final dot.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.address.as_ref()
     }
 
-    /// What stands before the `@`, with its quotes if it has them. At most 64 octets.
+    /// What stands before the `@`, with its quotes if it has them. At most 255 octets.
+    ///
+    /// Its dots may stand first, last or in a row, which RFC 5321 section 4.1.2 has only in quotes. It is never all
+    /// dots.
     #[must_use]
     pub fn local_part(&self) -> &str {
         self.as_str().get(..self.at).unwrap_or_default()
     }
 
-    /// What stands behind the `@`: a domain, or an address literal with its brackets. At most 255 octets.
+    /// What stands behind the `@`: a domain without a final dot, or an address literal with its brackets. At most
+    /// 255 octets.
     #[must_use]
-    pub fn domain(&self) -> &str {
-        self.as_str().get(self.at + 1..).unwrap_or_default()
+    pub fn domain(&self) -> Domain<'_> {
+        Domain::new(self.as_str().get(self.at + 1..).unwrap_or_default())
+    }
+
+    fn borrowed(&self) -> Mailbox<&str> {
+        Mailbox {
+            address: self.as_str(),
+            at: self.at,
+        }
     }
 
     /// An address to keep.
@@ -115,6 +131,49 @@ impl<S: AsRef<str>> ForwardPath<S> {
             Self::Postmaster => None,
             Self::Mailbox(mailbox) => Some(mailbox),
         }
+    }
+}
+
+impl<S: AsRef<str>, T: AsRef<str>> PartialEq<Mailbox<T>> for Mailbox<S> {
+    fn eq(&self, other: &Mailbox<T>) -> bool {
+        self.local_part() == other.local_part() && self.domain() == other.domain()
+    }
+}
+
+impl<S: AsRef<str>> Eq for Mailbox<S> {}
+
+impl<S: AsRef<str>> Hash for Mailbox<S> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.local_part().hash(state);
+        self.domain().hash(state);
+    }
+}
+
+impl<S: AsRef<str>, T: AsRef<str>> PartialEq<ReversePath<T>> for ReversePath<S> {
+    fn eq(&self, other: &ReversePath<T>) -> bool {
+        self.mailbox().map(Mailbox::borrowed) == other.mailbox().map(Mailbox::borrowed)
+    }
+}
+
+impl<S: AsRef<str>> Eq for ReversePath<S> {}
+
+impl<S: AsRef<str>> Hash for ReversePath<S> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.mailbox().hash(state);
+    }
+}
+
+impl<S: AsRef<str>, T: AsRef<str>> PartialEq<ForwardPath<T>> for ForwardPath<S> {
+    fn eq(&self, other: &ForwardPath<T>) -> bool {
+        self.mailbox().map(Mailbox::borrowed) == other.mailbox().map(Mailbox::borrowed)
+    }
+}
+
+impl<S: AsRef<str>> Eq for ForwardPath<S> {}
+
+impl<S: AsRef<str>> Hash for ForwardPath<S> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.mailbox().hash(state);
     }
 }
 

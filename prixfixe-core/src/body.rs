@@ -2,8 +2,9 @@
 
 use crate::chunk::{Chunk, LineEnds};
 use crate::data::{DotReader, Read};
+use crate::gather::Gathered;
 use crate::received::ReceivedHeaders;
-use crate::{Reply, replies};
+use crate::{BareLineEnds, Reply, replies};
 
 /// What reading a body came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,7 @@ pub(crate) struct ChunkedBody {
     content: Content,
     /// Nothing to look for where any octets are allowed (RFC 3030 section 3).
     line_ends: Option<LineEnds>,
+    bare: BareLineEnds,
 }
 
 impl Refusal {
@@ -90,9 +92,9 @@ impl Content {
 }
 
 impl DataBody {
-    pub(crate) const fn new(limit: u64) -> Self {
+    pub(crate) fn new(limit: u64, bare: BareLineEnds) -> Self {
         Self {
-            reader: DotReader::new(),
+            reader: DotReader::new(bare == BareLineEnds::Repair),
             content: Content::new(limit),
             refusal: None,
         }
@@ -106,9 +108,14 @@ impl DataBody {
         self.refusal
     }
 
-    pub(crate) fn read<'i>(&mut self, input: &mut &'i [u8]) -> Progress<'i> {
+    /// Small pieces are put together in the room, if there is some.
+    pub(crate) fn read<'i: 'r, 'r>(
+        &mut self,
+        input: &mut &'i [u8],
+        room: &mut &'r mut [u8],
+    ) -> Progress<'r> {
         loop {
-            let refusal = match self.reader.read(input) {
+            let refusal = match self.reader.read(input, room) {
                 Read::More => return Progress::More,
                 Read::End => return Progress::End,
                 _ if self.refusal.is_some() => continue,
@@ -125,10 +132,11 @@ impl DataBody {
 }
 
 impl ChunkedBody {
-    pub(crate) fn new(limit: u64, binary: bool) -> Self {
+    pub(crate) fn new(limit: u64, binary: bool, bare: BareLineEnds) -> Self {
         Self {
             content: Content::new(limit),
             line_ends: (!binary).then(LineEnds::default),
+            bare,
         }
     }
 
@@ -141,34 +149,80 @@ impl ChunkedBody {
         size <= self.content.limit - self.content.size
     }
 
-    /// Reads what belongs to the chunk.
-    pub(crate) fn read<'i>(&mut self, chunk: &mut Chunk, input: &mut &'i [u8]) -> Progress<'i> {
-        if chunk.is_complete() {
-            let sound = self.line_ends.is_none_or(LineEnds::ends_sound);
-            return match chunk.is_last() && !sound {
-                true => Progress::Refused(Refusal::BareLineEnd),
-                false => Progress::End,
-            };
-        }
-        let piece = chunk.read(input);
-        if piece.is_empty() {
-            return Progress::More;
-        }
-        match self.check(piece) {
-            Ok(()) => Progress::Piece(piece),
-            Err(refusal) => Progress::Refused(refusal),
+    /// Reads what belongs to the chunk. Small pieces are put together in the room, if there is some.
+    pub(crate) fn read<'i: 'r, 'r>(
+        &mut self,
+        chunk: &mut Chunk,
+        input: &mut &'i [u8],
+        room: &mut &'r mut [u8],
+    ) -> Progress<'r> {
+        match (&mut self.line_ends, self.bare) {
+            (Some(line_ends), BareLineEnds::Repair) => {
+                let piece = repaired(line_ends, chunk, input, room);
+                self.take(piece, chunk)
+            }
+            (Some(line_ends), BareLineEnds::Refuse)
+                if chunk.is_complete() && chunk.is_last() && !line_ends.ends_sound() =>
+            {
+                Progress::Refused(Refusal::BareLineEnd)
+            }
+            _ => {
+                let piece = chunk.read(input);
+                let sound = match &mut self.line_ends {
+                    Some(line_ends) => line_ends.sound_prefix(piece),
+                    None => piece.len(),
+                };
+                let progress = self.take(piece.get(..sound).unwrap_or(piece), chunk);
+                match progress {
+                    Progress::Refused(_) => progress,
+                    _ if sound < piece.len() => Progress::Refused(Refusal::BareLineEnd),
+                    _ => progress,
+                }
+            }
         }
     }
 
-    fn check(&mut self, piece: &[u8]) -> Result<(), Refusal> {
-        let sound = match &mut self.line_ends {
-            Some(line_ends) => line_ends.sound_prefix(piece),
-            None => piece.len(),
-        };
-        self.content.take(piece.get(..sound).unwrap_or(piece))?;
-        if sound < piece.len() {
-            return Err(Refusal::BareLineEnd);
+    fn take<'r>(&mut self, piece: &'r [u8], chunk: &Chunk) -> Progress<'r> {
+        match self.content.take(piece) {
+            Err(refusal) => Progress::Refused(refusal),
+            Ok(()) if !piece.is_empty() => Progress::Piece(piece),
+            Ok(()) if chunk.is_complete() => Progress::End,
+            Ok(()) => Progress::More,
         }
-        Ok(())
+    }
+}
+
+/// Reads of a chunk with each bare CR and LF made CR LF. Empty: the input is used up, or the chunk is complete.
+fn repaired<'i: 'r, 'r>(
+    line_ends: &mut LineEnds,
+    chunk: &mut Chunk,
+    input: &mut &'i [u8],
+    room: &mut &'r mut [u8],
+) -> &'r [u8] {
+    let all = chunk.of(input);
+    let mut text = all;
+    let first = line_ends.repair(&mut text);
+    let gathered = match text {
+        [] => None,
+        _ => Gathered::begin(first, room),
+    };
+    let piece = match gathered {
+        Some(mut gathered) => {
+            while !text.is_empty() {
+                let before = (*line_ends, text);
+                if !gathered.push(line_ends.repair(&mut text)) {
+                    (*line_ends, text) = before;
+                    break;
+                }
+            }
+            gathered.into_piece()
+        }
+        None => first,
+    };
+    chunk.take(all.len() - text.len(), input);
+    match piece {
+        // What comes next is another message, or nothing.
+        [] if chunk.is_complete() && chunk.is_last() => line_ends.end(),
+        piece => piece,
     }
 }

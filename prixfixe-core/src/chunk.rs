@@ -19,13 +19,21 @@ impl Chunk {
 
     /// Takes from the front of the input what belongs to the chunk.
     pub(crate) fn read<'i>(&mut self, input: &mut &'i [u8]) -> &'i [u8] {
-        let count = usize::try_from(self.remaining)
-            .unwrap_or(usize::MAX)
-            .min(input.len());
-        let (piece, rest) = input.split_at_checked(count).unwrap_or_default();
-        *input = rest;
-        self.remaining -= piece.len() as u64;
+        let piece = self.of(input);
+        self.take(piece.len(), input);
         piece
+    }
+
+    /// What of the input belongs to the chunk.
+    pub(crate) fn of<'i>(&self, input: &'i [u8]) -> &'i [u8] {
+        let count = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        input.get(..count).unwrap_or(input)
+    }
+
+    /// So many octets of the chunk are taken from the front of the input.
+    pub(crate) fn take(&mut self, count: usize, input: &mut &[u8]) {
+        *input = input.get(count..).unwrap_or_default();
+        self.remaining = self.remaining.saturating_sub(count as u64);
     }
 
     pub(crate) const fn is_complete(self) -> bool {
@@ -62,6 +70,36 @@ impl LineEnds {
             at += 1;
         }
         piece.len()
+    }
+
+    /// Takes from the front of the text, and gives that with each bare CR and LF made CR LF. Empty: the text is.
+    ///
+    /// A CR is given before it is known whether it is bare; what is missing then comes next.
+    pub(crate) fn repair<'i>(&mut self, text: &mut &'i [u8]) -> &'i [u8] {
+        match *text {
+            [] => return &[],
+            [byte, ..] if self.after_cr && *byte != b'\n' => {
+                self.after_cr = false;
+                return b"\n";
+            }
+            [b'\n', behind @ ..] if !self.after_cr => {
+                *text = behind;
+                return b"\r\n";
+            }
+            _ => {}
+        }
+        let sound = self.sound_prefix(text);
+        let (run, rest) = text.split_at_checked(sound).unwrap_or_default();
+        *text = rest;
+        run
+    }
+
+    /// The text ends here: gives what is missing behind a CR at its end.
+    pub(crate) fn end(&mut self) -> &'static [u8] {
+        match std::mem::take(&mut self.after_cr) {
+            true => b"\n",
+            false => &[],
+        }
     }
 
     /// The text ends here: a CR at its end is bare.
@@ -106,6 +144,49 @@ mod tests {
                         is_sound(&text),
                         "{text:?} at {cut}"
                     );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_is_repaired_wherever_it_is_cut() {
+        for length in 0..=7 {
+            for number in 0..3_usize.pow(length) {
+                let text: Vec<u8> = (0..length)
+                    .map(|place| b"\r\nx"[number / 3_usize.pow(place) % 3])
+                    .collect();
+                // The truth, slowly.
+                let parts = text.split_inclusive(|byte| *byte == b'\n');
+                let expected: Vec<u8> = parts
+                    .flat_map(|part| match part {
+                        [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] => [line, &b"\n"[..]],
+                        line => [line, &b""[..]],
+                    })
+                    .flat_map(|part| {
+                        part.split(|byte| *byte == b'\r')
+                            .collect::<Vec<_>>()
+                            .join(&b"\n"[..])
+                    })
+                    .flat_map(|byte| match byte {
+                        b'\n' => b"\r\n".to_vec(),
+                        byte => vec![byte],
+                    })
+                    .collect();
+                for cut in 0..=text.len() {
+                    let (first, second) = text.split_at(cut);
+                    let mut line_ends = LineEnds::default();
+                    let mut repaired = Vec::new();
+                    for mut piece in [first, second] {
+                        while !piece.is_empty() {
+                            let run = line_ends.repair(&mut piece);
+                            assert!(!run.is_empty());
+                            repaired.extend_from_slice(run);
+                        }
+                    }
+                    repaired.extend_from_slice(line_ends.end());
+                    assert_eq!(repaired, expected, "{text:?} at {cut}");
+                    assert!(reads_as_sound(&[&repaired]));
                 }
             }
         }

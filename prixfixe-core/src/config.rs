@@ -16,8 +16,8 @@ use std::time::Duration;
 pub struct Config {
     /// The server's own name, in the greeting and in the reply to HELO and EHLO.
     pub domain: String,
-    /// How many octets the content of a message may have, its last CR LF included and transparency dots
-    /// removed. 0: no limit, as the SIZE extension has it (RFC 1870 section 4).
+    /// How many octets the content of a message may have, its last CR LF included, transparency dots removed and
+    /// bare line ends repaired. 0: no limit, as the SIZE extension has it (RFC 1870 section 4).
     pub max_message_size: u64,
     /// How many recipients a message may have. RFC 5321 section 4.5.3.1.8 asks for at least 100.
     pub max_recipients: usize,
@@ -44,10 +44,29 @@ pub struct Config {
     /// its share of time to the deadline. 0: no minimum, a body or a chunk may take as long as octets keep
     /// coming. What is refused already gets no time for its octets.
     pub min_data_rate: u32,
+    /// What becomes of a content with a bare CR or LF.
+    pub bare_line_ends: BareLineEnds,
     /// Offer STARTTLS while TLS is not active.
     pub starttls: bool,
     /// Refuse MAIL with 530 while TLS is not active (RFC 3207 section 4).
     pub tls_required: bool,
+}
+
+/// What becomes of a content with a bare CR or a bare LF, which no line of mail has (RFC 5321 section 2.3.8).
+///
+/// It makes no difference to where a message ends: that is CR LF . CR LF and nothing else, or the last octet of the
+/// last chunk. A content declared with `BODY=BINARYMIME` is taken as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum BareLineEnds {
+    /// The message is refused with 550 5.5.2, after its end.
+    #[default]
+    Refuse,
+    /// Each of them becomes CR LF: for programs and devices that send lines with LF alone.
+    ///
+    /// What is delivered is then not what was sent, so that signatures may break. On a mail exchanger every client is a
+    /// mail server, which sends no such lines: refuse them there.
+    Repair,
 }
 
 impl Config {
@@ -63,6 +82,7 @@ impl Config {
             max_idle_commands: 100,
             idle_timeout: Duration::from_secs(600),
             min_data_rate: 500,
+            bare_line_ends: BareLineEnds::Refuse,
             starttls: false,
             tls_required: false,
         }

@@ -4,13 +4,24 @@
 //! bytes in loose variables, could be made to see an end where others see none, and so to take the rest of
 //! a mail for a second one. Here the reader is always in one of five states, each byte moves it by one row
 //! of a table, and a bare CR or LF is told to the caller, who refuses the message after its true end.
+//!
+//! Where bare line ends are [repaired](crate::BareLineEnds::Repair), the table is the same: repair adds octets to
+//! the content, and never moves the reader to the start of a line. So the end is where it was, and a dot behind
+//! a bare CR or LF is content. A repaired content may hold CR LF . CR LF, as any content with a line of one dot
+//! does; whoever sends it on stuffs that dot as every other.
+//!
+//! A line may be as short as a dot and its end. Told one by one, such pieces cost a hundred times what they hold.
+//! So short ones are [put together](crate::gather) where the caller lends room for that.
 
-use crate::scan::{self, Look};
+use crate::gather::Gathered;
+use crate::scan::{self, BLOCK, Look, WINDOW};
 
 /// Reads a body, starting behind the CR LF of the DATA command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DotReader {
     state: State,
+    /// Bare line ends become CR LF.
+    repairs: bool,
 }
 
 /// What was read.
@@ -54,14 +65,78 @@ enum Byte {
 }
 
 impl DotReader {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(repairs: bool) -> Self {
         Self {
             state: State::LineStart,
+            repairs,
         }
     }
 
-    /// Takes from the front of the input up to the next thing worth telling.
-    pub(crate) fn read<'i>(&mut self, input: &mut &'i [u8]) -> Read<'i> {
+    /// Takes from the front of the input up to the next thing worth telling. Short runs of content are put together
+    /// in the room, if there is some.
+    pub(crate) fn read<'i: 'r, 'r>(
+        &mut self,
+        input: &mut &'i [u8],
+        room: &mut &'r mut [u8],
+    ) -> Read<'r> {
+        let bytes = *input;
+        match self.next(input) {
+            Read::Content(run) if !input.is_empty() => match Gathered::begin(run, room) {
+                Some(mut gathered) => {
+                    self.gather(bytes, input, &mut gathered);
+                    Read::Content(gathered.into_piece())
+                }
+                None => Read::Content(run),
+            },
+            other => other,
+        }
+    }
+
+    /// Appends runs, up to a long one or to something else. `bytes` ends with the input.
+    fn gather<'i>(&mut self, bytes: &'i [u8], input: &mut &'i [u8], gathered: &mut Gathered<'_>) {
+        loop {
+            self.gather_blocks(bytes, input, gathered);
+            let before = (*self, *input);
+            match self.next(input) {
+                Read::Content(run) if gathered.push(run) => {}
+                Read::More => return,
+                // It is read again by the next call.
+                _ => {
+                    (*self, *input) = before;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Appends what needs no closer look, dots left out.
+    fn gather_blocks<'i>(
+        &mut self,
+        bytes: &'i [u8],
+        input: &mut &'i [u8],
+        gathered: &mut Gathered<'_>,
+    ) {
+        // The byte before the input is looked at together with the first one of it.
+        let from = (bytes.len() - input.len()).checked_sub(1);
+        let mut rest = from.and_then(|from| bytes.get(from..)).unwrap_or_default();
+        while let Some(window) = rest.first_chunk::<WINDOW>()
+            && let [before, ..] = window
+            && self.state.is_as_seen_from(*before)
+            && gathered.push_with(|place| scan::copy_without_dots(window, place))
+        {
+            self.state = match window.get(BLOCK - 1..=BLOCK) {
+                Some([_, b'\n']) => State::LineStart,
+                Some([_, b'\r']) => State::Cr,
+                Some([b'\n', b'.']) => State::Dot,
+                _ => State::Text,
+            };
+            rest = rest.get(BLOCK..).unwrap_or_default();
+            *input = rest.get(1..).unwrap_or_default();
+        }
+    }
+
+    /// Takes from the front of the input up to the next thing worth telling, without a copy.
+    fn next<'i>(&mut self, input: &mut &'i [u8]) -> Read<'i> {
         let bytes = *input;
         let mut start = 0;
         let mut at = 0;
@@ -70,6 +145,9 @@ impl DotReader {
             // Content goes first; this byte is looked at again by the next call.
             if matches!(kind, Byte::Dropped | Byte::Bare) && at > start {
                 break;
+            }
+            if kind == Byte::Bare && self.repairs {
+                return self.repair(bytes.get(at..).unwrap_or_default(), input);
             }
             self.state = state;
             at += 1;
@@ -94,6 +172,22 @@ impl DotReader {
             Some(content) if !content.is_empty() => Read::Content(content),
             _ => Read::More,
         }
+    }
+
+    /// What is missing before or behind a bare CR or LF. `rest` begins with the byte that shows it.
+    ///
+    /// The reader then stands in a line, not at the start of one: the line on the wire goes on.
+    fn repair<'i>(&mut self, rest: &'i [u8], input: &mut &'i [u8]) -> Read<'i> {
+        let (repaired, taken): (&[u8], _) = match self.state {
+            // The CR is content already.
+            State::Cr => (b"\n", 0),
+            // It was held back, since it might have been that of the end.
+            State::DotCr => (b"\r\n", 0),
+            State::LineStart | State::Text | State::Dot => (b"\r\n", 1),
+        };
+        self.state = State::Text;
+        *input = rest.get(taken..).unwrap_or_default();
+        Read::Content(repaired)
     }
 
     /// Moves over clean text behind the first byte, which was read already.
@@ -128,6 +222,16 @@ impl State {
         }
     }
 
+    /// Whether the byte before says all that there is to know. Behind a bare CR or LF it does not.
+    const fn is_as_seen_from(self, before: u8) -> bool {
+        match self {
+            Self::LineStart => before == b'\n',
+            Self::Cr => before == b'\r',
+            Self::Text | Self::Dot => !matches!(before, b'\r' | b'\n'),
+            Self::DotCr => false,
+        }
+    }
+
     /// What was read up to here has been told: the fast scan may take over.
     const fn is_settled(self) -> bool {
         matches!(self, Self::LineStart | Self::Text | Self::Cr)
@@ -141,52 +245,56 @@ mod tests {
     /// What a text means as the body of DATA.
     #[derive(Debug, PartialEq, Eq)]
     struct Meaning {
-        /// Without dots; `None` if there is a bare CR or LF.
+        /// Without dots; `None` if there is a bare CR or LF and it is not repaired.
         content: Option<Vec<u8>>,
         ended: bool,
         rest: Vec<u8>,
     }
 
     /// The truth, slowly: the end is the first CR LF . CR LF, of which the first CR LF may be that of the
-    /// command before; each line of what stands before it loses a dot at its start.
-    fn oracle(text: &[u8]) -> Meaning {
+    /// command before; each line of what stands before it loses a dot at its start. Then each CR and LF that stands
+    /// alone becomes CR LF, if that is wanted.
+    fn oracle(text: &[u8], repairs: bool) -> Meaning {
         let with_start = [b"\r\n", text].concat();
         let end = with_start.windows(5).position(|five| five == b"\r\n.\r\n");
         let (body, rest) = match end {
             Some(end) => (&with_start[2..(end + 2).max(2)], &with_start[end + 5..]),
             None => (&with_start[2..], &b""[..]),
         };
+        // Without an end, what may yet become one, or a whole line end, has not been told to anyone.
+        let open = |at: usize| end.is_none() && at + 1 == body.len();
         let is_bare = |at: usize| match body[at] {
-            b'\r' => body.get(at + 1) != Some(&b'\n') && !(end.is_none() && at + 1 == body.len()),
+            b'\r' => body.get(at + 1) != Some(&b'\n') && !open(at),
             b'\n' => at == 0 || body[at - 1] != b'\r',
             _ => false,
         };
+        let is_line_start = |at: usize| at == 0 || body[..at].ends_with(b"\r\n");
         let mut content = Vec::new();
         for (at, &byte) in body.iter().enumerate() {
-            let at_line_start = at == 0 || body[..at].ends_with(b"\r\n");
-            if byte != b'.' || !at_line_start {
+            let may_be_the_end =
+                byte == b'\r' && open(at) && body[..at].ends_with(b".") && is_line_start(at - 1);
+            if is_bare(at) && repairs {
+                content.extend_from_slice(b"\r\n");
+            } else if !(byte == b'.' && is_line_start(at) || may_be_the_end) {
                 content.push(byte);
             }
         }
-        // Without an end, what may yet become one has not been told to anyone.
-        if end.is_none() && (body == b".\r" || body.ends_with(b"\r\n.\r")) {
-            content.pop();
-        }
+        let sound = repairs || !(0..body.len()).any(is_bare);
         Meaning {
-            content: (!(0..body.len()).any(is_bare)).then_some(content),
+            content: sound.then_some(content),
             ended: end.is_some(),
             rest: rest.to_vec(),
         }
     }
 
     /// What the reader makes of the text when it arrives in these pieces.
-    fn read(pieces: &[&[u8]]) -> Meaning {
-        let mut reader = DotReader::new();
+    fn read(pieces: &[&[u8]], repairs: bool, room: &mut [u8]) -> Meaning {
+        let mut reader = DotReader::new(repairs);
         let mut content = Some(Vec::new());
         for (number, piece) in pieces.iter().enumerate() {
             let mut input = *piece;
             loop {
-                match reader.read(&mut input) {
+                match reader.read(&mut input, &mut &mut *room) {
                     Read::More => break,
                     Read::Content(piece) => {
                         assert!(!piece.is_empty());
@@ -194,7 +302,10 @@ mod tests {
                             content.extend_from_slice(piece);
                         }
                     }
-                    Read::Bare => content = None,
+                    Read::Bare => {
+                        assert!(!repairs);
+                        content = None;
+                    }
                     Read::End => {
                         let rest = [&[input], &pieces[number + 1..]].concat().concat();
                         return Meaning {
@@ -214,6 +325,20 @@ mod tests {
         }
     }
 
+    /// Refused and repaired.
+    fn oracles(text: &[u8]) -> [Meaning; 2] {
+        [false, true].map(|repairs| oracle(text, repairs))
+    }
+
+    /// Refused and repaired, told one by one and put together.
+    fn assert_meaning(pieces: &[&[u8]], expected: &[Meaning; 2], room: &mut [u8]) {
+        for (repairs, expected) in [false, true].into_iter().zip(expected) {
+            for room in [&mut [][..], &mut *room] {
+                assert_eq!(read(pieces, repairs, room), *expected, "{pieces:?}");
+            }
+        }
+    }
+
     /// All texts of so many bytes over `. CR LF x`.
     fn texts(length: u32) -> impl Iterator<Item = Vec<u8>> {
         (0..4_usize.pow(length)).map(move |number| {
@@ -225,18 +350,24 @@ mod tests {
 
     #[test]
     fn every_text_of_up_to_nine_bytes_means_what_the_oracle_says_at_every_cut() {
-        for text in (0..=9).flat_map(texts) {
-            let expected = oracle(&text);
-            // At nine bytes, the start, the middle and the end will do.
-            for cut in (0..=text.len()).step_by(if text.len() < 9 { 1 } else { 4 }) {
+        let mut room = [0; 600];
+        for text in (0..=8).flat_map(texts) {
+            let expected = oracles(&text);
+            for cut in 0..=text.len() {
                 let (first, second) = text.split_at(cut);
-                assert_eq!(read(&[first, second]), expected, "{text:?} cut at {cut}");
+                assert_meaning(&[first, second], &expected, &mut room);
             }
-            let mut bytes = [&[][..]; 9];
+            let mut bytes = [&[][..]; 8];
             for (byte, place) in text.chunks(1).zip(&mut bytes) {
                 *place = byte;
             }
-            assert_eq!(read(&bytes), expected, "{text:?} byte by byte");
+            assert_meaning(&bytes, &expected, &mut []);
+        }
+        // Of nine bytes, where the end has something before and behind it, one cut will do.
+        for text in texts(9) {
+            let (first, second) = text.split_at(4);
+            let meaning = read(&[first, second], false, &mut []);
+            assert_eq!(meaning, oracle(&text, false), "{text:?}");
         }
     }
 
@@ -244,20 +375,44 @@ mod tests {
     #[test]
     fn every_short_text_within_a_long_one_means_what_the_oracle_says() {
         let line = b"seventy octets of text, or thereabouts, that end in the proper way\r\n";
-        let long = line.repeat(3);
-        for text in texts(5) {
-            for place in (0..72).step_by(3).chain([15, 16, 17, 63, 64, 65, 130]) {
-                let (before, after) = long.split_at(place);
-                let text = [before, &text, after, b"\r\n.\r\nQUIT\r\n"].concat();
-                let expected = oracle(&text);
-                assert!(expected.ended);
-                assert_eq!(
-                    read(&[&text]),
-                    expected,
-                    "{:?}",
-                    String::from_utf8_lossy(&text)
-                );
+        let dots = b"..\r\n.x\r\n";
+        let mut room = [0; 600];
+        for long in [line.repeat(3), dots.repeat(22)] {
+            for text in texts(5) {
+                for place in (0..72).step_by(3).chain([15, 16, 17, 63, 64, 65, 130]) {
+                    let (before, after) = long.split_at(place);
+                    let text = [before, &text, after, b"\r\n.\r\nQUIT\r\n"].concat();
+                    let expected = oracles(&text);
+                    assert!(expected[0].ended);
+                    assert_meaning(&[&text], &expected, &mut room);
+                }
             }
+        }
+    }
+
+    /// What is repaired is sound: stuffed again, it is read as itself.
+    #[test]
+    fn a_repaired_content_reads_back_as_itself() {
+        for text in (0..=7).flat_map(texts) {
+            let text = [&text, &b"\r\n.\r\n"[..]].concat();
+            let content = oracle(&text, true).content.unwrap();
+            let lines = content.split_inclusive(|byte| *byte == b'\n');
+            let stuffed: Vec<u8> = lines
+                .flat_map(|line| {
+                    [
+                        if line.starts_with(b".") {
+                            &b"."[..]
+                        } else {
+                            b""
+                        },
+                        line,
+                    ]
+                })
+                .flatten()
+                .copied()
+                .collect();
+            let again = oracle(&[&stuffed, &b".\r\n"[..]].concat(), false);
+            assert_eq!(again.content, Some(content), "{}", text.escape_ascii());
         }
     }
 
@@ -266,7 +421,20 @@ mod tests {
         let text =
             b"seventy octets of text, or thereabouts, that end in the proper way\r\n".repeat(1000);
         let mut input = text.as_slice();
-        assert_eq!(DotReader::new().read(&mut input), Read::Content(&text));
+        let mut room = [0; 1000];
+        let read = DotReader::new(false).read(&mut input, &mut &mut room[..]);
+        assert_eq!(read, Read::Content(&text));
+    }
+
+    #[test]
+    fn short_lines_with_dots_leave_in_few_pieces() {
+        let text = b"..\r\n".repeat(1000);
+        let mut input = text.as_slice();
+        let mut room = [0; 8192];
+        let mut reader = DotReader::new(false);
+        let read = reader.read(&mut input, &mut &mut room[..]);
+        assert_eq!(read, Read::Content(&b".\r\n".repeat(1000)));
+        assert!(input.is_empty());
     }
 
     /// Each of these once ended a message in a server that others relay through.
@@ -284,10 +452,16 @@ mod tests {
             "\r\n. \r\n",
         ] {
             let text = format!("x{look_alike}MAIL FROM:<a@b>\r\n.\r\nrest");
-            let meaning = read(&[text.as_bytes()]);
-            assert_eq!(meaning.rest, b"rest", "{look_alike:?}");
-            let sound = look_alike.starts_with("\r\n\0") || look_alike.starts_with("\r\n. ");
-            assert_eq!(meaning.content.is_some(), sound, "{look_alike:?}");
+            for repairs in [false, true] {
+                let meaning = read(&[text.as_bytes()], repairs, &mut []);
+                assert_eq!(meaning.rest, b"rest", "{look_alike:?}");
+                let sound = look_alike.starts_with("\r\n\0") || look_alike.starts_with("\r\n. ");
+                assert_eq!(
+                    meaning.content.is_some(),
+                    sound || repairs,
+                    "{look_alike:?}"
+                );
+            }
         }
     }
 }

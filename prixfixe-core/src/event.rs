@@ -15,8 +15,9 @@ pub enum Event<'i> {
     /// Question: is a client of this name wanted? It said HELO or EHLO (RFC 5321 section 4.1.1.1). Accepted, a
     /// transaction that was open is gone; refused, nothing has changed.
     Hello {
-        /// What the client calls itself: a domain, an address literal, or what real clients send in their
-        /// place. No control characters, at most 255 octets. Not to be trusted.
+        /// What the client calls itself: a domain, an address literal, or any other text. No control characters,
+        /// at most 255 octets. Not to be trusted, and no word to put into a header before
+        /// [`Domain::try_from`](crate::Domain) has taken it.
         name: &'i str,
         /// EHLO rather than HELO.
         extended: bool,
@@ -37,7 +38,8 @@ pub enum Event<'i> {
     /// pieces of the content follow, then [`MessageEnd`](Self::MessageEnd) or
     /// [`MessageAborted`](Self::MessageAborted). Refused, the transaction is gone.
     Data,
-    /// A piece of the content, never empty, transparency dots removed (RFC 5321 section 4.5.2).
+    /// A piece of the content, never empty, transparency dots removed (RFC 5321 section 4.5.2) and bare line ends
+    /// repaired, where they are.
     Body(&'i [u8]),
     /// Question: the content is complete. Is the message in safe hands?
     MessageEnd {

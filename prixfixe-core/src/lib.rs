@@ -108,15 +108,22 @@
 //! - Make it grow. A connection has a fixed size, a line in the input that is not complete is under
 //!   [`MAX_LINE`] octets, pieces of a body leave as they come, nothing is allocated for a command.
 //! - End a message where others see no end, or the other way round: only CR LF . CR LF ends a body, and a bare
-//!   CR or LF anywhere is refused.
+//!   CR or LF anywhere is refused, or [repaired](BareLineEnds) in a content.
 //! - Get its own words back: nothing that a client sent stands in a reply.
 //! - Stay without working: each command, body and chunk has a [deadline](Connection::deadline). Bad commands have a
 //!   limit, and so have commands that bring no message nearer, and the time without a message.
 //! - Have refused octets read for ever: what was refused has the time of one command to come to its end, and the size
 //!   of one message.
 //!
-//! It may be wrong without being refused in some ways that real clients are: a space behind `MAIL FROM:`, an
-//! underscore in a domain, any name in EHLO that has no control character.
+//! It may be wrong without being refused in some ways that real clients are, and that Postfix and Exim take too:
+//!
+//! - any number of spaces and tabs between a verb and its argument, behind the colon, and between parameters;
+//! - an address without its angle brackets, if no blank is in it;
+//! - a local part of up to 255 octets, with dots first, last or in a row;
+//! - a final dot of a domain, which is left out, and underscores in it;
+//! - any text of up to 255 octets without control characters as its name in HELO and EHLO;
+//! - the parameters of DSN (RFC 3461) and `AUTH=` (RFC 4954 section 5) though nobody offered them. They are read and
+//!   ignored, but for a wish to be notified of success, which is refused with 555.
 #![deny(missing_docs)]
 
 mod address;
@@ -126,10 +133,14 @@ mod command;
 mod config;
 mod connection;
 mod data;
+mod domain;
+mod domain_pattern;
 mod event;
+mod gather;
 mod idle;
 mod line;
 mod parser;
+mod punycode;
 mod received;
 pub mod replies;
 mod reply;
@@ -138,8 +149,10 @@ mod state;
 mod time;
 
 pub use address::{ForwardPath, InvalidMailbox, Mailbox, ReversePath};
-pub use config::Config;
+pub use config::{BareLineEnds, Config};
 pub use connection::{Connection, OUTPUT_HIGH_WATER};
+pub use domain::{Domain, InvalidDomain};
+pub use domain_pattern::DomainPattern;
 pub use event::{Abort, Answer, BodyType, Event, MailParameters, Question};
 pub use line::MAX_LINE;
 pub use reply::{EnhancedCode, InvalidReply, Reply};

@@ -1,6 +1,6 @@
 //! Counts `Received:` headers, to find messages that run in circles (RFC 5321 section 6.3).
 
-use memchr::memchr;
+use crate::scan::{self, Look};
 
 /// RFC 5321 section 6.3 has 100 as the least that a server should tolerate.
 const LIMIT: u32 = 100;
@@ -49,16 +49,21 @@ impl ReceivedHeaders {
                     self.place = self.name(matched, byte)?;
                     behind
                 }
-                _ => match memchr(b'\n', rest).and_then(|at| rest.get(at + 1..)) {
-                    Some(next_line) => {
-                        self.place = Place::Name { matched: 0 };
-                        next_line
-                    }
-                    None => &[],
-                },
+                _ => self.line(rest),
             };
         }
         Ok(())
+    }
+
+    /// Moves to the next start of a line that matters, and gives what begins there. Header sections may consist of
+    /// very short lines, so those that don't matter are not looked at one by one.
+    fn line<'i>(&mut self, rest: &'i [u8]) -> &'i [u8] {
+        let passed = scan::clean(rest, Look::HeaderNames);
+        let (passed, rest) = rest.split_at_checked(passed + 1).unwrap_or((rest, &[]));
+        if passed.last() == Some(&b'\n') {
+            self.place = Place::Name { matched: 0 };
+        }
+        rest
     }
 
     fn name(&mut self, matched: usize, byte: u8) -> Result<Place, TooMany> {

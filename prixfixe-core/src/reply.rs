@@ -87,6 +87,8 @@ pub enum InvalidReply {
 
 /// The longest reply line, CR LF included (RFC 5321 section 4.5.3.1.5).
 const MAX_LINE: usize = 512;
+/// The octets of `250 2.0.0 `.
+const SHORT_HEAD: usize = 10;
 
 impl Reply {
     /// 550 5.1.1: nobody of that name.
@@ -246,13 +248,17 @@ impl Reply {
             output.extend_from_slice(&head);
             output.extend_from_slice(self.text.as_bytes());
             output.extend_from_slice(b"\r\n");
+        } else if let Some(head) = self.short_head()
+            && self.text.split('\n').all(is_short)
+        {
+            encode_short_lines(head, &self.text, output);
         } else {
             self.encode_lines(output);
         }
     }
 
     /// What stands before the text, where that isn't empty and no number of the enhanced status code has two digits.
-    fn short_head(&self) -> Option<[u8; 10]> {
+    fn short_head(&self) -> Option<[u8; SHORT_HEAD]> {
         let EnhancedCode(class, subject, detail) = self.enhanced;
         if self.text.is_empty() || class > 9 || subject > 9 || detail > 9 {
             return None;
@@ -353,6 +359,30 @@ impl fmt::Display for Reply {
     }
 }
 
+/// Goes on a line behind the head that most replies have, as it is.
+fn is_short(line: &str) -> bool {
+    (1..=MAX_LINE - SHORT_HEAD - b"\r\n".len()).contains(&line.len()) && is_printable(line)
+}
+
+/// Appends lines that are all short.
+fn encode_short_lines(head: [u8; SHORT_HEAD], text: &str, output: &mut Vec<u8>) {
+    let [a, b, c, _, enhanced @ ..] = head;
+    let mut rest = Some(text);
+    while let Some(text) = rest {
+        let (line, behind) = match text.split_once('\n') {
+            Some((line, behind)) => (line, Some(behind)),
+            None => (text, None),
+        };
+        rest = behind;
+        let separator = if rest.is_some() { b'-' } else { b' ' };
+        output.reserve(SHORT_HEAD + line.len() + b"\r\n".len());
+        output.extend_from_slice(&[a, b, c, separator]);
+        output.extend_from_slice(&enhanced);
+        output.extend_from_slice(line.as_bytes());
+        output.extend_from_slice(b"\r\n");
+    }
+}
+
 /// Appends text to a reply line: one printable ASCII character for each character of it. What a client or a
 /// handler put into a text cannot end the line, nor move a terminal's cursor.
 pub(crate) fn push_printable(text: &str, output: &mut Vec<u8>) {
@@ -365,6 +395,24 @@ pub(crate) fn push_printable(text: &str, output: &mut Vec<u8>) {
         '\t' => b' ',
         _ => b'?',
     }));
+}
+
+/// Appends a number in decimal.
+pub(crate) fn push_number(number: u64, output: &mut Vec<u8>) {
+    /// Of `u64::MAX`.
+    const MAX_DIGITS: usize = 20;
+    let mut digits = [0; MAX_DIGITS];
+    let mut rest = number;
+    let mut length = 0;
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        length += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    output.extend_from_slice(digits.get(MAX_DIGITS - length..).unwrap_or_default());
 }
 
 /// The code as it goes to the wire. One of other than three digits is a programmer's slip in a constant: the
@@ -468,6 +516,39 @@ mod tests {
         assert_eq!(
             encoded(&reply),
             "550-5.7.1 one\r\n550-5.7.1 two\r\n550-5.7.1\r\n550 5.7.1 three\r\n"
+        );
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_standard_library_writes_them() {
+        for number in [0, 9, 10, 10_485_760, u64::MAX] {
+            let mut output = Vec::new();
+            push_number(number, &mut output);
+            assert_eq!(output, number.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn short_lines_and_others_are_encoded_alike() {
+        for text in [
+            "one\ntwo",
+            "one\n",
+            "\none",
+            "one\n\ntwo",
+            "one\r\ntwo",
+            &"x\n".repeat(9),
+        ] {
+            // Two digits in the enhanced code are what the fast way does not have.
+            let [short, long] = [1, 11].map(|detail| {
+                encoded(&Reply::new(550, EnhancedCode(5, 7, detail), text.to_owned()).unwrap())
+            });
+            assert_eq!(short, long.replace("5.7.11", "5.7.1"), "{text:?}");
+        }
+        let longest = format!("{}\n{}", "x".repeat(500), "y".repeat(501));
+        let lines = encoded(&Reply::permanent(longest));
+        assert_eq!(
+            lines.lines().map(str::len).collect::<Vec<_>>(),
+            [510, 510, 11]
         );
     }
 

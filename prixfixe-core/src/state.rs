@@ -307,7 +307,7 @@ impl State {
             Self::Start => return Err(replies::HELLO_FIRST),
             _ => return Err(replies::OUT_OF_ORDER),
         };
-        parameters.of_rcpt()?;
+        parameters.of_rcpt(session.extended, transaction.parameters.smtputf8)?;
         if !forward_path.is_ascii() && !transaction.parameters.smtputf8 {
             return Err(replies::NEEDS_SMTPUTF8);
         }
@@ -385,10 +385,15 @@ impl State {
         (Self::StartTls, step)
     }
 
-    /// Octets of a body came. `None`: they are used up, more are to follow.
-    pub(crate) fn body<'i>(self, input: &mut &'i [u8]) -> (Self, Option<Step<'i>>) {
+    /// Octets of a body came; small pieces of it are put together in the room, if there is some. `None`: they are
+    /// used up, more are to follow.
+    pub(crate) fn body<'i: 'r, 'r>(
+        self,
+        input: &mut &'i [u8],
+        room: &mut &'r mut [u8],
+    ) -> (Self, Option<Step<'r>>) {
         match self {
-            Self::Data(mut body) => match body.read(input) {
+            Self::Data(mut body) => match body.read(input, room) {
                 Progress::More => (Self::Data(body), None),
                 Progress::Piece(piece) => (Self::Data(body), Some(Step::ask(Event::Body(piece)))),
                 Progress::Refused(refusal) => {
@@ -402,7 +407,7 @@ impl State {
                     ),
                 },
             },
-            Self::Chunk(mut chunk, mut body) => match body.read(&mut chunk, input) {
+            Self::Chunk(mut chunk, mut body) => match body.read(&mut chunk, input, room) {
                 Progress::More => (Self::Chunk(chunk, body), None),
                 Progress::Piece(piece) => (
                     Self::Chunk(chunk, body),
@@ -456,11 +461,11 @@ impl State {
             }
             Self::HelloAsked { .. } => return Some((Self::Ready, Say::Hello)),
             Self::DataAsked => {
-                let body = DataBody::new(config.size_limit());
+                let body = DataBody::new(config.size_limit(), config.bare_line_ends);
                 return Some((Self::Data(body), Say::StartMailInput));
             }
             Self::ChunkAsked { chunk, binary } => {
-                let body = ChunkedBody::new(config.size_limit(), binary);
+                let body = ChunkedBody::new(config.size_limit(), binary, config.bare_line_ends);
                 return Some((Self::Chunk(chunk, body), Say::Nothing));
             }
             Self::CommandAsked(_) if reply.is_none() => {

@@ -18,7 +18,7 @@ impl Session for Visit {
             return Ok(());
         };
         let name = mailbox.local_part().to_lowercase();
-        match mailbox.domain().eq_ignore_ascii_case("example.com") && self.people.contains(&*name) {
+        match mailbox.domain() == "example.com" && self.people.contains(&*name) {
             true => Ok(()),
             false => Err(Reply::NO_SUCH_USER),
         }

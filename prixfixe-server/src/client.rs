@@ -67,7 +67,7 @@ pub(crate) enum Via {
 }
 
 /// How a client introduced itself (RFC 5321 section 4.1.1.1).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Greeting {
     pub(crate) name: Box<str>,
     pub(crate) extended: bool,
@@ -152,6 +152,9 @@ impl Client {
     }
 
     pub(crate) fn greeted(&mut self, greeting: Greeting) {
+        if self.0.greeting.as_ref() == Some(&greeting) {
+            return;
+        }
         Arc::make_mut(&mut self.0).greeting = Some(greeting);
     }
 

@@ -50,7 +50,7 @@ pub use or_reply::OrReply;
 /// impl Session for Visit {
 ///     async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
 ///         match rcpt.path().mailbox() {
-///             Some(mailbox) if !mailbox.domain().eq_ignore_ascii_case(&self.shop.domain) => {
+///             Some(mailbox) if mailbox.domain() != self.shop.domain => {
 ///                 self.unknown += 1;
 ///                 Err(Reply::NO_SUCH_USER)
 ///             }

@@ -71,6 +71,7 @@
 //! character that an internationalised address can: a subscriber escapes what could deceive its reader.
 #![deny(missing_docs)]
 
+mod accepted;
 mod body;
 mod client;
 mod clients;
@@ -109,8 +110,8 @@ pub use metrics::{
     Metrics, MetricsSnapshot, ProcessUsage, TimeoutPhase,
 };
 pub use prixfixe_core::{
-    BodyType, EnhancedCode, ForwardPath, InvalidMailbox, InvalidReply, MailParameters, Mailbox,
-    Reply, ReversePath, reply,
+    BareLineEnds, BodyType, Domain, DomainPattern, EnhancedCode, ForwardPath, InvalidDomain,
+    InvalidMailbox, InvalidReply, MailParameters, Mailbox, Reply, ReversePath, reply,
 };
 pub use prixfixe_network::{BindError, Listener, StartError as TransportError, Transport};
 pub use prixfixe_tls::{

@@ -362,6 +362,9 @@ pub enum StartError {
     /// The domain is empty, too long, or has white space or control characters in it.
     #[error("{0:?} is no domain name")]
     Domain(String),
+    /// One of the accepted domains is neither a domain nor `*.` and one.
+    #[error("{0:?} is no domain to accept mail for")]
+    AcceptedDomain(String),
     /// An address could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -375,6 +378,7 @@ impl From<SettingsError> for StartError {
         match error {
             SettingsError::NoCertificate => Self::NoCertificate,
             SettingsError::Domain(domain) => Self::Domain(domain),
+            SettingsError::AcceptedDomain(domain) => Self::AcceptedDomain(domain),
         }
     }
 }

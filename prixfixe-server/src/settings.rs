@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prixfixe_core::Config;
+use prixfixe_core::{BareLineEnds, Config, DomainPattern, InvalidDomain};
 use prixfixe_tls::TlsConfig;
 
 use crate::ServerBuilder;
@@ -26,8 +26,9 @@ use crate::clients::{ClientLimits, ConnectionLimit};
 pub struct Settings {
     pub(crate) dialogue: Config,
     pub(crate) tls: Option<TlsConfig>,
-    /// In lower case.
-    pub(crate) accepted_domains: Vec<Box<str>>,
+    pub(crate) accepted_domains: Vec<DomainPattern>,
+    /// The first of those asked for that is no domain.
+    bad_domain: Option<String>,
     pub(crate) handler_timeout: Duration,
     pub(crate) client_limits: ClientLimits,
     pub(crate) max_connections: usize,
@@ -137,10 +138,16 @@ setters! {
     /// After a shutdown, how long running transactions may go on. Default 30 seconds.
     fn drain_timeout(timeout: Duration) |settings| settings.drain_timeout = timeout;
 
-    /// The domains of recipients that are accepted, in place of those set before; others are refused with `550 5.7.1` before the
-    /// handler is asked. None: every domain. Case does not matter.
-    fn accept_domains(domains: impl IntoIterator<Item = impl AsRef<str>>) |settings| settings.accepted_domains =
-        domains.into_iter().map(|domain| domain.as_ref().to_lowercase().into()).collect();
+    /// The domains of recipients that are accepted, in place of those set before. Others are refused with `550 5.7.1`
+    /// before the handler is asked. None: every domain.
+    ///
+    /// Case, a final dot and whether an internationalised label is an A-label or a U-label do not matter.
+    /// `*.example.com` is every domain below `example.com`, but not that itself. `postmaster` is accepted at each of
+    /// them and at the server's own [`domain`](Self::domain). What is no domain is an error when the server starts.
+    fn accept_domains(domains: impl IntoIterator<Item = impl AsRef<str>>) |settings| settings.set_accepted_domains(domains);
+
+    /// What becomes of a content with a bare CR or LF. Default: the message is refused.
+    fn bare_line_ends(line_ends: BareLineEnds) |settings| settings.dialogue.bare_line_ends = line_ends;
 }
 
 impl Settings {
@@ -150,6 +157,20 @@ impl Settings {
         self
     }
 
+    fn set_accepted_domains(&mut self, domains: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.accepted_domains.clear();
+        self.bad_domain = None;
+        for domain in domains {
+            match domain.as_ref().parse() {
+                Ok(pattern) => self.accepted_domains.push(pattern),
+                Err(InvalidDomain) => {
+                    self.bad_domain
+                        .get_or_insert_with(|| domain.as_ref().to_owned());
+                }
+            }
+        }
+    }
+
     /// Whether a server can run with them; `implicit_tls`: TLS comes first on one of its listeners.
     pub(crate) fn check(&self, implicit_tls: bool) -> Result<(), SettingsError> {
         if self.tls.is_none() && (self.dialogue.tls_required || implicit_tls) {
@@ -157,6 +178,10 @@ impl Settings {
         }
         if !is_domain(&self.dialogue.domain) {
             return Err(SettingsError::Domain(self.dialogue.domain.clone()));
+        }
+        // Left out of the list it might leave an empty one, which accepts every domain.
+        if let Some(domain) = &self.bad_domain {
+            return Err(SettingsError::AcceptedDomain(domain.clone()));
         }
         Ok(())
     }
@@ -169,6 +194,7 @@ impl Default for Settings {
             dialogue: Config::default(),
             tls: None,
             accepted_domains: Vec::new(),
+            bad_domain: None,
             handler_timeout: Duration::from_secs(300),
             client_limits: ClientLimits::default(),
             max_connections: 100,
@@ -195,4 +221,7 @@ pub enum SettingsError {
     /// The domain is empty, too long, or has white space or control characters in it.
     #[error("{0:?} is no domain name")]
     Domain(String),
+    /// One of the accepted domains is neither a domain nor `*.` and one.
+    #[error("{0:?} is no domain to accept mail for")]
+    AcceptedDomain(String),
 }

@@ -1,13 +1,13 @@
 //! What all sessions of a server share.
 
-use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use prixfixe_core::{Config, ForwardPath};
+use prixfixe_core::Config;
 use prixfixe_network::{Connection, Service};
 use prixfixe_tls::TlsConfig;
 
+use crate::accepted::AcceptedDomains;
 use crate::clients::Clients;
 use crate::conversation::Begin;
 use crate::endpoint::Rules;
@@ -26,8 +26,7 @@ pub(crate) struct Shared {
     pub(crate) domain: Arc<str>,
     pub(crate) handler_timeout: Duration,
     pub(crate) clients: Clients,
-    /// In lower case. Empty: every recipient's domain is accepted.
-    accepted_domains: HashSet<Box<str>>,
+    pub(crate) accepted_domains: AcceptedDomains,
     pub(crate) tls: Option<TlsConfig>,
 }
 
@@ -46,10 +45,10 @@ impl Shared {
             counts,
             log,
             domain: dialogue.domain.as_str().into(),
+            accepted_domains: AcceptedDomains::new(&dialogue.domain, &settings.accepted_domains),
             dialogue: Arc::new(dialogue),
             handler_timeout: settings.handler_timeout,
             clients,
-            accepted_domains: settings.accepted_domains.iter().cloned().collect(),
             tls: settings.tls.clone(),
         }
     }
@@ -59,17 +58,6 @@ impl Shared {
         Told {
             log: &self.log,
             counts: &self.counts,
-        }
-    }
-
-    /// RFC 5321 section 4.5.1: `postmaster` without a domain is always ours.
-    pub(crate) fn accepts_domain_of(&self, forward_path: &ForwardPath) -> bool {
-        match forward_path {
-            ForwardPath::Postmaster => true,
-            ForwardPath::Mailbox(_) if self.accepted_domains.is_empty() => true,
-            ForwardPath::Mailbox(mailbox) => self
-                .accepted_domains
-                .contains(&*mailbox.domain().to_lowercase()),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
+use prixfixe_core::Domain;
 
 use crate::message::Head;
 use crate::{Peer, Recipient};
@@ -51,11 +52,14 @@ fn write_received(text: &mut String, head: &Head) -> fmt::Result {
     write!(text, ";\r\n\t{}\r\n", date(head))
 }
 
-/// What the client calls itself. Only an internationalised message may have other than ASCII in its headers (RFC 6532
-/// section 3).
+/// What the client calls itself, where that is a domain or an address literal (RFC 5321 section 4.4): any other text
+/// could be taken for more than a name. Only an internationalised message may have other than ASCII in its headers
+/// (RFC 6532 section 3).
 fn claimed_name(head: &Head) -> &str {
     let allowed = |name: &&str| head.envelope.parameters().smtputf8 || name.is_ascii();
-    head.client.helo().filter(allowed).unwrap_or("unknown")
+    let domain = |name| Domain::try_from(name).ok();
+    let name = head.client.helo().filter(allowed).and_then(domain);
+    name.map_or("unknown", Domain::as_str)
 }
 
 /// The protocol name of the registry that RFC 3848 and RFC 6531 section 4.3 began.

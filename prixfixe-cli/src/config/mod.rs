@@ -80,9 +80,11 @@ pub(crate) struct Limits {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct Accept {
     /// Empty: every recipient is accepted.
     pub(crate) domains: Vec<String>,
+    pub(crate) bare_line_ends: BareLineEnds,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -152,6 +154,14 @@ pub(crate) enum Transport {
     Auto,
     Tokio,
     Raw,
+}
+
+/// What becomes of a message with a bare CR or LF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BareLineEnds {
+    Refuse,
+    Repair,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

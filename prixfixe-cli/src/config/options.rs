@@ -66,6 +66,7 @@ pub(crate) const ALL: &[&Opt] = &[
     &TLS_HANDSHAKE_TIMEOUT,
     &TLS_RELOAD_INTERVAL,
     &ACCEPT_DOMAINS,
+    &BARE_LINE_ENDS,
     &DELIVER,
     &NO_FSYNC,
     &TRANSPORT,
@@ -383,7 +384,17 @@ pub(crate) const ACCEPT_DOMAINS: Opt = Opt {
     kind: Kind::List,
     value: "NAME",
     default: None,
-    help: "A domain of recipients; repeatable. Others are refused. Without it every recipient is accepted",
+    help: "Domain to accept recipients of, or *.NAME for all below it; repeatable. Without it every recipient is accepted",
+};
+
+pub(crate) const BARE_LINE_ENDS: Opt = Opt {
+    flag: Some("bare-line-ends"),
+    variable: Some("SMTP_BARE_LINE_ENDS"),
+    key: Some("accept.bare-line-ends"),
+    kind: Kind::Text,
+    value: "refuse|repair",
+    default: Some("refuse"),
+    help: "What to do with a message that has a bare CR or LF: refuse it, or make each a CRLF",
 };
 
 pub(crate) const DELIVER: Opt = Opt {

@@ -9,8 +9,8 @@ use super::given::{Given, Invalid, Origin};
 use super::options::{self, Opt};
 use super::sources::{Environment, Sources};
 use super::{
-    Accept, Admin, Configuration, Delivery, DeliveryTarget, Limits, ListenAddress, Listener, Log,
-    LogFormat, LogLevel, Transport, units, words,
+    Accept, Admin, BareLineEnds, Configuration, Delivery, DeliveryTarget, Limits, ListenAddress,
+    Listener, Log, LogFormat, LogLevel, Transport, units, words,
 };
 
 const DEFAULT_PORT: u16 = 2525;
@@ -66,8 +66,11 @@ impl Sources<'_> {
             tls: self.tls()?,
             accept: Accept {
                 domains: self
-                    .list(&options::ACCEPT_DOMAINS, words::domain)?
+                    .list(&options::ACCEPT_DOMAINS, words::accepted_domain)?
                     .unwrap_or_default(),
+                bare_line_ends: self
+                    .one(&options::BARE_LINE_ENDS, words::bare_line_ends)?
+                    .unwrap_or(BareLineEnds::Refuse),
             },
             delivery: Delivery {
                 target: self

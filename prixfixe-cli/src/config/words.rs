@@ -5,8 +5,11 @@ use std::num::NonZeroUsize;
 
 use ipnet::IpNet;
 use prixfixe_delivery::ParseTargetError;
+use prixfixe_server::DomainPattern;
 
-use super::{ClientAuth, DeliveryTarget, LogFormat, LogLevel, TlsVersion, Transport, units};
+use super::{
+    BareLineEnds, ClientAuth, DeliveryTarget, LogFormat, LogLevel, TlsVersion, Transport, units,
+};
 
 /// Clients read it before they can have asked for SMTPUTF8, so that it is ASCII (RFC 6531 section 3.7.1).
 pub(super) fn own_domain(text: &str) -> Result<String, String> {
@@ -43,6 +46,17 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
         Err(format!(
             "`{text}` is not a domain name; give one like mx.example.com"
         ))
+    }
+}
+
+/// A domain to accept mail for, or `*.` and the one that those are below. Kept as it was given, so that people
+/// find it again.
+pub(super) fn accepted_domain(text: &str) -> Result<String, String> {
+    match text.parse::<DomainPattern>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!(
+            "`{text}` is not a domain name; give one like example.com, or *.example.com for all below it"
+        )),
     }
 }
 
@@ -83,6 +97,16 @@ pub(super) fn client_auth(text: &str) -> Result<ClientAuth, String> {
             ("off", ClientAuth::Off),
             ("request", ClientAuth::Request),
             ("require", ClientAuth::Require),
+        ],
+    )
+}
+
+pub(super) fn bare_line_ends(text: &str) -> Result<BareLineEnds, String> {
+    units::word(
+        text,
+        &[
+            ("refuse", BareLineEnds::Refuse),
+            ("repair", BareLineEnds::Repair),
         ],
     )
 }

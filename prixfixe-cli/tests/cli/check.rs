@@ -31,6 +31,7 @@ reload-interval = 60
 
 [accept]
 domains = []
+bare-line-ends = "refuse"
 
 [delivery]
 target = "maildir:./mail"
@@ -62,8 +63,10 @@ fn what_it_prints_is_a_configuration_file_for_the_same() {
         "--tls-self-signed",
         "--threads=3",
     ];
-    let (status, printed, _) =
-        run(prixfixe(&arguments).env("SMTP_ACCEPT_DOMAINS", "a.example,b.example"));
+    let (status, printed, _) = run(prixfixe(&arguments).env(
+        "SMTP_ACCEPT_DOMAINS",
+        "A.example.,*.b.example,bücher.example",
+    ));
     assert_eq!(status, 0);
     assert_ne!(printed, DEFAULTS);
     std::fs::write(directory.path().join("mail.toml"), &printed).unwrap();

@@ -2,7 +2,7 @@
 
 use nom::Parser;
 use nom::bytes::complete::{tag, take_while1};
-use nom::character::complete::{char, digit1, satisfy};
+use nom::character::complete::{char, digit1, satisfy, space1};
 use nom::combinator::{all_consuming, map_res, opt, value};
 use nom::sequence::preceded;
 
@@ -14,17 +14,18 @@ use crate::command::{Command, CommandError};
 type Result<T> = std::result::Result<T, CommandError>;
 
 /// ```abnf
-/// command = verb [SP argument]
+/// command = verb [1*WSP argument]
 /// ```
 ///
-/// White space before the end of the line is tolerated (RFC 5321 section 4.1.1).
+/// RFC 5321 has one space there. Postfix and Exim take any number of spaces and tabs too. White space before
+/// the end of the line is tolerated (RFC 5321 section 4.1.1).
 pub(crate) fn command(line: &[u8]) -> Result<Command<'_>> {
     let line = trim_end(line);
-    let (verb, argument) = match memchr::memchr(b' ', line).and_then(|at| line.split_at_checked(at))
-    {
-        Some((verb, argument)) => (verb, argument.get(1..).unwrap_or_default()),
-        None => (line, <&[u8]>::default()),
-    };
+    let blank = memchr::memchr2(b' ', b'\t', line);
+    let (verb, argument) = blank
+        .and_then(|at| line.split_at_checked(at))
+        .unwrap_or((line, &[]));
+    let argument = trim_start(argument);
     let mut upper = [0; LONGEST_VERB];
     for (upper, byte) in upper.iter_mut().zip(verb) {
         *upper = byte.to_ascii_uppercase();
@@ -77,11 +78,16 @@ fn trim_end(mut line: &[u8]) -> &[u8] {
     line
 }
 
+fn trim_start(mut line: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', behind @ ..] = line {
+        line = behind;
+    }
+    line
+}
+
 /// ```abnf
 /// mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
 /// ```
-///
-/// And spaces before the path, which RFC 5321 section 3.3 forbids and many clients send.
 fn mail(argument: &str) -> Result<Command<'_>> {
     let path = behind_keyword("FROM:", argument)?;
     let (rest, reverse_path) = reverse_path(path).map_err(|_| CommandError::Sender)?;
@@ -106,23 +112,26 @@ fn rcpt(argument: &str) -> Result<Command<'_>> {
 }
 
 /// The path and all that follows, if there is anything.
+///
+/// Blanks before the path are forbidden by RFC 5321 section 3.3. Many clients send them, and Postfix and Exim
+/// take them.
 fn behind_keyword<'i>(keyword: &'static str, argument: &'i str) -> Result<&'i str> {
     let (path, _) = ascii_no_case(keyword)(argument).map_err(|_| CommandError::Argument)?;
-    match path.trim_start_matches(' ') {
+    match path.trim_start_matches([' ', '\t']) {
         "" => Err(CommandError::Argument),
         path => Ok(path),
     }
 }
 
 /// ```abnf
-/// ehlo = "EHLO" SP ( Domain / address-literal ) CRLF
+/// ehlo = "EHLO" SP helo-argument CRLF
 /// ```
 fn ehlo(argument: &str) -> Result<Command<'_>> {
     whole(helo_argument, argument).map(|name| Command::Ehlo { name })
 }
 
 /// ```abnf
-/// helo = "HELO" SP Domain CRLF
+/// helo = "HELO" SP helo-argument CRLF
 /// ```
 fn helo(argument: &str) -> Result<Command<'_>> {
     whole(helo_argument, argument).map(|name| Command::Helo { name })
@@ -133,9 +142,11 @@ fn helo(argument: &str) -> Result<Command<'_>> {
 /// chunk-size = 1*DIGIT
 /// end-marker = "LAST"
 /// ```
+///
+/// With any number of blanks: refused, the chunk behind it would be run as commands.
 fn bdat(argument: &str) -> Result<Command<'_>> {
     let chunk_size = map_res(digit1, str::parse);
-    let end_marker = opt(value((), preceded(char(' '), ascii_no_case("LAST"))));
+    let end_marker = opt(value((), preceded(space1, ascii_no_case("LAST"))));
     let bdat = (chunk_size, end_marker).map(|(size, last)| Command::Bdat {
         size,
         last: last.is_some(),

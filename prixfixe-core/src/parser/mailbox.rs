@@ -1,20 +1,23 @@
 //! Mailboxes and paths (RFC 5321 section 4.1.2, RFC 6531 section 3.3).
 
-use nom::Parser;
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while1};
-use nom::character::complete::{char, satisfy};
-use nom::combinator::{consumed, opt, recognize, value, verify};
+use nom::character::complete::{char, satisfy, space1};
+use nom::combinator::{eof, opt, peek, recognize, value, verify};
 use nom::multi::many0_count;
 use nom::sequence::{delimited, preceded, terminated};
+use nom::{Err, Parser};
 
 use super::domain::domain;
 use super::literal::address_literal;
 use super::{Class, Parsed, alphanumeric_and, ascii_no_case, is_non_ascii, take_class1};
 use crate::{ForwardPath, Mailbox, ReversePath};
 
-/// The longest local part, in octets (RFC 5321 section 4.5.3.1.1).
-const MAX_LOCAL_PART: usize = 64;
+/// The longest local part, in octets.
+///
+/// RFC 5321 section 4.5.3.1.1 has 64, and asks for no limit where that is possible. Rewritten senders (SRS) and
+/// confirmations of mailing lists are longer. Postfix and Exim take them.
+const MAX_LOCAL_PART: usize = 255;
 
 /// ```abnf
 /// Reverse-path = Path / "<>"
@@ -28,24 +31,42 @@ pub(super) fn reverse_path(input: &str) -> Parsed<'_, ReversePath<&str>> {
 }
 
 /// ```abnf
-/// Forward-path = Path / "<Postmaster>"
+/// Forward-path = Path / "<Postmaster>" / "Postmaster"
 /// ```
 pub(super) fn forward_path(input: &str) -> Parsed<'_, ForwardPath<&str>> {
+    let bare_postmaster = terminated(ascii_no_case("postmaster"), end_of_word);
+    let postmaster = alt((ascii_no_case("<postmaster>"), bare_postmaster));
     alt((
-        value(ForwardPath::Postmaster, ascii_no_case("<postmaster>")),
+        value(ForwardPath::Postmaster, postmaster),
         path.map(ForwardPath::Mailbox),
     ))
     .parse(input)
 }
 
 /// ```abnf
-/// Path = "<" [ A-d-l ":" ] Mailbox ">"
+/// Path = "<" [ A-d-l ":" ] Mailbox ">" / Bare-path
 /// ```
 ///
 /// The source route is to be accepted and ignored (RFC 5321 appendix C).
 fn path(input: &str) -> Parsed<'_, Mailbox<&str>> {
     let source_route = opt(terminated(a_d_l, char(':')));
-    delimited(char('<'), preceded(source_route, mailbox), char('>')).parse(input)
+    let path = delimited(char('<'), preceded(source_route, mailbox), char('>'));
+    alt((path, bare_path)).parse(input)
+}
+
+/// ```abnf
+/// Bare-path = Mailbox    ; without a blank, up to one or to the end
+/// ```
+///
+/// RFC 5321 wants the brackets. The firmware of many devices leaves them out. Postfix and Exim take that.
+fn bare_path(input: &str) -> Parsed<'_, Mailbox<&str>> {
+    let has_no_blank = |mailbox: &Mailbox<&str>| !mailbox.as_str().contains(' ');
+    terminated(verify(mailbox, has_no_blank), end_of_word).parse(input)
+}
+
+/// A blank comes next, or nothing.
+fn end_of_word(input: &str) -> Parsed<'_, &str> {
+    peek(alt((space1, eof))).parse(input)
 }
 
 /// ```abnf
@@ -66,9 +87,13 @@ fn at_domain(input: &str) -> Parsed<'_, &str> {
 /// Mailbox = Local-part "@" ( Domain / address-literal )
 /// ```
 pub(super) fn mailbox(input: &str) -> Parsed<'_, Mailbox<&str>> {
-    consumed((local_part, char('@'), alt((domain, address_literal))))
-        .map(|(address, (local_part, _, _))| Mailbox::from_parts(address, local_part.len()))
-        .parse(input)
+    let mut parts = (local_part, char('@'), alt((domain, address_literal)));
+    let (rest, (local_part, at, domain)) = parts.parse(input)?;
+    // Not all that was consumed: a final dot of the domain is left out.
+    match input.get(..local_part.len() + at.len_utf8() + domain.len()) {
+        Some(address) => Ok((rest, Mailbox::from_parts(address, local_part.len()))),
+        None => Err(Err::Error(())),
+    }
 }
 
 /// ```abnf
@@ -83,19 +108,19 @@ fn local_part(input: &str) -> Parsed<'_, &str> {
 }
 
 /// ```abnf
-/// Dot-string = Atom *("." Atom)
+/// Dot-string = *"." Atom *(1*"." Atom) *"."
+/// Atom       = 1*atext
+/// atext     =/ UTF8-non-ascii
 /// ```
+///
+/// RFC 5321 has single dots between atoms. Devices and mobile networks have addresses with dots first, last or
+/// in a row. Postfix and Exim take them and pass them on as they are, and so does what prints a
+/// [`Mailbox`]: in quotes it would be another address to a server that compares octets. A local part of dots
+/// alone is still refused: nobody has one, and `..` is no name to let near a file system.
 fn dot_string(input: &str) -> Parsed<'_, &str> {
-    recognize((atom, many0_count(preceded(char('.'), atom)))).parse(input)
-}
-
-/// ```abnf
-/// Atom   = 1*atext
-/// atext =/ UTF8-non-ascii
-/// ```
-fn atom(input: &str) -> Parsed<'_, &str> {
-    const ATEXT: Class = alphanumeric_and(b"!#$%&'*+-/=?^_`{|}~");
-    take_class1(&ATEXT, input)
+    const ATEXT_AND_DOT: Class = alphanumeric_and(b"!#$%&'*+-/=?^_`{|}~.");
+    let has_atom = |local_part: &str| local_part.bytes().any(|byte| byte != b'.');
+    verify(|input| take_class1(&ATEXT_AND_DOT, input), has_atom).parse(input)
 }
 
 /// ```abnf
@@ -139,7 +164,7 @@ mod tests {
 
     #[test]
     fn mailboxes() {
-        let longest = "x".repeat(64);
+        let longest = "x".repeat(255);
         let longest = format!("{longest}@example.com");
         for (input, local_part) in [
             ("a@b", "a"),
@@ -154,7 +179,11 @@ mod tests {
             ("a@[IPv6:2001:db8::1]", "a"),
             ("jörg@bücher.example", "jörg"),
             ("\"jörg s\"@bücher.example", "\"jörg s\""),
-            (longest.as_str(), &longest[..64]),
+            (".a@b", ".a"),
+            ("a.@b", "a."),
+            ("a..b@c", "a..b"),
+            ("...a...b...@c", "...a...b..."),
+            (longest.as_str(), &longest[..255]),
         ] {
             let parts = parts(input);
             assert_eq!(
@@ -167,8 +196,8 @@ mod tests {
 
     #[test]
     fn what_is_no_mailbox() {
-        let too_long = format!("{}@example.com", "x".repeat(65));
-        let too_long_in_octets = format!("{}@example.com", "ü".repeat(33));
+        let too_long = format!("{}@example.com", "x".repeat(256));
+        let too_long_in_octets = format!("{}@example.com", "ü".repeat(128));
         let domain_too_long = format!("a@{}", vec!["x".repeat(60); 5].join("."));
         for input in [
             "",
@@ -178,9 +207,8 @@ mod tests {
             "@b",
             "a@b@c",
             "a b@c",
-            ".a@b",
-            "a.@b",
-            "a..b@c",
+            ".@b",
+            "..@b",
             "\"a@b",
             "\"a\"b@c",
             "a\"b\"@c",
@@ -188,7 +216,9 @@ mod tests {
             "\"a\0b\"@c",
             "\"a\\\u{7f}\"@b",
             "a\u{85}@b",
-            "a@b.",
+            "a@b..",
+            "a@.",
+            "a@[192.0.2.1].",
             "a@-b",
             "a@[b",
             "a@[]",
@@ -200,6 +230,39 @@ mod tests {
             domain_too_long.as_str(),
         ] {
             assert_eq!(parts(input), None, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn a_final_dot_of_the_domain_is_left_out() {
+        for input in ["<a@b.>", "a@b.", "<@c.:a@b.>"] {
+            let (rest, path) = path(input).unwrap();
+            assert_eq!((rest, path.as_str()), ("", "a@b"));
+            assert_eq!(path.domain(), "b");
+        }
+    }
+
+    #[test]
+    fn a_path_without_brackets_ends_at_a_blank() {
+        for (input, rest) in [
+            ("a@b", ""),
+            ("a@b SIZE=1", " SIZE=1"),
+            ("a@b\tSIZE=1", "\tSIZE=1"),
+            ("\"a\"@[192.0.2.1] x", " x"),
+        ] {
+            assert_eq!(path(input).map(|(rest, _)| rest), Ok(rest), "{input}");
+            assert_eq!(reverse_path(input).map(|(rest, _)| rest), Ok(rest));
+        }
+        for input in [
+            "a",
+            "a@b>",
+            "a@b,c@d",
+            "\"a b\"@c",
+            "@c:a@b",
+            "a @b",
+            "a@b;",
+        ] {
+            assert!(path(input).is_err(), "{input}");
         }
     }
 
@@ -217,6 +280,7 @@ mod tests {
             "<c:a@b>",
             "<a@b",
             "a@b>",
+            "@c:a@b",
             "<<a@b>>",
             "< a@b>",
             "<a@b >",
@@ -233,7 +297,14 @@ mod tests {
             forward_path("<PostMaster>"),
             Ok(("", ForwardPath::Postmaster))
         );
+        assert_eq!(
+            forward_path("POSTMASTER X=1"),
+            Ok((" X=1", ForwardPath::Postmaster))
+        );
+        assert!(forward_path("postmaster>").is_err());
+        assert!(forward_path("postmasters").is_err());
         assert!(reverse_path("<postmaster>").is_err());
+        assert!(reverse_path("postmaster").is_err());
         let (_, path) = forward_path("<postmaster@example.com>").unwrap();
         assert_eq!(path.to_string(), "postmaster@example.com");
     }

@@ -5,10 +5,12 @@
 
 mod command;
 mod domain;
+mod dsn;
 mod literal;
 mod mailbox;
 mod parameter;
 
+use nom::branch::alt;
 use nom::combinator::all_consuming;
 use nom::{IResult, Parser};
 
@@ -24,6 +26,13 @@ type Parsed<'i, O> = IResult<&'i str, O, ()>;
 pub(crate) fn complete_mailbox(string: &str) -> Option<Mailbox<&str>> {
     let (_, mailbox) = all_consuming(mailbox::mailbox).parse(string).ok()?;
     Some(mailbox)
+}
+
+/// The string without its final dot, if it is a domain or an address literal and nothing else.
+pub(crate) fn complete_domain(string: &str) -> Option<&str> {
+    let domain = alt((domain::domain, literal::address_literal));
+    let (_, domain) = all_consuming(domain).parse(string).ok()?;
+    Some(domain)
 }
 
 /// Characters of ASCII, by their code.

@@ -7,6 +7,7 @@ use nom::character::complete::{char, satisfy, space1};
 use nom::combinator::{eof, opt, recognize};
 use nom::sequence::{preceded, terminated};
 
+use super::dsn::{self, Notify};
 use super::{Parsed, is_non_ascii};
 use crate::command::ParameterError;
 use crate::{BodyType, MailParameters};
@@ -19,19 +20,21 @@ pub(crate) struct Parameters<'i>(&'i str);
 const MAX_SIZE_DIGITS: usize = 20;
 
 impl<'i> Parameters<'i> {
-    /// `None`: there is no space between the path and what follows it.
+    /// `None`: there is no blank between the path and what follows it.
     pub(super) fn behind_path(rest: &'i str) -> Option<Self> {
-        match rest.strip_prefix(' ') {
-            Some(parameters) => Some(Self(parameters.trim_start_matches(' '))),
-            None => rest.is_empty().then_some(Self(rest)),
-        }
+        let parameters = rest.trim_start_matches([' ', '\t']);
+        (parameters.is_empty() || parameters.len() < rest.len()).then_some(Self(parameters))
     }
 
     /// Those of MAIL. After HELO there are none (RFC 5321 section 4.1.1.11).
+    ///
+    /// Clients send those of DSN and AUTH though they were not offered. Postfix and Exim take them, so they are
+    /// looked at and ignored.
     pub(crate) fn of_mail(self, extended: bool) -> Result<MailParameters, ParameterError> {
         let mut size = None;
         let mut body = None;
         let mut smtputf8 = None;
+        let (mut ret, mut envid, mut auth) = (None, None, None);
         for parameter in self {
             let (keyword, value) = parameter?;
             let is = |name: &str| extended && keyword.eq_ignore_ascii_case(name);
@@ -41,6 +44,12 @@ impl<'i> Parameters<'i> {
                 set(&mut body, body_value(value))?;
             } else if is("SMTPUTF8") {
                 set(&mut smtputf8, value.is_none().then_some(true))?;
+            } else if is("RET") {
+                set(&mut ret, dsn::ret_value(value))?;
+            } else if is("ENVID") {
+                set(&mut envid, dsn::envid_value(value))?;
+            } else if is("AUTH") {
+                set(&mut auth, dsn::auth_value(value))?;
             } else {
                 return Err(ParameterError::Unknown);
             }
@@ -52,12 +61,25 @@ impl<'i> Parameters<'i> {
         })
     }
 
-    /// Those of RCPT: no extension offered here has one.
-    pub(crate) fn of_rcpt(mut self) -> Result<(), ParameterError> {
-        match self.next() {
-            None => Ok(()),
-            Some(Ok(_)) => Err(ParameterError::Unknown),
-            Some(Err(error)) => Err(error),
+    /// Those of RCPT, which only DSN has: looked at and ignored, too. `smtputf8`: as MAIL had it.
+    ///
+    /// Who asks to be notified of success would wait in vain: nothing here does that.
+    pub(crate) fn of_rcpt(self, extended: bool, smtputf8: bool) -> Result<(), ParameterError> {
+        let (mut notify, mut orcpt) = (None, None);
+        for parameter in self {
+            let (keyword, value) = parameter?;
+            let is = |name: &str| extended && keyword.eq_ignore_ascii_case(name);
+            if is("NOTIFY") {
+                set(&mut notify, dsn::notify_value(value))?;
+            } else if is("ORCPT") {
+                set(&mut orcpt, dsn::orcpt_value(value, smtputf8))?;
+            } else {
+                return Err(ParameterError::Unknown);
+            }
+        }
+        match notify {
+            Some(Notify::Success) => Err(ParameterError::Unknown),
+            Some(Notify::Trouble) | None => Ok(()),
         }
     }
 }
@@ -238,24 +260,82 @@ mod tests {
 
     #[test]
     fn unknown_parameters() {
-        for input in [
-            " X",
-            " AUTH=<>",
-            " RET=FULL",
-            " ENVID=x",
-            " SIZE=1 HOLDFOR=1",
-            " X=\u{e9}",
-        ] {
+        for input in [" X", " SIZE=1 HOLDFOR=1", " X=\u{e9}", " NOTIFY=NEVER"] {
             assert_eq!(of_mail(input), Err(ParameterError::Unknown), "{input:?}");
         }
-        let after_helo = Parameters::behind_path(" SIZE=1").unwrap().of_mail(false);
-        assert_eq!(after_helo, Err(ParameterError::Unknown));
-        let notify = Parameters::behind_path(" NOTIFY=NEVER").unwrap();
-        assert_eq!(notify.of_rcpt(), Err(ParameterError::Unknown));
-        assert_eq!(
-            Parameters::behind_path(" =").unwrap().of_rcpt(),
-            Err(ParameterError::Bad)
-        );
+        for input in [" SIZE=1", " RET=FULL", " AUTH=<>"] {
+            let after_helo = Parameters::behind_path(input).unwrap().of_mail(false);
+            assert_eq!(after_helo, Err(ParameterError::Unknown));
+        }
         assert_eq!(Parameters::behind_path("SIZE=1"), None);
+    }
+
+    /// RFC 3461, RFC 4954 section 5.
+    #[test]
+    fn parameters_of_mail_that_are_ignored() {
+        let none = MailParameters::default();
+        for input in [
+            " RET=FULL",
+            " ret=hdrs envid=QQ314159",
+            " AUTH=<>",
+            " AUTH=e+3Dmc2@example.com RET=HDRS",
+        ] {
+            assert_eq!(of_mail(input), Ok(none), "{input:?}");
+        }
+        for input in [
+            " RET",
+            " RET=BODY",
+            " RET=FULL RET=FULL",
+            " ENVID=",
+            " ENVID=a+b",
+            " ENVID=a ENVID=a",
+            " AUTH",
+            " AUTH=a=b",
+            " AUTH=<> AUTH=<>",
+        ] {
+            assert_eq!(of_mail(input), Err(ParameterError::Bad), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn parameters_of_rcpt() {
+        let of_rcpt = |input, extended, smtputf8| {
+            let parameters = Parameters::behind_path(input).unwrap();
+            parameters.of_rcpt(extended, smtputf8)
+        };
+        for input in [
+            "",
+            " ",
+            " NOTIFY=NEVER",
+            " notify=failure,delay\tORCPT=rfc822;bob@example.com",
+        ] {
+            assert_eq!(of_rcpt(input, true, false), Ok(()), "{input:?}");
+        }
+        for input in [
+            " =",
+            " NOTIFY",
+            " NOTIFY=",
+            " NOTIFY=NEVER,DELAY",
+            " NOTIFY=NEVER NOTIFY=NEVER",
+            " NOTIFY=SUCCESS NOTIFY=SUCCESS",
+            " ORCPT=bob@example.com",
+            " ORCPT=utf-8;j\u{f6}rg@example.com",
+            " ORCPT=rfc822;a ORCPT=rfc822;a",
+        ] {
+            let result = of_rcpt(input, true, false);
+            assert_eq!(result, Err(ParameterError::Bad), "{input:?}");
+        }
+        for input in [
+            " X",
+            " RET=FULL",
+            " NOTIFY=SUCCESS",
+            " NOTIFY=DELAY,success",
+        ] {
+            let result = of_rcpt(input, true, false);
+            assert_eq!(result, Err(ParameterError::Unknown), "{input:?}");
+        }
+        assert_eq!(of_rcpt(" ORCPT=utf-8;\u{e4}@x", true, true), Ok(()));
+        let after_helo = of_rcpt(" NOTIFY=NEVER", false, false);
+        assert_eq!(after_helo, Err(ParameterError::Unknown));
     }
 }

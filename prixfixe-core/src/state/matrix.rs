@@ -1,7 +1,7 @@
 //! The matrix in the crate's docs is read here, and every cell of it tried.
 
 use super::*;
-use crate::parser;
+use crate::{BareLineEnds, parser};
 
 const MATRIX: &str = include_str!("../matrix.md");
 
@@ -22,8 +22,8 @@ fn states(name: &str) -> Vec<State> {
         "`Mail`" => vec![State::Mail(transaction(0))],
         "`Rcpt`" => vec![State::Rcpt(transaction(1)), State::Rcpt(transaction(2))],
         "`Chunks`" => vec![
-            State::Chunks(ChunkedBody::new(100, false)),
-            State::Chunks(ChunkedBody::new(100, true)),
+            State::Chunks(ChunkedBody::new(100, false, BareLineEnds::Refuse)),
+            State::Chunks(ChunkedBody::new(100, true, BareLineEnds::Refuse)),
         ],
         "`Failed`" => vec![State::Failed],
         _ => panic!("{name} is no state in which commands come"),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use prixfixe_core::{
-    Abort, Answer, Config, Connection, EnhancedCode, Event, OUTPUT_HIGH_WATER, Question, Reply,
+    Abort, Answer, BareLineEnds, Config, Connection, EnhancedCode, Event, OUTPUT_HIGH_WATER,
+    Question, Reply,
 };
 use prixfixe_dialogue::{DOMAIN, Delivered, Settings, Stage};
 
@@ -50,6 +51,9 @@ const NO_MESSAGE: Delivered = Delivered {
 impl Server {
     pub(crate) fn new(settings: &Settings) -> Self {
         let mut config = Config::new(DOMAIN);
+        if settings.repairs_line_ends {
+            config.bare_line_ends = BareLineEnds::Repair;
+        }
         config.starttls = settings.starttls;
         config.tls_required = settings.tls_required;
         config.max_message_size = settings.max_message_size.unwrap_or(config.max_message_size);

@@ -1,5 +1,6 @@
 //! Values that a program keeps, shows, and reads again: addresses, paths, replies, events.
 
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use prixfixe_core::reply;
@@ -13,6 +14,7 @@ const MAILBOXES: &[(&str, &str, &str)] = &[
     ("\"a@b c\"@example.com", "\"a@b c\"", "example.com"),
     ("a.b+c@[192.0.2.1]", "a.b+c", "[192.0.2.1]"),
     ("j\u{f6}rg@\u{e4}.example", "j\u{f6}rg", "\u{e4}.example"),
+    (".a..b.@Example.com", ".a..b.", "Example.com"),
 ];
 const NO_MAILBOXES: &[&str] = &[
     "@", "a@", "@b", "a", "a@b ", " a@b", "<a@b>", "a@b\r\n", "a b@c", "a@b@c", "a@[1]",
@@ -25,11 +27,11 @@ fn a_mailbox_is_read_taken_apart_and_shown() {
         let owned: Mailbox = address.parse().unwrap();
         assert_eq!(owned, borrowed.to_owned());
         assert_eq!(owned.as_str(), address);
-        assert_eq!((owned.local_part(), owned.domain()), (local_part, domain));
-        assert_eq!(
-            (borrowed.local_part(), borrowed.domain()),
-            (local_part, domain)
-        );
+        assert_eq!(owned, borrowed);
+        for mailbox in [owned.clone(), borrowed.to_owned()] {
+            assert_eq!(mailbox.local_part(), local_part);
+            assert_eq!(mailbox.domain().as_str(), domain);
+        }
         assert_eq!(owned.to_string(), address);
     }
     for address in NO_MAILBOXES.iter().chain(&[""]) {
@@ -41,6 +43,37 @@ fn a_mailbox_is_read_taken_apart_and_shown() {
         );
     }
     assert_eq!(InvalidMailbox.to_string(), "not a mail address");
+}
+
+#[test]
+fn mailboxes_are_equal_if_their_domains_are_and_their_local_parts_are_the_same() {
+    let parse = |address: &str| Mailbox::from_str(address).unwrap();
+    let seen: HashSet<Mailbox> = ["a@Example.com", "j\u{f6}rg@b\u{fc}cher.example"]
+        .map(parse)
+        .into();
+    for same in [
+        "a@example.COM",
+        "a@example.com.",
+        "j\u{f6}rg@xn--bcher-kva.example",
+        "j\u{f6}rg@bu\u{308}cher.example",
+    ] {
+        assert!(seen.contains(&parse(same)), "{same}");
+    }
+    for other in [
+        "A@example.com",
+        "\"a\"@example.com",
+        "jo\u{308}rg@b\u{fc}cher.example",
+        "a@example.org",
+    ] {
+        assert!(!seen.contains(&parse(other)), "{other}");
+    }
+    assert_eq!(parse("a@b.").as_str(), "a@b");
+    let path = |address: &str| ForwardPath::from_str(address).unwrap();
+    assert_eq!(path("a@B"), path("a@b"));
+    assert_ne!(path("postmaster"), path("postmaster@b"));
+    let sender = |address: &str| ReversePath::from_str(address).unwrap();
+    assert_eq!(sender("a@B"), sender("a@b"));
+    assert_ne!(sender(""), sender("a@b"));
 }
 
 #[test]

@@ -46,6 +46,9 @@ pub(crate) enum HeaderError {
     /// A line that is not as version 1 wants it.
     #[error("bad PROXY header of version 1: {0}")]
     Line(v1::BinaryParseError),
+    /// The parser would speak of whatever stands last, which is right but for this.
+    #[error("bad PROXY header of version 1: it must end in CRLF, not in LF alone")]
+    LineEnd,
     /// A line with something in it that the parser lets through.
     #[error("bad PROXY header of version 1")]
     Form,
@@ -161,13 +164,13 @@ impl HeaderReader {
 }
 
 fn line_source(line: &[u8]) -> Result<Source, HeaderError> {
+    if !line.ends_with(b"\r\n") {
+        return Err(HeaderError::LineEnd);
+    }
     // Section 2.1: whatever stands behind UNKNOWN is ignored.
     let unknown = line.strip_prefix(b"PROXY UNKNOWN");
     if unknown.is_some_and(|rest| rest == b"\r\n" || rest.starts_with(b" ")) {
-        return match line.ends_with(b"\r\n") {
-            true => Ok(Source::Balancer),
-            false => Err(HeaderError::Form),
-        };
+        return Ok(Source::Balancer);
     }
     // A number with a sign is one to the parser.
     if line.contains(&b'+') {

@@ -9,6 +9,7 @@ mod input;
 mod question;
 mod record;
 mod refused_line;
+mod room;
 
 use std::mem;
 use std::sync::Arc;
@@ -97,11 +98,21 @@ impl SmtpSession {
     /// Feeds the dialogue and acts on what comes of it, as far as the application's answers are there at once; gives
     /// the number of octets that it took.
     fn advance(&mut self, now: Instant, bytes: &[u8], cx: &mut Context<'_>) -> usize {
+        room::with(|room| self.advance_in(room, now, bytes, cx))
+    }
+
+    fn advance_in(
+        &mut self,
+        room: &mut [u8],
+        now: Instant,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> usize {
         let mut rest = bytes;
         loop {
-            while let Some(event) = self
-                .connection
-                .poll_event(now, &mut rest, self.output.back())
+            while let Some(event) =
+                self.connection
+                    .poll_event_with_room(now, &mut rest, self.output.back(), room)
             {
                 self.handle_event(now, event, cx);
             }

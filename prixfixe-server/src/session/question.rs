@@ -63,7 +63,7 @@ impl SmtpSession {
     }
 
     fn ask_rcpt(&mut self, now: Instant, recipient: Recipient, cx: &mut Context<'_>) {
-        if !self.shared.accepts_domain_of(recipient.path()) {
+        if !self.shared.accepted_domains.accept(recipient.path()) {
             let about = About::Recipient(recipient);
             return self.answer(now, Err(replies::NO_SUCH_DOMAIN), about, cx);
         }

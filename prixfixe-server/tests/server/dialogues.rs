@@ -10,8 +10,8 @@ use prixfixe_dialogue::{
     DOMAIN, Delivered, Dialogue, Settings, Stage, Step, folder, line_begins_with, read_all,
 };
 use prixfixe_server::{
-    Accepted, CertificateSource, EnhancedCode, Mail, Message, Rcpt, Reply, Server, Session,
-    TlsConfig, Transport,
+    Accepted, BareLineEnds, CertificateSource, EnhancedCode, Mail, Message, Rcpt, Reply, Server,
+    Session, TlsConfig, Transport,
 };
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -115,6 +115,9 @@ fn start(
     }
     if let Some(commands) = settings.max_idle_commands {
         builder = builder.max_idle_commands(commands);
+    }
+    if settings.repairs_line_ends {
+        builder = builder.bare_line_ends(BareLineEnds::Repair);
     }
     if settings.starttls {
         builder = builder.tls(certificate.server.clone());

@@ -129,4 +129,11 @@ async fn what_cannot_work_is_refused_at_the_start() {
             .start();
         assert!(matches!(bad_domain, Err(StartError::Domain(name)) if name == domain));
     }
+    for domain in ["", "two words", "*.", "a..b"] {
+        let bad_domain = builder(Transport::Auto)
+            .accept_domains(["good.example", domain])
+            .handler(handler)
+            .start();
+        assert!(matches!(bad_domain, Err(StartError::AcceptedDomain(name)) if name == domain));
+    }
 }

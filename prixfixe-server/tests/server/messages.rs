@@ -1,9 +1,9 @@
 //! Contents, as the handler gets them.
 
-use prixfixe_server::{Accepted, BodyError, Message, Reply, Transport, inbox};
+use prixfixe_server::{Accepted, BareLineEnds, BodyError, Message, Reply, Transport, inbox};
 use tokio::sync::mpsc;
 
-use crate::client::{Client, start};
+use crate::client::{Client, builder, start};
 use crate::on_both_transports;
 
 on_both_transports![
@@ -15,6 +15,8 @@ on_both_transports![
     a_half_close_after_the_end_still_gets_its_reply,
     pipelined_transactions_are_answered_in_order,
     any_client_library_can_send,
+    a_name_that_is_no_domain_is_unknown_in_the_trace,
+    bare_line_ends_are_repaired_where_that_is_wanted,
 ];
 
 async fn bytes_arrive_as_sent_without_the_transparency_dots(transport: Transport) {
@@ -30,6 +32,53 @@ async fn bytes_arrive_as_sent_without_the_transparency_dots(transport: Transport
         &inbox.next().await.expect("it was delivered").content()[..],
         b".one\r\n..\r\nt\xE4\0\r\n.\r\n\r\n"
     );
+}
+
+async fn a_name_that_is_no_domain_is_unknown_in_the_trace(transport: Transport) {
+    for (name, smtputf8, traced) in [
+        ("Client.test.", false, "Client.test"),
+        ("[192.0.2.1]", false, "[192.0.2.1]"),
+        ("192.0.2.1", false, "192.0.2.1"),
+        ("Z170-D3H Gentoo", false, "unknown"),
+        ("(none)", false, "unknown"),
+        ("Bobs'-MacBook.local", true, "unknown"),
+        ("a (b) by mx.test with ESMTP id 1; ", true, "unknown"),
+        ("[2001:db8::1", false, "unknown"),
+        ("b\u{fc}cher.example", false, "unknown"),
+        ("b\u{fc}cher.example", true, "b\u{fc}cher.example"),
+    ] {
+        let (handler, mut inbox) = inbox();
+        let server = start(transport, handler);
+        let mut client = Client::greeted(server.local_address()).await;
+        let extension = if smtputf8 { " SMTPUTF8" } else { "" };
+        client.ask(&format!("EHLO {name}")).await;
+        client.ask(&format!("MAIL FROM:<a@b>{extension}")).await;
+        client.ask("RCPT TO:<b@c>").await;
+        client.ask("DATA").await;
+        client.ask("x\r\n.").await;
+        let message = inbox.next().await.expect("it was delivered");
+        let trace = String::from_utf8(message.trace_headers(message.envelope().recipients()))
+            .expect("headers are text");
+        let expected = format!("Received: from {traced} ([127.0.0.1])\r\n");
+        assert!(trace.contains(&expected), "{name}: {trace}");
+        assert_eq!(message.client().helo(), Some(name.trim_end()));
+    }
+}
+
+async fn bare_line_ends_are_repaired_where_that_is_wanted(transport: Transport) {
+    let (handler, mut inbox) = inbox();
+    let server = builder(transport)
+        .bare_line_ends(BareLineEnds::Repair)
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    let lines = "a line of text\n.\n\r".repeat(10_000);
+    assert!(client.deliver(&lines).await.starts_with("250 2.0.0"));
+    let message = inbox.next().await.expect("it was delivered");
+    // The last CR is bare, too: the line end of its line stands behind it.
+    let expected = "a line of text\r\n.\r\n\r\n".repeat(10_000) + "\r\n";
+    assert!(message.content()[..] == *expected.as_bytes());
 }
 
 async fn a_large_content_comes_in_bounded_pieces(transport: Transport) {

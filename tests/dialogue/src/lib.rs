@@ -62,6 +62,8 @@ pub struct Settings {
     pub idle_timeout: Option<Duration>,
     /// `min-data-rate`, in octets a second.
     pub min_data_rate: Option<u32>,
+    /// `bare-line-ends repair`: they become CR LF in a content.
+    pub repairs_line_ends: bool,
     /// `starttls on`: STARTTLS is offered.
     pub starttls: bool,
     /// `tls-required on`.

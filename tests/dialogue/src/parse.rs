@@ -67,6 +67,7 @@ fn setting(settings: &mut Settings, setting: &str) -> Option<()> {
         "max-idle-commands" => settings.max_idle_commands = Some(value.parse().ok()?),
         "idle-timeout" => settings.idle_timeout = Some(seconds(value)?),
         "min-data-rate" => settings.min_data_rate = Some(value.parse().ok()?),
+        "bare-line-ends" if value == "repair" => settings.repairs_line_ends = true,
         "starttls" if value == "on" => settings.starttls = true,
         "tls-required" if value == "on" => settings.tls_required = true,
         "at-once" if value.is_empty() => settings.at_once = true,

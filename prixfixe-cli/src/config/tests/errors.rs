@@ -25,7 +25,7 @@ fn errors_name_the_flag_the_variable_or_the_key() {
             "[accept]\ndomains = ['a',\n'-']",
             &[],
             &[],
-            "FILE:3: accept.domains: `-` is not a domain name; give one like mx.example.com".to_owned(),
+            "FILE:3: accept.domains: `-` is not a domain name; give one like example.com, or *.example.com for all below it".to_owned(),
         ),
         ("", &[], &["--listen=a:1,a:1"], "--listen: `a:1` is there twice; remove one".to_owned()),
         (

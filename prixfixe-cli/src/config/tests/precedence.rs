@@ -94,9 +94,15 @@ const CASES: &[Case] = &[
         "[]",
         ("accept.domains = ['a', 'b']", r#"["a", "b"]"#),
         [
-            ("c,d", r#"["c", "d"]"#),
+            ("C.,*.d", r#"["C.", "*.d"]"#),
             ("[192.0.2.1]", r#"["[192.0.2.1]"]"#),
         ],
+    ),
+    (
+        &options::BARE_LINE_ENDS,
+        r#""refuse""#,
+        ("accept.bare-line-ends = 'repair'", r#""repair""#),
+        [("refuse", r#""refuse""#), ("repair", r#""repair""#)],
     ),
     (
         &options::DELIVER,

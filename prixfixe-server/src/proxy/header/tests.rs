@@ -57,6 +57,18 @@ fn tcp6(peer: &str, local: &str) -> Vec<u8> {
 }
 
 #[test]
+fn a_line_that_ends_in_lf_alone_is_told_so() {
+    for line in [
+        "PROXY TCP4 192.0.2.1 198.51.100.7 12345 25\n",
+        "PROXY UNKNOWN\n",
+        "PROXY UNKNOWN 1\n",
+    ] {
+        let expected = "bad PROXY header of version 1: it must end in CRLF, not in LF alone";
+        assert_eq!(whole(line.as_bytes()), Err(expected.to_owned()), "{line:?}");
+    }
+}
+
+#[test]
 fn lines_of_version_1() {
     let cases = [
         (

@@ -186,8 +186,8 @@ fn each_refusal_is_one_line_with_what_is_known() {
             "\"mail\" command=\"MAIL\" from=<bare@> reply=501 5.1.7 ",
         ),
         (
-            "MAIL FROM:<a@b.test> RET=HDRS",
-            "\"mail\" command=\"MAIL\" from=<a@b.test> RET=HDRS reply=555 5.5.4 ",
+            "MAIL FROM:<a@b.test> HOLDFOR=9",
+            "\"mail\" command=\"MAIL\" from=<a@b.test> HOLDFOR=9 reply=555 5.5.4 ",
         ),
         (
             "MAIL FROM:<a@b.test> SIZE=1001",
