@@ -60,7 +60,7 @@ fn addresses(target: Target) -> Vec<SocketAddr> {
     }
 }
 
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -70,12 +70,13 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-struct Answer {
+/// What `/readyz` says.
+pub(crate) struct Answer {
     code: StatusCode,
-    text: String,
+    pub(crate) text: String,
 }
 
-async fn ask(address: SocketAddr) -> Result<Answer, String> {
+pub(crate) async fn ask(address: SocketAddr) -> Result<Answer, String> {
     match timeout(TIMEOUT, exchange(address)).await {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err(format!("it took longer than {} s", TIMEOUT.as_secs())),

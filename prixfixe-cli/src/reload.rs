@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use prixfixe_delivery::Delivery;
+use prixfixe_delivery::{Delivery, MinFree};
 use prixfixe_server::{BareLineEnds, Server, Settings};
 use prixfixe_tls::{Reloaded, TlsConfig, Watch};
 use toml::{Table, Value};
@@ -61,6 +61,8 @@ impl Reload {
             let _ = self.delivery.set_fsync(self.running.delivery.fsync);
             return Err(error);
         }
+        self.delivery
+            .set_min_free(MinFree::bytes(next.delivery.min_free));
         self.report(&next, &wanted);
         self.running = next;
         Ok(())
@@ -209,6 +211,7 @@ impl Configuration {
             delivery: config::Delivery {
                 target: self.delivery.target.clone(),
                 fsync: wanted.delivery.fsync,
+                min_free: wanted.delivery.min_free,
             },
             admin: self.admin.clone(),
             log: wanted.log.clone(),

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use prixfixe_delivery::{Delivery, MaildirOptions};
+use prixfixe_delivery::{Delivery, MaildirOptions, MinFree, PreparedDelivery};
 use prixfixe_server::{Server, Transport};
 use tracing::info;
 
@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .into_iter()
         .partition(|(purpose, _)| *purpose == Purpose::Admin);
     // What can fail comes before mail's sockets listen: under `reuse-port` connections to them are taken from a process that serves.
-    let delivery = privileges::acting_as(user.as_ref(), || open_delivery(&configuration))?;
+    let delivery = privileges::acting_as(user.as_ref(), || prepare_delivery(&configuration))?;
     let admin = Admin::bind(&configuration, systemd::sockets(for_admin))?;
     let mut sockets = Sockets::open(&configuration, for_mail)?;
     let implicit_tls = sockets.implicit_tls();
@@ -47,6 +47,8 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         privileges::drop_to(user)?;
         reload::warn_of_what_is_unreadable(&arguments, tls.as_ref());
     }
+    // Its threads write files, which belong to whoever the process is.
+    let delivery = delivery.start()?;
     // All but the threads' own is open by now.
     let file_limit = limit.with_what_is_open(&configuration);
     file_limit.warn(&configuration);
@@ -58,7 +60,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .handler(delivery.clone());
     let server = Arc::new(sockets.add_to(builder).start()?);
 
-    let status = Status::new(Arc::clone(&server), implicit_tls.clone(), delivery.health());
+    let status = Status::new(Arc::clone(&server), implicit_tls.clone(), delivery.clone());
     admin.serve(status, control.leaving())?;
     let listening = configuration.clone();
     let reload = Reload {
@@ -85,12 +87,13 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     control.exit()
 }
 
-fn open_delivery(configuration: &Configuration) -> Result<Delivery, Error> {
+fn prepare_delivery(configuration: &Configuration) -> Result<PreparedDelivery, Error> {
     let options = MaildirOptions {
         fsync: configuration.delivery.fsync,
+        min_free: MinFree::bytes(configuration.delivery.min_free),
         ..MaildirOptions::default()
     };
-    Ok(Delivery::open(&configuration.delivery.target, options)?)
+    Ok(Delivery::prepare(&configuration.delivery.target, options)?)
 }
 
 fn transport(configuration: &Configuration) -> Transport {

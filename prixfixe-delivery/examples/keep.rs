@@ -7,7 +7,7 @@
 
 use std::error::Error;
 
-use prixfixe_delivery::{Delivery, MaildirOptions, Target};
+use prixfixe_delivery::{Delivery, MaildirOptions, MinFree, Target};
 use prixfixe_server::Server;
 
 #[tokio::main]
@@ -17,7 +17,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .as_deref()
         .unwrap_or("maildir:./mail")
         .parse()?;
-    let delivery = Delivery::open(&target, MaildirOptions::default())?;
+    // Goes with the server's limit, 10 MiB unless it is set.
+    let options = MaildirOptions {
+        min_free: MinFree::for_messages_of(10 << 20),
+        ..MaildirOptions::default()
+    };
+    let delivery = Delivery::open(&target, options)?;
     let server = Server::builder()
         .listen(([127, 0, 0, 1], 2525))
         .handler(delivery)

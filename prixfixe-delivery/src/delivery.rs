@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use prixfixe_server::{Accepted, Client, Handler, Message, Reply, Session};
+use prixfixe_server::{Accepted, Client, Handler, Mail, Message, Reply, Session};
 
-use crate::{Discard, Fault, Health, Maildir, MaildirOptions, OpenError, Stdout, Target};
+use crate::stdout::PreparedStdout;
+use crate::{
+    Discard, Fault, Health, Maildir, MaildirOptions, MinFree, OpenError, PreparedMaildir, Stdout,
+    Storage, Target,
+};
 
 /// The handler for a [`Target`] that is chosen while the program runs. Clones share everything.
 ///
@@ -38,11 +42,41 @@ impl Delivery {
     ///
     /// [`OpenError`] when the target cannot be used.
     pub fn open(target: &Target, options: MaildirOptions) -> Result<Self, OpenError> {
-        Ok(match target {
-            Target::Maildir(path) => Self::Maildir(Maildir::open(path, options)?),
-            Target::Discard => Self::Discard(Discard::new()),
-            Target::Stdout => Self::Stdout(Stdout::open()?),
-        })
+        Self::prepare(target, options)?.start()
+    }
+
+    /// Does all that [`open`](Self::open) does but for the threads: for a program that becomes another user afterwards.
+    /// Threads that ran before would make files as the user who started them.
+    ///
+    /// # Errors
+    ///
+    /// As `open`.
+    pub fn prepare(
+        target: &Target,
+        options: MaildirOptions,
+    ) -> Result<PreparedDelivery, OpenError> {
+        Ok(PreparedDelivery(match target {
+            Target::Maildir(path) => Prepared::Maildir(Maildir::prepare(path, options)?),
+            Target::Discard => Prepared::Discard,
+            Target::Stdout => Prepared::Stdout(PreparedStdout::open()?),
+        }))
+    }
+
+    /// As [`Maildir::set_min_free`]; nothing for a target that is no Maildir.
+    pub fn set_min_free(&self, min_free: MinFree) {
+        match self {
+            Self::Maildir(maildir) => maildir.set_min_free(min_free),
+            Self::Discard(_) | Self::Stdout(_) => {}
+        }
+    }
+
+    /// Each file system that mail is written to.
+    #[must_use]
+    pub fn storage(&self) -> Vec<Storage> {
+        match self {
+            Self::Maildir(maildir) => maildir.storage().into_iter().collect(),
+            Self::Discard(_) | Self::Stdout(_) => Vec::new(),
+        }
     }
 
     /// As [`Maildir::set_fsync`]; nothing for a target that is no Maildir.
@@ -68,6 +102,32 @@ impl Delivery {
     }
 }
 
+/// A [`Delivery`] that can be used, with nobody at work yet.
+#[derive(Debug)]
+pub struct PreparedDelivery(Prepared);
+
+#[derive(Debug)]
+enum Prepared {
+    Maildir(PreparedMaildir),
+    Discard,
+    Stdout(PreparedStdout),
+}
+
+impl PreparedDelivery {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Threads`].
+    pub fn start(self) -> Result<Delivery, OpenError> {
+        Ok(match self.0 {
+            Prepared::Maildir(maildir) => Delivery::Maildir(maildir.start()?),
+            Prepared::Discard => Delivery::Discard(Discard::new()),
+            Prepared::Stdout(stdout) => Delivery::Stdout(stdout.start()?),
+        })
+    }
+}
+
 impl Handler for Delivery {
     type Session = Self;
 
@@ -77,6 +137,14 @@ impl Handler for Delivery {
 }
 
 impl Session for Delivery {
+    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+        match self {
+            Self::Maildir(maildir) => maildir.mail(mail).await,
+            Self::Discard(discard) => discard.mail(mail).await,
+            Self::Stdout(stdout) => stdout.mail(mail).await,
+        }
+    }
+
     async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
         match self {
             Self::Maildir(maildir) => maildir.message(message).await,

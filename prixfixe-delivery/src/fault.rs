@@ -87,12 +87,12 @@ impl From<StoreError> for Reply {
     }
 }
 
-const NO_SPACE: Reply = Reply::from_static(
+pub(crate) const NO_SPACE: Reply = Reply::from_static(
     452,
     EnhancedCode(4, 3, 1),
     "insufficient system storage, try again later",
 );
-const NOT_STORED: Reply = Reply::from_static(
+pub(crate) const NOT_STORED: Reply = Reply::from_static(
     451,
     EnhancedCode(4, 3, 0),
     "the message could not be stored, try again later",

@@ -30,6 +30,14 @@
 //! [`Health`]: it ends with the first message that is stored again, or when a probe in the background has found that one
 //! could be, within [`MaildirOptions::probe_interval`] of the end of the cause.
 //!
+//! Two troubles are answered at MAIL already, before a client sends what cannot be kept:
+//!
+//! - **Too little free space** ([`MaildirOptions::min_free`]): `452 4.3.1`, until a tenth more is free.
+//! - **A disk that hangs**: `451 4.3.0`, once it has owed an answer for 10 s, until the answer comes.
+//!
+//! A Maildir's directory is made when it is opened and never again, `tmp`, `new` and `cur` in it are. Where a file system
+//! is no longer mounted, the empty directory that is left gets no mail: its numbers are not those that were opened.
+//!
 //! # When is a message safe?
 //!
 //! Each message goes through the same steps, and its client is answered after the last. The rename is the one commit point:
@@ -61,8 +69,9 @@
 //! With `fsync` off both fsyncs are left out. A message then outlives the server's process (`kill -9`), but in a loss of
 //! power it may be lost, or come out empty.
 //!
-//! The sweep runs at the start and once an hour, over files in `tmp/` that have the form of a delivery's name and were
-//! not written to for 36 hours. It does no harm where several servers share a Maildir.
+//! The sweep runs at the start and once an hour. It removes files in `tmp/` that have the form of a delivery's name and were
+//! not written to for 36 hours, and those of any age whose process was one of this host that is surely gone: names carry
+//! its number, when it began, the boot and the name spaces (on Linux). It does no harm where several servers share a Maildir.
 //!
 //! # How it is fast
 //!
@@ -85,17 +94,20 @@ mod discard;
 mod fault;
 mod health;
 mod maildir;
-mod refusals;
+mod space;
 mod stdout;
 mod target;
 
-pub use delivery::Delivery;
+pub use delivery::{Delivery, PreparedDelivery};
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};
 pub use health::Health;
 #[doc(hidden)]
 pub use maildir::Hands;
-pub use maildir::{Disk, FileSystem, Incoming, Maildir, MaildirOptions, OpenError};
+pub use maildir::{
+    Disk, FileSystem, Identity, Incoming, Maildir, MaildirOptions, OpenError, PreparedMaildir,
+};
+pub use space::{FreeSpace, MinFree, Storage};
 pub use stdout::Stdout;
 pub use target::{ParseTargetError, Target};
 

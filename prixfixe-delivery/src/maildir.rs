@@ -6,6 +6,8 @@ mod file_system;
 mod incoming;
 mod name;
 mod pool;
+mod process;
+mod root;
 mod store;
 
 use std::fmt;
@@ -16,14 +18,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_channel::Sender;
-use prixfixe_server::{Accepted, Client, Handler, Message, Reply, Session};
+use prixfixe_server::{Accepted, Client, Handler, Mail, Message, Reply, Session};
 
-pub use file_system::{Disk, FileSystem};
+pub use file_system::{Disk, FileSystem, Identity};
 pub use incoming::Incoming;
 pub use pool::Hands;
 
 use crate::health::{Keeper, Kept};
-use crate::{Fault, Health};
+use crate::{Fault, Health, MinFree, Storage};
 use pool::Job;
 use store::Store;
 
@@ -64,8 +66,11 @@ pub struct MaildirOptions {
     /// cores. By default: 16.
     pub workers: NonZeroUsize,
     /// How often it is tried, while messages cannot be stored, whether they can be again. While they can, a sixth as often.
-    /// By default: 5 s, and so 30 s.
+    /// By default: 5 s, and so 30 s. Free space is looked at in each such time, and sooner where much is written.
     pub probe_interval: Duration,
+    /// The least free space with which mail is taken. By default: [`MinFree::OFF`]; [`MinFree::for_messages_of`] is what
+    /// goes with a server's `max_message_size`.
+    pub min_free: MinFree,
 }
 
 impl Default for MaildirOptions {
@@ -74,6 +79,7 @@ impl Default for MaildirOptions {
             fsync: true,
             workers: WORKERS,
             probe_interval: Duration::from_secs(5),
+            min_free: MinFree::OFF,
         }
     }
 }
@@ -110,6 +116,46 @@ impl Maildir {
     pub fn open(path: impl AsRef<Path>, options: MaildirOptions) -> Result<Self, OpenError> {
         Self::open_on(Disk, path, options)
     }
+
+    /// Does all that [`open`](Self::open) does but for the threads: for a program that becomes another user afterwards.
+    /// What is made here belongs to the user who calls this, what comes later to the one who calls
+    /// [`PreparedMaildir::start`].
+    ///
+    /// # Errors
+    ///
+    /// As `open`.
+    pub fn prepare(
+        path: impl AsRef<Path>,
+        options: MaildirOptions,
+    ) -> Result<PreparedMaildir, OpenError> {
+        let store = open_store(Disk, path.as_ref(), &options)?;
+        Ok(PreparedMaildir { store, options })
+    }
+}
+
+/// A Maildir that is there, with nobody at work yet.
+pub struct PreparedMaildir {
+    store: Arc<Store<Disk>>,
+    options: MaildirOptions,
+}
+
+impl PreparedMaildir {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Threads`].
+    pub fn start(self) -> Result<Maildir, OpenError> {
+        Maildir::start(self.store, &self.options)
+    }
+}
+
+impl fmt::Debug for PreparedMaildir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreparedMaildir")
+            .field("path", &self.store.root)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<F: FileSystem> Maildir<F> {
@@ -124,6 +170,10 @@ impl<F: FileSystem> Maildir<F> {
         options: MaildirOptions,
     ) -> Result<Self, OpenError> {
         let store = open_store(file_system, path.as_ref(), &options)?;
+        Self::start(store, &options)
+    }
+
+    fn start(store: Arc<Store<F>>, options: &MaildirOptions) -> Result<Self, OpenError> {
         let jobs = pool::spawn(&store, options.workers).map_err(OpenError::Threads)?;
         let keeper = Keeper::spawn("maildir", Arc::clone(&store), options.probe_interval)
             .map_err(OpenError::Threads)?;
@@ -164,7 +214,11 @@ impl<F: FileSystem> Maildir<F> {
     /// Begins a message whose first bytes are `head`: its trace headers, say.
     #[must_use]
     pub fn begin(&self, head: Vec<u8>) -> Incoming<F> {
-        Incoming::new(self.shared.jobs.clone(), head)
+        Incoming::new(
+            Arc::clone(&self.shared.store),
+            self.shared.jobs.clone(),
+            head,
+        )
     }
 
     /// Whether messages can be stored.
@@ -181,6 +235,18 @@ impl<F: FileSystem> Maildir<F> {
     /// [`Fault`] when they cannot be synced. Then nothing has changed.
     pub fn set_fsync(&self, fsync: bool) -> Result<(), Fault> {
         self.shared.store.set_fsync(fsync)
+    }
+
+    /// Changes [`MaildirOptions::min_free`] from now on.
+    pub fn set_min_free(&self, min_free: MinFree) {
+        self.shared.store.set_min_free(min_free);
+    }
+
+    /// The file system that messages are written to, as it was when it was last looked at. `None` where it does not say
+    /// what is free.
+    #[must_use]
+    pub fn storage(&self) -> Option<Storage> {
+        self.shared.store.storage()
     }
 
     /// Where it is, as an absolute path.
@@ -207,6 +273,7 @@ fn open_store<F: FileSystem>(
         }
         result => result?,
     }
+    store.look()?;
     store.sweep(SystemTime::now());
     Ok(store)
 }
@@ -221,7 +288,14 @@ impl<F: FileSystem> Handler for Maildir<F> {
 }
 
 /// Stores each message as its trace headers and then its content. `Ok` is the promise of [`Incoming::commit`].
+///
+/// MAIL is refused while there is too little free space ([`MaildirOptions::min_free`]), and while the disk owes an answer
+/// ([`Health`]).
 impl<F: FileSystem> Session for Maildir<F> {
+    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+        self.shared.store.admit(mail.parameters().size)
+    }
+
     async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
         let head = message.trace_headers(message.envelope().recipients());
         let mut incoming = self.begin(head);

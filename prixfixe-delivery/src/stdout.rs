@@ -1,21 +1,23 @@
 //! Mail as lines of JSON.
 
 use std::fmt;
+#[cfg(unix)]
+use std::fs::File;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use prixfixe_server::{Accepted, Client, CollectedMessage, Handler, Message, Reply, Session};
+use prixfixe_server::{Accepted, Client, CollectedMessage, Handler, Mail, Message, Reply, Session};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use crate::health::{Keeper, Kept, Monitor};
+use crate::health::{Keeper, Kept, Monitor, Ticket};
 use crate::{Fault, Health, OpenError, StoreError};
 
 /// Writes every message as one line of JSON, to the standard output or another writer.
@@ -56,6 +58,7 @@ struct Shared {
 struct Line {
     message: CollectedMessage,
     answer: oneshot::Sender<Result<(), StoreError>>,
+    ticket: Ticket,
 }
 
 /// Messages that wait for the thread; beyond it their clients wait.
@@ -68,11 +71,9 @@ impl Stdout {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] when it is closed, or no thread can be started.
+    /// [`OpenError`] when it is closed or nobody reads it any more, or no thread can be started.
     pub fn open() -> Result<Self, OpenError> {
-        let output =
-            standard_output().map_err(|error| Fault::new("open", STANDARD_OUTPUT, error))?;
-        Self::to_writer(output)
+        PreparedStdout::open()?.start()
     }
 
     /// Writes to a writer of your own: it should hold nothing back after an error.
@@ -81,38 +82,7 @@ impl Stdout {
     ///
     /// [`OpenError`] when no thread can be started.
     pub fn to_writer(writer: impl Write + Send + 'static) -> Result<Self, OpenError> {
-        Self::with_probe_interval(writer, PROBE_INTERVAL)
-    }
-
-    fn with_probe_interval(
-        writer: impl Write + Send + 'static,
-        interval: Duration,
-    ) -> Result<Self, OpenError> {
-        let output = Output {
-            writer: Box::new(writer),
-            torn: false,
-        };
-        let sink = Arc::new(Sink {
-            output: Mutex::new(output),
-            monitor: Monitor::new(),
-        });
-        let (lines, receiver) = async_channel::bounded(QUEUE_LENGTH);
-        thread::Builder::new()
-            .name(String::from("stdout"))
-            .spawn({
-                let sink = Arc::clone(&sink);
-                move || work(&sink, &receiver)
-            })
-            .map_err(OpenError::Threads)?;
-        let keeper =
-            Keeper::spawn("stdout", Arc::clone(&sink), interval).map_err(OpenError::Threads)?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                lines,
-                sink,
-                _keeper: keeper,
-            }),
-        })
+        PreparedStdout::new(writer, PROBE_INTERVAL).start()
     }
 
     /// Whether lines can be written.
@@ -122,6 +92,60 @@ impl Stdout {
     }
 }
 
+/// Standard output that can be written to, with nobody at work yet.
+pub(crate) struct PreparedStdout {
+    sink: Arc<Sink>,
+    probe_interval: Duration,
+}
+
+impl PreparedStdout {
+    pub(crate) fn open() -> Result<Self, OpenError> {
+        let failed = |error| Fault::new("write to", STANDARD_OUTPUT, error);
+        let output = standard_output().map_err(failed)?;
+        let reader = Reader::of(&output).map_err(failed)?;
+        reader.check().map_err(failed)?;
+        Ok(Self {
+            sink: Arc::new(Sink::new(output, reader)),
+            probe_interval: PROBE_INTERVAL,
+        })
+    }
+
+    fn new(writer: impl Write + Send + 'static, probe_interval: Duration) -> Self {
+        Self {
+            sink: Arc::new(Sink::new(writer, Reader::default())),
+            probe_interval,
+        }
+    }
+
+    pub(crate) fn start(self) -> Result<Stdout, OpenError> {
+        let sink = self.sink;
+        let (lines, receiver) = async_channel::bounded(QUEUE_LENGTH);
+        thread::Builder::new()
+            .name(String::from("stdout"))
+            .spawn({
+                let sink = Arc::clone(&sink);
+                move || work(&sink, &receiver)
+            })
+            .map_err(OpenError::Threads)?;
+        let keeper = Keeper::spawn("stdout", Arc::clone(&sink), self.probe_interval)
+            .map_err(OpenError::Threads)?;
+        Ok(Stdout {
+            shared: Arc::new(Shared {
+                lines,
+                sink,
+                _keeper: keeper,
+            }),
+        })
+    }
+}
+
+impl fmt::Debug for PreparedStdout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreparedStdout").finish_non_exhaustive()
+    }
+}
+
+/// MAIL is refused while a write has been owed for too long ([`Health`]).
 impl Handler for Stdout {
     type Session = Self;
 
@@ -131,12 +155,21 @@ impl Handler for Stdout {
 }
 
 impl Session for Stdout {
+    async fn mail(&mut self, _: Mail<'_>) -> Result<(), Reply> {
+        self.shared.sink.monitor.admit()
+    }
+
     async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
         let message = message.collect().await?;
         let (answer, written) = oneshot::channel();
+        let ticket = self.shared.sink.monitor.ticket();
         self.shared
             .lines
-            .send(Line { message, answer })
+            .send(Line {
+                message,
+                answer,
+                ticket,
+            })
             .await
             .map_err(|_| StoreError::Stopped)?;
         written.await.unwrap_or(Err(StoreError::Stopped))?;
@@ -159,22 +192,27 @@ fn work(sink: &Sink, lines: &Receiver<Line>) {
     }
 }
 
-fn write_line(sink: &Sink, Line { message, answer }: Line) {
+fn write_line(sink: &Sink, line: Line) {
+    let Line {
+        message,
+        answer,
+        mut ticket,
+    } = line;
     if answer.is_closed() {
         return;
     }
+    ticket.begin(Instant::now());
     let result = encode(&message).and_then(|line| sink.write(&line));
+    drop(ticket);
     // A client that went away will send the message again, as after any reply that is lost (RFC 1047).
     let _ = answer.send(match result {
         Ok(()) => {
             sink.monitor.succeeded();
             Ok(())
         }
-        Err(error) => {
-            let fault = Arc::new(Fault::new("write to", STANDARD_OUTPUT, error));
-            sink.monitor.refused(Arc::clone(&fault));
-            Err(fault.into())
-        }
+        Err(error) => Err(sink
+            .monitor
+            .refused(Fault::new("write to", STANDARD_OUTPUT, error))),
     });
 }
 
@@ -182,6 +220,7 @@ const STANDARD_OUTPUT: &str = "the standard output";
 
 struct Sink {
     output: Mutex<Output>,
+    reader: Reader,
     monitor: Monitor,
 }
 
@@ -192,6 +231,18 @@ struct Output {
 }
 
 impl Sink {
+    fn new(writer: impl Write + Send + 'static, reader: Reader) -> Self {
+        let output = Output {
+            writer: Box::new(writer),
+            torn: false,
+        };
+        Self {
+            output: Mutex::new(output),
+            reader,
+            monitor: Monitor::new(STANDARD_OUTPUT),
+        }
+    }
+
     /// Writes a line, the line end included.
     fn write(&self, line: &[u8]) -> io::Result<()> {
         self.output
@@ -234,7 +285,14 @@ impl Kept for Sink {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .mend();
-        mended.map_err(|error| Fault::new("write to", STANDARD_OUTPUT, error))
+        mended
+            .and_then(|()| self.reader.check())
+            .map_err(|error| Fault::new("write to", STANDARD_OUTPUT, error))
+    }
+
+    fn look(&self) -> Result<(), Fault> {
+        let checked = self.reader.check();
+        checked.map_err(|error| Fault::new("write to", STANDARD_OUTPUT, error))
     }
 }
 
@@ -293,14 +351,70 @@ fn encode(message: &CollectedMessage) -> io::Result<Vec<u8>> {
 /// Without the buffer that `std::io::stdout` has: what it holds back after a failed write it would write later, when the
 /// client was told that its message is refused.
 #[cfg(unix)]
-fn standard_output() -> io::Result<std::fs::File> {
+fn standard_output() -> io::Result<File> {
     use std::os::fd::AsFd;
-    Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
+
+    let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    if stands_for_a_closed_one(&output)? {
+        let problem = "it is closed; leave it open, or drop mail with discard:";
+        return Err(io::Error::new(io::ErrorKind::NotConnected, problem));
+    }
+    Ok(output)
+}
+
+/// Rust opens the null device, to read and to write, in place of a standard stream that is closed at start. Who means to
+/// drop what is written has it opened to write.
+#[cfg(unix)]
+fn stands_for_a_closed_one(output: &File) -> io::Result<bool> {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+    let (found, null) = (output.metadata()?, std::fs::metadata("/dev/null")?);
+    let is_null = found.file_type().is_char_device() && found.rdev() == null.rdev();
+    let flags = rustix::fs::fcntl_getfl(output)?;
+    Ok(is_null && flags.contains(rustix::fs::OFlags::RDWR))
 }
 
 #[cfg(not(unix))]
 fn standard_output() -> io::Result<io::Stdout> {
     Ok(io::stdout())
+}
+
+/// Whoever is at the other end, where that can be seen without writing.
+#[derive(Default)]
+struct Reader(#[cfg(unix)] Option<File>);
+
+impl Reader {
+    #[cfg(unix)]
+    fn of(output: &File) -> io::Result<Self> {
+        output.try_clone().map(|output| Self(Some(output)))
+    }
+
+    #[cfg(not(unix))]
+    fn of(_: &io::Stdout) -> io::Result<Self> {
+        Ok(Self())
+    }
+
+    /// Fails where nobody reads any more.
+    #[cfg(unix)]
+    fn check(&self) -> io::Result<()> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+        let Some(output) = &self.0 else {
+            return Ok(());
+        };
+        let mut asked = [PollFd::new(output, PollFlags::empty())];
+        poll(&mut asked, Some(&Timespec::default()))?;
+        let gone = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+        match asked.iter().any(|one| one.revents().intersects(gone)) {
+            true => Err(io::ErrorKind::BrokenPipe.into()),
+            false => Ok(()),
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn check(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -331,7 +445,8 @@ mod tests {
     #[tokio::test]
     async fn without_traffic_the_end_of_a_fault_is_found_by_ending_the_line_that_was_cut_off() {
         let room = Room::default();
-        let stdout = Stdout::with_probe_interval(room.clone(), Duration::from_millis(1)).unwrap();
+        let prepared = PreparedStdout::new(room.clone(), Duration::from_millis(1));
+        let stdout = prepared.start().unwrap();
         let (sink, mut health) = (Arc::clone(&stdout.shared.sink), stdout.health());
 
         room.0.lock().unwrap().1 = 3;

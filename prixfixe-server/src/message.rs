@@ -59,7 +59,8 @@ macro_rules! head_accessors {
             &self.head.envelope
         }
 
-        /// What a relay puts before the content: `Received` (RFC 5321 section 4.4), CRLF at the end of each line.
+        /// What a relay puts before the content: `Received` (RFC 5321 section 4.4), CRLF at the end of each line. It
+        /// names a recipient only where the envelope has no other.
         #[must_use]
         pub fn received_header(&self) -> Vec<u8> {
             trace::received(&self.head)
@@ -69,9 +70,13 @@ macro_rules! head_accessors {
         /// `Received` (RFC 5321 section 4.4), CRLF at the end of each line.
         ///
         /// Name the recipients of that copy alone. Those of the whole [`envelope`](Self::envelope) are right for a copy
-        /// that they share; in a copy of one recipient's they would disclose the others, Bcc included.
+        /// that they share. Where each recipient gets a copy of its own, they would tell everybody who else got the
+        /// message, those of a `Bcc` included (RFC 5321 section 7.2).
         #[must_use]
-        pub fn trace_headers(&self, recipients: &[Recipient]) -> Vec<u8> {
+        pub fn trace_headers<'a>(
+            &self,
+            recipients: impl IntoIterator<Item = &'a Recipient>,
+        ) -> Vec<u8> {
             trace::headers(&self.head, recipients)
         }
     };

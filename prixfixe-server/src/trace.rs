@@ -14,29 +14,48 @@ use crate::{Peer, Recipient};
 ///
 /// No line can be broken by a client: addresses and names come from parsed commands and hold no control
 /// characters.
-pub(crate) fn headers(head: &Head, recipients: &[Recipient]) -> Vec<u8> {
+pub(crate) fn headers<'a>(
+    head: &Head,
+    recipients: impl IntoIterator<Item = &'a Recipient>,
+) -> Vec<u8> {
     let mut text = String::with_capacity(512);
     // Writing to a String does not fail.
-    let _ = write_delivery(&mut text, head, recipients);
-    let _ = write_received(&mut text, head);
+    let _ = write_headers(&mut text, head, recipients);
     text.into_bytes()
 }
 
 /// `Received` alone.
 pub(crate) fn received(head: &Head) -> Vec<u8> {
     let mut text = String::with_capacity(256);
-    let _ = write_received(&mut text, head);
+    let _ = write_received(&mut text, head, only(head.envelope.recipients()));
     text.into_bytes()
 }
 
-fn write_delivery(text: &mut String, head: &Head, recipients: &[Recipient]) -> fmt::Result {
-    write!(text, "Return-Path: <{}>\r\n", head.envelope.reverse_path())?;
-    recipients
-        .iter()
-        .try_for_each(|recipient| write!(text, "Delivered-To: {recipient}\r\n"))
+fn write_headers<'a>(
+    text: &mut String,
+    head: &Head,
+    recipients: impl IntoIterator<Item = &'a Recipient>,
+) -> fmt::Result {
+    let reverse_path = head.envelope.reverse_path();
+    write!(text, "Return-Path: <{reverse_path}>\r\n")?;
+    let (mut count, mut last) = (0_usize, None);
+    for recipient in recipients {
+        write!(text, "Delivered-To: {recipient}\r\n")?;
+        count += 1;
+        last = Some(recipient);
+    }
+    write_received(text, head, last.filter(|_| count == 1))
 }
 
-fn write_received(text: &mut String, head: &Head) -> fmt::Result {
+fn only(recipients: &[Recipient]) -> Option<&Recipient> {
+    match recipients {
+        [only] => Some(only),
+        _ => None,
+    }
+}
+
+/// RFC 5321 section 7.2: naming one recipient discloses nothing to it, naming several may.
+fn write_received(text: &mut String, head: &Head, only: Option<&Recipient>) -> fmt::Result {
     write!(text, "Received: from {}", claimed_name(head))?;
     write!(text, " ({})\r\n", TcpInfo(head.client.peer()))?;
     write!(
@@ -46,7 +65,7 @@ fn write_received(text: &mut String, head: &Head) -> fmt::Result {
         protocol(head),
         head.id
     )?;
-    if let [only] = head.envelope.recipients() {
+    if let Some(only) = only {
         write!(text, "\r\n\tfor <{only}>")?;
     }
     write!(text, ";\r\n\t{}\r\n", date(head))

@@ -20,7 +20,9 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::places::{Place, Places};
+use super::status::Readiness;
 use super::{Status, listen, routes};
+use crate::health;
 
 /// How long a request's head may take, and a connection be idle between two requests. The status page asks every 2 seconds.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,7 +41,11 @@ const BACKOFF: Duration = Duration::from_millis(500);
 /// How long the host may take to say whether another process listens.
 const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Answers on all of the sockets, for ever. At `leaving` they are left to another process, or else each is replaced by its spare.
+/// How soon a process that drains sees one that has begun to listen beside it. Half of its own connections go there.
+const SUCCESSOR_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Answers on all of the sockets, for ever. At `leaving` they are left to another process, or else each is replaced by its spare,
+/// until another process comes.
 pub(super) async fn serve(
     listeners: Vec<StdListener>,
     status: Arc<Status>,
@@ -62,8 +68,8 @@ pub(super) async fn serve(
         leaving.notified().await;
         accepting.shutdown().await;
         for (listener, spare) in listeners.into_iter().zip(spares) {
-            if let Some(listener) = answering.hand_over(listener, spare).await {
-                accepting.spawn(answering.clone().accept(listener));
+            if let Some(spare) = answering.hand_over(listener, spare).await {
+                accepting.spawn(answering.clone().accept_until_succeeded(spare));
             }
         }
     }
@@ -102,9 +108,46 @@ impl Answering {
 
     /// Closes a port that another process listens on as well, which from here on gets all that ask, so that they are not told by
     /// turns that mail is accepted and that it is not. Where there is no other they are told by this one.
-    async fn hand_over(&self, listener: StdListener, spare: StdListener) -> Option<TcpListener> {
+    async fn hand_over(&self, listener: StdListener, spare: StdListener) -> Option<StdListener> {
         let address = listener.local_addr().ok()?;
-        // The kernel resets those who wait in a socket that is closed. No more can wait than its backlog has room for.
+        self.leave(listener).await;
+        let asked = timeout(SUCCESSOR_TIMEOUT, TcpStream::connect(address)).await;
+        if !matches!(asked, Ok(Err(_))) {
+            info!(target: "prixfixe", %address, "the admin port is left to another process");
+            return None;
+        }
+        if let Err(error) = listen::listen(&spare) {
+            warn!(target: "prixfixe", %address, %error, "nobody answers at the admin port any more");
+            return None;
+        }
+        Some(spare)
+    }
+
+    /// Answers until another process listens on the port as well: one that starts after the drain has begun.
+    async fn accept_until_succeeded(self, listener: StdListener) {
+        let Ok(address) = listener.local_addr() else {
+            return;
+        };
+        let accepting = match listener.try_clone().and_then(TcpListener::from_std) {
+            Ok(accepting) => tokio::spawn(self.clone().accept(accepting)),
+            Err(error) => {
+                warn!(target: "prixfixe", %address, %error, "nobody answers at the admin port any more");
+                return;
+            }
+        };
+        while !is_answered_by_another(address).await {
+            sleep(SUCCESSOR_INTERVAL).await;
+        }
+        accepting.abort();
+        // It holds a copy of the socket until then.
+        let _ = accepting.await;
+        self.leave(listener).await;
+        info!(target: "prixfixe", %address, "the admin port is left to another process");
+    }
+
+    /// Closes the socket when all who wait in it are answered: the kernel would reset them.
+    async fn leave(&self, listener: StdListener) {
+        // No more can wait than its backlog has room for.
         for _ in 0..=listen::BACKLOG {
             match listener.accept() {
                 Ok((stream, peer)) => {
@@ -118,17 +161,14 @@ impl Answering {
                 Err(_) => break,
             }
         }
-        drop(listener);
-        let asked = timeout(SUCCESSOR_TIMEOUT, TcpStream::connect(address)).await;
-        if !matches!(asked, Ok(Err(_))) {
-            info!(target: "prixfixe", %address, "the admin port is left to another process");
-            return None;
-        }
-        let again = listen::listen(&spare).and_then(|()| TcpListener::from_std(spare));
-        if let Err(error) = &again {
-            warn!(target: "prixfixe", %address, %error, "nobody answers at the admin port any more");
-        }
-        again.ok()
+    }
+}
+
+/// This process says that it drains. Whatever else is said comes from another one, as long as that does not drain too.
+async fn is_answered_by_another(address: SocketAddr) -> bool {
+    match health::ask(health::reachable(address)).await {
+        Ok(answer) => answer.text != Readiness::Draining.to_string(),
+        Err(_) => false,
     }
 }
 

@@ -10,6 +10,7 @@ mod page;
 mod places;
 mod routes;
 mod status;
+mod storage;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

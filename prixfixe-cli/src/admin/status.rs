@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use prixfixe_delivery::Health;
+use prixfixe_delivery::{Delivery, Health};
 use prixfixe_server::{Incident, Server};
 use serde::Serialize;
 
+use super::storage::{self, StorageReport};
 use crate::escape::Escaped;
 use crate::serve::transport_name;
 
@@ -20,6 +21,7 @@ const METRICS_SIZE: usize = 12 * 1024;
 #[derive(Debug)]
 pub(crate) struct Status {
     server: Arc<Server>,
+    delivery: Delivery,
     health: Health,
     /// For each of the server's addresses, in their order, whether TLS comes first.
     implicit_tls: Vec<bool>,
@@ -50,6 +52,14 @@ pub(crate) enum Readiness {
 ///   "uptime_seconds": 86400,
 ///   "listeners": [{"address": "0.0.0.0:25", "tls": "starttls"}],
 ///   "max_connections": 100,
+///   "storage": [{
+///     "path": "/var/mail",
+///     "free_bytes": 52428800,
+///     "free_inodes": 120000,
+///     "min_free_bytes": 15728640,
+///     "min_free_inodes": 1000,
+///     "short": false
+///   }],
 ///   "recent": [{
 ///     "time": "2026-02-01T11:59:00Z",
 ///     "kind": "message_failed",
@@ -84,6 +94,8 @@ pub(crate) struct StatusReport {
     pub(crate) listeners: Vec<ListenerReport>,
     /// The connection limit.
     pub(crate) max_connections: usize,
+    /// Each file system that mail is written to, where it says what is free.
+    pub(crate) storage: Vec<StorageReport>,
     /// The latest refusals and failures, at most 50, the latest first.
     pub(crate) recent: Vec<IncidentReport>,
 }
@@ -121,12 +133,13 @@ pub(crate) struct ListenerReport {
 
 impl Status {
     /// `implicit_tls` is for each of the server's addresses, in their order.
-    pub(crate) fn new(server: Arc<Server>, implicit_tls: Vec<bool>, health: Health) -> Self {
+    pub(crate) fn new(server: Arc<Server>, implicit_tls: Vec<bool>, delivery: Delivery) -> Self {
         Self {
             implicit_tls,
             started: Timestamp::now(),
             since: Instant::now(),
-            health,
+            health: delivery.health(),
+            delivery,
             server,
         }
     }
@@ -135,6 +148,8 @@ impl Status {
     pub(super) fn metrics(&self) -> String {
         let mut text = String::with_capacity(METRICS_SIZE);
         self.server.metrics().encode(&mut text);
+        let is_ready = self.readiness() == Readiness::Ready;
+        storage::encode(&mut text, is_ready, &self.delivery.storage());
         text
     }
 
@@ -163,6 +178,7 @@ impl Status {
             uptime_seconds: self.since.elapsed().as_secs(),
             listeners: self.listeners(),
             max_connections: self.server.max_connections(),
+            storage: self.delivery.storage().iter().map(Into::into).collect(),
             recent: recent.into_iter().map(IncidentReport::from).collect(),
         }
     }

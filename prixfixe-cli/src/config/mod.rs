@@ -88,10 +88,13 @@ pub(crate) struct Accept {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct Delivery {
     #[serde(serialize_with = "display")]
     pub(crate) target: DeliveryTarget,
     pub(crate) fsync: bool,
+    /// Bytes; 0 for no limit.
+    pub(crate) min_free: u64,
 }
 
 /// Where operators ask.

@@ -68,6 +68,7 @@ pub(crate) const ALL: &[&Opt] = &[
     &ACCEPT_DOMAINS,
     &BARE_LINE_ENDS,
     &DELIVER,
+    &MIN_FREE,
     &NO_FSYNC,
     &TRANSPORT,
     &THREADS,
@@ -405,6 +406,16 @@ pub(crate) const DELIVER: Opt = Opt {
     value: "TARGET",
     default: Some("maildir:./mail"),
     help: "Where mail goes: maildir:PATH, discard: or stdout:",
+};
+
+pub(crate) const MIN_FREE: Opt = Opt {
+    flag: None,
+    variable: None,
+    key: Some("delivery.min-free"),
+    kind: Kind::Quantity,
+    value: "BYTES",
+    default: Some("1.5 times max-message-size"),
+    help: "Free space, and 1,000 inodes, below which MAIL is answered 452; 0 for no limit",
 };
 
 pub(crate) const NO_FSYNC: Opt = Opt {

@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use prixfixe_delivery::MinFree;
+
 use super::arguments::{AdminArguments, ConfigurationArguments};
 use super::file::File;
 use super::given::{Given, Invalid, Origin};
@@ -48,6 +50,7 @@ fn sources<'a>(
 
 impl Sources<'_> {
     fn resolve(&self) -> Result<Configuration, Invalid> {
+        let limits = self.limits()?;
         Ok(Configuration {
             domain: self
                 .one(&options::DOMAIN, words::own_domain)?
@@ -62,7 +65,6 @@ impl Sources<'_> {
                 .one(&options::REUSE_PORT, units::switch)?
                 .unwrap_or(false),
             user: self.one(&options::USER, words::user)?,
-            limits: self.limits()?,
             tls: self.tls()?,
             accept: Accept {
                 domains: self
@@ -76,10 +78,14 @@ impl Sources<'_> {
                 target: self
                     .one(&options::DELIVER, words::delivery_target)?
                     .unwrap_or_else(|| DeliveryTarget::Maildir("./mail".into())),
+                min_free: self
+                    .one(&options::MIN_FREE, |text| units::size(text, 0..=1 << 50))?
+                    .unwrap_or_else(|| MinFree::for_messages_of(limits.max_message_size).bytes),
                 fsync: !self
                     .one(&options::NO_FSYNC, units::switch)?
                     .unwrap_or(false),
             },
+            limits,
             admin: self.admin()?,
             log: Log {
                 format: self

@@ -206,6 +206,7 @@ fn a_maildir_that_breaks_and_is_mended_shows() {
     assert_eq!(get(admin, "/healthz").code, 200);
 
     fs::remove_file(&mail).unwrap();
+    fs::rename(serve.directory.path().join("away"), &mail).unwrap();
     // Without a message: a probe finds it out.
     get_until(admin, "/readyz", 200);
 }

@@ -36,6 +36,7 @@ bare-line-ends = "refuse"
 [delivery]
 target = "maildir:./mail"
 fsync = true
+min-free = 15728640
 
 [log]
 format = "text"

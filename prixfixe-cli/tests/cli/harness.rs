@@ -169,6 +169,11 @@ impl Serve {
         self.lines = lines;
     }
 
+    /// Closes the reading end of its stdout.
+    pub(crate) fn close_stdout(&mut self) {
+        drop(self.child.stdout.take());
+    }
+
     /// The messages in its Maildir.
     pub(crate) fn messages(&self) -> Vec<String> {
         let new = self.directory.path().join("mail/new");

@@ -16,5 +16,6 @@ mod privileges;
 mod refusals;
 mod reload;
 mod restart;
+mod storage;
 mod systemd;
 mod usage;

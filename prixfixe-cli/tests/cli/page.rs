@@ -368,6 +368,7 @@ fn the_page_tells_when_mail_cannot_be_delivered_and_when_the_server_drains_is_go
         "{state}"
     );
     fs::remove_file(&mail).unwrap();
+    fs::rename(serve.directory.path().join("away"), &mail).unwrap();
     chromium.until("document.getElementById('state').textContent === 'Ready Mail is accepted.'");
 
     client.begin_message();

@@ -4,13 +4,14 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use rustix::process::{Signal, getuid};
 use tempfile::TempDir;
 
 use crate::admin::get;
-use crate::harness::{Client, PATIENCE, PROFILE, Serve, prixfixe, run};
+use crate::harness::{Client, PATIENCE, PROFILE, Serve, has, prixfixe, run};
 use crate::restart::{beside, free_address, is_draining};
 
 /// It has this number wherever it has this name in the test's environments; the binary asks the system.
@@ -99,6 +100,34 @@ fn root_becomes_somebody_else_for_good() {
         }
         assert_eq!(serve.messages().len(), 30);
     }
+}
+
+/// Threads that ran before would make files as root, in a directory that the user owns.
+#[test]
+fn delivery_has_no_threads_before_the_process_is_somebody_else() {
+    if !is_root() || !has("strace") {
+        return;
+    }
+    let directory = open_directory();
+    let calls = directory.path().join("calls");
+    let mut command = Command::new("strace");
+    command
+        .args(["-D", "-f", "-qq", "-e", "trace=setuid,prctl,mkdir", "-o"])
+        .arg(&calls)
+        .arg(env!("CARGO_BIN_EXE_prixfixe"))
+        .args(["serve", "--user", NOBODY, "--listen=127.0.0.1:0"]);
+    let serve = Serve::spawn(command.current_dir(directory.path()), directory);
+    Client::greeted(&serve).ask("NOOP", "250 ");
+    let calls = fs::read_to_string(calls).unwrap();
+    let place = |part: &str| {
+        calls
+            .find(part)
+            .unwrap_or_else(|| panic!("{part}: {calls}"))
+    };
+    // It is named as it begins.
+    assert!(place(" setuid(") < place("\"maildir-"), "{calls}");
+    assert!(place(" mkdir(") < place(" setuid("), "{calls}");
+    assert!(!calls[place("\"maildir-")..].contains(" mkdir("), "{calls}");
 }
 
 /// What it listens on again is root's as before: otherwise the kernel would not let root's successor share the port.

@@ -69,6 +69,7 @@ fn limits_and_names_change_for_new_connections() {
         lines,
         [
             "INFO  changed key=accept.domains old=[] new=\"[\\\"here.example\\\"]\"",
+            "INFO  changed key=delivery.min-free old=15728640 new=1500",
             "INFO  changed key=domain old=localhost new=new.example",
             "INFO  changed key=limits.max-connections old=100 new=2",
             "INFO  changed key=limits.max-errors old=10 new=1",

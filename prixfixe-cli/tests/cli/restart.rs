@@ -135,6 +135,36 @@ fn a_process_that_drains_leaves_the_admin_port_to_its_successor() {
     }
 }
 
+/// The old one has found itself alone, and says that it drains; from when the new one listens on, the new one alone answers.
+#[test]
+fn a_successor_that_comes_after_the_drain_began_is_left_the_admin_port() {
+    for transport in ["tokio", "raw"] {
+        let (address, admin) = (free_address(), free_address());
+        let start = || {
+            let directory = TempDir::new().unwrap();
+            let mut command = beside(address, admin, transport);
+            Serve::spawn(command.current_dir(directory.path()), directory)
+        };
+        let mut old = start();
+        let mut client = Client::greeted(&old);
+        client.begin_message();
+        old.signal(Signal::TERM);
+        let begin = Instant::now();
+        while !is_draining(admin) {
+            assert!(begin.elapsed() < PATIENCE, "/readyz never says so");
+        }
+        let new = start();
+        old.line("the admin port is left to another process");
+        for _ in 0..100 {
+            assert_eq!(get(admin, "/readyz").code, 200);
+        }
+        client.ask("Subject: hello\r\n\r\n.", "250 ");
+        drop(client);
+        assert_eq!(old.wait().0.code(), Some(0));
+        drop(new);
+    }
+}
+
 #[test]
 fn a_process_that_drains_without_a_successor_says_so() {
     let (address, admin) = (free_address(), free_address());

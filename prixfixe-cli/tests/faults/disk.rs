@@ -48,7 +48,9 @@ impl Drop for Mount {
 fn server_on(transport: &str, size: &str) -> Option<(Mount, Server)> {
     let folder = Arc::new(tempfile::tempdir().expect("a folder"));
     let mount = Mount::new(&folder.path().join("mail"), size)?;
-    let server = Launch::new(transport).folder(&folder).start();
+    // What is tried is the disk's own word.
+    let launch = Launch::new(transport).folder(&folder);
+    let server = launch.file("[delivery]\nmin-free = 0\n").start();
     Some((mount, server))
 }
 
@@ -134,17 +136,23 @@ fn a_file_system_that_turns_read_only_refuses_until_it_is_writable() {
 }
 
 #[test]
-fn a_maildir_that_vanishes_is_made_again() {
+fn what_vanishes_in_a_maildir_is_made_again_and_the_maildir_itself_is_not() {
     for transport in TRANSPORTS {
         let server = Launch::new(transport).start();
         let mut client = server.connect();
-        for round in 0..3 {
-            std::fs::remove_dir_all(server.maildir()).expect("it is ours");
+        for (round, vanished) in ["new", "tmp", "cur"].into_iter().enumerate() {
+            std::fs::remove_dir_all(server.maildir().join(vanished)).expect("it is ours");
             let name = format!("vanished-{round}");
             let reply = client.send(&mail::content(&name, 3000)).unwrap();
             assert!(reply.starts_with("250"), "{reply}");
             mail::assert_kept(&server.maildir(), [&name]);
         }
+        let aside = server.maildir().with_extension("aside");
+        std::fs::rename(server.maildir(), &aside).expect("it is ours");
+        let reply = client.send(&mail::content("nowhere", 3000)).unwrap();
+        assert!(reply.starts_with("451 4.3.0 "), "{reply}");
+        assert!(!server.maildir().exists());
+        std::fs::rename(&aside, server.maildir()).expect("it is ours");
         server.assert_serves();
     }
 }

@@ -20,6 +20,7 @@ mod crowd;
 mod descriptors;
 mod disk;
 mod flood;
+mod hang;
 mod kill;
 mod lockout;
 mod mail;

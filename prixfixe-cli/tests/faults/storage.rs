@@ -19,10 +19,10 @@ const FAULTS: [&str; 6] = [
 ];
 
 /// Attached to all threads of a server. It lets go when this is dropped.
-struct Injection(Child);
+pub(crate) struct Injection(Child);
 
 impl Injection {
-    fn new(server: &Server, fault: &str) -> Self {
+    pub(crate) fn new(server: &Server, fault: &str) -> Self {
         let (call, _) = fault.split_once(':').expect("a system call");
         let process = server.process();
         let child = Command::new("strace")

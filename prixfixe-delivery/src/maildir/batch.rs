@@ -36,6 +36,10 @@ impl Batch {
         self.length == 0 || self.length.saturating_add(octets) <= BATCH_SIZE
     }
 
+    pub(crate) fn length(&self) -> u64 {
+        self.length.try_into().unwrap_or(u64::MAX)
+    }
+
     pub(crate) fn push(&mut self, piece: Bytes) {
         self.length += piece.len();
         if piece.len() < KEPT_WHOLE {

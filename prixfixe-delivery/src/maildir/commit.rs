@@ -62,7 +62,7 @@ impl<F: FileSystem> Store<F> {
         let error = self.failed(fault);
         for Renamed { name, answer } in group {
             self.remove(&self.new.join(name));
-            let _ = answer.send(Err(error.clone()));
+            answer.give(Err(error.clone()));
         }
     }
 }

@@ -6,6 +6,8 @@ use std::io::{self, IoSlice, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
+use crate::FreeSpace;
+
 /// What a [`Maildir`](super::Maildir) asks of a file system, one system call an operation.
 ///
 /// [`Disk`] is the real one. Tests stand another behind the Maildir to make any operation fail, or to see what would
@@ -76,6 +78,44 @@ pub trait FileSystem: Send + Sync + 'static {
     ///
     /// As the system says. A file that vanishes on the way is no error.
     fn list(&self, path: &Path, visit: &mut dyn FnMut(&OsStr, SystemTime)) -> io::Result<()>;
+
+    /// How much is free where a directory is. `None`, the default: it cannot be told.
+    ///
+    /// # Errors
+    ///
+    /// As the system says.
+    fn free_space(&self, path: &Path) -> io::Result<Option<FreeSpace>> {
+        let _ = path;
+        Ok(None)
+    }
+
+    /// What tells a directory from every other one that may get its name. `None`, the default: nothing does.
+    ///
+    /// # Errors
+    ///
+    /// As the system says; `NotFound` when nothing has that name.
+    fn identity(&self, path: &Path) -> io::Result<Option<Identity>> {
+        let _ = path;
+        Ok(None)
+    }
+}
+
+/// Which directory it is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Identity {
+    /// The file system.
+    pub device: u64,
+    /// The directory's number on it.
+    pub inode: u64,
+}
+
+impl Identity {
+    /// A directory with this number on this file system.
+    #[must_use]
+    pub const fn new(device: u64, inode: u64) -> Self {
+        Self { device, inode }
+    }
 }
 
 /// The operating system's file system.
@@ -164,5 +204,23 @@ impl FileSystem for Disk {
             }
         }
         Ok(())
+    }
+
+    #[cfg(unix)]
+    fn free_space(&self, path: &Path) -> io::Result<Option<FreeSpace>> {
+        let found = rustix::fs::statvfs(path)?;
+        // One that knows nothing of its size says 0.
+        let is_known = found.f_blocks > 0;
+        let inodes = (found.f_files > 0).then_some(found.f_favail);
+        let bytes = found.f_bavail.saturating_mul(found.f_frsize);
+        Ok(is_known.then(|| FreeSpace::new(bytes, inodes)))
+    }
+
+    #[cfg(unix)]
+    fn identity(&self, path: &Path) -> io::Result<Option<Identity>> {
+        use std::os::unix::fs::MetadataExt;
+
+        let found = fs::metadata(path)?;
+        Ok(Some(Identity::new(found.dev(), found.ino())))
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::mem;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_channel::Sender;
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use tokio::sync::oneshot;
 use super::FileSystem;
 use super::batch::Batch;
 use super::pool::Job;
-use super::store::Temporary;
+use super::store::{Answer, Store, Temporary};
 use crate::{Disk, StoreError};
 
 /// A message that is being written. It becomes visible in `new/` by [`commit`](Self::commit), whole, or never.
@@ -26,6 +27,7 @@ use crate::{Disk, StoreError};
 /// is undone too, unless its file was renamed already: then it stays, whole and as durable as any other. Its client has not
 /// got its `250` and will send it once more, as after any reply that is lost on the way (RFC 1047).
 pub struct Incoming<F: FileSystem = Disk> {
+    store: Arc<Store<F>>,
     jobs: Sender<Job<F>>,
     batch: Batch,
     progress: Progress<F>,
@@ -43,8 +45,9 @@ enum Progress<F: FileSystem> {
 }
 
 impl<F: FileSystem> Incoming<F> {
-    pub(crate) fn new(jobs: Sender<Job<F>>, head: Vec<u8>) -> Self {
+    pub(crate) fn new(store: Arc<Store<F>>, jobs: Sender<Job<F>>, head: Vec<u8>) -> Self {
         Self {
+            store,
             jobs,
             batch: Batch::with_head(head),
             progress: Progress::Gathering,
@@ -66,6 +69,7 @@ impl<F: FileSystem> Incoming<F> {
                 temporary,
                 batch,
                 back,
+                ticket: self.store.ticket(),
             })
             .await?;
         }
@@ -81,7 +85,11 @@ impl<F: FileSystem> Incoming<F> {
     pub async fn commit(mut self) -> Result<PathBuf, StoreError> {
         let temporary = self.settle().await?;
         let batch = mem::take(&mut self.batch);
-        let (answer, committed) = oneshot::channel();
+        let (sender, committed) = oneshot::channel();
+        let answer = Answer {
+            sender,
+            ticket: self.store.ticket(),
+        };
         self.send(Job::Finish {
             temporary,
             batch,
@@ -118,11 +126,21 @@ impl<F: FileSystem> Incoming<F> {
 
 impl<F: FileSystem> Drop for Incoming<F> {
     fn drop(&mut self) {
-        if let Progress::Written(temporary) = mem::replace(&mut self.progress, Progress::Gathering)
-        {
-            // Removing a file may block, and this may be an event loop. Where the queue is full it is done here.
-            drop(self.jobs.try_send(Job::Abandon(temporary)));
-        }
+        let temporary = match mem::replace(&mut self.progress, Progress::Gathering) {
+            Progress::Written(temporary) => temporary,
+            Progress::Writing(mut written) => {
+                // From here on the worker keeps what it has written.
+                written.close();
+                match written.try_recv() {
+                    Ok(Ok(temporary)) => temporary,
+                    Ok(Err(_)) | Err(_) => return,
+                }
+            }
+            Progress::Gathering | Progress::Failed(_) => return,
+        };
+        // Removing a file may block, and this may be an event loop. Where the queue is full a worker finds it later.
+        let ticket = self.store.ticket();
+        drop(self.jobs.try_send(Job::Abandon { temporary, ticket }));
     }
 }
 

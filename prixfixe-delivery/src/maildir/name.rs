@@ -7,26 +7,42 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::process;
+
 /// A name by the Maildir convention, `seconds.MmicrosecondsPpidQcountRrandom.host`.
 ///
 /// Time, process and host alone make the convention's promise; they fail it in containers that all run as process 1
 /// under one host name, and when a clock is set back. The 64 random bits of each process hold it there too. So a
-/// rename to such a name replaces nothing.
+/// rename to such a name replaces nothing. Where the system tells, `BworldSstart` stands behind the random bits, so that
+/// a process that is gone can be told from one that runs.
 pub(crate) fn unique(now: SystemTime) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     static RANDOM: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
-    static HOST: LazyLock<String> = LazyLock::new(|| escape_host(&host_name()));
-
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     format!(
-        "{}.M{}P{}Q{}R{:016x}.{}",
+        "{}.M{}P{}Q{}R{:016x}{}.{}",
         since.as_secs(),
         since.subsec_micros(),
         std::process::id(),
         COUNT.fetch_add(1, Ordering::Relaxed),
         *RANDOM,
+        *process::MARK,
         *HOST,
     )
+}
+
+static HOST: LazyLock<String> = LazyLock::new(|| escape_host(&host_name()));
+
+/// True for a name that a process of this host gave which is surely gone. In doubt it is not.
+pub(crate) fn is_of_a_dead_process(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else {
+        return false;
+    };
+    let mut parts = name.splitn(3, '.');
+    let (Some(_), Some(unique), Some(host)) = (parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    host == *HOST && process::is_dead(unique)
 }
 
 /// True for a name that some program's Maildir delivery may have given a file in `tmp/`: digits, a dot, something

@@ -1,11 +1,13 @@
 //! The threads that do what blocks.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use async_channel::{Receiver, Sender};
 use tokio::sync::oneshot;
@@ -14,6 +16,7 @@ use super::FileSystem;
 use super::batch::Batch;
 use super::store::{Answer, Store, Temporary};
 use crate::StoreError;
+use crate::health::Ticket;
 
 /// Jobs that wait for a thread. Each message has one at the most, so that this bounds no memory that its sender would
 /// not hold anyway; beyond it senders wait.
@@ -26,6 +29,7 @@ pub(crate) enum Job<F: FileSystem> {
         temporary: Option<Temporary<F>>,
         batch: Batch,
         back: oneshot::Sender<Result<Temporary<F>, StoreError>>,
+        ticket: Ticket,
     },
     /// Writes the last batch, of a small message its only one, and commits the message.
     Finish {
@@ -34,7 +38,19 @@ pub(crate) enum Job<F: FileSystem> {
         answer: Answer,
     },
     /// Removes the file of a message that will not be complete.
-    Abandon(Temporary<F>),
+    Abandon {
+        temporary: Temporary<F>,
+        ticket: Ticket,
+    },
+}
+
+impl<F: FileSystem> Job<F> {
+    fn ticket(&mut self) -> &mut Ticket {
+        match self {
+            Self::Append { ticket, .. } | Self::Abandon { ticket, .. } => ticket,
+            Self::Finish { answer, .. } => &mut answer.ticket,
+        }
+    }
 }
 
 /// The queue, with nobody at work yet.
@@ -57,11 +73,38 @@ pub(crate) fn spawn<F: FileSystem>(
     Ok(sender)
 }
 
+thread_local! {
+    static MAY_BLOCK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread may wait for the disk. Others serve connections.
+pub(crate) fn may_block() -> bool {
+    MAY_BLOCK.get()
+}
+
+/// It may until this is dropped.
+pub(crate) struct Allowed {
+    before: bool,
+}
+
+pub(crate) fn allow_blocking() -> Allowed {
+    Allowed {
+        before: MAY_BLOCK.replace(true),
+    }
+}
+
+impl Drop for Allowed {
+    fn drop(&mut self) {
+        MAY_BLOCK.set(self.before);
+    }
+}
+
 /// A panic is a defect, of ours or of a file system's. It costs the message at hand, which is refused since its answer is
 /// dropped, and not the thread: with none left nothing would be stored until the next start.
 fn work<F: FileSystem>(store: &Arc<Store<F>>, jobs: &Receiver<Job<F>>) {
+    let _allowed = allow_blocking();
     while let Ok(job) = jobs.recv_blocking() {
-        let done = contained(|| run(store, job));
+        let done = contained(|| run(store, job)) && contained(|| store.remove_abandoned());
         if !done {
             // Others may have left it to this thread to sync for them. Each round answers some of them.
             while !contained(|| store.commit_the_rest()) {}
@@ -80,16 +123,19 @@ fn contained(work: impl FnOnce()) -> bool {
     done
 }
 
-fn run<F: FileSystem>(store: &Arc<Store<F>>, job: Job<F>) {
+fn run<F: FileSystem>(store: &Arc<Store<F>>, mut job: Job<F>) {
+    job.ticket().begin(Instant::now());
     match job {
         Job::Append {
             temporary,
             batch,
             back,
+            ticket,
         } => {
             let result = store
                 .append(temporary, &batch)
                 .map_err(|fault| store.failed(fault));
+            drop(ticket);
             // Nobody there to take it back: it is dropped here, and so removed.
             drop(back.send(result));
         }
@@ -98,7 +144,10 @@ fn run<F: FileSystem>(store: &Arc<Store<F>>, job: Job<F>) {
             batch,
             answer,
         } => store.finish(temporary, &batch, answer),
-        Job::Abandon(temporary) => drop(temporary),
+        Job::Abandon { temporary, ticket } => {
+            drop(temporary);
+            drop(ticket);
+        }
     }
 }
 
@@ -123,7 +172,9 @@ impl<F: FileSystem> Hands<F> {
         let Ok(job) = self.jobs.try_recv() else {
             return false;
         };
+        let _allowed = allow_blocking();
         run(&self.store, job);
+        self.store.remove_abandoned();
         true
     }
 }

@@ -2,31 +2,57 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use prixfixe_server::Reply;
 use tokio::sync::oneshot;
 
 use super::batch::Batch;
 use super::commit::Commits;
-use super::{FileSystem, MaildirOptions, name};
-use crate::health::{Kept, Monitor};
-use crate::{Fault, StoreError};
+use super::root::Root;
+use super::{FileSystem, MaildirOptions, name, pool};
+use crate::fault::NO_SPACE;
+use crate::health::{Kept, Monitor, Ticket};
+use crate::space::Gauge;
+use crate::{Fault, MinFree, Storage, StoreError};
 
-/// Tells a message's sender how it ended: the file in `new/`.
-pub(crate) type Answer = oneshot::Sender<Result<PathBuf, StoreError>>;
+/// Tells a message's sender how it ended: the file in `new/`. The disk owes it until then.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) sender: oneshot::Sender<Result<PathBuf, StoreError>>,
+    pub(crate) ticket: Ticket,
+}
+
+impl Answer {
+    fn is_unwanted(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    pub(crate) fn give(self, result: Result<PathBuf, StoreError>) {
+        drop(self.ticket);
+        // Nobody may be there to hear it. A sender that went away will send the message again, as after any reply that
+        // is lost (RFC 1047).
+        let _ = self.sender.send(result);
+    }
+}
 
 /// A Maildir on its file system.
-pub(crate) struct Store<F> {
+pub(crate) struct Store<F: FileSystem> {
     file_system: F,
     pub(crate) root: PathBuf,
     tmp: PathBuf,
     pub(crate) new: PathBuf,
     fsync: AtomicBool,
     pub(crate) commits: Commits,
+    home: Root,
+    gauge: Gauge,
     monitor: Monitor,
+    /// Files of messages that were given up where nobody may block. One a connection at the most.
+    abandoned: Mutex<Vec<Abandoned<F>>>,
 }
 
 impl<F: FileSystem> Store<F> {
@@ -36,10 +62,13 @@ impl<F: FileSystem> Store<F> {
             file_system,
             tmp: root.join("tmp"),
             new: root.join("new"),
+            monitor: Monitor::new(root.display().to_string()),
             root,
             fsync: AtomicBool::new(options.fsync),
             commits: Commits::default(),
-            monitor: Monitor::new(),
+            home: Root::default(),
+            gauge: Gauge::new(options.min_free),
+            abandoned: Mutex::default(),
         }
     }
 
@@ -57,17 +86,43 @@ impl<F: FileSystem> Store<F> {
         Ok(())
     }
 
-    /// Makes what is missing of the Maildir, and sees to it that what is there outlives a loss of power: a process
-    /// that made it before us may have been killed before it could.
-    pub(crate) fn make_directories(&self) -> Result<(), Fault> {
+    /// Makes the Maildir's directory where it is missing, as nothing but the start does; later where the start had no space
+    /// for it.
+    fn make_root(&self) -> Result<(), Fault> {
         self.make_directory(&self.root)?;
+        self.home.open(&self.file_system, &self.root)
+    }
+
+    /// Makes what is missing in the Maildir, and sees to it that what is there outlives a loss of power: a process
+    /// that made it before us may have been killed before it could.
+    ///
+    /// The directory itself is not made again: it may be where a file system was mounted that is gone, and the next
+    /// message would be lost to sight on the one below.
+    pub(crate) fn make_directories(&self) -> Result<(), Fault> {
+        match self.home.is_open() {
+            true => self.check_root()?,
+            false => self.make_root()?,
+        }
         for directory in [&self.tmp, &self.new, &self.root.join("cur")] {
-            self.make_directory(directory)?;
+            self.make_below(directory)?;
         }
         if self.fsync() {
             self.sync_directories()?;
         }
         Ok(())
+    }
+
+    fn check_root(&self) -> Result<(), Fault> {
+        let parts = [self.tmp.as_path(), self.new.as_path()];
+        self.home.check(&self.file_system, &self.root, parts)
+    }
+
+    /// Costs nothing until a check has found that the directory is gone; from then on it is looked at for each message.
+    fn ensure_root(&self) -> Result<(), Fault> {
+        match self.home.is_lost() {
+            true => self.check_root(),
+            false => Ok(()),
+        }
     }
 
     fn sync_directories(&self) -> Result<(), Fault> {
@@ -98,17 +153,22 @@ impl<F: FileSystem> Store<F> {
     }
 
     fn make_directory(&self, path: &Path) -> Result<(), Fault> {
-        let failed = |error| Fault::at("make the directory", path, error);
         let parent = path.parent().unwrap_or(path);
-        let made = match self.file_system.make_directory(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && parent != path => {
+        match self.make_below(path) {
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound && parent != path => {
                 self.make_directory(parent)?;
-                self.file_system.make_directory(path)
+                self.make_below(path)
             }
             result => result,
-        };
-        if made.map_err(failed)? && self.fsync() {
-            self.sync_directory(parent)?;
+        }
+    }
+
+    /// Makes a directory whose parent is there.
+    fn make_below(&self, path: &Path) -> Result<(), Fault> {
+        let made = self.file_system.make_directory(path);
+        let made = made.map_err(|error| Fault::at("make the directory", path, error))?;
+        if made && self.fsync() {
+            self.sync_directory(path.parent().unwrap_or(path))?;
         }
         Ok(())
     }
@@ -121,6 +181,7 @@ impl<F: FileSystem> Store<F> {
 
     /// A new file in `tmp/`.
     pub(crate) fn create(self: &Arc<Self>) -> Result<Temporary<F>, Fault> {
+        self.ensure_root()?;
         let name = name::unique(SystemTime::now());
         let path = self.tmp.join(&name);
         let file = Some(self.unless_vanished("create", &path, || self.file_system.create(&path))?);
@@ -146,6 +207,9 @@ impl<F: FileSystem> Store<F> {
             batch
                 .write_to(&self.file_system, file)
                 .map_err(|error| Fault::at("write to", &temporary.path, error))?;
+            if self.gauge.wrote(batch.length()) {
+                self.monitor.look_soon();
+            }
         }
         Ok(temporary)
     }
@@ -160,7 +224,7 @@ impl<F: FileSystem> Store<F> {
         batch: &Batch,
         answer: Answer,
     ) {
-        if answer.is_closed() {
+        if answer.is_unwanted() {
             return;
         }
         let fsync = self.fsync();
@@ -168,17 +232,14 @@ impl<F: FileSystem> Store<F> {
             .append(temporary, batch)
             .and_then(|temporary| self.sync_and_close(temporary, fsync));
         let published = match synced {
-            Ok(_) if answer.is_closed() => return,
+            Ok(_) if answer.is_unwanted() => return,
             Ok(temporary) => self.publish(temporary),
             Err(fault) => Err(fault),
         };
         match published {
             Ok(name) if fsync => self.commit(name, answer),
             Ok(name) => self.stored(&name, answer),
-            Err(fault) => {
-                // Nobody may be there to hear it: the file is gone and that is all.
-                let _ = answer.send(Err(self.failed(fault)));
-            }
+            Err(fault) => answer.give(Err(self.failed(fault))),
         }
     }
 
@@ -206,6 +267,7 @@ impl<F: FileSystem> Store<F> {
         let Some(name) = &temporary.name else {
             return Ok(String::new());
         };
+        self.ensure_root()?;
         let (from, to) = (&temporary.path, self.new.join(name));
         let renamed = self.unless_vanished("rename to", &to, || self.file_system.rename(from, &to));
         if let Err(fault) = renamed {
@@ -225,7 +287,7 @@ impl<F: FileSystem> Store<F> {
     ) -> Result<T, Fault> {
         let result = match operation() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                tracing::warn!(path = %self.root.display(), "something in the Maildir has vanished, its directories are made again");
+                tracing::warn!(path = %self.root.display(), "something in the Maildir has vanished, what is in it is made again");
                 self.make_directories()?;
                 operation()
             }
@@ -237,15 +299,51 @@ impl<F: FileSystem> Store<F> {
     /// Tells a sender that its message is safe.
     pub(crate) fn stored(&self, name: &str, answer: Answer) {
         self.monitor.succeeded();
-        // A sender that went away will send the message again, as after any reply that is lost (RFC 1047).
-        let _ = answer.send(Ok(self.new.join(name)));
+        answer.give(Ok(self.new.join(name)));
     }
 
     /// Reports a fault in the log and in the health view.
     pub(crate) fn failed(&self, fault: Fault) -> StoreError {
-        let fault = Arc::new(fault);
-        self.monitor.refused(Arc::clone(&fault));
-        fault.into()
+        self.monitor.refused(fault)
+    }
+
+    /// A message of this declared size is on its way. Costs no system call.
+    pub(crate) fn admit(&self, declared: Option<u64>) -> Result<(), Reply> {
+        self.monitor.admit()?;
+        match declared.is_none_or(|bytes| self.gauge.has_room_for(bytes)) {
+            true => Ok(()),
+            false => Err(NO_SPACE),
+        }
+    }
+
+    pub(crate) fn set_min_free(&self, min_free: MinFree) {
+        let subject = self.root.display().to_string();
+        self.monitor
+            .space(self.gauge.set_min_free(&subject, min_free));
+    }
+
+    pub(crate) fn storage(&self) -> Option<Storage> {
+        self.gauge.storage(self.root.clone())
+    }
+
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.monitor.ticket()
+    }
+
+    /// Removes what was given up by those who may not block.
+    pub(crate) fn remove_abandoned(&self) {
+        let abandoned = mem::take(&mut *self.abandoned());
+        for Abandoned { file, path } in abandoned {
+            drop(file);
+            self.remove(&path);
+        }
+    }
+
+    fn abandoned(&self) -> MutexGuard<'_, Vec<Abandoned<F>>> {
+        // Every change under the lock is a single step.
+        self.abandoned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes what must not stay; that it is gone already is fine.
@@ -258,7 +356,8 @@ impl<F: FileSystem> Store<F> {
         }
     }
 
-    /// Removes what deliveries that were cut off have left in `tmp/`, this server's or another's.
+    /// Removes what deliveries that were cut off have left in `tmp/`: at once where the process that made it is known to
+    /// be gone, of others when it is old.
     ///
     /// A file that is written to is younger than that, and a message whose file were swept nevertheless (by a clock
     /// that jumps, say) fails at its rename and is sent again.
@@ -266,7 +365,9 @@ impl<F: FileSystem> Store<F> {
         let mut old: Vec<OsString> = Vec::new();
         let mut visit = |name: &OsStr, modified: SystemTime| {
             let age = now.duration_since(modified).unwrap_or_default();
-            if age > TEMPORARY_LIFETIME && name::is_unique_name(name) && old.len() < SWEPT_AT_ONCE {
+            let is_left = name::is_unique_name(name) && age > TEMPORARY_LIFETIME
+                || name::is_of_a_dead_process(name);
+            if is_left && old.len() < SWEPT_AT_ONCE {
                 old.push(name.to_owned());
             }
         };
@@ -296,11 +397,24 @@ impl<F: FileSystem> Kept for Store<F> {
         // One block: a file system that is full has no room for it, and says so at the sync at the latest.
         const BLOCK: &[u8] = &[b'\n'; 4096];
 
+        let _allowed = pool::allow_blocking();
         self.make_directories()?;
         let batch = Batch::with_head(BLOCK.to_vec());
         self.append(None, &batch)
             .and_then(|temporary| self.sync_and_close(temporary, self.fsync()))?
             .remove()
+    }
+
+    fn look(&self) -> Result<(), Fault> {
+        if self.home.is_open() {
+            self.check_root()?;
+        }
+        // Where it cannot be told what is free, what was known stays.
+        if let Ok(Some(free)) = self.file_system.free_space(&self.root) {
+            let subject = self.root.display().to_string();
+            self.monitor.space(self.gauge.sample(&subject, free));
+        }
+        Ok(())
     }
 
     fn tidy(&self) {
@@ -328,9 +442,22 @@ impl<F: FileSystem> Temporary<F> {
 
 impl<F: FileSystem> Drop for Temporary<F> {
     fn drop(&mut self) {
-        if self.name.is_some() {
-            drop(self.file.take());
+        if self.name.is_none() {
+            return;
+        }
+        let file = self.file.take();
+        if pool::may_block() {
+            drop(file);
             self.store.remove(&self.path);
+        } else {
+            // An event loop that waited for a disk that hangs would serve nobody any more.
+            let path = mem::take(&mut self.path);
+            self.store.abandoned().push(Abandoned { file, path });
         }
     }
+}
+
+struct Abandoned<F: FileSystem> {
+    file: Option<F::File>,
+    path: PathBuf,
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use prixfixe_delivery::{Maildir, MaildirOptions, OpenError, StoreError};
+use prixfixe_delivery::{Maildir, MaildirOptions, MinFree, OpenError, StoreError};
 
 use crate::messages::{one_worker, store};
 
@@ -93,11 +93,44 @@ async fn a_directory_that_vanishes_is_made_again() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("mail");
     let maildir = Maildir::open(&root, one_worker()).unwrap();
-    for vanished in ["tmp", "new", "cur", ""] {
+    for vanished in ["tmp", "new", "cur"] {
         fs::remove_dir_all(root.join(vanished)).unwrap();
         let file = store(&maildir, [Bytes::from("text\r\n")]).await.unwrap();
         assert!(file.exists(), "{vanished:?}");
     }
+}
+
+/// It may be where a file system was mounted.
+#[tokio::test]
+async fn a_root_that_vanishes_is_never_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (root, aside) = (
+        directory.path().join("mail"),
+        directory.path().join("aside"),
+    );
+    let maildir = Maildir::open(&root, one_worker()).unwrap();
+    let message = || [Bytes::from("text\r\n")];
+
+    fs::rename(&root, &aside).unwrap();
+    let refused = store(&maildir, message()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Fault(_)), "{refused}");
+    assert!(!root.exists() && maildir.health().fault().is_some());
+
+    // Another directory, and nothing that says that it is a Maildir.
+    fs::create_dir(&root).unwrap();
+    let refused = store(&maildir, message()).await.unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("is a file system not mounted?"),
+        "{refused}"
+    );
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+
+    fs::remove_dir(&root).unwrap();
+    fs::rename(&aside, &root).unwrap();
+    store(&maildir, message()).await.unwrap();
+    assert!(maildir.health().fault().is_none());
 }
 
 #[tokio::test]
@@ -110,7 +143,7 @@ async fn a_directory_that_vanishes_in_the_middle_of_a_message_is_a_refusal() {
     for _ in 0..3 {
         message.write(large.clone()).await.unwrap();
     }
-    fs::remove_dir_all(&root).unwrap();
+    fs::remove_dir_all(root.join("tmp")).unwrap();
     assert!(matches!(message.commit().await, Err(StoreError::Fault(_))));
     store(&maildir, [large.clone(), large]).await.unwrap();
     assert_eq!(contents(&root.join("new")).len(), 1);
@@ -174,18 +207,38 @@ struct Mounted(tempfile::TempDir);
 
 impl Mounted {
     fn new(options: &str) -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
+        let mounted = Self(tempfile::tempdir().unwrap());
+        if mounted.try_mount(options) {
+            return Some(mounted);
+        }
+        let reason = "nothing can be mounted here";
+        assert!(
+            std::env::var_os("PRIXFIXE_TEST_REQUIRE_TOOLS").is_none(),
+            "{reason}"
+        );
+        eprintln!("skipped: {reason}");
+        None
+    }
+
+    fn try_mount(&self, options: &str) -> bool {
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(directory.path())
+            .arg(self.0.path())
             .output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(directory)),
-            _ => {
-                eprintln!("skipped: nothing can be mounted here");
-                None
-            }
-        }
+        mounted.is_ok_and(|output| output.status.success())
+    }
+
+    fn mount(&self, options: &str) {
+        assert!(self.try_mount(options));
+    }
+
+    /// Files that are open in it may stay so.
+    fn unmount(&self) {
+        let status = Command::new("umount")
+            .arg("--lazy")
+            .arg(self.0.path())
+            .status();
+        assert!(status.unwrap().success());
     }
 
     fn remount(&self, options: &str) {
@@ -202,6 +255,119 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(self.0.path()).status();
     }
+}
+
+/// What is below a mount point looks like a Maildir, the worst case.
+#[tokio::test]
+async fn a_file_system_that_is_unmounted_takes_no_mail_below_it_and_works_when_it_is_back() {
+    let Some(mounted) = Mounted::new("size=4m") else {
+        return;
+    };
+    let root = mounted.0.path().to_owned();
+    let options = MaildirOptions {
+        probe_interval: Duration::from_millis(1),
+        ..MaildirOptions::default()
+    };
+    // On the disk below: a server was started once before the file system was mounted.
+    mounted.unmount();
+    drop(Maildir::open(&root, MaildirOptions::default()).unwrap());
+    mounted.mount("size=4m");
+
+    let maildir = Maildir::open(&root, options).unwrap();
+    let mut health = maildir.health();
+    let message = || [Bytes::from("text\r\n")];
+    store(&maildir, message()).await.unwrap();
+    for _ in 0..2 {
+        mounted.unmount();
+        while health.fault().is_none() {
+            health.changed().await;
+        }
+        let refused = store(&maildir, message()).await.unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .contains("is a file system not mounted?"),
+            "{refused}"
+        );
+        assert!(
+            contents(&root.join("new")).is_empty(),
+            "mail is on the disk below"
+        );
+
+        // Another file system, perhaps by its number too, with a Maildir on it.
+        mounted.mount("size=4m");
+        for part in ["tmp", "new", "cur"] {
+            fs::create_dir_all(root.join(part)).unwrap();
+        }
+        while health.fault().is_some() {
+            health.changed().await;
+        }
+        store(&maildir, message()).await.unwrap();
+        assert_eq!(contents(&root.join("new")).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn too_little_free_space_is_seen_and_so_is_enough() {
+    let Some(mounted) = Mounted::new("size=4m,nr_inodes=2000") else {
+        return;
+    };
+    let options = MaildirOptions {
+        probe_interval: Duration::from_millis(1),
+        min_free: MinFree::bytes(1 << 20),
+        ..MaildirOptions::default()
+    };
+    let maildir = Maildir::open(mounted.0.path().join("mail"), options.clone()).unwrap();
+    let mut health = maildir.health();
+    assert!(health.fault().is_none());
+    let storage = maildir.storage().unwrap();
+    assert_eq!(storage.min_free, options.min_free);
+    assert!(
+        !storage.is_short && storage.free.bytes > 3 << 20,
+        "{storage:?}"
+    );
+
+    let ballast = mounted.0.path().join("ballast");
+    fs::write(&ballast, vec![0; 7 << 19]).unwrap();
+    while health.fault().is_none() {
+        health.changed().await;
+    }
+    let fault = health.fault().unwrap();
+    assert!(
+        fault.is_no_space()
+            && fault
+                .to_string()
+                .contains(" bytes are free, 1153433 are needed"),
+        "{fault}"
+    );
+    // What is under way already is stored, and that ends nothing.
+    store(&maildir, [Bytes::from("text\r\n")]).await.unwrap();
+    assert!(health.fault().is_some() && maildir.storage().unwrap().is_short);
+    // One that starts now refuses from the start.
+    let another = Maildir::open(mounted.0.path().join("mail"), options).unwrap();
+    assert!(another.health().fault().is_some());
+    // Off, it does not.
+    another.set_min_free(MinFree::OFF);
+    assert!(another.health().fault().is_none());
+
+    fs::remove_file(ballast).unwrap();
+    while health.fault().is_some() {
+        health.changed().await;
+    }
+    // 1,000 inodes are the other limit.
+    for number in 0..1200 {
+        File::create(mounted.0.path().join(number.to_string())).unwrap();
+    }
+    while health.fault().is_none() {
+        health.changed().await;
+    }
+    let fault = health.fault().unwrap();
+    assert!(
+        fault
+            .to_string()
+            .contains(" inodes are free, 1100 are needed"),
+        "{fault}"
+    );
 }
 
 #[tokio::test]

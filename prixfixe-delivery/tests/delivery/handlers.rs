@@ -291,3 +291,39 @@ async fn a_line_that_cannot_be_written_is_a_refusal_and_spoils_no_other() {
     assert_eq!(whole.len(), 1);
     assert_eq!(whole[0]["message"], "accepted\r\n");
 }
+
+/// A reader that does not read, as a pipe that is full has it.
+struct Stuck(std::sync::mpsc::Receiver<()>);
+
+impl Write for Stuck {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Until the other end is gone.
+        let _ = self.0.recv();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_nobody_takes_is_a_fault_until_somebody_does() {
+    let (read, stuck) = std::sync::mpsc::channel();
+    let stdout = Stdout::to_writer(Stuck(stuck)).unwrap();
+    let mut health = stdout.health();
+    let server = serve(stdout);
+    let (mut waiting, mut other) = (Client::connect(&server), Client::connect(&server));
+    let waiting = tokio::task::spawn_blocking(move || waiting.mail(b"Subject: x\r\n\r\n"));
+    health.changed().await;
+    let fault = health.fault().unwrap().to_string();
+    assert!(
+        fault.starts_with("cannot write to the standard output: no answer for 1"),
+        "{fault}"
+    );
+    assert!(other.command("MAIL FROM:<>").starts_with("451 4.3.0 "));
+    drop(read);
+    assert!(waiting.await.unwrap().starts_with("250 "));
+    assert!(health.fault().is_none());
+    assert!(other.command("MAIL FROM:<>").starts_with("250 "));
+}

@@ -114,3 +114,58 @@ fn a_process_that_is_killed_has_lost_nothing_that_it_acknowledged() {
         );
     }
 }
+
+/// What a child process runs: it begins a message that is too large for memory, and waits with it.
+#[tokio::test]
+#[ignore = "the test below runs it in a process of its own"]
+async fn child_that_holds_a_message() {
+    let directory = std::env::var(DIRECTORY).unwrap();
+    let maildir = Maildir::open(directory, MaildirOptions::default()).unwrap();
+    let mut message = maildir.begin(Vec::new());
+    for piece in content().chunks(50_000) {
+        message.write(Bytes::copy_from_slice(piece)).await.unwrap();
+    }
+    println!("\n{HELD}");
+    // Until the parent says so, or is gone.
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    message.commit().await.unwrap();
+}
+
+const HELD: &str = "held";
+
+#[test]
+fn the_files_of_a_dead_process_are_swept_at_start_and_those_of_a_live_one_are_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let hold = || {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "processes::child_that_holds_a_message"])
+            .args(["--ignored", "--nocapture"])
+            .env(DIRECTORY, directory.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap() == HELD));
+        (child, lines)
+    };
+    let files = || contents(&directory.path().join("tmp")).len();
+    let start = || drop(Maildir::open(directory.path(), MaildirOptions::default()).unwrap());
+    let ((mut live, _lines), (mut dead, _)) = (hold(), hold());
+    start();
+    assert_eq!(files(), 2);
+    dead.kill().unwrap();
+    dead.wait().unwrap();
+    start();
+    assert_eq!(files(), 1);
+
+    live.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert!(live.wait().unwrap().success());
+    assert_eq!(files(), 0);
+    assert_eq!(
+        contents(&directory.path().join("new"))
+            .into_values()
+            .collect::<Vec<_>>(),
+        [content()]
+    );
+}

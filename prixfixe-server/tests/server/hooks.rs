@@ -16,6 +16,7 @@ on_both_transports![
     a_refusal_of_the_message_leaves_the_session_usable,
     an_early_refusal_is_given_after_the_end_of_the_content,
     an_accepted_message_is_answered_with_its_id_or_its_own_text,
+    a_copy_names_its_own_recipients_alone,
     a_panic_is_a_421_and_ends_only_its_session,
     a_handler_that_never_answers_is_given_up,
     a_success_code_is_no_refusal,
@@ -118,6 +119,42 @@ async fn an_accepted_message_is_answered_with_its_id_or_its_own_text(transport: 
         headers.contains(&format!("by mx.test with ESMTP id {}", message.id())),
         "{headers}"
     );
+}
+
+/// RFC 5321 section 7.2: who got a blind copy is told to nobody.
+async fn a_copy_names_its_own_recipients_alone(transport: Transport) {
+    let (handler, mut inbox) = inbox();
+    let server = start(transport, handler);
+    let mut client = Client::greeted(server.local_address()).await;
+    client.ask("MAIL FROM:<ann@client.test>").await;
+    for recipient in ["one", "two", "blind"] {
+        let reply = client.ask(&format!("RCPT TO:<{recipient}@b.test>")).await;
+        assert!(reply.starts_with("250 "), "{reply}");
+    }
+    client.ask("DATA").await;
+    assert!(client.ask("\r\n.").await.starts_with("250 "));
+    let message = inbox.next().await.expect("it was delivered");
+    let paths = message.envelope().recipients();
+    let text = |headers: Vec<u8>| String::from_utf8(headers).expect("headers are text");
+    let named = |headers: &str| {
+        let all = ["one@b.test", "two@b.test", "blind@b.test"];
+        all.map(|name| headers.matches(name).count())
+    };
+
+    let shared = text(message.trace_headers(message.envelope().recipients()));
+    assert_eq!(named(&shared), [1, 1, 1], "{shared}");
+    let own = text(message.trace_headers([&paths[0]]));
+    assert_eq!(named(&own), [2, 0, 0], "{own}");
+    assert!(
+        own.starts_with("Return-Path: <ann@client.test>\r\nDelivered-To: one@b.test\r\nReceived: ")
+    );
+    assert!(own.contains("\r\n\tfor <one@b.test>;\r\n"), "{own}");
+    let of_two = text(message.trace_headers(&paths[..2]));
+    assert_eq!(named(&of_two), [1, 1, 0], "{of_two}");
+    let received = text(message.received_header());
+    assert!(received.starts_with("Received: from "), "{received}");
+    assert_eq!(named(&received), [0, 0, 0], "{received}");
+    assert!(shared.ends_with(&received));
 }
 
 async fn a_panic_is_a_421_and_ends_only_its_session(transport: Transport) {

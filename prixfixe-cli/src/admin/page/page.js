@@ -117,6 +117,7 @@ function showStatus(status) {
   for (const [id, text] of [["state-word", word], ["state-reason", reason(status)]]) {
     if (byId(id).textContent !== text) byId(id).textContent = text;
   }
+  showStorage(status.storage || []);
   byId("version").textContent = status.version;
   byId("transport").textContent = status.transport;
   const uptime = byId("uptime");
@@ -124,6 +125,19 @@ function showStatus(status) {
   uptime.title = `since ${new Date(status.started).toLocaleString("en-GB")}`;
   byId("listeners").replaceChildren(...status.listeners.map(({ address, tls }) =>
     element("span", { className: "listener" }, address, ...(tls === "none" ? [] : [element("small", {}, tls === "implicit" ? " TLS" : " STARTTLS")]))));
+}
+
+/** Red below the least, or until a tenth more is free; amber while four times the least are not. */
+function showStorage(all) {
+  byId("storage-part").hidden = !all.length;
+  byId("storage").replaceChildren(...all.map((one) => {
+    const near = (free, least) => free !== null && free < 4 * least;
+    const isNear = near(one.free_bytes, one.min_free_bytes) || near(one.free_inodes, one.min_free_inodes);
+    const inodes = one.free_inodes === null ? "" : `, ${say("count", one.free_inodes)} inodes`;
+    const free = element("b", { className: one.short ? "bad" : isNear ? "warn" : "" }, say("bytes", one.free_bytes) + inodes);
+    const least = one.min_free_bytes ? `mail is refused below ${say("bytes", one.min_free_bytes)} or ${say("count", one.min_free_inodes)} inodes` : "no least is set";
+    return element("li", {}, element("span", { className: "name" }, one.path), free, element("small", {}, least));
+  }));
 }
 
 /** The state's name stands before it already. */

@@ -256,6 +256,7 @@ fn no_option_is_left_out_of_the_precedence_table() {
         &options::TLS_RELOAD_INTERVAL,
         &options::MAX_IDLE_COMMANDS,
         &options::IDLE_TIMEOUT,
+        &options::MIN_FREE,
     ];
     for option in options::ALL {
         let is_a_case = CASES.iter().any(|case| case.0 == *option);
@@ -282,6 +283,25 @@ fn a_certificate_and_its_key_have_the_same_precedence_each() {
     assert_eq!(shown(&variables, &[]), pair("c", "d"));
     assert_eq!(shown(&variables, &["--tls-key=e"]), pair("c", "e"));
     assert_eq!(shown(&[], &["--tls-cert=e"]), pair("e", "b"));
+}
+
+#[test]
+fn the_least_free_space_goes_with_the_largest_message_unless_it_is_set() {
+    for (file, flags, bytes) in [
+        ("", vec![], 15_728_640),
+        ("", vec!["--max-message-size=1kB"], 1500),
+        ("limits.max-message-size = '20MiB'", vec![], 30 << 20),
+        ("delivery.min-free = '2GiB'", vec![], 2 << 30),
+        ("delivery.min-free = 0", vec![], 0),
+    ] {
+        let configuration = load(file, &[], &flags).unwrap();
+        assert_eq!(configuration.delivery.min_free, bytes, "{file} {flags:?}");
+    }
+    let problem = load("delivery.min-free = '10M'", &[], &[]).unwrap_err();
+    assert!(
+        problem.to_string().contains("delivery.min-free"),
+        "{problem}"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A full disk refuses each message that comes, for as long as it is full, and clients come again. The first refusal is a
 //! line, what follows within [`INTERVAL`] is one line together: a log on the same disk does not help to fill it.
 
-use std::mem;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,28 +15,36 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// Refusals that no line has told of yet.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
-    untold: u64,
-    /// Of the last one.
-    fault: Option<Arc<Fault>>,
+    /// By cause, the latest last. At most [`CAUSES`].
+    untold: VecDeque<Untold>,
     told_at: Option<Instant>,
     /// It works again, and no line has said so yet.
     works_again: bool,
     told_again_at: Option<Instant>,
 }
 
+/// Refusals in a row for one cause.
+#[derive(Debug)]
+struct Untold {
+    messages: u64,
+    /// Of the last one.
+    fault: Arc<Fault>,
+}
+
+/// Causes that are kept apart between two lines; what comes on top counts with the last one.
+const CAUSES: usize = 4;
+
 /// A line for the log.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Line {
-    Refused { messages: u64, fault: Arc<Fault> },
+    Refused(Untold),
     WorksAgain,
 }
 
 impl Refusals {
     /// One more.
     pub(crate) fn add(&mut self, now: Instant, fault: Arc<Fault>) {
-        self.untold = self.untold.saturating_add(1);
-        self.fault = Some(fault);
-        self.works_again = false;
+        self.count(fault);
         self.tell(now);
     }
 
@@ -49,19 +57,36 @@ impl Refusals {
     /// Tells what is due. Gives the time to call again, where something is left.
     pub(crate) fn tell_rest(&mut self, now: Instant) -> Option<Instant> {
         self.tell(now);
-        let refused_at = (self.untold > 0).then_some(self.told_at).flatten();
+        let refused_at = (!self.untold.is_empty()).then_some(self.told_at).flatten();
         let again_at = self.works_again.then_some(self.told_again_at).flatten();
         let next = refused_at.into_iter().chain(again_at).min()?;
         Some(next + INTERVAL)
     }
 
+    #[cfg(test)]
+    pub(crate) fn has_told_of_an_end(&self) -> bool {
+        self.told_again_at.is_some()
+    }
+
+    fn count(&mut self, fault: Arc<Fault>) {
+        self.works_again = false;
+        let is_full = self.untold.len() >= CAUSES;
+        match self.untold.back_mut() {
+            Some(last) if is_full || last.fault.kind() == fault.kind() => {
+                last.messages = last.messages.saturating_add(1);
+                last.fault = fault;
+            }
+            _ => self.untold.push_back(Untold { messages: 1, fault }),
+        }
+    }
+
     fn tell(&mut self, now: Instant) {
-        while let Some(line) = self.due(now) {
+        for line in self.due(now) {
             match line {
-                Line::Refused { messages: 1, fault } => {
+                Line::Refused(Untold { messages: 1, fault }) => {
                     tracing::error!(path = fault.subject(), cause = %fault, "a message could not be stored");
                 }
-                Line::Refused { messages, fault } => {
+                Line::Refused(Untold { messages, fault }) => {
                     tracing::error!(messages, path = fault.subject(), cause = %fault, "messages could not be stored; the last one's cause is here");
                 }
                 Line::WorksAgain => tracing::info!("delivery works again"),
@@ -69,26 +94,23 @@ impl Refusals {
         }
     }
 
-    fn due(&mut self, now: Instant) -> Option<Line> {
+    fn due(&mut self, now: Instant) -> Vec<Line> {
         let is_due = |told_at: Option<Instant>| {
             told_at.is_none_or(|at| now.saturating_duration_since(at) >= INTERVAL)
         };
-        if self.untold > 0
-            && is_due(self.told_at)
-            && let Some(fault) = self.fault.take()
-        {
+        let again = self.works_again && is_due(self.told_again_at);
+        let mut lines = Vec::new();
+        // An end is told after all that it ends, or the rest would seem to belong to the next trouble.
+        if !self.untold.is_empty() && (again || is_due(self.told_at)) {
             self.told_at = Some(now);
-            return Some(Line::Refused {
-                messages: mem::take(&mut self.untold),
-                fault,
-            });
+            lines.extend(self.untold.drain(..).map(Line::Refused));
         }
-        if self.works_again && is_due(self.told_again_at) {
+        if again {
             self.works_again = false;
             self.told_again_at = Some(now);
-            return Some(Line::WorksAgain);
+            lines.push(Line::WorksAgain);
         }
-        None
+        lines
     }
 }
 
@@ -100,19 +122,23 @@ mod tests {
 
     /// What is told, as text.
     fn told(refusals: &mut Refusals, now: Instant) -> Vec<String> {
-        std::iter::from_fn(|| refusals.due(now))
+        let lines = refusals.due(now).into_iter();
+        lines
             .map(|line| match line {
-                Line::Refused { messages, fault } => format!("{messages} {}", fault.subject()),
+                Line::Refused(Untold { messages, fault }) => {
+                    format!("{messages} {}", fault.subject())
+                }
                 Line::WorksAgain => String::from("again"),
             })
             .collect()
     }
 
     fn count(refusals: &mut Refusals, subject: &str) {
-        let error = io::ErrorKind::StorageFull.into();
-        refusals.untold += 1;
-        refusals.works_again = false;
-        refusals.fault = Some(Arc::new(Fault::new("write to", subject, error)));
+        count_for(refusals, subject, io::ErrorKind::StorageFull);
+    }
+
+    fn count_for(refusals: &mut Refusals, subject: &str, kind: io::ErrorKind) {
+        refusals.count(Arc::new(Fault::new("write to", subject, kind.into())));
     }
 
     #[test]
@@ -156,5 +182,48 @@ mod tests {
         }
         count(&mut refusals, "disk");
         assert_eq!(told(&mut refusals, now + INTERVAL), ["2 disk"]);
+    }
+
+    #[test]
+    fn the_rest_is_told_before_the_end_and_under_its_own_cause() {
+        let now = Instant::now();
+        let mut refusals = Refusals::default();
+        for _ in 0..3 {
+            count(&mut refusals, "full");
+            refusals.works_again = false;
+        }
+        assert_eq!(told(&mut refusals, now), ["3 full"]);
+        count(&mut refusals, "full");
+        refusals.works_again = true;
+        assert_eq!(told(&mut refusals, now), ["1 full", "again"]);
+
+        // No end can be told so soon after the last: the causes are kept apart all the same.
+        count(&mut refusals, "full");
+        refusals.works_again = true;
+        assert_eq!(told(&mut refusals, now).len(), 0);
+        let read_only = io::ErrorKind::ReadOnlyFilesystem;
+        count_for(&mut refusals, "read-only", read_only);
+        count_for(&mut refusals, "read-only", read_only);
+        assert_eq!(
+            told(&mut refusals, now + INTERVAL),
+            ["1 full", "2 read-only"]
+        );
+    }
+
+    #[test]
+    fn however_many_causes_there_are_a_few_lines_tell_of_them() {
+        let now = Instant::now();
+        let mut refusals = Refusals::default();
+        count(&mut refusals, "first");
+        told(&mut refusals, now);
+        for number in 0..100 {
+            let kind = match number % 2 {
+                0 => io::ErrorKind::StorageFull,
+                _ => io::ErrorKind::ReadOnlyFilesystem,
+            };
+            count_for(&mut refusals, "disk", kind);
+        }
+        let lines = told(&mut refusals, now + INTERVAL);
+        assert_eq!(lines, ["1 disk", "1 disk", "1 disk", "97 disk"]);
     }
 }
