@@ -46,7 +46,7 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   prixfixe serve
       receives mail on localhost:2525 into the Maildir ./mail
-  prixfixe serve --domain mx.example.com --listen 0.0.0.0:25 --accept-domain example.com --deliver maildir:/var/mail/in
+  prixfixe serve --domain mx.example.com --listen :25 --accept-domain example.com --deliver maildir:/var/mail/in
       is the mail exchanger of example.com
   prixfixe serve --config prixfixe.toml --log-format json
 
@@ -67,3 +67,89 @@ Examples:
       the same where SMTP_ADMIN is set, as for the server in the same container
 
 It asks /readyz of the admin endpoints. A server on all addresses is asked on the loopback.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    /// Each subcommand with the words that call it. `help` is clap's own.
+    fn subcommands(command: &clap::Command, name: &str) -> Vec<(String, clap::Command)> {
+        let mut found = Vec::new();
+        for inner in command.get_subcommands() {
+            let name = format!("{name} {}", inner.get_name());
+            if inner.get_name() != "help" {
+                found.push((name.clone(), inner.clone()));
+                found.extend(subcommands(inner, &name));
+            }
+        }
+        found
+    }
+
+    fn all() -> Vec<(String, clap::Command)> {
+        let mut command = Arguments::command();
+        command.build();
+        let all = subcommands(&command, "prixfixe");
+        assert!(all.len() >= 4);
+        all
+    }
+
+    #[test]
+    fn every_subcommand_says_what_it_does_and_has_an_example() {
+        for (name, mut command) in all() {
+            assert!(command.get_about().is_some(), "{name}");
+            for help in [command.render_help(), command.render_long_help()] {
+                let help = help.to_string();
+                let example = help.split_once("\nExamples:\n").map(|(_, example)| example);
+                let line = format!("  {name}");
+                let has_example =
+                    example.is_some_and(|it| it.lines().any(|it| it.starts_with(&line)));
+                assert!(has_example, "{name}: {help}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_argument_has_a_help_text_on_one_line() {
+        for (name, mut command) in all() {
+            let short = command.render_help().to_string();
+            let long = command.render_long_help().to_string();
+            // What clap says of its own `--help` differs between the two.
+            let ours = command.get_arguments().filter(|it| it.get_id() != "help");
+            for argument in ours.filter(|it| !it.is_hide_set()) {
+                let id = argument.get_id();
+                let help = argument
+                    .get_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                assert!(!help.is_empty(), "{name} {id}");
+                // clap puts a line end in place of some braces, and leaves others as they are.
+                assert!(!help.contains(['\n', '{', '}']), "{name} {id}: {help}");
+                for text in [&short, &long] {
+                    let is_shown = text.lines().any(|line| line.contains(&help));
+                    assert!(is_shown, "{name} {id}: {help}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_line_of_a_short_help_is_broken() {
+        for (name, mut command) in all() {
+            let help = command.render_help().to_string();
+            let options = help.split_once("\nOptions:\n").map(|(_, options)| options);
+            let options = options.unwrap_or_else(|| panic!("{name} has options"));
+            // A help text stands beside its option, or, for all of them, alone on the next line.
+            let lines = options.lines().take_while(|line| !line.is_empty());
+            let is_option: Vec<_> = lines
+                .map(|line| line.trim_start().starts_with('-'))
+                .collect();
+            let is_broken = is_option.windows(2).any(|two| two == [false, false]);
+            assert!(!is_broken, "{name}: {help}");
+            let beside = is_option.windows(2).any(|two| two == [true, true]);
+            let below = is_option.contains(&false);
+            assert!(beside != below, "{name}: {help}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::config::{Configuration, ConfigurationArguments, Target};
+use crate::config::{Configuration, ConfigurationArguments, Scope, Target};
 use crate::error::{Error, print, warn};
 use crate::privileges;
 
@@ -48,7 +48,7 @@ fn shared_address(configuration: &Configuration, targets: &[Target]) -> Option<S
 
 fn is_loopback(target: &Target) -> bool {
     match target {
-        Target::Localhost(_) => true,
+        Target::Both(scope, _) => *scope == Scope::Loopback,
         Target::Addresses(addresses) => addresses.iter().all(|it| it.ip().is_loopback()),
     }
 }

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::config::{Admin, AdminArguments, Target};
+use crate::config::{Admin, AdminArguments, Scope, Target};
 use crate::error::{Error, print};
 
 /// How long each address has for its answer.
@@ -52,10 +52,7 @@ pub(crate) fn run(arguments: &AdminArguments) -> Result<ExitCode, Error> {
 /// A server that listens on all addresses is asked on the loopback.
 fn addresses(target: Target) -> Vec<SocketAddr> {
     match target {
-        Target::Localhost(port) => vec![
-            (Ipv4Addr::LOCALHOST, port).into(),
-            (Ipv6Addr::LOCALHOST, port).into(),
-        ],
+        Target::Both(_, port) => Scope::Loopback.addresses(port).to_vec(),
         Target::Addresses(addresses) => addresses.into_iter().map(reachable).collect(),
     }
 }
@@ -131,10 +128,9 @@ mod tests {
             let configured = configured.parse().unwrap();
             assert_eq!(reachable(configured), asked.parse().unwrap());
         }
-        let both = addresses(Target::Localhost(1));
-        assert_eq!(
-            both,
-            ["127.0.0.1:1".parse().unwrap(), "[::1]:1".parse().unwrap()]
-        );
+        let loopback = ["127.0.0.1:1", "[::1]:1"].map(|it| it.parse().unwrap());
+        for scope in [Scope::Loopback, Scope::All] {
+            assert_eq!(addresses(Target::Both(scope, 1)), loopback);
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::ffi::CString;
 
-use nix::unistd::{Gid, Uid, User, getuid, initgroups, setegid, seteuid, setgid, setuid};
-use tracing::info;
+use nix::unistd::{Gid, Uid, User, geteuid, getuid, initgroups, setegid, seteuid, setgid, setuid};
+use tracing::{info, warn};
 
 use crate::config::{Configuration, Invalid};
 use crate::error::Error;
@@ -41,6 +41,16 @@ pub(crate) fn successor(configuration: &Configuration) -> Result<Option<User>, I
             user.name
         ),
     })
+}
+
+/// Says so where the server goes on as root, and nobody has decided that it should.
+pub(crate) fn warn_of_root(configuration: &Configuration) {
+    if configuration.user.is_none() && geteuid().is_root() {
+        warn!(
+            target: "prixfixe",
+            "running as root, which nothing needs; set user=NAME, or start as another user"
+        );
+    }
 }
 
 /// Does something as that user would, with its groups, and is root again: what it makes belongs to that user, and what that user may

@@ -74,6 +74,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         logging,
     };
     control.serve(Arc::clone(&server), reload)?;
+    privileges::warn_of_root(&listening);
     log_listeners(&listening, &server, &implicit_tls);
     systemd::watch(Arc::clone(&server))?;
 

@@ -1,13 +1,13 @@
 //! The sockets on which mail is received: configured, or inherited.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 
 use prixfixe_server::{BindError, Endpoint, IpNet, Listener, ServerBuilder};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::{Configuration, Invalid, Target};
+use crate::config::{Configuration, Invalid, Scope, Target};
 use crate::error::Error;
 use crate::systemd::Purpose;
 
@@ -75,10 +75,12 @@ fn bind(configuration: &Configuration) -> Result<Sockets, Error> {
     let mut bound = Vec::new();
     for (listener, target) in configuration.listeners.iter().zip(targets) {
         let sockets = match target {
-            Target::Localhost(port) if configuration.reuse_port => {
-                Listener::bind_localhost_shared(port)?
-            }
-            Target::Localhost(port) => Listener::bind_localhost(port)?,
+            Target::Both(scope, port) => match (scope, configuration.reuse_port) {
+                (Scope::Loopback, true) => Listener::bind_localhost_shared(port)?,
+                (Scope::Loopback, false) => Listener::bind_localhost(port)?,
+                (Scope::All, true) => Listener::bind_all_shared(port)?,
+                (Scope::All, false) => Listener::bind_all(port)?,
+            },
             Target::Addresses(addresses) => addresses
                 .into_iter()
                 .map(match configuration.reuse_port {
@@ -101,13 +103,7 @@ fn bind(configuration: &Configuration) -> Result<Sockets, Error> {
 fn rehearse(targets: &[Target]) -> Result<(), Error> {
     for target in targets {
         let (addresses, may_lack) = match target {
-            Target::Localhost(port) => (
-                vec![
-                    (Ipv4Addr::LOCALHOST, *port).into(),
-                    (Ipv6Addr::LOCALHOST, *port).into(),
-                ],
-                true,
-            ),
+            Target::Both(scope, port) => (scope.addresses(*port).to_vec(), true),
             Target::Addresses(addresses) => (addresses.clone(), false),
         };
         for address in addresses {

@@ -23,6 +23,11 @@ const LOCALHOST: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::LOCALHOST),
 ];
 
+const ALL: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+];
+
 /// How often a port that is free in both families is looked for.
 const PORT_ATTEMPTS: usize = 32;
 
@@ -122,11 +127,16 @@ impl Listener {
     ///
     /// [`BindError`]: neither family is there, or the port is taken in one of them.
     pub fn bind_all(port: u16) -> Result<Vec<Self>, BindError> {
-        bind_families(
-            [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
-            port,
-            Self::bind,
-        )
+        bind_families(ALL, port, Self::bind)
+    }
+
+    /// As [`bind_all`](Self::bind_all), beside other processes as [`bind_shared`](Self::bind_shared) does.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`]: neither family is there, or the port is taken in one of them by somebody who doesn't share it.
+    pub fn bind_all_shared(port: u16) -> Result<Vec<Self>, BindError> {
+        bind_families(ALL, port, Self::bind_shared)
     }
 
     /// The address really bound.

@@ -4,7 +4,8 @@
 //! A turn does, in rounds, what can be done without waiting:
 //!
 //! 1. If the session wants input, one read; the session takes what came. Not while output waits: a peer that
-//!    doesn't read isn't served.
+//!    doesn't read isn't served. Before work that is [costly](Session::is_costly) it reads on, until the socket has
+//!    nothing left: a peer that has left meanwhile gets none.
 //! 2. The session works.
 //! 3. Its output is flushed: what it answers to one read leaves in one write. If it was much, the session may
 //!    have stopped early, and works again before more is read.
@@ -43,6 +44,9 @@ const LINGER_OCTETS: usize = 1024 * 1024;
 /// The socket of a pump: non-blocking, and once it has said `WouldBlock` the transport takes another turn
 /// when that is over.
 pub(crate) trait PumpSocket: Read + Write {
+    /// Has the next read ask the kernel, also where nothing was reported since the last one. A report may be on its way.
+    fn ask_kernel(&mut self) {}
+
     /// Sends the end of the stream.
     fn shutdown_write(&mut self) -> io::Result<()>;
 }
@@ -159,6 +163,9 @@ impl<S: Session> Pump<S> {
                 if octets >= OCTETS_A_TURN {
                     return Ok(Next::Again);
                 }
+                if session.is_costly() {
+                    socket.ask_kernel();
+                }
                 match read(socket, buffer)? {
                     None => drained = true,
                     Some([]) => {
@@ -168,6 +175,10 @@ impl<S: Session> Pump<S> {
                     Some(bytes) => {
                         octets += bytes.len();
                         session.receive(now, bytes);
+                        if session.is_costly() {
+                            progress = Progress::Begun;
+                            continue;
+                        }
                     }
                 }
             }

@@ -55,4 +55,12 @@ pub trait Session: Send + 'static {
     fn peer_is_done(&self) -> bool {
         false
     }
+
+    /// Whether the next [`poll`](Self::poll) may cost a thousand times what others do, as a TLS handshake does.
+    ///
+    /// The transport then reads all that the kernel has before it polls, whatever was reported of the socket. So a
+    /// session learns that its peer has left before it works for it, not after.
+    fn is_costly(&self) -> bool {
+        false
+    }
 }

@@ -378,6 +378,13 @@ impl Session for Front {
             State::Refused(_) => false,
         }
     }
+
+    fn is_costly(&self) -> bool {
+        match &self.state {
+            State::Session(session) => session.is_costly(),
+            State::Header(_) | State::Refused(_) => false,
+        }
+    }
 }
 
 fn client(peer: SocketAddr, local: SocketAddr, via: Via) -> Client {

@@ -23,13 +23,23 @@ pub(crate) struct Handshake {
     queued: Option<Queued>,
     /// The turn in which a step was taken when it was polled last.
     pub(crate) turn: Option<Held>,
-    /// The peer has sent something.
-    begun: bool,
+    progress: Progress,
     server_name: Option<String>,
     /// What came right behind the peer's last message.
     pub(crate) plaintext: Vec<u8>,
     pub(crate) eof: bool,
     pub(crate) shutdown: bool,
+}
+
+/// How far the two have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// The peer has sent nothing.
+    Silent,
+    /// It has sent something, and no step was taken.
+    Begun,
+    /// At least one step was taken.
+    Stepped,
 }
 
 /// How a handshake ended.
@@ -55,7 +65,7 @@ impl Handshake {
             deadline: now.checked_add(config.handshake_timeout()),
             queued: None,
             turn: None,
-            begun: false,
+            progress: Progress::Silent,
             server_name: None,
             plaintext: Vec::new(),
             eof: false,
@@ -65,19 +75,26 @@ impl Handshake {
 
     /// These octets, if they are the first, are no handshake record: the peer goes on in clear.
     pub(crate) fn is_clear_text(&self, bytes: &[u8]) -> bool {
-        !self.begun
+        self.progress == Progress::Silent
             && bytes
                 .first()
                 .is_some_and(|&content_type| content_type != HANDSHAKE_RECORD)
     }
 
     pub(crate) fn receive(&mut self, bytes: &[u8]) {
-        self.begun |= !bytes.is_empty();
+        if self.progress == Progress::Silent && !bytes.is_empty() {
+            self.progress = Progress::Begun;
+        }
         self.channel.keep(bytes);
     }
 
     pub(crate) const fn wants_read(&self) -> bool {
         self.channel.kept() < MAX_KEPT
+    }
+
+    /// The next step is the first, which costs a key exchange and a signature.
+    pub(crate) fn is_costly(&self) -> bool {
+        self.progress == Progress::Begun && self.channel.has_record()
     }
 
     pub(crate) const fn deadline(&self) -> Option<Instant> {
@@ -86,8 +103,12 @@ impl Handshake {
 
     /// Takes a step, when there is something to do and it is this handshake's turn.
     pub(crate) fn poll(&mut self, now: Instant, cx: &Context<'_>) -> Poll<Outcome> {
-        if self.shutdown && !self.begun {
+        if self.shutdown && self.progress == Progress::Silent {
             return Poll::Ready(Outcome::ShutDown);
+        }
+        // A peer that has closed its side cannot answer what the first step would send.
+        if self.eof && self.progress != Progress::Stepped {
+            return Poll::Ready(Outcome::Failed(HandshakeError::Closed));
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             return Poll::Ready(Outcome::Failed(HandshakeError::TimedOut));
@@ -117,6 +138,7 @@ impl Handshake {
     }
 
     fn step(&mut self) -> Result<(), rustls::Error> {
+        self.progress = Progress::Stepped;
         // Another user of the same rustls configuration may have left a name behind.
         take_server_name();
         let plaintext = &mut self.plaintext;

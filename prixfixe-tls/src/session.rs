@@ -332,6 +332,14 @@ impl<S: Upgrade> Session for Tls<S> {
             Layer::Handshake(_) | Layer::Refused(_) | Layer::Failed(_) => false,
         }
     }
+
+    fn is_costly(&self) -> bool {
+        match &self.layer {
+            Layer::Handshake(handshake) => handshake.is_costly(),
+            Layer::Clear | Layer::Offered(_) => self.inner.is_costly(),
+            Layer::Established(_) | Layer::Refused(_) | Layer::Failed(_) => false,
+        }
+    }
 }
 
 impl Established {

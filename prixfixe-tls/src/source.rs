@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 
 use crate::TlsError;
+use crate::key::is_der;
 
 /// Where a certificate chain and its key come from.
 #[derive(Clone)]
 pub enum CertificateSource {
-    /// PEM files, read anew by a reload.
+    /// Files in PEM, or in DER where there is one certificate and its key, unencrypted. Read anew by a reload.
     Files {
         /// The server's certificate, then those that lead from it to a root.
         cert: PathBuf,
@@ -59,12 +60,12 @@ impl fmt::Debug for CertificateSource {
     }
 }
 
-/// The CA certificates that vouch for clients, in PEM.
+/// The CA certificates that vouch for clients, in PEM; or one in DER.
 #[derive(Debug, Clone)]
 pub enum TrustAnchors {
     /// A file, read anew by a reload.
     File(PathBuf),
-    /// PEM that the application holds.
+    /// What the application holds.
     Memory(Vec<u8>),
 }
 
@@ -79,7 +80,7 @@ impl Material {
     fn memory(bytes: Vec<u8>) -> Self {
         Self {
             file: "memory".to_owned(),
-            bytes,
+            bytes: without_marks(bytes),
         }
     }
 
@@ -212,7 +213,22 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
             file: path.to_owned(),
             source,
         })?;
-    Ok(bytes)
+    Ok(without_marks(bytes))
+}
+
+/// UTF-8's byte order mark, which editors put before a text, and `cat` into its middle. A PEM reader takes a line that
+/// begins with one for no beginning of a section, and passes over the certificate in it.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+fn without_marks(bytes: Vec<u8>) -> Vec<u8> {
+    if is_der(&bytes) {
+        return bytes;
+    }
+    let lines = bytes.split_inclusive(|&byte| byte == b'\n');
+    lines
+        .map(|line| line.strip_prefix(MARK).unwrap_or(line))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 fn self_signed(domains: &[String]) -> Result<Pair, TlsError> {

@@ -1,7 +1,7 @@
 //! The sockets of the admin endpoints.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 
 use socket2::SockRef;
 
@@ -26,7 +26,7 @@ pub(super) fn take_over(inherited: Vec<TcpListener>) -> Result<Vec<TcpListener>,
 /// is sure to serve, because from then on the kernel gives it connections that another process would have answered.
 pub(super) fn bind(target: Target, shared: bool) -> Result<Vec<TcpListener>, Error> {
     match target {
-        Target::Localhost(port) => localhost(port, shared),
+        Target::Both(scope, port) => of_both_families(scope.addresses(port), shared),
         Target::Addresses(addresses) => addresses
             .into_iter()
             .map(|address| socket(address, shared))
@@ -46,16 +46,19 @@ pub(super) fn spare(socket: &TcpListener) -> Result<TcpListener, Error> {
 }
 
 /// Both families, or the one that the host has. With port 0 the second has the port of the first where that is free.
-fn localhost(port: u16, shared: bool) -> Result<Vec<TcpListener>, Error> {
-    let v4 = match socket((Ipv4Addr::LOCALHOST, port).into(), shared) {
+fn of_both_families(
+    [v4, mut v6]: [SocketAddr; 2],
+    shared: bool,
+) -> Result<Vec<TcpListener>, Error> {
+    let port = v4.port();
+    let v4 = match socket(v4, shared) {
         Ok(socket) => Some(socket),
         Err(error) if is_family_missing(&error) => None,
         Err(error) => return Err(error),
     };
     let taken = v4.as_ref().and_then(|v4| v4.local_addr().ok());
-    let port_of_both = taken.map_or(port, |taken| taken.port());
-    let v6 = socket((Ipv6Addr::LOCALHOST, port_of_both).into(), shared);
-    match (v4, v6) {
+    v6.set_port(taken.map_or(port, |taken| taken.port()));
+    match (v4, socket(v6, shared)) {
         (Some(v4), Ok(v6)) => Ok(vec![v4, v6]),
         (Some(v4), Err(error)) if port == 0 || is_family_missing(&error) => Ok(vec![v4]),
         (None, Ok(v6)) => Ok(vec![v6]),

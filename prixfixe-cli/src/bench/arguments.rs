@@ -28,76 +28,75 @@ Examples:
 
 Exit status: 0 when every message was accepted, 1 when one failed, 2 for a wrong argument.";
 
-/// Drives any SMTP server, and reports throughput and latency.
+/// Drive any SMTP server, and report throughput and latency.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Servers, as HOST or HOST:PORT (25 where no port is given); connections are spread over them in turn
+    /// Servers, as HOST or HOST:PORT (port 25 unless given); connections go to them in turn
     #[arg(value_name = "TARGET", default_value = "localhost:2525")]
     pub(crate) targets: Vec<String>,
 
-    /// A named workload; other options change it
+    /// Named workload; other options override parts of it
     #[arg(long, value_enum)]
     pub(crate) scenario: Option<Scenario>,
 
-    /// Messages to send [default: 1000, unless a duration is given]
+    /// Number of messages to send [default: 1000, unless --duration is given]
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) messages: Option<NonZeroU64>,
 
-    /// How long to go on sending: 30s, 5m
+    /// Time to go on sending: 30s, 5m
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     pub(crate) duration: Option<Duration>,
 
-    /// Connections at once [default: 20]
+    /// Number of concurrent connections [default: 20]
     #[arg(short, long, value_name = "N", value_parser = at_most::<MOST_CONNECTIONS>)]
     pub(crate) concurrency: Option<NonZeroU32>,
 
-    /// Messages a second whether the server keeps up or not: latency counts from when a message was due
+    /// Messages per second, whether or not the server keeps up; latency counts from when a message is due
     #[arg(long, value_name = "N", value_parser = rate)]
     pub(crate) rate: Option<f64>,
 
-    /// Reach the full rate, or the full number of connections, over this time
+    /// Time over which the rate, or the number of connections, grows to its full value
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0s")]
     pub(crate) ramp_up: Duration,
 
-    /// Octets of a message, or a range: 1000, 10KB, 1KiB-100KiB [default: 1KiB]
+    /// Bytes of a message, or a range: 1000, 10KB, 1KiB-100KiB [default: 1KiB]
     #[arg(short, long, value_name = "SIZE", value_parser = size, conflicts_with = "file")]
     pub(crate) size: Option<Source>,
 
-    /// Send a message from a file, or those in a directory or a Maildir, in turn (repeatable)
+    /// File to send as a message, or a directory or Maildir whose files are sent in turn; repeatable
     #[arg(long, value_name = "PATH")]
     pub(crate) file: Vec<PathBuf>,
 
-    /// Recipients of a message
+    /// Number of recipients of a message
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_most::<100_000>)]
     pub(crate) recipients: NonZeroU32,
 
-    /// The sender; empty for the null reverse-path
+    /// Sender; empty for the null reverse-path
     #[arg(long, value_name = "ADDRESS", default_value = "bench@example.com", value_parser = address)]
     pub(crate) from: String,
 
-    /// The recipient; {n} is its number within the message
+    /// Recipient; n in braces stands for its number within the message
     #[arg(long, value_name = "ADDRESS", default_value = "user{n}@example.com", value_parser = address)]
     pub(crate) to: String,
 
-    /// The name in EHLO
+    /// Name to give in EHLO
     #[arg(long, value_name = "NAME", default_value = "bench.invalid", value_parser = address)]
     pub(crate) helo: String,
 
-    /// Messages on a connection before QUIT; 1 is a connection a message [default: no limit]
+    /// Messages on a connection before QUIT; 1 opens a connection for each message [default: no limit]
     #[arg(long, value_name = "N")]
     pub(crate) per_connection: Option<NonZeroU64>,
 
-    /// What leaves without waiting for replies, where the server offers PIPELINING: nothing; MAIL, RCPT and DATA; or the
-    /// next message's MAIL, RCPT and DATA with the content too
+    /// What to send without waiting for replies, where the server offers PIPELINING
     #[arg(long, value_enum, default_value_t)]
     pub(crate) pipelining: Pipelining,
 
-    /// Send by BDAT rather than by DATA
+    /// Send by BDAT instead of DATA
     #[arg(long)]
     pub(crate) bdat: bool,
 
-    /// The largest chunk of a BDAT [default: the whole message]
+    /// Bytes of a BDAT chunk at most [default: the whole message]
     #[arg(long, value_name = "SIZE", value_parser = chunk, requires = "bdat")]
     pub(crate) chunk_size: Option<NonZeroU64>,
 
@@ -109,59 +108,59 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) tls: bool,
 
-    /// Trust the certificates in this PEM file, and no others
+    /// PEM file of the only certificates to trust
     #[arg(long, value_name = "FILE", conflicts_with = "tls_insecure")]
     pub(crate) tls_ca: Option<PathBuf>,
 
-    /// Take any certificate
+    /// Accept any certificate
     #[arg(long)]
     pub(crate) tls_insecure: bool,
 
-    /// The name to ask for and to verify, in place of the target's
+    /// Name to ask for and to verify, in place of the target's
     #[arg(long, value_name = "NAME")]
     pub(crate) tls_name: Option<String>,
 
-    /// Resume TLS sessions, rather than shake hands in full on every connection
+    /// Resume TLS sessions instead of making a full handshake on every connection
     #[arg(long)]
     pub(crate) tls_resume: bool,
 
-    /// Connections to open and hold in the background
+    /// Number of connections to open and hold in the background
     #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u32).range(..=MOST_CONNECTIONS))]
     pub(crate) idle_connections: u32,
 
-    /// Clients in the background that send a few octets at a time
+    /// Number of background clients that send a few bytes at a time
     #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u32).range(..=MOST_CONNECTIONS))]
     pub(crate) slow_clients: u32,
 
-    /// Octets a second of each slow client
+    /// Bytes per second of each slow client
     #[arg(long, value_name = "N", default_value = "100")]
     pub(crate) slow_rate: NonZeroU32,
 
-    /// The longest that a message may take from when it is due, its connection included
+    /// Time that a message may take from when it is due, with its connection
     #[arg(long, value_name = "TIME", value_parser = positive_duration, default_value = "60s")]
     pub(crate) timeout: Duration,
 
-    /// Decides the text of generated messages: the same seed, the same octets
+    /// Seed of generated messages: the same seed gives the same bytes
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) seed: u64,
 
-    /// Threads that send
+    /// Number of sending threads
     #[arg(long, value_name = "N", default_value = "1", value_parser = at_most::<256>)]
     pub(crate) threads: NonZeroU32,
 
-    /// Connect from this address, or from a range in turn: 127.0.0.1-127.0.0.20 (repeatable)
+    /// Address to connect from, or a range to take in turn: 127.0.0.1-127.0.0.20; repeatable
     #[arg(long, value_name = "ADDRESS", value_parser = Sources::parse)]
     pub(crate) source: Vec<Sources>,
 
-    /// Write the results as JSON
+    /// File to write the results to, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Write a report as one HTML page
+    /// File to write a report to, as one HTML page
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
 
-    /// Compare with the results of an earlier run, as --json wrote them
+    /// Results of an earlier run to compare with, as --json wrote them
     #[arg(long, value_name = "FILE")]
     pub(crate) compare: Option<PathBuf>,
 }

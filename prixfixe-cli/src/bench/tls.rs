@@ -122,10 +122,11 @@ fn file_roots(path: &Path) -> Result<RootCertStore, SecurityError> {
         path: path.to_owned(),
         reason,
     };
+    let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
+    // A byte order mark would hide the first certificate.
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let mut roots = RootCertStore::empty();
-    for certificate in
-        CertificateDer::pem_file_iter(path).map_err(|error| fail(error.to_string()))?
-    {
+    for certificate in CertificateDer::pem_slice_iter(text) {
         let certificate = certificate.map_err(|error| fail(error.to_string()))?;
         roots
             .add(certificate)

@@ -1,7 +1,7 @@
 //! Addresses to listen on.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 /// A host and a port, as configured: names are kept, and looked up where the address is used.
@@ -16,21 +16,47 @@ enum Host {
     Ip(SocketAddr),
     /// 127.0.0.1 and ::1, whatever `/etc/hosts` says of it (RFC 6761 section 6.3).
     Localhost,
+    /// `*`: 0.0.0.0 and [::].
+    All,
     Name(String),
 }
 
 /// What a [`ListenAddress`] stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// Both loopback addresses, or the one that the host has.
-    Localhost(u16),
+    /// An address of each family, or of the one that the host has.
+    Both(Scope, u16),
     Addresses(Vec<SocketAddr>),
+}
+
+/// Which address of a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Loopback,
+    All,
+}
+
+impl Scope {
+    pub(crate) fn addresses(self, port: u16) -> [SocketAddr; 2] {
+        let (v4, v6) = match self {
+            Self::Loopback => (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
+            Self::All => (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED),
+        };
+        [(v4, port).into(), (v6, port).into()]
+    }
 }
 
 impl ListenAddress {
     pub(crate) fn localhost(port: u16) -> Self {
         Self {
             host: Host::Localhost,
+            port,
+        }
+    }
+
+    pub(crate) fn all(port: u16) -> Self {
+        Self {
+            host: Host::All,
             port,
         }
     }
@@ -43,7 +69,8 @@ impl ListenAddress {
     /// Looks a name up.
     pub(crate) fn resolve(&self) -> Result<Target, String> {
         match &self.host {
-            Host::Localhost => Ok(Target::Localhost(self.port)),
+            Host::Localhost => Ok(Target::Both(Scope::Loopback, self.port)),
+            Host::All => Ok(Target::Both(Scope::All, self.port)),
             Host::Ip(address) => Ok(Target::Addresses(vec![*address])),
             Host::Name(name) => {
                 let mut addresses: Vec<SocketAddr> = (name.as_str(), self.port)
@@ -87,7 +114,8 @@ impl FromStr for ListenAddress {
             ));
         }
         let (name, port) = text.rsplit_once(':').ok_or_else(expected)?;
-        if !is_host_name(name) {
+        let is_all = matches!(name, "" | "*");
+        if !is_all && !is_host_name(name) {
             return Err(expected());
         }
         if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -96,9 +124,10 @@ impl FromStr for ListenAddress {
         let port = port
             .parse()
             .map_err(|_| format!("`{text}` has a port out of range; give one from 0 to 65535"))?;
-        let host = match name.eq_ignore_ascii_case("localhost") {
-            true => Host::Localhost,
-            false => Host::Name(name.to_owned()),
+        let host = match name {
+            _ if is_all => Host::All,
+            _ if name.eq_ignore_ascii_case("localhost") => Host::Localhost,
+            _ => Host::Name(name.to_owned()),
         };
         Ok(Self { host, port })
     }
@@ -109,6 +138,7 @@ impl fmt::Display for ListenAddress {
         match &self.host {
             Host::Ip(address) => address.fmt(f),
             Host::Localhost => write!(f, "localhost:{}", self.port),
+            Host::All => write!(f, "*:{}", self.port),
             Host::Name(name) => write!(f, "{name}:{}", self.port),
         }
     }
@@ -143,6 +173,7 @@ mod tests {
             "0.0.0.0:0",
             "[fe80::1%3]:25",
             "localhost:2525",
+            "*:25",
             "mx.example:65535",
         ] {
             assert_eq!(
@@ -156,7 +187,7 @@ mod tests {
     #[test]
     fn localhost_is_no_lookup() {
         let target = "LocalHost:25".parse::<ListenAddress>().unwrap().resolve();
-        assert_eq!(target, Ok(Target::Localhost(25)));
+        assert_eq!(target, Ok(Target::Both(Scope::Loopback, 25)));
         let target = "[::1]:0".parse::<ListenAddress>().unwrap().resolve();
         assert_eq!(
             target,
@@ -165,12 +196,24 @@ mod tests {
     }
 
     #[test]
+    fn all_addresses_are_both_families() {
+        for text in ["*:25", ":25"] {
+            let target = text.parse::<ListenAddress>().unwrap().resolve();
+            assert_eq!(target, Ok(Target::Both(Scope::All, 25)));
+        }
+        let families = ["0.0.0.0:25", "[::]:25"].map(|it| it.parse().unwrap());
+        assert_eq!(Scope::All.addresses(25), families);
+    }
+
+    #[test]
     fn bad_addresses_are_told_what_mends_them() {
         let example = "is not an address with a port; give for example 127.0.0.1:2525, [::1]:2525 or localhost:2525";
         for text in [
             "",
             "x",
-            ":25",
+            ":",
+            "*",
+            "**:25",
             "25",
             "a b:25",
             "-x:25",

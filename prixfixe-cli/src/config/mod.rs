@@ -29,7 +29,7 @@ use serde::Serialize;
 
 pub(crate) use self::arguments::{AdminArguments, ConfigurationArguments};
 pub(crate) use self::given::Invalid;
-pub(crate) use self::listeners::{ListenAddress, Target};
+pub(crate) use self::listeners::{ListenAddress, Scope, Target};
 pub(crate) use self::tls::{ClientAuth, Tls, TlsVersion};
 
 /// Everything that `serve` needs to know.

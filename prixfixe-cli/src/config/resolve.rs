@@ -152,8 +152,7 @@ impl Sources<'_> {
     fn listeners(&self) -> Result<Vec<Listener>, Invalid> {
         let mut found = self.listeners_of_kind(&options::LISTEN, false)?;
         if found.is_empty() && self.file.listeners.is_none() {
-            let port = self.one(&options::PORT, |text| units::count(text, 0..=u16::MAX))?;
-            let address = ListenAddress::localhost(port.unwrap_or(DEFAULT_PORT));
+            let address = ListenAddress::localhost(self.default_port()?);
             found.push((
                 Origin::Flag("listen"),
                 Listener {
@@ -182,6 +181,11 @@ impl Sources<'_> {
         Ok(listeners)
     }
 
+    fn default_port(&self) -> Result<u16, Invalid> {
+        let port = self.one(&options::PORT, |text| units::count(text, 0..=u16::MAX))?;
+        Ok(port.unwrap_or(DEFAULT_PORT))
+    }
+
     pub(super) fn listeners_of_kind(
         &self,
         option: &'static Opt,
@@ -190,7 +194,11 @@ impl Sources<'_> {
         if let Some(given) = self.flag_or_variable(option)? {
             return given
                 .iter()
-                .map(|address| listener(address, implicit_tls, &[]))
+                .map(|address| match address.text.as_str() {
+                    // The default listener on all addresses: what a container image says.
+                    "*" if !implicit_tls => self.listener_on_all(address),
+                    _ => listener(address, implicit_tls, &[]),
+                })
                 .collect();
         }
         let tables = self.file.listeners.iter().flatten();
@@ -198,6 +206,17 @@ impl Sources<'_> {
             .filter(|table| table.implicit_tls == implicit_tls)
             .map(|table| listener(&table.address, implicit_tls, &table.proxy_protocol_from))
             .collect()
+    }
+}
+
+impl Sources<'_> {
+    fn listener_on_all(&self, given: &Given) -> Result<(Origin, Listener), Invalid> {
+        let listener = Listener {
+            address: ListenAddress::all(self.default_port()?),
+            implicit_tls: false,
+            proxy_protocol_from: Vec::new(),
+        };
+        Ok((given.origin.clone(), listener))
     }
 }
 

@@ -72,17 +72,21 @@ impl Sources<'_> {
         let origin = Origin::Variable(variable);
         match (self.environment)(variable).map(OsString::into_string) {
             None => Ok(None),
-            // A variable that is set to nothing is how many tools write one that isn't set.
-            Some(Ok(value)) if value.is_empty() => Ok(None),
-            Some(Ok(value)) => Ok(Some(
-                pieces(option, &value)
+            Some(Ok(value)) => Ok(meant(&value).map(|value| {
+                pieces(option, value)
                     .into_iter()
                     .map(|text| given(text, origin.clone()))
-                    .collect(),
-            )),
+                    .collect()
+            })),
             Some(Err(_)) => Err(origin.invalid("is not UTF-8; set it again")),
         }
     }
+}
+
+/// What a variable says, if anything. Files of variables with CRLF, secrets and manifests leave blanks and line ends
+/// around a value. One that is set to nothing is how many tools write one that isn't set.
+fn meant(value: &str) -> Option<&str> {
+    Some(value.trim()).filter(|value| !value.is_empty())
 }
 
 fn given(text: &str, origin: Origin) -> Given {

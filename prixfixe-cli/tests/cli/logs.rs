@@ -188,7 +188,10 @@ fn a_stderr_that_is_full_loses_lines_and_says_so() {
         .unwrap();
     let mut stderr = BufReader::with_capacity(1024, child.stderr.take().unwrap());
     let mut line = String::new();
-    stderr.read_line(&mut line).unwrap();
+    while !line.contains("listening") {
+        line.clear();
+        assert_ne!(stderr.read_line(&mut line).unwrap(), 0);
+    }
 
     // Each message is a line of about 1.7 kB; the pipe and the queue hold about 2 MiB of them.
     let recipients = format!("RCPT TO:<{}@here.example>\r\n", "x".repeat(64)).repeat(25);

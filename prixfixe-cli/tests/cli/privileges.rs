@@ -59,6 +59,25 @@ fn status(serve: &Serve, name: &str) -> Vec<u32> {
 }
 
 #[test]
+fn root_is_warned_of_unless_a_user_is_named() {
+    let warning = "running as root, which nothing needs; set user=NAME, or start as another user";
+    let is_root = getuid().is_root();
+    // It comes before the server says where it listens.
+    let warned = |serve: Serve| {
+        serve
+            .seen(warning)
+            .is_some_and(|line| line.contains(" WARN "))
+    };
+    let discard = "--deliver=discard:";
+    assert_eq!(warned(Serve::start(&[discard])), is_root);
+    if is_root {
+        assert!(!warned(start_as_nobody(&[discard], open_directory())));
+        // Whoever names root means it.
+        assert!(!warned(Serve::start(&[discard, "--user=root"])));
+    }
+}
+
+#[test]
 fn root_becomes_somebody_else_for_good() {
     if !is_root() {
         return;

@@ -1,7 +1,7 @@
 //! nginx and HAProxy with the configurations of `deploy/`.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -16,6 +16,28 @@ pub(crate) struct Balancer {
     _folder: TempDir,
     pub(crate) smtp: SocketAddr,
     pub(crate) smtps: SocketAddr,
+    /// Mail in clear by IPv6, where the host has it.
+    pub(crate) smtp_v6: Option<SocketAddr>,
+}
+
+/// Free ports of `[::1]`, for mail in clear and with TLS first. There is one such address, so that `deploy/`'s own ports may be
+/// another test's.
+fn v6_ports() -> Option<[u16; 2]> {
+    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
+    let [clear, tls] = [
+        TcpListener::bind("[::1]:0").ok()?,
+        TcpListener::bind("[::1]:0").ok()?,
+    ];
+    Some([port(&clear).ok()?, port(&tls).ok()?])
+}
+
+/// Puts `with_port` in place of what must be there; on a host without IPv6 a comment.
+fn put_v6(text: &str, there: &str, port: Option<u16>, with_port: impl Fn(u16) -> String) -> String {
+    put(
+        text,
+        there,
+        &port.map_or_else(|| "# ".to_owned(), with_port),
+    )
 }
 
 /// `deploy/nginx/nginx.conf`: it checks out, and runs.
@@ -27,6 +49,10 @@ pub(crate) fn nginx(site: Site) -> Balancer {
     let at = site.balancer();
     let text = put(&text, "listen 25 ", &format!("listen {at}:{SMTP} "));
     let text = put(&text, "listen 465 ", &format!("listen {at}:{SMTPS} "));
+    let v6 = v6_ports();
+    let listen = |port| format!("listen [::1]:{port} ");
+    let text = put_v6(&text, "listen [::]:25 ", v6.map(|[port, _]| port), listen);
+    let text = put_v6(&text, "listen [::]:465 ", v6.map(|[_, port]| port), listen);
     let file = folder.path().join("nginx.conf");
     fs::write(&file, text).expect("a file");
 
@@ -43,7 +69,7 @@ pub(crate) fn nginx(site: Site) -> Balancer {
     };
     run(command().arg("-t"));
     let process = Process::start(&mut command(), folder.path().join("output"));
-    running(process, folder, site)
+    running(process, folder, site, v6)
 }
 
 /// `deploy/haproxy/haproxy.cfg`: it checks out, and runs.
@@ -53,6 +79,10 @@ pub(crate) fn haproxy(site: Site) -> Balancer {
     let at = site.balancer();
     let text = put(&text, "bind :25\n", &format!("bind {at}:{SMTP}\n"));
     let text = put(&text, "bind :465\n", &format!("bind {at}:{SMTPS}\n"));
+    let v6 = v6_ports();
+    let bind = |port| format!("bind ::1:{port} ");
+    let text = put_v6(&text, "bind :::25 ", v6.map(|[port, _]| port), bind);
+    let text = put_v6(&text, "bind :::465 ", v6.map(|[_, port]| port), bind);
     let text = put(&text, "bind :8404\n", &format!("bind {at}:8404\n"));
     let file = folder.path().join("haproxy.cfg");
     fs::write(&file, text).expect("a file");
@@ -62,10 +92,10 @@ pub(crate) fn haproxy(site: Site) -> Balancer {
         Command::new("haproxy").arg("-f").arg(&file),
         folder.path().join("output"),
     );
-    running(process, folder, site)
+    running(process, folder, site, v6)
 }
 
-fn running(mut process: Process, folder: TempDir, site: Site) -> Balancer {
+fn running(mut process: Process, folder: TempDir, site: Site, v6: Option<[u16; 2]>) -> Balancer {
     let smtp = SocketAddr::from((site.balancer(), SMTP));
     let smtps = SocketAddr::from((site.balancer(), SMTPS));
     process.wait_until_it_listens(smtp);
@@ -75,5 +105,6 @@ fn running(mut process: Process, folder: TempDir, site: Site) -> Balancer {
         _folder: folder,
         smtp,
         smtps,
+        smtp_v6: v6.map(|[port, _]| (Ipv6Addr::LOCALHOST, port).into()),
     }
 }

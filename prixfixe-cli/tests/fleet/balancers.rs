@@ -137,7 +137,7 @@ fn the_logs_have_the_clients(fleet: &[Instance], acknowledged: &[Acknowledged]) 
     }
 }
 
-/// STARTTLS and TLS first, through the balancer to a server that is left.
+/// STARTTLS and TLS first, by IPv4 and IPv6, through the balancer to a server that is left.
 fn tls_passes_through(balancer: &Balancer, fleet: &[Instance]) {
     if !has("curl") {
         return;
@@ -151,12 +151,18 @@ fn tls_passes_through(balancer: &Balancer, fleet: &[Instance]) {
             .filter(|mail| mail.content.starts_with(subject.as_bytes()))
             .collect()
     };
-    for (scheme, address) in [("smtp", balancer.smtp), ("smtps", balancer.smtps)] {
-        let content = format!("Subject: by {scheme}\r\n\r\n");
+    let ways = [
+        ("smtp", Some(balancer.smtp), "127.0.0.12", "[127.0.0.12]"),
+        ("smtps", Some(balancer.smtps), "127.0.0.12", "[127.0.0.12]"),
+        ("smtp", balancer.smtp_v6, "::1", "[IPv6:::1]"),
+    ];
+    for (scheme, address, client, literal) in ways {
+        let Some(address) = address else { continue };
+        let content = format!("Subject: by {scheme} from {client}\r\n\r\n");
         fs::write(&file, &content).expect("a file");
         run(Command::new("curl")
             .args(["--silent", "--show-error", "--max-time", "60"])
-            .args(["--insecure", "--ssl-reqd", "--interface", "127.0.0.12"])
+            .args(["--insecure", "--ssl-reqd", "--interface", client])
             .arg(format!("{scheme}://{address}/curl.test"))
             .args([
                 "--mail-from",
@@ -167,9 +173,10 @@ fn tls_passes_through(balancer: &Balancer, fleet: &[Instance]) {
             .arg("--upload-file")
             .arg(&file));
         let mail = stored(&content);
-        assert_eq!(mail.len(), 1, "by {scheme}");
+        assert_eq!(mail.len(), 1, "by {scheme} from {client}");
         let trace = mail[0].trace.join("\n");
-        assert!(trace.contains("from curl.test ([127.0.0.12])"), "{trace}");
+        let from = format!("from curl.test ({literal})");
+        assert!(trace.contains(&from), "{trace}");
         assert!(trace.contains(" with ESMTPS "), "{trace}");
     }
 }

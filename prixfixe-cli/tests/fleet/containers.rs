@@ -89,12 +89,15 @@ fn the_image_runs_what_it_names_with_what_it_sets() {
     let variables = image_variables();
     let resolved = check(&[], &variables, folder.path());
     for line in [
-        "address = \"0.0.0.0:2525\"",
-        "listen = \"0.0.0.0:9125\"",
+        "address = \"*:2525\"",
+        "listen = \"*:9125\"",
         "target = \"maildir:/mail\"",
     ] {
         assert!(resolved.contains(line), "{line} is not in {resolved}");
     }
+    let with_port = [&variables[..], &[("SMTP_PORT".to_owned(), "25".to_owned())]].concat();
+    let resolved = check(&[], &with_port, folder.path());
+    assert!(resolved.contains("address = \"*:25\""), "{resolved}");
     assert_eq!(instruction("EXPOSE"), format!("{SMTP} {ADMIN}"));
     assert_eq!(instruction("VOLUME"), "/mail");
 
@@ -104,12 +107,11 @@ fn the_image_runs_what_it_names_with_what_it_sets() {
     let moved: Vec<_> = variables
         .into_iter()
         .map(|(name, value)| {
-            (
-                name,
-                value
-                    .replace("0.0.0.0", &at)
-                    .replace("maildir:/mail", &here),
-            )
+            let value = match value.as_str() {
+                "*" => format!("{at}:{SMTP}"),
+                value => value.replace('*', &at).replace("maildir:/mail", &here),
+            };
+            (name, value)
         })
         .collect();
     let health = || {
@@ -127,6 +129,14 @@ fn the_image_runs_what_it_names_with_what_it_sets() {
     serve.signal(rustix::process::Signal::TERM);
     assert!(serve.wait().success());
     assert_eq!(health().code(), Some(1), "nothing runs any more");
+}
+
+#[test]
+fn the_image_has_no_debug_information() {
+    let lines = dockerfile();
+    let build = lines.iter().find(|line| line.contains("cargo build"));
+    let build = build.expect("a build");
+    assert!(build.contains("CARGO_PROFILE_RELEASE_STRIP=debuginfo cargo build --release"));
 }
 
 #[test]
@@ -163,11 +173,15 @@ fn compose_sets_what_the_servers_take() {
         .map(|line| line.split_once(": ").expect("NAME: VALUE"))
         .map(|(name, value)| {
             let value = value.trim_matches('"');
-            // A variable of the operator's: its default.
+            // A variable of the operator's: its default, or what he must give.
             let default = value
                 .split_once(":-")
                 .map(|(_, default)| default.trim_end_matches('}'));
-            (name.to_owned(), default.unwrap_or(value).to_owned())
+            let value = match value.contains(":?") {
+                true => "example.com",
+                false => default.unwrap_or(value),
+            };
+            (name.to_owned(), value.to_owned())
         })
         .collect();
     known(&set);
@@ -176,7 +190,11 @@ fn compose_sets_what_the_servers_take() {
     let resolved = check(&[], &variables, folder.path());
     for part in [
         "max-connections = 1000",
-        "0.0.0.0:2465",
+        "max-connections-per-client = 20",
+        "domains = [\"example.com\"]",
+        "\"*:2525\"",
+        "\"*:2465\"",
+        "fd25:25:25::11/128",
         "10.25.25.10/32",
         "mx.example.com",
     ] {
@@ -184,8 +202,8 @@ fn compose_sets_what_the_servers_take() {
     }
     // The balancers have the addresses that are trusted, and the servers the names that balancers and Prometheus know.
     for part in [
-        "10.25.25.10}",
-        "10.25.25.11}",
+        "10.25.25.10, ipv6_address: \"fd25:25:25::10\"}",
+        "10.25.25.11, ipv6_address: \"fd25:25:25::11\"}",
         "  smtp1:\n",
         "  smtp2:\n",
         "  smtp3:\n",
@@ -200,18 +218,49 @@ fn compose_sets_what_the_servers_take() {
             assert!(deploy::path(file).exists(), "{file}");
         }
     }
+    // Every container's log is bounded.
+    let containers = text.matches("    image: ").count() + 1;
+    assert_eq!(text.matches("logging: *logging").count(), containers);
+    assert!(text.contains("max-size: 50m") && text.contains("max-file: "));
     if has("docker-compose") {
-        run(Command::new("docker-compose")
-            .arg("-f")
-            .arg(deploy::path("compose.yaml"))
-            .args([
-                "--profile",
-                "nginx",
-                "--profile",
-                "haproxy",
-                "config",
-                "--quiet",
-            ]));
+        let config = || {
+            let mut command = Command::new("docker-compose");
+            command
+                .env_remove("SMTP_ACCEPT_DOMAINS")
+                .arg("-f")
+                .arg(deploy::path("compose.yaml"))
+                .args([
+                    "--profile",
+                    "nginx",
+                    "--profile",
+                    "haproxy",
+                    "config",
+                    "--quiet",
+                ]);
+            command
+        };
+        run(config().env("SMTP_ACCEPT_DOMAINS", "example.com"));
+        let without = config().output().expect("it runs");
+        let said = String::from_utf8_lossy(&without.stderr);
+        assert!(
+            !without.status.success() && said.contains("set it to your domains"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn no_command_of_the_guide_takes_mail_for_everybody() {
+    let guide = fs::read_to_string(deploy::root().join("docs/DEPLOYMENT.md")).expect("a guide");
+    let commands: Vec<_> = [deploy::read("Dockerfile"), guide]
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter(|line| line.contains("docker run "))
+        .map(ToOwned::to_owned)
+        .collect();
+    assert!(commands.len() >= 2);
+    for command in commands {
+        assert!(command.contains("SMTP_ACCEPT_DOMAINS="), "{command}");
     }
 }
 
@@ -246,9 +295,10 @@ fn kubernetes_gives_a_configuration_that_is_one() {
     }
     let resolved = check(&["--config", "prixfixe.toml"], &variables, folder.path());
     for part in [
-        "0.0.0.0:2525",
-        "0.0.0.0:2465",
-        "listen = \"0.0.0.0:9125\"",
+        "\"*:2525\"",
+        "\"*:2465\"",
+        "listen = \"*:9125\"",
+        "max-connections-per-client = 20",
         "maildir:/mail/incoming",
     ] {
         assert!(resolved.contains(part), "{part} is not in {resolved}");

@@ -57,6 +57,31 @@ fn the_configuration_beside_the_units_is_one() {
     let configuration = deploy::read("systemd/prixfixe.toml");
     assert!(service.contains("StateDirectory=prixfixe\n"));
     assert!(configuration.contains("\"maildir:/var/lib/prixfixe/mail\""));
+    assert!(configuration.contains("\nmax-connections-per-client = 20\n"));
+}
+
+/// The units are in one place, and what they say of documentation is what the guide installs.
+#[test]
+fn the_guides_have_no_units_of_their_own() {
+    let guide =
+        |name: &str| fs::read_to_string(deploy::root().join("docs").join(name)).expect(name);
+    for name in ["LIFECYCLE.md", "DEPLOYMENT.md"] {
+        assert!(!guide(name).contains("\nExecStart="), "{name}");
+        assert!(!guide(name).contains("\nListenStream="), "{name}");
+    }
+    let install = guide("DEPLOYMENT.md");
+    assert!(install.contains("install -D -m 0644 -t /usr/local/share/doc/prixfixe docs/*.md"));
+    let service = deploy::read("systemd/prixfixe.service");
+    let pages = service
+        .lines()
+        .find_map(|line| line.strip_prefix("Documentation="))
+        .expect("pages");
+    for page in pages.split(' ') {
+        let name = page
+            .strip_prefix("file:///usr/local/share/doc/prixfixe/")
+            .expect("installed");
+        assert!(!guide(name).is_empty());
+    }
 }
 
 /// Names of system calls in a group of systemd's, groups in it resolved.

@@ -82,6 +82,51 @@ fn a_session_that_wants_no_input_gets_none() {
 }
 
 #[test]
+fn before_costly_work_all_is_read_that_the_kernel_has() {
+    let mut bench = Bench::new(b"ab");
+    bench.session().is_costly = true;
+    bench.socket.reads = [Move(1)].into();
+    assert_eq!(bench.turn(), Next::Close);
+    assert_eq!(
+        bench.calls(),
+        [
+            Call::Read(1),
+            Call::AskKernel,
+            Call::Read(1),
+            Call::AskKernel,
+            Call::Read(0),
+            Call::Write(3)
+        ]
+    );
+    assert_eq!(bench.session().polls, 1, "the end was known by then");
+}
+
+#[test]
+fn costly_work_that_waited_asks_the_kernel_again() {
+    let mut bench = Bench::open(b"a");
+    bench.session().is_costly = true;
+    bench.session().output_a_poll = 0;
+    bench.turn();
+    bench.calls();
+    bench.socket.stays_open = false;
+    bench.session().output_a_poll = usize::MAX;
+    assert_eq!(bench.turn(), Next::Close);
+    assert_eq!(
+        bench.calls(),
+        [Call::AskKernel, Call::Read(0), Call::Write(2)]
+    );
+}
+
+#[test]
+fn costly_work_does_not_wait_for_a_peer_that_sends_for_ever() {
+    let mut bench = Bench::open(&vec![b'x'; 10 * OCTETS_A_TURN]);
+    bench.session().is_costly = true;
+    bench.session().enough_input = READ_BUFFER_SIZE + 1;
+    bench.turn();
+    assert!(bench.session().polls > 0);
+}
+
+#[test]
 fn a_turn_has_its_share_of_octets() {
     let mut bench = Bench::open(&vec![b'x'; 10 * OCTETS_A_TURN]);
     assert_eq!(bench.turn(), Next::Again);

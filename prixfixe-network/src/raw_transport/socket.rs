@@ -91,6 +91,10 @@ impl Write for Socket {
 }
 
 impl PumpSocket for Socket {
+    fn ask_kernel(&mut self) {
+        self.readable = true;
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)
     }

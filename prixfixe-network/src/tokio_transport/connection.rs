@@ -37,6 +37,7 @@ pub(super) fn drive<S: Session>(
                     let mut socket = Socket {
                         stream: &mut stream,
                         cx: &mut Context::from_waker(cx.waker()),
+                        asks_kernel: false,
                     };
                     served.turn(&mut socket, buffer, now, cx)
                 });

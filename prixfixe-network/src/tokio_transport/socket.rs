@@ -1,6 +1,7 @@
 //! Tokio's socket as the pump wants it.
 
 use std::io::{self, Read, Write};
+use std::mem;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,10 +17,19 @@ use crate::pump::PumpSocket;
 pub(super) struct Socket<'s, 'c> {
     pub(super) stream: &'s mut TcpStream,
     pub(super) cx: &'s mut Context<'c>,
+    /// The next read goes to the kernel, past what tokio knows.
+    pub(super) asks_kernel: bool,
 }
 
 impl Read for Socket<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if mem::take(&mut self.asks_kernel) {
+            match (&*SockRef::from(&*self.stream)).read(buffer) {
+                // Tokio registers the waker below.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+        }
         let mut buffer = ReadBuf::new(buffer);
         match Pin::new(&mut *self.stream).poll_read(self.cx, &mut buffer) {
             Poll::Ready(result) => result.map(|()| buffer.filled().len()),
@@ -42,6 +52,10 @@ impl Write for Socket<'_, '_> {
 }
 
 impl PumpSocket for Socket<'_, '_> {
+    fn ask_kernel(&mut self) {
+        self.asks_kernel = true;
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         SockRef::from(&*self.stream).shutdown(Shutdown::Write)
     }

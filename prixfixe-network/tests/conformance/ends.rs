@@ -1,6 +1,7 @@
 //! The ways in which a connection ends.
 
 use std::io::{ErrorKind, Write};
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
@@ -172,6 +173,48 @@ pub(crate) fn a_peer_that_connects_and_vanishes_leaves_nothing(way: Way) {
     wait_until("their places are free", || {
         harness.running.active_connections() == 0
     });
+}
+
+/// All on one thread, which stands still until the guard is dropped.
+fn holding(harness: &Harness) -> (MutexGuard<'_, ()>, Client) {
+    let mut holder = harness.client();
+    let held = harness.seen.hold();
+    holder.send("HOLD\n");
+    wait_until("all stand still", || harness.seen.held.load(SeqCst) == 1);
+    (held, holder)
+}
+
+pub(crate) fn a_peer_that_has_left_gets_no_costly_work(way: Way) {
+    let harness = Harness::single(way, Toy::default(), way.options());
+    let (held, _holder) = holding(&harness);
+    let mut leaver = Client::connect(harness.address());
+    leaver.send("COSTLY\n");
+    leaver.half_close();
+    drop(held);
+    leaver.expect("HELLO");
+    leaver.expect("CUT");
+    leaver.expect_eof();
+    assert_eq!(harness.seen.costly.load(SeqCst), 0);
+
+    let mut client = harness.client();
+    client.send("COSTLY\n");
+    client.expect("DONE");
+}
+
+pub(crate) fn a_peer_that_leaves_while_costly_work_waits_gets_none(way: Way) {
+    let harness = Harness::single(way, Toy::default(), way.options());
+    let mut leaver = harness.client();
+    leaver.send("ASK\nCOSTLY\n");
+    wait_until("it asks", || harness.seen.asked.load(SeqCst) == 1);
+    let (held, _holder) = holding(&harness);
+    // Woken before the poller can have reported the end.
+    harness.seen.answer();
+    leaver.half_close();
+    drop(held);
+    leaver.expect("ANSWER");
+    leaver.expect("CUT");
+    leaver.expect_eof();
+    assert_eq!(harness.seen.costly.load(SeqCst), 0);
 }
 
 pub(crate) fn a_reset_drops_the_session(way: Way) {

@@ -76,6 +76,24 @@ fn localhost_has_the_same_port_in_both_families() {
 }
 
 #[test]
+fn all_addresses_can_be_shared_with_those_who_share_them() {
+    let first = Listener::bind_all_shared(0).unwrap();
+    let port = first[0].local_address().port();
+    let second = Listener::bind_all_shared(port).unwrap();
+    let addresses = |of: &[Listener]| of.iter().map(Listener::local_address).collect::<Vec<_>>();
+    assert_eq!(addresses(&first), addresses(&second));
+    assert!(
+        first
+            .iter()
+            .all(|it| it.local_address().ip().is_unspecified())
+    );
+    assert_eq!(
+        Listener::bind_all(port).unwrap_err().source.kind(),
+        ErrorKind::AddrInUse
+    );
+}
+
+#[test]
 fn all_addresses_are_served_in_both_families() {
     for way in [Way::Within, Way::Threads, Way::Raw] {
         let harness = Harness::listen(

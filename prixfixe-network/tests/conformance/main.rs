@@ -57,6 +57,8 @@ conformance! {
         half_close_in_a_line_is_told_to_the_session,
         half_close_behind_a_question_waits_for_the_answer,
         a_peer_that_connects_and_vanishes_leaves_nothing,
+        a_peer_that_has_left_gets_no_costly_work,
+        a_peer_that_leaves_while_costly_work_waits_gets_none,
         a_reset_drops_the_session,
         a_reset_behind_a_question_is_found_with_the_answer,
         the_deadline_of_an_idle_peer_fires,

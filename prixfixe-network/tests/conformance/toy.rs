@@ -3,7 +3,7 @@
 //! A line is echoed, except `QUIT` (answered `BYE`, and the session ends; `LEAVE` is the same with the peer
 //! known to be done), `ASK` (nothing is answered until the test says so, then `ANSWER`; input waits), `HOLD`
 //! (its thread stands still until the test says so, then `HELD`), `POUR n` (n lines of 1 KiB, a few a poll),
-//! `TOKIO` (whether a runtime is there) and `PANIC`.
+//! `COSTLY` (work that is not done for a peer that has left), `TOKIO` (whether a runtime is there) and `PANIC`.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -45,6 +45,7 @@ pub(crate) struct Seen {
     pub(crate) polls: AtomicUsize,
     pub(crate) asked: AtomicUsize,
     pub(crate) held: AtomicUsize,
+    pub(crate) costly: AtomicUsize,
     pub(crate) octets: AtomicUsize,
     pub(crate) connections: Mutex<Vec<Connection>>,
     /// The peers' ports in the order of `receive`.
@@ -153,6 +154,11 @@ impl ToySession {
                 drop(self.seen.hold());
                 self.say("HELD");
             }
+            "COSTLY" if self.eof => self.end("CUT"),
+            "COSTLY" => {
+                self.seen.costly.fetch_add(1, SeqCst);
+                self.say("DONE");
+            }
             "TOKIO" => {
                 let there = tokio::runtime::Handle::try_current().is_ok();
                 self.say(if there { "YES" } else { "NO" });
@@ -249,6 +255,10 @@ impl Session for ToySession {
 
     fn peer_is_done(&self) -> bool {
         self.state == State::Done { by_peer: true }
+    }
+
+    fn is_costly(&self) -> bool {
+        self.input.iter().take(6).eq(b"COSTLY")
     }
 }
 

@@ -9,6 +9,7 @@
 mod client;
 mod client_limits;
 mod dialogues;
+mod handshakes;
 mod hooks;
 mod lifecycle;
 mod limits;

@@ -2,6 +2,7 @@
 
 use crate::wire::{BOTH, Client, Server, World};
 use prixfixe_network::Session;
+use prixfixe_tls::HandshakeError;
 
 fn burst(world: &World, count: usize) -> Vec<(Client, Server)> {
     let config = world.issued.config();
@@ -47,6 +48,42 @@ fn one_that_vanishes_with_its_turn_holds_nobody_up() {
     drop(burst.remove(0));
     burst.iter_mut().for_each(|(_, server)| server.poll_next());
     assert_eq!(answered(&mut burst), [0]);
+}
+
+/// It ended without a step: nothing was written, not even an alert.
+fn is_closed_untouched(server: &mut Server) -> bool {
+    server.finished
+        && server.session.output().is_empty()
+        && matches!(server.echo().failed, Some(HandshakeError::Closed))
+}
+
+#[test]
+fn one_whose_peer_has_left_takes_no_step_and_no_turn() {
+    let world = World::new();
+    let mut burst = burst(&world, 2);
+    let [(_, gone), (_, next)] = &mut burst[..] else {
+        unreachable!()
+    };
+    assert!(gone.session.is_costly());
+    gone.receive_eof();
+    assert!(is_closed_untouched(gone));
+    assert!(!gone.session.is_costly());
+    next.poll();
+    assert!(!next.session.output().is_empty(), "the turn is free");
+    assert!(!next.session.is_costly(), "the first step was taken");
+}
+
+#[test]
+fn one_whose_peer_leaves_the_queue_ends_at_once_and_holds_nobody_up() {
+    let world = World::new();
+    let mut burst = burst(&world, 3);
+    burst.iter_mut().for_each(|(_, server)| server.poll_next());
+    assert_eq!(answered(&mut burst), [0]);
+    let (_, waiting) = &mut burst[1];
+    waiting.receive_eof();
+    assert!(is_closed_untouched(waiting));
+    burst.iter_mut().for_each(|(_, server)| server.poll_next());
+    assert_eq!(answered(&mut burst), [0, 2]);
 }
 
 #[test]

@@ -106,6 +106,26 @@ fn the_port_variable_is_for_the_default_listener_alone() {
 }
 
 #[test]
+fn all_addresses_without_a_port_have_the_default_one() {
+    let listen = |variables: &[_], flags: &[_]| {
+        shown(&load("", variables, flags).unwrap(), &options::LISTEN)
+    };
+    let (all, port) = (("SMTP_LISTEN", "*"), ("SMTP_PORT", "25"));
+    assert_eq!(listen(&[all], &[]), r#"["*:2525"]"#);
+    assert_eq!(listen(&[all, port], &[]), r#"["*:25"]"#);
+    assert_eq!(listen(&[port], &["--listen=*"]), r#"["*:25"]"#);
+    assert_eq!(
+        listen(&[all, port], &["--listen=*:26,a:1"]),
+        r#"["*:26", "a:1"]"#
+    );
+    let configuration = load("", &[all, port], &[]).unwrap();
+    let printed = configuration.to_toml().unwrap();
+    assert_eq!(load(&printed, &[], &[]), Ok(configuration), "{printed}");
+    assert!(load("[[listener]]\naddress = '*'", &[], &[]).is_err());
+    assert!(load("", &[], &["--listen-tls=*", "--tls-self-signed"]).is_err());
+}
+
+#[test]
 fn repeated_flags_add_up_for_lists() {
     let configuration = load("", &[], &["--listen", "a:1", "--listen=b:2,c:3"]).unwrap();
     assert_eq!(

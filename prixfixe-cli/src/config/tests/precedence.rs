@@ -226,6 +226,17 @@ fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
         );
         assert_eq!(shown(file, &[], &[]), by_file);
         assert_eq!(shown("", &[(name, variable)], &[]), by_variable);
+        for blanks in [" ", "\r", "\n", "\r\n", " \t\r\n"] {
+            assert_eq!(
+                shown(file, &[(name, blanks)], &[]),
+                by_file,
+                "blanks alone are nothing"
+            );
+            let around = format!("{blanks}{variable}{blanks}");
+            let flags = needed(option);
+            let configuration = load("", &[(name, around.as_str())], flags).unwrap();
+            assert_eq!(super::shown(&configuration, option), by_variable);
+        }
         assert_eq!(shown("", &[], &[&flag]), by_flag);
         assert_eq!(shown(file, &[(name, variable)], &[]), by_variable);
         assert_eq!(shown(file, &[(name, "")], &[]), by_file);
@@ -347,4 +358,37 @@ fn no_limit_of_one_client_is_another_thing_than_none_set() {
     assert_eq!(limit(""), None);
     assert_eq!(limit("limits.max-connections-per-client = 0"), Some(0));
     assert_eq!(limit("limits.max-connections-per-client = 7"), Some(7));
+}
+
+#[test]
+fn blanks_and_line_ends_around_a_variable_are_none_of_its_value() {
+    for value in [
+        "maildir:/mail/in\r",
+        "maildir:/mail/in\n",
+        " maildir:/mail/in ",
+    ] {
+        let configuration = load("", &[("SMTP_DELIVER", value)], &[]).unwrap();
+        assert_eq!(
+            shown(&configuration, &options::DELIVER),
+            r#""maildir:/mail/in""#
+        );
+    }
+    // Blanks inside are part of it.
+    let configuration = load("", &[("SMTP_DELIVER", "maildir:/my mail\r\n")], &[]).unwrap();
+    assert_eq!(
+        shown(&configuration, &options::DELIVER),
+        r#""maildir:/my mail""#
+    );
+    let variables = [
+        ("SMTP_PORT", "2600\r"),
+        ("SMTP_TLS_CERT", "cert.pem\r"),
+        ("SMTP_TLS_KEY", "key.pem\n"),
+    ];
+    let configuration = load("", &variables, &[]).unwrap();
+    assert_eq!(
+        shown(&configuration, &options::LISTEN),
+        r#"["localhost:2600"]"#
+    );
+    assert_eq!(shown(&configuration, &options::TLS_CERT), r#""cert.pem""#);
+    assert_eq!(shown(&configuration, &options::TLS_KEY), r#""key.pem""#);
 }

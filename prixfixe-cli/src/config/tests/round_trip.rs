@@ -15,17 +15,18 @@ fn text(option: &'static Opt) -> BoxedStrategy<String> {
         Kind::List if option == &options::LISTEN_TLS => "tls[a-z]{1,9}:[1-9]".boxed(),
         Kind::List if option == &options::LISTEN => {
             (any::<std::net::SocketAddr>(), "[a-z]{1,9}", 1..=u16::MAX)
-                .prop_map(|(address, name, port)| format!("{address},{name}:{port}"))
+                .prop_map(|(address, name, port)| format!("{address},{name}:{port},*:{port}"))
                 .boxed()
         }
         Kind::List if option.value == "CIDR" => {
             "10\\.[1-9]?[0-9]\\.0\\.0/16,[1-9]::/16,::1".boxed()
         }
         Kind::List => "[a-z]{1,9},[a-zé]{1,9}\\.example".boxed(),
-        Kind::Text if option == &options::DELIVER => "maildir:[^\0]{1,20}".boxed(),
+        Kind::Text if option == &options::DELIVER => "maildir:[^\0]{0,20}[^\0\\s]".boxed(),
         Kind::Text if option == &options::DOMAIN => "[a-z]{1,9}\\.example".boxed(),
         Kind::Text if option == &options::ADMIN => "[a-z]{1,9}:[1-9]".boxed(),
-        Kind::Text if option.value == "FILE" => "[^\0]{1,20}".boxed(),
+        // Of blanks alone a variable counts as not set.
+        Kind::Text if option.value == "FILE" => "[^\0]{0,20}[^\0\\s]".boxed(),
         Kind::Text if option.value == "LEVEL" => {
             prop::sample::select(vec!["off", "error", "warn", "info", "debug", "trace"])
                 .prop_map(String::from)

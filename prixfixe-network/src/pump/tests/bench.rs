@@ -26,6 +26,8 @@ pub(super) struct Shout {
     pub(super) enough_input: usize,
     pub(super) polls: usize,
     pub(super) peer_is_done: bool,
+    /// Each poll with input is.
+    pub(super) is_costly: bool,
 }
 
 impl Shout {
@@ -39,6 +41,7 @@ impl Shout {
             enough_input: usize::MAX,
             polls: 0,
             peer_is_done: false,
+            is_costly: false,
         }
     }
 }
@@ -106,6 +109,10 @@ impl Session for Shout {
     fn peer_is_done(&self) -> bool {
         self.peer_is_done
     }
+
+    fn is_costly(&self) -> bool {
+        self.is_costly && !self.input.is_empty()
+    }
 }
 
 /// What the socket does at one call.
@@ -123,6 +130,7 @@ pub(super) enum Call {
     Read(usize),
     Write(usize),
     Shutdown,
+    AskKernel,
 }
 
 /// Follows a script for reads and one for writes. Where one is at its end the socket does all that it is
@@ -175,6 +183,10 @@ impl Write for Scripted {
 }
 
 impl PumpSocket for Scripted {
+    fn ask_kernel(&mut self) {
+        self.calls.borrow_mut().push(Call::AskKernel);
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.calls.borrow_mut().push(Call::Shutdown);
         Ok(())
