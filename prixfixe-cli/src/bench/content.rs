@@ -3,13 +3,13 @@
 //! While the load runs, sending a message is handing out pieces of memory that are there already: nothing is
 //! formatted, stuffed or copied then.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use memchr::{memchr_iter, memmem};
+use memchr::memchr_iter;
+use prixfixe_client::{BodyType, InvalidArgument, Mail, Rcpt, Stuffer};
 
 /// Messages of varying size are drawn from a pool of this many.
 const POOL: u64 = 64;
@@ -20,6 +20,15 @@ const MAX_FILES_OCTETS: u64 = 1 << 30;
 /// Lines of generated text, without CRLF.
 const LINE: usize = 76;
 
+/// An address that cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AddressError {
+    #[error("--from: {0}")]
+    From(InvalidArgument),
+    #[error("--to: {0}")]
+    To(InvalidArgument),
+}
+
 /// One message, ready for the wire.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -27,9 +36,8 @@ pub(crate) struct Prepared {
     pub(crate) size: u64,
     /// True when it can only be sent to a server that offers 8BITMIME.
     pub(crate) eight_bit: bool,
-    pub(crate) recipients: usize,
-    plain: Envelope,
-    with_size: Envelope,
+    pub(crate) mail: Mail<'static>,
+    pub(crate) recipients: Arc<[Rcpt<'static>]>,
     pub(crate) body: Body,
 }
 
@@ -37,27 +45,17 @@ pub(crate) struct Prepared {
 #[derive(Debug)]
 pub(crate) enum Body {
     /// After 354: dot-stuffed, the end of data included (RFC 5321 section 4.5.2).
-    Data(Bytes),
-    /// BDAT commands, each with its octets behind it (RFC 3030 section 2).
-    Chunks(Vec<Bytes>),
-}
-
-/// The commands before the content: MAIL, RCPT for each recipient, and DATA unless BDAT is used.
-#[derive(Debug)]
-pub(crate) struct Envelope {
-    all: Bytes,
-    commands: Vec<Bytes>,
+    Data(Vec<u8>),
+    /// As it is, in chunks of at most so many bytes (RFC 3030 section 2).
+    Chunks { content: Vec<u8>, size: usize },
 }
 
 /// Who writes to whom, and how.
 #[derive(Debug, Clone)]
 pub(crate) struct Addressing {
-    /// The reverse-path; may be empty.
-    pub(crate) from: String,
-    /// The forward-path; `{n}` stands for the number of the recipient.
-    pub(crate) to: String,
-    pub(crate) recipients: u32,
-    pub(crate) transfer: Transfer,
+    mail: Mail<'static>,
+    recipients: Arc<[Rcpt<'static>]>,
+    transfer: Transfer,
 }
 
 /// DATA, or BDAT in chunks of at most so many octets.
@@ -95,27 +93,24 @@ impl Prepared {
         let content = with_crlf(content);
         let size = content.len() as u64;
         let eight_bit = !content.is_ascii();
-        let body = match addressing.transfer {
-            Transfer::Data => Body::Data(stuffed(&content).into()),
-            Transfer::Bdat { chunk } => Body::Chunks(chunks(&content, chunk)),
+        let body_type = if eight_bit {
+            BodyType::EightBitMime
+        } else {
+            BodyType::SevenBit
         };
-        let body_type = if eight_bit { " BODY=8BITMIME" } else { "" };
+        let body = match addressing.transfer {
+            Transfer::Data => Body::Data(stuffed(&content)),
+            Transfer::Bdat { chunk } => Body::Chunks {
+                content,
+                size: chunk,
+            },
+        };
         Self {
             size,
             eight_bit,
-            recipients: addressing.recipients as usize,
-            plain: Envelope::new(addressing, body_type),
-            with_size: Envelope::new(addressing, &format!("{body_type} SIZE={size}")),
+            mail: addressing.mail.clone().size(size).body(body_type),
+            recipients: Arc::clone(&addressing.recipients),
             body,
-        }
-    }
-
-    /// The commands before the content.
-    pub(crate) fn envelope(&self, server_offers_size: bool) -> &Envelope {
-        if server_offers_size {
-            &self.with_size
-        } else {
-            &self.plain
         }
     }
 
@@ -145,69 +140,51 @@ impl Prepared {
     }
 }
 
-impl Envelope {
-    fn new(addressing: &Addressing, parameters: &str) -> Self {
-        let mut text = format!("MAIL FROM:<{}>{parameters}\r\n", addressing.from);
-        let mut ends = vec![text.len()];
-        for n in 0..addressing.recipients {
-            // Writing to a String cannot fail.
-            let _ = write!(
-                text,
-                "RCPT TO:<{}>\r\n",
-                addressing.to.replace("{n}", &n.to_string())
-            );
-            ends.push(text.len());
+impl Addressing {
+    /// From a reverse-path, which may be empty, to so many recipients; `{n}` in the forward-path
+    /// stands for the number of each.
+    pub(crate) fn new(
+        from: &str,
+        to: &str,
+        recipients: u32,
+        transfer: Transfer,
+    ) -> Result<Self, AddressError> {
+        let mut mail = Mail::new(from.to_owned()).map_err(AddressError::From)?;
+        let recipient = |n: u32| Rcpt::new(to.replace("{n}", &n.to_string()));
+        let recipients: Result<_, _> = (0..recipients).map(recipient).collect();
+        if !to.is_ascii() {
+            mail = mail.smtp_utf8();
         }
-        if addressing.transfer == Transfer::Data {
-            text.push_str("DATA\r\n");
-            ends.push(text.len());
-        }
-        let all = Bytes::from(text);
-        let mut start = 0;
-        let mut command = |end| all.slice(std::mem::replace(&mut start, end)..end);
-        let commands = ends.into_iter().map(&mut command).collect();
-        Self { all, commands }
+        Ok(Self {
+            mail,
+            recipients: recipients.map_err(AddressError::To)?,
+            transfer,
+        })
     }
 
-    /// All commands, for one write.
-    pub(crate) fn all(&self) -> Bytes {
-        self.all.clone()
-    }
-
-    /// One command: MAIL is the first, then RCPT for each recipient, then DATA.
-    pub(crate) fn command(&self, index: usize) -> Bytes {
-        self.commands.get(index).cloned().unwrap_or_default()
+    /// The server has to offer SMTPUTF8.
+    pub(crate) fn is_internationalised(&self) -> bool {
+        let mut recipients = self.recipients.iter();
+        !self.mail.reverse_path().is_ascii() || recipients.any(|to| !to.forward_path().is_ascii())
     }
 }
 
-/// RFC 5321 section 4.5.2: a line that begins with a dot gets another; a line with a lone dot ends the data.
+impl Body {
+    /// What is sent of it, but for the commands.
+    pub(crate) fn content(&self) -> &[u8] {
+        match self {
+            Self::Data(content) | Self::Chunks { content, .. } => content,
+        }
+    }
+}
+
+/// RFC 5321 section 4.5.2.
 fn stuffed(content: &[u8]) -> Vec<u8> {
     let mut wire = Vec::with_capacity(content.len() + content.len() / 64 + 5);
-    let mut start = 0;
-    if content.first() == Some(&b'.') {
-        wire.push(b'.');
-    }
-    // Only CRLF ends a line: after a lone LF a dot is an ordinary character, and adding one would change the content.
-    for at in memmem::find_iter(content, b"\r\n.") {
-        let dot = at + 2;
-        wire.extend_from_slice(content.get(start..dot).unwrap_or_default());
-        wire.push(b'.');
-        start = dot;
-    }
-    wire.extend_from_slice(content.get(start..).unwrap_or_default());
-    wire.extend_from_slice(b".\r\n");
+    let mut stuffer = Stuffer::new();
+    stuffer.stuff(content, &mut wire);
+    stuffer.finish(&mut wire);
     wire
-}
-
-fn chunks(content: &[u8], size: usize) -> Vec<Bytes> {
-    let count = content.chunks(size).len();
-    let wire = |(i, octets): (usize, &[u8])| {
-        let last = if i + 1 == count { " LAST" } else { "" };
-        let mut wire = format!("BDAT {}{last}\r\n", octets.len()).into_bytes();
-        wire.extend_from_slice(octets);
-        Bytes::from(wire)
-    };
-    content.chunks(size).enumerate().map(wire).collect()
 }
 
 /// A file from a Maildir has LF line ends; SMTP has CRLF.
@@ -231,11 +208,11 @@ fn with_crlf(content: &[u8]) -> Vec<u8> {
 /// A message of exactly `size` octets (at least 2): a header, and lines of text of which some begin with a dot.
 fn generated(size: u64, addressing: &Addressing, random: &mut fastrand::Rng) -> Vec<u8> {
     let size = usize::try_from(size).unwrap_or(usize::MAX).max(2);
-    let to = addressing.to.replace("{n}", "0");
+    let to = addressing.recipients.first().map_or("", Rcpt::forward_path);
     let header = format!(
         "From: <{}>\r\nTo: <{to}>\r\nSubject: prixfixe bench\r\nMessage-ID: <{:016x}@bench.invalid>\r\n\
          MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n",
-        addressing.from,
+        addressing.mail.reverse_path(),
         random.u64(..)
     );
     let mut content = Vec::with_capacity(size);
@@ -321,12 +298,7 @@ mod tests {
     use super::*;
 
     fn addressing(transfer: Transfer) -> Addressing {
-        Addressing {
-            from: "a@example.com".into(),
-            to: "b{n}@example.com".into(),
-            recipients: 2,
-            transfer,
-        }
+        Addressing::new("a@example.com", "b{n}@example.com", 2, transfer).unwrap()
     }
 
     fn prepared(content: &[u8], transfer: Transfer) -> Prepared {
@@ -335,8 +307,8 @@ mod tests {
 
     fn data(content: &[u8]) -> Vec<u8> {
         match prepared(content, Transfer::Data).body {
-            Body::Data(wire) => wire.to_vec(),
-            Body::Chunks(_) => unreachable!("DATA was asked for"),
+            Body::Data(wire) => wire,
+            Body::Chunks { .. } => unreachable!("DATA was asked for"),
         }
     }
 
@@ -380,37 +352,20 @@ mod tests {
     }
 
     #[test]
-    fn chunks_carry_the_content_and_only_the_last_says_so() {
-        let Body::Chunks(chunks) = prepared(b".one\r\ntwo\r\n", Transfer::Bdat { chunk: 4 }).body
-        else {
-            unreachable!("BDAT was asked for")
-        };
-        assert_eq!(
-            chunks,
-            [
-                &b"BDAT 4\r\n.one"[..],
-                b"BDAT 4\r\n\r\ntw",
-                b"BDAT 3 LAST\r\no\r\n"
-            ]
-        );
-    }
-
-    #[test]
-    fn the_envelope_is_its_commands_in_a_row() {
-        let message = prepared("h\u{e9}\r\n".as_bytes(), Transfer::Data);
-        assert!(message.eight_bit);
-        let envelope = message.envelope(true);
-        let commands: Vec<Bytes> = (0..4).map(|i| envelope.command(i)).collect();
-        assert_eq!(
-            commands[0],
-            "MAIL FROM:<a@example.com> BODY=8BITMIME SIZE=5\r\n"
-        );
-        assert_eq!(commands[2], "RCPT TO:<b1@example.com>\r\n");
-        assert_eq!(commands[3], "DATA\r\n");
-        assert_eq!(commands.concat(), envelope.all());
-        assert_eq!(
-            message.envelope(false).command(0),
-            "MAIL FROM:<a@example.com> BODY=8BITMIME\r\n"
+    fn recipients_are_numbered_and_addresses_checked() {
+        let message = prepared(b"one\r\n", Transfer::Data);
+        let recipients: Vec<_> = message.recipients.iter().map(Rcpt::forward_path).collect();
+        assert_eq!(recipients, ["b0@example.com", "b1@example.com"]);
+        let new = |from, to| Addressing::new(from, to, 1, Transfer::Data);
+        assert!(new("", "b@x").is_ok_and(|addressing| !addressing.is_internationalised()));
+        assert!(new("", "j\u{f6}rg@x").is_ok_and(|addressing| addressing.is_internationalised()));
+        let error = new("a@x>\r\nQUIT", "b@x").unwrap_err().to_string();
+        assert!(error.starts_with("--from: "), "{error}");
+        assert!(
+            new("a@x", "")
+                .unwrap_err()
+                .to_string()
+                .starts_with("--to: ")
         );
     }
 

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::io;
 
+use prixfixe_client::{Extension, Fault};
+
+use super::dialogue::quote;
+
 /// Where in the dialogue something went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
@@ -161,6 +165,39 @@ impl Failure {
             _ => Kind::Io,
         };
         Self::with_detail(stage, kind, error.to_string())
+    }
+}
+
+impl From<prixfixe_client::Error> for Failure {
+    fn from(error: prixfixe_client::Error) -> Self {
+        let (kind, detail) = match error.fault() {
+            Fault::Refused(reply) => (Kind::Reply(reply.code()), reply.to_string()),
+            Fault::Unexpected(reply) => (Kind::Unexpected(reply.code()), reply.to_string()),
+            Fault::NotOffered(Extension::StartTls) => (Kind::NotOffered, "STARTTLS".to_owned()),
+            Fault::Closed => (Kind::Closed, String::new()),
+            Fault::TimedOut => (Kind::Timeout, String::new()),
+            Fault::Malformed { said, .. } => (Kind::Garbage, said.clone()),
+            other => (Kind::Garbage, other.to_string()),
+        };
+        Self::with_detail(error.stage().into(), kind, quote(&detail))
+    }
+}
+
+impl From<prixfixe_client::Stage> for Stage {
+    fn from(stage: prixfixe_client::Stage) -> Self {
+        use prixfixe_client::Stage as S;
+        match stage {
+            S::Greeting => Self::Greeting,
+            S::Hello => Self::Ehlo,
+            S::StartTls => Self::StartTls,
+            S::Tls => Self::Tls,
+            S::Mail => Self::Mail,
+            S::Rcpt => Self::Rcpt,
+            S::Data => Self::Data,
+            S::Content => Self::Content,
+            S::Reset => Self::Rset,
+            _ => Self::Idle,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! `prixfixe bench`: drives any SMTP server, and reports throughput and latency.
 //!
-//! The [`dialogue`] is the client's side of SMTP without any I/O; the [`engine`] drives many of them over non-blocking
-//! sockets, one event loop a thread; what it [`measure`]s becomes a [`report`].
+//! The [`dialogue`] is that of `prixfixe-client`, seen as messages that are measured. The [`engine`]
+//! drives many of them over non-blocking sockets, one event loop per thread. What it [`measure`]s
+//! becomes a [`report`].
 
 mod arguments;
 mod content;

@@ -3,9 +3,11 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use prixfixe_client::{Config, StartTls};
+
 use super::arguments::Arguments;
 use super::content::{Addressing, Prepared, Source, Transfer};
-use super::dialogue::Manner;
+use super::dialogue::{Manner, Pipelining};
 use super::engine::Pace;
 use super::report::Settings;
 use super::scenario::{Scenario, Shape};
@@ -54,13 +56,15 @@ fn run(
         .unwrap_or(NonZeroU32::MIN);
     let pace = pace(arguments, shape);
     let source = source(arguments, shape);
-    let messages = messages(arguments, &source)?;
+    let addressing = addressing(arguments)?;
+    let messages = messages(arguments, &source, &addressing)?;
     let manner = Manner {
-        helo: arguments.helo.clone(),
+        config: Arc::new(client(arguments)?),
         pipelining: arguments.pipelining,
-        starttls: arguments.starttls,
+        over_tls: arguments.tls,
         bdat: arguments.bdat,
         eight_bit: messages.iter().any(|message| message.eight_bit),
+        smtp_utf8: addressing.is_internationalised(),
     };
     let settings = Settings::new(arguments, &pace, concurrency, &messages);
     let workload = Workload {
@@ -116,21 +120,37 @@ fn source(arguments: &Arguments, shape: &Shape) -> Source {
     }
 }
 
-fn messages(arguments: &Arguments, source: &Source) -> Result<Vec<Arc<Prepared>>, String> {
+fn client(arguments: &Arguments) -> Result<Config, String> {
+    let mut config = Config::smtp(&arguments.helo).map_err(|error| format!("--helo: {error}"))?;
+    config.pipelining = arguments.pipelining != Pipelining::Off;
+    // The engine reads while it writes, so replies never pile up.
+    config.window = usize::MAX;
+    if arguments.starttls {
+        config.start_tls = StartTls::Required;
+    }
+    Ok(config)
+}
+
+fn addressing(arguments: &Arguments) -> Result<Addressing, String> {
     let chunk = arguments.chunk_size.map_or(usize::MAX, |size| {
         usize::try_from(size.get()).unwrap_or(usize::MAX)
     });
-    let addressing = Addressing {
-        from: arguments.from.clone(),
-        to: arguments.to.clone(),
-        recipients: arguments.recipients.get(),
-        transfer: if arguments.bdat {
-            Transfer::Bdat { chunk }
-        } else {
-            Transfer::Data
-        },
+    let transfer = if arguments.bdat {
+        Transfer::Bdat { chunk }
+    } else {
+        Transfer::Data
     };
-    let pool = Prepared::pool(source, &addressing, arguments.seed)
+    let (from, to) = (&arguments.from, &arguments.to);
+    Addressing::new(from, to, arguments.recipients.get(), transfer)
+        .map_err(|error| error.to_string())
+}
+
+fn messages(
+    arguments: &Arguments,
+    source: &Source,
+    addressing: &Addressing,
+) -> Result<Vec<Arc<Prepared>>, String> {
+    let pool = Prepared::pool(source, addressing, arguments.seed)
         .map_err(|error| format!("--file: {error}"))?;
     Ok(pool.into_iter().map(Arc::new).collect())
 }

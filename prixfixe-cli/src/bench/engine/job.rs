@@ -134,7 +134,7 @@ impl Job {
                 context.measurements.slow.opened += u64::from(first);
                 self.deadline = None;
                 if let Some(message) = context.next_message() {
-                    dialogue.send(message);
+                    dialogue.send(now, message);
                 }
             }
             Role::Load => {
@@ -169,7 +169,7 @@ impl Job {
         now: Instant,
         context: &mut Context<'_>,
     ) {
-        if let Some(size) = self.begin_message(dialogue, context) {
+        if let Some(size) = self.begin_message(dialogue, now, context) {
             self.current = Some(Current { began: now, size });
             self.keep_to_ticket(context);
         }
@@ -178,32 +178,37 @@ impl Job {
     /// The content is on its way: another message, or QUIT, goes out in the same write.
     fn follow(&mut self, dialogue: &mut Dialogue, now: Instant, context: &mut Context<'_>) {
         if self.is_used_up(context) {
-            return self.quit_behind(dialogue);
+            return self.quit_behind(dialogue, now);
         }
         match context.pacer.next(now) {
-            Next::Now(ticket) => match self.begin_message(dialogue, context) {
+            Next::Now(ticket) => match self.begin_message(dialogue, now, context) {
                 Some(size) => self.behind = Some((ticket, size)),
                 None => context.pacer.give_back(ticket),
             },
             Next::At(_) => {}
-            Next::Never => self.quit_behind(dialogue),
+            Next::Never => self.quit_behind(dialogue, now),
         }
     }
 
     /// Hands the next message to the dialogue, and gives its size. `None`: there is none, or the dialogue cannot take it.
-    fn begin_message(&mut self, dialogue: &mut Dialogue, context: &mut Context<'_>) -> Option<u64> {
+    fn begin_message(
+        &mut self,
+        dialogue: &mut Dialogue,
+        now: Instant,
+        context: &mut Context<'_>,
+    ) -> Option<u64> {
         let message = context.next_message()?;
         let size = message.size;
-        if !dialogue.send(message) {
+        if !dialogue.send(now, message) {
             return None;
         }
         self.begun += 1;
         Some(size)
     }
 
-    fn quit_behind(&mut self, dialogue: &mut Dialogue) {
+    fn quit_behind(&mut self, dialogue: &mut Dialogue, now: Instant) {
         self.quitting = true;
-        dialogue.quit();
+        dialogue.quit(now);
     }
 
     /// The current message has had its last reply. What was sent behind it is the current one now.
@@ -232,7 +237,7 @@ impl Job {
 
     fn quit(&mut self, dialogue: &mut Dialogue, now: Instant) {
         self.deadline = now.checked_add(QUIT_TIMEOUT);
-        self.quit_behind(dialogue);
+        self.quit_behind(dialogue, now);
     }
 
     fn is_used_up(&self, context: &Context<'_>) -> bool {

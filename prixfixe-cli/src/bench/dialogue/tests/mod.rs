@@ -2,14 +2,19 @@
 
 mod script;
 
-use std::sync::Arc;
-
 use self::script::Script;
 use super::*;
 
 const GREETING: &str = "220 mx ESMTP\r\n";
 const PIPELINING: &str = "250-mx\r\n250-SIZE 1000\r\n250-CHUNKING\r\n250 PIPELINING\r\n";
 const PLAIN: &str = "250-mx\r\n250 CHUNKING\r\n";
+
+fn chunked() -> Script {
+    Script {
+        chunk: Some(3),
+        ..Script::default()
+    }
+}
 
 fn refused(stage: Stage, reply: &str) -> Failure {
     let code = reply[..3].parse().unwrap();
@@ -91,10 +96,10 @@ fn the_envelope_leaves_at_once_where_pipelining_is_offered() {
 #[test]
 fn full_pipelining_sends_the_next_envelope_behind_the_content() {
     let (said, events) = Script {
+        pipelining: Pipelining::Full,
         messages: 2,
         ..Script::default()
     }
-    .pipelining(Pipelining::Full)
     .run(&[
         GREETING,
         PIPELINING,
@@ -121,11 +126,8 @@ fn full_pipelining_sends_the_next_envelope_behind_the_content() {
 
 #[test]
 fn bdat_leaves_with_its_envelope_or_chunk_by_chunk() {
-    let (said, events) = Script::default().bdat(3).run(&[
-        GREETING,
-        PIPELINING,
-        "250 a\r\n250 b\r\n250 c\r\n250 d\r\n",
-    ]);
+    let (said, events) =
+        chunked().run(&[GREETING, PIPELINING, "250 a\r\n250 b\r\n250 c\r\n250 d\r\n"]);
     assert_eq!(
         said[1],
         "MAIL FROM:<a@x> SIZE=5\r\nRCPT TO:<b0@x>\r\nBDAT 3\r\n.hiBDAT 2 LAST\r\n\r\n"
@@ -134,7 +136,7 @@ fn bdat_leaves_with_its_envelope_or_chunk_by_chunk() {
         events,
         [Event::Greeted, Event::Ready, Event::Accepted, Event::Ready]
     );
-    let (said, events) = Script::default().bdat(3).run(&[
+    let (said, events) = chunked().run(&[
         GREETING,
         PLAIN,
         "250 a\r\n",
@@ -211,19 +213,21 @@ fn pipelined_refusals_are_read_to_the_last_reply() {
         messages: 2,
         ..Script::default()
     }
-    .run(&[GREETING, PIPELINING, replies, "250 reset\r\n"]);
+    .run(&[GREETING, PIPELINING, replies]);
     assert_eq!(
         events[2],
         Event::Failed(refused(Stage::Mail, "550 5.7.1 no"))
     );
-    assert_eq!(said[2], "RSET\r\n");
-    assert!(said[3].starts_with("MAIL"));
+    // Where MAIL was refused nothing is open; where chunks were, something may be.
+    assert!(said[2].starts_with("MAIL"));
     let replies = "250 ok\r\n250 ok\r\n503 no\r\n503 no\r\n";
-    let (said, events) = Script::default()
-        .bdat(3)
-        .run(&[GREETING, PIPELINING, replies]);
+    let script = Script {
+        messages: 2,
+        ..chunked()
+    };
+    let (said, events) = script.run(&[GREETING, PIPELINING, replies]);
     assert_eq!(events[2], Event::Failed(refused(Stage::Content, "503 no")));
-    assert_eq!(said[2], "RSET\r\n");
+    assert!(said[2].starts_with("RSET\r\nMAIL"));
 }
 
 #[test]
@@ -262,8 +266,10 @@ fn one_recipient_of_several_refused_is_a_failure_though_the_rest_get_it() {
 
 #[test]
 fn starttls_forgets_what_was_offered_in_clear() {
-    let mut script = Script::default();
-    script.manner.starttls = true;
+    let script = Script {
+        starttls: true,
+        ..Script::default()
+    };
     let (said, events) = script.run(&[
         GREETING,
         "250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n",
@@ -366,15 +372,18 @@ fn what_cannot_stand_where_it_stands_breaks_the_connection() {
 
 #[test]
 fn the_end_of_the_connection_is_a_failure_but_after_quit() {
-    let mut dialogue = Dialogue::new(Arc::new(Script::default().manner));
+    let mut dialogue = Script::default().dialogue();
     assert_eq!(
         dialogue.receive_eof(),
         Event::Broken(Failure::new(Stage::Greeting, Kind::Closed))
     );
-    let mut dialogue = Dialogue::new(Arc::new(Script::default().manner));
-    let input = format!("{GREETING}{PLAIN}");
-    let mut bytes = input.as_bytes();
-    while dialogue.next_event(&mut bytes).is_some() {}
-    dialogue.quit();
+    let mut dialogue = Script::default().dialogue();
+    let now = Instant::now();
+    for reply in [GREETING, PLAIN] {
+        let mut bytes = reply.as_bytes();
+        while dialogue.next_event(now, &mut bytes).is_some() {}
+        dialogue.advance(usize::MAX);
+    }
+    dialogue.quit(now);
     assert_eq!(dialogue.receive_eof(), Event::Done);
 }

@@ -195,21 +195,21 @@ impl Connection {
 
     /// Sends up to `octets` of a slow client; gives how many.
     pub(super) fn trickle(&mut self, octets: usize) -> Result<usize, Failure> {
-        if self.phase != Phase::Talking || self.dialogue.output().is_empty() || octets == 0 {
+        if self.phase != Phase::Talking || self.dialogue.is_drained() || octets == 0 {
             return Ok(0);
         }
         let stage = self.stage();
-        let output = self.dialogue.output();
+        let front = self.dialogue.front(octets);
         let sent = match &mut self.tls {
-            Some(tls) => tls.writer().write(output.front(octets)),
-            None => self.socket.write(output.front(octets)),
+            Some(tls) => tls.writer().write(front),
+            None => self.socket.write(front),
         };
         let sent = match sent {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(error) => return Err(Failure::from_io(stage, &error)),
         };
-        output.advance(sent);
+        self.dialogue.advance(sent);
         self.flush_tls()?;
         Ok(sent)
     }
@@ -251,19 +251,11 @@ impl Connection {
         now: Instant,
         observe: &mut impl FnMut(&mut Dialogue, Happening, Instant),
     ) -> Result<Turn, Failure> {
-        while let Some(event) = self.dialogue.next_event(&mut input) {
+        while let Some(event) = self.dialogue.next_event(now, &mut input) {
             let happening = match event {
                 Event::Broken(failure) => return Err(failure),
                 Event::Done => return Ok(Turn::Done),
                 Event::StartTls => {
-                    // RFC 3207 section 6: what came in clear behind the 220 may be an attacker's.
-                    if !input.is_empty() {
-                        return Err(Failure::with_detail(
-                            Stage::StartTls,
-                            Kind::Garbage,
-                            "clear text after the 220",
-                        ));
-                    }
                     if let Some(security) = way.security {
                         self.begin_tls(security, way.host)?;
                     }
@@ -293,13 +285,13 @@ impl Connection {
     }
 
     fn flush_clear(&mut self) -> io::Result<()> {
-        while !self.dialogue.output().is_empty() {
-            let (slices, count) = self.dialogue.output().slices();
+        while !self.dialogue.is_drained() {
+            let (slices, count) = self.dialogue.slices();
             let sent = uninterrupted(|| {
                 self.socket
                     .write_vectored(slices.get(..count).unwrap_or_default())
             })?;
-            self.dialogue.output().advance(sent);
+            self.dialogue.advance(sent);
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ impl Connection {
                 );
                 self.since = now;
                 if way.security.is_some_and(|security| !security.implicit) {
-                    self.dialogue.tls_established();
+                    self.dialogue.tls_established(now);
                 }
             }
             if self.dispatch_plain(way, plain, now, observe)? == Turn::Done {
@@ -84,8 +84,8 @@ impl Connection {
             return Ok(());
         };
         loop {
-            while !tls.is_handshaking() && !self.dialogue.output().is_empty() {
-                let (slices, count) = self.dialogue.output().slices();
+            while !tls.is_handshaking() && !self.dialogue.is_drained() {
+                let (slices, count) = self.dialogue.slices();
                 // One call for all pieces: each would be a record of its own otherwise.
                 let taken = tls
                     .writer()
@@ -93,7 +93,7 @@ impl Connection {
                 if taken == 0 {
                     break;
                 }
-                self.dialogue.output().advance(taken);
+                self.dialogue.advance(taken);
             }
             if !tls.wants_write() {
                 return Ok(());
