@@ -18,6 +18,9 @@ const ALWAYS: u64 = 64;
 /// reload reads them, name lookups.
 const SPARE: u64 = 10;
 
+/// Messages at once that are kept in a file before they are complete: long ones, of which this many are under way seldom.
+const FILES: usize = 1024;
+
 /// The clients and the poller of the admin endpoints.
 const ADMIN: u64 = 128;
 
@@ -75,8 +78,8 @@ impl FileLimit {
         match self.available {
             Some(available) if available < needed(configuration) => {
                 let left = usize::try_from(available.saturating_sub(self.others));
-                let each = if has_files(configuration) { 2 } else { 1 };
-                share(left.unwrap_or(usize::MAX), each, wanted)
+                let files = if has_files(configuration) { FILES } else { 0 };
+                share(left.unwrap_or(usize::MAX), files, wanted)
             }
             _ => Room {
                 connections: wanted,
@@ -102,14 +105,14 @@ impl FileLimit {
     }
 }
 
-/// One in eight of the descriptors is for connections that are closing; of the others each connection takes as many as it may
-/// need. One is let in at least.
-fn share(descriptors: usize, each: usize, wanted: usize) -> Room {
+/// One in eight of the descriptors is for connections that are closing. The others are for clients, and for the files of their
+/// messages, of which the first [`FILES`] clients can have one each. One client is let in at least.
+fn share(descriptors: usize, files: usize, wanted: usize) -> Room {
     let closing = descriptors / 8;
-    let connections = ((descriptors - closing) / each).clamp(1, wanted.max(1));
-    let closing = descriptors.saturating_sub(connections.saturating_mul(each));
+    let others = descriptors - closing;
+    let connections = others.saturating_sub(files).max(others / 2);
     Room {
-        connections,
+        connections: connections.clamp(1, wanted.max(1)),
         closing: Some(closing.min(wanted.saturating_add(256))),
     }
 }
@@ -151,22 +154,27 @@ mod tests {
 
     #[test]
     fn descriptors_are_shared_so_that_each_connection_can_deliver() {
-        for (descriptors, each, wanted) in (0..300)
-            .flat_map(|descriptors| [1, 2].map(|each| (descriptors, each)))
-            .flat_map(|(descriptors, each)| [1, 20, 500].map(|it| (descriptors, each, it)))
+        for (descriptors, wanted) in (0..300)
+            .chain([5000, 20_000])
+            .flat_map(|descriptors| [1, 20, 500, 11_000].map(|wanted| (descriptors, wanted)))
         {
-            let room = share(descriptors, each, wanted);
-            let closing = room.closing.unwrap();
-            assert!((1..=wanted).contains(&room.connections));
-            if descriptors >= 8 {
-                assert!(room.connections * each + closing <= descriptors);
-                assert!(closing >= descriptors / 8, "{room:?} of {descriptors}");
+            for files in [0, FILES] {
+                let room = share(descriptors, files, wanted);
+                let closing = room.closing.unwrap();
+                assert!((1..=wanted).contains(&room.connections));
+                if descriptors >= 8 {
+                    let needed = room.connections + closing + room.connections.min(files);
+                    assert!(needed <= descriptors, "{room:?} of {descriptors}");
+                }
             }
         }
         let expected = Room {
             connections: 14,
             closing: Some(4),
         };
-        assert_eq!(share(32, 2, 500), expected);
+        assert_eq!(share(32, FILES, 500), expected);
+        assert_eq!(share(20_000, FILES, 11_000).connections, 11_000);
+        assert_eq!(share(20_000, FILES, 50_000).connections, 16_476);
+        assert_eq!(share(32, 0, 500).connections, 28);
     }
 }

@@ -30,7 +30,7 @@ pub struct Config {
     /// adds. RFC 5321 section 4.5.3.2.7 asks for 5 minutes.
     pub command_timeout: Duration,
     /// How many commands a client may send since its last message that bring no message nearer: NOOP, RSET, VRFY,
-    /// HELP, HELO, EHLO, unknown commands, and MAIL and RCPT that are refused. The one after them ends the session.
+    /// HELP, EXPN, HELO, EHLO, unknown commands, and MAIL and RCPT that are refused. The one after them ends the session.
     /// 0: no limit.
     ///
     /// DATA, BDAT, STARTTLS, and MAIL and RCPT that are accepted never count, and neither does a recipient too many

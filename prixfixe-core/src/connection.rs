@@ -492,8 +492,7 @@ impl Connection {
                 Turn::Wait
             }
             Some(Err(error)) => {
-                let taken = input.len() - rest.len();
-                let line = input.get(..taken).unwrap_or_default();
+                let line = front(input, input.len() - rest.len());
                 self.unit.next(now);
                 self.unit.refuse(now);
                 *input = rest;

@@ -66,9 +66,13 @@
 //!
 //! # Logs
 //!
-//! Events of [`tracing`] with the target `prixfixe`: `message` for each message and `connection` for each connection that ended, at
-//! `INFO`; refused senders and recipients at `DEBUG`; a handler that panicked or took too long at `ERROR`. Fields may hold any
-//! character that an internationalised address can: a subscriber escapes what could deceive its reader.
+//! Events of [`tracing`] have the target `prixfixe`. At `INFO` there is `message` for each message,
+//! `connection` for each connection that ended and `refused` for each refusal that no message tells.
+//! A handler that panicked or took too long is at `ERROR`.
+//!
+//! Strangers can cause 20 lines per minute for one client and 600 in all, beside those of accepted
+//! mail. What is over that is at `DEBUG`, and a `WARN` says how many lines that were. Fields may hold
+//! any character that a client can send: a subscriber escapes what could deceive its reader.
 #![deny(missing_docs)]
 
 mod accepted;

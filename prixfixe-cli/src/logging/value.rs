@@ -10,7 +10,7 @@ use crate::escape::is_hazardous;
 /// Stands at the end of a value whose rest is left out.
 const CUT_OFF: &str = "... (cut off)";
 
-/// Writes `value` as it is where it is a plain word, else between quotes: at most `room` octets of it.
+/// Writes `value` as it is where it is a plain word, else between quotes. At most `room` octets.
 pub(super) fn write_text(
     out: &mut dyn Write,
     room: usize,

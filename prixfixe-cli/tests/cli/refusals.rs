@@ -1,5 +1,5 @@
-//! Why did my mail bounce? For each refusal of the contract one line of the default log says it: who, what, from whom, to whom, and
-//! the reply.
+//! Why did my mail bounce? For each refusal one line of the default log says it: who, what, from
+//! whom, to whom, and the reply.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::harness::{Client, Serve};
 
-/// What a client sends, all of it at once, the reply that it is about, and what stands in the line beside the peer.
+/// What a client sends, all of it at once, the reply that it is about, and what is in the line.
 struct Case {
     sent: String,
     reply: &'static str,

@@ -126,6 +126,9 @@ fn one_address_that_says_noop_holds_half_of_the_places_and_not_for_ever() {
                 "{last}"
             );
         }
+        // Said once, however many are refused.
+        let said = server.log.count("one address has half of max-connections");
+        assert_eq!(said, 1);
         server.assert_serves();
     }
 }

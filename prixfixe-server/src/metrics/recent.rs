@@ -32,10 +32,11 @@ pub struct Incident {
     pub text: String,
     /// The address of the client that it happened to, where it has one.
     pub client: Option<IpAddr>,
-    /// The sender, where it is known. Empty for the null reverse-path. Of a MAIL that the dialogue refused: the argument, as the
-    /// client sent it.
+    /// The sender, where it is known. Empty for the null reverse-path. Of a MAIL that the dialogue
+    /// refused: the argument, as the client sent it.
     pub sender: Option<String>,
-    /// The recipient, where it is known; of several, the first. Of a RCPT that the dialogue refused: the argument.
+    /// The recipient, where it is known; of several, the first. Of a RCPT that the dialogue refused:
+    /// the argument.
     pub recipient: Option<String>,
     /// How often it happened in a row. They are then one.
     pub count: u64,

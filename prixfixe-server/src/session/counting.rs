@@ -58,7 +58,7 @@ impl SmtpSession {
             .refused(now, Who::from(&self.client), refused);
     }
 
-    /// A refusal in a transaction, whose sender is known, and its recipients unless another one is told.
+    /// A refusal, with the sender and the recipients of the transaction where there is one.
     fn log_refused_within(&self, now: Instant, refused: Refused<'_>) {
         let Some(transaction) = &self.transaction else {
             return self.log_refused(now, &refused);
@@ -167,8 +167,8 @@ impl SmtpSession {
         });
     }
 
-    /// The transaction is being ended, perhaps by a first chunk that would be over the size limit: its octets are skipped before
-    /// it gets its reply, and until then nobody remembers whose it was.
+    /// A transaction ends. If a first chunk over the size limit ends it, that is told now: its reply
+    /// comes when its octets are skipped, and nobody remembers whose it was by then.
     pub(super) fn refuse_large_chunk(&mut self, now: Instant) {
         if !self.connection.expects_content() {
             return;
@@ -189,8 +189,8 @@ impl SmtpSession {
         });
     }
 
-    /// The client was too slow. A message that this ends is told of by itself, and of a client that was idle the connection's
-    /// line says enough.
+    /// The client was too slow. A message that this ends has its own line. Nothing was refused to a
+    /// client that was idle: there the line of the connection says enough.
     pub(super) fn count_timeout(&self, now: Instant, phase: TimeoutPhase) {
         self.shared.counts.timeout(phase);
         let reply = replies::TIMED_OUT;

@@ -160,6 +160,7 @@ impl Record {
         } else {
             log.grant(Level::INFO, self.last, client.peer().ip())
         };
+        let subject = client.tls().and_then(|tls| tls.client_subject.as_deref());
         granted!(
             grant,
             info,
@@ -167,7 +168,7 @@ impl Record {
             balancer = client.balancer().map(display),
             helo = client.helo().map(|helo| display(Cut(helo))),
             tls = client.tls().map(|tls| tls.version.as_str()),
-            tls_subject = client.tls().and_then(|tls| tls.client_subject.as_deref()).map(|it| display(Cut(it))),
+            tls_subject = subject.map(|subject| display(Cut(subject))),
             accepted = self.accepted,
             refused = self.refused,
             octets = self.octets,
