@@ -15,6 +15,8 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use crate::gather::Reader;
+
 /// While more octets than this wait for the handler, nothing is read from the client.
 ///
 /// A body so holds at most this and one read of the transport.
@@ -40,6 +42,8 @@ enum Source {
     Session(Arc<Shared>),
     /// It is there, or as much of it as will ever be.
     Pieces(VecDeque<Bytes>, Option<BodyError>),
+    /// Pieces, and behind them what was gathered.
+    Gathered(VecDeque<Bytes>, Reader),
 }
 
 /// Why a content did not come to its proper end. What has been read of it is no message.
@@ -77,6 +81,14 @@ impl Body {
         }
     }
 
+    pub(crate) fn of_gathered(front: Vec<Bytes>, reader: Reader) -> Self {
+        let front = front.into_iter().filter(|piece| !piece.is_empty());
+        Self {
+            source: Source::Gathered(front.collect(), reader),
+            rest: Bytes::new(),
+        }
+    }
+
     /// The next piece, of any length but zero; `None` after the last.
     ///
     /// # Errors
@@ -103,6 +115,10 @@ impl Body {
                 (None, Some(error)) => Err(error.clone()),
                 (None, None) => Ok(None),
             }),
+            Source::Gathered(front, reader) => match front.pop_front() {
+                Some(piece) => Poll::Ready(Ok(Some(piece))),
+                None => reader.poll_chunk(cx),
+            },
         }
     }
 }

@@ -12,6 +12,7 @@
 //! [`abandon`](Conversation::abandon); the session is told by [`Session::reset`] and stays.
 
 mod run;
+mod stack;
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -22,6 +23,7 @@ use std::task::{Context, Poll, Waker};
 
 use prixfixe_core::Reply;
 
+use crate::check::Checks;
 use crate::client::Greeting;
 use crate::{Accepted, Client, Envelope, Handler, Message, Recipient};
 
@@ -105,13 +107,15 @@ pub(crate) trait Begin: Send + Sync {
 /// A handler without its type.
 pub(crate) struct Application<H> {
     handler: Arc<H>,
+    checks: Checks,
     measured: Once,
 }
 
 impl<H: Handler> Application<H> {
-    pub(crate) fn new(handler: Arc<H>) -> Self {
+    pub(crate) fn new(handler: Arc<H>, checks: Checks) -> Self {
         Self {
             handler,
+            checks,
             measured: Once::new(),
         }
     }
@@ -119,7 +123,7 @@ impl<H: Handler> Application<H> {
 
 impl<H: Handler> Begin for Application<H> {
     fn begin(&self) -> Conversation {
-        let future = run::run(Arc::clone(&self.handler));
+        let future = run::run(Arc::clone(&self.handler), self.checks.clone());
         let size = size_of_val(&future);
         self.measured.call_once(|| warn_of(size));
         Conversation {

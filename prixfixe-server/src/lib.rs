@@ -77,12 +77,14 @@
 
 mod accepted;
 mod body;
+mod check;
 mod client;
 mod clients;
 mod conversation;
 mod endpoint;
 mod envelope;
 mod front;
+mod gather;
 mod handler;
 mod hooks;
 mod id;
@@ -100,9 +102,11 @@ mod shared;
 mod trace;
 
 pub use body::{Body, BodyError};
+pub use check::{Check, CheckSession, Content, Edit, Finding, Verdict};
 pub use client::{Client, ClientBuilder, ConnectionId, Credentials, Identity, Peer};
 pub use endpoint::Endpoint;
 pub use envelope::{Envelope, EnvelopeBuilder, RcptParameters, Recipient};
+pub use gather::Gathered;
 pub use handler::{Accepted, BoxHandler, BoxSession, Closure, Handler, OrReply, Session, Sessions};
 pub use hooks::{Command, Data, Hello, Login, Mail, Rcpt};
 pub use id::MessageId;

@@ -1,11 +1,14 @@
 //! What a session is given to keep.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{Body, BodyError, Client, Envelope, MessageId, Recipient, trace};
+use prixfixe_core::Reply;
+
+use crate::gather::Gathering;
+use crate::{Body, BodyError, Client, Envelope, Gathered, MessageId, Recipient, Verdict, trace};
 
 /// A message as it arrives: its envelope is complete, its content is still being read.
 ///
@@ -31,6 +34,9 @@ pub(crate) struct Head {
     pub(crate) domain: Arc<str>,
     pub(crate) client: Client,
     pub(crate) envelope: Arc<Envelope>,
+    pub(crate) gathering: Gathering,
+    /// Boxed: without checks there is none.
+    pub(crate) verdict: Option<Arc<Verdict>>,
 }
 
 macro_rules! head_accessors {
@@ -57,6 +63,12 @@ macro_rules! head_accessors {
         #[must_use]
         pub fn envelope(&self) -> &Envelope {
             &self.head.envelope
+        }
+
+        /// What the [checks](crate::Check) found in it.
+        pub fn verdict(&self) -> &Verdict {
+            static NOTHING: LazyLock<Verdict> = LazyLock::new(Verdict::default);
+            self.head.verdict.as_deref().unwrap_or(&NOTHING)
         }
 
         /// What a relay puts before the content: `Received` (RFC 5321 section 4.4), CRLF at the end of each line. It
@@ -122,6 +134,8 @@ impl Message {
             domain: Arc::from("localhost"),
             client,
             envelope: Arc::new(envelope),
+            gathering: Gathering::default(),
+            verdict: None,
         };
         Self { head, body }
     }
@@ -142,6 +156,16 @@ impl Message {
     /// [`BodyError`] when the content did not come to its proper end.
     pub async fn collect(self) -> Result<CollectedMessage, BodyError> {
         self.collect_up_to(u64::MAX).await
+    }
+
+    /// Reads the content to its end and keeps all of it, in memory within the server's
+    /// [`message_memory`](crate::Settings::message_memory), beyond that in a file.
+    ///
+    /// # Errors
+    ///
+    /// The reply of what failed: the body, or the file.
+    pub async fn gather(&mut self) -> Result<Gathered, Reply> {
+        self.head.gathering.gather(&mut self.body).await
     }
 
     /// [`collect`](Self::collect), for a message of at most so many bytes.

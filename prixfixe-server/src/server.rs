@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prixfixe_network::{BindError, Listener, Options, Running, Service, Transport};
 
+use crate::check::Checks;
 use crate::conversation::Application;
 use crate::endpoint::Rules;
 use crate::handler::Sessions;
 use crate::inspect::Inspect;
 use crate::metrics::Metrics;
 use crate::shared::{Reconfigure, SmtpService};
-use crate::{Client, Endpoint, Handler, Reply, Session, Settings, SettingsError};
+use crate::{Check, Client, Endpoint, Handler, Reply, Session, Settings, SettingsError};
 
 /// A server that runs. Dropping it stops it at once; [`stop`](Self::stop) lets it finish.
 pub struct Server {
@@ -34,6 +35,7 @@ impl Server {
             settings: Settings::default(),
             endpoints: Vec::new(),
             options: Options::default(),
+            checks: Checks::default(),
         }
     }
 
@@ -178,6 +180,7 @@ pub struct ServerBuilder<H> {
     pub(crate) settings: Settings,
     endpoints: Vec<Endpoint>,
     options: Options,
+    checks: Checks,
 }
 
 impl<H> ServerBuilder<H> {
@@ -227,6 +230,12 @@ impl<H> ServerBuilder<H> {
         self
     }
 
+    /// One check more, asked after those that were added before, and before the handler.
+    pub fn check(mut self, check: impl Check) -> Self {
+        self.checks.push(check);
+        self
+    }
+
     /// What decides and keeps, by a closure that makes a [`Session`] for each connection.
     ///
     /// ```
@@ -272,12 +281,14 @@ impl<H> ServerBuilder<H> {
             settings,
             endpoints,
             options,
+            checks,
         } = self;
         ServerBuilder {
             handler,
             settings,
             endpoints,
             options,
+            checks,
         }
     }
 }
@@ -342,9 +353,10 @@ impl<H: Handler> ServerBuilder<H> {
             settings,
             endpoints: _,
             options: _,
+            checks,
         } = self;
         settings.check(rules.iter().any(|it| it.implicit_tls))?;
-        let application = Arc::new(Application::new(Arc::new(handler)));
+        let application = Arc::new(Application::new(Arc::new(handler), checks));
         Ok(SmtpService::new(application, &settings, rules))
     }
 }

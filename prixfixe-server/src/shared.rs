@@ -12,6 +12,7 @@ use crate::clients::Clients;
 use crate::conversation::Begin;
 use crate::endpoint::Rules;
 use crate::front::Front;
+use crate::gather::Gathering;
 use crate::log::Log;
 use crate::metrics::{Cause, Counts, Note};
 use crate::session::Told;
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) clients: Clients,
     pub(crate) accepted_domains: AcceptedDomains,
     pub(crate) tls: Option<TlsConfig>,
+    pub(crate) gathering: Gathering,
 }
 
 impl Shared {
@@ -36,6 +38,7 @@ impl Shared {
         counts: Arc<Counts>,
         log: Arc<Log>,
         clients: Clients,
+        gathering: Gathering,
         settings: &Settings,
     ) -> Self {
         let mut dialogue = settings.dialogue.clone();
@@ -50,6 +53,7 @@ impl Shared {
             handler_timeout: settings.handler_timeout,
             clients,
             tls: settings.tls.clone(),
+            gathering,
         }
     }
 
@@ -86,6 +90,7 @@ impl SmtpService {
             Arc::clone(&counts),
             Arc::clone(&log),
             clients,
+            Gathering::new(settings.message_memory, settings.temporary.clone()),
             settings,
         );
         Self {
@@ -135,6 +140,8 @@ impl Reconfigure for SmtpService {
             counts,
             Arc::clone(&self.log),
             clients,
+            old.gathering
+                .with(settings.message_memory, settings.temporary.clone()),
             settings,
         ));
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;

@@ -8,7 +8,9 @@ use std::task::Poll;
 use prixfixe_core::Reply;
 use tracing::{Span, info_span};
 
+use super::stack::Stack;
 use super::{About, Answer, Place, Question, exchange, take_if};
+use crate::check::Checks;
 use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
 use crate::{Accepted, Client, Handler, Session, replies};
 
@@ -26,13 +28,13 @@ macro_rules! question_span {
 }
 
 /// The conversation with a handler about a connection.
-pub(super) async fn run<H: Handler>(handler: Arc<H>) {
+pub(super) async fn run<H: Handler>(handler: Arc<H>, checks: Checks) {
     let mut client = connected().await;
     let connected = {
         let span = question_span!("connect", client);
-        asked(span, handler.connect(&client)).await
+        asked(span, Stack::connect(&checks, &handler, &client)).await
     };
-    drop(handler);
+    drop((handler, checks));
     let mut session = match connected.unwrap_or(Err(replies::HANDLER_TIMED_OUT)) {
         Ok(session) => session,
         Err(reply) => {
@@ -47,7 +49,7 @@ pub(super) async fn run<H: Handler>(handler: Arc<H>) {
     }
 }
 
-async fn answer_next<S: Session>(session: &mut S, client: &mut Client) {
+async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
     let question = match next().await {
         Told::Question(question) => question,
         Told::Client(newer) => {
@@ -145,14 +147,17 @@ async fn asked<T>(span: Span, hook: impl Future<Output = T>) -> Option<T> {
 }
 
 /// The answer of a hook. One that was dropped is a transaction that is gone.
-fn in_time<S: Session, T>(session: &mut S, result: Option<Result<T, Reply>>) -> Result<T, Reply> {
+fn in_time<S: Session, T>(
+    session: &mut Stack<S>,
+    result: Option<Result<T, Reply>>,
+) -> Result<T, Reply> {
     result.unwrap_or_else(|| {
         session.reset();
         Err(replies::HANDLER_TIMED_OUT)
     })
 }
 
-fn settle<S: Session>(session: &mut S, result: Option<Result<(), Reply>>) {
+fn settle<S: Session>(session: &mut Stack<S>, result: Option<Result<(), Reply>>) {
     give(in_time(session, result).map(|()| Accepted::default()));
 }
 

@@ -42,17 +42,23 @@ impl Accepted {
         Self(Kind::Each(outcomes))
     }
 
-    /// The one answer to the client about a message with so many recipients.
-    pub(crate) fn into_answer(self, id: MessageId, recipients: usize) -> Result<Reply, Reply> {
+    /// False where there are outcomes for other recipients than so many.
+    pub(crate) fn concerns(&self, recipients: usize) -> bool {
+        match &self.0 {
+            Kind::Each(outcomes) => outcomes.len() == recipients,
+            Kind::Usual | Kind::With(_) => true,
+        }
+    }
+
+    /// The one answer to the client.
+    pub(crate) fn into_answer(self, id: MessageId) -> Result<Reply, Reply> {
         match self.0 {
             // Formatting would cost more than all else about this reply.
             Kind::Usual => Ok(Reply::ok(["OK ", id.as_str()].concat())),
             Kind::With(reply) if reply.is_positive() => Ok(reply),
             Kind::With(_) => Err(replies::LOCAL_ERROR),
-            // Who was forgotten has no message.
-            Kind::Each(outcomes) if outcomes.len() != recipients => Err(replies::LOCAL_ERROR),
             Kind::Each(outcomes) => match common(outcomes) {
-                None => Self::default().into_answer(id, recipients),
+                None => Self::default().into_answer(id),
                 Some(reply) => Err(reply),
             },
         }
@@ -110,9 +116,8 @@ mod tests {
     use super::*;
 
     fn answer(outcomes: Vec<Result<(), Reply>>) -> String {
-        let recipients = outcomes.len();
         let id = MessageId::new(SystemTime::now());
-        match Accepted::each(outcomes).into_answer(id, recipients) {
+        match Accepted::each(outcomes).into_answer(id) {
             Ok(reply) | Err(reply) => reply.to_string(),
         }
     }
@@ -147,11 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_for_other_recipients_than_there_are_lose_no_mail() {
-        let id = MessageId::new(SystemTime::now());
+    fn outcomes_for_other_recipients_than_there_are_are_seen() {
         for outcomes in [vec![], vec![Ok(())], vec![Ok(()); 3]] {
-            let answer = Accepted::each(outcomes).into_answer(id, 2);
-            assert_eq!(answer, Err(replies::LOCAL_ERROR));
+            assert!(!Accepted::each(outcomes).concerns(2));
         }
+        assert!(Accepted::each(vec![Ok(()); 2]).concerns(2));
+        assert!(Accepted::default().concerns(2));
     }
 }

@@ -185,10 +185,9 @@ impl Delivery {
         if !self.is_answered() {
             return None;
         }
-        let recipients = self.transaction.envelope.recipients().len();
         match std::mem::replace(&mut self.state, State::Working) {
             State::Answered(result) => {
-                Some(result.and_then(|accepted| accepted.into_answer(self.id, recipients)))
+                Some(result.and_then(|accepted| accepted.into_answer(self.id)))
             }
             State::Unasked(_) | State::Working => None,
         }

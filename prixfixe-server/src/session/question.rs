@@ -181,6 +181,8 @@ impl SmtpSession {
             domain: self.shared.domain.clone(),
             client: self.client.clone(),
             envelope: transaction.envelope.clone(),
+            gathering: self.shared.gathering.clone(),
+            verdict: None,
         };
         self.pending = Pending::Message(Box::new(Delivery::new(transaction, head)));
     }

@@ -21,7 +21,7 @@ async fn accept(_: Message) -> Result<Accepted, Reply> {
 
 /// What a transport sees of a connection that has just come.
 fn session(handler: impl Handler) -> impl Session {
-    let application = Arc::new(Application::new(Arc::new(handler)));
+    let application = Arc::new(Application::new(Arc::new(handler), Default::default()));
     let service = SmtpService::new(application, &Settings::default(), vec![Rules::none()]);
     let connection = Connection {
         peer: ([192, 0, 2, 1], 1024).into(),
@@ -104,7 +104,7 @@ fn a_question_asked_while_bytes_are_received_wakes_the_transport_of_the_poll_tha
 #[test]
 fn a_client_that_never_reads_has_the_time_of_one_command() {
     let settings = Settings::default().max_idle_commands(0);
-    let application = Arc::new(Application::new(Arc::new(accept)));
+    let application = Arc::new(Application::new(Arc::new(accept), Default::default()));
     let service = SmtpService::new(application, &settings, vec![Rules::none()]);
     let connection = Connection {
         peer: ([192, 0, 2, 1], 1024).into(),

@@ -71,7 +71,7 @@ fn service(handler: impl Handler) -> impl Service {
         .max_message_size(1000)
         .max_recipients(2)
         .accept_domains(["b.test"]);
-    let application = Arc::new(Application::new(Arc::new(handler)));
+    let application = Arc::new(Application::new(Arc::new(handler), Default::default()));
     SmtpService::new(application, &settings, vec![Rules::none()])
 }
 
