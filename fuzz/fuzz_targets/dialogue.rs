@@ -72,12 +72,9 @@ impl Session {
             let mut input = held.as_slice();
             let mut replies = Vec::new();
             let mut room = std::mem::take(&mut self.room);
-            let event = self.connection.poll_event_with_room(
-                self.now,
-                &mut input,
-                &mut replies,
-                &mut room,
-            );
+            let event =
+                self.connection
+                    .poll_event_with_room(self.now, &mut input, &mut replies, &mut room);
             assert!(replies.len() < OUTPUT_HIGH_WATER + 1024);
             let go_on = event.is_some() || replies.len() >= OUTPUT_HIGH_WATER;
             self.output.append(&mut replies);

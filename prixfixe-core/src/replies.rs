@@ -32,12 +32,8 @@ pub const NOOP_OK: Reply = reply(250, (2, 0, 0), "OK");
 pub const RSET_OK: Reply = reply(250, (2, 0, 0), "Reset");
 /// VRFY: RFC 5321 section 3.5.3 has this for servers that do not tell.
 pub const VRFY_UNKNOWN: Reply = reply(252, (2, 0, 0), "Cannot verify, send mail and see");
-/// HELP.
-pub const HELP: Reply = reply(
-    214,
-    (2, 0, 0),
-    "HELO EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS\nSee RFC 5321",
-);
+/// HELP. One short line: what it says is known to people, and a client may ask for it without end.
+pub const HELP: Reply = reply(214, (2, 0, 0), "See RFC 5321");
 /// QUIT.
 pub const GOODBYE: Reply = reply(221, (2, 0, 0), "Goodbye");
 /// STARTTLS.

@@ -87,8 +87,6 @@ pub enum InvalidReply {
 
 /// The longest reply line, CR LF included (RFC 5321 section 4.5.3.1.5).
 const MAX_LINE: usize = 512;
-/// The octets of `250 2.0.0 `.
-const SHORT_HEAD: usize = 10;
 
 impl Reply {
     /// 550 5.1.1: nobody of that name.
@@ -248,17 +246,13 @@ impl Reply {
             output.extend_from_slice(&head);
             output.extend_from_slice(self.text.as_bytes());
             output.extend_from_slice(b"\r\n");
-        } else if let Some(head) = self.short_head()
-            && self.text.split('\n').all(is_short)
-        {
-            encode_short_lines(head, &self.text, output);
         } else {
             self.encode_lines(output);
         }
     }
 
     /// What stands before the text, where that isn't empty and no number of the enhanced status code has two digits.
-    fn short_head(&self) -> Option<[u8; SHORT_HEAD]> {
+    fn short_head(&self) -> Option<[u8; 10]> {
         let EnhancedCode(class, subject, detail) = self.enhanced;
         if self.text.is_empty() || class > 9 || subject > 9 || detail > 9 {
             return None;
@@ -356,30 +350,6 @@ impl fmt::Display for Reply {
             let shown = if c.is_control() { ' ' } else { c };
             fmt::Write::write_char(f, shown)
         })
-    }
-}
-
-/// Goes on a line behind the head that most replies have, as it is.
-fn is_short(line: &str) -> bool {
-    (1..=MAX_LINE - SHORT_HEAD - b"\r\n".len()).contains(&line.len()) && is_printable(line)
-}
-
-/// Appends lines that are all short.
-fn encode_short_lines(head: [u8; SHORT_HEAD], text: &str, output: &mut Vec<u8>) {
-    let [a, b, c, _, enhanced @ ..] = head;
-    let mut rest = Some(text);
-    while let Some(text) = rest {
-        let (line, behind) = match text.split_once('\n') {
-            Some((line, behind)) => (line, Some(behind)),
-            None => (text, None),
-        };
-        rest = behind;
-        let separator = if rest.is_some() { b'-' } else { b' ' };
-        output.reserve(SHORT_HEAD + line.len() + b"\r\n".len());
-        output.extend_from_slice(&[a, b, c, separator]);
-        output.extend_from_slice(&enhanced);
-        output.extend_from_slice(line.as_bytes());
-        output.extend_from_slice(b"\r\n");
     }
 }
 
@@ -526,30 +496,6 @@ mod tests {
             push_number(number, &mut output);
             assert_eq!(output, number.to_string().as_bytes());
         }
-    }
-
-    #[test]
-    fn short_lines_and_others_are_encoded_alike() {
-        for text in [
-            "one\ntwo",
-            "one\n",
-            "\none",
-            "one\n\ntwo",
-            "one\r\ntwo",
-            &"x\n".repeat(9),
-        ] {
-            // Two digits in the enhanced code are what the fast way does not have.
-            let [short, long] = [1, 11].map(|detail| {
-                encoded(&Reply::new(550, EnhancedCode(5, 7, detail), text.to_owned()).unwrap())
-            });
-            assert_eq!(short, long.replace("5.7.11", "5.7.1"), "{text:?}");
-        }
-        let longest = format!("{}\n{}", "x".repeat(500), "y".repeat(501));
-        let lines = encoded(&Reply::permanent(longest));
-        assert_eq!(
-            lines.lines().map(str::len).collect::<Vec<_>>(),
-            [510, 510, 11]
-        );
     }
 
     #[test]

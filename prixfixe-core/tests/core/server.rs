@@ -20,6 +20,8 @@ pub(crate) struct Server {
     /// Of each refused command, as it was told.
     pub(crate) refused_lines: Vec<Vec<u8>>,
     settings: Settings,
+    /// Where small pieces of a body are put together; empty unless a test wants that.
+    pub(crate) room: Vec<u8>,
     held: Vec<u8>,
     message: Delivered,
     /// Between STARTTLS and the handshake.
@@ -72,6 +74,7 @@ impl Server {
             told: Vec::new(),
             refused_lines: Vec::new(),
             settings: settings.clone(),
+            room: Vec::new(),
             held: Vec::new(),
             message: NO_MESSAGE,
             in_clear: false,
@@ -84,11 +87,12 @@ impl Server {
     pub(crate) fn receive(&mut self, octets: &[u8]) {
         let held = [std::mem::take(&mut self.held), octets.to_vec()].concat();
         let mut input = held.as_slice();
+        let mut room = std::mem::take(&mut self.room);
         loop {
             let mut replies = Vec::new();
-            let event = self
-                .connection
-                .poll_event(self.now, &mut input, &mut replies);
+            let event =
+                self.connection
+                    .poll_event_with_room(self.now, &mut input, &mut replies, &mut room);
             let flushed = replies.len() >= OUTPUT_HIGH_WATER;
             self.output.append(&mut replies);
             let event = match event {
@@ -113,6 +117,7 @@ impl Server {
             }
         }
         self.held = input.to_vec();
+        self.room = room;
         assert!(self.connection.is_closed() || self.held.len() < prixfixe_core::MAX_LINE);
         if self.in_clear && !self.held.is_empty() {
             self.connection

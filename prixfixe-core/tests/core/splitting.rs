@@ -54,8 +54,9 @@ fn octets() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(fragment, 0..30).prop_map(|fragments| fragments.concat())
 }
 
-fn settings() -> Settings {
+fn settings(repairs_line_ends: bool) -> Settings {
     Settings {
+        repairs_line_ends,
         max_message_size: Some(2000),
         max_recipients: Some(2),
         refusals: vec![Refusal {
@@ -70,8 +71,13 @@ fn settings() -> Settings {
 }
 
 /// What all of the pieces, and then the end, came to.
-fn outcome<'i>(pieces: impl Iterator<Item = &'i [u8]>) -> (Vec<Told>, String) {
-    let mut server = Server::new(&settings());
+fn outcome<'i>(
+    pieces: impl Iterator<Item = &'i [u8]>,
+    repairs: bool,
+    room: usize,
+) -> (Vec<Told>, String) {
+    let mut server = Server::new(&settings(repairs));
+    server.room = vec![0; room];
     for piece in pieces {
         server.receive(piece);
     }
@@ -104,11 +110,25 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn any_cut_tells_the_same_and_replies_are_well_formed(octets in octets(), lengths in proptest::collection::vec(1..200_usize, 1..20)) {
-        let at_once = outcome(std::iter::once(octets.as_slice()));
+    fn any_cut_tells_the_same_and_replies_are_well_formed(
+        octets in octets(),
+        lengths in proptest::collection::vec(1..200_usize, 1..20),
+        repairs in any::<bool>(),
+    ) {
+        let at_once = outcome(std::iter::once(octets.as_slice()), repairs, 0);
         assert_well_formed(&at_once.1);
+        // BINARYMIME aside, no line end of what is delivered is bare.
+        let is_binary = octets.windows(10).any(|ten| ten == b"BINARYMIME");
+        for told in at_once.0.iter().filter(|_| !is_binary) {
+            if let Told::MessageEnd(content) = told {
+                let pairs = content.windows(2).filter(|pair| pair == b"\r\n").count();
+                let count = |wanted| content.iter().filter(|byte| **byte == wanted).count();
+                prop_assert_eq!((count(b'\r'), count(b'\n')), (pairs, pairs));
+            }
+        }
 
-        prop_assert_eq!(&outcome(octets.chunks(1)), &at_once);
+        prop_assert_eq!(&outcome(octets.chunks(1), repairs, 0), &at_once);
+        prop_assert_eq!(&outcome(std::iter::once(octets.as_slice()), repairs, 600), &at_once);
 
         let mut rest = octets.as_slice();
         let pieces = lengths.iter().cycle().map_while(|length| {
@@ -116,7 +136,7 @@ proptest! {
             rest = behind;
             (!piece.is_empty()).then_some(piece)
         });
-        prop_assert_eq!(&outcome(pieces), &at_once);
+        prop_assert_eq!(&outcome(pieces, repairs, 600), &at_once);
     }
 
     /// A message is delivered as it was sent, whatever it is.
@@ -128,7 +148,7 @@ proptest! {
             .map(|line| format!("{}{line}\r\n", if line.starts_with('.') { "." } else { "" }))
             .collect();
         let text = format!("HELO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\n{stuffed}.\r\n");
-        let (told, _) = outcome(text.as_bytes().chunks(length));
+        let (told, _) = outcome(text.as_bytes().chunks(length), false, 600);
         let expected = match content.len() {
             0..=2000 => Some(&Told::MessageEnd(content.into_bytes())),
             _ => None,

@@ -8,6 +8,10 @@ use prixfixe_core::{
     Abort, EnhancedCode, Event, ForwardPath, InvalidMailbox, MailParameters, Mailbox, Reply,
     ReversePath,
 };
+use prixfixe_dialogue::Settings;
+use proptest::prelude::*;
+
+use crate::server::{Server, Told};
 
 const MAILBOXES: &[(&str, &str, &str)] = &[
     ("a@b", "a", "b"),
@@ -233,5 +237,30 @@ fn every_event_shows_what_it_tells_and_nothing_of_the_content() {
     ];
     for (event, shown) in cases {
         assert_eq!(format!("{event:?}"), shown);
+    }
+}
+
+proptest! {
+    /// What is taken, however lenient that is, stands in headers and in other servers' dialogues.
+    #[test]
+    fn an_address_reads_back_as_itself_and_can_be_sent_on(
+        local_part in "[a-c.+]{1,9}|\"[a-c \\\\\\\\.@<>]{0,9}\"|[a-c\u{e4}.]{250,256}|\\PC{1,5}",
+        domain in "[a-cA-C]{1,5}(\\.[a-c-]{1,5}){0,2}\\.?|\\[[0-9.:a-fIPv]{1,15}\\]|\\PC{1,5}",
+    ) {
+        let written = format!("{local_part}@{domain}");
+        let Ok(mailbox) = written.parse::<Mailbox>() else {
+            return Ok(());
+        };
+        let printed = mailbox.to_string();
+        let again: Mailbox = printed.parse().unwrap();
+        prop_assert_eq!(&again, &mailbox);
+        prop_assert_eq!(again.as_str(), printed.as_str());
+        prop_assert!(!printed.contains(char::is_control) && !printed.ends_with('.'));
+
+        let mut server = Server::new(&Settings::default());
+        let dialogue = format!("EHLO c\r\nMAIL FROM:<{printed}> SMTPUTF8\r\nRCPT TO:<{printed}>\r\n");
+        server.receive(dialogue.as_bytes());
+        let expected = [Told::Mail(printed.clone()), Told::Rcpt(printed)];
+        prop_assert_eq!(server.told.get(1..), Some(&expected[..]));
     }
 }
