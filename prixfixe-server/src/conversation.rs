@@ -202,16 +202,18 @@ impl Conversation {
         let Some(future) = &mut self.future else {
             return Poll::Ready(Err(Panicked));
         };
-        exchange(place);
+        if !matches!(place, Place::Empty) {
+            exchange(place);
+        }
         // The future is dropped after a panic, so nobody sees what it left half done.
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        let place = exchange(Place::Empty);
+        let place = take_if(|place| !matches!(place, Place::Empty));
         if polled.is_err() {
             self.drop_session();
             return Poll::Ready(Err(Panicked));
         }
         match place {
-            Place::Answer(answer) => Poll::Ready(Ok(answer)),
+            Some(Place::Answer(answer)) => Poll::Ready(Ok(answer)),
             _ => Poll::Pending,
         }
     }

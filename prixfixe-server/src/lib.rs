@@ -126,5 +126,5 @@ pub use prixfixe_tls::{
     CertificateInfo, CertificateSource, ClientAuth, HandshakeError, Reloaded, TlsConfig,
     TlsConfigBuilder, TlsError, TlsInfo, TlsVersion, TrustAnchors, UnknownVersion, Watch,
 };
-pub use server::{Server, ServerBuilder, StartError};
+pub use server::{Server, ServerBuilder, ServerHandle, StartError};
 pub use settings::{Settings, SettingsError};

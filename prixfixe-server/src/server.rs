@@ -2,10 +2,14 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Wake, Waker};
+use std::thread::{self, Thread};
 
 use prixfixe_network::{BindError, Listener, Options, Running, Service, Transport};
 
@@ -20,6 +24,31 @@ use crate::{Check, Client, Endpoint, Handler, Reply, Session, Settings, Settings
 
 /// A server that runs. Dropping it stops it at once; [`stop`](Self::stop) lets it finish.
 pub struct Server {
+    inner: Arc<Inner>,
+}
+
+/// A hand on a server that somebody else owns: to stop it, to wait for its end, to change its settings. Cheap to clone; it
+/// keeps nothing running.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use prixfixe_server::{Server, inbox};
+///
+/// let server = Server::builder().listen(([127, 0, 0, 1], 2525)).handler(inbox().0).start()?;
+/// let handle = server.handle();
+/// tokio::spawn(async move {
+///     let _ = tokio::signal::ctrl_c().await;
+///     handle.shutdown();
+/// });
+/// server.stopped().await;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct ServerHandle {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     running: Running,
     service: Arc<dyn Reconfigure>,
     /// Those in force. The lock is held for a change, not for serving.
@@ -36,13 +65,14 @@ impl Server {
             endpoints: Vec::new(),
             options: Options::default(),
             checks: Checks::default(),
+            signal: None,
         }
     }
 
     /// The addresses really bound, in the order of the `listen` calls.
     #[must_use]
     pub fn local_addresses(&self) -> &[SocketAddr] {
-        self.running.local_addresses()
+        self.inner.running.local_addresses()
     }
 
     /// The first of the addresses really bound.
@@ -57,43 +87,43 @@ impl Server {
     /// The transport that runs: never `Auto`.
     #[must_use]
     pub fn transport(&self) -> Transport {
-        self.running.transport()
+        self.inner.running.transport()
     }
 
     /// Connections that are open now.
     #[must_use]
     pub fn active_connections(&self) -> usize {
-        self.running.active_connections()
+        self.inner.running.active_connections()
     }
 
     /// What is counted: a handle that outlives the server.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        self.metrics.clone()
+        self.inner.metrics.clone()
     }
 
     /// True once [`shutdown`](Self::shutdown), [`abort`](Self::abort) or [`stop`](Self::stop) was called: no new
     /// connection is accepted.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.running.is_stopping()
+        self.inner.running.is_stopping()
     }
 
     /// Connections that may be open at once.
     #[must_use]
     pub fn max_connections(&self) -> usize {
-        self.running.max_connections()
+        self.inner.running.max_connections()
     }
 
     /// The name that it gives itself.
     #[must_use]
     pub fn domain(&self) -> String {
-        self.lock_settings().dialogue.domain.clone()
+        self.inner.lock_settings().dialogue.domain.clone()
     }
 
     /// What it runs with.
     pub fn settings(&self) -> Settings {
-        self.lock_settings().clone()
+        self.inner.lock_settings().clone()
     }
 
     /// Changes what it runs with. Connections that are accepted from now on have the new settings; sessions under way keep
@@ -113,6 +143,96 @@ impl Server {
         &self,
         change: impl FnOnce(Settings) -> Settings,
     ) -> Result<(), SettingsError> {
+        self.inner.reconfigure(change)
+    }
+
+    /// Stops accepting, tells idle clients `421 4.3.2`, and lets running transactions finish for up to the drain
+    /// timeout. Returns at once; [`stopped`](Self::stopped) waits.
+    pub fn shutdown(&self) {
+        self.inner.running.shutdown();
+    }
+
+    /// Drops every session now.
+    pub fn abort(&self) {
+        self.inner.running.abort();
+    }
+
+    /// Waits, on any executor, until every thread of the transport has had a turn from now on, or the server is stopping: what a
+    /// watchdog wants to know. A handler that blocks a thread lets it wait; one that is slow without blocking does not.
+    pub async fn turned(&self) {
+        self.inner.running.turned().await;
+    }
+
+    /// True while TLS is offered.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.inner.lock_settings().tls.is_some()
+    }
+
+    /// Waits, on any executor, until the last session is gone.
+    pub async fn stopped(&self) {
+        self.inner.stopped().await;
+    }
+
+    /// [`shutdown`](Self::shutdown), and waits for the end.
+    pub async fn stop(&self) {
+        self.shutdown();
+        self.stopped().await;
+    }
+
+    /// A hand on this server for others.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+/// Whoever holds a handle keeps nothing running.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.inner.running.abort();
+    }
+}
+
+impl ServerHandle {
+    /// As [`Server::shutdown`].
+    pub fn shutdown(&self) {
+        self.inner.running.shutdown();
+    }
+
+    /// As [`Server::abort`].
+    pub fn abort(&self) {
+        self.inner.running.abort();
+    }
+
+    /// As [`Server::is_stopping`].
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.inner.running.is_stopping()
+    }
+
+    /// As [`Server::stopped`].
+    pub async fn stopped(&self) {
+        self.inner.stopped().await;
+    }
+
+    /// As [`Server::reconfigure`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn reconfigure(
+        &self,
+        change: impl FnOnce(Settings) -> Settings,
+    ) -> Result<(), SettingsError> {
+        self.inner.reconfigure(change)
+    }
+}
+
+impl Inner {
+    fn reconfigure(&self, change: impl FnOnce(Settings) -> Settings) -> Result<(), SettingsError> {
         let mut current = self.lock_settings();
         let settings = change(current.clone());
         self.service.reconfigure(&settings)?;
@@ -128,46 +248,24 @@ impl Server {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stops accepting, tells idle clients `421 4.3.2`, and lets running transactions finish for up to the drain
-    /// timeout. Returns at once; [`stopped`](Self::stopped) waits.
-    pub fn shutdown(&self) {
-        self.running.shutdown();
-    }
-
-    /// Drops every session now.
-    pub fn abort(&self) {
-        self.running.abort();
-    }
-
-    /// Waits, on any executor, until every thread of the transport has had a turn from now on, or the server is stopping: what a
-    /// watchdog wants to know. A handler that blocks a thread lets it wait; one that is slow without blocking does not.
-    pub async fn turned(&self) {
-        self.running.turned().await;
-    }
-
-    /// True while TLS is offered.
-    #[must_use]
-    pub fn has_tls(&self) -> bool {
-        self.lock_settings().tls.is_some()
-    }
-
-    /// Waits, on any executor, until the last session is gone.
-    pub async fn stopped(&self) {
+    async fn stopped(&self) {
         self.running.stopped().await;
         self.service.stopped();
     }
+}
 
-    /// [`shutdown`](Self::shutdown), and waits for the end.
-    pub async fn stop(self) {
-        self.shutdown();
-        self.stopped().await;
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle")
+            .field("running", &self.inner.running)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("running", &self.running)
+            .field("running", &self.inner.running)
             .finish_non_exhaustive()
     }
 }
@@ -181,6 +279,7 @@ pub struct ServerBuilder<H> {
     endpoints: Vec<Endpoint>,
     options: Options,
     checks: Checks,
+    signal: Option<Signal>,
 }
 
 impl<H> ServerBuilder<H> {
@@ -227,6 +326,27 @@ impl<H> ServerBuilder<H> {
     /// Which transport moves the bytes. Default `Auto`: tokio, or raw where tokio cannot be set up.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.options.transport = transport;
+        self
+    }
+
+    /// Shuts the server down when the future is done: by a signal, for instance, or together with an HTTP server.
+    ///
+    /// It is polled by the tokio runtime that `start` is called in, or where there is none by a thread of its own.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use prixfixe_server::{Server, inbox};
+    ///
+    /// let server = Server::builder()
+    ///     .listen(([127, 0, 0, 1], 2525))
+    ///     .handler(inbox().0)
+    ///     .shutdown_on(async { drop(tokio::signal::ctrl_c().await) })
+    ///     .start()?;
+    /// server.stopped().await;
+    /// # Ok(()) }
+    /// ```
+    pub fn shutdown_on(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.signal = Some(Signal(Box::pin(signal)));
         self
     }
 
@@ -282,6 +402,7 @@ impl<H> ServerBuilder<H> {
             endpoints,
             options,
             checks,
+            signal,
         } = self;
         ServerBuilder {
             handler,
@@ -289,6 +410,7 @@ impl<H> ServerBuilder<H> {
             endpoints,
             options,
             checks,
+            signal,
         }
     }
 }
@@ -309,6 +431,7 @@ impl<H: Handler> ServerBuilder<H> {
         options.max_connections = settings.max_connections;
         options.max_closing = settings.max_closing;
         options.drain_timeout = settings.drain_timeout;
+        let signal = self.signal.take();
         let service = Arc::new(self.make_service(rules)?);
         let listeners = endpoints
             .into_iter()
@@ -321,12 +444,16 @@ impl<H: Handler> ServerBuilder<H> {
             running.transport(),
             settings.tls.clone(),
         );
-        Ok(Server {
+        let inner = Arc::new(Inner {
             running,
             service,
             settings: Mutex::new(settings),
             metrics,
-        })
+        });
+        if let Some(signal) = signal {
+            signal.watch(Arc::downgrade(&inner))?;
+        }
+        Ok(Server { inner })
     }
 
     /// What makes the sessions, without a transport: nothing is bound. For a transport of your own, and for tests that
@@ -354,10 +481,59 @@ impl<H: Handler> ServerBuilder<H> {
             endpoints: _,
             options: _,
             checks,
+            signal: _,
         } = self;
         settings.check(rules.iter().any(|it| it.implicit_tls))?;
         let application = Arc::new(Application::new(Arc::new(handler), checks));
         Ok(SmtpService::new(application, &settings, rules))
+    }
+}
+
+/// What a server is shut down by.
+struct Signal(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Signal {
+    fn watch(self, server: Weak<Inner>) -> Result<(), StartError> {
+        let watched = async move {
+            self.0.await;
+            if let Some(server) = server.upgrade() {
+                server.running.shutdown();
+            }
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn(watched));
+            return Ok(());
+        }
+        let thread = thread::Builder::new().name("shutdown-on".into());
+        let spawned = thread.spawn(move || wait(watched));
+        spawned.map(drop).map_err(StartError::Thread)
+    }
+}
+
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signal")
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Polls a future on this thread until it is done.
+fn wait(future: impl Future<Output = ()>) {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    while future
+        .as_mut()
+        .poll(&mut Context::from_waker(&waker))
+        .is_pending()
+    {
+        thread::park();
     }
 }
 
@@ -380,6 +556,9 @@ pub enum StartError {
     /// An address could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The thread of [`shutdown_on`](ServerBuilder::shutdown_on) could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
     /// The transport could not be set up.
     #[error(transparent)]
     Transport(#[from] prixfixe_network::StartError),

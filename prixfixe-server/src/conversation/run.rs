@@ -137,7 +137,7 @@ fn next() -> impl Future<Output = Told> {
 async fn asked<T>(span: Span, hook: impl Future<Output = T>) -> Option<T> {
     let mut hook = pin!(hook);
     poll_fn(|cx| {
-        if matches!(exchange(Place::Empty), Place::Abandon) {
+        if take_if(|place| matches!(place, Place::Abandon)).is_some() {
             return Poll::Ready(None);
         }
         let _entered = span.enter();

@@ -10,6 +10,8 @@ on_both_transports![
     an_idle_session_is_told_421_and_the_server_stops,
     a_transaction_under_way_is_finished,
     a_message_in_the_handlers_hands_is_answered,
+    a_handle_stops_a_server_that_it_does_not_own,
+    a_future_shuts_the_server_down,
     after_abort_the_content_is_broken_not_short,
     a_port_that_is_taken_is_an_error_that_names_it,
     the_end_can_be_waited_for_by_many,
@@ -136,4 +138,52 @@ async fn what_cannot_work_is_refused_at_the_start() {
             .start();
         assert!(matches!(bad_domain, Err(StartError::AcceptedDomain(name)) if name == domain));
     }
+}
+
+async fn a_handle_stops_a_server_that_it_does_not_own(transport: Transport) {
+    let (handler, mut inbox) = inbox();
+    let server = start(transport, handler);
+    let mut client = Client::greeted(server.local_address()).await;
+    let handle = server.handle();
+    handle
+        .reconfigure(|settings| settings.max_message_size(1000))
+        .expect("the settings are good");
+    assert!(!handle.is_stopping());
+    handle.clone().shutdown();
+    assert!(client.reply().await.starts_with("421 4.3.2"));
+    server.stopped().await;
+    handle.stopped().await;
+    // It keeps nothing running: the handler is gone with the server, and the inbox ends.
+    drop((server, handle));
+    assert!(inbox.next().await.is_none());
+}
+
+async fn a_future_shuts_the_server_down(transport: Transport) {
+    let (handler, _inbox) = inbox();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = builder(transport)
+        .handler(handler)
+        .shutdown_on(async { drop(stopped.await) })
+        .start()
+        .expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    assert!(!server.is_stopping());
+    stop.send(()).expect("the server waits for it");
+    assert!(client.reply().await.starts_with("421 4.3.2"));
+    server.stopped().await;
+}
+
+#[test]
+fn a_future_shuts_a_server_down_that_has_no_runtime() {
+    let (handler, _inbox) = inbox();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = builder(Transport::Raw)
+        .handler(handler)
+        .shutdown_on(async { drop(stopped.await) })
+        .start()
+        .expect("it starts");
+    stop.send(()).expect("the server waits for it");
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.build().expect("a runtime");
+    runtime.block_on(server.stopped());
 }
