@@ -96,6 +96,12 @@ impl Front {
         Self { state, place: None }
     }
 
+    /// The session of a stream that the program serves itself. It begins in clear.
+    pub(crate) fn of_own_stream(shared: Arc<Shared>, now: Instant) -> Self {
+        let client = Client::new(Peer::Other, None, Via::Direct);
+        Self::admit(shared, false, now, client)
+    }
+
     fn admit(shared: Arc<Shared>, implicit_tls: bool, now: Instant, client: Client) -> Self {
         let mut place = None;
         if let Some(address) = client.peer().ip()

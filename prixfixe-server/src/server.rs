@@ -10,6 +10,9 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use prixfixe_network::{BindError, Listener, Options, Running, Service, Transport};
 
@@ -19,7 +22,7 @@ use crate::endpoint::Rules;
 use crate::handler::Sessions;
 use crate::inspect::Inspect;
 use crate::metrics::Metrics;
-use crate::shared::{Reconfigure, SmtpService};
+use crate::shared::SmtpService;
 use crate::{Check, Client, Endpoint, Handler, Reply, Session, Settings, SettingsError};
 
 /// A server that runs. Dropping it stops it at once; [`stop`](Self::stop) lets it finish.
@@ -28,7 +31,7 @@ pub struct Server {
 }
 
 /// A hand on a server that somebody else owns: to stop it, to wait for its end, to change its settings. Cheap to clone; it
-/// keeps nothing running.
+/// keeps nothing running, but the handler lives as long as it.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,7 +53,7 @@ pub struct ServerHandle {
 
 struct Inner {
     running: Running,
-    service: Arc<dyn Reconfigure>,
+    service: Arc<SmtpService>,
     /// Those in force. The lock is held for a change, not for serving.
     settings: Mutex<Settings>,
     metrics: Metrics,
@@ -174,10 +177,44 @@ impl Server {
         self.inner.stopped().await;
     }
 
-    /// [`shutdown`](Self::shutdown), and waits for the end.
-    pub async fn stop(&self) {
+    /// [`shutdown`](Self::shutdown), and waits for the end. Then the handler is gone, unless somebody has a
+    /// [`ServerHandle`].
+    pub async fn stop(self) {
         self.shutdown();
         self.stopped().await;
+    }
+
+    /// Serves a stream of the caller's own to its end: a pipe in memory, a Unix socket. Its client's
+    /// [`peer`](Client::peer) is [`Peer::Other`](crate::Peer::Other). It counts among the connections; dropping the
+    /// future drops the session.
+    ///
+    /// The future has to be polled by a tokio runtime with a timer, whatever the server's transport.
+    ///
+    /// ```
+    /// use prixfixe_server::{Server, inbox};
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let (handler, _inbox) = inbox();
+    ///     let server = Server::builder().listen(([127, 0, 0, 1], 0)).handler(handler).start()?;
+    ///     let (mut client, stream) = tokio::io::duplex(1024);
+    ///     let dialogue = async {
+    ///         client.write_all(b"QUIT\r\n").await?;
+    ///         let mut replies = String::new();
+    ///         client.read_to_string(&mut replies).await?;
+    ///         Ok::<_, std::io::Error>(replies)
+    ///     };
+    ///     let ((), replies) = tokio::join!(server.serve(stream), dialogue);
+    ///     assert!(replies?.ends_with("221 2.0.0 Goodbye\r\n"));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send) {
+        let session = || self.inner.service.own_session(Instant::now());
+        let over_limit = || self.inner.service.own_over_limit();
+        let served = self.inner.running.serve(stream, session, over_limit);
+        served.await;
     }
 
     /// A hand on this server for others.

@@ -116,17 +116,9 @@ impl SmtpService {
     }
 }
 
-/// A service whose settings can change, whatever its handler.
-pub(crate) trait Reconfigure: Send + Sync {
+impl SmtpService {
     /// Sessions made from now on have these settings. An error changes nothing.
-    fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError>;
-
-    /// The last session is gone: what the log has not told yet is told.
-    fn stopped(&self);
-}
-
-impl Reconfigure for SmtpService {
-    fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
+    pub(crate) fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
         settings.check(self.rules.iter().any(|it| it.implicit_tls))?;
         let old = self.shared();
         let clients = old.clients.with_limits(
@@ -148,7 +140,20 @@ impl Reconfigure for SmtpService {
         Ok(())
     }
 
-    fn stopped(&self) {
+    /// A session for a stream of the caller's own.
+    pub(crate) fn own_session(&self, now: Instant) -> Front {
+        self.log.tick(now);
+        Front::of_own_stream(self.shared(), now)
+    }
+
+    /// What a stream of the caller's own is told over the connection limit.
+    pub(crate) fn own_over_limit(&self) -> &[u8] {
+        self.counts.connection(ConnectionResult::OverLimit);
+        &self.over_limit
+    }
+
+    /// The last session is gone: what the log has not told yet is told.
+    pub(crate) fn stopped(&self) {
         self.log.tell_rest();
     }
 }

@@ -187,3 +187,39 @@ fn a_future_shuts_a_server_down_that_has_no_runtime() {
     let runtime = { runtime }.build().expect("a runtime");
     runtime.block_on(server.stopped());
 }
+
+#[tokio::test]
+async fn a_stream_of_the_programs_own_is_served() {
+    use prixfixe_server::Peer;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    let (handler, mut inbox) = inbox();
+    let server = builder(Transport::Raw)
+        .max_connections(1)
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let (mut client, stream) = duplex(64);
+    let (mut second, beyond) = duplex(64);
+    let dialogue = async {
+        let mail = "EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.test>\r\nDATA\r\nhello\r\n.\r\n";
+        let mut greeting = [0; 3];
+        client.read_exact(&mut greeting).await.expect("a greeting");
+        // There is room for one.
+        server.serve(beyond).await;
+        let mut refused = String::new();
+        second.read_to_string(&mut refused).await.expect("text");
+        assert!(refused.starts_with("421 4.3.2 "), "{refused}");
+        client.write_all(mail.as_bytes()).await.expect("it reads");
+        let message = inbox.next().await.expect("it was delivered");
+        assert_eq!(message.client().peer(), Peer::Other);
+        let trace = String::from_utf8(message.received_header()).expect("text");
+        assert!(trace.starts_with("Received: from c (stream)"), "{trace}");
+        // Going away, the server tells it too.
+        server.shutdown();
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).await.expect("text");
+        assert!(rest.contains("\r\n421 4.3.2 "), "{rest}");
+    };
+    tokio::join!(server.serve(stream), dialogue);
+}
