@@ -34,12 +34,10 @@ pub struct Mail {
 
 impl Mail {
     pub fn new(now: Instant, starttls: bool) -> Self {
-        let config = Config {
-            max_message_size: 100_000,
-            max_errors: 20,
-            starttls,
-            ..Config::default()
-        };
+        let mut config = Config::default();
+        config.max_message_size = 100_000;
+        config.max_errors = 20;
+        config.starttls = starttls;
         Self {
             connection: Connection::new(Arc::new(config), now),
             input: Vec::new(),
@@ -70,7 +68,7 @@ impl Mail {
                 break;
             };
             match event {
-                Event::MessageStart => {
+                Event::Data => {
                     let content = (Vec::new(), self.established);
                     assert!(self.content.replace(content).is_none());
                 }
@@ -92,11 +90,7 @@ impl Mail {
                     assert!(!self.established && !self.wants_tls);
                     self.wants_tls = true;
                 }
-                Event::Hello { .. }
-                | Event::Mail { .. }
-                | Event::Rcpt { .. }
-                | Event::Reset
-                | Event::CommandRefused { .. } => {}
+                _ => {}
             }
         }
         self.input = input.to_vec();

@@ -219,11 +219,12 @@ mod outbox;
 mod reader;
 mod reply;
 mod state;
+mod transaction;
 
 #[cfg(feature = "auth")]
 pub use auth::{Credentials, Mechanism, ServerFault};
 pub use config::{Config, Protocol, StartTls, Timeouts};
-pub use connection::{Connection, OUTPUT_HIGH_WATER};
+pub use connection::Connection;
 pub use content::Stuffer;
 pub use error::{Error, Fault, Malformed, Stage, Unsendable};
 pub use event::Event;
@@ -232,3 +233,4 @@ pub use mail::{BodyType, InvalidArgument, Mail, Notify, Rcpt, Ret};
 pub use outbox::Piece;
 pub use reader::{MAX_REPLY_LINE, MAX_REPLY_LINES, MAX_REPLY_TEXT};
 pub use reply::{EnhancedCode, Reply, ReplyBuf};
+pub use transaction::OUTPUT_HIGH_WATER;

@@ -1,4 +1,5 @@
-//! What replies do to a connection. Everything that a reply changes is in this file.
+//! What replies do to a connection. Everything that a reply changes is in this file, and for
+//! transactions in `state/transaction.rs`.
 //!
 //! There are two ends of a transaction, and they may be far apart: the caller, who is at the
 //! envelope or at the content ([`Sending`]), and the replies, which come in the order of the
@@ -12,8 +13,11 @@
 //!
 //! [`Expected`]: crate::expected::Expected
 
-use std::collections::VecDeque;
+mod transaction;
+
 use std::time::Instant;
+
+pub(crate) use self::transaction::Tally;
 
 #[cfg(feature = "auth")]
 use crate::auth::Exchange;
@@ -22,7 +26,7 @@ use crate::connection::Connection;
 use crate::content::Stuffer;
 use crate::error::{Error, Fault};
 use crate::event::Event;
-use crate::expected::{Command, Expect};
+use crate::expected::Command;
 use crate::extensions::{Extension, Extensions};
 use crate::reply::Reply;
 
@@ -60,17 +64,6 @@ pub(crate) enum Sending {
     LastChunk,
     /// Nothing more of the transaction is sent.
     Doomed,
-}
-
-/// What the replies of a transaction have said so far.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    is_mail_accepted: bool,
-    recipients: usize,
-    /// Those that were accepted and that no reply to the content has been about.
-    accepted: VecDeque<usize>,
-    /// A chunk was refused for somebody.
-    is_chunk_refused: bool,
 }
 
 /// What is told next.
@@ -157,17 +150,6 @@ impl Connection {
                 return Ok(Some(told.event(self.reader.reply())));
             }
         }
-    }
-
-    /// Nothing more of the transaction is sent. It is over when what was sent has been answered.
-    pub(crate) fn doom(&mut self) {
-        // What is held back behind a transaction that was doomed before is RSET or QUIT.
-        if self.sending != Sending::Doomed {
-            self.expected.drop_held();
-            self.outbox.truncate();
-            self.sending = Sending::Doomed;
-        }
-        self.conclude();
     }
 
     /// A line of the reply to EHLO names an extension, but for the first.
@@ -316,158 +298,10 @@ impl Connection {
         }))
     }
 
-    fn receive_in_transaction(&mut self, now: Instant, expect: Expect, class: Class) -> Outcome {
-        let is_refused = class == Class::Negative;
-        match (expect.command, class) {
-            (Command::Data, Class::Intermediate) => self.begin_content(now),
-            (Command::Data, Class::Positive) | (_, Class::Intermediate) => {
-                Err(self.out_of_place(class))
-            }
-            (Command::Mail, _) => {
-                self.expected.pop();
-                self.tally.is_mail_accepted = !is_refused;
-                if is_refused {
-                    self.doom();
-                }
-                self.release();
-                Ok(Some(Told::Mail))
-            }
-            (Command::Rcpt, _) => {
-                let recipient = self.tally.recipient(!is_refused);
-                self.expected.pop();
-                self.after_recipient();
-                self.release();
-                Ok(Some(Told::Rcpt(recipient)))
-            }
-            (Command::Data, Class::Negative) => {
-                self.expected.pop();
-                self.doom();
-                Ok(Some(Told::Data))
-            }
-            (Command::Empty, _) => {
-                // The server's transaction ended with it.
-                self.tally.clear();
-                self.answered();
-                self.conclude();
-                Ok(None)
-            }
-            (Command::Chunk { last: false }, _) => self.receive_chunk(is_refused),
-            (Command::Chunk { last: true } | Command::Message, _) => {
-                self.receive_message(expect.command, is_refused)
-            }
-            _ => Err(self.out_of_place(class)),
-        }
-    }
-
-    /// All recipients may have been answered now.
-    fn after_recipient(&mut self) {
-        match self.expected.front() {
-            Some(expect) if expect.command == Command::Rcpt => {}
-            // What would follow has not left yet, and nobody was accepted for it.
-            Some(expect)
-                if matches!(expect.command, Command::Data | Command::Chunk { .. })
-                    && self.tally.is_nobody_accepted()
-                    && self.expected.is_front_held() =>
-            {
-                self.doom();
-            }
-            None if self.sending == (Sending::Chunks { begun: false }) => {
-                if self.tally.is_nobody_accepted() {
-                    self.doom();
-                } else {
-                    self.pending = Some(Pending::Content);
-                }
-            }
-            _ => self.conclude(),
-        }
-    }
-
-    /// The 354 has come.
-    fn begin_content(&mut self, now: Instant) -> Outcome {
-        let is_for_nobody = self.tally.is_nobody_accepted() || self.sending == Sending::Doomed;
-        if is_for_nobody && self.config.protocol() == Protocol::Lmtp {
-            // RFC 2033 section 4.2: it must be a 503, and how many replies would follow nobody
-            // knows.
-            return Err(self.out_of_place(Class::Intermediate));
-        }
-        self.expected.pop();
-        if is_for_nobody {
-            // RFC 2920 section 3.1: it is sent an empty message.
-            self.sending = Sending::Doomed;
-            self.say(now, Command::Empty, b".\r\n");
-            return Ok(None);
-        }
-        self.sending = Sending::content();
-        self.enqueue(now, Command::Message);
-        if let Some(expect) = self.expected.front_mut() {
-            // Until the caller has given all of it.
-            expect.end = u64::MAX;
-        }
-        Ok(Some(Told::Content))
-    }
-
-    fn receive_chunk(&mut self, is_refused: bool) -> Outcome {
-        if !is_refused && self.tally.is_nobody_accepted() {
-            return Err(self.out_of_place(Class::Positive));
-        }
-        self.expected.pop();
-        if is_refused {
-            self.doom();
-        }
-        self.release();
-        Ok(Some(Told::Chunk))
-    }
-
-    /// A reply to the end of a content.
-    fn receive_message(&mut self, command: Command, is_refused: bool) -> Outcome {
-        let is_chunk = command != Command::Message;
-        let is_failed = is_chunk && self.sending == Sending::Doomed;
-        if !is_refused && (self.tally.is_nobody_accepted() || is_failed) {
-            return Err(self.out_of_place(Class::Positive));
-        }
-        let recipient = match self.config.protocol() {
-            Protocol::Smtp => None,
-            // RFC 2033 section 4.2: one reply for each recipient, in their order.
-            Protocol::Lmtp => self.tally.accepted.pop_front(),
-        };
-        self.tally.is_chunk_refused |= is_refused && is_chunk;
-        if recipient.is_none() || self.tally.is_nobody_accepted() {
-            self.expected.pop();
-            self.needs_reset |= self.tally.is_chunk_refused;
-            if is_chunk {
-                self.sending = Sending::Idle;
-            }
-            self.finish();
-            self.release();
-        }
-        Ok(Some(Told::Message(recipient)))
-    }
-
     /// The reply to the front needs nothing else.
     fn answered(&mut self) {
         self.expected.pop();
         self.release();
-    }
-
-    /// A doomed transaction is over when everything was answered.
-    fn conclude(&mut self) {
-        if self.sending == Sending::Doomed && self.expected.is_empty() {
-            self.needs_reset = self.tally.is_open();
-            self.sending = Sending::Idle;
-            self.finish();
-        }
-    }
-
-    fn conclude_reset(&mut self) {
-        self.conclude();
-        if self.expected.is_empty() {
-            self.needs_reset = false;
-        }
-    }
-
-    fn finish(&mut self) {
-        self.tally.clear();
-        self.pending = Some(Pending::Done);
     }
 
     /// A reply that cannot stand here: a refusal says more than that.
@@ -483,40 +317,12 @@ impl Connection {
     /// 3.8). With LMTP it speaks for one recipient, and others may have been served.
     fn shut(&mut self) -> Error {
         let reply = self.reader.reply().to_buf();
-        let others = self.config.protocol() == Protocol::Lmtp && self.tally.accepted.len() > 1;
+        let others = self.config.protocol() == Protocol::Lmtp && self.tally.has_several_accepted();
         let is_message = self
             .expected
             .front()
             .is_some_and(|expect| expect.command.hands_over() && self.outbox.sent() >= expect.end);
         self.fail_as(Fault::Refused(reply), others && is_message)
-    }
-}
-
-impl Tally {
-    pub(crate) fn is_nobody_accepted(&self) -> bool {
-        self.accepted.is_empty()
-    }
-
-    /// The next recipient was answered; gives its number.
-    fn recipient(&mut self, is_accepted: bool) -> usize {
-        let recipient = self.recipients;
-        self.recipients += 1;
-        if is_accepted {
-            self.accepted.push_back(recipient);
-        }
-        recipient
-    }
-
-    /// The server holds a transaction.
-    fn is_open(&self) -> bool {
-        self.is_mail_accepted || !self.accepted.is_empty()
-    }
-
-    fn clear(&mut self) {
-        self.is_mail_accepted = false;
-        self.recipients = 0;
-        self.accepted.clear();
-        self.is_chunk_refused = false;
     }
 }
 

@@ -31,12 +31,17 @@ pub(crate) enum Command<'i> {
     Help,
     Quit,
     StartTls,
+    /// None of SMTP's.
+    Other {
+        verb: &'i str,
+        argument: &'i str,
+    },
 }
 
 /// What is wrong with a command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CommandError {
-    /// No command of SMTP.
+    /// No command at all.
     Unknown,
     /// A command of SMTP that this server does not have.
     NotImplemented,

@@ -7,13 +7,12 @@ use std::time::Duration;
 /// ```
 /// use prixfixe_core::Config;
 ///
-/// let config = Config {
-///     max_recipients: 100,
-///     ..Config::new("mx.example.com")
-/// };
+/// let mut config = Config::new("mx.example.com");
+/// config.max_recipients = 100;
 /// assert_eq!(config.max_message_size, 10_485_760);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Config {
     /// The server's own name, in the greeting and in the reply to HELO and EHLO.
     pub domain: String,
@@ -58,6 +57,7 @@ pub struct Config {
 /// It makes no difference to where a message ends: that is CR LF . CR LF and nothing else, or the last octet of the
 /// last chunk. A content declared with `BODY=BINARYMIME` is taken as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum BareLineEnds {
     /// The message is refused with 550 5.5.2, after its end.
     #[default]

@@ -24,9 +24,10 @@ pub struct Connection {
     lines: LineReader,
     refused_chunk: Option<RefusedChunk>,
     unit: Unit,
+    /// What the caller is still to be told: how a message was cut off. [`Abort::Refused`] is none of those ways, and
+    /// stands for a command that an answer refused.
+    untold: Option<Abort>,
     idle: Idle,
-    /// A message was cut off, the caller is still to be told.
-    abort: Option<Abort>,
     errors: u32,
     extended: bool,
     tls: bool,
@@ -65,11 +66,12 @@ fn refused(line: &[u8], reply: Reply) -> Turn<'_> {
     Turn::Event(Event::CommandRefused { line, reply })
 }
 
+/// What is told of the line of a chunk that was refused. The line itself is gone when the chunk is.
+const BDAT: &[u8] = b"BDAT";
+
 fn front(input: &[u8], length: usize) -> &[u8] {
     input.get(..length).unwrap_or(input)
 }
-/// What is told of the line of a chunk that was refused. The line itself is gone when the chunk is.
-const BDAT: &[u8] = b"BDAT";
 
 /// What a reply came to.
 #[derive(Debug, Clone, Copy)]
@@ -103,8 +105,8 @@ impl Connection {
             lines: LineReader::new(),
             refused_chunk: None,
             unit: Unit::new(now),
+            untold: None,
             idle: Idle::default(),
-            abort: None,
             errors: 0,
             extended: false,
             tls: false,
@@ -161,8 +163,12 @@ impl Connection {
     ) -> Option<Event<'r>> {
         let mut room = room;
         loop {
-            if let Some(abort) = self.abort.take() {
-                return Some(Event::MessageAborted(abort));
+            match self.untold.take() {
+                None => {}
+                Some(Abort::Refused(reply)) => {
+                    return Some(Event::CommandRefused { line: &[], reply });
+                }
+                Some(abort) => return Some(Event::MessageAborted(abort)),
             }
             if output.len() >= OUTPUT_HIGH_WATER {
                 return None;
@@ -172,7 +178,7 @@ impl Connection {
                 Turn::Event(event) => return Some(event),
                 Turn::Again => {}
                 Turn::Wait if self.eof && self.question().is_none() && !self.is_closed() => {
-                    self.close(Abort::Eof);
+                    self.end(Abort::Eof);
                 }
                 Turn::Wait => return None,
             }
@@ -182,7 +188,7 @@ impl Connection {
     /// Answers the open question. Without one, nothing happens: the session may have been closed by then.
     pub fn answer(&mut self, now: Instant, answer: Answer, output: &mut Vec<u8>) {
         let question = self.question();
-        let Some((state, say)) = self.state.answered(answer) else {
+        let Some((state, say)) = self.state.answered(answer, &self.config) else {
             return;
         };
         self.state = state;
@@ -192,13 +198,32 @@ impl Connection {
                 self.refuse_idleness(&[], output);
             }
             Say::Reply(reply) => reply.encode(output),
+            Say::Refusal(reply) => match self.reply(&reply, output) {
+                Said::Yes => {}
+                Said::No => self.untold = Some(Abort::Refused(reply)),
+                Said::TooMuch => self.untold = Some(Abort::Refused(replies::TOO_MANY_ERRORS)),
+            },
+            Say::AfterChunk { chunk, reply } => {
+                self.refused_chunk = Some(RefusedChunk {
+                    chunk,
+                    reply,
+                    forgiven: true,
+                    ends_message: true,
+                    of_message: true,
+                });
+            }
             Say::Greeting if self.shutting_down => {}
             say => self.say(say, output),
         }
-        if question == Some(Question::Message) {
-            self.idle.message_ends(now);
+        match question {
+            Some(Question::Data) if self.state.takes_body() => self.idle.message_begins(now),
+            Some(Question::Message) => self.idle.message_ends(now),
+            _ => {}
         }
         self.unit.next(now);
+        if self.refused_chunk.is_some() {
+            self.unit.refuse(now);
+        }
         self.leave_if_idle(output);
         self.watch_idleness(now);
     }
@@ -261,7 +286,7 @@ impl Connection {
         if self.state != State::StartTls {
             replies::TIMED_OUT.encode(output);
         }
-        self.close(Abort::Timeout);
+        self.end(Abort::Timeout);
     }
 
     /// The server is not reading: the client's clock stands still. Twice is once.
@@ -305,7 +330,16 @@ impl Connection {
             _ => replies::CLEAR_TEXT_AFTER_STARTTLS,
         };
         reply.encode(output);
-        self.close(Abort::Closed);
+        self.end(Abort::Closed);
+    }
+
+    /// Ends the session with this reply, whatever is under way. A message shows as
+    /// [`Event::MessageAborted`] by the next [`poll_event`](Self::poll_event).
+    pub fn close(&mut self, reply: &Reply, output: &mut Vec<u8>) {
+        if !self.is_closed() {
+            reply.encode(output);
+            self.end(Abort::Closed);
+        }
     }
 
     /// True when the session is over: ask [`poll_event`](Self::poll_event) for a last
@@ -504,7 +538,7 @@ impl Connection {
                 let reply = error.into();
                 let said = self.reply(&reply, output);
                 if error == CommandError::Http {
-                    self.close(Abort::Closed);
+                    self.end(Abort::Closed);
                 }
                 return said.turn(line, reply);
             }
@@ -529,9 +563,6 @@ impl Connection {
             && !self.idle.allows_command(self.config.max_idle_commands)
         {
             return self.refuse_idleness(line, output);
-        }
-        if step.event == Some(Event::MessageStart) {
-            self.idle.message_begins(now);
         }
         let turn = self.take(step, line, now, output);
         if let Some(refused) = &mut self.refused_chunk {
@@ -570,9 +601,6 @@ impl Connection {
             }
             say => self.say(say, output),
         }
-        if let Some(Event::Hello { extended, .. }) = event {
-            self.extended = extended;
-        }
         event.map_or(Turn::Again, Turn::Event)
     }
 
@@ -580,10 +608,16 @@ impl Connection {
     fn say(&mut self, say: Say, output: &mut Vec<u8>) {
         match say {
             Say::Greeting => replies::greeting(&self.config, output),
-            Say::Hello => replies::hello(&self.config, output),
-            Say::ExtendedHello => replies::extended_hello(&self.config, self.tls, output),
+            Say::Hello => {
+                self.extended = false;
+                replies::hello(&self.config, output);
+            }
+            Say::ExtendedHello => {
+                self.extended = true;
+                replies::extended_hello(&self.config, self.tls, output);
+            }
             Say::StartMailInput => output.extend_from_slice(replies::START_MAIL_INPUT),
-            Say::Nothing | Say::Reply(_) | Say::AfterChunk { .. } => {}
+            Say::Nothing | Say::Reply(_) | Say::Refusal(_) | Say::AfterChunk { .. } => {}
         }
     }
 
@@ -593,7 +627,7 @@ impl Connection {
             self.errors = self.errors.saturating_add(1);
             if self.errors > self.config.max_errors {
                 replies::TOO_MANY_ERRORS.encode(output);
-                self.close(Abort::Closed);
+                self.end(Abort::Closed);
                 return Said::TooMuch;
             }
         }
@@ -608,7 +642,7 @@ impl Connection {
     #[cold]
     fn refuse_idleness<'i>(&mut self, line: &'i [u8], output: &mut Vec<u8>) -> Turn<'i> {
         replies::TOO_MANY_IDLE_COMMANDS.encode(output);
-        self.close(Abort::Closed);
+        self.end(Abort::Closed);
         refused(line, replies::TOO_MANY_IDLE_COMMANDS)
     }
 
@@ -616,7 +650,7 @@ impl Connection {
     #[cold]
     fn give_up_refused<'i>(&mut self, output: &mut Vec<u8>) -> Turn<'i> {
         replies::TIMED_OUT.encode(output);
-        self.close(Abort::Timeout);
+        self.end(Abort::Timeout);
         refused(&[], replies::TIMED_OUT)
     }
 
@@ -641,13 +675,13 @@ impl Connection {
     fn leave_if_idle(&mut self, output: &mut Vec<u8>) {
         if self.shutting_down && self.state.is_idle() && self.refused_chunk.is_none() {
             replies::SHUTTING_DOWN.encode(output);
-            self.close(Abort::Closed);
+            self.end(Abort::Closed);
         }
     }
 
-    fn close(&mut self, abort: Abort) {
+    fn end(&mut self, abort: Abort) {
         if self.state.in_message() {
-            self.abort = Some(abort);
+            self.untold = Some(abort);
         }
         self.state = self.state.closed();
         self.refused_chunk = None;

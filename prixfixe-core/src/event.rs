@@ -10,8 +10,10 @@ use crate::{ForwardPath, Reply, ReversePath};
 /// Its `Debug` form has the length of a piece of the content in place of the content, which is private and long.
 /// So it has of a refused line.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event<'i> {
-    /// HELO or EHLO was accepted (RFC 5321 section 4.1.1.1). A transaction that was open is gone.
+    /// Question: is a client of this name wanted? It said HELO or EHLO (RFC 5321 section 4.1.1.1). Accepted, a
+    /// transaction that was open is gone; refused, nothing has changed.
     Hello {
         /// What the client calls itself: a domain, an address literal, or any other text. No control characters,
         /// at most 255 octets. Not to be trusted, and no word to put into a header before
@@ -32,9 +34,10 @@ pub enum Event<'i> {
         /// The recipient.
         forward_path: ForwardPath<&'i str>,
     },
-    /// DATA or the first BDAT was accepted: pieces of the content follow, then
-    /// [`MessageEnd`](Self::MessageEnd) or [`MessageAborted`](Self::MessageAborted).
-    MessageStart,
+    /// Question: may the content come? DATA or the first BDAT is in order, and no reply to it has left. Accepted,
+    /// pieces of the content follow, then [`MessageEnd`](Self::MessageEnd) or
+    /// [`MessageAborted`](Self::MessageAborted). Refused, the transaction is gone.
+    Data,
     /// A piece of the content, never empty, transparency dots removed (RFC 5321 section 4.5.2) and bare line ends
     /// repaired, where they are.
     Body(&'i [u8]),
@@ -64,6 +67,14 @@ pub enum Event<'i> {
     /// STARTTLS was accepted, its 220 is in the output: send that in clear, make the TLS connection, then
     /// call [`tls_established`](crate::Connection::tls_established).
     StartTls,
+    /// Question: what about a command that is none of SMTP's? [`Answer::AcceptWith`] is the reply to it. By
+    /// [`Answer::Accept`], which says nothing, it is refused as an unknown one.
+    Command {
+        /// The verb as it came: letters, digits and `-`.
+        verb: &'i str,
+        /// What stands behind the space after it. No control characters.
+        argument: &'i str,
+    },
 }
 
 impl fmt::Debug for Event<'_> {
@@ -86,7 +97,7 @@ impl fmt::Debug for Event<'_> {
                 .debug_struct("Rcpt")
                 .field("forward_path", forward_path)
                 .finish(),
-            Self::MessageStart => f.write_str("MessageStart"),
+            Self::Data => f.write_str("Data"),
             Self::Body(piece) => write!(f, "Body({} octets)", piece.len()),
             Self::MessageEnd { size } => f.debug_struct("MessageEnd").field("size", size).finish(),
             Self::MessageAborted(abort) => f.debug_tuple("MessageAborted").field(abort).finish(),
@@ -97,12 +108,18 @@ impl fmt::Debug for Event<'_> {
                 .field("reply", reply)
                 .finish(),
             Self::StartTls => f.write_str("StartTls"),
+            Self::Command { verb, argument } => f
+                .debug_struct("Command")
+                .field("verb", verb)
+                .field("argument", argument)
+                .finish(),
         }
     }
 }
 
 /// Why a message that started was not completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Abort {
     /// The core refuses it: a bare CR or LF, too large, a loop. The rest of the body is read, up to its true
     /// end, before the client gets this reply.
@@ -113,39 +130,49 @@ pub enum Abort {
     Eof,
     /// The client was too slow; it was told 421.
     Timeout,
-    /// The session ended: QUIT between two chunks, or too many bad commands there.
+    /// The session ended: QUIT between two chunks, too many bad commands there, or
+    /// [`close`](crate::Connection::close).
     Closed,
 }
 
 /// The one thing that a connection waits to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Question {
     /// Is this client wanted? Open from the beginning.
     Connect,
+    /// Is a client of this name wanted? Opened by [`Event::Hello`].
+    Hello,
     /// Is mail from this sender wanted? Opened by [`Event::Mail`].
     Mail,
     /// Is mail to this recipient wanted? Opened by [`Event::Rcpt`].
     Rcpt,
+    /// May the content come? Opened by [`Event::Data`].
+    Data,
     /// Is the message in safe hands? Opened by [`Event::MessageEnd`].
     Message,
+    /// What about this command? Opened by [`Event::Command`].
+    Command,
 }
 
 /// The answer to a [`Question`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Answer {
     /// Yes, with the usual reply.
     Accept,
     /// Yes, with a reply of one's own. Its code has to be a 2xx: anything else contradicts itself and becomes
-    /// a refusal with 451 4.3.0. The greeting has a fixed form: for [`Question::Connect`] this is
-    /// [`Accept`](Self::Accept).
+    /// a refusal with 451 4.3.0. The greeting, the reply to HELO and EHLO and 354 have a fixed form: for
+    /// [`Question::Connect`], [`Question::Hello`] and [`Question::Data`] this is [`Accept`](Self::Accept).
     AcceptWith(Reply),
     /// No. The code has to be a 4xx or 5xx: anything else becomes 451 4.3.0. A 421 ends the session, and so
-    /// does every refusal of [`Question::Connect`].
+    /// does every refusal of [`Question::Connect`], and a reply that [closes](Reply::closes).
     Refuse(Reply),
 }
 
 /// The parameters of MAIL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub struct MailParameters {
     /// `SIZE=`: the octets that the client means to send (RFC 1870 section 6). Within the limit, and not to
     /// be trusted.
@@ -158,6 +185,7 @@ pub struct MailParameters {
 
 /// What the content of a message may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum BodyType {
     /// Lines of ASCII (RFC 6152 section 3). The default; octets above 127 are taken all the same.
     #[default]

@@ -98,7 +98,7 @@ fn nanoseconds(time: Duration) -> u64 {
 pub(crate) fn counts(command: Result<&Command<'_>, &CommandError>) -> bool {
     match command {
         Ok(Command::Helo { .. } | Command::Ehlo { .. } | Command::Rset) => true,
-        Ok(Command::Noop | Command::Vrfy | Command::Help) => true,
+        Ok(Command::Noop | Command::Vrfy | Command::Help | Command::Other { .. }) => true,
         Ok(Command::Mail { .. } | Command::Rcpt { .. } | Command::Data) => false,
         Ok(Command::Bdat { .. } | Command::StartTls | Command::Quit) => false,
         Err(error) => *error != CommandError::Http,

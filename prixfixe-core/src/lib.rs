@@ -15,9 +15,9 @@
 //!    it.
 //! 2. Put what the client sends behind what was left of the input, and call
 //!    [`poll_event`](Connection::poll_event) until it gives `None`.
-//! 3. Do what the events say. [`Mail`](Event::Mail), [`Rcpt`](Event::Rcpt) and
-//!    [`MessageEnd`](Event::MessageEnd) open a [`Question`]: [`answer`](Connection::answer) it, now or later,
-//!    then poll again.
+//! 3. Do what the events say. [`Hello`](Event::Hello), [`Mail`](Event::Mail), [`Rcpt`](Event::Rcpt),
+//!    [`Data`](Event::Data), [`MessageEnd`](Event::MessageEnd) and [`Command`](Event::Command) open a
+//!    [`Question`]: [`answer`](Connection::answer) it, now or later, then poll again.
 //! 4. Send the output. When [`is_closed`](Connection::is_closed) says so, close behind it.
 //! 5. Wait for input, for the answer to a question, or for the [`deadline`](Connection::deadline), of which
 //!    [`handle_timeout`](Connection::handle_timeout) is told. At the end of the input call
@@ -62,8 +62,11 @@
 //!             Answer::Refuse(Reply::permanent("No such user here"))
 //!         }
 //!         Event::Mail { .. } | Event::Rcpt { .. } => Answer::Accept,
+//!         Event::Hello { .. } | Event::Data => Answer::Accept,
 //!         // The place to make sure that the message is not lost.
 //!         Event::MessageEnd { .. } => Answer::AcceptWith(Reply::ok("Got it")),
+//!         // As an unknown one.
+//!         Event::Command { .. } => Answer::Accept,
 //!         _ => continue,
 //!     };
 //!     connection.answer(Instant::now(), answer, &mut output);
@@ -86,9 +89,11 @@
 //! - `Start`: neither HELO nor EHLO yet. `Ready`: between transactions. `Mail`: there is a sender. `Rcpt`: and a
 //!   recipient. `Chunks`: between two chunks of a message. `Failed`: a chunk was refused, and others may
 //!   be on their way; those are no bad commands.
-//! - `ConnectAsked`, `MailAsked`, `RcptAsked` and `MessageAsked` are those with an open [`Question`]. Accepted,
-//!   they lead to `Start`, `Mail`, `Rcpt` and `Ready`; refused, back (and to `Closed` from `ConnectAsked`, or
-//!   by a 421).
+//! - `ConnectAsked`, `HelloAsked`, `MailAsked`, `RcptAsked`, `DataAsked`, `ChunkAsked`, `MessageAsked` and
+//!   `CommandAsked` (by a command that is not in the table) are those with an open [`Question`]. Accepted, they
+//!   lead to `Start`, `Ready`, `Mail`, `Rcpt`, `Data`, `Chunk` and `Ready`, the last back; refused, back (and to
+//!   `Closed` from `ConnectAsked`, or by a 421; to `Ready` from `DataAsked`, to `Failed` or `Ready` from
+//!   `ChunkAsked`).
 //! - `Data` and `Chunk` are those in which a body comes; they end in `MessageAsked`, a chunk that is not the
 //!   last in `Chunks`. A refused body is read to its true end, and then replied to.
 //! - `StartTls` waits for [`tls_established`](Connection::tls_established), which leads to `Start`.

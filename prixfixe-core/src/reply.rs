@@ -3,22 +3,64 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::replies;
+
 /// A reply to a command: a code, an enhanced status code and a text (RFC 5321 section 4.2, RFC 2034).
 ///
 /// ```
-/// use prixfixe_core::{EnhancedCode, Reply};
+/// use prixfixe_core::{EnhancedCode, Reply, reply};
 ///
-/// let reply = Reply::new(550, EnhancedCode(5, 1, 1), "No such user here")?;
+/// // Checked when the program is compiled.
+/// let reply = reply!(550 5.1.1 "No such user here");
 /// let mut output = Vec::new();
 /// reply.encode(&mut output);
 /// assert_eq!(output, b"550 5.1.1 No such user here\r\n");
+///
+/// // And one that is put together while it runs.
+/// let reply = Reply::new(452, EnhancedCode(4, 2, 2), format!("{} is full", "The mailbox"))?;
+/// assert_eq!(reply.to_string(), "452 4.2.2 The mailbox is full");
 /// # Ok::<(), prixfixe_core::InvalidReply>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Reply {
+    /// The three digits, and [`CLOSES`]: a field beside it would make each reply a quarter larger.
     code: u16,
     enhanced: EnhancedCode,
     text: Cow<'static, str>,
+}
+
+/// In a code: the connection is closed behind the reply.
+const CLOSES: u16 = 0x8000;
+
+/// A [`Reply`] of a code, an enhanced status code and a text, checked when the program is compiled.
+///
+/// ```
+/// use prixfixe_core::{Reply, reply};
+///
+/// const GREYLISTED: Reply = reply!(451 4.7.1 "Come back in five minutes");
+/// assert_eq!(GREYLISTED.code(), 451);
+/// ```
+///
+/// Codes that contradict each other do not compile:
+///
+/// ```compile_fail
+/// let reply = prixfixe_core::reply!(450 5.1.1 "Not now, or never?");
+/// ```
+#[macro_export]
+macro_rules! reply {
+    ($code:literal $class_and_subject:literal . $detail:literal $text:expr) => {{
+        // In a constant a panic of the check is an error of the compiler's, wherever the macro stands.
+        const REPLY: $crate::Reply = $crate::Reply::from_static(
+            $code,
+            $crate::EnhancedCode::from_static(::core::concat!(
+                ::core::stringify!($class_and_subject),
+                ".",
+                ::core::stringify!($detail)
+            )),
+            $text,
+        );
+        REPLY
+    }};
 }
 
 /// An enhanced status code: class, subject and detail (RFC 3463).
@@ -27,6 +69,7 @@ pub struct EnhancedCode(pub u8, pub u16, pub u16);
 
 /// A code and an enhanced status code that do not make a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidReply {
     /// Only 2xx, 4xx and 5xx end a command.
     #[error("{0} is not a reply code: use 200 to 299 or 400 to 599")]
@@ -46,9 +89,39 @@ pub enum InvalidReply {
 const MAX_LINE: usize = 512;
 
 impl Reply {
-    /// A reply that is known when the program is compiled. Not checked as [`new`](Self::new) does.
+    /// 550 5.1.1: nobody of that name.
+    pub const NO_SUCH_USER: Self = reply!(550 5.1.1 "No such user here");
+    /// 452 4.2.2: the recipient's mailbox is full for now.
+    pub const MAILBOX_FULL: Self = reply!(452 4.2.2 "Mailbox full");
+    /// 452 4.3.1: the server has no room for the message.
+    pub const NO_ROOM: Self = reply!(452 4.3.1 "Insufficient storage, try again later");
+    /// 451 4.7.1: a client that is not known yet should come back.
+    pub const GREYLISTED: Self = reply!(451 4.7.1 "Greylisted, try again later");
+    /// 451 4.3.0: something failed on the server's side.
+    pub const TRY_LATER: Self = replies::LOCAL_ERROR;
+    /// 552 5.3.4: the content is larger than is taken.
+    pub const TOO_LARGE: Self = replies::TOO_LARGE;
+    /// 554 5.7.1: refused as a matter of policy.
+    pub const REFUSED: Self = reply!(554 5.7.1 "Refused by policy");
+    /// 500 5.5.1: no command that is known here.
+    pub const UNKNOWN_COMMAND: Self = replies::UNKNOWN_COMMAND;
+
+    /// A reply that is known when the program is compiled: what [`reply!`](crate::reply) makes of its numbers.
+    ///
+    /// # Panics
+    ///
+    /// Where [`new`](Self::new) gives an error. In a constant, that is an error of the compiler's.
     #[must_use]
+    #[track_caller]
     pub const fn from_static(code: u16, enhanced: EnhancedCode, text: &'static str) -> Self {
+        assert!(
+            matches!(code, 200..=299 | 400..=599),
+            "a reply code is one of 200 to 299 or 400 to 599"
+        );
+        assert!(
+            enhanced.goes_with(code),
+            "the class of an enhanced status code is the first digit of the reply code"
+        );
         Self {
             code,
             enhanced,
@@ -69,8 +142,7 @@ impl Reply {
         if !matches!(code, 200..=299 | 400..=599) {
             return Err(InvalidReply::Code(code));
         }
-        let EnhancedCode(class, subject, detail) = enhanced;
-        if u16::from(class) != code / 100 || subject > 999 || detail > 999 {
+        if !enhanced.goes_with(code) {
             return Err(InvalidReply::Enhanced { code, enhanced });
         }
         Ok(Self {
@@ -110,10 +182,24 @@ impl Reply {
         }
     }
 
+    /// The same reply, behind which the connection is closed at once: in the middle of a body too, whose rest
+    /// would otherwise be read before the client gets its reply.
+    #[must_use]
+    pub const fn and_close(mut self) -> Self {
+        self.code |= CLOSES;
+        self
+    }
+
+    /// True of a reply behind which the connection [is closed](Self::and_close).
+    #[must_use]
+    pub const fn closes(&self) -> bool {
+        self.code & CLOSES != 0
+    }
+
     /// The three digits.
     #[must_use]
-    pub fn code(&self) -> u16 {
-        self.code
+    pub const fn code(&self) -> u16 {
+        self.code & !CLOSES
     }
 
     /// The enhanced status code.
@@ -131,19 +217,19 @@ impl Reply {
     /// 2xx: the command was done.
     #[must_use]
     pub fn is_positive(&self) -> bool {
-        self.code / 100 == 2
+        self.code() / 100 == 2
     }
 
     /// 4xx: it may be done later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        self.code / 100 == 4
+        self.code() / 100 == 4
     }
 
     /// 5xx: it will not be done.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        self.code / 100 == 5
+        self.code() / 100 == 5
     }
 
     /// Appends the reply as it goes to the client.
@@ -171,13 +257,13 @@ impl Reply {
         if self.text.is_empty() || class > 9 || subject > 9 || detail > 9 {
             return None;
         }
-        let [a, b, c] = digits(self.code);
+        let [a, b, c] = digits(self.code());
         let [class, subject, detail] = [u16::from(class), subject, detail].map(digit);
         Some([a, b, c, b' ', class, b'.', subject, b'.', detail, b' '])
     }
 
     fn encode_lines(&self, output: &mut Vec<u8>) {
-        let code = digits(self.code);
+        let code = digits(self.code());
         let enhanced = self.enhanced.encoded();
         let enhanced = enhanced.as_bytes();
         let mut push_line = |line: &str, separator| {
@@ -203,6 +289,48 @@ impl Reply {
 }
 
 impl EnhancedCode {
+    /// The code of a text such as `5.1.1`: what [`reply!`](crate::reply) makes of its numbers.
+    ///
+    /// # Panics
+    ///
+    /// When the text is no class, subject and detail. In a constant, that is an error of the compiler's.
+    #[must_use]
+    #[track_caller]
+    pub const fn from_static(text: &str) -> Self {
+        let mut numbers = [0_u16; 3];
+        let mut digits = 0;
+        let mut place = 0;
+        let mut sound = true;
+        let mut rest = text.as_bytes();
+        while let [byte, behind @ ..] = rest {
+            match *byte {
+                b'.' if digits > 0 && place < 2 => {
+                    place += 1;
+                    digits = 0;
+                }
+                byte @ b'0'..=b'9' if digits < 3 => {
+                    if let Some(number) = numbers.split_at_mut(place).1.first_mut() {
+                        *number = *number * 10 + (byte - b'0') as u16;
+                    }
+                    digits += 1;
+                }
+                _ => sound = false,
+            }
+            rest = behind;
+        }
+        let [class, subject, detail] = numbers;
+        assert!(
+            sound && place == 2 && digits > 0 && class < 10,
+            "an enhanced status code is three numbers: 5.1.1"
+        );
+        Self(class as u8, subject, detail)
+    }
+
+    /// RFC 2034 section 4, RFC 3463 section 2.
+    const fn goes_with(self, code: u16) -> bool {
+        self.0 as u16 == code / 100 && self.1 <= 999 && self.2 <= 999
+    }
+
     fn encoded(self) -> Encoded {
         let mut encoded = Encoded::default();
         encoded.push_number(u16::from(self.0));
@@ -217,7 +345,7 @@ impl EnhancedCode {
 impl fmt::Display for Reply {
     /// The reply on one line, for logs: `550 5.1.1 No such user here`, control characters replaced.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} ", self.code, self.enhanced)?;
+        write!(f, "{} {} ", self.code(), self.enhanced)?;
         self.text.chars().try_for_each(|c| {
             let shown = if c.is_control() { ' ' } else { c };
             fmt::Write::write_char(f, shown)

@@ -18,6 +18,10 @@ use crate::{
 pub(crate) enum State {
     /// Question: is the client wanted?
     ConnectAsked,
+    /// Question: is a client of this name wanted?
+    HelloAsked { extended: bool, before: Resting },
+    /// Question: what about a command that is none of SMTP's?
+    CommandAsked(Resting),
     /// Greeted; neither HELO nor EHLO yet, or TLS made them void.
     Start,
     /// Between transactions.
@@ -30,6 +34,10 @@ pub(crate) enum State {
     RcptAsked(Transaction),
     /// There is a recipient.
     Rcpt(Transaction),
+    /// Question: may a body come that ends with CR LF . CR LF?
+    DataAsked,
+    /// Question: may a first chunk come?
+    ChunkAsked { chunk: Chunk, binary: bool },
     /// In a body that ends with CR LF . CR LF.
     Data(DataBody),
     /// In a chunk.
@@ -44,6 +52,16 @@ pub(crate) enum State {
     StartTls,
     /// The session is over.
     Closed,
+}
+
+/// A state in which commands come, and no message is between its chunks: one to go back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resting {
+    Start,
+    Ready,
+    Mail(Transaction),
+    Rcpt(Transaction),
+    Failed,
 }
 
 /// A message before its content.
@@ -81,6 +99,8 @@ pub(crate) enum Say {
     ExtendedHello,
     StartMailInput,
     Reply(Reply),
+    /// The caller refused a command that is none of SMTP's: one bad command more.
+    Refusal(Reply),
     /// The rest of the chunk is skipped before it gets its reply: it is not to be run as commands.
     AfterChunk {
         chunk: Chunk,
@@ -93,8 +113,11 @@ impl State {
     pub(crate) const fn question(self) -> Option<Question> {
         match self {
             Self::ConnectAsked => Some(Question::Connect),
+            Self::HelloAsked { .. } => Some(Question::Hello),
+            Self::CommandAsked(_) => Some(Question::Command),
             Self::MailAsked(_) => Some(Question::Mail),
             Self::RcptAsked(_) => Some(Question::Rcpt),
+            Self::DataAsked | Self::ChunkAsked { .. } => Some(Question::Data),
             Self::MessageAsked => Some(Question::Message),
             _ => None,
         }
@@ -102,15 +125,19 @@ impl State {
 
     /// A command may come next.
     pub(crate) const fn takes_commands(self) -> bool {
-        matches!(
-            self,
-            Self::Start
-                | Self::Ready
-                | Self::Mail(_)
-                | Self::Rcpt(_)
-                | Self::Chunks(_)
-                | Self::Failed
-        )
+        matches!(self, Self::Chunks(_)) || self.resting().is_some()
+    }
+
+    /// The state, if it is one to go back to.
+    const fn resting(self) -> Option<Resting> {
+        match self {
+            Self::Start => Some(Resting::Start),
+            Self::Ready => Some(Resting::Ready),
+            Self::Mail(transaction) => Some(Resting::Mail(transaction)),
+            Self::Rcpt(transaction) => Some(Resting::Rcpt(transaction)),
+            Self::Failed => Some(Resting::Failed),
+            _ => None,
+        }
     }
 
     /// Octets of a body come next.
@@ -131,6 +158,13 @@ impl State {
                 | Self::Mail(_)
                 | Self::RcptAsked(_)
                 | Self::Rcpt(_)
+                | Self::HelloAsked {
+                    before: Resting::Mail(_) | Resting::Rcpt(_),
+                    ..
+                }
+                | Self::CommandAsked(Resting::Mail(_) | Resting::Rcpt(_))
+                | Self::DataAsked
+                | Self::ChunkAsked { .. }
                 | Self::Data(_)
                 | Self::Chunk(..)
                 | Self::Chunks(_)
@@ -178,8 +212,8 @@ impl State {
         session: Session<'_>,
     ) -> (Self, Step<'i>) {
         match command {
-            Command::Helo { name } => (Self::Ready, Step::hello(name, false)),
-            Command::Ehlo { name } => (Self::Ready, Step::hello(name, true)),
+            Command::Helo { name } => self.hello(name, false),
+            Command::Ehlo { name } => self.hello(name, true),
             Command::Mail {
                 reverse_path,
                 parameters,
@@ -203,7 +237,7 @@ impl State {
                 ),
                 Err(reply) => (self, Step::reply(reply)),
             },
-            Command::Data => self.data(session),
+            Command::Data => self.data(),
             Command::Bdat { size, last } => self.bdat(Chunk::new(size, last), session),
             Command::Rset => self.rset(),
             Command::Noop => (self, Step::reply(replies::NOOP_OK)),
@@ -211,6 +245,24 @@ impl State {
             Command::Help => (self, Step::reply(replies::HELP)),
             Command::Quit => (Self::Closed, Step::reply(replies::GOODBYE)),
             Command::StartTls => self.starttls(session),
+            Command::Other { verb, argument } => match self.resting() {
+                Some(before) => (
+                    Self::CommandAsked(before),
+                    Step::ask(Event::Command { verb, argument }),
+                ),
+                // Nothing but chunks has a place between chunks.
+                None => (self, Step::reply(replies::UNKNOWN_COMMAND)),
+            },
+        }
+    }
+
+    fn hello(self, name: &str, extended: bool) -> (Self, Step<'_>) {
+        match self.resting() {
+            Some(before) => (
+                Self::HelloAsked { extended, before },
+                Step::ask(Event::Hello { name, extended }),
+            ),
+            None => (self, Step::reply(replies::OUT_OF_ORDER)),
         }
     }
 
@@ -265,21 +317,12 @@ impl State {
         Ok(transaction)
     }
 
-    fn data<'i>(self, session: Session<'_>) -> (Self, Step<'i>) {
+    fn data<'i>(self) -> (Self, Step<'i>) {
         match self {
             Self::Rcpt(transaction) if transaction.is_binary() => {
                 (self, Step::reply(replies::BINARYMIME_NEEDS_BDAT))
             }
-            Self::Rcpt(_) => (
-                Self::Data(DataBody::new(
-                    session.config.size_limit(),
-                    session.config.bare_line_ends,
-                )),
-                Step {
-                    say: Say::StartMailInput,
-                    event: Some(Event::MessageStart),
-                },
-            ),
+            Self::Rcpt(_) => (Self::DataAsked, Step::ask(Event::Data)),
             _ => (self, Step::reply(replies::OUT_OF_ORDER)),
         }
     }
@@ -287,27 +330,32 @@ impl State {
     /// Whatever becomes of it, the octets of a chunk follow: they are never taken for commands
     /// (RFC 3030 section 2).
     fn bdat<'i>(self, chunk: Chunk, session: Session<'_>) -> (Self, Step<'i>) {
-        let (body, start) = match self {
+        let (next, has_room, is_first) = match self {
             Self::Rcpt(transaction) => {
-                let Config { bare_line_ends, .. } = *session.config;
-                let limit = session.config.size_limit();
-                let body = ChunkedBody::new(limit, transaction.is_binary(), bare_line_ends);
-                (body, Some(Event::MessageStart))
+                let binary = transaction.is_binary();
+                let has_room = chunk.remaining() <= session.config.size_limit();
+                (Self::ChunkAsked { chunk, binary }, has_room, true)
             }
-            Self::Chunks(body) => (body, None),
+            Self::Chunks(body) => {
+                let has_room = body.has_room_for(chunk.remaining());
+                (Self::Chunk(chunk, body), has_room, false)
+            }
             Self::Failed => {
                 let step = Step::after_chunk(chunk, replies::OUT_OF_ORDER, None);
                 return (Self::after_refused(chunk), step);
             }
             _ => return (self, Step::after_chunk(chunk, replies::OUT_OF_ORDER, None)),
         };
-        if body.has_room_for(chunk.remaining()) {
-            let say = Say::Nothing;
-            return (Self::Chunk(chunk, body), Step { say, event: start });
+        if has_room {
+            let step = match is_first {
+                true => Step::ask(Event::Data),
+                false => Step::nothing(),
+            };
+            return (next, step);
         }
-        let event = match start {
-            Some(_) => Event::Reset,
-            None => Event::MessageAborted(Abort::Refused(replies::TOO_LARGE)),
+        let event = match is_first {
+            true => Event::Reset,
+            false => Event::MessageAborted(Abort::Refused(replies::TOO_LARGE)),
         };
         let step = Step::after_chunk(chunk, replies::TOO_LARGE, Some(event));
         (Self::after_refused(chunk), step)
@@ -393,10 +441,10 @@ impl State {
     }
 
     /// The question was answered. `None`: there is none.
-    pub(crate) fn answered(self, answer: Answer) -> Option<(Self, Say)> {
+    pub(crate) fn answered(self, answer: Answer, config: &Config) -> Option<(Self, Say)> {
         match answer {
-            Answer::Accept => self.accepted(None),
-            Answer::AcceptWith(reply) if reply.is_positive() => self.accepted(Some(reply)),
+            Answer::Accept => self.accepted(None, config),
+            Answer::AcceptWith(reply) if reply.is_positive() => self.accepted(Some(reply), config),
             Answer::Refuse(reply) if reply.is_transient() || reply.is_permanent() => {
                 self.refused(reply)
             }
@@ -404,9 +452,26 @@ impl State {
         }
     }
 
-    fn accepted(self, reply: Option<Reply>) -> Option<(Self, Say)> {
+    fn accepted(self, reply: Option<Reply>, config: &Config) -> Option<(Self, Say)> {
+        let closes = reply.as_ref().is_some_and(Reply::closes);
         let (next, usual) = match self {
             Self::ConnectAsked => return Some((Self::Start, Say::Greeting)),
+            Self::HelloAsked { extended: true, .. } => {
+                return Some((Self::Ready, Say::ExtendedHello));
+            }
+            Self::HelloAsked { .. } => return Some((Self::Ready, Say::Hello)),
+            Self::DataAsked => {
+                let body = DataBody::new(config.size_limit(), config.bare_line_ends);
+                return Some((Self::Data(body), Say::StartMailInput));
+            }
+            Self::ChunkAsked { chunk, binary } => {
+                let body = ChunkedBody::new(config.size_limit(), binary, config.bare_line_ends);
+                return Some((Self::Chunk(chunk, body), Say::Nothing));
+            }
+            Self::CommandAsked(_) if reply.is_none() => {
+                return self.refused(replies::UNKNOWN_COMMAND);
+            }
+            Self::CommandAsked(before) => (before.into(), replies::NOOP_OK),
             Self::MailAsked(transaction) => (Self::Mail(transaction), replies::SENDER_OK),
             Self::RcptAsked(mut transaction) => {
                 transaction.recipients += 1;
@@ -415,6 +480,7 @@ impl State {
             Self::MessageAsked => (Self::Ready, replies::MESSAGE_OK),
             _ => return None,
         };
+        let next = if closes { Self::Closed } else { next };
         Some((next, Say::Reply(reply.unwrap_or(usual))))
     }
 
@@ -423,12 +489,33 @@ impl State {
         let next = match self {
             // RFC 5321 section 3.8: after a 421 the server closes.
             Self::ConnectAsked => Self::Closed,
-            _ if reply.code() == 421 => Self::Closed,
+            _ if reply.code() == 421 || reply.closes() => Self::Closed,
+            // RFC 5321 section 4.1.1.1: the server stays where it was before a HELO that it refuses.
+            Self::HelloAsked { before, .. } => before.into(),
+            Self::CommandAsked(before) => {
+                return Some((before.into(), Say::Refusal(reply)));
+            }
+            Self::ChunkAsked { chunk, .. } => {
+                let say = Say::AfterChunk { chunk, reply };
+                return Some((Self::after_refused(chunk), say));
+            }
             Self::RcptAsked(transaction) if transaction.recipients > 0 => Self::Rcpt(transaction),
             Self::RcptAsked(transaction) => Self::Mail(transaction),
             _ => Self::Ready,
         };
         Some((next, Say::Reply(reply)))
+    }
+}
+
+impl From<Resting> for State {
+    fn from(resting: Resting) -> Self {
+        match resting {
+            Resting::Start => Self::Start,
+            Resting::Ready => Self::Ready,
+            Resting::Mail(transaction) => Self::Mail(transaction),
+            Resting::Rcpt(transaction) => Self::Rcpt(transaction),
+            Resting::Failed => Self::Failed,
+        }
     }
 }
 
@@ -452,14 +539,10 @@ impl<'i> Step<'i> {
         }
     }
 
-    fn hello(name: &'i str, extended: bool) -> Self {
+    fn nothing() -> Self {
         Self {
-            say: if extended {
-                Say::ExtendedHello
-            } else {
-                Say::Hello
-            },
-            event: Some(Event::Hello { name, extended }),
+            say: Say::Nothing,
+            event: None,
         }
     }
 

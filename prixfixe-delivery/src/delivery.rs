@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use prixfixe_server::{Accepted, Client, Handler, MailParameters, Message, Reply, ReversePath};
+use prixfixe_server::{Accepted, Client, Handler, Mail, Message, Reply, Session};
 
 use crate::stdout::PreparedStdout;
 use crate::{
@@ -30,7 +30,7 @@ pub enum Delivery {
     /// Into files.
     Maildir(Maildir),
     /// Nowhere.
-    Discard(Arc<Discard>),
+    Discard(Discard),
     /// To the standard output.
     Stdout(Stdout),
 }
@@ -122,27 +122,30 @@ impl PreparedDelivery {
     pub fn start(self) -> Result<Delivery, OpenError> {
         Ok(match self.0 {
             Prepared::Maildir(maildir) => Delivery::Maildir(maildir.start()?),
-            Prepared::Discard => Delivery::Discard(Arc::default()),
+            Prepared::Discard => Delivery::Discard(Discard::new()),
             Prepared::Stdout(stdout) => Delivery::Stdout(stdout.start()?),
         })
     }
 }
 
 impl Handler for Delivery {
-    async fn mail(
-        &self,
-        client: &Client,
-        from: &ReversePath,
-        parameters: &MailParameters,
-    ) -> Result<(), Reply> {
+    type Session = Self;
+
+    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Self, Reply> {
+        Ok(Self::clone(self))
+    }
+}
+
+impl Session for Delivery {
+    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
         match self {
-            Self::Maildir(maildir) => maildir.mail(client, from, parameters).await,
-            Self::Discard(discard) => discard.mail(client, from, parameters).await,
-            Self::Stdout(stdout) => stdout.mail(client, from, parameters).await,
+            Self::Maildir(maildir) => maildir.mail(mail).await,
+            Self::Discard(discard) => discard.mail(mail).await,
+            Self::Stdout(stdout) => stdout.mail(mail).await,
         }
     }
 
-    async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+    async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
         match self {
             Self::Maildir(maildir) => maildir.message(message).await,
             Self::Discard(discard) => discard.message(message).await,

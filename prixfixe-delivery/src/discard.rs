@@ -1,12 +1,17 @@
 //! Keeping nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prixfixe_server::{Accepted, Handler, Message, Reply};
+use prixfixe_server::{Accepted, Client, Handler, Message, Reply, Session};
 
-/// Reads every message to its end, counts it and drops it. For tests of clients, and of speed.
+/// Reads every message to its end, counts it and drops it. For tests of clients, and of speed. Clones share their
+/// counts.
+#[derive(Debug, Clone, Default)]
+pub struct Discard(Arc<Counts>);
+
 #[derive(Debug, Default)]
-pub struct Discard {
+struct Counts {
     messages: AtomicU64,
     octets: AtomicU64,
 }
@@ -14,34 +19,39 @@ pub struct Discard {
 impl Discard {
     /// One that has counted nothing yet.
     #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            messages: AtomicU64::new(0),
-            octets: AtomicU64::new(0),
-        }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Messages that were accepted.
     #[must_use]
     pub fn messages(&self) -> u64 {
-        self.messages.load(Ordering::Relaxed)
+        self.0.messages.load(Ordering::Relaxed)
     }
 
     /// Octets of their contents.
     #[must_use]
     pub fn octets(&self) -> u64 {
-        self.octets.load(Ordering::Relaxed)
+        self.0.octets.load(Ordering::Relaxed)
     }
 }
 
 impl Handler for Discard {
-    async fn message(&self, mut message: Message) -> Result<Accepted, Reply> {
+    type Session = Self;
+
+    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Self, Reply> {
+        Ok(Self::clone(self))
+    }
+}
+
+impl Session for Discard {
+    async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
         let mut octets = 0;
         while let Some(piece) = message.body().chunk().await? {
             octets += piece.len() as u64;
         }
-        self.messages.fetch_add(1, Ordering::Relaxed);
-        self.octets.fetch_add(octets, Ordering::Relaxed);
+        self.0.messages.fetch_add(1, Ordering::Relaxed);
+        self.0.octets.fetch_add(octets, Ordering::Relaxed);
         Ok(Accepted::default())
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_channel::Sender;
-use prixfixe_server::{Accepted, Client, Handler, MailParameters, Message, Reply, ReversePath};
+use prixfixe_server::{Accepted, Client, Handler, Mail, Message, Reply, Session};
 
 pub use file_system::{Disk, FileSystem, Identity};
 pub use incoming::Incoming;
@@ -278,22 +278,27 @@ fn open_store<F: FileSystem>(
     Ok(store)
 }
 
+/// Accepts every client.
+impl<F: FileSystem> Handler for Maildir<F> {
+    type Session = Self;
+
+    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Self, Reply> {
+        Ok(Self::clone(self))
+    }
+}
+
 /// Stores each message as its trace headers and then its content. `Ok` is the promise of [`Incoming::commit`].
 ///
 /// MAIL is refused while there is too little free space ([`MaildirOptions::min_free`]), and while the disk owes an answer
 /// ([`Health`]).
-impl<F: FileSystem> Handler for Maildir<F> {
-    async fn mail(
-        &self,
-        _: &Client,
-        _: &ReversePath,
-        parameters: &MailParameters,
-    ) -> Result<(), Reply> {
-        self.shared.store.admit(parameters.size)
+impl<F: FileSystem> Session for Maildir<F> {
+    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+        self.shared.store.admit(mail.parameters().size)
     }
 
-    async fn message(&self, mut message: Message) -> Result<Accepted, Reply> {
-        let mut incoming = self.begin(message.trace_headers());
+    async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
+        let head = message.trace_headers(message.envelope().recipients());
+        let mut incoming = self.begin(head);
         while let Some(piece) = message.body().chunk().await? {
             incoming.write(piece).await?;
         }

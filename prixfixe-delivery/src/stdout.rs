@@ -13,9 +13,7 @@ use async_channel::{Receiver, Sender};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use prixfixe_server::{
-    Accepted, Client, CollectedMessage, Handler, MailParameters, Message, Reply, ReversePath,
-};
+use prixfixe_server::{Accepted, Client, CollectedMessage, Handler, Mail, Message, Reply, Session};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -149,11 +147,19 @@ impl fmt::Debug for PreparedStdout {
 
 /// MAIL is refused while a write has been owed for too long ([`Health`]).
 impl Handler for Stdout {
-    async fn mail(&self, _: &Client, _: &ReversePath, _: &MailParameters) -> Result<(), Reply> {
+    type Session = Self;
+
+    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Self, Reply> {
+        Ok(Self::clone(self))
+    }
+}
+
+impl Session for Stdout {
+    async fn mail(&mut self, _: Mail<'_>) -> Result<(), Reply> {
         self.shared.sink.monitor.admit()
     }
 
-    async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+    async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
         let message = message.collect().await?;
         let (answer, written) = oneshot::channel();
         let ticket = self.shared.sink.monitor.ticket();
@@ -326,7 +332,7 @@ fn encode(message: &CollectedMessage) -> io::Result<Vec<u8>> {
         tls: message.client().tls().map(|tls| tls.version.as_str()),
         from: envelope.reverse_path().to_string(),
         to: envelope
-            .forward_paths()
+            .recipients()
             .iter()
             .map(ToString::to_string)
             .collect(),

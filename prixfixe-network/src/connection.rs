@@ -17,14 +17,21 @@ pub(crate) struct Served<S> {
     pump: Pump<S>,
     /// Whether the session knows that the server is going away.
     told: bool,
-    peer: SocketAddr,
+    /// `None`: it is a stream of the caller's own.
+    peer: Option<SocketAddr>,
     permit: Permit,
-    /// Last, so that nobody takes the connection for gone before its session is.
-    _party: Party,
+    /// Last, so that nobody takes the connection for gone before its session is. The caller waits for a stream of its
+    /// own itself.
+    _party: Option<Party>,
 }
 
 impl<S: Session> Served<S> {
-    pub(crate) fn new(session: S, peer: SocketAddr, permit: Permit, party: Party) -> Self {
+    pub(crate) fn new(
+        session: S,
+        peer: Option<SocketAddr>,
+        permit: Permit,
+        party: Option<Party>,
+    ) -> Self {
         let linger = permit.control().linger;
         Self {
             pump: Pump::new(session, linger),
@@ -59,7 +66,10 @@ impl<S: Session> Served<S> {
             self.turn_unguarded(socket, buffer, now, cx)
         }))
         .unwrap_or_else(|_| {
-            tracing::error!(%peer, "a session panicked; its connection is dropped");
+            tracing::error!(
+                peer = peer.map(display),
+                "a session panicked; its connection is dropped"
+            );
             Next::Close
         })
     }
@@ -68,7 +78,10 @@ impl<S: Session> Served<S> {
     pub(crate) fn close(self) {
         let peer = self.peer;
         if catch_unwind(AssertUnwindSafe(|| drop(self))).is_err() {
-            tracing::error!(%peer, "a session panicked while it was dropped");
+            tracing::error!(
+                peer = peer.map(display),
+                "a session panicked while it was dropped"
+            );
         }
     }
 

@@ -177,7 +177,12 @@ pub(crate) fn receive<'s, S: Service>(
         return Err(service.over_limit(now, connection));
     };
     let session = service.session(now, connection);
-    Ok(Served::new(session, connection.peer, permit, party.clone()))
+    Ok(Served::new(
+        session,
+        Some(connection.peer),
+        permit,
+        Some(party.clone()),
+    ))
 }
 
 /// Best effort, without waiting. What has arrived already is read: closing with bytes unread is a reset,

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Transport;
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use crate::completion::Completion;
 use crate::control::{Control, Stage};
+use crate::{Session, Transport, tokio_transport};
 
 /// A transport that runs. Dropping it stops the transport at once (as [`abort`](Self::abort)).
 #[derive(Debug)]
@@ -86,6 +88,21 @@ impl Running {
     /// Changes [`Options::drain_timeout`](crate::Options::drain_timeout), to the millisecond. A drain that has begun keeps its own.
     pub fn set_drain_timeout(&self, timeout: Duration) {
         self.control.set_drain_timeout(timeout);
+    }
+
+    /// Serves a stream of the caller's own, whatever the transport: it counts among the connections, and is told when
+    /// the transport stops. The future ends with the session. It has to be polled by a tokio runtime with a timer;
+    /// dropping it drops the session. [`stopped`](Self::stopped) does not wait for it.
+    ///
+    /// `session` is asked for one unless there are too many connections; then the stream gets `over_limit`.
+    pub async fn serve<'l, S: Session>(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+        session: impl FnOnce() -> S,
+        over_limit: impl FnOnce() -> &'l [u8],
+    ) {
+        let control = Arc::clone(&self.control);
+        tokio_transport::serve_stream(&control, stream, session, over_limit).await;
     }
 
     /// Stops accepting, tells every session; those that remain after the drain timeout are dropped.

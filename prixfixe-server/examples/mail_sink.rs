@@ -28,7 +28,7 @@ async fn welcome(mail_server: SocketAddr, user: &str) -> Result<(), Box<dyn std:
 
 #[tokio::test]
 async fn a_new_user_is_welcomed() -> Result<(), Box<dyn std::error::Error>> {
-    let (handler, mut inbox) = prixfixe_server::inbox(1);
+    let (handler, mut inbox) = prixfixe_server::inbox();
     let server = prixfixe_server::Server::builder()
         .listen(([127, 0, 0, 1], 0))
         .handler(handler)
@@ -38,7 +38,7 @@ async fn a_new_user_is_welcomed() -> Result<(), Box<dyn std::error::Error>> {
 
     let message = inbox.next().await.ok_or("no message")?;
     assert_eq!(
-        message.envelope().forward_paths()[0].to_string(),
+        message.envelope().recipients()[0].to_string(),
         "new@example.com"
     );
     assert!(String::from_utf8_lossy(message.content()).contains("Subject: Welcome"));
@@ -47,7 +47,7 @@ async fn a_new_user_is_welcomed() -> Result<(), Box<dyn std::error::Error>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (handler, mut inbox) = prixfixe_server::inbox(1);
+    let (handler, mut inbox) = prixfixe_server::inbox();
     let server = prixfixe_server::Server::builder()
         .listen(([127, 0, 0, 1], 0))
         .handler(handler)

@@ -1,50 +1,48 @@
-//! Refuses by recipient, with a reply of its own: only people that it knows get mail.
-#![allow(
-    clippy::print_stdout,
-    clippy::indexing_slicing,
-    reason = "an example shows what it does"
-)]
+//! Refuses by recipient: only people that it knows get mail.
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use prixfixe_server::{
-    Accepted, Client, EnhancedCode, Envelope, ForwardPath, Handler, Mailbox, Message, Reply, Server,
-};
+use prixfixe_server::{Accepted, Message, Rcpt, Reply, Server, Session};
 
-/// Compared as mailboxes, their domains are the same in any case and as A-labels or U-labels.
-struct KnownPeople(HashSet<Mailbox>);
+struct Visit {
+    /// Local parts, in lower case.
+    people: Arc<HashSet<&'static str>>,
+}
 
-impl Handler for KnownPeople {
-    async fn rcpt(&self, _: &Client, _: &Envelope, to: &ForwardPath) -> Result<(), Reply> {
-        match to {
-            // RFC 5321 section 4.5.1: mail to postmaster is always accepted.
-            ForwardPath::Postmaster => Ok(()),
-            ForwardPath::Mailbox(mailbox) if self.0.contains(mailbox) => Ok(()),
-            ForwardPath::Mailbox(_) => {
-                Err(
-                    Reply::new(550, EnhancedCode(5, 1, 1), "nobody of that name here")
-                        .unwrap_or_else(|_| Reply::permanent("nobody of that name here")),
-                )
-            }
+impl Session for Visit {
+    async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        // RFC 5321 section 4.5.1: mail to postmaster is always accepted.
+        let Some(mailbox) = rcpt.path().mailbox() else {
+            return Ok(());
+        };
+        let name = mailbox.local_part().to_lowercase();
+        match mailbox.domain() == "example.com" && self.people.contains(&*name) {
+            true => Ok(()),
+            false => Err(Reply::NO_SUCH_USER),
         }
     }
 
-    async fn message(&self, mut message: Message) -> Result<Accepted, Reply> {
+    async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
         let mut size = 0;
         while let Some(chunk) = message.body().chunk().await? {
             size += chunk.len();
         }
-        println!("{size} octets for {:?}", message.envelope().forward_paths());
+        println!("{size} bytes for {:?}", message.envelope().recipients());
         Ok(Accepted::with_text("thank you"))
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let people = HashSet::from(["ann@example.com".parse()?, "bob@example.com".parse()?]);
+    let people = Arc::new(HashSet::from(["ann", "bob"]));
     let server = Server::builder()
         .listen(([127, 0, 0, 1], 2525))
-        .handler(KnownPeople(people))
+        .sessions(move |_| {
+            let people = Arc::clone(&people);
+            async { Ok(Visit { people }) }
+        })
         .start()?;
     println!("listening on {}", server.local_address());
     server.stopped().await;

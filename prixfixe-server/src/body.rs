@@ -5,13 +5,17 @@
 //! drops is used for the next one, of whichever message.
 
 mod memory;
+mod read;
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+
+use crate::gather::Reader;
 
 /// While more octets than this wait for the handler, nothing is read from the client.
 ///
@@ -23,9 +27,23 @@ pub(crate) const HIGH_WATER: usize = 64 * 1024;
 /// The transparency dots are removed; line ends are CRLF as sent. While more than 64 KiB wait to be read, nothing is
 /// read from the client, so that a message of any size costs that much and one read of the transport on top.
 /// Dropping it is fine: the rest is read from the client and thrown away.
+///
+/// It is a [`tokio::io::AsyncRead`] too, for what copies from one.
 #[derive(Debug)]
 pub struct Body {
-    shared: Arc<Shared>,
+    source: Source,
+    /// What [`AsyncRead`](tokio::io::AsyncRead) has taken as a piece and not given yet.
+    rest: Bytes,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// It is being received.
+    Session(Arc<Shared>),
+    /// It is there, or as much of it as will ever be.
+    Pieces(VecDeque<Bytes>, Option<BodyError>),
+    /// Pieces, and behind them what was gathered.
+    Gathered(VecDeque<Bytes>, Reader),
 }
 
 /// Why a content did not come to its proper end. What has been read of it is no message.
@@ -38,6 +56,9 @@ pub enum BodyError {
     /// The client was too slow.
     #[error("the client did not send the message in time")]
     TimedOut,
+    /// It is larger than [`collect_up_to`](crate::Message::collect_up_to) allows.
+    #[error("the content is too large")]
+    TooLarge,
     /// The content broke a rule or a limit; the client gets this reply whatever the handler answers.
     #[error("the content was refused: {0}")]
     Refused(prixfixe_core::Reply),
@@ -47,6 +68,27 @@ pub enum BodyError {
 }
 
 impl Body {
+    /// One that is there already, or breaks off behind these pieces.
+    pub(crate) fn of_pieces(
+        pieces: impl IntoIterator<Item = impl Into<Bytes>>,
+        error: Option<BodyError>,
+    ) -> Self {
+        let pieces = pieces.into_iter().map(Into::into);
+        let pieces = pieces.filter(|piece: &Bytes| !piece.is_empty()).collect();
+        Self {
+            source: Source::Pieces(pieces, error),
+            rest: Bytes::new(),
+        }
+    }
+
+    pub(crate) fn of_gathered(front: Vec<Bytes>, reader: Reader) -> Self {
+        let front = front.into_iter().filter(|piece| !piece.is_empty());
+        Self {
+            source: Source::Gathered(front.collect(), reader),
+            rest: Bytes::new(),
+        }
+    }
+
     /// The next piece, of any length but zero; `None` after the last.
     ///
     /// # Errors
@@ -63,7 +105,27 @@ impl Body {
     ///
     /// As `chunk`.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
-        let mut state = self.shared.lock();
+        if !self.rest.is_empty() {
+            return Poll::Ready(Ok(Some(mem::take(&mut self.rest))));
+        }
+        match &mut self.source {
+            Source::Session(shared) => shared.poll_chunk(cx),
+            Source::Pieces(pieces, error) => Poll::Ready(match (pieces.pop_front(), error) {
+                (Some(piece), _) => Ok(Some(piece)),
+                (None, Some(error)) => Err(error.clone()),
+                (None, None) => Ok(None),
+            }),
+            Source::Gathered(front, reader) => match front.pop_front() {
+                Some(piece) => Poll::Ready(Ok(Some(piece))),
+                None => reader.poll_chunk(cx),
+            },
+        }
+    }
+}
+
+impl Shared {
+    fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        let mut state = self.lock();
         if let Some(End::Broken(error)) = &state.end {
             return Poll::Ready(Err(error.clone()));
         }
@@ -90,7 +152,10 @@ impl Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
+        let Source::Session(shared) = &self.source else {
+            return;
+        };
+        let mut state = shared.lock();
         state.abandoned = true;
         state.waiting = Vec::new();
         let session = state.session.take();
@@ -114,7 +179,10 @@ pub(crate) fn channel() -> (BodyWriter, Body) {
         BodyWriter {
             shared: Arc::clone(&shared),
         },
-        Body { shared },
+        Body {
+            source: Source::Session(shared),
+            rest: Bytes::new(),
+        },
     )
 }
 

@@ -1,18 +1,60 @@
 //! Who is at the other end.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prixfixe_tls::TlsInfo;
 
-/// What is known of a client, as of now in its session.
+/// What is known of a client, as of now in its session. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Client {
-    pub(crate) peer: SocketAddr,
-    pub(crate) local: SocketAddr,
-    pub(crate) via: Via,
-    pub(crate) greeting: Option<Greeting>,
-    pub(crate) tls: Option<Box<TlsInfo>>,
+pub struct Client(Arc<Known>);
+
+#[derive(Debug, Clone)]
+struct Known {
+    id: ConnectionId,
+    peer: Peer,
+    local: Option<SocketAddr>,
+    via: Via,
+    greeting: Option<Greeting>,
+    tls: Option<Arc<TlsInfo>>,
+    identity: Option<Identity>,
 }
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Peer {
+    /// An address in a network.
+    Ip(SocketAddr),
+    /// A process on this machine, over a Unix socket, with what the system knows of it.
+    Unix(Option<Credentials>),
+    /// A stream that the program [serves](crate::Server::serve) itself.
+    Other,
+}
+
+/// Who runs the process at the other end of a Unix socket, as the operating system says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Credentials {
+    /// The user's number.
+    pub user: u32,
+    /// The group's number.
+    pub group: u32,
+    /// The process's number, where the system tells it.
+    pub process: Option<u32>,
+}
+
+/// Whom a client has proved to be, by a login or a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Identity {
+    name: Arc<str>,
+}
+
+/// The name that a connection goes by in spans and logs: no other of this process has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(u64);
 
 /// What stands between the client and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,60 +67,228 @@ pub(crate) enum Via {
 }
 
 /// How a client introduced itself (RFC 5321 section 4.1.1.1).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Greeting {
     pub(crate) name: Box<str>,
     pub(crate) extended: bool,
 }
 
 impl Client {
-    /// The client's address. Behind a load balancer that speaks the PROXY protocol it is the one that the balancer
+    /// Describes a client of a test's: without more said, one at 192.0.2.1 that has not introduced itself.
+    ///
+    /// ```
+    /// use prixfixe_server::Client;
+    ///
+    /// let client = Client::builder().peer(([203, 0, 113, 9], 40_000)).ehlo("mail.example.com").build();
+    /// assert_eq!(client.helo(), Some("mail.example.com"));
+    /// ```
+    pub fn builder() -> ClientBuilder {
+        let peer = SocketAddr::from(([192, 0, 2, 1], 1024));
+        ClientBuilder(Known::new(Peer::Ip(peer), None, Via::Direct))
+    }
+
+    pub(crate) fn new(peer: Peer, local: Option<SocketAddr>, via: Via) -> Self {
+        Self(Arc::new(Known::new(peer, local, via)))
+    }
+
+    /// The connection's name.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        self.0.id
+    }
+
+    /// Where the client is. Behind a load balancer that speaks the PROXY protocol it is the address that the balancer
     /// gives.
     #[must_use]
-    pub fn peer(&self) -> SocketAddr {
-        self.peer
+    pub fn peer(&self) -> Peer {
+        self.0.peer
     }
 
     /// The address that the client connected to: one of ours, or of the load balancer's.
     #[must_use]
-    pub fn local(&self) -> SocketAddr {
-        self.local
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.0.local
     }
 
     /// The address of the load balancer that the connection came by
     /// ([`Endpoint::proxy_protocol_from`](crate::Endpoint::proxy_protocol_from)).
     #[must_use]
     pub fn balancer(&self) -> Option<SocketAddr> {
-        match self.via {
-            Via::Direct => None,
-            Via::Balancer(address) => Some(address),
-            Via::HealthCheck => Some(self.peer),
+        match (self.0.via, self.0.peer) {
+            (Via::Balancer(address), _) | (Via::HealthCheck, Peer::Ip(address)) => Some(address),
+            _ => None,
         }
     }
 
     /// True when the load balancer itself is the client, to see whether the server is there.
     #[must_use]
     pub fn is_health_check(&self) -> bool {
-        self.via == Via::HealthCheck
+        self.0.via == Via::HealthCheck
     }
 
     /// The name that the client gave in HELO or EHLO, as it gave it: no more than a claim.
     #[must_use]
     pub fn helo(&self) -> Option<&str> {
-        self.greeting.as_ref().map(|greeting| &*greeting.name)
+        self.0.greeting.as_ref().map(|greeting| &*greeting.name)
     }
 
     /// True when the client greeted with EHLO and so speaks ESMTP.
     #[must_use]
     pub fn is_extended(&self) -> bool {
-        self.greeting
-            .as_ref()
-            .is_some_and(|greeting| greeting.extended)
+        let greeting = self.0.greeting.as_ref();
+        greeting.is_some_and(|greeting| greeting.extended)
     }
 
     /// The TLS connection, where there is one.
     #[must_use]
     pub fn tls(&self) -> Option<&TlsInfo> {
-        self.tls.as_deref()
+        self.0.tls.as_deref()
+    }
+
+    /// Whom the client has proved to be.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.0.identity.as_ref()
+    }
+
+    pub(crate) fn greeted(&mut self, greeting: Greeting) {
+        if self.0.greeting.as_ref() == Some(&greeting) {
+            return;
+        }
+        Arc::make_mut(&mut self.0).greeting = Some(greeting);
+    }
+
+    /// RFC 3207 section 4.2: what was learned in clear is forgotten.
+    pub(crate) fn secured(&mut self, tls: TlsInfo) {
+        let known = Arc::make_mut(&mut self.0);
+        known.tls = Some(Arc::new(tls));
+        known.greeting = None;
+        known.identity = None;
+    }
+}
+
+impl Known {
+    fn new(peer: Peer, local: Option<SocketAddr>, via: Via) -> Self {
+        Self {
+            id: ConnectionId::next(),
+            peer,
+            local,
+            via,
+            greeting: None,
+            tls: None,
+            identity: None,
+        }
+    }
+}
+
+impl Peer {
+    /// The address in a network, if that is where the connection comes from.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address.ip()),
+            Self::Unix(_) | Self::Other => None,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(_) => f.write_str("unix"),
+            Self::Other => f.write_str("stream"),
+        }
+    }
+}
+
+impl Identity {
+    /// The identity of that name.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into() }
+    }
+
+    /// The name, as the application gave it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl ConnectionId {
+    fn next() -> Self {
+        static COUNTER: AtomicU64 = AtomicU64::new(1);
+        Self(COUNTER.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Describes a [`Client`] of a test's.
+#[derive(Debug, Clone)]
+#[must_use = "`build` makes the client"]
+pub struct ClientBuilder(Known);
+
+impl ClientBuilder {
+    /// Where it is.
+    pub fn peer(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.0.peer = Peer::Ip(address.into());
+        self
+    }
+
+    /// The address that it connected to.
+    pub fn local(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.0.local = Some(address.into());
+        self
+    }
+
+    /// The load balancer that it came by.
+    pub fn balancer(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.0.via = Via::Balancer(address.into());
+        self
+    }
+
+    /// It has said EHLO.
+    pub fn ehlo(self, name: impl Into<Box<str>>) -> Self {
+        self.greeting(name.into(), true)
+    }
+
+    /// It has said HELO.
+    pub fn helo(self, name: impl Into<Box<str>>) -> Self {
+        self.greeting(name.into(), false)
+    }
+
+    fn greeting(mut self, name: Box<str>, extended: bool) -> Self {
+        self.0.greeting = Some(Greeting { name, extended });
+        self
+    }
+
+    /// It speaks TLS.
+    pub fn tls(mut self, tls: TlsInfo) -> Self {
+        self.0.tls = Some(Arc::new(tls));
+        self
+    }
+
+    /// It has proved to be somebody.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.0.identity = Some(identity);
+        self
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn build(self) -> Client {
+        Client(Arc::new(self.0))
     }
 }

@@ -14,7 +14,7 @@ const MAPPED_PREFIX: u8 = 96;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use prixfixe_server::{Endpoint, Server, inbox};
 ///
-/// let (handler, _inbox) = inbox(1);
+/// let (handler, _inbox) = inbox();
 /// let behind_balancers = Endpoint::new(([127, 0, 0, 1], 0)).proxy_protocol_from(["10.1.0.0/16".parse()?]);
 /// let server = Server::builder().endpoint(behind_balancers).handler(handler).start()?;
 /// # Ok(()) }

@@ -1,16 +1,49 @@
 //! From whom and to whom.
 
-use prixfixe_core::{ForwardPath, MailParameters, ReversePath};
+use prixfixe_core::{ForwardPath, InvalidMailbox, MailParameters, ReversePath};
 
 /// The envelope of a transaction (RFC 5321 section 2.3.1): what MAIL and the accepted RCPT commands said.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     pub(crate) reverse_path: ReversePath,
     pub(crate) parameters: MailParameters,
-    pub(crate) forward_paths: Vec<ForwardPath>,
+    pub(crate) recipients: Vec<Recipient>,
 }
 
+/// A recipient that was accepted, or is asked about: what RCPT said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    pub(crate) path: ForwardPath,
+    pub(crate) parameters: RcptParameters,
+}
+
+/// The parameters of RCPT. There is none yet that is offered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RcptParameters {}
+
 impl Envelope {
+    /// Describes an envelope of a test's, or of a program that makes messages itself.
+    ///
+    /// ```
+    /// use prixfixe_server::Envelope;
+    ///
+    /// let envelope = Envelope::builder().from("ann@example.com")?.to("bob@example.org")?.build();
+    /// assert_eq!(envelope.recipients().len(), 1);
+    /// # Ok::<(), prixfixe_server::InvalidMailbox>(())
+    /// ```
+    pub fn builder() -> EnvelopeBuilder {
+        EnvelopeBuilder(Self::new(ReversePath::Null, MailParameters::default()))
+    }
+
+    pub(crate) fn new(reverse_path: ReversePath, parameters: MailParameters) -> Self {
+        Self {
+            reverse_path,
+            parameters,
+            recipients: Vec::new(),
+        }
+    }
+
     /// The sender, or the null reverse-path of a bounce.
     #[must_use]
     pub fn reverse_path(&self) -> &ReversePath {
@@ -25,7 +58,86 @@ impl Envelope {
 
     /// The recipients that were accepted so far, in order. Of a message: all of them, at least one.
     #[must_use]
-    pub fn forward_paths(&self) -> &[ForwardPath] {
-        &self.forward_paths
+    pub fn recipients(&self) -> &[Recipient] {
+        &self.recipients
+    }
+}
+
+impl Recipient {
+    /// A recipient of that path, without parameters.
+    #[must_use]
+    pub fn new(path: ForwardPath) -> Self {
+        Self {
+            path,
+            parameters: RcptParameters::default(),
+        }
+    }
+
+    /// Where the message goes.
+    #[must_use]
+    pub fn path(&self) -> &ForwardPath {
+        &self.path
+    }
+
+    /// What came with RCPT.
+    #[must_use]
+    pub fn parameters(&self) -> &RcptParameters {
+        &self.parameters
+    }
+}
+
+impl From<ForwardPath> for Recipient {
+    fn from(path: ForwardPath) -> Self {
+        Self::new(path)
+    }
+}
+
+impl std::fmt::Display for Recipient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.path.fmt(f)
+    }
+}
+
+/// Describes an [`Envelope`].
+#[derive(Debug, Clone)]
+#[must_use = "`build` makes the envelope"]
+pub struct EnvelopeBuilder(Envelope);
+
+impl EnvelopeBuilder {
+    /// The sender; an empty text is the null reverse-path, which is there without this.
+    ///
+    /// # Errors
+    ///
+    /// When the text is no address.
+    pub fn from(mut self, sender: &str) -> Result<Self, InvalidMailbox> {
+        self.0.reverse_path = sender.parse()?;
+        Ok(self)
+    }
+
+    /// The parameters of MAIL.
+    pub fn parameters(mut self, parameters: MailParameters) -> Self {
+        self.0.parameters = parameters;
+        self
+    }
+
+    /// One recipient more.
+    ///
+    /// # Errors
+    ///
+    /// When the text is no address.
+    pub fn to(self, recipient: &str) -> Result<Self, InvalidMailbox> {
+        Ok(self.recipient(recipient.parse::<ForwardPath>()?))
+    }
+
+    /// One recipient more.
+    pub fn recipient(mut self, recipient: impl Into<Recipient>) -> Self {
+        self.0.recipients.push(recipient.into());
+        self
+    }
+
+    /// The envelope.
+    #[must_use]
+    pub fn build(self) -> Envelope {
+        self.0
     }
 }

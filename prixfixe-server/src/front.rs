@@ -12,20 +12,20 @@ use tracing::Level;
 use crate::client::Via;
 use crate::clients::{OverLimit, Place};
 use crate::endpoint::Rules;
+use crate::inspect::{Held, Inspect};
 use crate::log::{Cut, Log, Refused, What, Who, granted};
 use crate::metrics::{Cause, Counts, Note};
 use crate::proxy::{HeaderError, HeaderReader, Source};
 use crate::session::SmtpSession;
 use crate::shared::Shared;
-use crate::simulation::{Held, Inspect};
-use crate::{Client, ConnectionResult, Handler, IncidentKind, TimeoutPhase, replies};
+use crate::{Client, ConnectionResult, IncidentKind, Peer, TimeoutPhase, replies};
 
 /// How long a header may take that is under way when the server goes away.
 const LAST_HEADER: Duration = Duration::from_secs(1);
 
 /// What a transport sees of a connection.
-pub(crate) struct Front<H> {
-    state: State<H>,
+pub(crate) struct Front {
+    state: State,
     /// The client's, while the session lasts.
     place: Option<Place>,
 }
@@ -34,17 +34,17 @@ pub(crate) struct Front<H> {
     clippy::large_enum_variant,
     reason = "all connections but those that have just come are sessions"
 )]
-enum State<H> {
+enum State {
     /// A balancer has yet to say whose connection it is.
-    Header(Box<Awaiting<H>>),
-    Session(Tls<SmtpSession<H>>),
+    Header(Box<Awaiting>),
+    Session(Tls<SmtpSession>),
     /// The client is over a limit. What it is told, if anything.
     Refused(Box<OutputBuffer>),
 }
 
 /// A balancer's connection before its header. Nothing is ever sent on it.
-struct Awaiting<H> {
-    shared: Arc<Shared<H>>,
+struct Awaiting {
+    shared: Arc<Shared>,
     implicit_tls: bool,
     connection: Connection,
     reader: HeaderReader,
@@ -68,9 +68,9 @@ enum End {
     Shutdown,
 }
 
-impl<H: Handler> Front<H> {
+impl Front {
     pub(crate) fn new(
-        shared: Arc<Shared<H>>,
+        shared: Arc<Shared>,
         rules: &Rules,
         now: Instant,
         connection: &Connection,
@@ -96,10 +96,18 @@ impl<H: Handler> Front<H> {
         Self { state, place: None }
     }
 
-    fn admit(shared: Arc<Shared<H>>, implicit_tls: bool, now: Instant, client: Client) -> Self {
+    /// The session of a stream that the program serves itself. It begins in clear.
+    pub(crate) fn of_own_stream(shared: Arc<Shared>, now: Instant) -> Self {
+        let client = Client::new(Peer::Other, None, Via::Direct);
+        Self::admit(shared, false, now, client)
+    }
+
+    fn admit(shared: Arc<Shared>, implicit_tls: bool, now: Instant, client: Client) -> Self {
         let mut place = None;
-        if !client.is_health_check() {
-            match shared.clients.connect(now, client.peer.ip()) {
+        if let Some(address) = client.peer().ip()
+            && !client.is_health_check()
+        {
+            match shared.clients.connect(now, address) {
                 Ok(taken) => place = taken,
                 Err(limit) => return Self::refuse(&shared, implicit_tls, now, &client, limit),
             }
@@ -111,7 +119,7 @@ impl<H: Handler> Front<H> {
     /// In clear the client is told. Where TLS comes first it is not worth a handshake, whose cost is what
     /// the limit is to spare.
     fn refuse(
-        shared: &Shared<H>,
+        shared: &Shared,
         implicit_tls: bool,
         now: Instant,
         client: &Client,
@@ -136,7 +144,7 @@ impl<H: Handler> Front<H> {
         shared.counts.recent.note(Note {
             kind: IncidentKind::ConnectionRefused,
             cause: Cause::Reply(reply.clone()),
-            client: client.peer.ip(),
+            client: client.peer().ip(),
             sender: None,
             recipient: None,
         });
@@ -151,11 +159,11 @@ impl<H: Handler> Front<H> {
     }
 
     fn session(
-        shared: Arc<Shared<H>>,
+        shared: Arc<Shared>,
         implicit_tls: bool,
         now: Instant,
         client: Client,
-    ) -> Tls<SmtpSession<H>> {
+    ) -> Tls<SmtpSession> {
         let mut session = SmtpSession::new(Arc::clone(&shared), now, client);
         match &shared.tls {
             None => Tls::clear(session),
@@ -168,9 +176,9 @@ impl<H: Handler> Front<H> {
     }
 }
 
-impl<H: Handler> Awaiting<H> {
+impl Awaiting {
     /// The client's connection, as soon as the header is there. The rest of `bytes` is the client's.
-    fn receive(&mut self, now: Instant, bytes: &[u8]) -> Option<Front<H>> {
+    fn receive(&mut self, now: Instant, bytes: &[u8]) -> Option<Front> {
         let Connection { peer, local, .. } = self.connection;
         let mut rest = bytes;
         let client = match self.reader.read(&mut rest) {
@@ -228,7 +236,7 @@ impl<H: Handler> Awaiting<H> {
     }
 }
 
-impl<H> Drop for Awaiting<H> {
+impl Drop for Awaiting {
     fn drop(&mut self) {
         let end = self.end.take().unwrap_or(End::Left);
         end.log(
@@ -260,7 +268,7 @@ impl End {
         counts.recent.note(Note {
             kind: IncidentKind::ConnectionRefused,
             cause: Cause::Text(text),
-            client: peer.ip(),
+            client: Some(peer.ip()),
             sender: None,
             recipient: None,
         });
@@ -268,12 +276,14 @@ impl End {
 
     /// A balancer that is set up wrongly is told of; one that only looks whether the port is open is not.
     fn log(&self, log: &Log, now: Instant, peer: SocketAddr, reader: &HeaderReader) {
-        let grant = || log.grant(Level::WARN, now, peer.ip());
+        let grant = || log.grant(Level::WARN, now, Some(peer.ip()));
         match self {
             Self::Bad(error) => {
                 granted!(grant(), warn, %peer, error = %Cut(error), "bad PROXY header");
             }
-            Self::TimedOut => granted!(grant(), warn, %peer, "no PROXY header in time"),
+            Self::TimedOut => {
+                granted!(grant(), warn, %peer, "no PROXY header in time");
+            }
             Self::Left if !reader.is_empty() => {
                 granted!(grant(), warn, %peer, "PROXY header cut off");
             }
@@ -285,7 +295,7 @@ impl End {
     }
 }
 
-impl<H: Handler> Inspect for Front<H> {
+impl Inspect for Front {
     fn held(&self) -> Held {
         match &self.state {
             State::Session(session) => session.held(),
@@ -298,7 +308,7 @@ impl<H: Handler> Inspect for Front<H> {
     }
 }
 
-impl<H: Handler> Session for Front<H> {
+impl Session for Front {
     fn receive(&mut self, now: Instant, bytes: &[u8]) {
         match &mut self.state {
             State::Session(session) => session.receive(now, bytes),
@@ -384,11 +394,5 @@ impl<H: Handler> Session for Front<H> {
 }
 
 fn client(peer: SocketAddr, local: SocketAddr, via: Via) -> Client {
-    Client {
-        peer,
-        local,
-        via,
-        greeting: None,
-        tls: None,
-    }
+    Client::new(Peer::Ip(peer), Some(local), via)
 }

@@ -1,155 +1,166 @@
-//! What an application does with mail.
+//! What an application does with mail: a handler that makes a session for each connection.
 
-use std::borrow::Cow;
+mod accepted;
+mod boxed;
+mod closure;
+mod or_reply;
+
 use std::future::Future;
 use std::sync::Arc;
 
-use prixfixe_core::{ForwardPath, MailParameters, Reply, ReversePath};
+use prixfixe_core::Reply;
 
-use crate::{BodyError, Client, Envelope, Message};
+use crate::hooks::{Command, Data, Hello, Login, Mail, Rcpt};
+use crate::{Client, Identity, Message};
 
-/// Decides what is accepted, and keeps it.
-///
-/// One question is asked at a time in a session; while it is open the client waits, and so does whatever it has
-/// pipelined. An `Err` is the reply that the client gets: its code must be 4xx or 5xx (anything else is sent as
-/// `451 4.3.0`), and a `421` closes the connection. A panic is answered `421 4.3.0` and logged; an answer that takes
-/// longer than the server's `handler_timeout` is given up and answered `451 4.3.0`.
-///
-/// The future is polled by the connection's own task or loop: do blocking work elsewhere.
+pub use accepted::Accepted;
+pub use boxed::{BoxHandler, BoxSession};
+pub use closure::{Closure, Sessions};
+pub use or_reply::OrReply;
+
+/// Makes a [`Session`] for each connection.
 ///
 /// A closure `Fn(Message) -> impl Future` is a handler that accepts every client, sender and recipient.
+/// [`ServerBuilder::sessions`](crate::ServerBuilder::sessions) takes a closure that makes sessions. Write a
+/// handler of your own where that is not enough.
 ///
 /// ```
-/// use prixfixe_server::{Accepted, Client, Envelope, ForwardPath, Handler, Message, Reply};
+/// use std::sync::Arc;
 ///
-/// struct OnlyUs;
+/// use prixfixe_server::{Accepted, Client, Handler, Message, Rcpt, Reply, Session};
 ///
-/// impl Handler for OnlyUs {
-///     async fn rcpt(&self, _: &Client, _: &Envelope, to: &ForwardPath) -> Result<(), Reply> {
-///         match to {
-///             ForwardPath::Mailbox(mailbox) if mailbox.domain() != "example.com" => {
-///                 Err(Reply::permanent("we do not receive mail for that domain"))
+/// struct Shop {
+///     domain: String,
+/// }
+///
+/// impl Handler for Shop {
+///     type Session = Visit;
+///
+///     async fn connect(self: &Arc<Self>, _: &Client) -> Result<Visit, Reply> {
+///         Ok(Visit { shop: Arc::clone(self), unknown: 0 })
+///     }
+/// }
+///
+/// /// One connection: what it has found out stays with it.
+/// struct Visit {
+///     shop: Arc<Shop>,
+///     unknown: u32,
+/// }
+///
+/// impl Session for Visit {
+///     async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+///         match rcpt.path().mailbox() {
+///             Some(mailbox) if mailbox.domain() != self.shop.domain => {
+///                 self.unknown += 1;
+///                 Err(Reply::NO_SUCH_USER)
 ///             }
 ///             _ => Ok(()),
 ///         }
 ///     }
 ///
-///     async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+///     async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
 ///         let message = message.collect().await?;
-///         println!("{} octets for {:?}", message.content().len(), message.envelope().forward_paths());
+///         println!("{} octets after {} bad names", message.content().len(), self.unknown);
 ///         Ok(Accepted::default())
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not handle mail",
+    label = "neither a `Handler` nor a closure `Fn(Message) -> impl Future<Output = Result<Accepted, Reply>>`",
+    note = "give `ServerBuilder::handler` a closure `|message: Message| async move {{ .. }}` or a type with `impl Handler`",
+    note = "or give `ServerBuilder::sessions` a closure that makes a `Session` for each `Client`"
+)]
 pub trait Handler: Send + Sync + 'static {
-    /// A client has connected and waits for the greeting.
-    fn connect(&self, client: &Client) -> impl Future<Output = Result<(), Reply>> + Send {
-        let _ = client;
-        async { Ok(()) }
-    }
+    /// One connection, as the application sees it.
+    type Session: Session;
 
-    /// A client wants to begin a transaction.
-    fn mail(
-        &self,
+    /// A client has connected and waits for the greeting. An `Err` is what it gets in place of one.
+    fn connect(
+        self: &Arc<Self>,
         client: &Client,
-        from: &ReversePath,
-        parameters: &MailParameters,
-    ) -> impl Future<Output = Result<(), Reply>> + Send {
-        let _ = (client, from, parameters);
-        async { Ok(()) }
-    }
-
-    /// A client names a recipient. The envelope holds those accepted before.
-    fn rcpt(
-        &self,
-        client: &Client,
-        envelope: &Envelope,
-        to: &ForwardPath,
-    ) -> impl Future<Output = Result<(), Reply>> + Send {
-        let _ = (client, envelope, to);
-        async { Ok(()) }
-    }
-
-    /// Takes the message as it arrives. `Ok`: it is safe, the client is told 250 and may forget it.
-    ///
-    /// Where the content will never be complete, [`Body::chunk`](crate::Body::chunk) says so: the future is polled once
-    /// more, to see it, and dropped. It is dropped as well when the connection is lost or the server stops. So what has to be
-    /// cleaned up is cleaned up by `Drop`, or by a task of its own.
-    fn message(&self, message: Message) -> impl Future<Output = Result<Accepted, Reply>> + Send;
+    ) -> impl Future<Output = Result<Self::Session, Reply>> + Send;
 }
 
-impl<F, A> Handler for F
-where
-    F: Fn(Message) -> A + Send + Sync + 'static,
-    A: Future<Output = Result<Accepted, Reply>> + Send,
-{
-    async fn message(&self, message: Message) -> Result<Accepted, Reply> {
-        self(message).await
+/// One connection, as the application sees it.
+///
+/// It is asked one question at a time, in the order of the dialogue. While a question is open the client waits, and so does
+/// whatever it has pipelined. An `Err` is the reply that the client gets: its code must be 4xx or 5xx (anything else is
+/// sent as `451 4.3.0`). A `421`, and a reply that [closes](Reply::and_close), ends the connection.
+///
+/// State lives in the session: what RCPT found out is there at `message`. Its `Drop` is the end of the connection.
+///
+/// Each hook's future may be dropped at any `.await`: when the client is gone, when the server stops, and when it takes longer
+/// than the server's `handler_timeout`. In the last case [`reset`](Self::reset) is called, the client receives
+/// `451 4.3.0`, and the session goes on. A panic ends the connection with `421 4.3.0` and is logged.
+///
+/// The futures are polled by the connection's own task or loop: do blocking work elsewhere.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no session of an application's",
+    note = "write `impl Session for {Self}`; only `message` has no default"
+)]
+pub trait Session: Send + 'static {
+    /// The client introduces itself.
+    fn hello(&mut self, hello: Hello<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+        let _ = hello;
+        async { Ok(()) }
     }
+
+    /// The client wants to log in. Not asked yet: no mechanism is offered.
+    fn authenticate(
+        &mut self,
+        login: Login<'_>,
+    ) -> impl Future<Output = Result<Identity, Reply>> + Send {
+        let _ = login;
+        async { Err(crate::replies::AUTHENTICATION_FAILED) }
+    }
+
+    /// The client wants to begin a transaction.
+    fn mail(&mut self, mail: Mail<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+        let _ = mail;
+        async { Ok(()) }
+    }
+
+    /// The client names a recipient.
+    fn rcpt(&mut self, rcpt: Rcpt<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+        let _ = rcpt;
+        async { Ok(()) }
+    }
+
+    /// The client is about to send the content: the last moment at which none of it has been sent. A refusal ends the
+    /// transaction.
+    fn data(&mut self, data: Data<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+        let _ = data;
+        async { Ok(()) }
+    }
+
+    /// Takes the message as it arrives. `Ok`: it is safe, the client receives 250 and may forget it.
+    ///
+    /// Where the content will never be complete, [`Body::chunk`](crate::Body::chunk) says so: the future is polled once
+    /// more, to see it, and dropped. So what has to be cleaned up is cleaned up by `Drop`, by
+    /// [`reset`](Self::reset), or by a task of its own.
+    fn message(&mut self, message: Message)
+    -> impl Future<Output = Result<Accepted, Reply>> + Send;
+
+    /// The client sent a command that is none of SMTP's. `Ok` is the reply to it; the default refuses it as an unknown one.
+    fn command(
+        &mut self,
+        command: Command<'_>,
+    ) -> impl Future<Output = Result<Reply, Reply>> + Send {
+        let _ = command;
+        async { Err(Reply::UNKNOWN_COMMAND) }
+    }
+
+    /// The transaction is gone without an answer of [`message`](Self::message) that counted: RSET, another EHLO, a lost or
+    /// refused body, a refusal of [`data`](Self::data), or a hook that ran over its time.
+    fn reset(&mut self) {}
 }
 
 /// A shared handler is one too, so that an application can keep a hand on it.
 impl<H: Handler> Handler for Arc<H> {
-    async fn connect(&self, client: &Client) -> Result<(), Reply> {
+    type Session = H::Session;
+
+    async fn connect(self: &Arc<Self>, client: &Client) -> Result<H::Session, Reply> {
         H::connect(self, client).await
-    }
-
-    async fn mail(
-        &self,
-        client: &Client,
-        from: &ReversePath,
-        parameters: &MailParameters,
-    ) -> Result<(), Reply> {
-        H::mail(self, client, from, parameters).await
-    }
-
-    async fn rcpt(
-        &self,
-        client: &Client,
-        envelope: &Envelope,
-        to: &ForwardPath,
-    ) -> Result<(), Reply> {
-        H::rcpt(self, client, envelope, to).await
-    }
-
-    async fn message(&self, message: Message) -> Result<Accepted, Reply> {
-        H::message(self, message).await
-    }
-}
-
-/// A message is safe: what its client is told.
-///
-/// By default `250 2.0.0 OK ID`, with the message's id.
-#[derive(Debug, Clone, Default)]
-pub struct Accepted {
-    text: Option<Cow<'static, str>>,
-}
-
-impl Accepted {
-    /// Accepted, with a text in place of `OK ID`.
-    #[must_use]
-    pub fn with_text(text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            text: Some(text.into()),
-        }
-    }
-
-    pub(crate) fn into_reply(self, id: crate::MessageId) -> Reply {
-        // Formatting would cost more than all else about this reply.
-        let text = || Cow::Owned(["OK ", id.as_str()].concat());
-        Reply::ok(self.text.unwrap_or_else(text))
-    }
-}
-
-/// So that a handler can write `message.collect().await?`. The client of a broken message is gone or gets the reply
-/// that its mistake earned, whatever the handler says.
-impl From<BodyError> for Reply {
-    fn from(error: BodyError) -> Self {
-        match error {
-            BodyError::Refused(reply) => reply,
-            BodyError::Incomplete | BodyError::TimedOut | BodyError::Stopped => {
-                Reply::transient("message incomplete")
-            }
-        }
     }
 }

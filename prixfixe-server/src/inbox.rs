@@ -1,20 +1,22 @@
 //! Messages as a stream of values: for tests, and for applications that would rather receive than be called.
 
-use prixfixe_core::Reply;
-use tokio::sync::mpsc;
+use std::sync::Arc;
 
-use crate::{Accepted, CollectedMessage, Handler, Message};
+use prixfixe_core::Reply;
+use tokio::sync::mpsc::{self, error::TryRecvError};
+
+use crate::{Accepted, Client, CollectedMessage, Handler, Message, Session, reply};
 
 /// Makes a handler that collects each message, and the inbox that it puts them in.
 ///
-/// While `capacity` messages (at least one) wait in the inbox, clients wait for their 250. When the inbox is dropped,
-/// they are told 451.
+/// The inbox holds as many as come. Where they are not read as fast as they come, use
+/// [`bounded_inbox`]. When the inbox is dropped, clients receive 451.
 ///
 /// ```
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use prixfixe_server::{Server, inbox};
 ///
-/// let (handler, mut inbox) = inbox(16);
+/// let (handler, mut inbox) = inbox();
 /// let server = Server::builder().listen(([127, 0, 0, 1], 0)).handler(handler).start()?;
 /// send_a_mail_to(server.local_address()).await?;
 /// let message = inbox.next().await.ok_or("no message")?;
@@ -23,36 +25,106 @@ use crate::{Accepted, CollectedMessage, Handler, Message};
 /// # async fn send_a_mail_to(_: std::net::SocketAddr) -> Result<(), std::io::Error> { Ok(()) }
 /// ```
 #[must_use]
-pub fn inbox(capacity: usize) -> (InboxHandler, Inbox) {
+pub fn inbox() -> (InboxHandler, Inbox) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let inbox = Inbox(Receiver::Unbounded(receiver));
+    (InboxHandler(Sender::Unbounded(sender)), inbox)
+}
+
+/// An [`inbox`] of at most so many messages, and at least one: while it is full, clients wait for their 250.
+///
+/// A program that sends two messages before it reads one waits for ever where there is room for one.
+#[must_use]
+pub fn bounded_inbox(capacity: usize) -> (InboxHandler, Inbox) {
     let (sender, receiver) = mpsc::channel(capacity.max(1));
-    (InboxHandler { sender }, Inbox { receiver })
+    let inbox = Inbox(Receiver::Bounded(receiver));
+    (InboxHandler(Sender::Bounded(sender)), inbox)
 }
 
 /// The receiving end of [`inbox`].
 #[derive(Debug)]
-pub struct Inbox {
-    receiver: mpsc::Receiver<CollectedMessage>,
+pub struct Inbox(Receiver);
+
+#[derive(Debug)]
+enum Receiver {
+    Unbounded(mpsc::UnboundedReceiver<CollectedMessage>),
+    Bounded(mpsc::Receiver<CollectedMessage>),
 }
 
 impl Inbox {
     /// Waits for the next message. `None`: the server is gone and all of its messages were read.
     pub async fn next(&mut self) -> Option<CollectedMessage> {
-        self.receiver.recv().await
+        match &mut self.0 {
+            Receiver::Unbounded(receiver) => receiver.recv().await,
+            Receiver::Bounded(receiver) => receiver.recv().await,
+        }
+    }
+
+    /// [`next`](Self::next) for a thread that may block.
+    ///
+    /// # Panics
+    ///
+    /// Inside an async context, whose thread it would block.
+    pub fn next_blocking(&mut self) -> Option<CollectedMessage> {
+        match &mut self.0 {
+            Receiver::Unbounded(receiver) => receiver.blocking_recv(),
+            Receiver::Bounded(receiver) => receiver.blocking_recv(),
+        }
+    }
+
+    /// The next message, if it is there.
+    pub fn try_next(&mut self) -> Option<CollectedMessage> {
+        let received = match &mut self.0 {
+            Receiver::Unbounded(receiver) => receiver.try_recv(),
+            Receiver::Bounded(receiver) => receiver.try_recv(),
+        };
+        received.map_err(|_: TryRecvError| ()).ok()
+    }
+
+    /// Messages that are there and were not read.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Receiver::Unbounded(receiver) => receiver.len(),
+            Receiver::Bounded(receiver) => receiver.len(),
+        }
+    }
+
+    /// True when no message is there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
-/// The handler of [`inbox`].
+/// The handler of [`inbox`], and its session.
 #[derive(Debug, Clone)]
-pub struct InboxHandler {
-    sender: mpsc::Sender<CollectedMessage>,
+pub struct InboxHandler(Sender);
+
+#[derive(Debug, Clone)]
+enum Sender {
+    Unbounded(mpsc::UnboundedSender<CollectedMessage>),
+    Bounded(mpsc::Sender<CollectedMessage>),
 }
 
 impl Handler for InboxHandler {
-    async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+    type Session = Self;
+
+    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Self, Reply> {
+        Ok(Self::clone(self))
+    }
+}
+
+impl Session for InboxHandler {
+    async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
         let message = message.collect().await?;
-        match self.sender.send(message).await {
-            Ok(()) => Ok(Accepted::default()),
-            Err(_) => Err(Reply::transient("nobody reads this inbox any more")),
+        let is_taken = match &self.0 {
+            Sender::Unbounded(sender) => sender.send(message).is_ok(),
+            Sender::Bounded(sender) => sender.send(message).await.is_ok(),
+        };
+        match is_taken {
+            true => Ok(Accepted::default()),
+            false => Err(reply!(451 4.3.0 "nobody reads this inbox any more")),
         }
     }
 }

@@ -19,10 +19,10 @@
 //!
 //! # What happens to a message
 //!
-//! 1. A client connects: [`Handler::connect`] is asked, and the greeting leaves.
-//! 2. MAIL: [`Handler::mail`] is asked about the sender. RCPT: [`Handler::rcpt`] is asked about each recipient, after the domains of
+//! 1. A client connects: [`Handler::connect`] makes a [`Session`], and the greeting leaves.
+//! 2. MAIL: [`Session::mail`] is asked about the sender. RCPT: [`Session::rcpt`] is asked about each recipient, after the domains of
 //!    [`accept_domains`](ServerBuilder::accept_domains).
-//! 3. The first octet of the content: [`Handler::message`] is given the [`Message`], whose [`Body`] it reads while it arrives. A
+//! 3. The first octet of the content: [`Session::message`] is given the [`Message`], whose [`Body`] it reads while it arrives. A
 //!    handler that reads slowly slows the client down; at most [a read and 64 KiB](Body) wait for it.
 //! 4. The end of the content: the client waits for the handler's answer. `Ok` is its `250`, an `Err` is the reply that it says.
 //!
@@ -52,7 +52,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use prixfixe_server::{Server, inbox};
 //!
-//! let (handler, mut inbox) = inbox(16);
+//! let (handler, mut inbox) = inbox();
 //! let server = Server::builder().listen(([127, 0, 0, 1], 0)).handler(handler).start()?;
 //! let address = server.local_address(); // tell it to the program under test
 //! # let _ = (address, &mut inbox);
@@ -77,14 +77,19 @@
 
 mod accepted;
 mod body;
+mod check;
 mod client;
 mod clients;
+mod conversation;
 mod endpoint;
 mod envelope;
 mod front;
+mod gather;
 mod handler;
+mod hooks;
 mod id;
 mod inbox;
+pub mod inspect;
 mod log;
 mod message;
 mod metrics;
@@ -94,17 +99,18 @@ mod server;
 mod session;
 mod settings;
 mod shared;
-#[doc(hidden)]
-pub mod simulation;
 mod trace;
 
 pub use body::{Body, BodyError};
-pub use client::Client;
+pub use check::{Check, CheckSession, Content, Edit, Finding, Verdict};
+pub use client::{Client, ClientBuilder, ConnectionId, Credentials, Identity, Peer};
 pub use endpoint::Endpoint;
-pub use envelope::Envelope;
-pub use handler::{Accepted, Handler};
+pub use envelope::{Envelope, EnvelopeBuilder, RcptParameters, Recipient};
+pub use gather::Gathered;
+pub use handler::{Accepted, BoxHandler, BoxSession, Closure, Handler, OrReply, Session, Sessions};
+pub use hooks::{Command, Data, Hello, Login, Mail, Rcpt};
 pub use id::MessageId;
-pub use inbox::{Inbox, InboxHandler, inbox};
+pub use inbox::{Inbox, InboxHandler, bounded_inbox, inbox};
 pub use ipnet::IpNet;
 pub use message::{CollectedMessage, Message};
 pub use metrics::{
@@ -113,12 +119,12 @@ pub use metrics::{
 };
 pub use prixfixe_core::{
     BareLineEnds, BodyType, Domain, DomainPattern, EnhancedCode, ForwardPath, InvalidDomain,
-    MailParameters, Mailbox, Reply, ReversePath,
+    InvalidMailbox, InvalidReply, MailParameters, Mailbox, Reply, ReversePath, reply,
 };
-pub use prixfixe_network::{BindError, Listener, Transport};
+pub use prixfixe_network::{BindError, Listener, StartError as TransportError, Transport};
 pub use prixfixe_tls::{
-    CertificateInfo, CertificateSource, ClientAuth, TlsConfig, TlsError, TlsInfo, TlsVersion,
-    TrustAnchors,
+    CertificateInfo, CertificateSource, ClientAuth, HandshakeError, Reloaded, TlsConfig,
+    TlsConfigBuilder, TlsError, TlsInfo, TlsVersion, TrustAnchors, UnknownVersion, Watch,
 };
-pub use server::{Server, ServerBuilder, StartError};
+pub use server::{Server, ServerBuilder, ServerHandle, StartError};
 pub use settings::{Settings, SettingsError};

@@ -1,15 +1,18 @@
-//! What a handler is given.
+//! What a session is given to keep.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{Body, BodyError, Client, Envelope, ForwardPath, MessageId, trace};
+use prixfixe_core::Reply;
+
+use crate::gather::Gathering;
+use crate::{Body, BodyError, Client, Envelope, Gathered, MessageId, Recipient, Verdict, trace};
 
 /// A message as it arrives: its envelope is complete, its content is still being read.
 ///
-/// It can be moved into a task of its own. The client waits for the handler's answer all the while.
+/// It can be moved into a task of its own. The client waits for the session's answer all the while.
 #[derive(Debug)]
 pub struct Message {
     pub(crate) head: Head,
@@ -29,8 +32,11 @@ pub(crate) struct Head {
     pub(crate) id: MessageId,
     pub(crate) received_at: SystemTime,
     pub(crate) domain: Arc<str>,
-    pub(crate) client: Arc<Client>,
+    pub(crate) client: Client,
     pub(crate) envelope: Arc<Envelope>,
+    pub(crate) gathering: Gathering,
+    /// Boxed: without checks there is none.
+    pub(crate) verdict: Option<Arc<Verdict>>,
 }
 
 macro_rules! head_accessors {
@@ -59,35 +65,81 @@ macro_rules! head_accessors {
             &self.head.envelope
         }
 
-        /// The trace headers of a copy that is for all recipients: `Return-Path`, a `Delivered-To` for each of them, and
-        /// `Received` (RFC 5321 section 4.4), CRLF at the end of each line.
-        ///
-        /// Where each recipient gets a copy of its own, this would tell everybody who else got the message, those of a
-        /// `Bcc` included (RFC 5321 section 7.2). Use [`trace_headers_for`](Self::trace_headers_for) then.
-        #[must_use]
-        pub fn trace_headers(&self) -> Vec<u8> {
-            trace::headers(&self.head, self.head.envelope.forward_paths())
+        /// What the [checks](crate::Check) found in it.
+        pub fn verdict(&self) -> &Verdict {
+            static NOTHING: LazyLock<Verdict> = LazyLock::new(Verdict::default);
+            self.head.verdict.as_deref().unwrap_or(&NOTHING)
         }
 
-        /// The trace headers of a copy for these recipients alone: it names no other.
-        #[must_use]
-        pub fn trace_headers_for<'a>(
-            &self,
-            recipients: impl IntoIterator<Item = &'a ForwardPath>,
-        ) -> Vec<u8> {
-            trace::headers(&self.head, recipients)
-        }
-
-        /// The `Received` header alone, for what is passed on to another server: `Return-Path` and `Delivered-To` belong to
-        /// final delivery (RFC 5321 section 4.4). It names a recipient only where the envelope has no other.
+        /// What a relay puts before the content: `Received` (RFC 5321 section 4.4), CRLF at the end of each line. It
+        /// names a recipient only where the envelope has no other.
         #[must_use]
         pub fn received_header(&self) -> Vec<u8> {
             trace::received(&self.head)
+        }
+
+        /// What final delivery puts before the content: `Return-Path`, a `Delivered-To` for each of these recipients, and
+        /// `Received` (RFC 5321 section 4.4), CRLF at the end of each line.
+        ///
+        /// Name the recipients of that copy alone. Those of the whole [`envelope`](Self::envelope) are right for a copy
+        /// that they share. Where each recipient gets a copy of its own, they would tell everybody who else got the
+        /// message, those of a `Bcc` included (RFC 5321 section 7.2).
+        #[must_use]
+        pub fn trace_headers<'a>(
+            &self,
+            recipients: impl IntoIterator<Item = &'a Recipient>,
+        ) -> Vec<u8> {
+            trace::headers(&self.head, recipients)
         }
     };
 }
 
 impl Message {
+    /// A message of a test's, or of a program that makes messages itself. Its body gives these pieces, one at a time.
+    ///
+    /// ```
+    /// use prixfixe_server::{Client, Envelope, Message};
+    ///
+    /// let client = Client::builder().ehlo("mail.example.com").build();
+    /// let envelope = Envelope::builder().from("ann@example.com")?.to("bob@example.org")?.build();
+    /// let message = Message::new(client, envelope, ["Subject: hello\r\n", "\r\nHow are you?\r\n"]);
+    /// assert_eq!(message.client().helo(), Some("mail.example.com"));
+    /// # Ok::<(), prixfixe_server::InvalidMailbox>(())
+    /// ```
+    #[must_use]
+    pub fn new(
+        client: Client,
+        envelope: Envelope,
+        pieces: impl IntoIterator<Item = impl Into<Bytes>>,
+    ) -> Self {
+        Self::with_body(client, envelope, Body::of_pieces(pieces, None))
+    }
+
+    /// As [`new`](Self::new), and after the pieces the body breaks off with this error.
+    #[must_use]
+    pub fn broken(
+        client: Client,
+        envelope: Envelope,
+        pieces: impl IntoIterator<Item = impl Into<Bytes>>,
+        error: BodyError,
+    ) -> Self {
+        Self::with_body(client, envelope, Body::of_pieces(pieces, Some(error)))
+    }
+
+    fn with_body(client: Client, envelope: Envelope, body: Body) -> Self {
+        let received_at = SystemTime::now();
+        let head = Head {
+            id: MessageId::new(received_at),
+            received_at,
+            domain: Arc::from("localhost"),
+            client,
+            envelope: Arc::new(envelope),
+            gathering: Gathering::default(),
+            verdict: None,
+        };
+        Self { head, body }
+    }
+
     head_accessors!();
 
     /// The content.
@@ -102,25 +154,54 @@ impl Message {
     /// # Errors
     ///
     /// [`BodyError`] when the content did not come to its proper end.
-    pub async fn collect(mut self) -> Result<CollectedMessage, BodyError> {
-        let first = self.body.chunk().await?.unwrap_or_default();
-        let Some(second) = self.body.chunk().await? else {
-            return Ok(CollectedMessage {
-                head: self.head,
-                content: first,
-            });
-        };
-        let mut content = BytesMut::from(first);
-        content.extend_from_slice(&second);
-        drop(second);
-        while let Some(chunk) = self.body.chunk().await? {
-            content.extend_from_slice(&chunk);
-        }
+    pub async fn collect(self) -> Result<CollectedMessage, BodyError> {
+        self.collect_up_to(u64::MAX).await
+    }
+
+    /// Reads the content to its end and keeps all of it, in memory within the server's
+    /// [`message_memory`](crate::Settings::message_memory), beyond that in a file.
+    ///
+    /// # Errors
+    ///
+    /// The reply of what failed: the body, or the file.
+    pub async fn gather(&mut self) -> Result<Gathered, Reply> {
+        self.head.gathering.gather(&mut self.body).await
+    }
+
+    /// [`collect`](Self::collect), for a message of at most so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// As `collect`, and [`BodyError::TooLarge`], whose reply is `552 5.3.4`.
+    pub async fn collect_up_to(mut self, limit: u64) -> Result<CollectedMessage, BodyError> {
+        let content = collect_body(&mut self.body, limit).await?;
         Ok(CollectedMessage {
             head: self.head,
-            content: content.freeze(),
+            content,
         })
     }
+}
+
+/// A content of one piece is not copied.
+async fn collect_body(body: &mut Body, limit: u64) -> Result<Bytes, BodyError> {
+    let within = |length: usize, more: usize| match (length as u64).saturating_add(more as u64) {
+        sum if sum > limit => Err(BodyError::TooLarge),
+        _ => Ok(()),
+    };
+    let first = body.chunk().await?.unwrap_or_default();
+    within(first.len(), 0)?;
+    let Some(second) = body.chunk().await? else {
+        return Ok(first);
+    };
+    within(first.len(), second.len())?;
+    let mut content = BytesMut::from(first);
+    content.extend_from_slice(&second);
+    drop(second);
+    while let Some(chunk) = body.chunk().await? {
+        within(content.len(), chunk.len())?;
+        content.extend_from_slice(&chunk);
+    }
+    Ok(content.freeze())
 }
 
 impl CollectedMessage {

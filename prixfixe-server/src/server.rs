@@ -1,23 +1,59 @@
 //! Building, running and stopping a server.
 
 use std::fmt;
+use std::future::Future;
+use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use prixfixe_network::{BindError, Listener, Options, Running, Service, Transport};
 
+use crate::check::Checks;
+use crate::conversation::Application;
 use crate::endpoint::Rules;
+use crate::handler::Sessions;
+use crate::inspect::Inspect;
 use crate::metrics::Metrics;
-use crate::shared::{Reconfigure, SmtpService};
-use crate::simulation::Inspect;
-use crate::{Endpoint, Handler, Settings, SettingsError};
+use crate::shared::SmtpService;
+use crate::{Check, Client, Endpoint, Handler, Reply, Session, Settings, SettingsError};
 
 /// A server that runs. Dropping it stops it at once; [`stop`](Self::stop) lets it finish.
 pub struct Server {
+    inner: Arc<Inner>,
+}
+
+/// A hand on a server that somebody else owns: to stop it, to wait for its end, to change its settings. Cheap to clone; it
+/// keeps nothing running, but the handler lives as long as it.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use prixfixe_server::{Server, inbox};
+///
+/// let server = Server::builder().listen(([127, 0, 0, 1], 2525)).handler(inbox().0).start()?;
+/// let handle = server.handle();
+/// tokio::spawn(async move {
+///     let _ = tokio::signal::ctrl_c().await;
+///     handle.shutdown();
+/// });
+/// server.stopped().await;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct ServerHandle {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     running: Running,
-    service: Arc<dyn Reconfigure>,
+    service: Arc<SmtpService>,
     /// Those in force. The lock is held for a change, not for serving.
     settings: Mutex<Settings>,
     metrics: Metrics,
@@ -31,13 +67,15 @@ impl Server {
             settings: Settings::default(),
             endpoints: Vec::new(),
             options: Options::default(),
+            checks: Checks::default(),
+            signal: None,
         }
     }
 
     /// The addresses really bound, in the order of the `listen` calls.
     #[must_use]
     pub fn local_addresses(&self) -> &[SocketAddr] {
-        self.running.local_addresses()
+        self.inner.running.local_addresses()
     }
 
     /// The first of the addresses really bound.
@@ -52,43 +90,43 @@ impl Server {
     /// The transport that runs: never `Auto`.
     #[must_use]
     pub fn transport(&self) -> Transport {
-        self.running.transport()
+        self.inner.running.transport()
     }
 
     /// Connections that are open now.
     #[must_use]
     pub fn active_connections(&self) -> usize {
-        self.running.active_connections()
+        self.inner.running.active_connections()
     }
 
     /// What is counted: a handle that outlives the server.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        self.metrics.clone()
+        self.inner.metrics.clone()
     }
 
     /// True once [`shutdown`](Self::shutdown), [`abort`](Self::abort) or [`stop`](Self::stop) was called: no new
     /// connection is accepted.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.running.is_stopping()
+        self.inner.running.is_stopping()
     }
 
     /// Connections that may be open at once.
     #[must_use]
     pub fn max_connections(&self) -> usize {
-        self.running.max_connections()
+        self.inner.running.max_connections()
     }
 
     /// The name that it gives itself.
     #[must_use]
     pub fn domain(&self) -> String {
-        self.lock_settings().dialogue.domain.clone()
+        self.inner.lock_settings().dialogue.domain.clone()
     }
 
     /// What it runs with.
     pub fn settings(&self) -> Settings {
-        self.lock_settings().clone()
+        self.inner.lock_settings().clone()
     }
 
     /// Changes what it runs with. Connections that are accepted from now on have the new settings; sessions under way keep
@@ -108,6 +146,130 @@ impl Server {
         &self,
         change: impl FnOnce(Settings) -> Settings,
     ) -> Result<(), SettingsError> {
+        self.inner.reconfigure(change)
+    }
+
+    /// Stops accepting, tells idle clients `421 4.3.2`, and lets running transactions finish for up to the drain
+    /// timeout. Returns at once; [`stopped`](Self::stopped) waits.
+    pub fn shutdown(&self) {
+        self.inner.running.shutdown();
+    }
+
+    /// Drops every session now.
+    pub fn abort(&self) {
+        self.inner.running.abort();
+    }
+
+    /// Waits, on any executor, until every thread of the transport has had a turn from now on, or the server is stopping: what a
+    /// watchdog wants to know. A handler that blocks a thread lets it wait; one that is slow without blocking does not.
+    pub async fn turned(&self) {
+        self.inner.running.turned().await;
+    }
+
+    /// True while TLS is offered.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.inner.lock_settings().tls.is_some()
+    }
+
+    /// Waits, on any executor, until the last session is gone.
+    pub async fn stopped(&self) {
+        self.inner.stopped().await;
+    }
+
+    /// [`shutdown`](Self::shutdown), and waits for the end. Then the handler is gone, unless somebody has a
+    /// [`ServerHandle`].
+    pub async fn stop(self) {
+        self.shutdown();
+        self.stopped().await;
+    }
+
+    /// Serves a stream of the caller's own to its end: a pipe in memory, a Unix socket. Its client's
+    /// [`peer`](Client::peer) is [`Peer::Other`](crate::Peer::Other). It counts among the connections; dropping the
+    /// future drops the session.
+    ///
+    /// The future has to be polled by a tokio runtime with a timer, whatever the server's transport.
+    ///
+    /// ```
+    /// use prixfixe_server::{Server, inbox};
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let (handler, _inbox) = inbox();
+    ///     let server = Server::builder().listen(([127, 0, 0, 1], 0)).handler(handler).start()?;
+    ///     let (mut client, stream) = tokio::io::duplex(1024);
+    ///     let dialogue = async {
+    ///         client.write_all(b"QUIT\r\n").await?;
+    ///         let mut replies = String::new();
+    ///         client.read_to_string(&mut replies).await?;
+    ///         Ok::<_, std::io::Error>(replies)
+    ///     };
+    ///     let ((), replies) = tokio::join!(server.serve(stream), dialogue);
+    ///     assert!(replies?.ends_with("221 2.0.0 Goodbye\r\n"));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send) {
+        let session = || self.inner.service.own_session(Instant::now());
+        let over_limit = || self.inner.service.own_over_limit();
+        let served = self.inner.running.serve(stream, session, over_limit);
+        served.await;
+    }
+
+    /// A hand on this server for others.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+/// Whoever holds a handle keeps nothing running.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.inner.running.abort();
+    }
+}
+
+impl ServerHandle {
+    /// As [`Server::shutdown`].
+    pub fn shutdown(&self) {
+        self.inner.running.shutdown();
+    }
+
+    /// As [`Server::abort`].
+    pub fn abort(&self) {
+        self.inner.running.abort();
+    }
+
+    /// As [`Server::is_stopping`].
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.inner.running.is_stopping()
+    }
+
+    /// As [`Server::stopped`].
+    pub async fn stopped(&self) {
+        self.inner.stopped().await;
+    }
+
+    /// As [`Server::reconfigure`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn reconfigure(
+        &self,
+        change: impl FnOnce(Settings) -> Settings,
+    ) -> Result<(), SettingsError> {
+        self.inner.reconfigure(change)
+    }
+}
+
+impl Inner {
+    fn reconfigure(&self, change: impl FnOnce(Settings) -> Settings) -> Result<(), SettingsError> {
         let mut current = self.lock_settings();
         let settings = change(current.clone());
         self.service.reconfigure(&settings)?;
@@ -123,46 +285,24 @@ impl Server {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stops accepting, tells idle clients `421 4.3.2`, and lets running transactions finish for up to the drain
-    /// timeout. Returns at once; [`stopped`](Self::stopped) waits.
-    pub fn shutdown(&self) {
-        self.running.shutdown();
-    }
-
-    /// Drops every session now.
-    pub fn abort(&self) {
-        self.running.abort();
-    }
-
-    /// Waits, on any executor, until every thread of the transport has had a turn from now on, or the server is stopping: what a
-    /// watchdog wants to know. A handler that blocks a thread lets it wait; one that is slow without blocking does not.
-    pub async fn turned(&self) {
-        self.running.turned().await;
-    }
-
-    /// True while TLS is offered.
-    #[must_use]
-    pub fn has_tls(&self) -> bool {
-        self.lock_settings().tls.is_some()
-    }
-
-    /// Waits, on any executor, until the last session is gone.
-    pub async fn stopped(&self) {
+    async fn stopped(&self) {
         self.running.stopped().await;
         self.service.stopped();
     }
+}
 
-    /// [`shutdown`](Self::shutdown), and waits for the end.
-    pub async fn stop(self) {
-        self.shutdown();
-        self.stopped().await;
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle")
+            .field("running", &self.inner.running)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("running", &self.running)
+            .field("running", &self.inner.running)
             .finish_non_exhaustive()
     }
 }
@@ -175,6 +315,8 @@ pub struct ServerBuilder<H> {
     pub(crate) settings: Settings,
     endpoints: Vec<Endpoint>,
     options: Options,
+    checks: Checks,
+    signal: Option<Signal>,
 }
 
 impl<H> ServerBuilder<H> {
@@ -224,6 +366,71 @@ impl<H> ServerBuilder<H> {
         self
     }
 
+    /// Shuts the server down when the future is done: by a signal, for instance, or together with an HTTP server.
+    ///
+    /// It is polled by the tokio runtime that `start` is called in, or where there is none by a thread of its own.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use prixfixe_server::{Server, inbox};
+    ///
+    /// let server = Server::builder()
+    ///     .listen(([127, 0, 0, 1], 2525))
+    ///     .handler(inbox().0)
+    ///     .shutdown_on(async { drop(tokio::signal::ctrl_c().await) })
+    ///     .start()?;
+    /// server.stopped().await;
+    /// # Ok(()) }
+    /// ```
+    pub fn shutdown_on(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.signal = Some(Signal(Box::pin(signal)));
+        self
+    }
+
+    /// One check more, asked after those that were added before, and before the handler.
+    pub fn check(mut self, check: impl Check) -> Self {
+        self.checks.push(check);
+        self
+    }
+
+    /// What decides and keeps, by a closure that makes a [`Session`] for each connection.
+    ///
+    /// ```
+    /// use prixfixe_server::{Accepted, Client, Message, Rcpt, Reply, Server, Session};
+    ///
+    /// struct Visit {
+    ///     seen: Vec<String>,
+    /// }
+    ///
+    /// impl Session for Visit {
+    ///     async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+    ///         self.seen.push(rcpt.path().to_string());
+    ///         Ok(())
+    ///     }
+    ///
+    ///     async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
+    ///         message.collect().await?;
+    ///         Ok(Accepted::with_text(format!("{} in all", self.seen.len())))
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = Server::builder()
+    ///     .listen(([127, 0, 0, 1], 0))
+    ///     .sessions(|_: Client| async { Ok(Visit { seen: Vec::new() }) })
+    ///     .start()?;
+    /// # drop(server);
+    /// # Ok(()) }
+    /// ```
+    pub fn sessions<F, S, A>(self, new_session: F) -> ServerBuilder<Sessions<F>>
+    where
+        F: Fn(Client) -> A + Send + Sync + 'static,
+        S: Session,
+        A: Future<Output = Result<S, Reply>> + Send,
+    {
+        self.handler(Sessions::new(new_session))
+    }
+
     /// What decides and keeps: a [`Handler`], or a closure that takes each message.
     pub fn handler<G>(self, handler: G) -> ServerBuilder<G> {
         let Self {
@@ -231,12 +438,16 @@ impl<H> ServerBuilder<H> {
             settings,
             endpoints,
             options,
+            checks,
+            signal,
         } = self;
         ServerBuilder {
             handler,
             settings,
             endpoints,
             options,
+            checks,
+            signal,
         }
     }
 }
@@ -257,6 +468,7 @@ impl<H: Handler> ServerBuilder<H> {
         options.max_connections = settings.max_connections;
         options.max_closing = settings.max_closing;
         options.drain_timeout = settings.drain_timeout;
+        let signal = self.signal.take();
         let service = Arc::new(self.make_service(rules)?);
         let listeners = endpoints
             .into_iter()
@@ -269,22 +481,25 @@ impl<H: Handler> ServerBuilder<H> {
             running.transport(),
             settings.tls.clone(),
         );
-        Ok(Server {
+        let inner = Arc::new(Inner {
             running,
             service,
             settings: Mutex::new(settings),
             metrics,
-        })
+        });
+        if let Some(signal) = signal {
+            signal.watch(Arc::downgrade(&inner))?;
+        }
+        Ok(Server { inner })
     }
 
-    /// What makes the sessions, without a transport: nothing is bound. For tests that drive sessions by
-    /// [`prixfixe_network::simulation`]. `implicit_tls` says of each listener that there is meant to be whether
-    /// TLS comes before anything else.
+    /// What makes the sessions, without a transport: nothing is bound. For a transport of your own, and for tests that
+    /// drive sessions by [`prixfixe_network::simulation`]. `implicit_tls` says of each listener that there is
+    /// meant to be whether TLS comes before anything else.
     ///
     /// # Errors
     ///
     /// As [`start`](Self::start), if it would not fail for what it binds.
-    #[doc(hidden)]
     pub fn into_service(
         self,
         implicit_tls: Vec<bool>,
@@ -296,15 +511,66 @@ impl<H: Handler> ServerBuilder<H> {
         self.make_service(rules.collect())
     }
 
-    fn make_service(self, rules: Vec<Rules>) -> Result<SmtpService<H>, StartError> {
+    fn make_service(self, rules: Vec<Rules>) -> Result<SmtpService, StartError> {
         let Self {
             handler,
             settings,
             endpoints: _,
             options: _,
+            checks,
+            signal: _,
         } = self;
         settings.check(rules.iter().any(|it| it.implicit_tls))?;
-        Ok(SmtpService::new(Arc::new(handler), &settings, rules))
+        let application = Arc::new(Application::new(Arc::new(handler), checks));
+        Ok(SmtpService::new(application, &settings, rules))
+    }
+}
+
+/// What a server is shut down by.
+struct Signal(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Signal {
+    fn watch(self, server: Weak<Inner>) -> Result<(), StartError> {
+        let watched = async move {
+            self.0.await;
+            if let Some(server) = server.upgrade() {
+                server.running.shutdown();
+            }
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn(watched));
+            return Ok(());
+        }
+        let thread = thread::Builder::new().name("shutdown-on".into());
+        let spawned = thread.spawn(move || wait(watched));
+        spawned.map(drop).map_err(StartError::Thread)
+    }
+}
+
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signal")
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Polls a future on this thread until it is done.
+fn wait(future: impl Future<Output = ()>) {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    while future
+        .as_mut()
+        .poll(&mut Context::from_waker(&waker))
+        .is_pending()
+    {
+        thread::park();
     }
 }
 
@@ -327,6 +593,9 @@ pub enum StartError {
     /// An address could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The thread of [`shutdown_on`](ServerBuilder::shutdown_on) could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
     /// The transport could not be set up.
     #[error(transparent)]
     Transport(#[from] prixfixe_network::StartError),

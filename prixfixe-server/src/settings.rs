@@ -1,5 +1,6 @@
 //! What can be set anew while a server runs.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use prixfixe_core::{BareLineEnds, Config, DomainPattern, InvalidDomain};
@@ -7,6 +8,7 @@ use prixfixe_tls::TlsConfig;
 
 use crate::ServerBuilder;
 use crate::clients::{ClientLimits, ConnectionLimit};
+use crate::gather::MESSAGE_MEMORY;
 
 /// What can be set anew while a server runs, by [`Server::reconfigure`](crate::Server::reconfigure): its name,
 /// its limits, the domains that it accepts, its certificates.
@@ -35,6 +37,8 @@ pub struct Settings {
     /// `None`: as the transport has it.
     pub(crate) max_closing: Option<usize>,
     pub(crate) drain_timeout: Duration,
+    pub(crate) message_memory: u64,
+    pub(crate) temporary: Option<PathBuf>,
 }
 
 /// A century: as good as never, and no clock overflows by it.
@@ -135,6 +139,14 @@ setters! {
     /// How long the handler may take over one question before the client is told `451 4.3.0`. Default five minutes.
     fn handler_timeout(timeout: Duration) |settings| settings.handler_timeout = timeout.min(LONGEST_TIMEOUT);
 
+    /// The memory in bytes for all messages together that have to be gathered whole, for [checks](crate::Check) or by
+    /// [`Message::gather`](crate::Message::gather). What is over it goes to files. Default 256 MiB.
+    fn message_memory(bytes: u64) |settings| settings.message_memory = bytes;
+
+    /// The directory of those files, which have no name and are gone with their message. Default: the system's for
+    /// temporary files.
+    fn temporary(directory: impl Into<PathBuf>) |settings| settings.temporary = Some(directory.into());
+
     /// After a shutdown, how long running transactions may go on. Default 30 seconds.
     fn drain_timeout(timeout: Duration) |settings| settings.drain_timeout = timeout;
 
@@ -200,6 +212,8 @@ impl Default for Settings {
             max_connections: 100,
             max_closing: None,
             drain_timeout: Duration::from_secs(30),
+            message_memory: MESSAGE_MEMORY,
+            temporary: None,
         }
     }
 }

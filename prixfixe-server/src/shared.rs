@@ -9,17 +9,18 @@ use prixfixe_tls::TlsConfig;
 
 use crate::accepted::AcceptedDomains;
 use crate::clients::Clients;
+use crate::conversation::Begin;
 use crate::endpoint::Rules;
 use crate::front::Front;
+use crate::gather::Gathering;
 use crate::log::Log;
 use crate::metrics::{Cause, Counts, Note};
 use crate::session::Told;
-use crate::{ConnectionResult, Handler, IncidentKind, Settings, SettingsError, replies};
+use crate::{ConnectionResult, IncidentKind, Settings, SettingsError, replies};
 
 /// The parts of a running server that a session needs. A session keeps those that it began with.
-#[derive(Debug)]
-pub(crate) struct Shared<H> {
-    pub(crate) handler: Arc<H>,
+pub(crate) struct Shared {
+    pub(crate) application: Arc<dyn Begin>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) log: Arc<Log>,
     pub(crate) dialogue: Arc<Config>,
@@ -28,20 +29,22 @@ pub(crate) struct Shared<H> {
     pub(crate) clients: Clients,
     pub(crate) accepted_domains: AcceptedDomains,
     pub(crate) tls: Option<TlsConfig>,
+    pub(crate) gathering: Gathering,
 }
 
-impl<H> Shared<H> {
+impl Shared {
     fn new(
-        handler: Arc<H>,
+        application: Arc<dyn Begin>,
         counts: Arc<Counts>,
         log: Arc<Log>,
         clients: Clients,
+        gathering: Gathering,
         settings: &Settings,
     ) -> Self {
         let mut dialogue = settings.dialogue.clone();
         dialogue.starttls = settings.tls.is_some();
         Self {
-            handler,
+            application,
             counts,
             log,
             domain: dialogue.domain.as_str().into(),
@@ -50,6 +53,7 @@ impl<H> Shared<H> {
             handler_timeout: settings.handler_timeout,
             clients,
             tls: settings.tls.clone(),
+            gathering,
         }
     }
 
@@ -63,9 +67,9 @@ impl<H> Shared<H> {
 }
 
 /// Makes a session for each connection.
-pub(crate) struct SmtpService<H> {
+pub(crate) struct SmtpService {
     /// Swapped whole when the server is reconfigured. Looked at once a connection.
-    shared: RwLock<Arc<Shared<H>>>,
+    shared: RwLock<Arc<Shared>>,
     counts: Arc<Counts>,
     log: Arc<Log>,
     /// Of each listener.
@@ -73,8 +77,8 @@ pub(crate) struct SmtpService<H> {
     over_limit: Vec<u8>,
 }
 
-impl<H: Handler> SmtpService<H> {
-    pub(crate) fn new(handler: Arc<H>, settings: &Settings, rules: Vec<Rules>) -> Self {
+impl SmtpService {
+    pub(crate) fn new(application: Arc<dyn Begin>, settings: &Settings, rules: Vec<Rules>) -> Self {
         let mut over_limit = Vec::new();
         replies::TOO_MANY_CONNECTIONS.encode(&mut over_limit);
         let now = Instant::now();
@@ -82,10 +86,11 @@ impl<H: Handler> SmtpService<H> {
         let clients = Clients::new(settings.client_limits, settings.max_connections, now);
         let log = Arc::new(Log::new(now));
         let shared = Shared::new(
-            handler,
+            application,
             Arc::clone(&counts),
             Arc::clone(&log),
             clients,
+            Gathering::new(settings.message_memory, settings.temporary.clone()),
             settings,
         );
         Self {
@@ -101,7 +106,7 @@ impl<H: Handler> SmtpService<H> {
         &self.counts
     }
 
-    fn shared(&self) -> Arc<Shared<H>> {
+    fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -111,17 +116,9 @@ impl<H: Handler> SmtpService<H> {
     }
 }
 
-/// A service whose settings can change, whatever its handler.
-pub(crate) trait Reconfigure: Send + Sync {
+impl SmtpService {
     /// Sessions made from now on have these settings. An error changes nothing.
-    fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError>;
-
-    /// The last session is gone: what the log has not told yet is told.
-    fn stopped(&self);
-}
-
-impl<H: Handler> Reconfigure for SmtpService<H> {
-    fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
+    pub(crate) fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
         settings.check(self.rules.iter().any(|it| it.implicit_tls))?;
         let old = self.shared();
         let clients = old.clients.with_limits(
@@ -129,22 +126,42 @@ impl<H: Handler> Reconfigure for SmtpService<H> {
             settings.max_connections,
             Instant::now(),
         );
-        let (handler, counts) = (Arc::clone(&old.handler), Arc::clone(&self.counts));
-        let log = Arc::clone(&self.log);
-        let shared = Arc::new(Shared::new(handler, counts, log, clients, settings));
+        let (application, counts) = (Arc::clone(&old.application), Arc::clone(&self.counts));
+        let shared = Arc::new(Shared::new(
+            application,
+            counts,
+            Arc::clone(&self.log),
+            clients,
+            old.gathering
+                .with(settings.message_memory, settings.temporary.clone()),
+            settings,
+        ));
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
         Ok(())
     }
 
-    fn stopped(&self) {
+    /// A session for a stream of the caller's own.
+    pub(crate) fn own_session(&self, now: Instant) -> Front {
+        self.log.tick(now);
+        Front::of_own_stream(self.shared(), now)
+    }
+
+    /// What a stream of the caller's own is told over the connection limit.
+    pub(crate) fn own_over_limit(&self) -> &[u8] {
+        self.counts.connection(ConnectionResult::OverLimit);
+        &self.over_limit
+    }
+
+    /// The last session is gone: what the log has not told yet is told.
+    pub(crate) fn stopped(&self) {
         self.log.tell_rest();
     }
 }
 
-impl<H: Handler> Service for SmtpService<H> {
-    type Session = Front<H>;
+impl Service for SmtpService {
+    type Session = Front;
 
-    fn session(&self, now: Instant, connection: &Connection) -> Front<H> {
+    fn session(&self, now: Instant, connection: &Connection) -> Front {
         self.log.tick(now);
         Front::new(self.shared(), self.rules(connection), now, connection)
     }
@@ -156,7 +173,7 @@ impl<H: Handler> Service for SmtpService<H> {
         self.counts.recent.note(Note {
             kind: IncidentKind::ConnectionRefused,
             cause: Cause::Reply(replies::TOO_MANY_CONNECTIONS),
-            client: connection.peer.ip(),
+            client: Some(connection.peer.ip()),
             sender: None,
             recipient: None,
         });

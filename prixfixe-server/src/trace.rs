@@ -1,22 +1,22 @@
 //! The headers that the receiving server puts before a message (RFC 5321 section 4.4).
 
 use std::fmt::{self, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use prixfixe_core::Domain;
 
-use crate::ForwardPath;
 use crate::message::Head;
+use crate::{Peer, Recipient};
 
-/// `Return-Path`, a `Delivered-To` for each of these recipients, `Received`.
+/// `Return-Path`, `Delivered-To` for each of these recipients, `Received`.
 ///
 /// No line can be broken by a client: addresses and names come from parsed commands and hold no control
 /// characters.
 pub(crate) fn headers<'a>(
     head: &Head,
-    recipients: impl IntoIterator<Item = &'a ForwardPath>,
+    recipients: impl IntoIterator<Item = &'a Recipient>,
 ) -> Vec<u8> {
     let mut text = String::with_capacity(512);
     // Writing to a String does not fail.
@@ -27,14 +27,14 @@ pub(crate) fn headers<'a>(
 /// `Received` alone.
 pub(crate) fn received(head: &Head) -> Vec<u8> {
     let mut text = String::with_capacity(256);
-    let _ = write_received(&mut text, head, only(head.envelope.forward_paths()));
+    let _ = write_received(&mut text, head, only(head.envelope.recipients()));
     text.into_bytes()
 }
 
 fn write_headers<'a>(
     text: &mut String,
     head: &Head,
-    recipients: impl IntoIterator<Item = &'a ForwardPath>,
+    recipients: impl IntoIterator<Item = &'a Recipient>,
 ) -> fmt::Result {
     let reverse_path = head.envelope.reverse_path();
     write!(text, "Return-Path: <{reverse_path}>\r\n")?;
@@ -47,7 +47,7 @@ fn write_headers<'a>(
     write_received(text, head, last.filter(|_| count == 1))
 }
 
-fn only(recipients: &[ForwardPath]) -> Option<&ForwardPath> {
+fn only(recipients: &[Recipient]) -> Option<&Recipient> {
     match recipients {
         [only] => Some(only),
         _ => None,
@@ -55,10 +55,9 @@ fn only(recipients: &[ForwardPath]) -> Option<&ForwardPath> {
 }
 
 /// RFC 5321 section 7.2: naming one recipient discloses nothing to it, naming several may.
-fn write_received(text: &mut String, head: &Head, only: Option<&ForwardPath>) -> fmt::Result {
-    let client = &head.client;
+fn write_received(text: &mut String, head: &Head, only: Option<&Recipient>) -> fmt::Result {
     write!(text, "Received: from {}", claimed_name(head))?;
-    write!(text, " ({})\r\n", AddressLiteral(client.peer()))?;
+    write!(text, " ({})\r\n", TcpInfo(head.client.peer()))?;
     write!(
         text,
         "\tby {} with {} id {}",
@@ -106,14 +105,15 @@ fn date(head: &Head) -> String {
         .unwrap_or_else(|_| String::from("Thu, 1 Jan 1970 00:00:00 +0000"))
 }
 
-/// The peer's address in the notation of RFC 5321 section 4.1.3.
-struct AddressLiteral(SocketAddr);
+/// The peer's address in the notation of RFC 5321 section 4.1.3, where it has one.
+struct TcpInfo(Peer);
 
-impl fmt::Display for AddressLiteral {
+impl fmt::Display for TcpInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.ip() {
-            IpAddr::V4(address) => write!(f, "[{address}]"),
-            IpAddr::V6(address) => write!(f, "[IPv6:{address}]"),
+            Some(IpAddr::V4(address)) => write!(f, "[{address}]"),
+            Some(IpAddr::V6(address)) => write!(f, "[IPv6:{address}]"),
+            None => self.0.fmt(f),
         }
     }
 }

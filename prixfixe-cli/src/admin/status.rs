@@ -1,7 +1,7 @@
 //! How the server is, for people and for load balancers.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -113,7 +113,7 @@ pub(crate) struct IncidentReport {
     /// The rest of the reply, or what happened.
     pub(crate) text: String,
     /// The client's address.
-    pub(crate) client: IpAddr,
+    pub(crate) client: String,
     /// The sender where it is known, else null; empty for the null reverse-path.
     pub(crate) sender: Option<String>,
     /// The first recipient where one is known, else null.
@@ -206,7 +206,9 @@ impl From<Incident> for IncidentReport {
             kind: incident.kind.as_str(),
             code: incident.code,
             text: safe(incident.text),
-            client: incident.client,
+            client: incident
+                .client
+                .map_or_else(|| "unix".to_owned(), |it| it.to_string()),
             sender: incident.sender.map(safe),
             recipient: incident.recipient.map(safe),
             count: incident.count,

@@ -50,6 +50,20 @@ pub(crate) fn command(line: &[u8]) -> Result<Command<'_>> {
             Err(CommandError::NotImplemented)
         }
         _ if is_request_line(line) => Err(CommandError::Http),
+        _ => other(verb, argument),
+    }
+}
+
+/// A command that is none of SMTP's, if it has the form of one.
+fn other<'i>(verb: &'i [u8], argument: &'i [u8]) -> Result<Command<'i>> {
+    let is_verb = !verb.is_empty()
+        && verb
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+    match (str::from_utf8(verb), str::from_utf8(argument)) {
+        (Ok(verb), Ok(argument)) if is_verb && !argument.contains(char::is_control) => {
+            Ok(Command::Other { verb, argument })
+        }
         _ => Err(CommandError::Unknown),
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod allocation;
+mod answers;
 mod dialogues;
 mod idle;
 mod output;

@@ -9,10 +9,8 @@ use prixfixe_core::{Answer, Config, Connection, OUTPUT_HIGH_WATER};
 fn replies_wait_for_the_ones_before_them_to_be_flushed() {
     let now = Instant::now();
     let mut output = Vec::new();
-    let config = Config {
-        max_idle_commands: 0,
-        ..Config::new("mx.example.com")
-    };
+    let mut config = Config::new("mx.example.com");
+    config.max_idle_commands = 0;
     let mut connection = Connection::new(Arc::new(config), now);
     connection.answer(now, Answer::Accept, &mut output);
     let commands = b"HELP\r\n".repeat(10_000);

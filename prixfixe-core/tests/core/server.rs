@@ -40,6 +40,7 @@ pub(crate) enum Told {
     Reset,
     CommandRefused(u16),
     StartTls,
+    Command,
 }
 
 const NO_MESSAGE: Delivered = Delivered {
@@ -78,7 +79,7 @@ impl Server {
             message: NO_MESSAGE,
             in_clear: false,
         };
-        server.answer(Stage::Connect, "");
+        server.answer(Some(Stage::Connect), "");
         server
     }
 
@@ -130,24 +131,33 @@ impl Server {
         self.connection.tls_established(self.now);
     }
 
-    fn take(&mut self, event: Event<'_>) -> Option<(Stage, String)> {
+    fn take(&mut self, event: Event<'_>) -> Option<(Option<Stage>, String)> {
         let mut question = None;
         let told = match event {
-            Event::Hello { name, extended } => Told::Hello(name.to_owned(), extended),
+            Event::Hello { name, extended } => {
+                question = Some((None, String::new()));
+                Told::Hello(name.to_owned(), extended)
+            }
             Event::Mail { reverse_path, .. } => {
                 self.message = NO_MESSAGE;
-                question = Some((Stage::Mail, reverse_path.to_string()));
+                question = Some((Some(Stage::Mail), reverse_path.to_string()));
                 Told::Mail(reverse_path.to_string())
             }
             Event::Rcpt { forward_path } => {
-                question = Some((Stage::Rcpt, forward_path.to_string()));
+                question = Some((Some(Stage::Rcpt), forward_path.to_string()));
                 Told::Rcpt(forward_path.to_string())
             }
-            Event::MessageStart => {
+            Event::Data => {
                 assert_eq!(self.message.content, None);
+                question = Some((None, String::new()));
                 self.message.content = Some(Vec::new());
                 Told::MessageStart
             }
+            Event::Command { .. } => {
+                question = Some((None, String::new()));
+                Told::Command
+            }
+
             Event::Body(piece) => {
                 assert!(!piece.is_empty());
                 self.message
@@ -161,7 +171,7 @@ impl Server {
                 let content = self.message.content.clone().expect("a message has started");
                 assert_eq!(content.len() as u64, size);
                 self.message.size = content.len();
-                question = Some((Stage::Message, String::new()));
+                question = Some((Some(Stage::Message), String::new()));
                 Told::MessageEnd(content)
             }
             Event::MessageAborted(abort) => {
@@ -178,14 +188,17 @@ impl Server {
                 self.in_clear = true;
                 Told::StartTls
             }
+            _ => panic!("an event that this test does not know"),
         };
         self.told.push(told);
         question
     }
 
-    fn answer(&mut self, stage: Stage, address: &str) {
+    fn answer(&mut self, stage: Option<Stage>, address: &str) {
         let mut refusals = self.settings.refusals.iter();
-        let answer = match refusals.find(|refusal| refusal.concerns(stage, address)) {
+        let answer = match refusals
+            .find(|refusal| stage.is_some_and(|stage| refusal.concerns(stage, address)))
+        {
             Some(refusal) => {
                 let (class, subject, detail) = refusal.enhanced;
                 let enhanced = EnhancedCode(class, subject, detail);
@@ -202,7 +215,7 @@ impl Server {
                 _ => {}
             }
         }
-        if stage == Stage::Message {
+        if stage == Some(Stage::Message) {
             self.message = NO_MESSAGE;
         }
         self.connection.answer(self.now, answer, &mut self.output);

@@ -54,8 +54,14 @@ fn a_transaction_goes_on_while_a_question_is_open() {
             open.push((question, connection.in_transaction()));
         }
     }
-    let expected = [Question::Mail, Question::Rcpt, Question::Message];
-    assert_eq!(open, expected.map(|question| (question, true)));
+    let expected = [
+        (Question::Hello, false),
+        (Question::Mail, true),
+        (Question::Rcpt, true),
+        (Question::Data, true),
+        (Question::Message, true),
+    ];
+    assert_eq!(open, expected);
 }
 
 #[test]
@@ -87,10 +93,8 @@ fn clear_text_where_tls_comes_first_is_told_so_and_gets_no_greeting() {
 #[test]
 fn tls_before_the_first_answer_leaves_the_question_open() {
     let now = Instant::now();
-    let config = Config {
-        starttls: true,
-        ..Config::default()
-    };
+    let mut config = Config::default();
+    config.starttls = true;
     let mut connection = Connection::new(Arc::new(config), now);
     connection.tls_established(now);
     assert_eq!(connection.question(), Some(Question::Connect));
@@ -106,10 +110,8 @@ fn tls_before_the_first_answer_leaves_the_question_open() {
 #[test]
 fn a_size_limit_of_zero_is_none() {
     let now = Instant::now();
-    let config = Config {
-        max_message_size: 0,
-        ..Config::default()
-    };
+    let mut config = Config::default();
+    config.max_message_size = 0;
     let mut connection = Connection::new(Arc::new(config), now);
     let mut output = Vec::new();
     let declared = format!(
@@ -122,7 +124,7 @@ fn a_size_limit_of_zero_is_none() {
     loop {
         connection.answer(now, Answer::Accept, &mut output);
         match connection.poll_event(now, &mut input, &mut output) {
-            Some(event) => started |= event == Event::MessageStart,
+            Some(event) => started |= event == Event::Data,
             None => break,
         }
     }

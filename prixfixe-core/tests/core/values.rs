@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::str::FromStr;
 
+use prixfixe_core::reply;
 use prixfixe_core::{
     Abort, EnhancedCode, Event, ForwardPath, InvalidMailbox, MailParameters, Mailbox, Reply,
     ReversePath,
@@ -153,11 +154,34 @@ fn a_reply_gives_back_what_it_was_made_of() {
 }
 
 #[test]
-fn a_constant_with_a_code_that_is_none_leaves_as_a_local_fault() {
-    for code in [0, 42, 1550] {
-        let mut output = Vec::new();
-        Reply::from_static(code, EnhancedCode(4, 0, 0), "x").encode(&mut output);
-        assert_eq!(output, b"451 4.0.0 x\r\n");
+fn the_macro_makes_the_reply_that_it_shows() {
+    assert_eq!(
+        reply!(550 5.7.26 "DMARC"),
+        Reply::new(550, EnhancedCode(5, 7, 26), "DMARC").unwrap()
+    );
+    // Neither number is rounded as the decimal fraction that it looks like.
+    assert_eq!(
+        reply!(250 2.10.100 "x").enhanced(),
+        EnhancedCode(2, 10, 100)
+    );
+}
+
+#[test]
+fn a_code_that_contradicts_itself_does_not_become_a_constant() {
+    for (code, enhanced) in [
+        (0, EnhancedCode(0, 0, 0)),
+        (354, EnhancedCode(3, 0, 0)),
+        (450, EnhancedCode(5, 1, 1)),
+        (550, EnhancedCode(5, 1000, 0)),
+    ] {
+        let made = std::panic::catch_unwind(|| Reply::from_static(code, enhanced, "x"));
+        assert!(made.is_err(), "{code} {enhanced}");
+    }
+    for text in [
+        "", "5", "5.1", "5.1.", ".1.1", "5..1", "5.1.1.1", "5.1.1234", "10.0.0", "5.x.1",
+    ] {
+        let made = std::panic::catch_unwind(|| EnhancedCode::from_static(text));
+        assert!(made.is_err(), "{text}");
     }
 }
 
@@ -187,7 +211,14 @@ fn every_event_shows_what_it_tells_and_nothing_of_the_content() {
             },
             r#"Rcpt { forward_path: Mailbox(Mailbox { address: "a@b", at: 1 }) }"#.to_owned(),
         ),
-        (Event::MessageStart, "MessageStart".to_owned()),
+        (Event::Data, "Data".to_owned()),
+        (
+            Event::Command {
+                verb: "XYZZY",
+                argument: "1",
+            },
+            r#"Command { verb: "XYZZY", argument: "1" }"#.to_owned(),
+        ),
         (Event::Body(b"secret"), "Body(6 octets)".to_owned()),
         (Event::MessageEnd { size: 6 }, "MessageEnd { size: 6 }".to_owned()),
         (

@@ -13,7 +13,23 @@ use super::socket::Socket;
 use crate::Session;
 use crate::connection::Served;
 use crate::control::StageWatch;
-use crate::pump::{Next, READ_BUFFER_SIZE};
+use crate::pump::{Next, PumpSocket, READ_BUFFER_SIZE};
+
+/// What bytes come and go by.
+pub(super) trait Stream: Send {
+    /// The stream in the course of one turn.
+    fn socket<'s>(&'s mut self, cx: &'s mut Context<'_>) -> impl PumpSocket + 's;
+}
+
+impl Stream for TcpStream {
+    fn socket<'s>(&'s mut self, cx: &'s mut Context<'_>) -> impl PumpSocket + 's {
+        Socket {
+            stream: self,
+            cx,
+            asks_kernel: false,
+        }
+    }
+}
 
 /// Drives a connection to its end.
 #[expect(
@@ -21,7 +37,7 @@ use crate::pump::{Next, READ_BUFFER_SIZE};
     reason = "it would keep its arguments twice, as captured and as used"
 )]
 pub(super) fn drive<S: Session>(
-    mut stream: TcpStream,
+    mut stream: impl Stream,
     mut served: Served<S>,
 ) -> impl Future<Output = ()> + Send {
     async move {
@@ -34,12 +50,8 @@ pub(super) fn drive<S: Session>(
             loop {
                 let now = Instant::now();
                 let turn = with_buffer(|buffer| {
-                    let mut socket = Socket {
-                        stream: &mut stream,
-                        cx: &mut Context::from_waker(cx.waker()),
-                        asks_kernel: false,
-                    };
-                    served.turn(&mut socket, buffer, now, cx)
+                    let socket_cx = &mut Context::from_waker(cx.waker());
+                    served.turn(&mut stream.socket(socket_cx), buffer, now, cx)
                 });
                 match turn {
                     Next::Wait(None) => return Poll::Pending,

@@ -7,6 +7,7 @@
 mod acceptor;
 mod connection;
 mod socket;
+mod stream;
 
 use std::future::Future;
 use std::io;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 
 use self::acceptor::Acceptor;
+pub(crate) use self::stream::serve as serve_stream;
 use crate::completion::{Completion, Party, completion};
 use crate::control::{Control, Stage};
 use crate::options::thread_count;

@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use prixfixe_core::ForwardPath;
+use crate::Recipient;
 
 /// How much of a line one value may take.
 pub(crate) const MAX_VALUE: usize = 512;
@@ -48,13 +48,13 @@ impl Display for Lossy<'_> {
 
 /// Recipients, with a comma between them: as many as have room, and the number of the others.
 pub(crate) struct Recipients<'a> {
-    list: &'a [ForwardPath],
+    list: &'a [Recipient],
     room: usize,
 }
 
 impl<'a> Recipients<'a> {
     /// Of a message.
-    pub(crate) fn of_message(list: &'a [ForwardPath]) -> Self {
+    pub(crate) fn of_message(list: &'a [Recipient]) -> Self {
         Self {
             list,
             room: MAX_RECIPIENTS,
@@ -62,7 +62,7 @@ impl<'a> Recipients<'a> {
     }
 
     /// Beside other values that may be long.
-    pub(crate) fn in_short(list: &'a [ForwardPath]) -> Self {
+    pub(crate) fn in_short(list: &'a [Recipient]) -> Self {
         Self {
             list,
             room: MAX_VALUE,
@@ -152,10 +152,10 @@ fn weight_of(character: char) -> usize {
 mod tests {
     use super::*;
 
-    fn recipients(count: usize, local: &str) -> Vec<ForwardPath> {
+    fn recipients(count: usize, local: &str) -> Vec<Recipient> {
         (0..count)
             .map(|number| format!("{local}{number}@b.test"))
-            .map(|text| crate::log::tests::forward_path(&text))
+            .map(|text| crate::log::tests::recipient(&text))
             .collect()
     }
 

@@ -18,7 +18,7 @@ use tracing::level_filters::LevelFilter;
 
 pub(crate) use self::cut::{Cut, Lossy, Recipients};
 use self::limit::{LeftOut, LineLimit};
-use crate::Client;
+use crate::{Client, Peer};
 
 /// What sessions share to write no more lines about strangers than there may be.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(crate) use granted;
 /// Whom a line is about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Who<'a> {
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Peer,
     pub(crate) balancer: Option<SocketAddr>,
     pub(crate) helo: Option<&'a str>,
 }
@@ -87,8 +87,12 @@ impl Log {
     }
 
     /// How one more line about this client may be written, that is of this level.
-    pub(crate) fn grant(&self, level: Level, now: Instant, client: IpAddr) -> Grant {
-        self.grant_by(level, now, |limit| limit.allows(now, client))
+    /// One without an address is no stranger.
+    pub(crate) fn grant(&self, level: Level, now: Instant, client: Option<IpAddr>) -> Grant {
+        match client {
+            Some(client) => self.grant_by(level, now, |limit| limit.allows(now, client)),
+            None => Grant::Line,
+        }
     }
 
     fn grant_by(
@@ -140,7 +144,7 @@ impl Log {
         let client = peer.ip();
         let grant = self.grant_by(Level::INFO, now, |limit| limit.allows_crowd(now, client));
         let who = Who {
-            peer,
+            peer: Peer::Ip(peer),
             balancer: None,
             helo: None,
         };

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prixfixe_core::ForwardPath;
 use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::{Event, Metadata, Subscriber};
 
 use super::*;
-use crate::replies;
+use crate::{Peer, Recipient, replies};
 
 /// A recipient.
-pub(crate) fn forward_path(text: &str) -> ForwardPath {
-    text.parse().expect("a forward-path")
+pub(crate) fn recipient(text: &str) -> Recipient {
+    Recipient::new(text.parse().expect("a forward-path"))
 }
 
 /// Keeps events as `LEVEL name=value...`.
@@ -62,7 +61,7 @@ impl Subscriber for Events {
 
 fn who(host: u8) -> Who<'static> {
     Who {
-        peer: ([192, 0, 2, host], 1024).into(),
+        peer: Peer::Ip(([192, 0, 2, host], 1024).into()),
         balancer: None,
         helo: Some("a.test"),
     }
@@ -127,7 +126,11 @@ fn a_refusal_has_its_facts() {
             ..Refused::new(What::Rcpt, &reply)
         };
         log.refused(start, who(1), &refused);
-        log.crowded(start, who(2).peer, &replies::TOO_MANY_CONNECTIONS);
+        log.crowded(
+            start,
+            ([192, 0, 2, 2], 1024).into(),
+            &replies::TOO_MANY_CONNECTIONS,
+        );
     });
     assert_eq!(
         events,

@@ -59,7 +59,7 @@ pub(super) const VERSIONS: [TlsVersion; 2] = [TlsVersion::Tls12, TlsVersion::Tls
 pub(crate) struct Times {
     /// When it was known what became of the message.
     pub(crate) now: Instant,
-    /// From the first octet of MAIL.
+    /// From MAIL.
     pub(crate) processing: Duration,
     /// From the end of the content to the handler's answer; `None` where it was not asked for.
     pub(crate) delivery: Option<Duration>,

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::histogram::DurationHistogram;
-use super::{Exposition, MetricsSnapshot};
+use super::{Exposition, Metrics, MetricsSnapshot};
 
 /// Codes that have a series from the start, those of the dialogue's own refusals: a rate over a series that begins at 1
 /// would miss its first.
@@ -27,6 +27,13 @@ impl Collector for Exposition {
         writer.refusals(snapshot)?;
         writer.process(snapshot)?;
         writer.about(self)
+    }
+}
+
+/// For a registry of an application's own.
+impl Collector for Metrics {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.exposition().encode(encoder)
     }
 }
 
@@ -64,7 +71,7 @@ impl Writer<'_> {
         )?;
         self.histogram(
             "smtp_message_processing_duration_seconds",
-            "From the first octet of MAIL to the reply that ends the transaction",
+            "From MAIL to the reply that ends the transaction",
             &snapshot.processing,
         )?;
         self.histogram(

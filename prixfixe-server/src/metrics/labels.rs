@@ -141,6 +141,8 @@ impl FailureReason {
             Self::HandlerTimeout
         } else if *reply == replies::HANDLER_PANICKED {
             Self::HandlerPanic
+        } else if *reply == core_replies::TOO_LARGE {
+            Self::TooLarge
         } else if reply.is_permanent() {
             Self::Refused
         } else if matches!(reply.enhanced(), EnhancedCode(4, 3, _)) {
@@ -158,7 +160,7 @@ impl FailureReason {
             Abort::Refused(_) => Self::BareLineEnd,
             Abort::Timeout => Self::Timeout,
             Abort::Eof => Self::ConnectionLost,
-            Abort::Reset | Abort::Closed => Self::GivenUp,
+            _ => Self::GivenUp,
         }
     }
 }

@@ -7,6 +7,7 @@ mod labels;
 mod process;
 mod recent;
 mod snapshot;
+mod together;
 mod window;
 
 use std::fmt;
@@ -39,7 +40,7 @@ pub use self::snapshot::MetricsSnapshot;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use prixfixe_server::{Server, inbox};
 ///
-/// let (handler, _inbox) = inbox(1);
+/// let (handler, _inbox) = inbox();
 /// let server = Server::builder().listen(([127, 0, 0, 1], 0)).handler(handler).start()?;
 /// let metrics = server.metrics();
 ///
@@ -97,14 +98,45 @@ impl Metrics {
         }
     }
 
-    /// Appends all numbers in the Prometheus text format, version 0.0.4.
-    pub fn encode(&self, text: &mut String) {
-        let exposition = Exposition {
+    fn exposition(&self) -> Exposition {
+        Exposition {
             snapshot: self.snapshot(),
             transport: self.inner.transport,
-        };
+        }
+    }
+
+    /// Appends the numbers of several servers of one process, each series with the label `server`: one text for one scrape.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use prixfixe_server::{Metrics, Server, inbox};
+    ///
+    /// let start = || Server::builder().listen(([127, 0, 0, 1], 0)).handler(inbox().0).start();
+    /// let (mx, submission) = (start()?.metrics(), start()?.metrics());
+    /// let mut text = String::new();
+    /// Metrics::encode_together([("mx", &mx), ("submission", &submission)], &mut text);
+    /// assert!(text.contains("\nsmtp_messages_received_total{server=\"mx\"} 0\n"));
+    /// assert_eq!(text.matches("# TYPE smtp_messages_received_total ").count(), 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn encode_together<'a>(
+        servers: impl IntoIterator<Item = (&'a str, &'a Self)>,
+        text: &mut String,
+    ) {
+        let texts = servers.into_iter().map(|(name, metrics)| {
+            let mut text = String::new();
+            metrics.encode(&mut text);
+            (name, text)
+        });
+        together::merge(texts, text);
+    }
+
+    /// Appends all numbers in the Prometheus text format, version 0.0.4.
+    ///
+    /// A registry of `prometheus-client` takes a `Metrics` as a collector too.
+    pub fn encode(&self, text: &mut String) {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(exposition));
+        registry.register_collector(Box::new(self.exposition()));
         // Writing to a String does not fail.
         let result: fmt::Result = prometheus_text::encode(text, &registry);
         debug_assert!(result.is_ok());

@@ -30,8 +30,8 @@ pub struct Incident {
     pub code: Option<u16>,
     /// The rest of the reply, or what happened.
     pub text: String,
-    /// Whom it happened to.
-    pub client: IpAddr,
+    /// The address of the client that it happened to, where it has one.
+    pub client: Option<IpAddr>,
     /// The sender, where it is known. Empty for the null reverse-path. Of a MAIL that the dialogue
     /// refused: the argument, as the client sent it.
     pub sender: Option<String>,
@@ -47,7 +47,7 @@ pub struct Incident {
 pub(crate) struct Note {
     pub(crate) kind: IncidentKind,
     pub(crate) cause: Cause,
-    pub(crate) client: IpAddr,
+    pub(crate) client: Option<IpAddr>,
     pub(crate) sender: Option<Address<ReversePath>>,
     pub(crate) recipient: Option<Address<ForwardPath>>,
 }
@@ -180,7 +180,7 @@ mod tests {
         Note {
             kind: IncidentKind::TlsFailed,
             cause: Cause::Text(text.into()),
-            client: IpAddr::from([192, 0, 2, 1]),
+            client: Some(IpAddr::from([192, 0, 2, 1])),
             sender: None,
             recipient: None,
         }

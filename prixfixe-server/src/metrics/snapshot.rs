@@ -29,7 +29,7 @@ pub struct MetricsSnapshot {
     pub messages_per_second: f64,
     /// Of the messages of the last minute, the share that was accepted: 0 to 1, and 1 where there was none.
     pub success_rate: f64,
-    /// From the first octet of MAIL to the reply that ends the transaction, or to its loss: every message that succeeded or failed.
+    /// From MAIL to the reply that ends the transaction, or to its loss: every message that succeeded or failed.
     pub processing: DurationHistogram,
     /// From the end of the content to the handler's answer.
     pub delivery: DurationHistogram,

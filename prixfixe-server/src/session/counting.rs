@@ -7,14 +7,14 @@ use std::time::Instant;
 use prixfixe_core::{ForwardPath, Question, Reply, ReversePath, replies as core_replies};
 use prixfixe_tls::HandshakeError;
 
-use super::SmtpSession;
 use super::record::EndReason;
 use super::refused_line::RefusedLine;
+use super::{Pending, SmtpSession};
 use crate::log::{Recipients, Refused, What, Who};
 use crate::metrics::{Address, Cause, Note};
 use crate::{ConnectionResult, HandshakeFailure, IncidentKind, TimeoutPhase, replies};
 
-impl<H> SmtpSession<H> {
+impl SmtpSession {
     /// The open question is answered: with this refusal, or yes.
     pub(super) fn count_answer(&mut self, now: Instant, refusal: Option<&Reply>) {
         let refusal = refusal.map(as_sent);
@@ -27,9 +27,7 @@ impl<H> SmtpSession<H> {
                 self.log_refused(now, &Refused::new(What::Connect, reply));
                 self.note(IncidentKind::ConnectionRefused, Cause::Reply(reply.clone()));
             }
-            (Some(Question::Mail | Question::Rcpt), Some(reply)) => {
-                self.shared.counts.command_refused(reply.code());
-            }
+            (Some(_), Some(reply)) => self.shared.counts.command_refused(reply.code()),
             _ => {}
         }
     }
@@ -57,7 +55,7 @@ impl<H> SmtpSession<H> {
     fn log_refused(&self, now: Instant, refused: &Refused<'_>) {
         self.shared
             .log
-            .refused(now, Who::from(&*self.client), refused);
+            .refused(now, Who::from(&self.client), refused);
     }
 
     /// A refusal, with the sender and the recipients of the transaction where there is one.
@@ -65,8 +63,8 @@ impl<H> SmtpSession<H> {
         let Some(transaction) = &self.transaction else {
             return self.log_refused(now, &refused);
         };
-        let recipients = Recipients::in_short(transaction.envelope.forward_paths());
-        let has_any = !transaction.envelope.forward_paths().is_empty();
+        let recipients = Recipients::in_short(transaction.envelope.recipients());
+        let has_any = !transaction.envelope.recipients().is_empty();
         let sender = transaction.envelope.reverse_path();
         let refused = Refused {
             from: refused.from.or(Some(sender)),
@@ -79,14 +77,12 @@ impl<H> SmtpSession<H> {
         self.log_refused(now, &refused);
     }
 
-    pub(super) fn refuse_sender(&self, now: Instant, from: ReversePath, reply: &Reply) {
-        let refused = Refused {
-            from: Some(&from),
-            ..Refused::new(What::Mail, as_sent(reply))
-        };
-        self.log_refused(now, &refused);
+    pub(super) fn refuse_sender(&mut self, now: Instant, reply: &Reply) {
+        self.log_refused_within(now, Refused::new(What::Mail, as_sent(reply)));
+        let sender = self.sender();
+        self.transaction = None;
         self.shared.counts.recent.note(Note {
-            sender: Some(Address::Path(from)),
+            sender,
             ..self.refusal(IncidentKind::SenderRefused, reply)
         });
     }
@@ -113,15 +109,21 @@ impl<H> SmtpSession<H> {
         Note::new(kind, Cause::Reply(as_sent(reply).clone()), &self.client)
     }
 
-    /// The handler failed over a question, so that nobody knows any more whom it was about.
+    /// The application panicked over a recipient, so that nobody knows any more which it was.
     pub(super) fn refuse_unanswered(&self, now: Instant, reply: Reply) {
-        let (what, kind) = match self.connection.question() {
-            Some(Question::Mail) => (What::Mail, IncidentKind::SenderRefused),
-            Some(Question::Rcpt) => (What::Rcpt, IncidentKind::RecipientRefused),
-            _ => return,
+        self.log_refused_within(now, Refused::new(What::Rcpt, &reply));
+        self.note(IncidentKind::RecipientRefused, Cause::Reply(reply));
+    }
+
+    /// The application has refused a command.
+    pub(super) fn refuse_answered(&self, now: Instant, command: &'static str, reply: &Reply) {
+        let reply = as_sent(reply);
+        let refused = Refused {
+            command: Some(command),
+            ..Refused::new(What::Command, reply)
         };
-        self.log_refused_within(now, Refused::new(what, &reply));
-        self.note(kind, Cause::Reply(reply));
+        self.log_refused_within(now, refused);
+        self.note(IncidentKind::CommandRefused, Cause::Reply(reply.clone()));
     }
 
     /// A command was refused by the rules of the protocol or a limit.
@@ -179,10 +181,10 @@ impl<H> SmtpSession<H> {
         };
         self.log_refused_within(now, refused);
         let recipients = self.transaction.as_ref();
-        let recipient = recipients.and_then(|it| it.envelope.forward_paths().first().cloned());
+        let recipient = recipients.and_then(|it| it.envelope.recipients().first().cloned());
         self.shared.counts.recent.note(Note {
             sender: self.sender(),
-            recipient: recipient.map(Address::Path),
+            recipient: recipient.map(|it| Address::Path(it.path)),
             ..self.refusal(IncidentKind::CommandRefused, &reply)
         });
     }
@@ -193,7 +195,7 @@ impl<H> SmtpSession<H> {
         self.shared.counts.timeout(phase);
         let reply = replies::TIMED_OUT;
         match &self.transaction {
-            Some(transaction) if transaction.delivery.is_some() => return,
+            _ if matches!(self.pending, Pending::Message(_)) => return,
             Some(_) => self.log_refused_within(now, Refused::new(What::Command, &reply)),
             None if !self.input.is_empty() => {
                 self.log_refused(now, &Refused::new(What::Command, &reply));

@@ -1,4 +1,4 @@
-//! A message on its way to the handler.
+//! A transaction, and its message on the way to the application.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -6,105 +6,146 @@ use std::time::Instant;
 
 use prixfixe_core::{Abort, Reply};
 
-use super::call::{Asked, Panicked, poll_contained};
 use crate::body::{self, BodyWriter};
+use crate::conversation::{Answer, Conversation, Panicked, Question};
 use crate::message::Head;
-use crate::{Accepted, BodyError, Handler, Message, MessageId, replies};
+use crate::{Accepted, BodyError, Envelope, Message, MessageId, Recipient, replies};
 
-/// The message whose content is being received, or was and waits for the handler's answer.
+/// A transaction before its content: the sender was asked about, and perhaps recipients.
+pub(super) struct Transaction {
+    pub(super) envelope: Arc<Envelope>,
+    /// When MAIL was asked about.
+    pub(super) started: Instant,
+}
+
+impl Transaction {
+    pub(super) fn new(envelope: Envelope, started: Instant) -> Self {
+        let envelope = Arc::new(envelope);
+        Self { envelope, started }
+    }
+
+    pub(super) fn add(&mut self, recipient: Recipient) {
+        // The hook's future is gone, so the envelope is not shared unless the application kept it.
+        Arc::make_mut(&mut self.envelope).recipients.push(recipient);
+    }
+}
+
+/// The message whose content is being received, or was and waits for the application's answer.
 pub(super) struct Delivery {
     pub(super) id: MessageId,
+    pub(super) transaction: Transaction,
+    /// Octets of content so far.
+    pub(super) size: u64,
+    /// When the content came to its end.
+    pub(super) finished: Option<Instant>,
     pub(super) body: BodyWriter,
     state: State,
-    /// When the handler's time is over: set while the client waits for it, be it for the answer or for room in the body.
+    /// When the application's time is over: set while the client waits for it, be it for the answer or for room in the body.
     deadline: Option<Instant>,
 }
 
 enum State {
-    /// The handler is at work.
-    Handling(Asked<Result<Accepted, Reply>>),
+    /// The application is asked once some of the content is there.
+    Unasked(Box<Message>),
+    /// The application is at work.
+    Working,
     /// It has answered, perhaps before the end of the content.
     Answered(Result<Accepted, Reply>),
-    /// The content will never be complete: the handler may look once more, then it is dropped.
-    Aborted(Option<Asked<Result<Accepted, Reply>>>),
 }
 
 impl Delivery {
-    pub(super) fn new<H: Handler>(handler: Arc<H>, head: Head) -> Self {
+    pub(super) fn new(transaction: Transaction, head: Head) -> Self {
         let (writer, body) = body::channel();
-        let id = head.id;
-        let message = Message { head, body };
-        let future: Asked<_> = Box::pin(async move { handler.message(message).await });
         Self {
-            id,
+            id: head.id,
+            transaction,
+            size: 0,
+            finished: None,
             body: writer,
-            state: State::Handling(future),
+            state: State::Unasked(Box::new(Message { head, body })),
             deadline: None,
         }
     }
 
-    /// Lets the handler work on what is there. To be called after each time that bytes came. An error: it panicked, and
-    /// that is its answer.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), Panicked> {
+    pub(super) fn write(&mut self, piece: &[u8]) {
+        self.size += piece.len() as u64;
+        self.body.write(piece);
+    }
+
+    /// Lets the application work on what is there. To be called after each time that bytes came. An error: it panicked,
+    /// and that is its answer.
+    pub(super) fn poll(
+        &mut self,
+        conversation: &mut Conversation,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Panicked> {
         self.body.wake_reader(cx);
-        let State::Handling(future) = &mut self.state else {
-            return Ok(());
+        let polled = match std::mem::replace(&mut self.state, State::Working) {
+            State::Unasked(message) => conversation.ask(Question::Message(message), cx),
+            State::Working => conversation.poll(cx),
+            answered @ State::Answered(_) => {
+                self.state = answered;
+                return Ok(());
+            }
         };
-        match poll_contained(future, cx) {
+        match polled {
             Poll::Pending => Ok(()),
-            Poll::Ready(Ok(result)) => {
-                self.state = State::Answered(result);
-                Ok(())
-            }
-            Poll::Ready(Err(Panicked)) => {
-                self.state = State::Answered(Err(replies::HANDLER_PANICKED));
-                Err(Panicked)
-            }
+            Poll::Ready(answer) => self.answered(answer),
         }
     }
 
-    /// True once the content is known never to be complete.
-    pub(super) fn is_aborted(&self) -> bool {
-        matches!(self.state, State::Aborted(_))
+    /// The application's time is over: its answer is no longer wanted, the rest of the content is thrown away.
+    pub(super) fn give_up(
+        &mut self,
+        conversation: &mut Conversation,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Panicked> {
+        self.deadline = None;
+        self.answered(conversation.abandon(cx))
     }
 
-    /// Lets the handler of a message that was aborted look once more, so that it sees the error, and drops it.
-    pub(super) fn settle_abort(&mut self, cx: &mut Context<'_>) {
-        if let State::Aborted(future) = &mut self.state
-            && let Some(mut future) = future.take()
-        {
-            self.body.wake_reader(cx);
-            let _ = poll_contained(&mut future, cx);
+    fn answered(&mut self, answer: Result<Answer, Panicked>) -> Result<(), Panicked> {
+        let (result, outcome) = match answer {
+            Ok(answer) => (answer.result, Ok(())),
+            Err(panicked) => (Err(replies::HANDLER_PANICKED), Err(panicked)),
+        };
+        self.state = State::Answered(result);
+        outcome
+    }
+
+    /// The content will never be complete: the application may look once more, to see it, and its hook is dropped.
+    pub(super) fn abort(
+        mut self,
+        reason: &Abort,
+        conversation: &mut Conversation,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Panicked> {
+        self.body.fail(match reason {
+            Abort::Refused(reply) => BodyError::Refused(reply.clone()),
+            Abort::Timeout => BodyError::TimedOut,
+            _ => BodyError::Incomplete,
+        });
+        self.poll(conversation, cx)?;
+        match self.state {
+            State::Answered(_) => conversation.reset(cx),
+            State::Unasked(_) | State::Working => conversation.abandon(cx).map(drop),
         }
     }
 
     /// The content is complete: from now on the client waits for the answer.
-    pub(super) fn finish(&mut self, deadline: Instant) {
+    pub(super) fn finish(&mut self, now: Instant, deadline: Instant) {
         self.body.finish();
+        self.finished = Some(now);
         self.deadline = Some(deadline);
     }
 
-    /// The content will never be complete.
-    pub(super) fn abort(&mut self, reason: &Abort) {
-        self.body.fail(match reason {
-            Abort::Refused(reply) => BodyError::Refused(reply.clone()),
-            Abort::Timeout => BodyError::TimedOut,
-            Abort::Reset | Abort::Eof | Abort::Closed => BodyError::Incomplete,
-        });
-        let state = std::mem::replace(&mut self.state, State::Aborted(None));
-        if let State::Handling(future) = state {
-            self.state = State::Aborted(Some(future));
-        }
-        self.deadline = None;
-    }
-
-    /// True while the handler has more of the content before it than it should. Its time then runs.
+    /// True while the application has more of the content before it than it should. Its time then runs.
     pub(super) fn is_stalled(
         &mut self,
         cx: &Context<'_>,
         deadline: impl FnOnce() -> Instant,
     ) -> bool {
-        let full = matches!(self.state, State::Handling(_)) && self.body.is_full(cx);
+        let full = !self.is_answered() && self.body.is_full(cx);
         if full {
             self.deadline.get_or_insert_with(deadline);
         } else {
@@ -113,16 +154,21 @@ impl Delivery {
         full
     }
 
-    /// When the handler's time is over, where it runs.
+    /// When the application's time is over, where it runs.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
-            .filter(|_| matches!(self.state, State::Handling(_)))
+        self.deadline.filter(|_| !self.is_answered())
     }
 
-    /// The handler's time is over: its answer is no longer wanted, the rest of the content is thrown away.
-    pub(super) fn give_up(&mut self) {
-        self.state = State::Answered(Err(replies::HANDLER_TIMED_OUT));
-        self.deadline = None;
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.state, State::Answered(_))
+    }
+
+    /// The reply to give at once, without waiting for the rest of the content.
+    pub(super) fn closing_reply(&self) -> Option<&Reply> {
+        match &self.state {
+            State::Answered(Err(reply)) => Some(reply).filter(|reply| reply.closes()),
+            _ => None,
+        }
     }
 
     /// The connection is gone, with the message under way.
@@ -134,14 +180,16 @@ impl Delivery {
         });
     }
 
-    /// The handler's answer, once it is there; it is given once.
-    pub(super) fn take_answer(&mut self) -> Option<Result<Accepted, Reply>> {
-        if matches!(self.state, State::Handling(_)) {
+    /// The one answer to the client, once it is there; it is given once.
+    pub(super) fn take_answer(&mut self) -> Option<Result<Reply, Reply>> {
+        if !self.is_answered() {
             return None;
         }
-        match std::mem::replace(&mut self.state, State::Aborted(None)) {
-            State::Answered(result) => Some(result),
-            State::Handling(_) | State::Aborted(_) => Some(Err(replies::LOCAL_ERROR)),
+        match std::mem::replace(&mut self.state, State::Working) {
+            State::Answered(result) => {
+                Some(result.and_then(|accepted| accepted.into_answer(self.id)))
+            }
+            State::Unasked(_) | State::Working => None,
         }
     }
 }

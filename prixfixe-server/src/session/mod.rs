@@ -3,7 +3,6 @@
 //! What a session holds is bounded: [`INPUT_LIMIT`] and one read of input that waits, a body of
 //! [`HIGH_WATER`](crate::body::HIGH_WATER) and one read, the envelope, and the replies of 16 KiB and one more.
 
-mod call;
 mod counting;
 mod delivery;
 mod input;
@@ -11,39 +10,40 @@ mod question;
 mod record;
 mod refused_line;
 mod room;
-mod transaction;
 
 use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use prixfixe_core::{Connection, Event};
+use prixfixe_core::{Abort, Connection, Event, Question as Open};
 use prixfixe_network::{OutputBuffer, Session};
 use prixfixe_tls::{HandshakeError, TlsInfo, Upgrade};
 
-use self::call::Call;
-use self::input::{Arrival, Input};
+use self::delivery::{Delivery, Transaction};
+use self::input::Input;
 pub(crate) use self::record::Told;
-use self::record::{EndReason, Record};
-use self::transaction::Transaction;
-use crate::client::Greeting;
+use self::record::{EndReason, MessageResult, Record};
+use crate::conversation::{Conversation, Panicked};
+use crate::inspect::{Held, Inspect};
 use crate::shared::Shared;
-use crate::simulation::{Held, Inspect};
-use crate::{Client, Handler, TimeoutPhase, replies};
+use crate::{Client, TimeoutPhase, replies};
 
 /// While this much input waits behind an open question, no more is read. A whole command line fits.
 const INPUT_LIMIT: usize = 4096;
 
 /// A session of the dialogue with one client.
-pub(crate) struct SmtpSession<H> {
-    shared: Arc<Shared<H>>,
+pub(crate) struct SmtpSession {
+    shared: Arc<Shared>,
     connection: Connection,
-    client: Arc<Client>,
+    client: Client,
     input: Input,
     output: OutputBuffer,
-    call: Option<Call>,
-    transaction: Option<Box<Transaction>>,
+    /// The application's side.
+    conversation: Conversation,
+    pending: Pending,
+    /// From the question about MAIL to the accepted DATA or BDAT.
+    transaction: Option<Transaction>,
     /// From STARTTLS, or from the start of a connection that begins with TLS, to the end of the handshake.
     wants_tls: bool,
     /// The connection is among those counted already.
@@ -52,22 +52,32 @@ pub(crate) struct SmtpSession<H> {
     refused: bool,
     /// The log has the refusal of the chunk that is being skipped.
     chunk_is_told: bool,
-    /// The handler has more of a body before it than it should: nothing is read meanwhile.
+    /// The application has more of a body before it than it should: nothing is read meanwhile.
     stalled: bool,
     /// The transport's, as of the last poll: questions are asked while bytes are received, too.
     waker: Waker,
     record: Record,
 }
 
-impl<H: Handler> SmtpSession<H> {
-    pub(crate) fn new(shared: Arc<Shared<H>>, now: Instant, client: Client) -> Self {
+/// What the application owes.
+enum Pending {
+    Nothing,
+    /// The answer to the dialogue's open question, by then.
+    Answer(Instant),
+    /// What becomes of a message, whose content may still be coming.
+    Message(Box<Delivery>),
+}
+
+impl SmtpSession {
+    pub(crate) fn new(shared: Arc<Shared>, now: Instant, client: Client) -> Self {
         let connection = Connection::new(Arc::clone(&shared.dialogue), now);
         Self {
             connection,
-            client: Arc::new(client),
+            client,
             input: Input::default(),
             output: OutputBuffer::new(),
-            call: None,
+            conversation: shared.application.begin(),
+            pending: Pending::Nothing,
             transaction: None,
             wants_tls: false,
             counted: false,
@@ -85,16 +95,10 @@ impl<H: Handler> SmtpSession<H> {
         self.wants_tls = true;
     }
 
-    /// Feeds the dialogue and acts on what comes of it, as far as the handler's answers are there at once; gives the
-    /// number of octets that it took.
-    fn advance(
-        &mut self,
-        now: Instant,
-        bytes: &[u8],
-        arrival: Arrival,
-        cx: &mut Context<'_>,
-    ) -> usize {
-        room::with(|room| self.advance_in(room, now, bytes, arrival, cx))
+    /// Feeds the dialogue and acts on what comes of it, as far as the application's answers are there at once; gives
+    /// the number of octets that it took.
+    fn advance(&mut self, now: Instant, bytes: &[u8], cx: &mut Context<'_>) -> usize {
+        room::with(|room| self.advance_in(room, now, bytes, cx))
     }
 
     fn advance_in(
@@ -102,18 +106,15 @@ impl<H: Handler> SmtpSession<H> {
         room: &mut [u8],
         now: Instant,
         bytes: &[u8],
-        arrival: Arrival,
         cx: &mut Context<'_>,
     ) -> usize {
         let mut rest = bytes;
         loop {
-            let mut arrived = arrival.of(bytes.len() - rest.len());
             while let Some(event) =
                 self.connection
                     .poll_event_with_room(now, &mut rest, self.output.back(), room)
             {
-                self.handle_event(now, arrived, event);
-                arrived = arrival.of(bytes.len() - rest.len());
+                self.handle_event(now, event, cx);
             }
             if self.connection.question().is_none() || !self.settle_question(now, cx) {
                 return bytes.len() - rest.len();
@@ -123,41 +124,22 @@ impl<H: Handler> SmtpSession<H> {
 
     fn advance_waiting(&mut self, now: Instant, cx: &mut Context<'_>) {
         let mut input = mem::take(&mut self.input);
-        let arrival = input.arrival().unwrap_or(Arrival::at(now));
-        let taken = self.advance(now, input.pending(), arrival, cx);
+        let taken = self.advance(now, input.pending(), cx);
         input.consume(taken);
         self.input = input;
     }
 
-    fn handle_event(&mut self, now: Instant, arrived: Instant, event: Event<'_>) {
+    fn handle_event(&mut self, now: Instant, event: Event<'_>, cx: &mut Context<'_>) {
         if !matches!(event, Event::CommandRefused { .. }) {
             self.refused = false;
         }
         match event {
-            Event::Hello { name, extended } => {
-                self.end_transaction(now, None);
-                let greeting = self.client.greeting.as_ref();
-                let is_repeated =
-                    greeting.is_some_and(|it| it.extended == extended && *it.name == *name);
-                if !is_repeated {
-                    Arc::make_mut(&mut self.client).greeting = Some(Greeting {
-                        name: name.into(),
-                        extended,
-                    });
-                }
-            }
-            Event::Mail {
-                reverse_path,
-                parameters,
-            } => self.ask_mail(now, arrived, reverse_path.to_owned(), parameters),
-            Event::Rcpt { forward_path } => self.ask_rcpt(now, forward_path.to_owned()),
-            Event::MessageStart => self.start_message(),
             Event::Body(piece) => self.write_body(piece),
             Event::MessageEnd { .. } => self.finish_message(now),
-            Event::MessageAborted(reason) => self.end_transaction(now, Some(reason)),
+            Event::MessageAborted(reason) => self.abort_message(now, &reason, cx),
             Event::Reset => {
                 self.refuse_large_chunk(now);
-                self.end_transaction(now, None);
+                self.end_transaction(now, cx);
             }
             // Nobody waits for the end of what is refused for ever.
             Event::CommandRefused { reply, .. } if reply == replies::TIMED_OUT => {
@@ -166,6 +148,88 @@ impl<H: Handler> SmtpSession<H> {
             }
             Event::CommandRefused { line, reply } => self.refuse_command(now, line, reply),
             Event::StartTls => self.wants_tls = true,
+            question => self.ask_event(now, &question, cx),
+        }
+    }
+
+    /// Answers the open question if the application has; true when the dialogue may go on.
+    fn settle_question(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        self.settle_delivery(now, cx);
+        match (self.connection.question(), &self.pending) {
+            (None, _) => return true,
+            (Some(Open::Message), _) => return self.settle_message(now),
+            (Some(_), Pending::Nothing) => self.ask_connect(now, cx),
+            (Some(_), _) => {
+                if let Poll::Ready(outcome) = self.conversation.poll(cx) {
+                    self.settle(now, outcome, cx);
+                }
+            }
+        }
+        self.connection.question().is_none()
+    }
+
+    /// Lets the application work on the message under way.
+    fn settle_delivery(&mut self, now: Instant, cx: &mut Context<'_>) {
+        let Pending::Message(delivery) = &mut self.pending else {
+            return;
+        };
+        if let Err(Panicked) = delivery.poll(&mut self.conversation, cx) {
+            self.record
+                .handler_panicked(&self.shared.log, now, &self.client, Some(Open::Message));
+        }
+        if self.connection.question().is_none()
+            && let Some(reply) = delivery.closing_reply()
+        {
+            self.connection.close(reply, self.output.back());
+            self.record.end = EndReason::Refused(Box::new(reply.clone()));
+            let result = MessageResult::Refused(reply);
+            self.record
+                .message(self.shared.told(), now, &self.client, delivery, result);
+            self.pending = Pending::Nothing;
+        }
+    }
+
+    fn write_body(&mut self, piece: &[u8]) {
+        self.record.octets += piece.len() as u64;
+        if let Pending::Message(delivery) = &mut self.pending {
+            delivery.write(piece);
+        }
+    }
+
+    fn finish_message(&mut self, now: Instant) {
+        if let Pending::Message(delivery) = &mut self.pending {
+            delivery.finish(now, now + self.shared.handler_timeout);
+        }
+    }
+
+    /// The message will never be complete.
+    fn abort_message(&mut self, now: Instant, reason: &Abort, cx: &mut Context<'_>) {
+        if let Pending::Message(delivery) = mem::replace(&mut self.pending, Pending::Nothing) {
+            if *reason == Abort::Eof {
+                self.record.end = EndReason::Lost;
+            }
+            let result = MessageResult::Aborted(reason);
+            self.record
+                .message(self.shared.told(), now, &self.client, &delivery, result);
+            let aborted = delivery.abort(reason, &mut self.conversation, cx);
+            self.close_if_broken(now, aborted);
+        }
+    }
+
+    /// The transaction is over without a message.
+    fn end_transaction(&mut self, now: Instant, cx: &mut Context<'_>) {
+        if self.transaction.take().is_some() {
+            let told = self.conversation.reset(cx);
+            self.close_if_broken(now, told);
+        }
+    }
+
+    fn close_if_broken(&mut self, now: Instant, told: Result<(), Panicked>) {
+        if let Err(Panicked) = told {
+            self.record
+                .handler_panicked(&self.shared.log, now, &self.client, None);
+            self.connection
+                .close(&replies::HANDLER_PANICKED, self.output.back());
         }
     }
 
@@ -176,7 +240,7 @@ impl<H: Handler> SmtpSession<H> {
         }
         let fed = !self.input.is_empty();
         self.advance_waiting(now, cx);
-        if fed || self.delivery().is_some_and(|it| it.is_aborted()) {
+        if fed {
             self.settle_delivery(now, cx);
         }
     }
@@ -184,21 +248,38 @@ impl<H: Handler> SmtpSession<H> {
     /// Ends what took too long; true if something did.
     fn handle_deadlines(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
         let mut ended = false;
-        if self.call.as_ref().is_some_and(|call| call.deadline <= now) {
-            self.call = None;
-            self.record
-                .handler_timed_out(&self.shared.log, now, &self.client);
-            self.refuse_unanswered(now, replies::HANDLER_TIMED_OUT);
-            self.answer(now, Err(replies::HANDLER_TIMED_OUT));
-            ended = true;
-        }
-        if let Some(delivery) = self.delivery()
-            && delivery.deadline().is_some_and(|deadline| deadline <= now)
-        {
-            delivery.give_up();
-            self.record
-                .handler_timed_out(&self.shared.log, now, &self.client);
-            ended = true;
+        match &mut self.pending {
+            Pending::Answer(deadline) if *deadline <= now => {
+                self.record.handler_timed_out(
+                    &self.shared.log,
+                    now,
+                    &self.client,
+                    self.connection.question(),
+                );
+                let outcome = self.conversation.abandon(cx);
+                self.settle(now, outcome, cx);
+                ended = true;
+            }
+            Pending::Message(delivery)
+                if delivery.deadline().is_some_and(|deadline| deadline <= now) =>
+            {
+                self.record.handler_timed_out(
+                    &self.shared.log,
+                    now,
+                    &self.client,
+                    Some(Open::Message),
+                );
+                if let Err(Panicked) = delivery.give_up(&mut self.conversation, cx) {
+                    self.record.handler_panicked(
+                        &self.shared.log,
+                        now,
+                        &self.client,
+                        Some(Open::Message),
+                    );
+                }
+                ended = true;
+            }
+            _ => {}
         }
         self.end_late_client(now, cx) || ended
     }
@@ -215,21 +296,20 @@ impl<H: Handler> SmtpSession<H> {
             self.connection.handle_timeout(now, self.output.back());
             self.record.end = EndReason::Timeout;
             self.count_timeout(now, phase);
-            self.advance(now, &[], Arrival::at(now), cx);
+            self.advance(now, &[], cx);
         }
         is_late
     }
 
-    /// While the handler keeps the client waiting, the client's own clock stands still.
+    /// While the application keeps the client waiting, the client's own clock stands still.
     fn watch_body(&mut self, now: Instant, cx: &Context<'_>) {
         let timeout = self.shared.handler_timeout;
         let asked = self.connection.question().is_some();
-        let stalled = match self.delivery() {
-            Some(delivery) if !asked => delivery.is_stalled(cx, || now + timeout),
+        self.stalled = match &mut self.pending {
+            Pending::Message(delivery) if !asked => delivery.is_stalled(cx, || now + timeout),
             _ => false,
         };
-        self.stalled = stalled;
-        if stalled {
+        if self.stalled {
             self.connection.pause(now);
         } else {
             self.connection.resume(now);
@@ -237,34 +317,36 @@ impl<H: Handler> SmtpSession<H> {
     }
 }
 
-impl<H: Handler> Inspect for SmtpSession<H> {
+impl Inspect for SmtpSession {
     fn held(&self) -> Held {
-        let transaction = self.transaction.as_ref();
-        let delivery = transaction.and_then(|it| it.delivery.as_ref());
+        let (transaction, body) = match &self.pending {
+            Pending::Message(delivery) => (Some(&delivery.transaction), delivery.body.waiting()),
+            _ => (self.transaction.as_ref(), 0),
+        };
         Held {
-            under_way: self.connection.in_transaction() || self.call.is_some(),
+            under_way: self.connection.in_transaction()
+                || matches!(self.pending, Pending::Answer(_)),
             input: self.input.len(),
             output: self.output.len(),
-            body: delivery.map_or(0, |delivery| delivery.body.waiting()),
-            recipients: transaction.map_or(0, |it| it.envelope.forward_paths.len()),
+            body,
+            recipients: transaction.map_or(0, |it| it.envelope.recipients().len()),
             tls_input: 0,
             tls_output: 0,
         }
     }
 }
 
-impl<H: Handler> Session for SmtpSession<H> {
+impl Session for SmtpSession {
     fn receive(&mut self, now: Instant, bytes: &[u8]) {
         self.shared.counts.octets(bytes.len());
         self.record.has_spoken = true;
         let waker = mem::replace(&mut self.waker, Waker::noop().clone());
         let mut cx = Context::from_waker(&waker);
         if self.input.is_empty() {
-            let taken = self.advance(now, bytes, Arrival::at(now), &mut cx);
-            self.input
-                .append(now, bytes.get(taken..).unwrap_or_default());
+            let taken = self.advance(now, bytes, &mut cx);
+            self.input.append(bytes.get(taken..).unwrap_or_default());
         } else {
-            self.input.append(now, bytes);
+            self.input.append(bytes);
             self.advance_waiting(now, &mut cx);
         }
         self.waker = waker;
@@ -307,17 +389,12 @@ impl<H: Handler> Session for SmtpSession<H> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let handler = match (
-            &self.call,
-            self.transaction
-                .as_ref()
-                .and_then(|it| it.delivery.as_ref()),
-        ) {
-            (Some(call), _) => Some(call.deadline),
-            (None, Some(delivery)) => delivery.deadline(),
-            (None, None) => None,
+        let application = match &self.pending {
+            Pending::Nothing => None,
+            Pending::Answer(deadline) => Some(*deadline),
+            Pending::Message(delivery) => delivery.deadline(),
         };
-        handler.or_else(|| self.connection.deadline())
+        application.or_else(|| self.connection.deadline())
     }
 
     fn shutdown(&mut self, now: Instant) {
@@ -330,7 +407,7 @@ impl<H: Handler> Session for SmtpSession<H> {
     }
 }
 
-impl<H: Handler> Upgrade for SmtpSession<H> {
+impl Upgrade for SmtpSession {
     fn wants_tls(&self) -> bool {
         self.wants_tls
     }
@@ -338,11 +415,8 @@ impl<H: Handler> Upgrade for SmtpSession<H> {
     fn tls_established(&mut self, now: Instant, info: TlsInfo) {
         self.wants_tls = false;
         self.shared.counts.handshake(info.version);
-        self.transaction = None;
-        let client = Arc::make_mut(&mut self.client);
-        client.tls = Some(Box::new(info));
-        // RFC 3207 section 4.2: what was learned in clear is forgotten.
-        client.greeting = None;
+        self.client.secured(info);
+        self.conversation.set_client(self.client.clone());
         self.connection.tls_established(now);
     }
 
@@ -361,27 +435,26 @@ impl<H: Handler> Upgrade for SmtpSession<H> {
     }
 }
 
-impl<H> SmtpSession<H> {
+impl SmtpSession {
     /// The client ended the session by itself: did it mean to?
     fn find_out_the_end(&mut self) {
+        let in_transaction =
+            self.transaction.is_some() || matches!(self.pending, Pending::Message(_));
         if self.connection.has_quit() {
             self.record.end = EndReason::Quit;
-        } else if self.record.end == EndReason::Closed && self.transaction.is_some() {
+        } else if self.record.end == EndReason::Closed && in_transaction {
             self.record.end = EndReason::Lost;
         }
     }
 }
 
-impl<H> Drop for SmtpSession<H> {
+impl Drop for SmtpSession {
     fn drop(&mut self) {
         self.find_out_the_end();
-        if let Some(mut transaction) = self.transaction.take()
-            && let Some(delivery) = &mut transaction.delivery
-            && !delivery.is_aborted()
-        {
+        if let Pending::Message(delivery) = &mut self.pending {
             delivery.lose(self.record.end == EndReason::Shutdown);
             self.record
-                .message_lost(self.shared.told(), &self.client, &transaction);
+                .message_lost(self.shared.told(), &self.client, delivery);
         }
         self.count_end();
         let was_told = self.connection.is_closed();

@@ -1,23 +1,157 @@
-//! The questions of the dialogue: what they ask of the handler, and what becomes of its answers.
+//! The questions of the dialogue: what they ask of the application, and what becomes of its answers.
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use prixfixe_core::{Answer, ForwardPath, MailParameters, Question, Reply, ReversePath};
+use prixfixe_core::{Answer, Event, Question as Open, Reply};
 
-use super::SmtpSession;
-use super::call::{Call, Outcome, Panicked};
 use super::counting::as_sent;
+use super::delivery::{Delivery, Transaction};
 use super::record::{EndReason, MessageResult};
-use super::transaction::Transaction;
-use crate::{Handler, replies};
+use super::{Pending, SmtpSession};
+use crate::client::Greeting;
+use crate::conversation::{self, About, Panicked, Question};
+use crate::message::Head;
+use crate::{Envelope, MessageId, Recipient, replies};
 
-impl<H: Handler> SmtpSession<H> {
-    /// Answers a question about anything but a message.
-    pub(super) fn answer(&mut self, now: Instant, result: Result<(), Reply>) {
+impl SmtpSession {
+    /// Asks whether the client is wanted.
+    pub(super) fn ask_connect(&mut self, now: Instant, cx: &mut Context<'_>) {
+        let polled = self.conversation.connect(self.client.clone(), cx);
+        self.asked(now, polled, cx);
+    }
+
+    /// Asks what the event asks. Other events are none of this one's.
+    pub(super) fn ask_event(&mut self, now: Instant, event: &Event<'_>, cx: &mut Context<'_>) {
+        let question = match *event {
+            Event::Hello { name, extended } => Question::Hello(Greeting {
+                name: name.into(),
+                extended,
+            }),
+            Event::Mail {
+                ref reverse_path,
+                parameters,
+            } => {
+                let envelope = Envelope::new(reverse_path.to_owned(), parameters);
+                return self.ask_mail(now, envelope, cx);
+            }
+            Event::Rcpt { ref forward_path } => {
+                return self.ask_rcpt(now, Recipient::new(forward_path.to_owned()), cx);
+            }
+            Event::Data => match &self.transaction {
+                Some(transaction) => Question::Data(transaction.envelope.clone()),
+                None => return,
+            },
+            Event::Command { verb, argument } => Question::Command {
+                verb: verb.into(),
+                argument: argument.into(),
+            },
+            _ => return,
+        };
+        self.ask(now, question, cx);
+    }
+
+    fn ask_mail(&mut self, now: Instant, envelope: Envelope, cx: &mut Context<'_>) {
+        let transaction = self.transaction.insert(Transaction::new(envelope, now));
+        let envelope = transaction.envelope.clone();
+        let is_limited = !self.client.is_health_check();
+        let address = self.client.peer().ip().filter(|_| is_limited);
+        if address.is_some_and(|it| !self.shared.clients.allows_message(now, it)) {
+            return self.answer(now, Err(replies::TOO_MANY_MESSAGES), About::Nothing, cx);
+        }
+        self.ask(now, Question::Mail(envelope), cx);
+    }
+
+    fn ask_rcpt(&mut self, now: Instant, recipient: Recipient, cx: &mut Context<'_>) {
+        if !self.shared.accepted_domains.accept(recipient.path()) {
+            let about = About::Recipient(recipient);
+            return self.answer(now, Err(replies::NO_SUCH_DOMAIN), about, cx);
+        }
+        if let Some(transaction) = &self.transaction {
+            let envelope = transaction.envelope.clone();
+            self.ask(now, Question::Rcpt(envelope, recipient), cx);
+        }
+    }
+
+    fn ask(&mut self, now: Instant, question: Question, cx: &mut Context<'_>) {
+        let polled = self.conversation.ask(question, cx);
+        self.asked(now, polled, cx);
+    }
+
+    fn asked(
+        &mut self,
+        now: Instant,
+        polled: Poll<Result<conversation::Answer, Panicked>>,
+        cx: &mut Context<'_>,
+    ) {
+        match polled {
+            Poll::Ready(outcome) => self.settle(now, outcome, cx),
+            Poll::Pending => self.pending = Pending::Answer(now + self.shared.handler_timeout),
+        }
+    }
+
+    /// The application has answered a question about anything but a message, or will not any more.
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        outcome: Result<conversation::Answer, Panicked>,
+        cx: &mut Context<'_>,
+    ) {
+        self.pending = Pending::Nothing;
+        match outcome {
+            Ok(answer) if self.connection.question() == Some(Open::Command) => {
+                let result = answer.result.and_then(|accepted| accepted.command_reply());
+                let answer = match result {
+                    Ok(reply) => Answer::AcceptWith(reply),
+                    Err(reply) => Answer::Refuse(reply),
+                };
+                self.say_answer(now, answer);
+            }
+            Ok(answer) => self.answer(now, answer.result.map(drop), answer.about, cx),
+            Err(Panicked) => {
+                let question = self.connection.question();
+                self.record
+                    .handler_panicked(&self.shared.log, now, &self.client, question);
+                if question == Some(Open::Rcpt) {
+                    self.refuse_unanswered(now, replies::HANDLER_PANICKED);
+                }
+                self.answer(now, Err(replies::HANDLER_PANICKED), About::Nothing, cx);
+            }
+        }
+    }
+
+    /// Answers a question about anything but a message or a command that is none of SMTP's.
+    fn answer(
+        &mut self,
+        now: Instant,
+        result: Result<(), Reply>,
+        about: About,
+        cx: &mut Context<'_>,
+    ) {
         self.refused = result.is_err();
         self.count_answer(now, result.as_ref().err());
+        match (self.connection.question(), &result, about) {
+            (Some(Open::Hello), Ok(()), About::Client(client)) => {
+                self.client = client;
+                self.end_transaction(now, cx);
+            }
+            (Some(Open::Hello), Err(reply), _) => self.refuse_answered(now, "EHLO", reply),
+            (Some(Open::Mail), Err(reply), _) => self.refuse_sender(now, reply),
+            (Some(Open::Rcpt), Ok(()), About::Recipient(recipient)) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.add(recipient);
+                }
+            }
+            (Some(Open::Rcpt), Err(reply), About::Recipient(recipient)) => {
+                self.refuse_recipient(now, recipient.path, reply);
+            }
+            (Some(Open::Data), Ok(()), _) => self.begin_message(),
+            (Some(Open::Data), Err(reply), _) => {
+                self.refuse_answered(now, "DATA", reply);
+                self.end_transaction(now, cx);
+            }
+            _ => {}
+        }
         let answer = match result {
             Ok(()) => Answer::Accept,
             Err(reply) => Answer::Refuse(reply),
@@ -27,171 +161,51 @@ impl<H: Handler> SmtpSession<H> {
 
     /// Passes an answer on. A refusal may end the session.
     fn say_answer(&mut self, now: Instant, answer: Answer) {
-        let is_first = self.connection.question() == Some(Question::Connect);
+        let is_first = self.connection.question() == Some(Open::Connect);
         if let Answer::Refuse(reply) = &answer
-            && (is_first || reply.code() == 421)
+            && (is_first || reply.code() == 421 || reply.closes())
         {
             self.record.end = EndReason::Refused(Box::new(as_sent(reply).clone()));
         }
         self.connection.answer(now, answer, self.output.back());
     }
 
-    /// Answers the open question if the handler has; true when the dialogue may go on.
-    pub(super) fn settle_question(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        self.settle_delivery(now, cx);
-        match self.connection.question() {
-            None => true,
-            Some(Question::Message) => self.settle_message(now),
-            Some(Question::Connect) if self.call.is_none() => {
-                self.ask_connect(now);
-                self.settle_call(now, cx)
-            }
-            Some(Question::Connect | Question::Mail | Question::Rcpt) => self.settle_call(now, cx),
-        }
-    }
-
-    pub(super) fn ask_connect(&mut self, now: Instant) {
-        let deadline = now + self.shared.handler_timeout;
-        self.call = Some(Call::connect(
-            Arc::clone(&self.shared.handler),
-            Arc::clone(&self.client),
-            deadline,
-        ));
-    }
-
-    pub(super) fn ask_mail(
-        &mut self,
-        now: Instant,
-        arrived: Instant,
-        reverse_path: ReversePath,
-        parameters: MailParameters,
-    ) {
-        let is_limited = !self.client.is_health_check();
-        if is_limited
-            && !self
-                .shared
-                .clients
-                .allows_message(now, self.client.peer.ip())
-        {
-            let reply = replies::TOO_MANY_MESSAGES;
-            self.refuse_sender(now, reverse_path, &reply);
-            return self.answer(now, Err(reply));
-        }
-        let deadline = now + self.shared.handler_timeout;
-        let (handler, client) = (Arc::clone(&self.shared.handler), Arc::clone(&self.client));
-        self.call = Some(Call::mail(
-            handler,
-            client,
-            reverse_path,
-            parameters,
-            arrived,
-            deadline,
-        ));
-    }
-
-    pub(super) fn ask_rcpt(&mut self, now: Instant, forward_path: ForwardPath) {
-        let Some(transaction) = &self.transaction else {
-            // The dialogue asks about recipients only inside a transaction.
-            return self.answer(now, Err(replies::LOCAL_ERROR));
+    fn begin_message(&mut self) {
+        let Some(transaction) = self.transaction.take() else {
+            return;
         };
-        if !self.shared.accepted_domains.accept(&forward_path) {
-            self.refuse_recipient(now, forward_path, &replies::NO_SUCH_DOMAIN);
-            return self.answer(now, Err(replies::NO_SUCH_DOMAIN));
-        }
-        let deadline = now + self.shared.handler_timeout;
-        let (handler, client) = (Arc::clone(&self.shared.handler), Arc::clone(&self.client));
-        let envelope = Arc::clone(&transaction.envelope);
-        self.call = Some(Call::rcpt(
-            handler,
-            client,
-            envelope,
-            forward_path,
-            deadline,
-        ));
+        let received_at = SystemTime::now();
+        let head = Head {
+            id: MessageId::new(received_at),
+            received_at,
+            domain: self.shared.domain.clone(),
+            client: self.client.clone(),
+            envelope: transaction.envelope.clone(),
+            gathering: self.shared.gathering.clone(),
+            verdict: None,
+        };
+        self.pending = Pending::Message(Box::new(Delivery::new(transaction, head)));
     }
 
-    pub(super) fn settle_call(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        let Some(call) = &mut self.call else {
-            self.answer(now, Err(replies::LOCAL_ERROR));
+    /// Answers about the message if the application has; true when the dialogue may go on.
+    pub(super) fn settle_message(&mut self, now: Instant) -> bool {
+        let Pending::Message(delivery) = &mut self.pending else {
             return true;
         };
-        let Poll::Ready(outcome) = call.poll(cx) else {
+        let Some(result) = delivery.take_answer() else {
             return false;
         };
-        self.call = None;
-        let result = match outcome {
-            Ok(Outcome::Connect(result)) => result,
-            Ok(Outcome::Mail {
-                reverse_path,
-                parameters,
-                started,
-                result,
-            }) => {
-                match &result {
-                    Ok(()) => {
-                        self.transaction =
-                            Some(Transaction::begin(reverse_path, parameters, started))
-                    }
-                    Err(reply) => self.refuse_sender(now, reverse_path, reply),
-                }
-                result
-            }
-            Ok(Outcome::Rcpt {
-                forward_path,
-                result,
-            }) => {
-                match (&result, &mut self.transaction) {
-                    (Ok(()), Some(transaction)) => transaction.add(forward_path),
-                    (Err(reply), _) => self.refuse_recipient(now, forward_path, reply),
-                    (Ok(()), None) => {}
-                }
-                result
-            }
-            Err(Panicked) => {
-                self.record
-                    .handler_panicked(&self.shared.log, now, &self.client);
-                self.refuse_unanswered(now, replies::HANDLER_PANICKED);
-                Err(replies::HANDLER_PANICKED)
-            }
+        let (told, answer) = match result {
+            Ok(reply) => (None, Answer::AcceptWith(reply)),
+            Err(reply) => (Some(reply.clone()), Answer::Refuse(reply)),
         };
-        self.answer(now, result);
-        true
-    }
-
-    pub(super) fn settle_message(&mut self, now: Instant) -> bool {
-        let Some(mut transaction) = self.transaction.take() else {
-            self.answer(now, Err(replies::LOCAL_ERROR));
-            return true;
+        let result = match &told {
+            None => MessageResult::Accepted,
+            Some(reply) => MessageResult::Refused(as_sent(reply)),
         };
-        let answer = transaction
-            .delivery
-            .as_mut()
-            .map(|delivery| (delivery.id, delivery.take_answer()));
-        let (id, result) = match answer {
-            Some((id, Some(result))) => (id, result),
-            Some((_, None)) => {
-                self.transaction = Some(transaction);
-                return false;
-            }
-            None => {
-                self.answer(now, Err(replies::LOCAL_ERROR));
-                return true;
-            }
-        };
-        let answer = match result {
-            Ok(accepted) => {
-                let result = MessageResult::Accepted;
-                self.record
-                    .message(self.shared.told(), now, &self.client, &transaction, result);
-                Answer::AcceptWith(accepted.into_reply(id))
-            }
-            Err(reply) => {
-                let result = MessageResult::Refused(as_sent(&reply));
-                self.record
-                    .message(self.shared.told(), now, &self.client, &transaction, result);
-                Answer::Refuse(reply)
-            }
-        };
+        self.record
+            .message(self.shared.told(), now, &self.client, delivery, result);
+        self.pending = Pending::Nothing;
         self.say_answer(now, answer);
         true
     }

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use prixfixe_core::{Abort, Reply, replies as core_replies};
+use prixfixe_core::{Abort, Question, Reply, replies as core_replies};
 use prixfixe_tls::HandshakeError;
 use tracing::{Level, debug};
 
-use super::transaction::Transaction;
+use super::delivery::Delivery;
 use crate::log::{Cut, Grant, Log, Recipients, granted};
 use crate::metrics::{Address, Cause, Counts, Note, Times};
 use crate::{Client, FailureReason, IncidentKind, replies};
@@ -77,7 +77,7 @@ impl Record {
         to: Told<'_>,
         now: Instant,
         client: &Client,
-        transaction: &Transaction,
+        delivery: &Delivery,
         result: MessageResult<'_>,
     ) {
         let is_accepted = matches!(result, MessageResult::Accepted);
@@ -85,10 +85,8 @@ impl Record {
             true => self.accepted += 1,
             false => self.refused += 1,
         }
-        let Some(delivery) = &transaction.delivery else {
-            return;
-        };
-        result.count(to.counts, now, client, transaction);
+        result.count(to.counts, now, client, delivery);
+        let transaction = &delivery.transaction;
         to.log.tick(now);
         let grant = match is_accepted {
             true => Grant::Line,
@@ -100,8 +98,8 @@ impl Record {
             id = %delivery.id,
             peer = %client.peer(),
             from = %Cut(transaction.envelope.reverse_path()),
-            recipients = %Recipients::of_message(transaction.envelope.forward_paths()),
-            size = transaction.size,
+            recipients = %Recipients::of_message(transaction.envelope.recipients()),
+            size = delivery.size,
             duration = seconds(now.saturating_duration_since(transaction.started)),
             result = %Cut(result),
             "message"
@@ -109,27 +107,36 @@ impl Record {
     }
 
     /// The connection is gone with a message under way, in the middle of its content or of the handler's answer.
-    pub(super) fn message_lost(
-        &mut self,
-        to: Told<'_>,
-        client: &Client,
-        transaction: &Transaction,
-    ) {
+    pub(super) fn message_lost(&mut self, to: Told<'_>, client: &Client, delivery: &Delivery) {
         let result = match self.end {
             EndReason::Shutdown => MessageResult::Stopped,
             _ => MessageResult::Aborted(&Abort::Eof),
         };
-        self.message(to, self.last, client, transaction, result);
+        self.message(to, self.last, client, delivery, result);
     }
 
-    pub(super) fn handler_panicked(&self, log: &Log, now: Instant, client: &Client) {
+    pub(super) fn handler_panicked(
+        &self,
+        log: &Log,
+        now: Instant,
+        client: &Client,
+        question: Option<Question>,
+    ) {
+        let question = name(question);
         let grant = log.grant(Level::ERROR, now, client.peer().ip());
-        granted!(grant, error, peer = %client.peer(), "the handler panicked; the connection is closed");
+        granted!(grant, error, peer = %client.peer(), question, "the handler panicked; the connection is closed");
     }
 
-    pub(super) fn handler_timed_out(&self, log: &Log, now: Instant, client: &Client) {
+    pub(super) fn handler_timed_out(
+        &self,
+        log: &Log,
+        now: Instant,
+        client: &Client,
+        question: Option<Question>,
+    ) {
+        let question = name(question);
         let grant = log.grant(Level::ERROR, now, client.peer().ip());
-        granted!(grant, error, peer = %client.peer(), "the handler did not answer in time");
+        granted!(grant, error, peer = %client.peer(), question, "the handler did not answer in time");
     }
 
     /// The session was looked at: it lasts at least until now.
@@ -231,13 +238,14 @@ fn seconds(duration: Duration) -> f64 {
 }
 
 impl MessageResult<'_> {
-    fn count(&self, counts: &Counts, now: Instant, client: &Client, transaction: &Transaction) {
+    fn count(&self, counts: &Counts, now: Instant, client: &Client, delivery: &Delivery) {
+        let transaction = &delivery.transaction;
         let since = |then: Instant| now.saturating_duration_since(then);
         let answered = matches!(self, Self::Accepted | Self::Refused(_));
         let times = Times {
             now,
             processing: since(transaction.started),
-            delivery: transaction.finished.filter(|_| answered).map(since),
+            delivery: delivery.finished.filter(|_| answered).map(since),
         };
         let (reason, cause) = match self {
             Self::Accepted => return counts.message_succeeded(times),
@@ -256,12 +264,25 @@ impl MessageResult<'_> {
             sender: Some(Address::Path(transaction.envelope.reverse_path().clone())),
             recipient: transaction
                 .envelope
-                .forward_paths()
+                .recipients()
                 .first()
-                .cloned()
-                .map(Address::Path),
+                .map(|it| Address::Path(it.path.clone())),
             ..Note::new(IncidentKind::MessageFailed, cause, client)
         });
+    }
+}
+
+/// The hook that a question is asked by.
+const fn name(question: Option<Question>) -> &'static str {
+    match question {
+        Some(Question::Connect) => "connect",
+        Some(Question::Hello) => "hello",
+        Some(Question::Mail) => "mail",
+        Some(Question::Rcpt) => "rcpt",
+        Some(Question::Data) => "data",
+        Some(Question::Message) => "message",
+        Some(Question::Command) => "command",
+        _ => "reset",
     }
 }
 
@@ -269,8 +290,9 @@ fn cause(abort: &Abort) -> Cause {
     match abort {
         Abort::Refused(reply) => Cause::Reply(reply.clone()),
         Abort::Timeout => Cause::Reply(replies::TIMED_OUT),
-        Abort::Reset | Abort::Closed => Cause::Text("given up by the client".into()),
         Abort::Eof => Cause::Text("the connection was lost".into()),
+        // Reset, Closed, and what is not known yet.
+        _ => Cause::Text("given up by the client".into()),
     }
 }
 
@@ -280,9 +302,9 @@ impl fmt::Display for MessageResult<'_> {
             Self::Accepted => f.write_str("accepted"),
             Self::Refused(reply) => write!(f, "refused: {reply}"),
             Self::Aborted(Abort::Refused(reply)) => write!(f, "refused: {reply}"),
-            Self::Aborted(Abort::Reset | Abort::Closed) => f.write_str("given up by the client"),
             Self::Aborted(Abort::Eof) | Self::Stopped => f.write_str("cut off"),
             Self::Aborted(Abort::Timeout) => write!(f, "refused: {}", replies::TIMED_OUT),
+            Self::Aborted(_) => f.write_str("given up by the client"),
         }
     }
 }

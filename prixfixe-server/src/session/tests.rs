@@ -8,9 +8,10 @@ use std::task::Wake;
 use prixfixe_network::{Connection, Service};
 
 use super::*;
+use crate::conversation::Application;
 use crate::endpoint::Rules;
 use crate::shared::SmtpService;
-use crate::{Accepted, Message, Reply, Settings};
+use crate::{Accepted, Handler, Message, Reply, Settings};
 
 const MESSAGE: &[u8] = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\nhello\r\n.\r\n";
 
@@ -20,7 +21,8 @@ async fn accept(_: Message) -> Result<Accepted, Reply> {
 
 /// What a transport sees of a connection that has just come.
 fn session(handler: impl Handler) -> impl Session {
-    let service = SmtpService::new(Arc::new(handler), &Settings::default(), vec![Rules::none()]);
+    let application = Arc::new(Application::new(Arc::new(handler), Default::default()));
+    let service = SmtpService::new(application, &Settings::default(), vec![Rules::none()]);
     let connection = Connection {
         peer: ([192, 0, 2, 1], 1024).into(),
         local: ([192, 0, 2, 2], 25).into(),
@@ -102,7 +104,8 @@ fn a_question_asked_while_bytes_are_received_wakes_the_transport_of_the_poll_tha
 #[test]
 fn a_client_that_never_reads_has_the_time_of_one_command() {
     let settings = Settings::default().max_idle_commands(0);
-    let service = SmtpService::new(Arc::new(accept), &settings, vec![Rules::none()]);
+    let application = Arc::new(Application::new(Arc::new(accept), Default::default()));
+    let service = SmtpService::new(application, &settings, vec![Rules::none()]);
     let connection = Connection {
         peer: ([192, 0, 2, 1], 1024).into(),
         local: ([192, 0, 2, 2], 25).into(),

@@ -26,7 +26,7 @@ on_both_transports![
 const TOO_MANY: &str = "421 4.7.0 too many connections from your address, try again later";
 
 fn start(builder: ServerBuilder<()>) -> Server {
-    let (handler, mut inbox) = prixfixe_server::inbox(1);
+    let (handler, mut inbox) = prixfixe_server::inbox();
     tokio::spawn(async move { while inbox.next().await.is_some() {} });
     builder.handler(handler).start().expect("it starts")
 }

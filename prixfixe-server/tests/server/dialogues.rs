@@ -10,8 +10,8 @@ use prixfixe_dialogue::{
     DOMAIN, Delivered, Dialogue, Settings, Stage, Step, folder, line_begins_with, read_all,
 };
 use prixfixe_server::{
-    Accepted, BareLineEnds, CertificateSource, Client, EnhancedCode, Envelope, ForwardPath,
-    Handler, MailParameters, Message, Reply, ReversePath, Server, TlsConfig, Transport,
+    Accepted, BareLineEnds, CertificateSource, EnhancedCode, Mail, Message, Rcpt, Reply, Server,
+    Session, TlsConfig, Transport,
 };
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -113,19 +113,29 @@ fn start(
     if let Some(errors) = settings.max_errors {
         builder = builder.max_errors(errors);
     }
-    if settings.repairs_line_ends {
-        builder = builder.bare_line_ends(BareLineEnds::Repair);
-    }
     if let Some(commands) = settings.max_idle_commands {
         builder = builder.max_idle_commands(commands);
+    }
+    if settings.repairs_line_ends {
+        builder = builder.bare_line_ends(BareLineEnds::Repair);
     }
     if settings.starttls {
         builder = builder.tls(certificate.server.clone());
     }
-    builder.handler(handler).start().expect("the server starts")
+    builder
+        .sessions(move |_| {
+            let session = handler.clone();
+            async {
+                session.judge(Stage::Connect, "")?;
+                Ok(session)
+            }
+        })
+        .start()
+        .expect("the server starts")
 }
 
 /// Refuses what the file says, and keeps the rest.
+#[derive(Clone)]
 struct Scripted {
     settings: Settings,
     delivered: Arc<Mutex<Vec<Delivered>>>,
@@ -149,27 +159,23 @@ impl Scripted {
     }
 }
 
-impl Handler for Scripted {
-    async fn connect(&self, _: &Client) -> Result<(), Reply> {
-        self.judge(Stage::Connect, "")
+impl Session for Scripted {
+    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+        self.judge(Stage::Mail, &mail.reverse_path().to_string())
     }
 
-    async fn mail(&self, _: &Client, from: &ReversePath, _: &MailParameters) -> Result<(), Reply> {
-        self.judge(Stage::Mail, &from.to_string())
+    async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        self.judge(Stage::Rcpt, &rcpt.path().to_string())
     }
 
-    async fn rcpt(&self, _: &Client, _: &Envelope, to: &ForwardPath) -> Result<(), Reply> {
-        self.judge(Stage::Rcpt, &to.to_string())
-    }
-
-    async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+    async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
         let message = message.collect().await?;
         self.judge(Stage::Message, "")?;
         let envelope = message.envelope();
         let delivered = Delivered {
             from: envelope.reverse_path().to_string(),
             to: envelope
-                .forward_paths()
+                .recipients()
                 .iter()
                 .map(ToString::to_string)
                 .collect(),

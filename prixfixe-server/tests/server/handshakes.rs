@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use prixfixe_server::{
-    Accepted, CertificateSource, Client as Peer, Handler, MailParameters, Message, Reply,
-    ReversePath, TlsConfig, Transport,
+    Accepted, CertificateSource, Client as Peer, Handler, Mail, Message, Reply, Session, TlsConfig,
+    Transport,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
@@ -27,15 +27,25 @@ struct Still {
 }
 
 impl Handler for Still {
-    async fn mail(&self, _: &Peer, _: &ReversePath, _: &MailParameters) -> Result<(), Reply> {
-        self.reached.store(true, Ordering::SeqCst);
-        while !self.released.load(Ordering::SeqCst) {
+    type Session = Standing;
+
+    async fn connect(self: &Arc<Self>, _: &Peer) -> Result<Standing, Reply> {
+        Ok(Standing(Arc::clone(self)))
+    }
+}
+
+struct Standing(Arc<Still>);
+
+impl Session for Standing {
+    async fn mail(&mut self, _: Mail<'_>) -> Result<(), Reply> {
+        self.0.reached.store(true, Ordering::SeqCst);
+        while !self.0.released.load(Ordering::SeqCst) {
             std::thread::yield_now();
         }
         Ok(())
     }
 
-    async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+    async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
         message.collect().await?;
         Ok(Accepted::default())
     }

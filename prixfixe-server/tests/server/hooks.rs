@@ -4,8 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use prixfixe_server::{
-    Accepted, Client as Peer, EnhancedCode, Envelope, ForwardPath, Handler, MailParameters,
-    Message, Reply, ReversePath, Transport, inbox,
+    Accepted, EnhancedCode, Mail, Message, Rcpt, Reply, Session, Sessions, Transport, inbox,
 };
 
 use crate::client::{Client, builder, start};
@@ -32,22 +31,22 @@ fn refusal(code: u16, enhanced: EnhancedCode, text: &'static str) -> Reply {
 /// Refuses whatever has `bad` in it.
 struct Picky;
 
-impl Handler for Picky {
-    async fn mail(&self, _: &Peer, from: &ReversePath, _: &MailParameters) -> Result<(), Reply> {
-        if from.to_string().contains("bad") {
+impl Session for Picky {
+    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+        if mail.reverse_path().to_string().contains("bad") {
             return Err(refusal(553, EnhancedCode(5, 1, 8), "that sender, no"));
         }
         Ok(())
     }
 
-    async fn rcpt(&self, _: &Peer, _: &Envelope, to: &ForwardPath) -> Result<(), Reply> {
-        if to.to_string().contains("bad") {
+    async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        if rcpt.path().to_string().contains("bad") {
             return Err(refusal(450, EnhancedCode(4, 2, 1), "that mailbox, later"));
         }
         Ok(())
     }
 
-    async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+    async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
         let message = message.collect().await?;
         if message.content().starts_with(b"bad") {
             return Err(refusal(554, EnhancedCode(5, 6, 0), "that content, no"));
@@ -57,7 +56,7 @@ impl Handler for Picky {
 }
 
 async fn each_stage_is_refused_with_the_handlers_own_words(transport: Transport) {
-    let server = start(transport, Picky);
+    let server = start(transport, Sessions::new(|_| async { Ok(Picky) }));
     let mut client = Client::greeted(server.local_address()).await;
     assert_eq!(
         client.ask("MAIL FROM:<bad@example.com>").await,
@@ -80,22 +79,14 @@ async fn each_stage_is_refused_with_the_handlers_own_words(transport: Transport)
 }
 
 async fn a_refused_connection_is_closed(transport: Transport) {
-    struct Closed;
-    impl Handler for Closed {
-        async fn connect(&self, _: &Peer) -> Result<(), Reply> {
-            Err(refusal(554, EnhancedCode(5, 7, 1), "not you"))
-        }
-        async fn message(&self, _: Message) -> Result<Accepted, Reply> {
-            Ok(Accepted::default())
-        }
-    }
-    let server = start(transport, Closed);
+    let refused = |_| async { Err::<Picky, _>(refusal(554, EnhancedCode(5, 7, 1), "not you")) };
+    let server = start(transport, Sessions::new(refused));
     let mut client = Client::connect(server.local_address()).await;
     assert_eq!(client.rest().await, "554 5.7.1 not you\r\n");
 }
 
 async fn a_refusal_of_the_message_leaves_the_session_usable(transport: Transport) {
-    let server = start(transport, Picky);
+    let server = start(transport, Sessions::new(|_| async { Ok(Picky) }));
     let mut client = Client::greeted(server.local_address()).await;
     assert_eq!(client.deliver("bad").await, "554 5.6.0 that content, no");
     assert_eq!(client.deliver("good").await, "250 2.0.0 taken with thanks");
@@ -115,13 +106,14 @@ async fn an_early_refusal_is_given_after_the_end_of_the_content(transport: Trans
 }
 
 async fn an_accepted_message_is_answered_with_its_id_or_its_own_text(transport: Transport) {
-    let (handler, mut inbox) = inbox(1);
+    let (handler, mut inbox) = inbox();
     let server = start(transport, handler);
     let mut client = Client::greeted(server.local_address()).await;
     let reply = client.deliver("hello").await;
     let message = inbox.next().await.expect("it was delivered");
     assert_eq!(reply, format!("250 2.0.0 OK {}", message.id()));
-    let headers = String::from_utf8(message.trace_headers()).expect("headers are text");
+    let headers = String::from_utf8(message.trace_headers(message.envelope().recipients()))
+        .expect("headers are text");
     assert!(headers.ends_with(" +0000\r\n"), "{headers}");
     assert!(
         headers.contains(&format!("by mx.test with ESMTP id {}", message.id())),
@@ -131,7 +123,7 @@ async fn an_accepted_message_is_answered_with_its_id_or_its_own_text(transport: 
 
 /// RFC 5321 section 7.2: who got a blind copy is told to nobody.
 async fn a_copy_names_its_own_recipients_alone(transport: Transport) {
-    let (handler, mut inbox) = inbox(1);
+    let (handler, mut inbox) = inbox();
     let server = start(transport, handler);
     let mut client = Client::greeted(server.local_address()).await;
     client.ask("MAIL FROM:<ann@client.test>").await;
@@ -142,22 +134,22 @@ async fn a_copy_names_its_own_recipients_alone(transport: Transport) {
     client.ask("DATA").await;
     assert!(client.ask("\r\n.").await.starts_with("250 "));
     let message = inbox.next().await.expect("it was delivered");
-    let paths = message.envelope().forward_paths();
+    let paths = message.envelope().recipients();
     let text = |headers: Vec<u8>| String::from_utf8(headers).expect("headers are text");
     let named = |headers: &str| {
         let all = ["one@b.test", "two@b.test", "blind@b.test"];
         all.map(|name| headers.matches(name).count())
     };
 
-    let shared = text(message.trace_headers());
+    let shared = text(message.trace_headers(message.envelope().recipients()));
     assert_eq!(named(&shared), [1, 1, 1], "{shared}");
-    let own = text(message.trace_headers_for([&paths[0]]));
+    let own = text(message.trace_headers([&paths[0]]));
     assert_eq!(named(&own), [2, 0, 0], "{own}");
     assert!(
         own.starts_with("Return-Path: <ann@client.test>\r\nDelivered-To: one@b.test\r\nReceived: ")
     );
     assert!(own.contains("\r\n\tfor <one@b.test>;\r\n"), "{own}");
-    let of_two = text(message.trace_headers_for(&paths[..2]));
+    let of_two = text(message.trace_headers(&paths[..2]));
     assert_eq!(named(&of_two), [1, 1, 0], "{of_two}");
     let received = text(message.received_header());
     assert!(received.starts_with("Received: from "), "{received}");
@@ -167,15 +159,15 @@ async fn a_copy_names_its_own_recipients_alone(transport: Transport) {
 
 async fn a_panic_is_a_421_and_ends_only_its_session(transport: Transport) {
     struct Fragile;
-    impl Handler for Fragile {
-        async fn rcpt(&self, _: &Peer, _: &Envelope, to: &ForwardPath) -> Result<(), Reply> {
+    impl Session for Fragile {
+        async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
             assert!(
-                !to.to_string().contains("bad"),
+                !rcpt.path().to_string().contains("bad"),
                 "a bug of the handler's, on purpose"
             );
             Ok(())
         }
-        async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+        async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
             let message = message.collect().await?;
             assert!(
                 !message.content().starts_with(b"bad"),
@@ -184,7 +176,7 @@ async fn a_panic_is_a_421_and_ends_only_its_session(transport: Transport) {
             Ok(Accepted::default())
         }
     }
-    let server = start(transport, Fragile);
+    let server = start(transport, Sessions::new(|_| async { Ok(Fragile) }));
     let mut bystander = Client::greeted(server.local_address()).await;
 
     let mut client = Client::greeted(server.local_address()).await;
@@ -229,27 +221,23 @@ async fn a_success_code_is_no_refusal(transport: Transport) {
 
 async fn hooks_see_the_client_and_the_envelope(transport: Transport) {
     struct Curious;
-    impl Handler for Curious {
-        async fn rcpt(
-            &self,
-            client: &Peer,
-            envelope: &Envelope,
-            to: &ForwardPath,
-        ) -> Result<(), Reply> {
+    impl Session for Curious {
+        async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
             let seen = format!(
-                "{} {} {} {} {to}",
-                client.peer().ip(),
-                client.helo().unwrap_or_default(),
-                envelope.reverse_path(),
-                envelope.forward_paths().len(),
+                "{} {} {} {} {}",
+                rcpt.client().peer().ip().expect("it has an address"),
+                rcpt.client().helo().unwrap_or_default(),
+                rcpt.envelope().reverse_path(),
+                rcpt.envelope().recipients().len(),
+                rcpt.path(),
             );
             Err(Reply::permanent(seen))
         }
-        async fn message(&self, _: Message) -> Result<Accepted, Reply> {
+        async fn message(&mut self, _: Message) -> Result<Accepted, Reply> {
             Ok(Accepted::default())
         }
     }
-    let server = start(transport, Curious);
+    let server = start(transport, Sessions::new(|_| async { Ok(Curious) }));
     let mut client = Client::greeted(server.local_address()).await;
     client.ask("MAIL FROM:<ann@example.com>").await;
     assert_eq!(
@@ -259,7 +247,7 @@ async fn hooks_see_the_client_and_the_envelope(transport: Transport) {
 }
 
 async fn recipients_outside_the_accepted_domains_never_reach_the_handler(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = builder(transport)
         .accept_domains(["Example.COM.", "xn--bcher-kva.example", "*.sub.example"])
         .handler(handler)

@@ -10,13 +10,15 @@ on_both_transports![
     an_idle_session_is_told_421_and_the_server_stops,
     a_transaction_under_way_is_finished,
     a_message_in_the_handlers_hands_is_answered,
+    a_handle_stops_a_server_that_it_does_not_own,
+    a_future_shuts_the_server_down,
     after_abort_the_content_is_broken_not_short,
     a_port_that_is_taken_is_an_error_that_names_it,
     the_end_can_be_waited_for_by_many,
 ];
 
 async fn an_idle_session_is_told_421_and_the_server_stops(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = start(transport, handler);
     let mut client = Client::greeted(server.local_address()).await;
     server.shutdown();
@@ -26,7 +28,7 @@ async fn an_idle_session_is_told_421_and_the_server_stops(transport: Transport) 
 }
 
 async fn a_transaction_under_way_is_finished(transport: Transport) {
-    let (handler, mut inbox) = inbox(1);
+    let (handler, mut inbox) = inbox();
     let server = start(transport, handler);
     let mut client = Client::greeted(server.local_address()).await;
     client.open_data().await;
@@ -87,9 +89,9 @@ async fn after_abort_the_content_is_broken_not_short(transport: Transport) {
 }
 
 async fn a_port_that_is_taken_is_an_error_that_names_it(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = start(transport, handler);
-    let (handler, _inbox) = prixfixe_server::inbox(1);
+    let (handler, _inbox) = prixfixe_server::inbox();
     let error = Server::builder()
         .listen(server.local_address())
         .transport(transport)
@@ -106,7 +108,7 @@ async fn a_port_that_is_taken_is_an_error_that_names_it(transport: Transport) {
 }
 
 async fn the_end_can_be_waited_for_by_many(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = start(transport, handler);
     server.shutdown();
     tokio::join!(server.stopped(), server.stopped());
@@ -136,4 +138,88 @@ async fn what_cannot_work_is_refused_at_the_start() {
             .start();
         assert!(matches!(bad_domain, Err(StartError::AcceptedDomain(name)) if name == domain));
     }
+}
+
+async fn a_handle_stops_a_server_that_it_does_not_own(transport: Transport) {
+    let (handler, mut inbox) = inbox();
+    let server = start(transport, handler);
+    let mut client = Client::greeted(server.local_address()).await;
+    let handle = server.handle();
+    handle
+        .reconfigure(|settings| settings.max_message_size(1000))
+        .expect("the settings are good");
+    assert!(!handle.is_stopping());
+    handle.clone().shutdown();
+    assert!(client.reply().await.starts_with("421 4.3.2"));
+    server.stopped().await;
+    handle.stopped().await;
+    // It keeps nothing running: the handler is gone with the server, and the inbox ends.
+    drop((server, handle));
+    assert!(inbox.next().await.is_none());
+}
+
+async fn a_future_shuts_the_server_down(transport: Transport) {
+    let (handler, _inbox) = inbox();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = builder(transport)
+        .handler(handler)
+        .shutdown_on(async { drop(stopped.await) })
+        .start()
+        .expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    assert!(!server.is_stopping());
+    stop.send(()).expect("the server waits for it");
+    assert!(client.reply().await.starts_with("421 4.3.2"));
+    server.stopped().await;
+}
+
+#[test]
+fn a_future_shuts_a_server_down_that_has_no_runtime() {
+    let (handler, _inbox) = inbox();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = builder(Transport::Raw)
+        .handler(handler)
+        .shutdown_on(async { drop(stopped.await) })
+        .start()
+        .expect("it starts");
+    stop.send(()).expect("the server waits for it");
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.build().expect("a runtime");
+    runtime.block_on(server.stopped());
+}
+
+#[tokio::test]
+async fn a_stream_of_the_programs_own_is_served() {
+    use prixfixe_server::Peer;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    let (handler, mut inbox) = inbox();
+    let server = builder(Transport::Raw)
+        .max_connections(1)
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let (mut client, stream) = duplex(64);
+    let (mut second, beyond) = duplex(64);
+    let dialogue = async {
+        let mail = "EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.test>\r\nDATA\r\nhello\r\n.\r\n";
+        let mut greeting = [0; 3];
+        client.read_exact(&mut greeting).await.expect("a greeting");
+        // There is room for one.
+        server.serve(beyond).await;
+        let mut refused = String::new();
+        second.read_to_string(&mut refused).await.expect("text");
+        assert!(refused.starts_with("421 4.3.2 "), "{refused}");
+        client.write_all(mail.as_bytes()).await.expect("it reads");
+        let message = inbox.next().await.expect("it was delivered");
+        assert_eq!(message.client().peer(), Peer::Other);
+        let trace = String::from_utf8(message.received_header()).expect("text");
+        assert!(trace.starts_with("Received: from c (stream)"), "{trace}");
+        // Going away, the server tells it too.
+        server.shutdown();
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).await.expect("text");
+        assert!(rest.contains("\r\n421 4.3.2 "), "{rest}");
+    };
+    tokio::join!(server.serve(stream), dialogue);
 }

@@ -20,7 +20,7 @@ on_both_transports![
 ];
 
 async fn one_connection_too_many_is_told_421(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = builder(transport)
         .max_connections(2)
         .handler(handler)
@@ -43,7 +43,7 @@ async fn one_connection_too_many_is_told_421(transport: Transport) {
 }
 
 async fn a_silent_client_is_told_421(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = builder(transport)
         .command_timeout(Duration::from_millis(50))
         .handler(handler)
@@ -55,7 +55,7 @@ async fn a_silent_client_is_told_421(transport: Transport) {
 }
 
 async fn a_client_that_never_comes_to_a_message_is_told_421(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = builder(transport)
         .idle_timeout(Duration::from_millis(200))
         .max_idle_commands(0)
@@ -75,7 +75,7 @@ async fn a_client_that_never_comes_to_a_message_is_told_421(transport: Transport
 }
 
 async fn commands_without_a_message_have_a_limit(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = start(transport, handler);
     let mut client = Client::greeted(server.local_address()).await;
     // EHLO was the first.
@@ -88,7 +88,7 @@ async fn commands_without_a_message_have_a_limit(transport: Transport) {
 }
 
 async fn a_chunk_that_was_refused_has_an_end(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = builder(transport)
         .command_timeout(Duration::from_millis(300))
         .handler(handler)
@@ -106,7 +106,7 @@ async fn a_chunk_that_was_refused_has_an_end(transport: Transport) {
 async fn a_client_that_stops_in_mid_body_is_told_421_and_nothing_is_delivered(
     transport: Transport,
 ) {
-    let (handler, mut inbox) = inbox(1);
+    let (handler, mut inbox) = inbox();
     let server = builder(transport)
         .command_timeout(Duration::from_millis(200))
         .min_data_rate(1_000_000)
@@ -122,7 +122,7 @@ async fn a_client_that_stops_in_mid_body_is_told_421_and_nothing_is_delivered(
 }
 
 async fn ten_thousand_recipients_are_answered_and_the_first_thousand_stay(transport: Transport) {
-    let (handler, mut inbox) = inbox(1);
+    let (handler, mut inbox) = inbox();
     let server = start(transport, handler);
     let mut client = Client::greeted(server.local_address()).await;
     client.ask("MAIL FROM:<>").await;
@@ -150,14 +150,14 @@ async fn ten_thousand_recipients_are_answered_and_the_first_thousand_stay(transp
             .await
             .expect("it was delivered")
             .envelope()
-            .forward_paths()
+            .recipients()
             .len(),
         1000
     );
 }
 
 async fn a_body_too_large_is_refused_and_the_session_goes_on(transport: Transport) {
-    let (handler, mut inbox) = inbox(1);
+    let (handler, mut inbox) = inbox();
     let server = builder(transport)
         .max_message_size(10)
         .handler(handler)
@@ -172,7 +172,7 @@ async fn a_body_too_large_is_refused_and_the_session_goes_on(transport: Transpor
 }
 
 async fn a_million_noops_from_a_client_that_reads_nothing_are_not_buffered(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = builder(transport)
         .max_idle_commands(0)
         .handler(handler)

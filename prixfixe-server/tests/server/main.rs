@@ -6,6 +6,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod checks;
 mod client;
 mod client_limits;
 mod dialogues;
@@ -18,6 +19,7 @@ mod metrics;
 mod proxy;
 mod reconfigure;
 mod reload;
+mod sessions;
 
 /// Runs `async fn NAME(transport: Transport)` as a test on each transport.
 macro_rules! on_both_transports {

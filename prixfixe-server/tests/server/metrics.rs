@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use prixfixe_server::{
-    Accepted, CertificateSource, Client as Peer, ConnectionResult, EnhancedCode, Envelope,
-    FailureReason, ForwardPath, Handler, HandshakeFailure, IncidentKind, MailParameters, Message,
-    Metrics, MetricsSnapshot, Reply, ReversePath, Server, TimeoutPhase, TlsConfig, Transport,
+    Accepted, CertificateSource, Client as Peer, ConnectionResult, EnhancedCode, FailureReason,
+    HandshakeFailure, IncidentKind, Mail, Message, Metrics, MetricsSnapshot, Rcpt, Reply, Server,
+    Session, Sessions, TimeoutPhase, TlsConfig, Transport,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -37,22 +37,22 @@ fn refusal(code: u16, enhanced: EnhancedCode, text: &'static str) -> Reply {
     Reply::new(code, enhanced, text).expect("the codes agree")
 }
 
-impl Handler for Obedient {
-    async fn mail(&self, _: &Peer, from: &ReversePath, _: &MailParameters) -> Result<(), Reply> {
-        match from.to_string().as_str() {
+impl Session for Obedient {
+    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+        match mail.reverse_path().to_string().as_str() {
             "unwanted@example.com" => Err(refusal(553, EnhancedCode(5, 1, 8), "not that one")),
             _ => Ok(()),
         }
     }
 
-    async fn rcpt(&self, _: &Peer, _: &Envelope, to: &ForwardPath) -> Result<(), Reply> {
-        match to.to_string().as_str() {
+    async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        match rcpt.path().to_string().as_str() {
             "nobody@example.com" => Err(refusal(550, EnhancedCode(5, 1, 1), "nobody here")),
             _ => Ok(()),
         }
     }
 
-    async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+    async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
         let message = message.collect().await?;
         match message.envelope().reverse_path().to_string().as_str() {
             "reject@example.com" => Err(refusal(554, EnhancedCode(5, 6, 0), "that content, no")),
@@ -104,7 +104,7 @@ async fn each_message_is_counted_once_by_what_became_of_it(transport: Transport)
     let server = builder(transport)
         .max_message_size(5000)
         .handler_timeout(Duration::from_millis(100))
-        .handler(Obedient)
+        .sessions(|_| async { Ok(Obedient) })
         .start()
         .expect("it starts");
     let address = server.local_address();
@@ -189,7 +189,7 @@ fn impatient(transport: Transport) -> Server {
     builder(transport)
         .command_timeout(Duration::from_millis(200))
         .min_data_rate(1_000_000)
-        .handler(Obedient)
+        .sessions(|_| async { Ok(Obedient) })
         .start()
         .expect("it starts")
 }
@@ -297,7 +297,7 @@ async fn a_timeout_has_the_phase_of_what_the_client_owed(transport: Transport) {
 async fn a_message_that_the_stop_cuts_off_is_counted(transport: Transport) {
     let server = builder(transport)
         .drain_timeout(Duration::ZERO)
-        .handler(Obedient)
+        .sessions(|_| async { Ok(Obedient) })
         .start()
         .expect("it starts");
     let metrics = server.metrics();
@@ -310,14 +310,15 @@ async fn a_message_that_the_stop_cuts_off_is_counted(transport: Transport) {
 }
 
 async fn a_message_takes_from_its_mail_to_its_reply(transport: Transport) {
-    let server = start(transport, Obedient);
+    let server = start(transport, Sessions::new(|_| async { Ok(Obedient) }));
     let mut client = Client::greeted(server.local_address()).await;
-    client.send("MAI").await;
+    client.send("MAIL FROM:<slow@example.com>\r\n").await;
+    assert!(client.reply().await.starts_with("250"));
     tokio::time::sleep(Duration::from_millis(60)).await;
     client
-        .send("L FROM:<slow@example.com>\r\nRCPT TO:<bob@example.com>\r\nDATA\r\n.\r\n")
+        .send("RCPT TO:<bob@example.com>\r\nDATA\r\n.\r\n")
         .await;
-    for expected in ["250", "250", "354", "250"] {
+    for expected in ["250", "354", "250"] {
         assert!(client.reply().await.starts_with(expected));
     }
     let snapshot = server.metrics().snapshot();
@@ -327,23 +328,14 @@ async fn a_message_takes_from_its_mail_to_its_reply(transport: Transport) {
 }
 
 async fn every_connection_has_one_result(transport: Transport) {
-    struct Doorkeeper;
-    impl Handler for Doorkeeper {
-        async fn connect(&self, client: &Peer) -> Result<(), Reply> {
-            match client.peer().ip().to_string().as_str() {
-                "127.0.0.9" => Err(refusal(554, EnhancedCode(5, 7, 1), "you, no")),
-                _ => Ok(()),
-            }
-        }
-
-        async fn message(&self, _: Message) -> Result<Accepted, Reply> {
-            Ok(Accepted::default())
-        }
-    }
-
     let server = builder(transport)
         .max_connections(2)
-        .handler(Doorkeeper)
+        .sessions(|client: Peer| async move {
+            match client.peer().ip() == Some([127, 0, 0, 9].into()) {
+                true => Err(refusal(554, EnhancedCode(5, 7, 1), "you, no")),
+                false => Ok(Obedient),
+            }
+        })
         .start()
         .expect("it starts");
     let address = server.local_address();
@@ -387,7 +379,7 @@ async fn refused_commands_are_counted_by_code(transport: Transport) {
         .max_recipients(1)
         .max_errors(5)
         .accept_domains(["example.com"])
-        .handler(Obedient)
+        .sessions(|_| async { Ok(Obedient) })
         .start()
         .expect("it starts");
     let mut client = Client::greeted(server.local_address()).await;
@@ -428,7 +420,7 @@ async fn refused_commands_are_counted_by_code(transport: Transport) {
 }
 
 async fn all_octets_of_clients_are_counted(transport: Transport) {
-    let server = start(transport, Obedient);
+    let server = start(transport, Sessions::new(|_| async { Ok(Obedient) }));
     let mut client = Client::connect(server.local_address()).await;
     let mut sent = 0;
     for text in [
@@ -448,7 +440,7 @@ async fn all_octets_of_clients_are_counted(transport: Transport) {
 }
 
 async fn the_latest_refusals_are_told(transport: Transport) {
-    let server = start(transport, Obedient);
+    let server = start(transport, Sessions::new(|_| async { Ok(Obedient) }));
     let metrics = server.metrics();
     assert_eq!(metrics.recent(), []);
     let mut client = Client::greeted(server.local_address()).await;
@@ -520,13 +512,18 @@ async fn the_latest_refusals_are_told(transport: Transport) {
             ),
         ]
     );
-    assert!(metrics.recent().iter().all(|it| it.client.is_loopback()));
+    assert!(
+        metrics
+            .recent()
+            .iter()
+            .all(|it| it.client.is_some_and(|it| it.is_loopback()))
+    );
     let errors = metrics.snapshot().command_errors;
     assert!(errors.contains(&(503, 2)), "{errors:?}");
 }
 
 async fn a_refusal_excuses_what_follows_it_alone(transport: Transport) {
-    let server = start(transport, Obedient);
+    let server = start(transport, Sessions::new(|_| async { Ok(Obedient) }));
     let metrics = server.metrics();
     let mut client = Client::greeted(server.local_address()).await;
     for (command, reply) in [

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prixfixe_server::{
-    CertificateSource, ConnectionResult, Endpoint, Inbox, IpNet, Server, ServerBuilder,
+    CertificateSource, ConnectionResult, Endpoint, Inbox, IpNet, Peer, Server, ServerBuilder,
     TimeoutPhase, TlsConfig, Transport, inbox,
 };
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -64,7 +64,7 @@ fn builder_at(transport: Transport, endpoint: Endpoint) -> ServerBuilder<()> {
 }
 
 fn start(transport: Transport) -> (Server, Inbox) {
-    let (handler, inbox) = inbox(1);
+    let (handler, inbox) = inbox();
     let server = builder(transport).handler(handler).start();
     (server.expect("it starts"), inbox)
 }
@@ -96,12 +96,16 @@ async fn the_address_in_the_header_is_the_clients(transport: Transport) {
         greet(&mut client).await;
         assert!(client.deliver("hello").await.starts_with("250"));
         let message = inbox.next().await.expect("it was delivered");
-        assert_eq!(message.client().peer(), address("[2001:db8::1]:12345"));
-        assert_eq!(message.client().local(), address("[2001:db8::2]:25"));
+        assert_eq!(
+            message.client().peer(),
+            Peer::Ip(address("[2001:db8::1]:12345"))
+        );
+        assert_eq!(message.client().local(), Some(address("[2001:db8::2]:25")));
         let balancer = message.client().balancer().expect("there is one");
         assert!(balancer.ip().is_loopback(), "{balancer}");
         assert!(!message.client().is_health_check());
-        let trace = String::from_utf8(message.trace_headers()).expect("text");
+        let trace = String::from_utf8(message.trace_headers(message.envelope().recipients()))
+            .expect("text");
         assert!(
             trace.contains("from client.test ([IPv6:2001:db8::1])\r\n"),
             "{trace}"
@@ -142,9 +146,18 @@ async fn a_balancer_without_a_client_is_a_health_check(transport: Transport) {
         assert!(client.deliver("hello").await.starts_with("250"));
         let message = inbox.next().await.expect("it was delivered");
         assert!(message.client().is_health_check());
-        assert!(message.client().peer().ip().is_loopback());
-        assert_eq!(message.client().balancer(), Some(message.client().peer()));
-        assert_eq!(message.client().local(), server.local_address());
+        assert!(
+            message
+                .client()
+                .peer()
+                .ip()
+                .is_some_and(|it| it.is_loopback())
+        );
+        assert_eq!(
+            message.client().balancer().map(Peer::Ip),
+            Some(message.client().peer())
+        );
+        assert_eq!(message.client().local(), Some(server.local_address()));
     }
 }
 
@@ -167,7 +180,7 @@ async fn a_network_of_ipv4_mapped_addresses_is_one_of_ipv4(transport: Transport)
         "::ffff:127.0.0.0/104",
         "::ffff:0:0/96",
     ] {
-        let (handler, _inbox) = inbox(1);
+        let (handler, _inbox) = inbox();
         let endpoint = Endpoint::new(([127, 0, 0, 1], 0)).proxy_protocol_from(networks(network));
         let server = builder_at(transport, endpoint).handler(handler).start();
         let server = server.expect("it starts");
@@ -183,7 +196,7 @@ async fn a_network_of_ipv4_mapped_addresses_is_one_of_ipv4(transport: Transport)
 }
 
 async fn from_anybody_else_a_header_is_an_unknown_command(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let endpoint = Endpoint::new(([127, 0, 0, 1], 0));
     let server = builder_at(
         transport,
@@ -221,7 +234,7 @@ async fn what_is_no_header_is_answered_with_nothing(transport: Transport) {
 }
 
 async fn without_a_header_in_time_the_connection_is_closed_with_nothing_sent(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = builder(transport)
         .command_timeout(Duration::from_millis(50))
         .handler(handler)
@@ -312,7 +325,7 @@ fn in_tls(
 
 async fn the_header_comes_before_the_handshake_where_tls_is_first(transport: Transport) {
     let (tls, client) = certificate();
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let endpoint = Endpoint::new(([127, 0, 0, 1], 0))
         .implicit_tls()
         .proxy_protocol_from(networks("127.0.0.1/32"));
@@ -331,7 +344,7 @@ async fn the_header_comes_before_the_handshake_where_tls_is_first(transport: Tra
 
 async fn the_header_comes_before_starttls(transport: Transport) {
     let (tls, config) = certificate();
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = builder(transport)
         .tls(tls)
         .handler(handler)
@@ -355,7 +368,7 @@ async fn the_header_comes_before_starttls(transport: Transport) {
 }
 
 async fn over_the_limit_a_balancers_client_is_told_421(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = builder(transport)
         .max_connections(1)
         .handler(handler)

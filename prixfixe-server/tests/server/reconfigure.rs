@@ -14,7 +14,7 @@ on_both_transports![
 ];
 
 async fn new_connections_have_new_settings_and_sessions_keep_theirs(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = start(transport, handler);
     let mut old = Client::connect(server.local_address()).await;
     assert!(old.reply().await.starts_with("220 mx.test "));
@@ -45,7 +45,7 @@ async fn new_connections_have_new_settings_and_sessions_keep_theirs(transport: T
 }
 
 async fn a_lower_connection_limit_ends_nobody(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = start(transport, handler);
     let mut first = Client::greeted(server.local_address()).await;
     let mut second = Client::greeted(server.local_address()).await;
@@ -64,7 +64,7 @@ async fn a_lower_connection_limit_ends_nobody(transport: Transport) {
 }
 
 async fn accepted_domains_are_replaced(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = builder(transport)
         .accept_domains(["old.test"])
         .handler(handler)
@@ -81,7 +81,7 @@ async fn accepted_domains_are_replaced(transport: Transport) {
 }
 
 async fn tls_comes_and_goes(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = start(transport, handler);
     let source = CertificateSource::SelfSigned {
         domains: vec!["mx.test".to_owned()],
@@ -105,7 +105,7 @@ async fn tls_comes_and_goes(transport: Transport) {
 }
 
 async fn settings_that_cannot_work_change_nothing(transport: Transport) {
-    let (handler, _inbox) = inbox(1);
+    let (handler, _inbox) = inbox();
     let server = start(transport, handler);
     let no_certificate = server.reconfigure(|settings| settings.tls_required(true).domain("x"));
     assert_eq!(no_certificate, Err(SettingsError::NoCertificate));

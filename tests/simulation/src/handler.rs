@@ -1,9 +1,10 @@
 //! The handler: a Maildir behind answers that are in the addresses.
 
+use std::sync::Arc;
+
 use prixfixe_delivery::Maildir;
 use prixfixe_server::{
-    Accepted, Client, EnhancedCode, Envelope, ForwardPath, Handler, MailParameters, Message, Reply,
-    ReversePath,
+    Accepted, Client, Envelope, Handler, Mail, Message, Rcpt, Reply, Session, reply,
 };
 
 use crate::disk::Disk;
@@ -63,7 +64,7 @@ impl Store {
                 Ok(())
             }
             "no" => Err(Reply::permanent("no")),
-            "later" => Err(Reply::from_static(451, EnhancedCode(4, 7, 1), "later")),
+            "later" => Err(reply!(451 4.7.1 "later")),
             "hangs" => std::future::pending().await,
             "panics" => std::panic::panic_any(Meant),
             _ => Ok(()),
@@ -73,7 +74,8 @@ impl Store {
     async fn store(&self, mut message: Message, pause: bool) -> Result<Accepted, Reply> {
         if self.sabotage == Some(Sabotage::AnswersEarly) {
             let whole = message.collect().await?;
-            let mut incoming = self.maildir.begin(whole.trace_headers());
+            let head = whole.trace_headers(whole.envelope().recipients());
+            let mut incoming = self.maildir.begin(head);
             let content = whole.into_content();
             drop(self.runtime.spawn(async move {
                 if incoming.write(content).await.is_ok() {
@@ -82,7 +84,7 @@ impl Store {
             }));
             return Ok(Accepted::default());
         }
-        let head = message.trace_headers();
+        let head = message.trace_headers(message.envelope().recipients());
         let mut twin = (self.sabotage == Some(Sabotage::StoresTwice)
             && message.id().as_str().ends_with('7'))
         .then(|| self.maildir.begin(head.clone()));
@@ -128,38 +130,43 @@ async fn read(message: &mut Message) -> Result<(), Reply> {
 
 /// Cheap to clone, so that it can be moved into a task.
 #[derive(Clone)]
-pub struct SimulatedHandler(pub std::sync::Arc<Store>);
+pub struct SimulatedHandler(pub Arc<Store>);
 
 impl Handler for SimulatedHandler {
-    async fn connect(&self, client: &Client) -> Result<(), Reply> {
+    type Session = Self;
+
+    async fn connect(self: &Arc<Self>, client: &Client) -> Result<Self, Reply> {
         let octets = match client.peer().ip() {
-            std::net::IpAddr::V4(address) => address.octets(),
-            std::net::IpAddr::V6(_) => [0; 4],
+            Some(std::net::IpAddr::V4(address)) => address.octets(),
+            _ => [0; 4],
         };
         let answer = ANSWERS
             .get(usize::from(octets[1]))
             .copied()
             .unwrap_or(Answer::Yes);
-        self.0.answer(word(answer)).await
+        self.0.answer(word(answer)).await?;
+        Ok(Self::clone(self))
     }
+}
 
-    async fn mail(&self, _: &Client, from: &ReversePath, _: &MailParameters) -> Result<(), Reply> {
-        let sender = from.to_string();
+impl Session for SimulatedHandler {
+    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+        let sender = mail.reverse_path().to_string();
         self.0
             .answer(parts(&sender).next().unwrap_or_default())
             .await
     }
 
-    async fn rcpt(&self, _: &Client, _: &Envelope, to: &ForwardPath) -> Result<(), Reply> {
-        let recipient = to.to_string();
+    async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        let recipient = rcpt.path().to_string();
         self.0
             .answer(parts(&recipient).next().unwrap_or_default())
             .await
     }
 
-    async fn message(&self, mut message: Message) -> Result<Accepted, Reply> {
+    async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
         match handling(message.envelope()).as_str() {
-            "store" if self.0.sabotage.is_none() => self.0.maildir.message(message).await,
+            "store" if self.0.sabotage.is_none() => self.0.maildir.clone().message(message).await,
             "store" => self.0.store(message, false).await,
             "slowly" => self.0.store(message, true).await,
             "aside" => {
@@ -171,9 +178,9 @@ impl Handler for SimulatedHandler {
             }
             "refuse" => {
                 read(&mut message).await?;
-                Err(Reply::from_static(554, EnhancedCode(5, 6, 0), "not this"))
+                Err(reply!(554 5.6.0 "not this"))
             }
-            "unread" => Err(Reply::from_static(554, EnhancedCode(5, 6, 0), "not this")),
+            "unread" => Err(reply!(554 5.6.0 "not this")),
             "hang" => {
                 read(&mut message).await?;
                 std::future::pending().await

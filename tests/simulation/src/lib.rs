@@ -38,7 +38,7 @@ use std::time::Duration;
 use prixfixe_delivery::{Maildir, MaildirOptions};
 use prixfixe_network::Service;
 use prixfixe_server::Server;
-use prixfixe_server::simulation::Inspect;
+use prixfixe_server::inspect::Inspect;
 
 use crate::disk::{Disk, ROOT};
 use crate::handler::{SimulatedHandler, Store};

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use prixfixe_network::{Connection, Service, Session};
 
+use crate::conversation::Application;
 use crate::endpoint::Rules;
 use crate::log::tests::Events;
 use crate::shared::SmtpService;
@@ -17,19 +18,24 @@ const RCPT: &str = "RCPT TO:<bob@b.test>\r\n";
 const BODY: &str = "DATA\r\nhello\r\n.\r\n";
 
 /// Refuses the client, or messages from `full@`.
+#[derive(Clone)]
 struct Strict {
     connect: bool,
 }
 
 impl Handler for Strict {
-    async fn connect(&self, _: &Client) -> Result<(), Reply> {
+    type Session = Self;
+
+    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Self, Reply> {
         match self.connect {
-            true => Ok(()),
+            true => Ok(Self::clone(self)),
             false => Err(Reply::permanent("not you")),
         }
     }
+}
 
-    async fn message(&self, message: Message) -> Result<Accepted, Reply> {
+impl crate::Session for Strict {
+    async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
         let message = message
             .collect()
             .await
@@ -65,7 +71,8 @@ fn service(handler: impl Handler) -> impl Service {
         .max_message_size(1000)
         .max_recipients(2)
         .accept_domains(["b.test"]);
-    SmtpService::new(Arc::new(handler), &settings, vec![Rules::none()])
+    let application = Arc::new(Application::new(Arc::new(handler), Default::default()));
+    SmtpService::new(application, &settings, vec![Rules::none()])
 }
 
 /// Plays a client of this service that says all of it at once.
@@ -179,8 +186,8 @@ fn each_refusal_is_one_line_with_what_is_known() {
             "\"mail\" command=\"MAIL\" from=<bare@> reply=501 5.1.7 ",
         ),
         (
-            "MAIL FROM:<a@b.test> HOLDFOR=1",
-            "\"mail\" command=\"MAIL\" from=<a@b.test> HOLDFOR=1 reply=555 5.5.4 ",
+            "MAIL FROM:<a@b.test> HOLDFOR=9",
+            "\"mail\" command=\"MAIL\" from=<a@b.test> HOLDFOR=9 reply=555 5.5.4 ",
         ),
         (
             "MAIL FROM:<a@b.test> SIZE=1001",

@@ -36,7 +36,7 @@ fn encoded() -> String {
         .expect("a certificate");
     let server = builder(Transport::Raw)
         .tls(tls)
-        .handler(Obedient)
+        .sessions(|_| async { Ok(Obedient) })
         .start()
         .expect("it starts");
     let mut text = String::new();

@@ -62,7 +62,7 @@ async fn every_handshake_is_counted_by_how_it_ended(transport: Transport) {
         .listen_tls(([127, 0, 0, 1], 0))
         .transport(transport)
         .tls(tls())
-        .handler(Obedient)
+        .sessions(|_| async { Ok(Obedient) })
         .start()
         .expect("it starts");
     let address = server.local_address();
@@ -153,7 +153,7 @@ async fn certificates_are_told_as_they_are_now(transport: Transport) {
         .expect("a pair");
     let server = builder(transport)
         .tls(tls.clone())
-        .handler(Obedient)
+        .sessions(|_| async { Ok(Obedient) })
         .start()
         .expect("it starts");
     let metrics = server.metrics();

@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use fastrand::Rng;
 use prixfixe_network::Service;
-use prixfixe_server::simulation::Inspect;
+use prixfixe_server::inspect::Inspect;
 
 use self::connection::Connection;
 use self::queue::{Event, Queue};

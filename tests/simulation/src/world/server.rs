@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use prixfixe_delivery::Hands;
 use prixfixe_network::simulation::Transport;
 use prixfixe_network::{Options, Service};
-use prixfixe_server::simulation::Inspect;
+use prixfixe_server::inspect::Inspect;
 
 use super::queue::Event;
 use super::{Made, World};

@@ -1,4 +1,4 @@
-//! What a session holds at the moment, for tests that see to it that the bounds hold.
+//! What a session holds at the moment: for transports of your own, and for tests that see to it that the bounds hold.
 
 use prixfixe_network::Session;
 use prixfixe_tls::{Tls, Upgrade};

@@ -1,0 +1,290 @@
+//! Changes to a message that checks ask for.
+
+use bytes::Bytes;
+use prixfixe_core::{ForwardPath, Reply};
+
+use crate::handler::OrReply;
+use crate::{Body, Envelope, Gathered, Recipient, reply};
+
+/// A change to a message.
+///
+/// Header fields are named without regard to case. In a value each line break begins a folded line: a value never
+/// becomes a field of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Edit {
+    /// A header field before all others.
+    Prepend {
+        /// The field's name.
+        name: String,
+        /// What stands behind the colon.
+        value: String,
+    },
+    /// A header field before the one that is at this place now, counted from 0; behind the last if there is none.
+    Insert {
+        /// The place.
+        at: usize,
+        /// The field's name.
+        name: String,
+        /// What stands behind the colon.
+        value: String,
+    },
+    /// Another value for a header field. Without such a field nothing changes.
+    Change {
+        /// The field's name.
+        name: String,
+        /// Which field of that name, counted from 0.
+        occurrence: usize,
+        /// What stands behind the colon.
+        value: String,
+    },
+    /// A header field less.
+    Remove {
+        /// The field's name.
+        name: String,
+        /// Which field of that name, counted from 0.
+        occurrence: usize,
+    },
+    /// Another body, behind the header's empty line.
+    ReplaceBody(Bytes),
+    /// One recipient more.
+    AddRecipient(Recipient),
+    /// One recipient less.
+    RemoveRecipient(ForwardPath),
+}
+
+/// The largest header that is edited. A header has no such size unless it is made to be a nuisance.
+const MAX_HEADER: usize = 1 << 20;
+
+const HEADER_TOO_LARGE: Reply = reply!(554 5.6.0 "The message header is too large");
+
+/// The body and the envelope after all edits.
+pub(crate) async fn apply(
+    edits: &[Edit],
+    gathered: &Gathered,
+    envelope: &mut Envelope,
+) -> Result<Body, Reply> {
+    let edits_content =
+        |edit: &Edit| !matches!(edit, Edit::AddRecipient(_) | Edit::RemoveRecipient(_));
+    edits
+        .iter()
+        .for_each(|edit| edit_recipients(edit, envelope));
+    if !edits.iter().any(edits_content) {
+        return Ok(gathered.body());
+    }
+    let content = header_of(gathered).await?;
+    let mut header = Header::parse(content.get(..header_length(&content)).unwrap_or(&content));
+    let header_length = header.length();
+    let mut body = None;
+    for edit in edits {
+        match edit {
+            Edit::ReplaceBody(replacement) => body = Some(replacement.clone()),
+            edit => header.edit(edit),
+        }
+    }
+    let mut front = vec![Bytes::from(header.fields.concat())];
+    Ok(match body {
+        Some(body) => {
+            front.extend([Bytes::from_static(b"\r\n"), body]);
+            Body::of_pieces(front, None)
+        }
+        None => gathered.body_behind(front, header_length),
+    })
+}
+
+fn edit_recipients(edit: &Edit, envelope: &mut Envelope) {
+    match edit {
+        Edit::AddRecipient(recipient) => envelope.recipients.push(recipient.clone()),
+        Edit::RemoveRecipient(path) => envelope.recipients.retain(|it| it.path != *path),
+        _ => {}
+    }
+}
+
+/// The content up to the end of its header, or somewhat more.
+async fn header_of(gathered: &Gathered) -> Result<Vec<u8>, Reply> {
+    let mut content = Vec::new();
+    let mut body = gathered.body();
+    while let Some(piece) = body.chunk().await? {
+        content.extend_from_slice(&piece);
+        if header_length(&content) < content.len() {
+            break;
+        }
+        if content.len() > MAX_HEADER {
+            return Err(HEADER_TOO_LARGE).or_reply(HEADER_TOO_LARGE);
+        }
+    }
+    Ok(content)
+}
+
+/// Where the empty line begins; all of it without one.
+fn header_length(content: &[u8]) -> usize {
+    if content.starts_with(b"\r\n") {
+        return 0;
+    }
+    let end = memchr::memmem::find(content, b"\r\n\r\n");
+    end.map_or(content.len(), |end| end + 2)
+}
+
+/// A header, field by field, each with its folded lines and its CR LF.
+struct Header {
+    fields: Vec<Vec<u8>>,
+}
+
+impl Header {
+    fn parse(text: &[u8]) -> Self {
+        let mut fields: Vec<Vec<u8>> = Vec::new();
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            match (line, fields.last_mut()) {
+                ([b' ' | b'\t', ..], Some(field)) => field.extend_from_slice(line),
+                _ => fields.push(line.to_vec()),
+            }
+        }
+        Self { fields }
+    }
+
+    fn length(&self) -> usize {
+        self.fields.iter().map(Vec::len).sum()
+    }
+
+    fn edit(&mut self, edit: &Edit) {
+        match edit {
+            Edit::Prepend { name, value } => self.fields.insert(0, field(name, value)),
+            Edit::Insert { at, name, value } => {
+                let at = (*at).min(self.fields.len());
+                self.fields.insert(at, field(name, value));
+            }
+            Edit::Change {
+                name,
+                occurrence,
+                value,
+            } => {
+                if let Some(place) = self.place(name, *occurrence)
+                    && let Some(old) = self.fields.get_mut(place)
+                {
+                    *old = field(name, value);
+                }
+            }
+            Edit::Remove { name, occurrence } => {
+                if let Some(place) = self.place(name, *occurrence) {
+                    self.fields.remove(place);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn place(&self, name: &str, occurrence: usize) -> Option<usize> {
+        let is_it = |field: &[u8]| {
+            let colon = memchr::memchr(b':', field)?;
+            let written = field.get(..colon)?.trim_ascii_end();
+            written.eq_ignore_ascii_case(name.as_bytes()).then_some(())
+        };
+        let fields = self.fields.iter().enumerate();
+        let mut places = fields.filter_map(|(at, field)| is_it(field).map(|()| at));
+        places.nth(occurrence)
+    }
+}
+
+fn field(name: &str, value: &str) -> Vec<u8> {
+    let name: String = name
+        .chars()
+        .filter(|c| c.is_ascii_graphic() && *c != ':')
+        .collect();
+    let lines = value
+        .split(['\r', '\n'])
+        .filter(|line| !line.trim().is_empty());
+    let value = lines.map(str::trim).collect::<Vec<_>>().join("\r\n\t");
+    format!("{name}: {value}\r\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edited(text: &str, edits: &[Edit]) -> String {
+        let mut header = Header::parse(text.as_bytes());
+        edits.iter().for_each(|edit| header.edit(edit));
+        String::from_utf8(header.fields.concat()).unwrap()
+    }
+
+    #[test]
+    fn header_fields_are_edited_one_after_the_other() {
+        let (name, value) = (String::from("Subject"), String::from("new"));
+        let header = "To: a\r\nsubject : one\r\n two\r\nSUBJECT: three\r\n";
+        let cases = [
+            (
+                Edit::Prepend {
+                    name: name.clone(),
+                    value: value.clone(),
+                },
+                "Subject: new\r\nTo: a\r\nsubject : one\r\n two\r\nSUBJECT: three\r\n",
+            ),
+            (
+                Edit::Insert {
+                    at: 1,
+                    name: name.clone(),
+                    value: value.clone(),
+                },
+                "To: a\r\nSubject: new\r\nsubject : one\r\n two\r\nSUBJECT: three\r\n",
+            ),
+            (
+                Edit::Insert {
+                    at: 9,
+                    name: name.clone(),
+                    value: value.clone(),
+                },
+                "To: a\r\nsubject : one\r\n two\r\nSUBJECT: three\r\nSubject: new\r\n",
+            ),
+            (
+                Edit::Change {
+                    name: name.clone(),
+                    occurrence: 0,
+                    value: value.clone(),
+                },
+                "To: a\r\nSubject: new\r\nSUBJECT: three\r\n",
+            ),
+            (
+                Edit::Change {
+                    name: name.clone(),
+                    occurrence: 2,
+                    value,
+                },
+                header,
+            ),
+            (
+                Edit::Remove {
+                    name,
+                    occurrence: 1,
+                },
+                "To: a\r\nsubject : one\r\n two\r\n",
+            ),
+        ];
+        for (edit, expected) in cases {
+            assert_eq!(edited(header, &[edit]), expected);
+        }
+    }
+
+    #[test]
+    fn a_value_never_becomes_a_field_of_its_own() {
+        let edit = Edit::Prepend {
+            name: "X:\r\nBcc".into(),
+            value: "a\r\nBcc: you\n\n\rEvil: 1\r\n\r\nbody".into(),
+        };
+        assert_eq!(
+            edited("", &[edit]),
+            "XBcc: a\r\n\tBcc: you\r\n\tEvil: 1\r\n\tbody\r\n"
+        );
+    }
+
+    #[test]
+    fn a_header_ends_at_the_first_empty_line() {
+        for (content, length) in [
+            ("a: b\r\n\r\nc: d\r\n\r\n", 6),
+            ("\r\na: b\r\n\r\n", 0),
+            ("a: b\r\n", 6),
+            ("a: b\r\nc\n\nd\r\n", 12),
+        ] {
+            assert_eq!(header_length(content.as_bytes()), length, "{content:?}");
+        }
+    }
+}

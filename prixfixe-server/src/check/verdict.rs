@@ -1,0 +1,72 @@
+//! What checks found.
+
+use super::Edit;
+
+/// What a check found in a message that it does not refuse, and what it wants changed in it.
+///
+/// ```
+/// use prixfixe_server::{Edit, Verdict};
+///
+/// let header = Edit::Prepend { name: "X-Spam-Score".into(), value: "1.5".into() };
+/// let verdict = Verdict::default().finding("spam", "1.5").edit(header);
+/// assert_eq!(verdict.get("spam"), Some("1.5"));
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "a verdict counts when a check returns it"]
+pub struct Verdict {
+    findings: Vec<Finding>,
+    edits: Vec<Edit>,
+}
+
+/// One thing that a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// What was looked for, such as `spf`.
+    pub name: Box<str>,
+    /// What was found, such as `pass`.
+    pub value: Box<str>,
+}
+
+impl Verdict {
+    /// Adds something that was found.
+    pub fn finding(mut self, name: impl Into<Box<str>>, value: impl Into<Box<str>>) -> Self {
+        self.findings.push(Finding {
+            name: name.into(),
+            value: value.into(),
+        });
+        self
+    }
+
+    /// Adds something to change. Edits are applied in the order of the checks, and of those of a check in theirs.
+    pub fn edit(mut self, edit: Edit) -> Self {
+        self.edits.push(edit);
+        self
+    }
+
+    /// What was found, in the order of the checks.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// The first finding of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut findings = self.findings.iter();
+        let finding = findings.find(|finding| &*finding.name == name)?;
+        Some(&finding.value)
+    }
+
+    /// What was asked to be changed.
+    #[must_use]
+    pub fn edits(&self) -> &[Edit] {
+        &self.edits
+    }
+
+    /// Puts what another check found behind it.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.findings.append(&mut other.findings);
+        self.edits.append(&mut other.edits);
+    }
+}

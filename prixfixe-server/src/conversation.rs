@@ -1,0 +1,235 @@
+//! The application's side of a connection: one future that owns its session and answers questions.
+//!
+//! The future is made when a client connects and lives as long as the connection. It is handed owned questions
+//! and gives owned answers; what a hook borrows lives inside of it. So the hooks of one session follow each other with
+//! neither a lock nor an allocation of ours, and an idle connection costs what the session itself does.
+//!
+//! Question and answer pass through a place of the thread, since a future is given nothing but a waker when it is polled.
+//! The place is filled immediately before the poll and emptied immediately after it, and the future takes its
+//! question before it runs any code of the application's. A hook may so drive another server on the same thread.
+//!
+//! A hook that is to end early (its time is over, its body broke off) is dropped alone, by
+//! [`abandon`](Conversation::abandon); the session is told by [`Session::reset`] and stays.
+
+mod run;
+mod stack;
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Once};
+use std::task::{Context, Poll, Waker};
+
+use prixfixe_core::Reply;
+
+use crate::check::Checks;
+use crate::client::Greeting;
+use crate::{Accepted, Client, Envelope, Handler, Message, Recipient};
+
+/// Over this, in bytes, the future of each connection is worth a warning.
+const LARGE: usize = 2048;
+
+/// What the session is asked, or told.
+pub(crate) enum Question {
+    /// Its client greets. Accepted, the client is the one with that greeting.
+    Hello(Greeting),
+    Mail(Arc<Envelope>),
+    Rcpt(Arc<Envelope>, Recipient),
+    Data(Arc<Envelope>),
+    Message(Box<Message>),
+    Command {
+        verb: Box<str>,
+        argument: Box<str>,
+    },
+    /// The transaction is gone.
+    Reset,
+}
+
+/// What the session says, and what came of the question beside that.
+pub(crate) struct Answer {
+    pub(crate) result: Result<Accepted, Reply>,
+    pub(crate) about: About,
+}
+
+/// What is given back with an answer.
+pub(crate) enum About {
+    Nothing,
+    /// The client as it is known from now on.
+    Client(Client),
+    /// The recipient that was asked about.
+    Recipient(Recipient),
+}
+
+/// The application panicked; the panic's message went to the panic hook.
+#[derive(Debug)]
+pub(crate) struct Panicked;
+
+/// The place that questions and answers pass through.
+enum Place {
+    Empty,
+    /// The first question: whether this client is wanted.
+    Connect(Client),
+    Question(Question),
+    /// The client is another one now: it speaks TLS.
+    Client(Client),
+    /// The hook that is running is to be dropped.
+    Abandon,
+    Answer(Answer),
+}
+
+thread_local! {
+    static PLACE: RefCell<Place> = const { RefCell::new(Place::Empty) };
+}
+
+/// Takes what is in the place, if it is of that kind.
+fn take_if(is_wanted: impl FnOnce(&Place) -> bool) -> Option<Place> {
+    let take = |it: &RefCell<Place>| {
+        let place = &mut *it.borrow_mut();
+        is_wanted(place).then(|| std::mem::replace(place, Place::Empty))
+    };
+    PLACE.try_with(take).ok().flatten()
+}
+
+/// Puts something into the place; gives what was there. In a thread that is ending there is none.
+fn exchange(place: Place) -> Place {
+    PLACE
+        .try_with(|it| it.replace(place))
+        .unwrap_or(Place::Empty)
+}
+
+/// What makes conversations, whatever the type of the handler.
+pub(crate) trait Begin: Send + Sync {
+    /// The conversation about a connection; its first question is [`connect`](Conversation::connect).
+    fn begin(&self) -> Conversation;
+}
+
+/// A handler without its type.
+pub(crate) struct Application<H> {
+    handler: Arc<H>,
+    checks: Checks,
+    measured: Once,
+}
+
+impl<H: Handler> Application<H> {
+    pub(crate) fn new(handler: Arc<H>, checks: Checks) -> Self {
+        Self {
+            handler,
+            checks,
+            measured: Once::new(),
+        }
+    }
+}
+
+impl<H: Handler> Begin for Application<H> {
+    fn begin(&self) -> Conversation {
+        let future = run::run(Arc::clone(&self.handler), self.checks.clone());
+        let size = size_of_val(&future);
+        self.measured.call_once(|| warn_of(size));
+        Conversation {
+            future: Some(Box::pin(future)),
+        }
+    }
+}
+
+fn warn_of(size: usize) {
+    if size > LARGE {
+        tracing::warn!(
+            target: "prixfixe",
+            bytes = size,
+            "each connection holds a large session; box what is large in its hooks"
+        );
+    }
+}
+
+/// The conversation with the application about one connection.
+pub(crate) struct Conversation {
+    /// `None` after a panic.
+    future: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Conversation {
+    /// Asks whether a client is wanted: the first question.
+    pub(crate) fn connect(
+        &mut self,
+        client: Client,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Answer, Panicked>> {
+        self.turn(Place::Connect(client), cx)
+    }
+
+    /// Asks, and gives the answer if it is there at once. One question at a time.
+    pub(crate) fn ask(
+        &mut self,
+        question: Question,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Answer, Panicked>> {
+        self.turn(Place::Question(question), cx)
+    }
+
+    /// Lets the session go on with the open question.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, Panicked>> {
+        self.turn(Place::Empty, cx)
+    }
+
+    /// Drops the hook that is running. The answer is there at once.
+    pub(crate) fn abandon(&mut self, cx: &mut Context<'_>) -> Result<Answer, Panicked> {
+        match self.turn(Place::Abandon, cx) {
+            Poll::Ready(answer) => answer,
+            // No hook was running, or the session is broken.
+            Poll::Pending => Err(Panicked),
+        }
+    }
+
+    /// Tells the session that the transaction is gone.
+    pub(crate) fn reset(&mut self, cx: &mut Context<'_>) -> Result<(), Panicked> {
+        match self.turn(Place::Question(Question::Reset), cx) {
+            Poll::Ready(Err(panicked)) => Err(panicked),
+            Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
+        }
+    }
+
+    /// From now on the client is this one.
+    pub(crate) fn set_client(&mut self, client: Client) {
+        // Nothing of the application's runs.
+        let _ = self.turn(
+            Place::Client(client),
+            &mut Context::from_waker(Waker::noop()),
+        );
+    }
+
+    fn turn(&mut self, place: Place, cx: &mut Context<'_>) -> Poll<Result<Answer, Panicked>> {
+        let Some(future) = &mut self.future else {
+            return Poll::Ready(Err(Panicked));
+        };
+        if !matches!(place, Place::Empty) {
+            exchange(place);
+        }
+        // The future is dropped after a panic, so nobody sees what it left half done.
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        let place = take_if(|place| !matches!(place, Place::Empty));
+        if polled.is_err() {
+            self.drop_session();
+            return Poll::Ready(Err(Panicked));
+        }
+        match place {
+            Some(Place::Answer(answer)) => Poll::Ready(Ok(answer)),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// The end of the session is the application's code too.
+    fn drop_session(&mut self) {
+        let future = self.future.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.drop_session();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! The future that owns a session.
+
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use prixfixe_core::Reply;
+use tracing::{Span, info_span};
+
+use super::stack::Stack;
+use super::{About, Answer, Place, Question, exchange, take_if};
+use crate::check::Checks;
+use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
+use crate::{Accepted, Client, Handler, Session, replies};
+
+/// A span around each question to the application, so that its own log lines have the peer and the message's id.
+macro_rules! question_span {
+    ($name:literal, $client:expr $(, $field:ident = $value:expr)*) => {
+        info_span!(
+            target: "prixfixe::question",
+            $name,
+            connection = %$client.id(),
+            peer = %$client.peer()
+            $(, $field = %$value)*
+        )
+    };
+}
+
+/// The conversation with a handler about a connection.
+pub(super) async fn run<H: Handler>(handler: Arc<H>, checks: Checks) {
+    let mut client = connected().await;
+    let connected = {
+        let span = question_span!("connect", client);
+        asked(span, Stack::connect(&checks, &handler, &client)).await
+    };
+    drop((handler, checks));
+    let mut session = match connected.unwrap_or(Err(replies::HANDLER_TIMED_OUT)) {
+        Ok(session) => session,
+        Err(reply) => {
+            give(Err(reply));
+            // The connection is closed, and this dropped with it.
+            return pending().await;
+        }
+    };
+    give(Ok(Accepted::default()));
+    loop {
+        answer_next(&mut session, &mut client).await;
+    }
+}
+
+async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
+    let question = match next().await {
+        Told::Question(question) => question,
+        Told::Client(newer) => {
+            *client = newer;
+            return;
+        }
+    };
+    match question {
+        Question::Hello(greeting) => {
+            let span = question_span!("hello", client);
+            let hello = Hello::new(client, &greeting.name, greeting.extended);
+            let result = asked(span, session.hello(hello)).await;
+            let result = in_time(session, result).map(|()| client.greeted(greeting));
+            exchange(Place::Answer(Answer {
+                result: result.map(|()| Accepted::default()),
+                about: About::Client(client.clone()),
+            }));
+        }
+        Question::Mail(envelope) => {
+            let span = question_span!("mail", client);
+            let result = asked(span, session.mail(Mail::new(client, &envelope))).await;
+            drop(envelope);
+            settle(session, result);
+        }
+        Question::Rcpt(envelope, recipient) => {
+            let span = question_span!("rcpt", client);
+            let rcpt = Rcpt::new(client, &envelope, &recipient);
+            let result = asked(span, session.rcpt(rcpt)).await;
+            drop(envelope);
+            let result = in_time(session, result);
+            exchange(Place::Answer(Answer {
+                result: result.map(|()| Accepted::default()),
+                about: About::Recipient(recipient),
+            }));
+        }
+        Question::Data(envelope) => {
+            let span = question_span!("data", client);
+            let result = asked(span, session.data(Data::new(client, &envelope))).await;
+            drop(envelope);
+            settle(session, result);
+        }
+        Question::Message(message) => {
+            let span = question_span!("message", client, id = message.id());
+            // Boxed, or every idle connection would have room for the largest local of `message`.
+            let result = asked(span, Box::pin(session.message(*message))).await;
+            give(in_time(session, result));
+        }
+        Question::Command { verb, argument } => {
+            let span = question_span!("command", client);
+            let command = Command::new(client, &verb, &argument);
+            let result = asked(span, session.command(command)).await;
+            give(in_time(session, result).map(Accepted::with_reply));
+        }
+        Question::Reset => session.reset(),
+    }
+}
+
+enum Told {
+    Question(Question),
+    Client(Client),
+}
+
+/// Waits for a client.
+fn connected() -> impl Future<Output = Client> {
+    poll_fn(
+        |_| match take_if(|place| matches!(place, Place::Connect(_))) {
+            Some(Place::Connect(client)) => Poll::Ready(client),
+            _ => Poll::Pending,
+        },
+    )
+}
+
+/// Waits for the next question. An answer that was just given stays where it is.
+fn next() -> impl Future<Output = Told> {
+    poll_fn(
+        |_| match take_if(|place| matches!(place, Place::Question(_) | Place::Client(_))) {
+            Some(Place::Question(question)) => Poll::Ready(Told::Question(question)),
+            Some(Place::Client(client)) => Poll::Ready(Told::Client(client)),
+            _ => Poll::Pending,
+        },
+    )
+}
+
+/// Runs a hook inside its span, unless it is to be dropped: then there is no answer.
+async fn asked<T>(span: Span, hook: impl Future<Output = T>) -> Option<T> {
+    let mut hook = pin!(hook);
+    poll_fn(|cx| {
+        if take_if(|place| matches!(place, Place::Abandon)).is_some() {
+            return Poll::Ready(None);
+        }
+        let _entered = span.enter();
+        hook.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// The answer of a hook. One that was dropped is a transaction that is gone.
+fn in_time<S: Session, T>(
+    session: &mut Stack<S>,
+    result: Option<Result<T, Reply>>,
+) -> Result<T, Reply> {
+    result.unwrap_or_else(|| {
+        session.reset();
+        Err(replies::HANDLER_TIMED_OUT)
+    })
+}
+
+fn settle<S: Session>(session: &mut Stack<S>, result: Option<Result<(), Reply>>) {
+    give(in_time(session, result).map(|()| Accepted::default()));
+}
+
+fn give(result: Result<Accepted, Reply>) {
+    exchange(Place::Answer(Answer {
+        result,
+        about: About::Nothing,
+    }));
+}

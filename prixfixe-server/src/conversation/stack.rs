@@ -1,0 +1,80 @@
+//! The checks of a connection and the application's session behind them, as one.
+
+use std::sync::Arc;
+
+use prixfixe_core::Reply;
+
+use crate::check::{self, Checks, Content, Opened};
+use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
+use crate::{Accepted, Client, Handler, Message, Session, replies};
+
+pub(super) struct Stack<S> {
+    checks: Opened,
+    session: S,
+}
+
+impl<S: Session> Stack<S> {
+    pub(super) async fn connect<H: Handler<Session = S>>(
+        checks: &Checks,
+        handler: &Arc<H>,
+        client: &Client,
+    ) -> Result<Self, Reply> {
+        let checks = checks.connect(client).await?;
+        let session = handler.connect(client).await?;
+        Ok(Self { checks, session })
+    }
+
+    pub(super) async fn hello(&mut self, hello: Hello<'_>) -> Result<(), Reply> {
+        self.checks.hello(hello).await?;
+        self.session.hello(hello).await
+    }
+
+    pub(super) async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+        self.checks.mail(mail).await?;
+        self.session.mail(mail).await
+    }
+
+    pub(super) async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        self.checks.rcpt(rcpt).await?;
+        self.session.rcpt(rcpt).await
+    }
+
+    pub(super) async fn data(&mut self, data: Data<'_>) -> Result<(), Reply> {
+        self.checks.data(data).await?;
+        self.session.data(data).await
+    }
+
+    pub(super) async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
+        if self.checks.read_content() {
+            message = self.checked(message).await?;
+        }
+        let recipients = message.envelope().recipients().len();
+        let accepted = self.session.message(message).await?;
+        // Who was forgotten has no message.
+        match accepted.concerns(recipients) {
+            true => Ok(accepted),
+            false => Err(replies::LOCAL_ERROR),
+        }
+    }
+
+    /// The message after the checks of its content, and with their edits.
+    async fn checked(&mut self, mut message: Message) -> Result<Message, Reply> {
+        let gathered = message.gather().await?;
+        let head = &mut message.head;
+        let content = Content::new(&head.client, &head.envelope, &gathered);
+        let verdict = self.checks.content(content).await?;
+        let envelope = Arc::make_mut(&mut head.envelope);
+        message.body = check::apply(verdict.edits(), &gathered, envelope).await?;
+        head.verdict = Some(Arc::new(verdict));
+        Ok(message)
+    }
+
+    pub(super) async fn command(&mut self, command: Command<'_>) -> Result<Reply, Reply> {
+        self.session.command(command).await
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.checks.reset();
+        self.session.reset();
+    }
+}

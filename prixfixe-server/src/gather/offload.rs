@@ -1,0 +1,63 @@
+//! Work that blocks, on threads that may block.
+//!
+//! Not `tokio::task::spawn_blocking`: the raw transport has no runtime.
+
+use std::future::Future;
+use std::io;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads of the process for this. What limits them is the disk.
+const THREADS: usize = 4;
+
+static JOBS: LazyLock<Sender<Job>> = LazyLock::new(|| {
+    let (sender, receiver) = mpsc::channel::<Job>();
+    let receiver = Arc::new(Mutex::new(receiver));
+    for number in 0..THREADS {
+        let receiver = Arc::clone(&receiver);
+        let work = move || work(&receiver);
+        // Fewer threads do the same work, and without any the answer is an error.
+        let _ = thread::Builder::new()
+            .name(format!("gather-{number}"))
+            .spawn(work);
+    }
+    sender
+});
+
+fn work(jobs: &Mutex<Receiver<Job>>) {
+    loop {
+        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match next {
+            Ok(job) => job(),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Does the job elsewhere. The future can be awaited on any executor, and dropped.
+pub(super) fn offload<T: Send + 'static>(
+    job: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> impl Future<Output = io::Result<T>> + Send {
+    let receiver = begin(job);
+    async {
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(io::Error::other("no thread works")))
+    }
+}
+
+/// Begins the job; its result comes through the channel.
+pub(super) fn begin<T: Send + 'static>(
+    job: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> oneshot::Receiver<io::Result<T>> {
+    let (sender, receiver) = oneshot::channel();
+    // Whoever waited may have gone.
+    let job = move || drop(sender.send(job()));
+    let _ = JOBS.send(Box::new(job));
+    receiver
+}

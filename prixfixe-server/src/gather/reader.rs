@@ -1,0 +1,93 @@
+//! Reads a gathered content, piece by piece.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::offload::begin;
+use super::{Gathered, Place, Stored};
+use crate::BodyError;
+
+/// How much of a file is read at once.
+const PIECE: usize = 64 << 10;
+
+/// A place in a content.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    gathered: Gathered,
+    position: u64,
+    /// The read of a file that is under way.
+    read: Option<oneshot::Receiver<io::Result<Bytes>>>,
+}
+
+impl Reader {
+    pub(super) fn new(gathered: Gathered, position: u64) -> Self {
+        Self {
+            gathered,
+            position,
+            read: None,
+        }
+    }
+
+    pub(crate) fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, BodyError>> {
+        if self.position >= self.gathered.size() {
+            return Poll::Ready(Ok(None));
+        }
+        let piece = match &self.gathered.0.place {
+            Place::Memory { blocks, .. } => piece_at(blocks, self.position),
+            Place::File(_) => {
+                let (stored, position) = (&self.gathered.0, self.position);
+                let read = self.read.get_or_insert_with(|| {
+                    let stored = Arc::clone(stored);
+                    begin(move || read_at(&stored, position))
+                });
+                let read = ready!(Pin::new(read).poll(cx));
+                self.read = None;
+                read.unwrap_or_else(|_| Err(io::Error::other("no thread works")))?
+            }
+        };
+        self.position += piece.len() as u64;
+        Poll::Ready(Ok(Some(piece)))
+    }
+}
+
+fn piece_at(blocks: &[Bytes], position: u64) -> Bytes {
+    let mut skipped = usize::try_from(position).unwrap_or(usize::MAX);
+    for block in blocks {
+        match skipped.checked_sub(block.len()) {
+            None => return block.slice(skipped..),
+            Some(rest) => skipped = rest,
+        }
+    }
+    Bytes::new()
+}
+
+/// Without the position that a file has for all who read it.
+fn read_at(stored: &Stored, position: u64) -> io::Result<Bytes> {
+    let Place::File(file) = &stored.place else {
+        return Ok(Bytes::new());
+    };
+    let mut piece = vec![0; PIECE];
+    #[cfg(unix)]
+    let count = std::os::unix::fs::FileExt::read_at(file, &mut piece, position)?;
+    #[cfg(windows)]
+    let count = std::os::windows::fs::FileExt::seek_read(file, &mut piece, position)?;
+    piece.truncate(count);
+    complete(piece)
+}
+
+/// A file never ends early: nobody else has it.
+fn complete(piece: Vec<u8>) -> io::Result<Bytes> {
+    match piece.is_empty() {
+        true => Err(io::ErrorKind::UnexpectedEof.into()),
+        false => Ok(piece.into()),
+    }
+}

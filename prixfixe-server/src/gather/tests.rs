@@ -1,0 +1,112 @@
+//! Where contents are kept, and how much memory they take.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use super::*;
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+fn content(length: usize) -> Vec<u8> {
+    (0..length).map(|at| b"0123456789\r\n"[at % 12]).collect()
+}
+
+fn body(content: &[u8]) -> Body {
+    let pieces = content.chunks(7000).map(<[u8]>::to_vec);
+    Body::of_pieces(pieces, None)
+}
+
+fn read(mut body: Body) -> Vec<u8> {
+    wait(async {
+        let mut content = Vec::new();
+        while let Some(piece) = body.chunk().await.unwrap() {
+            content.extend_from_slice(&piece);
+        }
+        content
+    })
+}
+
+#[test]
+fn a_content_is_read_as_it_was_wherever_it_is() {
+    let gathering = Gathering::new(100_000, None);
+    for length in [0, 1, 4096, 4097, 50_000, 100_000, 300_000, 1_000_000] {
+        let content = content(length);
+        let gathered = wait(gathering.gather(&mut body(&content))).unwrap();
+        assert_eq!(gathered.size(), length as u64);
+        // 4, 16 and 64 KiB fit, the block behind them does not.
+        assert_eq!(gathered.is_in_file(), length > 84 << 10, "{length}");
+        // Twice, and both at the same time.
+        let (first, second) = (gathered.body(), gathered.body());
+        assert_eq!(read(first), content);
+        assert_eq!(read(second), content);
+        for skipped in [1, 5000, length] {
+            let behind = gathered.body_behind(vec!["a: b\r\n".into()], skipped);
+            let rest = content.get(skipped..).unwrap_or_default();
+            assert_eq!(
+                read(behind),
+                [b"a: b\r\n", rest].concat(),
+                "{length} {skipped}"
+            );
+        }
+    }
+    assert_eq!(gathering.memory.used(), 0, "all is given back");
+}
+
+#[test]
+fn many_large_messages_at_once_stay_within_the_memory() {
+    let limit = 1 << 20;
+    let gathering = Gathering::new(limit, None);
+    let content = content(400_000);
+    let all: Vec<Gathered> = (0..20)
+        .map(|_| {
+            let gathered = wait(gathering.gather(&mut body(&content))).unwrap();
+            assert!(gathering.memory.used() <= limit);
+            gathered
+        })
+        .collect();
+    let in_memory = all.iter().filter(|it| !it.is_in_file()).count();
+    assert!((1..=2).contains(&in_memory), "{in_memory}");
+    assert!(all.into_iter().all(|it| read(it.body()) == content));
+    assert_eq!(gathering.memory.used(), 0);
+}
+
+#[test]
+fn a_body_that_breaks_off_or_a_directory_that_is_missing_is_a_reply() {
+    let gathering = Gathering::new(0, Some("/nowhere/at/all".into()));
+    let refused = wait(gathering.gather(&mut body(&content(10))));
+    assert_eq!(refused.unwrap_err(), Reply::TRY_LATER);
+    let mut broken = Body::of_pieces(["a"], Some(BodyError::Incomplete));
+    let refused = wait(Gathering::default().gather(&mut broken));
+    assert_eq!(refused.unwrap_err().code(), 451);
+    let empty = wait(gathering.gather(&mut body(&[]))).unwrap();
+    assert_eq!(empty.size(), 0);
+}
+
+#[test]
+fn files_have_no_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let gathering = Gathering::new(0, Some(directory.path().into()));
+    let gathered = wait(gathering.gather(&mut body(&content(100_000)))).unwrap();
+    assert!(gathered.is_in_file());
+    assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+}

@@ -1,0 +1,162 @@
+//! What became of a message.
+
+use std::borrow::Cow;
+
+use prixfixe_core::Reply;
+
+use crate::{BodyError, MessageId, replies};
+
+/// A message is safe: what its client is told.
+///
+/// By default `250 2.0.0 OK ID`, with the message's id.
+#[derive(Debug, Clone, Default)]
+pub struct Accepted(Kind);
+
+#[derive(Debug, Clone, Default)]
+enum Kind {
+    #[default]
+    Usual,
+    With(Reply),
+    Each(Vec<Result<(), Reply>>),
+}
+
+impl Accepted {
+    /// Accepted, with a text in place of `OK ID`.
+    #[must_use]
+    pub fn with_text(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::with_reply(Reply::ok(text))
+    }
+
+    /// Accepted, with a reply of one's own. Its code has to be a 2xx: anything else is sent as `451 4.3.0`.
+    #[must_use]
+    pub fn with_reply(reply: Reply) -> Self {
+        Self(Kind::With(reply))
+    }
+
+    /// What became of it for each recipient, in the order of [`Envelope::recipients`](crate::Envelope::recipients).
+    ///
+    /// Over SMTP there is one reply for all of them: the one that they have in common; else `451 4.3.0` while one
+    /// of them is a 4xx, so that the client tries again; else the worst.
+    #[must_use]
+    pub fn each(outcomes: Vec<Result<(), Reply>>) -> Self {
+        Self(Kind::Each(outcomes))
+    }
+
+    /// False where there are outcomes for other recipients than so many.
+    pub(crate) fn concerns(&self, recipients: usize) -> bool {
+        match &self.0 {
+            Kind::Each(outcomes) => outcomes.len() == recipients,
+            Kind::Usual | Kind::With(_) => true,
+        }
+    }
+
+    /// The one answer to the client.
+    pub(crate) fn into_answer(self, id: MessageId) -> Result<Reply, Reply> {
+        match self.0 {
+            // Formatting would cost more than all else about this reply.
+            Kind::Usual => Ok(Reply::ok(["OK ", id.as_str()].concat())),
+            Kind::With(reply) if reply.is_positive() => Ok(reply),
+            Kind::With(_) => Err(replies::LOCAL_ERROR),
+            Kind::Each(outcomes) => match common(outcomes) {
+                None => Self::default().into_answer(id),
+                Some(reply) => Err(reply),
+            },
+        }
+    }
+
+    /// The reply to a command that is none of SMTP's.
+    pub(crate) fn command_reply(self) -> Result<Reply, Reply> {
+        match self.0 {
+            Kind::With(reply) => Ok(reply),
+            Kind::Usual | Kind::Each(_) => Err(replies::LOCAL_ERROR),
+        }
+    }
+}
+
+/// The refusal that several outcomes become; `None` when there is none.
+fn common(outcomes: Vec<Result<(), Reply>>) -> Option<Reply> {
+    let all_alike = outcomes.windows(2).all(|pair| pair.first() == pair.last());
+    let mut refusals = outcomes.into_iter().filter_map(Result::err);
+    let first = refusals.next()?;
+    if all_alike {
+        return Some(first);
+    }
+    let is_final = |reply: &Reply| reply.is_permanent();
+    refusals
+        .try_fold(first, |worst, reply| {
+            (is_final(&worst) && is_final(&reply)).then(|| match reply.code() > worst.code() {
+                true => reply,
+                false => worst,
+            })
+        })
+        .filter(is_final)
+        .or(Some(replies::LOCAL_ERROR))
+}
+
+/// So that a session can write `message.collect().await?`. The client of a broken message is gone or gets the reply
+/// that its mistake earned, whatever the session says.
+impl From<BodyError> for Reply {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Refused(reply) => reply,
+            BodyError::TooLarge => Self::TOO_LARGE,
+            BodyError::Incomplete | BodyError::TimedOut | BodyError::Stopped => {
+                Self::transient("message incomplete")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use prixfixe_core::reply;
+
+    use super::*;
+
+    fn answer(outcomes: Vec<Result<(), Reply>>) -> String {
+        let id = MessageId::new(SystemTime::now());
+        match Accepted::each(outcomes).into_answer(id) {
+            Ok(reply) | Err(reply) => reply.to_string(),
+        }
+    }
+
+    #[test]
+    fn several_outcomes_become_one_reply() {
+        let (full, gone) = (Reply::MAILBOX_FULL, Reply::NO_SUCH_USER);
+        let policy = reply!(554 5.7.1 "No");
+        assert!(answer(vec![Ok(()), Ok(())]).starts_with("250 2.0.0 OK "));
+        for (outcomes, expected) in [
+            (vec![Err(full.clone())], "452 4.2.2 Mailbox full"),
+            (
+                vec![Err(full.clone()), Err(full.clone())],
+                "452 4.2.2 Mailbox full",
+            ),
+            (
+                vec![Ok(()), Err(full.clone())],
+                "451 4.3.0 Local error, try again later",
+            ),
+            (
+                vec![Err(gone.clone()), Err(full)],
+                "451 4.3.0 Local error, try again later",
+            ),
+            (
+                vec![Ok(()), Err(gone.clone())],
+                "550 5.1.1 No such user here",
+            ),
+            (vec![Err(policy), Err(gone)], "554 5.7.1 No"),
+        ] {
+            assert_eq!(answer(outcomes), expected);
+        }
+    }
+
+    #[test]
+    fn outcomes_for_other_recipients_than_there_are_are_seen() {
+        for outcomes in [vec![], vec![Ok(())], vec![Ok(()); 3]] {
+            assert!(!Accepted::each(outcomes).concerns(2));
+        }
+        assert!(Accepted::each(vec![Ok(()); 2]).concerns(2));
+        assert!(Accepted::default().concerns(2));
+    }
+}

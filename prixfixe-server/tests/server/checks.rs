@@ -1,0 +1,213 @@
+//! Checks before the handler.
+
+use std::sync::{Arc, Mutex};
+
+use prixfixe_server::{
+    Check, CheckSession, Client as Peer, Content, Data, Edit, Envelope, Gathered, Hello, Mail,
+    Rcpt, Recipient, Reply, Transport, Verdict, inbox, reply,
+};
+
+use crate::client::{Client, builder};
+use crate::on_both_transports;
+
+on_both_transports![
+    checks_are_asked_in_order_and_the_first_refusal_wins,
+    a_content_is_checked_and_edited_before_the_handler_has_it,
+    large_messages_are_checked_from_files,
+];
+
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// Notes what it is asked, and refuses what has its name in it.
+#[derive(Clone)]
+struct Named {
+    name: &'static str,
+    asked: Asked,
+}
+
+impl Named {
+    fn answer(&self, hook: &str, about: &str) -> Result<(), Reply> {
+        let asked = format!("{} {hook}", self.name);
+        self.asked.lock().expect("no panic under it").push(asked);
+        match about.contains(self.name) {
+            true => Err(Reply::permanent(self.name)),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Check for Named {
+    type Session = Self;
+
+    async fn connect(self: &Arc<Self>, _: &Peer) -> Result<Self, Reply> {
+        self.answer("connect", "")?;
+        Ok(Self::clone(self))
+    }
+}
+
+impl CheckSession for Named {
+    async fn hello(&mut self, hello: Hello<'_>) -> Result<(), Reply> {
+        self.answer("hello", hello.name())
+    }
+
+    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+        self.answer("mail", &mail.reverse_path().to_string())
+    }
+
+    async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        self.answer("rcpt", &rcpt.path().to_string())
+    }
+
+    async fn data(&mut self, data: Data<'_>) -> Result<(), Reply> {
+        self.answer("data", &data.envelope().recipients().len().to_string())
+    }
+
+    fn reset(&mut self) {
+        let _ = self.answer("reset", "");
+    }
+}
+
+async fn checks_are_asked_in_order_and_the_first_refusal_wins(transport: Transport) {
+    let asked = Asked::default();
+    let check = |name| Named {
+        name,
+        asked: Arc::clone(&asked),
+    };
+    let (handler, mut inbox) = inbox();
+    let server = builder(transport)
+        .check(check("first"))
+        .check(check("2"))
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    let heard = || std::mem::take(&mut *asked.lock().expect("no panic under it"));
+    assert_eq!(
+        heard(),
+        ["first connect", "2 connect", "first hello", "2 hello"]
+    );
+
+    assert_eq!(client.ask("EHLO first2").await, "550 5.7.1 first");
+    assert_eq!(heard(), ["first hello"]);
+    assert_eq!(client.ask("MAIL FROM:<a2@b.test>").await, "550 5.7.1 2");
+    assert_eq!(heard(), ["first mail", "2 mail"]);
+    assert!(client.ask("MAIL FROM:<a@b.test>").await.starts_with("250"));
+    assert_eq!(
+        client.ask("RCPT TO:<first@b.test>").await,
+        "550 5.7.1 first"
+    );
+    assert!(client.ask("RCPT TO:<a@b.test>").await.starts_with("250"));
+    assert!(client.ask("RCPT TO:<b@b.test>").await.starts_with("250"));
+    heard();
+    assert_eq!(client.ask("DATA").await, "550 5.7.1 2");
+    assert_eq!(heard(), ["first data", "2 data", "first reset", "2 reset"]);
+    assert!(client.deliver("hello").await.starts_with("250"));
+    assert!(
+        inbox
+            .next()
+            .await
+            .expect("it was delivered")
+            .verdict()
+            .findings()
+            .is_empty()
+    );
+}
+
+/// Looks into contents: refuses viruses, marks the rest.
+struct Scanner;
+
+struct Scan;
+
+impl Check for Scanner {
+    type Session = Scan;
+    const READS_CONTENT: bool = true;
+
+    async fn connect(self: &Arc<Self>, _: &Peer) -> Result<Scan, Reply> {
+        Ok(Scan)
+    }
+}
+
+impl CheckSession for Scan {
+    async fn content(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {
+        let mut body = content.gathered().body();
+        let mut lines = 0;
+        while let Some(piece) = body.chunk().await? {
+            if piece.windows(5).any(|it| it == b"virus") {
+                return Err(reply!(554 5.7.1 "Infected"));
+            }
+            lines += piece.iter().filter(|byte| **byte == b'\n').count();
+        }
+        let edits = [
+            Edit::Prepend {
+                name: "X-Lines".into(),
+                value: lines.to_string(),
+            },
+            Edit::Remove {
+                name: "x-secret".into(),
+                occurrence: 0,
+            },
+            Edit::AddRecipient(Recipient::new(
+                "archive@b.test".parse().expect("an address"),
+            )),
+        ];
+        let verdict = Verdict::default().finding("lines", lines.to_string());
+        Ok(edits.into_iter().fold(verdict, Verdict::edit))
+    }
+}
+
+async fn a_content_is_checked_and_edited_before_the_handler_has_it(transport: Transport) {
+    let (handler, mut inbox) = inbox();
+    let server = builder(transport)
+        .check(Scanner)
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    assert_eq!(client.deliver("a\r\nvirus").await, "554 5.7.1 Infected");
+    let reply = client
+        .deliver("Subject: x\r\nX-Secret: y\r\n\r\nbody")
+        .await;
+    assert!(reply.starts_with("250"), "{reply}");
+    let message = inbox.next().await.expect("it was delivered");
+    assert_eq!(
+        message.content().as_ref(),
+        b"X-Lines: 4\r\nSubject: x\r\n\r\nbody\r\n"
+    );
+    assert_eq!(message.verdict().get("lines"), Some("4"));
+    let recipients = message.envelope().recipients();
+    let recipients: Vec<String> = recipients.iter().map(ToString::to_string).collect();
+    assert_eq!(recipients, ["bob@example.com", "archive@b.test"]);
+}
+
+async fn large_messages_are_checked_from_files(transport: Transport) {
+    let (handler, mut inbox) = inbox();
+    let server = builder(transport)
+        .message_memory(100_000)
+        .check(Scanner)
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    let content = format!("{}\r\n", "x".repeat(70)).repeat(10_000);
+    assert!(client.deliver(&content).await.starts_with("250"));
+    let message = inbox.next().await.expect("it was delivered");
+    let expected = format!("X-Lines: 10001\r\n{content}\r\n");
+    assert!(message.content() == expected.as_bytes());
+    assert_eq!(
+        client.deliver(&format!("{content}virus")).await,
+        "554 5.7.1 Infected"
+    );
+}
+
+#[tokio::test]
+async fn a_check_is_tested_without_a_socket() {
+    let client = Peer::builder().ehlo("mail.example.com").build();
+    let envelope = Envelope::builder()
+        .to("bob@example.com")
+        .expect("an address")
+        .build();
+    let gathered = Gathered::new("Subject: a virus\r\n");
+    let content = Content::new(&client, &envelope, &gathered);
+    let refusal = Scan.content(content).await.expect_err("it is infected");
+    assert_eq!(refusal.to_string(), "554 5.7.1 Infected");
+}
