@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use prixfixe_core::{Answer, ForwardPath, MailParameters, Question, Reply, ReversePath};
+use prixfixe_core::{
+    Answer, ForwardPath, MailParameters, Question, Reply, ReversePath, replies as core_replies,
+};
 
 use super::SmtpSession;
 use super::call::{Call, Outcome, Panicked};
@@ -25,7 +27,7 @@ impl<H: Handler> SmtpSession<H> {
         self.say_answer(now, answer);
     }
 
-    /// Passes an answer on. A refusal may end the session.
+    /// Passes an answer on. A refusal may end the session: by itself, or as one too many since the last message.
     fn say_answer(&mut self, now: Instant, answer: Answer) {
         let is_first = self.connection.question() == Some(Question::Connect);
         if let Answer::Refuse(reply) = &answer
@@ -34,6 +36,10 @@ impl<H: Handler> SmtpSession<H> {
             self.record.end = EndReason::Refused(Box::new(as_sent(reply).clone()));
         }
         self.connection.answer(now, answer, self.output.back());
+        let is_explained = matches!(self.record.end, EndReason::Refused(_) | EndReason::Shutdown);
+        if self.connection.is_closed() && !is_explained {
+            self.record.end = EndReason::Refused(Box::new(core_replies::TOO_MANY_IDLE_COMMANDS));
+        }
     }
 
     /// Answers the open question if the handler has; true when the dialogue may go on.
