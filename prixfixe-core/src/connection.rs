@@ -394,7 +394,7 @@ impl Connection {
         input: &mut &'i [u8],
         output: &mut Vec<u8>,
     ) -> Turn<'i> {
-        let mut window = front(input, self.unit.room(self.config.refused_limit()));
+        let mut window = front(input, self.refused_room());
         let skipped = refused.chunk.read(&mut window).len();
         self.unit.more_octets(now, skipped as u64);
         *input = input.get(skipped..).unwrap_or_default();
@@ -661,9 +661,15 @@ impl Connection {
             // A chunk that is over the limit never begins.
             return usize::MAX;
         }
+        self.refused_room()
+    }
+
+    /// How many more octets of a body or a chunk are read, if it is refused: up to twice the limit, so that a client
+    /// whose message is too large hears so, by DATA and by BDAT, and does not come again with it.
+    fn refused_room(&self) -> usize {
         let limit = self.config.size_limit();
-        let refused = self.config.refused_limit();
-        self.unit.room(limit.saturating_add(refused))
+        self.unit
+            .room(limit.saturating_add(self.config.refused_limit()))
     }
 
     /// The client's time without a message counts while it is waited for, and not while it waits for us.
