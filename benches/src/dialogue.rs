@@ -22,6 +22,8 @@ pub struct Dialogue {
     connection: Connection,
     now: Instant,
     output: Vec<u8>,
+    /// Where short pieces of a body are put together, as a server has it for each thread.
+    room: Vec<u8>,
     input: Vec<u8>,
 }
 
@@ -89,6 +91,7 @@ impl Dialogue {
             connection,
             now,
             output,
+            room: vec![0; 8192],
             input: Vec::new(),
         };
         dialogue.receive(b"EHLO bench.example.com\r\n");
@@ -109,14 +112,26 @@ impl Dialogue {
         self.output.clear();
         if self.input.is_empty() {
             let mut input = piece;
-            let messages = drive(&mut self.connection, self.now, &mut input, &mut self.output);
+            let messages = drive(
+                &mut self.connection,
+                self.now,
+                &mut input,
+                &mut self.output,
+                &mut self.room,
+            );
             self.input.extend_from_slice(input);
             return messages;
         }
         self.input.extend_from_slice(piece);
         let whole = std::mem::take(&mut self.input);
         let mut input = whole.as_slice();
-        let messages = drive(&mut self.connection, self.now, &mut input, &mut self.output);
+        let messages = drive(
+            &mut self.connection,
+            self.now,
+            &mut input,
+            &mut self.output,
+            &mut self.room,
+        );
         self.input.extend_from_slice(input);
         messages
     }
@@ -128,9 +143,10 @@ fn drive(
     now: Instant,
     input: &mut &[u8],
     output: &mut Vec<u8>,
+    room: &mut [u8],
 ) -> u64 {
     let mut messages = 0;
-    while let Some(event) = connection.poll_event(now, input, output) {
+    while let Some(event) = connection.poll_event_with_room(now, input, output, room) {
         match event {
             Event::MessageEnd { .. } => messages += 1,
             Event::Body(piece) => {

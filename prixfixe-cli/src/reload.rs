@@ -273,7 +273,8 @@ fn values(configuration: &Configuration) -> BTreeMap<String, Value> {
 
 fn text(value: Option<&Value>) -> String {
     match value {
-        None => "none".to_owned(),
+        // Not `none`: that would be another limit than the default.
+        None => "unset".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(value) => value.to_string(),
     }

@@ -114,20 +114,23 @@ impl DataBody {
         input: &mut &'i [u8],
         room: &mut &'r mut [u8],
     ) -> Progress<'r> {
-        loop {
-            let refusal = match self.reader.read(input, room) {
-                Read::More => return Progress::More,
-                Read::End => return Progress::End,
-                _ if self.refusal.is_some() => continue,
-                Read::Bare => Refusal::BareLineEnd,
-                Read::Content(piece) => match self.content.take(piece) {
-                    Ok(()) => return Progress::Piece(piece),
-                    Err(refusal) => refusal,
-                },
+        if self.refusal.is_some() {
+            return match self.reader.skip_to_end(input) {
+                true => Progress::End,
+                false => Progress::More,
             };
-            self.refusal = Some(refusal);
-            return Progress::Refused(refusal);
         }
+        let refusal = match self.reader.read(input, room) {
+            Read::More => return Progress::More,
+            Read::End => return Progress::End,
+            Read::Bare => Refusal::BareLineEnd,
+            Read::Content(piece) => match self.content.take(piece) {
+                Ok(()) => return Progress::Piece(piece),
+                Err(refusal) => refusal,
+            },
+        };
+        self.refusal = Some(refusal);
+        Progress::Refused(refusal)
     }
 }
 

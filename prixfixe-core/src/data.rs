@@ -16,6 +16,9 @@
 use crate::gather::Gathered;
 use crate::scan::{self, BLOCK, Look, WINDOW};
 
+/// What ends a body, the end of its last line included.
+const END: &[u8] = b"\r\n.\r\n";
+
 /// Reads a body, starting behind the CR LF of the DATA command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DotReader {
@@ -172,6 +175,43 @@ impl DotReader {
             Some(content) if !content.is_empty() => Read::Content(content),
             _ => Read::More,
         }
+    }
+
+    /// Takes from the front of the input what nobody wants any more of a body. True: it was there up to its end.
+    ///
+    /// One search, so that a refused body costs no more where its lines are very short.
+    pub(crate) fn skip_to_end(&mut self, input: &mut &[u8]) -> bool {
+        let bytes = *input;
+        // An end that has begun in the input before.
+        let (first, _) = bytes
+            .split_at_checked(END.len() - 1)
+            .unwrap_or((bytes, &[]));
+        let begun = first.iter().position(|byte| self.passes_end(*byte));
+        let end = match begun {
+            Some(at) => Some(at + 1),
+            None => memchr::memmem::find(bytes, END).map(|at| at + END.len()),
+        };
+        if let Some(end) = end {
+            self.state = State::LineStart;
+            *input = bytes.get(end..).unwrap_or_default();
+            return true;
+        }
+        // Of an end that begins here, all but its last byte is in these.
+        if let Some((_, last)) = bytes.split_last_chunk::<{ END.len() - 1 }>() {
+            self.state = State::Text;
+            for &byte in last {
+                self.passes_end(byte);
+            }
+        }
+        *input = &[];
+        false
+    }
+
+    /// Reads a byte. True: it is the last one of the body.
+    fn passes_end(&mut self, byte: u8) -> bool {
+        let (state, kind) = self.state.next(byte);
+        self.state = state;
+        kind == Byte::End
     }
 
     /// What is missing before or behind a bare CR or LF. `rest` begins with the byte that shows it.
@@ -386,6 +426,36 @@ mod tests {
                     assert!(expected[0].ended);
                     assert_meaning(&[&text], &expected, &mut room);
                 }
+            }
+        }
+    }
+
+    /// A refused body ends where it would have ended.
+    #[test]
+    fn what_is_skipped_ends_where_the_oracle_says_at_every_cut() {
+        let skip = |pieces: &[&[u8]]| {
+            let mut reader = DotReader::new(false);
+            for (number, piece) in pieces.iter().enumerate() {
+                let mut input = *piece;
+                if reader.skip_to_end(&mut input) {
+                    assert_eq!(reader.state, State::LineStart);
+                    return (true, [&[input], &pieces[number + 1..]].concat().concat());
+                }
+                assert!(input.is_empty());
+            }
+            (false, Vec::new())
+        };
+        let ends = b"\r\n.\r\n";
+        for text in (0..=7).flat_map(texts) {
+            for text in [text.clone(), [&text, &ends[..]].concat()] {
+                let oracle = oracle(&text, false);
+                let expected = (oracle.ended, oracle.rest);
+                for cut in 0..=text.len() {
+                    let (first, second) = text.split_at(cut);
+                    assert_eq!(skip(&[first, second]), expected, "{text:?} at {cut}");
+                }
+                let bytes: Vec<&[u8]> = text.chunks(1).collect();
+                assert_eq!(skip(&bytes), expected, "{text:?}");
             }
         }
     }

@@ -37,10 +37,11 @@ impl AcceptedDomains {
             ForwardPath::Postmaster => return true,
             ForwardPath::Mailbox(mailbox) => mailbox,
         };
+        if self.domains.is_empty() && self.parents.is_empty() {
+            return true;
+        }
         let is_postmaster = mailbox.local_part().eq_ignore_ascii_case("postmaster");
-        (self.domains.is_empty() && self.parents.is_empty())
-            || self.contain(mailbox.domain())
-            || (is_postmaster && mailbox.domain() == *self.own)
+        self.contain(mailbox.domain()) || (is_postmaster && mailbox.domain() == *self.own)
     }
 
     fn contain(&self, domain: Domain<'_>) -> bool {

@@ -92,6 +92,49 @@ fn limits_and_names_change_for_new_connections() {
 }
 
 #[test]
+fn what_one_client_may_do_changes_for_new_connections() {
+    let mut server = Reloading::start(DISCARD);
+    let mut old = Client::greeted(&server.serve);
+    let lines = server.reload(
+        &format!(
+            "{DISCARD}accept.bare-line-ends = 'repair'\nlimits.max-connections-per-client = 2\n\
+             limits.max-idle-commands = 2\nlimits.idle-timeout = '5m'\n"
+        ),
+        "reloaded",
+    );
+    assert_eq!(
+        lines,
+        [
+            "INFO  changed key=accept.bare-line-ends old=refuse new=repair",
+            "INFO  changed key=limits.idle-timeout old=600 new=300",
+            "INFO  changed key=limits.max-connections-per-client old=unset new=2",
+            "INFO  changed key=limits.max-idle-commands old=100 new=2",
+            "INFO  reloaded",
+        ]
+    );
+    let message = |client: &mut Client, reply: &str| {
+        client.ask("MAIL FROM:<a@b.example>", "250 ");
+        client.ask("RCPT TO:<a@here.example>", "250 ");
+        client.ask("DATA", "354 ");
+        client.ask("a\nb\r\n.", reply);
+    };
+    old.ask("HELO client.example", "250 ");
+    message(&mut old, "550 5.5.2 ");
+
+    let mut new = Client::greeted(&server.serve);
+    new.ask("HELO client.example", "250 ");
+    message(&mut new, "250 2.0.0 ");
+    let _second = Client::greeted(&server.serve);
+    assert!(server.serve.connect().reply().starts_with("421 4.7.0 "));
+    for client in [&mut old, &mut new] {
+        client.ask("NOOP", "250 ");
+        client.ask("NOOP", "250 ");
+    }
+    old.ask("NOOP", "250 ");
+    new.ask("NOOP", "421 4.7.0 ");
+}
+
+#[test]
 fn what_must_wait_is_named_every_time_until_it_is_taken_back() {
     let mut server = Reloading::start(DISCARD);
     let elsewhere = "threads = 3\ntransport = 'raw'\ndelivery.target = 'stdout:'\n";

@@ -59,8 +59,22 @@ impl Held {
     }
 }
 
+/// All that connect, once each of them is let in or sent away: until the server has seen to one, it may be neither.
 fn holders(server: &Server, says: &[u8]) -> Vec<Held> {
-    (0..HOLDERS).map(|_| Held::new(server, says)).collect()
+    let mut held: Vec<Held> = (0..HOLDERS).map(|_| Held::new(server, says)).collect();
+    let start = Instant::now();
+    while held.iter().any(|held| held.said.is_empty() && !held.closed) {
+        assert!(start.elapsed() < PATIENCE, "some were told nothing");
+        for held in held.iter_mut().filter(|held| !held.closed) {
+            held.say(b"");
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    // What was sent away is gone from here too, as a client would be.
+    held.iter_mut()
+        .filter(|held| held.said.starts_with(b"421 "))
+        .for_each(|held| held.closed = true);
+    held
 }
 
 fn serve(transport: &str, more: &[&str]) -> Server {

@@ -8,7 +8,7 @@ use nom::sequence::preceded;
 
 use super::domain::helo_argument;
 use super::mailbox::{forward_path, reverse_path};
-use super::{Parameters, ascii_no_case};
+use super::{Parameters, ascii_no_case, behind_blanks};
 use crate::command::{Command, CommandError};
 
 type Result<T> = std::result::Result<T, CommandError>;
@@ -117,7 +117,7 @@ fn rcpt(argument: &str) -> Result<Command<'_>> {
 /// take them.
 fn behind_keyword<'i>(keyword: &'static str, argument: &'i str) -> Result<&'i str> {
     let (path, _) = ascii_no_case(keyword)(argument).map_err(|_| CommandError::Argument)?;
-    match path.trim_start_matches([' ', '\t']) {
+    match behind_blanks(path) {
         "" => Err(CommandError::Argument),
         path => Ok(path),
     }

@@ -36,9 +36,10 @@ pub(super) fn reverse_path(input: &str) -> Parsed<'_, ReversePath<&str>> {
 pub(super) fn forward_path(input: &str) -> Parsed<'_, ForwardPath<&str>> {
     let bare_postmaster = terminated(ascii_no_case("postmaster"), end_of_word);
     let postmaster = alt((ascii_no_case("<postmaster>"), bare_postmaster));
+    // Nearly all are paths, so that is tried first.
     alt((
-        value(ForwardPath::Postmaster, postmaster),
         path.map(ForwardPath::Mailbox),
+        value(ForwardPath::Postmaster, postmaster),
     ))
     .parse(input)
 }

@@ -82,6 +82,13 @@ fn is_non_ascii(c: char) -> bool {
     !c.is_ascii() && !c.is_control()
 }
 
+/// The text without the spaces and tabs at its front, which are none as a rule.
+fn behind_blanks(text: &str) -> &str {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let blanks = text.bytes().take_while(is_blank).count();
+    text.get(blanks..).unwrap_or_default()
+}
+
 /// A string of ASCII in any case. Nom's own folds the case of all of Unicode, at a price that shows.
 fn ascii_no_case<'i>(string: &'static str) -> impl Fn(&'i str) -> Parsed<'i, &'i str> {
     move |input| match input.split_at_checked(string.len()) {

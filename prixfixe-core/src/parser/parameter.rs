@@ -8,7 +8,7 @@ use nom::combinator::{eof, opt, recognize};
 use nom::sequence::{preceded, terminated};
 
 use super::dsn::{self, Notify};
-use super::{Parsed, is_non_ascii};
+use super::{Parsed, behind_blanks, is_non_ascii};
 use crate::command::ParameterError;
 use crate::{BodyType, MailParameters};
 
@@ -22,7 +22,7 @@ const MAX_SIZE_DIGITS: usize = 20;
 impl<'i> Parameters<'i> {
     /// `None`: there is no blank between the path and what follows it.
     pub(super) fn behind_path(rest: &'i str) -> Option<Self> {
-        let parameters = rest.trim_start_matches([' ', '\t']);
+        let parameters = behind_blanks(rest);
         (parameters.is_empty() || parameters.len() < rest.len()).then_some(Self(parameters))
     }
 

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
-use prixfixe_core::{Answer, Event, Question as Open, Reply};
+use prixfixe_core::{Answer, Event, Question as Open, Reply, replies as core_replies};
 
 use super::counting::as_sent;
 use super::delivery::{Delivery, Transaction};
@@ -159,7 +159,7 @@ impl SmtpSession {
         self.say_answer(now, answer);
     }
 
-    /// Passes an answer on. A refusal may end the session.
+    /// Passes an answer on. A refusal may end the session: by itself, or as one too many since the last message.
     fn say_answer(&mut self, now: Instant, answer: Answer) {
         let is_first = self.connection.question() == Some(Open::Connect);
         if let Answer::Refuse(reply) = &answer
@@ -168,6 +168,10 @@ impl SmtpSession {
             self.record.end = EndReason::Refused(Box::new(as_sent(reply).clone()));
         }
         self.connection.answer(now, answer, self.output.back());
+        let is_explained = matches!(self.record.end, EndReason::Refused(_) | EndReason::Shutdown);
+        if self.connection.is_closed() && !is_explained {
+            self.record.end = EndReason::Refused(Box::new(core_replies::TOO_MANY_IDLE_COMMANDS));
+        }
     }
 
     fn begin_message(&mut self) {

@@ -57,6 +57,7 @@ proptest! {
         handshake_timeout in 1..=86_400_u64,
         reload_interval in 0..=86_400_u64,
         idle in (1..=86_400_u64, 0..=1_000_000_u64),
+        min_free in 0..=1_u64 << 50,
         certificates in prop::collection::vec(("[^\0]{1,20}", "[^\0]{1,20}", prop::option::of("[^\0]{1,20}")), 0..3),
     ) {
         // A certificate of one kind or the other, with what goes with it.
@@ -71,7 +72,7 @@ proptest! {
             .filter(|(variable, _)| sensible.contains(variable) || !variable.starts_with("SMTP_TLS_"))
             .collect();
         let (idle_timeout, idle_commands) = idle;
-        let mut file = format!("[limits]\nidle-timeout = {idle_timeout}\nmax-idle-commands = {idle_commands}\n[tls]\nhandshake-timeout = {handshake_timeout}\nreload-interval = {reload_interval}\n");
+        let mut file = format!("[limits]\nidle-timeout = {idle_timeout}\nmax-idle-commands = {idle_commands}\n[delivery]\nmin-free = {min_free}\n[tls]\nhandshake-timeout = {handshake_timeout}\nreload-interval = {reload_interval}\n");
         for (cert, key, password_file) in &certificates {
             let pairs = [("cert", Some(cert)), ("key", Some(key)), ("key-password-file", password_file.as_ref())];
             file.push_str("[[tls.certificate]]\n");

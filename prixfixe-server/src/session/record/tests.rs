@@ -65,11 +65,12 @@ enum End {
     Shutdown,
 }
 
-fn service(handler: impl Handler) -> impl Service {
+fn service(handler: impl Handler, max_idle_commands: u32) -> impl Service {
     let settings = Settings::default()
         .max_errors(2)
         .max_message_size(1000)
         .max_recipients(2)
+        .max_idle_commands(max_idle_commands)
         .accept_domains(["b.test"]);
     let application = Arc::new(Application::new(Arc::new(handler), Default::default()));
     SmtpService::new(application, &settings, vec![Rules::none()])
@@ -102,7 +103,7 @@ fn play(service: &impl Service, sent: &str, end: End) {
 
 /// What is logged of such a client.
 fn logged(connect: bool, sent: &str, end: End) -> Vec<String> {
-    let service = service(Strict { connect });
+    let service = service(Strict { connect }, 3);
     let mut events = Events::of(|| play(&service, sent, end));
     events.retain(|event| !event.contains("message=log "));
     events
@@ -120,7 +121,9 @@ fn connection(events: &[String]) -> &str {
 fn a_connection_says_in_a_word_why_it_ended() {
     let message = format!("{HELLO}{MAIL}{RCPT}{BODY}");
     let in_data = format!("{HELLO}{MAIL}{RCPT}DATA\r\nhello\r\n");
-    let too_many = format!("{HELLO}X\r\nX\r\nX\r\n");
+    let too_many = "X\r\nX\r\nX\r\n".to_owned();
+    let idle = format!("{HELLO}{}", "NOOP\r\n".repeat(3));
+    let guesses = format!("{HELLO}{MAIL}{}", "RCPT TO:<bob@c.test>\r\n".repeat(3));
     let cases = [
         (format!("{message}QUIT\r\n"), End::Eof, "\"quit\""),
         (format!("{HELLO}QUIT\r\n"), End::Reset, "\"quit\""),
@@ -138,6 +141,17 @@ fn a_connection_says_in_a_word_why_it_ended() {
             "GET / HTTP/1.1\r\n".into(),
             End::Eof,
             "\"refused\" reply=554 5.7.0 ",
+        ),
+        (
+            idle,
+            End::Eof,
+            "\"refused\" reply=421 4.7.0 Too many commands without ",
+        ),
+        // Refused by an answer, not by the dialogue.
+        (
+            guesses,
+            End::Eof,
+            "\"refused\" reply=421 4.7.0 Too many commands without ",
         ),
         (message, End::Shutdown, "\"shutdown\" reply=421 4.3.2 "),
         (HELLO.into(), End::Shutdown, "\"shutdown\" reply=421 4.3.2 "),
@@ -297,7 +311,7 @@ fn a_message_that_failed_says_the_reply_itself() {
 
 #[test]
 fn mail_that_is_accepted_has_all_its_lines_in_every_flood() {
-    let service = service(Strict { connect: true });
+    let service = service(Strict { connect: true }, 100);
     let bad = format!(
         "{HELLO}{}QUIT\r\n",
         format!("{MAIL}{RCPT}BDAT 0\r\nRSET\r\n").repeat(50)
