@@ -107,7 +107,7 @@ impl Reload {
         }
         match reloaded {
             Some(Reloaded::Unchanged) => info!(target: "prixfixe", "certificates are unchanged"),
-            Some(Reloaded::Changed) => info!(target: "prixfixe", "new certificates are in use"),
+            Some(_) => info!(target: "prixfixe", "new certificates are in use"),
             None if self.tls.config.is_some() => {
                 info!(target: "prixfixe", "new certificates are in use");
             }

@@ -14,7 +14,7 @@
 mod run;
 mod stack;
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -65,37 +65,33 @@ pub(crate) enum About {
 #[derive(Debug)]
 pub(crate) struct Panicked;
 
-/// The place that questions and answers pass through.
-enum Place {
-    Empty,
+/// What is handed to the future.
+enum Told {
     /// The first question: whether this client is wanted.
     Connect(Client),
     Question(Question),
     /// The client is another one now: it speaks TLS.
     Client(Client),
-    /// The hook that is running is to be dropped.
-    Abandon,
-    Answer(Answer),
 }
 
 thread_local! {
-    static PLACE: RefCell<Place> = const { RefCell::new(Place::Empty) };
+    static TOLD: Cell<Option<Told>> = const { Cell::new(None) };
+    static ANSWER: Cell<Option<Answer>> = const { Cell::new(None) };
+    /// The hook that is running is to be dropped.
+    static ABANDON: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Takes what is in the place, if it is of that kind.
-fn take_if(is_wanted: impl FnOnce(&Place) -> bool) -> Option<Place> {
-    let take = |it: &RefCell<Place>| {
-        let place = &mut *it.borrow_mut();
-        is_wanted(place).then(|| std::mem::replace(place, Place::Empty))
-    };
-    PLACE.try_with(take).ok().flatten()
+/// What the future was handed. In a thread that is ending, nothing.
+fn told() -> Option<Told> {
+    TOLD.try_with(Cell::take).ok().flatten()
 }
 
-/// Puts something into the place; gives what was there. In a thread that is ending there is none.
-fn exchange(place: Place) -> Place {
-    PLACE
-        .try_with(|it| it.replace(place))
-        .unwrap_or(Place::Empty)
+fn give(answer: Answer) {
+    let _ = ANSWER.try_with(|place| place.set(Some(answer)));
+}
+
+fn is_abandoned() -> bool {
+    ABANDON.try_with(Cell::take).unwrap_or(false)
 }
 
 /// What makes conversations, whatever the type of the handler.
@@ -155,7 +151,7 @@ impl Conversation {
         client: Client,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Answer, Panicked>> {
-        self.turn(Place::Connect(client), cx)
+        self.turn(Some(Told::Connect(client)), cx)
     }
 
     /// Asks, and gives the answer if it is there at once. One question at a time.
@@ -164,17 +160,18 @@ impl Conversation {
         question: Question,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Answer, Panicked>> {
-        self.turn(Place::Question(question), cx)
+        self.turn(Some(Told::Question(question)), cx)
     }
 
     /// Lets the session go on with the open question.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, Panicked>> {
-        self.turn(Place::Empty, cx)
+        self.turn(None, cx)
     }
 
     /// Drops the hook that is running. The answer is there at once.
     pub(crate) fn abandon(&mut self, cx: &mut Context<'_>) -> Result<Answer, Panicked> {
-        match self.turn(Place::Abandon, cx) {
+        let _ = ABANDON.try_with(|abandon| abandon.set(true));
+        match self.turn(None, cx) {
             Poll::Ready(answer) => answer,
             // No hook was running, or the session is broken.
             Poll::Pending => Err(Panicked),
@@ -183,7 +180,7 @@ impl Conversation {
 
     /// Tells the session that the transaction is gone.
     pub(crate) fn reset(&mut self, cx: &mut Context<'_>) -> Result<(), Panicked> {
-        match self.turn(Place::Question(Question::Reset), cx) {
+        match self.turn(Some(Told::Question(Question::Reset)), cx) {
             Poll::Ready(Err(panicked)) => Err(panicked),
             Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
         }
@@ -193,29 +190,26 @@ impl Conversation {
     pub(crate) fn set_client(&mut self, client: Client) {
         // Nothing of the application's runs.
         let _ = self.turn(
-            Place::Client(client),
+            Some(Told::Client(client)),
             &mut Context::from_waker(Waker::noop()),
         );
     }
 
-    fn turn(&mut self, place: Place, cx: &mut Context<'_>) -> Poll<Result<Answer, Panicked>> {
+    fn turn(&mut self, what: Option<Told>, cx: &mut Context<'_>) -> Poll<Result<Answer, Panicked>> {
         let Some(future) = &mut self.future else {
             return Poll::Ready(Err(Panicked));
         };
-        if !matches!(place, Place::Empty) {
-            exchange(place);
+        if what.is_some() {
+            let _ = TOLD.try_with(|place| place.set(what));
         }
         // The future is dropped after a panic, so nobody sees what it left half done.
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        let place = take_if(|place| !matches!(place, Place::Empty));
+        let answer = ANSWER.try_with(Cell::take).ok().flatten();
         if polled.is_err() {
             self.drop_session();
             return Poll::Ready(Err(Panicked));
         }
-        match place {
-            Some(Place::Answer(answer)) => Poll::Ready(Ok(answer)),
-            _ => Poll::Pending,
-        }
+        answer.map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
     }
 
     /// The end of the session is the application's code too.

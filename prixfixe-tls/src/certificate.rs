@@ -18,6 +18,7 @@ use crate::source::{DAY, Digest, Material, Pair, digest};
 
 /// A certificate in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CertificateInfo {
     /// Where it came from: the file's path, `memory` or `self-signed`.
     pub source: String,

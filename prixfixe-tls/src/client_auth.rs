@@ -15,6 +15,7 @@ use crate::source::{Material, TrustAnchors};
 
 /// Whether clients are asked for a certificate.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub enum ClientAuth {
     /// They are not asked.
     #[default]

@@ -111,6 +111,7 @@ impl TlsConfig {
 
 /// What came of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reloaded {
     /// The files hold what is in use already.
     Unchanged,

@@ -7,6 +7,7 @@ use rustls::ProtocolVersion;
 
 /// What a finished handshake agreed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TlsInfo {
     /// The protocol version.
     pub version: TlsVersion,
@@ -23,12 +24,27 @@ pub struct TlsInfo {
 
 /// A version of the TLS protocol that is spoken here. Older ones are refused with an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[non_exhaustive]
 pub enum TlsVersion {
     /// RFC 5246.
     #[default]
     Tls12,
     /// RFC 8446.
     Tls13,
+}
+
+impl TlsInfo {
+    /// What a handshake agreed on that asked for no name and sent no certificate: for tests.
+    #[must_use]
+    pub const fn new(version: TlsVersion, cipher_suite: &'static str) -> Self {
+        Self {
+            version,
+            cipher_suite,
+            server_name: None,
+            client_subject: None,
+            resumed: false,
+        }
+    }
 }
 
 impl TlsVersion {

@@ -12,6 +12,7 @@ use crate::key::is_der;
 
 /// Where a certificate chain and its key come from.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum CertificateSource {
     /// Files in PEM, or in DER where there is one certificate and its key, unencrypted. Read anew by a reload.
     Files {
@@ -62,6 +63,7 @@ impl fmt::Debug for CertificateSource {
 
 /// The CA certificates that vouch for clients, in PEM; or one in DER.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum TrustAnchors {
     /// A file, read anew by a reload.
     File(PathBuf),

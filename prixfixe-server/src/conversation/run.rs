@@ -9,7 +9,7 @@ use prixfixe_core::Reply;
 use tracing::{Span, info_span};
 
 use super::stack::Stack;
-use super::{About, Answer, Place, Question, exchange, take_if};
+use super::{About, Answer, Question, Told, is_abandoned, told};
 use crate::check::Checks;
 use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
 use crate::{Accepted, Client, Handler, Session, replies};
@@ -52,7 +52,7 @@ pub(super) async fn run<H: Handler>(handler: Arc<H>, checks: Checks) {
 async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
     let question = match next().await {
         Told::Question(question) => question,
-        Told::Client(newer) => {
+        Told::Connect(newer) | Told::Client(newer) => {
             *client = newer;
             return;
         }
@@ -63,10 +63,10 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
             let hello = Hello::new(client, &greeting.name, greeting.extended);
             let result = asked(span, session.hello(hello)).await;
             let result = in_time(session, result).map(|()| client.greeted(greeting));
-            exchange(Place::Answer(Answer {
+            super::give(Answer {
                 result: result.map(|()| Accepted::default()),
                 about: About::Client(client.clone()),
-            }));
+            });
         }
         Question::Mail(envelope) => {
             let span = question_span!("mail", client);
@@ -80,10 +80,10 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
             let result = asked(span, session.rcpt(rcpt)).await;
             drop(envelope);
             let result = in_time(session, result);
-            exchange(Place::Answer(Answer {
+            super::give(Answer {
                 result: result.map(|()| Accepted::default()),
                 about: About::Recipient(recipient),
-            }));
+            });
         }
         Question::Data(envelope) => {
             let span = question_span!("data", client);
@@ -107,37 +107,24 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
     }
 }
 
-enum Told {
-    Question(Question),
-    Client(Client),
-}
-
 /// Waits for a client.
 fn connected() -> impl Future<Output = Client> {
-    poll_fn(
-        |_| match take_if(|place| matches!(place, Place::Connect(_))) {
-            Some(Place::Connect(client)) => Poll::Ready(client),
-            _ => Poll::Pending,
-        },
-    )
+    poll_fn(|_| match told() {
+        Some(Told::Connect(client)) => Poll::Ready(client),
+        _ => Poll::Pending,
+    })
 }
 
-/// Waits for the next question. An answer that was just given stays where it is.
+/// Waits for the next question.
 fn next() -> impl Future<Output = Told> {
-    poll_fn(
-        |_| match take_if(|place| matches!(place, Place::Question(_) | Place::Client(_))) {
-            Some(Place::Question(question)) => Poll::Ready(Told::Question(question)),
-            Some(Place::Client(client)) => Poll::Ready(Told::Client(client)),
-            _ => Poll::Pending,
-        },
-    )
+    poll_fn(|_| told().map_or(Poll::Pending, Poll::Ready))
 }
 
 /// Runs a hook inside its span, unless it is to be dropped: then there is no answer.
 async fn asked<T>(span: Span, hook: impl Future<Output = T>) -> Option<T> {
     let mut hook = pin!(hook);
     poll_fn(|cx| {
-        if take_if(|place| matches!(place, Place::Abandon)).is_some() {
+        if is_abandoned() {
             return Poll::Ready(None);
         }
         let _entered = span.enter();
@@ -162,8 +149,8 @@ fn settle<S: Session>(session: &mut Stack<S>, result: Option<Result<(), Reply>>)
 }
 
 fn give(result: Result<Accepted, Reply>) {
-    exchange(Place::Answer(Answer {
+    super::give(Answer {
         result,
         about: About::Nothing,
-    }));
+    });
 }
