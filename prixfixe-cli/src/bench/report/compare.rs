@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, Run, time};
+use super::words::time;
+use super::{Report, Run};
 
 /// The runs that both have, old beside new.
 pub(crate) fn compare(old: &Report, new: &Report) -> String {

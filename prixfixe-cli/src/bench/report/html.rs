@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::chart::{Axis, Series, plot};
 use super::table::cut;
-use super::{ErrorCount, Report, Run, Summary, description, float, time};
+use super::words::{description, float, time};
+use super::{ErrorCount, Report, Run, Summary};
 
 const STYLE: &str = include_str!("page.css");
 

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, Run, Summary, description, time};
+use super::words::{description, time};
+use super::{Report, Run, Summary};
 
 /// All runs, in plain text.
 pub(crate) fn table(report: &Report) -> String {

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::words::{octets, time};
 use super::*;
 use crate::bench::failure::{Failure, Kind, Stage};
+use crate::bench::measure::Measurements;
 
 pub(crate) fn settings() -> Settings {
     Settings {
