@@ -5,11 +5,15 @@
 
 use std::fs;
 use std::io;
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memchr::memchr_iter;
-use prixfixe_client::{BodyType, InvalidArgument, Mail, Rcpt, Stuffer};
+use prixfixe_client::{BodyType, Mail, Rcpt, Stuffer};
+
+use super::plan::PlanError;
 
 /// Messages of varying size are drawn from a pool of this many.
 const POOL: u64 = 64;
@@ -17,17 +21,12 @@ const POOL: u64 = 64;
 const POOL_OCTETS: u64 = 64 << 20;
 /// Files are held in memory, up to this in all.
 const MAX_FILES_OCTETS: u64 = 1 << 30;
+/// A CRLF: the smallest message.
+const MIN_SIZE: u64 = 2;
+/// Messages are made in memory.
+const MAX_SIZE: u64 = 1 << 30;
 /// Lines of generated text, without CRLF.
 const LINE: usize = 76;
-
-/// An address that cannot be sent.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AddressError {
-    #[error("--from: {0}")]
-    From(InvalidArgument),
-    #[error("--to: {0}")]
-    To(InvalidArgument),
-}
 
 /// One message, ready for the wire.
 #[derive(Debug)]
@@ -58,31 +57,55 @@ pub(crate) struct Addressing {
     transfer: Transfer,
 }
 
-/// DATA, or BDAT in chunks of at most so many octets.
+/// The command by which contents travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub(crate) enum Transfer {
+    /// DATA (RFC 5321 section 4.1.1.4).
     Data,
-    Bdat { chunk: usize },
+    /// BDAT (RFC 3030).
+    Bdat {
+        /// Bytes of a chunk at most; `None`: the whole message is one.
+        chunk: Option<NonZeroUsize>,
+    },
 }
 
 /// Where contents come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// Generated, of one size.
+#[non_exhaustive]
+pub(crate) enum Content {
+    /// Generated, of one size in bytes.
     Size(u64),
-    /// Generated, of sizes spread evenly over a range, both ends included.
-    Range(u64, u64),
-    /// Files, and the files in directories.
+    /// Generated, of sizes spread evenly over a range.
+    Sizes(RangeInclusive<u64>),
+    /// Files, and the files in directories; of a Maildir those in `new` and `cur`. They are sent in turn.
     Files(Vec<PathBuf>),
 }
 
 /// Why there is nothing to send.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub(crate) enum ContentError {
+    /// A size that no message can have.
+    #[error("no message has a size of {least} to {most} bytes; give {MIN_SIZE} bytes to 1 GiB")]
+    Size {
+        /// The smallest size asked for.
+        least: u64,
+        /// The largest size asked for.
+        most: u64,
+    },
+    /// A file or a directory cannot be read.
     #[error("cannot read {}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no message in a file or a directory.
     #[error("no message in {}", .0.display())]
     Empty(PathBuf),
+    /// Files are held in memory, and these are too many or too large.
     #[error("the messages are over 1 GiB in all; name fewer files")]
     TooLarge,
 }
@@ -102,7 +125,7 @@ impl Prepared {
             Transfer::Data => Body::Data(stuffed(&content)),
             Transfer::Bdat { chunk } => Body::Chunks {
                 content,
-                size: chunk,
+                size: chunk.map_or(usize::MAX, NonZeroUsize::get),
             },
         };
         Self {
@@ -114,17 +137,22 @@ impl Prepared {
         }
     }
 
-    /// All messages of a source. `seed` decides the generated text and the sizes in a range.
+    /// All messages of a content. `seed` decides the generated text and the sizes in a range.
     pub(crate) fn pool(
-        source: &Source,
+        content: &Content,
         addressing: &Addressing,
         seed: u64,
     ) -> Result<Vec<Self>, ContentError> {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut generate = |size| Self::new(&generated(size, addressing, &mut random), addressing);
-        match source {
-            Source::Size(size) => Ok(vec![generate(*size)]),
-            Source::Range(least, most) => {
+        match content {
+            Content::Size(size) => {
+                check_sizes(*size, *size)?;
+                Ok(vec![generate(*size)])
+            }
+            Content::Sizes(sizes) => {
+                let (least, most) = (*sizes.start(), *sizes.end());
+                check_sizes(least, most)?;
                 let mean = (least / 2 + most / 2).max(1);
                 let count = (POOL_OCTETS / mean).clamp(4, POOL);
                 // Evenly over the range rather than at random: the mean of a short run is the mean of the range.
@@ -135,7 +163,7 @@ impl Prepared {
                 };
                 Ok((0..u128::from(count)).map(|i| generate(size(i))).collect())
             }
-            Source::Files(paths) => from_files(paths, addressing),
+            Content::Files(paths) => from_files(paths, addressing),
         }
     }
 }
@@ -148,8 +176,8 @@ impl Addressing {
         to: &str,
         recipients: u32,
         transfer: Transfer,
-    ) -> Result<Self, AddressError> {
-        let mut mail = Mail::new(from.to_owned()).map_err(AddressError::From)?;
+    ) -> Result<Self, PlanError> {
+        let mut mail = Mail::new(from.to_owned()).map_err(PlanError::From)?;
         let recipient = |n: u32| Rcpt::new(to.replace("{n}", &n.to_string()));
         let recipients: Result<_, _> = (0..recipients).map(recipient).collect();
         if !to.is_ascii() {
@@ -157,7 +185,7 @@ impl Addressing {
         }
         Ok(Self {
             mail,
-            recipients: recipients.map_err(AddressError::To)?,
+            recipients: recipients.map_err(PlanError::To)?,
             transfer,
         })
     }
@@ -175,6 +203,14 @@ impl Body {
         match self {
             Self::Data(content) | Self::Chunks { content, .. } => content,
         }
+    }
+}
+
+fn check_sizes(least: u64, most: u64) -> Result<(), ContentError> {
+    if MIN_SIZE <= least && least <= most && most <= MAX_SIZE {
+        Ok(())
+    } else {
+        Err(ContentError::Size { least, most })
     }
 }
 
@@ -359,14 +395,11 @@ mod tests {
         let new = |from, to| Addressing::new(from, to, 1, Transfer::Data);
         assert!(new("", "b@x").is_ok_and(|addressing| !addressing.is_internationalised()));
         assert!(new("", "j\u{f6}rg@x").is_ok_and(|addressing| addressing.is_internationalised()));
-        let error = new("a@x>\r\nQUIT", "b@x").unwrap_err().to_string();
-        assert!(error.starts_with("--from: "), "{error}");
-        assert!(
-            new("a@x", "")
-                .unwrap_err()
-                .to_string()
-                .starts_with("--to: ")
-        );
+        assert!(matches!(
+            new("a@x>\r\nQUIT", "b@x"),
+            Err(PlanError::From(_))
+        ));
+        assert!(matches!(new("a@x", ""), Err(PlanError::To(_))));
     }
 
     #[test]
@@ -387,7 +420,7 @@ mod tests {
     #[test]
     fn a_range_is_covered_from_end_to_end() {
         let pool =
-            Prepared::pool(&Source::Range(100, 2000), &addressing(Transfer::Data), 7).unwrap();
+            Prepared::pool(&Content::Sizes(100..=2000), &addressing(Transfer::Data), 7).unwrap();
         assert_eq!(pool.first().map(|message| message.size), Some(100));
         assert_eq!(pool.last().map(|message| message.size), Some(2000));
         assert!(pool.windows(2).all(|pair| pair[0].size <= pair[1].size));
@@ -398,8 +431,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         fs::write(path.join("one.eml"), "one\n").unwrap();
-        let plain = Source::Files(vec![path.to_owned()]);
-        let read = |source: &Source| Prepared::pool(source, &addressing(Transfer::Data), 0);
+        let plain = Content::Files(vec![path.to_owned()]);
+        let read = |content: &Content| Prepared::pool(content, &addressing(Transfer::Data), 0);
         assert_eq!(read(&plain).unwrap().len(), 1);
         for name in ["new", "cur"] {
             fs::create_dir(path.join(name)).unwrap();
@@ -407,11 +440,11 @@ mod tests {
         }
         assert_eq!(read(&plain).unwrap().len(), 2);
         let missing = path.join("missing");
-        let error = read(&Source::Files(vec![missing.clone()])).unwrap_err();
+        let error = read(&Content::Files(vec![missing.clone()])).unwrap_err();
         assert!(error.to_string().contains(&*missing.to_string_lossy()));
         let empty = tempfile::tempdir().unwrap();
         assert!(matches!(
-            read(&Source::Files(vec![empty.path().to_owned()])),
+            read(&Content::Files(vec![empty.path().to_owned()])),
             Err(ContentError::Empty(_))
         ));
     }

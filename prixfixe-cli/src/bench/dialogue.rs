@@ -47,18 +47,10 @@ pub(crate) struct Manner {
 
 /// How much leaves without waiting for replies (RFC 2920), where the server offers it.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Default,
-    clap::ValueEnum,
-    serde::Serialize,
-    serde::Deserialize,
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub(crate) enum Pipelining {
     /// One command at a time.
     Off,
@@ -66,7 +58,7 @@ pub(crate) enum Pipelining {
     /// write.
     #[default]
     Envelope,
-    /// As `envelope`, and the next message's envelope, or QUIT, in one write with the content.
+    /// As [`Envelope`](Self::Envelope), and the next message's envelope, or QUIT, in one write with the content.
     Full,
 }
 

@@ -1,174 +1,269 @@
-//! From arguments to runs: everything is read, resolved and checked before the first connection.
+//! What a run is to do, as its caller says it.
+//!
+//! A [`Plan`] is plain values. [`Plan::prepare`] reads, resolves and checks all of them before the
+//! first connection.
 
-use std::num::NonZeroU32;
+use std::net::IpAddr;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
+use std::time::Duration;
 
-use prixfixe_client::{Config, StartTls};
+use prixfixe_client::{Config, InvalidArgument, StartTls};
 
-use super::arguments::Arguments;
-use super::content::{Addressing, Prepared, Source, Transfer};
-use super::dialogue::{Manner, Pipelining};
-use super::engine::Pace;
+pub(crate) use super::content::{Content, ContentError, Transfer};
+pub(crate) use super::dialogue::Pipelining;
+pub(crate) use super::engine::Pace;
+pub(crate) use super::target::TargetError;
+pub(crate) use super::tls::{Tls, TlsError, Trust};
+
+use super::content::{Addressing, Prepared};
+use super::dialogue::Manner;
 use super::report::Settings;
-use super::scenario::{Scenario, Shape};
 use super::target::Target;
-use super::tls::{Security, Trust};
+use super::tls::Security;
 use super::workload::Workload;
 
-/// One run that is ready to start.
-#[derive(Debug)]
-pub(crate) struct Planned {
-    pub(crate) name: &'static str,
-    pub(crate) settings: Settings,
-    pub(crate) workload: Workload,
+/// Messages per second that can be kept to.
+const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e8;
+
+/// One run: to which servers, how much, and how.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub(crate) struct Plan {
+    /// What the run is called in reports.
+    pub(crate) name: String,
+    /// Servers, as `HOST`, `HOST:PORT`, `ADDRESS:PORT` or `[IPV6]:PORT`; the port is 25 where none is given.
+    /// Connections go to them in turn.
+    pub(crate) targets: Vec<String>,
+    /// How much to send, and how fast.
+    pub(crate) pace: Pace,
+    /// Connections at once, over all threads.
+    pub(crate) concurrency: NonZeroU32,
+    /// Threads that send. One without a connection of its own is not started.
+    pub(crate) threads: NonZeroU32,
+    /// Messages on a connection before QUIT; `None`: no limit.
+    pub(crate) per_connection: Option<NonZeroU64>,
+    /// What is sent.
+    pub(crate) content: Content,
+    /// Decides generated text: the same seed gives the same bytes.
+    pub(crate) seed: u64,
+    /// The name given in EHLO.
+    pub(crate) helo: String,
+    /// The sender; empty for the null reverse-path.
+    pub(crate) from: String,
+    /// The recipient; `{n}` stands for its number within the message.
+    pub(crate) to: String,
+    /// Recipients of a message.
+    pub(crate) recipients: NonZeroU32,
+    /// What leaves without waiting for replies, where the server offers PIPELINING.
+    pub(crate) pipelining: Pipelining,
+    /// The command by which contents travel.
+    pub(crate) transfer: Transfer,
+    /// `None`: plaintext.
+    pub(crate) tls: Option<Tls>,
+    /// The longest that a message may take from when it is due, or a background connection to the
+    /// reply to its EHLO.
+    pub(crate) timeout: Duration,
+    /// Local addresses to connect from in turn; empty: the system chooses.
+    pub(crate) sources: Vec<IpAddr>,
+    /// Connections that are opened first and held in the background.
+    pub(crate) idle_connections: u32,
+    /// Clients in the background that send a few bytes at a time.
+    pub(crate) slow_clients: u32,
+    /// Bytes per second of each slow client.
+    pub(crate) slow_rate: NonZeroU32,
 }
 
-/// The largest number of messages where neither a number nor a time is given.
-const DEFAULT_MESSAGES: u64 = 1000;
-
-/// What the arguments ask for. `Err` says what is wrong with them.
-pub(crate) fn plan(arguments: &Arguments) -> Result<Vec<Planned>, String> {
-    let targets: Result<Vec<Target>, String> = arguments
-        .targets
-        .iter()
-        .map(|name| Target::resolve(name))
-        .collect();
-    let targets = targets?;
-    let security = security(arguments)?;
-    let shapes = arguments
-        .scenario
-        .map_or_else(|| vec![Scenario::none()], Scenario::shapes);
-    shapes
-        .into_iter()
-        .map(|shape| run(arguments, &shape, &targets, security.as_ref()))
-        .collect()
+/// Why a [`Plan`] cannot be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum PlanError {
+    /// [`Plan::targets`] has none, or one that cannot be used.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// TLS cannot be set up as [`Plan::tls`] says.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// [`Pace::rate`] is too low, too high or no number.
+    #[error("{0} is no rate; give 0.001 to 100000000 messages per second")]
+    Rate(f64),
+    /// [`Plan::from`] cannot be sent.
+    #[error("the sender: {0}")]
+    From(#[source] InvalidArgument),
+    /// [`Plan::to`] cannot be sent.
+    #[error("the recipient: {0}")]
+    To(#[source] InvalidArgument),
+    /// [`Plan::content`] gives no messages.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// [`Plan::helo`] cannot be sent.
+    #[error("the name in EHLO: {0}")]
+    Helo(#[source] InvalidArgument),
 }
 
-fn run(
-    arguments: &Arguments,
-    shape: &Shape,
-    targets: &[Target],
-    security: Option<&Security>,
-) -> Result<Planned, String> {
-    let concurrency = arguments
-        .concurrency
-        .or(NonZeroU32::new(shape.concurrency))
-        .unwrap_or(NonZeroU32::MIN);
-    let pace = pace(arguments, shape);
-    let source = source(arguments, shape);
-    let addressing = addressing(arguments)?;
-    let messages = messages(arguments, &source, &addressing)?;
-    let manner = Manner {
-        config: Arc::new(client(arguments)?),
-        pipelining: arguments.pipelining,
-        over_tls: arguments.tls,
-        bdat: arguments.bdat,
-        eight_bit: messages.iter().any(|message| message.eight_bit),
-        smtp_utf8: addressing.is_internationalised(),
-    };
-    let settings = Settings::new(arguments, &pace, concurrency, &messages);
-    let workload = Workload {
-        targets: targets.to_vec(),
-        messages,
-        pace,
-        concurrency,
-        // A thread without a worker would have nothing to do.
-        threads: arguments.threads.min(concurrency),
-        per_connection: arguments.per_connection.map(Into::into),
-        manner: Arc::new(manner),
-        security: security.cloned(),
-        timeout: arguments.timeout,
-        sources: arguments
-            .source
+impl Plan {
+    /// A thousand generated messages of 1 KiB over 20 connections, in plaintext.
+    #[must_use]
+    pub(crate) fn new<T: Into<String>>(targets: impl IntoIterator<Item = T>) -> Self {
+        Self {
+            name: "custom".to_owned(),
+            targets: targets.into_iter().map(Into::into).collect(),
+            pace: Pace::messages(1000),
+            concurrency: NonZeroU32::MIN.saturating_add(19),
+            threads: NonZeroU32::MIN,
+            per_connection: None,
+            content: Content::Size(1024),
+            seed: 1,
+            helo: "bench.invalid".to_owned(),
+            from: "bench@example.com".to_owned(),
+            to: "user{n}@example.com".to_owned(),
+            recipients: NonZeroU32::MIN,
+            pipelining: Pipelining::default(),
+            transfer: Transfer::Data,
+            tls: None,
+            timeout: Duration::from_secs(60),
+            sources: Vec::new(),
+            idle_connections: 0,
+            slow_clients: 0,
+            slow_rate: NonZeroU32::MIN.saturating_add(99),
+        }
+    }
+
+    /// Resolves the targets, reads certificates and files, and makes the messages ready for the wire.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError`] says what is wrong with the plan.
+    pub(crate) fn prepare(&self) -> Result<Workload, PlanError> {
+        let targets: Result<Vec<Target>, TargetError> = self
+            .targets
             .iter()
-            .flat_map(|sources| sources.0.iter().copied())
-            .collect(),
-        idle_connections: arguments.idle_connections,
-        slow_clients: arguments.slow_clients,
-        slow_rate: arguments.slow_rate,
-    };
-    Ok(Planned {
-        name: shape.name,
-        settings,
-        workload,
-    })
-}
+            .map(|name| Target::resolve(name))
+            .collect();
+        let targets = targets?;
+        if targets.is_empty() {
+            return Err(TargetError::None.into());
+        }
+        let security = self.tls.as_ref().map(Security::new).transpose()?;
+        if let Some(rate) = self.pace.rate
+            && !RATES.contains(&rate)
+        {
+            return Err(PlanError::Rate(rate));
+        }
+        let addressing =
+            Addressing::new(&self.from, &self.to, self.recipients.get(), self.transfer)?;
+        let pool = Prepared::pool(&self.content, &addressing, self.seed)?;
+        let messages: Vec<_> = pool.into_iter().map(Arc::new).collect();
+        let manner = self.manner(&addressing, &messages)?;
+        Ok(Workload {
+            name: self.name.clone(),
+            settings: Settings::of(self, &messages),
+            targets,
+            messages,
+            pace: self.pace,
+            concurrency: self.concurrency,
+            threads: self.busy_threads(),
+            per_connection: self.per_connection.map(Into::into),
+            manner: Arc::new(manner),
+            security,
+            timeout: self.timeout,
+            sources: self.sources.clone(),
+            idle_connections: self.idle_connections,
+            slow_clients: self.slow_clients,
+            slow_rate: self.slow_rate,
+        })
+    }
 
-/// An option overrides the scenario; a number or a time given takes the place of both that the scenario has.
-fn pace(arguments: &Arguments, shape: &Shape) -> Pace {
-    let given = arguments.messages.is_some() || arguments.duration.is_some();
-    let (messages, duration) = if given {
-        (arguments.messages.map(Into::into), arguments.duration)
-    } else if shape.pace.messages.is_some() || shape.pace.duration.is_some() {
-        (shape.pace.messages, shape.pace.duration)
-    } else {
-        (Some(DEFAULT_MESSAGES), None)
-    };
-    Pace {
-        messages,
-        duration,
-        rate: arguments.rate.or(shape.pace.rate),
-        ramp: arguments.ramp_up,
+    /// A thread without a worker would have nothing to do.
+    pub(super) fn busy_threads(&self) -> NonZeroU32 {
+        self.threads.min(self.concurrency)
+    }
+
+    fn manner(
+        &self,
+        addressing: &Addressing,
+        messages: &[Arc<Prepared>],
+    ) -> Result<Manner, PlanError> {
+        let mut config = Config::smtp(&self.helo).map_err(PlanError::Helo)?;
+        config.pipelining = self.pipelining != Pipelining::Off;
+        // The engine reads while it writes, so replies never pile up.
+        config.window = usize::MAX;
+        let over_tls = self.tls.as_ref().is_some_and(|tls| tls.implicit);
+        if self.tls.is_some() && !over_tls {
+            config.start_tls = StartTls::Required;
+        }
+        Ok(Manner {
+            config: Arc::new(config),
+            pipelining: self.pipelining,
+            over_tls,
+            bdat: matches!(self.transfer, Transfer::Bdat { .. }),
+            eight_bit: messages.iter().any(|message| message.eight_bit),
+            smtp_utf8: addressing.is_internationalised(),
+        })
     }
 }
 
-fn source(arguments: &Arguments, shape: &Shape) -> Source {
-    if arguments.file.is_empty() {
-        arguments.size.clone().unwrap_or(Source::Size(shape.size))
-    } else {
-        Source::Files(arguments.file.clone())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        Plan::new(["127.0.0.1:25"])
     }
-}
 
-fn client(arguments: &Arguments) -> Result<Config, String> {
-    let mut config = Config::smtp(&arguments.helo).map_err(|error| format!("--helo: {error}"))?;
-    config.pipelining = arguments.pipelining != Pipelining::Off;
-    // The engine reads while it writes, so replies never pile up.
-    config.window = usize::MAX;
-    if arguments.starttls {
-        config.start_tls = StartTls::Required;
+    #[test]
+    fn what_cannot_be_run_is_found_before_a_connection() {
+        let error = |change: fn(&mut Plan)| {
+            let mut plan = plan();
+            change(&mut plan);
+            plan.prepare().unwrap_err()
+        };
+        assert!(plan().prepare().is_ok());
+        let none = error(|plan| plan.targets.clear());
+        assert!(matches!(none, PlanError::Target(TargetError::None)));
+        let target = error(|plan| plan.targets.push("mx:smtp".to_owned()));
+        assert!(matches!(
+            target,
+            PlanError::Target(TargetError::Port { .. })
+        ));
+        for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let mut plan = plan();
+            plan.pace.rate = Some(rate);
+            let error = plan.prepare().unwrap_err();
+            assert!(matches!(error, PlanError::Rate(_)), "{rate}");
+        }
+        let from = error(|plan| plan.from = "a@x>\r\nQUIT".to_owned());
+        assert!(matches!(from, PlanError::From(_)));
+        let to = error(|plan| plan.to = String::new());
+        assert!(matches!(to, PlanError::To(_)));
+        let helo = error(|plan| plan.helo = "a b".to_owned());
+        assert!(matches!(helo, PlanError::Helo(_)));
+        let trust = error(|plan| {
+            let mut tls = Tls::starttls();
+            tls.trust = Trust::File("/does/not/exist".into());
+            plan.tls = Some(tls);
+        });
+        assert!(matches!(trust, PlanError::Tls(TlsError::File { .. })));
     }
-    Ok(config)
-}
 
-fn addressing(arguments: &Arguments) -> Result<Addressing, String> {
-    let chunk = arguments.chunk_size.map_or(usize::MAX, |size| {
-        usize::try_from(size.get()).unwrap_or(usize::MAX)
-    });
-    let transfer = if arguments.bdat {
-        Transfer::Bdat { chunk }
-    } else {
-        Transfer::Data
-    };
-    let (from, to) = (&arguments.from, &arguments.to);
-    Addressing::new(from, to, arguments.recipients.get(), transfer)
-        .map_err(|error| error.to_string())
-}
-
-fn messages(
-    arguments: &Arguments,
-    source: &Source,
-    addressing: &Addressing,
-) -> Result<Vec<Arc<Prepared>>, String> {
-    let pool = Prepared::pool(source, addressing, arguments.seed)
-        .map_err(|error| format!("--file: {error}"))?;
-    Ok(pool.into_iter().map(Arc::new).collect())
-}
-
-fn security(arguments: &Arguments) -> Result<Option<Security>, String> {
-    if !arguments.tls && !arguments.starttls {
-        return Ok(None);
+    #[test]
+    fn sizes_that_no_message_can_have_are_refused() {
+        #[expect(clippy::reversed_empty_ranges, reason = "that is what is refused")]
+        let wrong = [
+            Content::Size(1),
+            Content::Size(u64::MAX),
+            Content::Sizes(1..=100),
+            Content::Sizes(100..=u64::MAX),
+            Content::Sizes(100..=99),
+        ];
+        for content in wrong {
+            let plan = Plan {
+                content: content.clone(),
+                ..plan()
+            };
+            let error = plan.prepare().unwrap_err();
+            let is_size = matches!(error, PlanError::Content(ContentError::Size { .. }));
+            assert!(is_size, "{content:?}: {error}");
+        }
     }
-    let trust = match &arguments.tls_ca {
-        _ if arguments.tls_insecure => Trust::Anything,
-        Some(path) => Trust::File(path.clone()),
-        None => Trust::System,
-    };
-    let security = Security::new(
-        arguments.tls,
-        arguments.tls_name.clone(),
-        &trust,
-        arguments.tls_resume,
-    );
-    security.map(Some).map_err(|error| error.to_string())
 }

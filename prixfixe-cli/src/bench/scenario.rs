@@ -1,99 +1,69 @@
 //! Named workloads, the same everywhere so that their figures can be compared.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::engine::Pace;
+use super::plan::{Content, Pace, Plan};
 
 /// A named workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub(crate) enum Scenario {
-    /// 1000 messages of 1 KiB over 20 connections
+    /// 1000 messages of 1 KiB over 20 connections.
     BurstSmall,
-    /// 2000 messages of 10 KiB over 20 connections
+    /// 2000 messages of 10 KiB over 20 connections.
     BurstMedium,
-    /// 5000 messages of 1 KiB over 50 connections
+    /// 5000 messages of 1 KiB over 50 connections.
     HighVolume,
-    /// 50 messages of 10 KiB a second for 30 seconds
+    /// 50 messages of 10 KiB a second for 30 seconds, over 20 connections.
     Sustained,
-    /// 500 messages of 100 KiB over 20 connections
+    /// 500 messages of 100 KiB over 20 connections.
     Large,
-    /// All of them in a row
-    All,
-}
-
-/// What a scenario decides.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Shape {
-    pub(crate) name: &'static str,
-    pub(crate) pace: Pace,
-    pub(crate) size: u64,
-    pub(crate) concurrency: u32,
 }
 
 impl Scenario {
-    /// The runs that it stands for.
-    pub(crate) fn shapes(self) -> Vec<Shape> {
-        let burst = |name, messages, size, concurrency| {
-            let pace = Pace {
-                messages: Some(messages),
-                duration: None,
-                rate: None,
-                ramp: Duration::ZERO,
-            };
-            Shape {
-                name,
-                pace,
-                size,
-                concurrency,
-            }
-        };
-        const KIB: u64 = 1024;
+    /// All of them, in the order of the documentation.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::BurstSmall,
+        Self::BurstMedium,
+        Self::HighVolume,
+        Self::Sustained,
+        Self::Large,
+    ];
+
+    /// What its run is called.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::BurstSmall => vec![burst("burst-small", 1000, KIB, 20)],
-            Self::BurstMedium => vec![burst("burst-medium", 2000, 10 * KIB, 20)],
-            Self::HighVolume => vec![burst("high-volume", 5000, KIB, 50)],
-            Self::Sustained => {
-                let duration = Some(Duration::from_secs(30));
-                let pace = Pace {
-                    messages: None,
-                    duration,
-                    rate: Some(50.0),
-                    ramp: Duration::ZERO,
-                };
-                vec![Shape {
-                    name: "sustained",
-                    pace,
-                    size: 10 * KIB,
-                    concurrency: 20,
-                }]
-            }
-            Self::Large => vec![burst("large", 500, 100 * KIB, 20)],
-            Self::All => [
-                Self::BurstSmall,
-                Self::BurstMedium,
-                Self::HighVolume,
-                Self::Sustained,
-                Self::Large,
-            ]
-            .into_iter()
-            .flat_map(Self::shapes)
-            .collect(),
+            Self::BurstSmall => "burst-small",
+            Self::BurstMedium => "burst-medium",
+            Self::HighVolume => "high-volume",
+            Self::Sustained => "sustained",
+            Self::Large => "large",
         }
     }
 
-    /// What is run when no scenario is named.
-    pub(crate) const fn none() -> Shape {
-        let pace = Pace {
-            messages: None,
-            duration: None,
-            rate: None,
-            ramp: Duration::ZERO,
+    /// The plan that it stands for; what it does not decide is as in [`Plan::new`].
+    #[must_use]
+    pub(crate) fn plan<T: Into<String>>(self, targets: impl IntoIterator<Item = T>) -> Plan {
+        const KIB: u64 = 1024;
+        let (pace, size, concurrency) = match self {
+            Self::BurstSmall => (Pace::messages(1000), KIB, 20),
+            Self::BurstMedium => (Pace::messages(2000), 10 * KIB, 20),
+            Self::HighVolume => (Pace::messages(5000), KIB, 50),
+            Self::Sustained => {
+                let mut pace = Pace::duration(Duration::from_secs(30));
+                pace.rate = Some(50.0);
+                (pace, 10 * KIB, 20)
+            }
+            Self::Large => (Pace::messages(500), 100 * KIB, 20),
         };
-        Shape {
-            name: "custom",
+        Plan {
+            name: self.name().to_owned(),
             pace,
-            size: 1024,
-            concurrency: 20,
+            content: Content::Size(size),
+            concurrency: NonZeroU32::new(concurrency).unwrap_or(NonZeroU32::MIN),
+            ..Plan::new(targets)
         }
     }
 }

@@ -12,18 +12,23 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use super::failure::{Failure, Kind, Stage};
 
-/// TLS for all connections of a run.
-#[derive(Debug, Clone)]
-pub(crate) struct Security {
-    /// Before the greeting, rather than by STARTTLS.
+/// How connections are secured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub(crate) struct Tls {
+    /// TLS comes before the greeting, rather than by STARTTLS.
     pub(crate) implicit: bool,
-    /// The name asked for and verified, in place of the target's host.
+    /// What a server's certificate is verified against.
+    pub(crate) trust: Trust,
+    /// The name to ask for and to verify, in place of the target's.
     pub(crate) name: Option<String>,
-    pub(crate) config: Arc<ClientConfig>,
+    /// Sessions are resumed. Otherwise every connection makes a full handshake, which is what a new client costs.
+    pub(crate) resume: bool,
 }
 
 /// What a server's certificate is verified against.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub(crate) enum Trust {
     /// The system's certificate authorities.
     System,
@@ -35,29 +40,62 @@ pub(crate) enum Trust {
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SecurityError {
+#[non_exhaustive]
+pub(crate) enum TlsError {
+    /// A file of certificates cannot be used.
     #[error("cannot read certificates from {}: {reason}", path.display())]
-    File { path: PathBuf, reason: String },
-    #[error(
-        "this system has no certificate authorities; name them with --tls-ca, or pass --tls-insecure"
-    )]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There are no certificates of authorities to verify against.
+    #[error("this system has no certificate authorities")]
     NoRoots,
+    /// The TLS library refuses.
     #[error("TLS cannot be set up: {0}")]
-    Rustls(#[from] rustls::Error),
+    Other(String),
+}
+
+impl Tls {
+    /// By STARTTLS, verified against the system's authorities.
+    #[must_use]
+    pub(crate) fn starttls() -> Self {
+        Self {
+            implicit: false,
+            trust: Trust::System,
+            name: None,
+            resume: false,
+        }
+    }
+
+    /// Before the greeting, verified against the system's authorities.
+    #[must_use]
+    pub(crate) fn implicit() -> Self {
+        Self {
+            implicit: true,
+            ..Self::starttls()
+        }
+    }
+}
+
+/// TLS for all connections of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Security {
+    pub(crate) implicit: bool,
+    /// The name asked for and verified, in place of the target's host.
+    name: Option<String>,
+    config: Arc<ClientConfig>,
 }
 
 impl Security {
-    /// Sessions are resumed only where asked: a full handshake is what a new client costs.
-    pub(crate) fn new(
-        implicit: bool,
-        name: Option<String>,
-        trust: &Trust,
-        resume: bool,
-    ) -> Result<Self, SecurityError> {
+    pub(crate) fn new(tls: &Tls) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?;
-        let mut config = match trust {
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsError::Other(error.to_string()))?;
+        let mut config = match &tls.trust {
             Trust::System => builder
                 .with_root_certificates(system_roots()?)
                 .with_no_client_auth(),
@@ -72,12 +110,12 @@ impl Security {
                     .with_no_client_auth()
             }
         };
-        if !resume {
+        if !tls.resume {
             config.resumption = Resumption::disabled();
         }
         Ok(Self {
-            implicit,
-            name,
+            implicit: tls.implicit,
+            name: tls.name.clone(),
             config: Arc::new(config),
         })
     }
@@ -106,19 +144,19 @@ pub(crate) fn failure(error: &rustls::Error) -> Failure {
     Failure::with_detail(Stage::Tls, kind, error.to_string())
 }
 
-fn system_roots() -> Result<RootCertStore, SecurityError> {
+fn system_roots() -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     // Systems carry a certificate or two that cannot be parsed; the rest will do.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
-        Err(SecurityError::NoRoots)
+        Err(TlsError::NoRoots)
     } else {
         Ok(roots)
     }
 }
 
-fn file_roots(path: &Path) -> Result<RootCertStore, SecurityError> {
-    let fail = |reason: String| SecurityError::File {
+fn file_roots(path: &Path) -> Result<RootCertStore, TlsError> {
+    let fail = |reason: String| TlsError::File {
         path: path.to_owned(),
         reason,
     };

@@ -17,8 +17,8 @@ mod worker;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
@@ -32,7 +32,7 @@ use self::pacer::{Next, Pacer, Ticket};
 use self::worker::{Left, Role, Worker};
 use super::failure::{Failure, Kind, Stage};
 use super::measure::Measurements;
-use super::workload::Workload;
+use super::workload::{Progress, Workload};
 
 /// How often deadlines are looked at; a timeout is late by this at most.
 const SWEEP: Duration = Duration::from_millis(50);
@@ -49,21 +49,21 @@ const ALARM: Token = Token(usize::MAX - 1);
 
 /// What threads tell one another, and whoever shows the progress.
 #[derive(Debug)]
-pub(crate) struct Live {
-    pub(crate) accepted: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    pub(crate) octets: AtomicU64,
+pub(crate) struct Live<'a> {
+    accepted: AtomicU64,
+    failed: AtomicU64,
+    octets: AtomicU64,
     /// Set by whoever wants the run to end.
-    pub(crate) stop: Arc<AtomicBool>,
+    stop: &'a AtomicBool,
     /// The background connections are open and the load has begun.
-    pub(crate) started: AtomicBool,
+    started: AtomicBool,
     barrier: Barrier,
 }
 
 /// The workers of one thread.
 #[derive(Debug)]
 pub(crate) struct Engine<'a> {
-    live: &'a Live,
+    live: &'a Live<'a>,
     poll: Poll,
     alarm: Alarm,
     buffers: Buffers,
@@ -79,8 +79,8 @@ pub(crate) struct Engine<'a> {
     timeouts_in_a_row: usize,
 }
 
-impl Live {
-    pub(crate) fn new(threads: usize, stop: Arc<AtomicBool>) -> Self {
+impl<'a> Live<'a> {
+    pub(crate) fn new(threads: usize, stop: &'a AtomicBool) -> Self {
         Self {
             accepted: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -90,10 +90,20 @@ impl Live {
             barrier: Barrier::new(threads),
         }
     }
+
+    /// What whoever waits for the end can be told.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            has_begun: self.started.load(Ordering::Relaxed),
+            accepted: self.accepted.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            octets: self.octets.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// Runs one thread's share to its end. `Err`: the event loop itself cannot be set up.
-pub(crate) fn run(workload: &Workload, live: &Live, thread: u32) -> io::Result<Measurements> {
+pub(crate) fn run(workload: &Workload, live: &Live<'_>, thread: u32) -> io::Result<Measurements> {
     let engine = Engine::new(workload, live, thread);
     // Every thread comes here, or those that did would wait for it for ever.
     let engine = engine.map(|mut engine| {
@@ -113,7 +123,7 @@ fn share(total: u32, thread: u32, threads: u32) -> u32 {
 }
 
 impl<'a> Engine<'a> {
-    fn new(workload: &'a Workload, live: &'a Live, thread: u32) -> io::Result<Self> {
+    fn new(workload: &'a Workload, live: &'a Live<'a>, thread: u32) -> io::Result<Self> {
         let poll = Poll::new()?;
         let alarm = Alarm::new(poll.registry(), ALARM)?;
         let threads = workload.threads.get();

@@ -24,15 +24,43 @@ pub(crate) enum Next {
     Never,
 }
 
-/// How much to send.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// How much to send, and how fast. Where neither a number nor a time is given, the run goes on until it is stopped.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
 pub(crate) struct Pace {
+    /// Messages in all.
     pub(crate) messages: Option<u64>,
+    /// The time after which no message is begun.
     pub(crate) duration: Option<Duration>,
-    /// Messages a second: an open loop.
+    /// Messages per second, whether or not the server keeps up (an open loop); latency counts from when a message was due.
+    /// `None`: as fast as the server takes them (a closed loop).
     pub(crate) rate: Option<f64>,
     /// The rate, or the number of workers in a closed loop, grows to its full value over this time.
     pub(crate) ramp: Duration,
+}
+
+impl Pace {
+    /// So many messages, as fast as the server takes them.
+    #[must_use]
+    pub(crate) const fn messages(count: u64) -> Self {
+        Self {
+            messages: Some(count),
+            duration: None,
+            rate: None,
+            ramp: Duration::ZERO,
+        }
+    }
+
+    /// Messages for so long, as fast as the server takes them.
+    #[must_use]
+    pub(crate) const fn duration(time: Duration) -> Self {
+        Self {
+            messages: None,
+            duration: Some(time),
+            rate: None,
+            ramp: Duration::ZERO,
+        }
+    }
 }
 
 /// Hands out tickets to the workers of one thread.

@@ -67,6 +67,7 @@ pub(crate) struct Failures {
 
 /// What became of connections in the background.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub(crate) struct Background {
     /// Connections that got through EHLO.
     pub(crate) opened: u64,

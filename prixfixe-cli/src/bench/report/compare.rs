@@ -6,7 +6,7 @@ use super::words::time;
 use super::{Report, Run};
 
 /// The runs that both have, old beside new.
-pub(crate) fn compare(old: &Report, new: &Report) -> String {
+pub(super) fn compare(old: &Report, new: &Report) -> String {
     let mut text = format!("\ncompared with {}\n", old.started);
     for run in &new.runs {
         let found = old.runs.iter().find(|before| before.name == run.name);

@@ -10,7 +10,7 @@ use super::{ErrorCount, Report, Run, Summary};
 const STYLE: &str = include_str!("page.css");
 
 /// The page.
-pub(crate) fn html(report: &Report) -> String {
+pub(super) fn html(report: &Report) -> String {
     let mut page =
         String::from("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");

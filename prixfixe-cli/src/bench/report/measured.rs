@@ -1,6 +1,5 @@
 //! From what was measured to what is reported.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,24 +9,23 @@ use super::words::float;
 use super::{
     Distribution, ErrorCount, Intervals, Latencies, Messages, Run, Settings, Summary, TargetCount,
 };
-use crate::bench::arguments::Arguments;
 use crate::bench::content::Prepared;
-use crate::bench::engine::Pace;
 use crate::bench::failure::{Kind, Stage};
 use crate::bench::measure::{Failures, Latency, Measurements, Timeline};
+use crate::bench::plan::{Plan, Transfer};
 
 impl Run {
     pub(crate) fn new(
         name: &str,
         settings: Settings,
-        targets: &[String],
+        targets: impl Iterator<Item = impl Into<String>>,
         measured: &Measurements,
         interrupted: bool,
     ) -> Self {
         let seconds = measured.last.as_secs_f64();
         let all = measured.accepted + measured.failed;
         let message = measured.message.histogram();
-        let counts = targets.iter().zip(&measured.targets);
+        let counts = targets.zip(&measured.targets);
         Self {
             name: name.to_owned(),
             settings,
@@ -53,7 +51,7 @@ impl Run {
             errors: errors(measured),
             targets: counts
                 .map(|(target, (accepted, failed))| TargetCount {
-                    target: target.clone(),
+                    target: target.into(),
                     accepted: *accepted,
                     failed: *failed,
                 })
@@ -67,34 +65,34 @@ impl Run {
 }
 
 impl Settings {
-    pub(crate) fn new(
-        arguments: &Arguments,
-        pace: &Pace,
-        concurrency: NonZeroU32,
-        messages: &[Arc<Prepared>],
-    ) -> Self {
+    pub(crate) fn of(plan: &Plan, messages: &[Arc<Prepared>]) -> Self {
         let sizes = || messages.iter().map(|message| message.size);
+        let pace = &plan.pace;
         Self {
             messages: pace.messages,
             duration_seconds: pace.duration.as_ref().map(Duration::as_secs_f64),
             rate: pace.rate,
             ramp_up_seconds: pace.ramp.as_secs_f64(),
-            concurrency: concurrency.get(),
-            threads: arguments.threads.min(concurrency).get(),
+            concurrency: plan.concurrency.get(),
+            threads: plan.busy_threads().get(),
             smallest: sizes().min().unwrap_or(0),
             largest: sizes().max().unwrap_or(0),
-            recipients: arguments.recipients.get(),
-            per_connection: arguments.per_connection.map(Into::into),
-            pipelining: arguments.pipelining,
-            transfer: if arguments.bdat { "bdat" } else { "data" }.to_owned(),
-            tls: match (arguments.tls, arguments.starttls) {
-                (true, _) => "implicit",
-                (_, true) => "starttls",
-                _ => "none",
+            recipients: plan.recipients.get(),
+            per_connection: plan.per_connection.map(Into::into),
+            pipelining: plan.pipelining,
+            transfer: match plan.transfer {
+                Transfer::Data => "data",
+                Transfer::Bdat { .. } => "bdat",
             }
             .to_owned(),
-            timeout_seconds: arguments.timeout.as_secs_f64(),
-            seed: arguments.seed,
+            tls: match plan.tls.as_ref().map(|tls| tls.implicit) {
+                Some(true) => "implicit",
+                Some(false) => "starttls",
+                None => "none",
+            }
+            .to_owned(),
+            timeout_seconds: plan.timeout.as_secs_f64(),
+            seed: plan.seed,
         }
     }
 }

@@ -1,60 +1,87 @@
 //! Results, as they are kept in JSON. The tables and the page are made from these alone.
 //!
-//! Times are in microseconds unless a name says otherwise, sizes in octets.
+//! Times are in microseconds unless a name says otherwise, sizes in bytes.
 
 mod chart;
 mod compare;
 mod html;
 mod measured;
 mod table;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::compare::compare;
-pub(crate) use self::html::html;
-pub(crate) use self::table::table;
-
 use super::dialogue::Pipelining;
-use super::measure::Background;
+
+pub(crate) use super::measure::Background;
 
 /// The version of the JSON; another is not compared with.
 pub(crate) const FORMAT: u32 = 1;
 
 /// Everything that one invocation has found out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub(crate) struct Report {
+    /// The version of the JSON, [`FORMAT`].
     pub(crate) format: u32,
     /// The program and its version.
     pub(crate) tool: String,
     /// When it was started, RFC 3339.
     pub(crate) started: String,
+    /// In the order in which they took place.
     pub(crate) runs: Vec<Run>,
+}
+
+/// Why a text is no [`Report`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ReportError {
+    /// It is no JSON, or has other members.
+    #[error("no report of this program: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// Another version has written it.
+    #[error("written in format {found}, this program has {FORMAT}")]
+    Format {
+        /// The format that it has.
+        found: u32,
+    },
 }
 
 /// One run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub(crate) struct Run {
     /// The scenario, or `custom`.
     pub(crate) name: String,
+    /// What was asked for.
     pub(crate) settings: Settings,
     /// From the first message to the last outcome.
     pub(crate) seconds: f64,
+    /// How many messages became what.
     pub(crate) messages: Messages,
     /// Content of accepted messages.
     pub(crate) octets: u64,
+    /// The same, per second of the run.
     pub(crate) octets_per_second: f64,
     /// Connections that got through EHLO.
     pub(crate) connections: u64,
+    /// How long it took.
     pub(crate) latency: Latencies,
     /// The whole message, from when it was due.
     pub(crate) distribution: Distribution,
+    /// How it went over time.
     pub(crate) timeline: Intervals,
+    /// What went wrong, the most frequent first.
     pub(crate) errors: Vec<ErrorCount>,
+    /// Each target's part.
     pub(crate) targets: Vec<TargetCount>,
+    /// Connections that were held in the background.
     pub(crate) idle_connections: Background,
+    /// Clients in the background that send slowly.
     pub(crate) slow_clients: Background,
     /// It was ended by a signal.
     pub(crate) interrupted: bool,
@@ -64,62 +91,97 @@ pub(crate) struct Run {
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub(crate) struct Settings {
+    /// Messages in all, where there was such a number.
     pub(crate) messages: Option<u64>,
+    /// The time to go on sending, where there was one.
     pub(crate) duration_seconds: Option<f64>,
+    /// Messages per second of an open loop.
     pub(crate) rate: Option<f64>,
+    /// The time over which the load grows.
     pub(crate) ramp_up_seconds: f64,
+    /// Connections at once.
     pub(crate) concurrency: u32,
+    /// Threads that send.
     pub(crate) threads: u32,
+    /// Content of the smallest message.
     pub(crate) smallest: u64,
+    /// Content of the largest message.
     pub(crate) largest: u64,
+    /// Recipients of a message.
     pub(crate) recipients: u32,
+    /// Messages on a connection; `None`: no limit.
     pub(crate) per_connection: Option<u64>,
+    /// What leaves without waiting for replies.
     pub(crate) pipelining: Pipelining,
     /// `data` or `bdat`.
     pub(crate) transfer: String,
     /// `none`, `starttls` or `implicit`.
     pub(crate) tls: String,
+    /// The longest that a message may take.
     pub(crate) timeout_seconds: f64,
+    /// The seed of generated messages.
     pub(crate) seed: u64,
 }
 
 /// How many messages became what.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub(crate) struct Messages {
+    /// Messages that the server took, for all their recipients.
     pub(crate) accepted: u64,
+    /// All others that were begun or due.
     pub(crate) failed: u64,
     /// Accepted of all, between 0 and 1.
     pub(crate) success_rate: f64,
+    /// Accepted messages per second of the run.
     pub(crate) per_second: f64,
 }
 
 /// `None` where nothing was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub(crate) struct Latencies {
+    /// The TCP connection.
     pub(crate) connect: Option<Summary>,
+    /// The TLS handshake.
     pub(crate) tls: Option<Summary>,
+    /// From the connection, or the handshake of implicit TLS, to the greeting.
     pub(crate) greeting: Option<Summary>,
+    /// A message from its MAIL to its last reply.
     pub(crate) transaction: Option<Summary>,
+    /// A message from when it was due to its last reply.
     pub(crate) message: Option<Summary>,
 }
 
 /// A latency in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub(crate) struct Summary {
+    /// Values measured.
     pub(crate) count: u64,
+    /// The least.
     pub(crate) min: f64,
+    /// The mean of all.
     pub(crate) mean: f64,
+    /// The median.
     pub(crate) p50: f64,
+    /// Not exceeded by 90 percent.
     pub(crate) p90: f64,
+    /// Not exceeded by 95 percent.
     pub(crate) p95: f64,
+    /// Not exceeded by 99 percent.
     pub(crate) p99: f64,
+    /// Not exceeded by 99.9 percent.
     pub(crate) p99_9: f64,
+    /// The greatest.
     pub(crate) max: f64,
 }
 
 /// A latency distribution in microseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub(crate) struct Distribution {
     /// Pairs of a percentile and the latency that is not exceeded by so many percent.
     pub(crate) percentiles: Vec<(f64, f64)>,
@@ -129,23 +191,33 @@ pub(crate) struct Distribution {
 
 /// How the run went over time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub(crate) struct Intervals {
+    /// The length of each.
     pub(crate) interval_seconds: f64,
+    /// Messages accepted in each.
     pub(crate) accepted: Vec<u64>,
+    /// Messages failed in each.
     pub(crate) failed: Vec<u64>,
+    /// Content of messages accepted in each.
     pub(crate) octets: Vec<u64>,
-    /// Whole messages in microseconds; `None` where none was accepted.
+    /// The median of whole messages in microseconds; `None` where none was accepted.
     pub(crate) p50: Vec<Option<u64>>,
+    /// The 99th percentile, likewise.
     pub(crate) p99: Vec<Option<u64>>,
 }
 
 /// Failures of one kind at one stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub(crate) struct ErrorCount {
+    /// Where in the dialogue: `connect`, `rcpt` and so on.
     pub(crate) stage: String,
+    /// What: `reply`, `timeout` and so on.
     pub(crate) kind: String,
     /// The reply code, where a reply said it.
     pub(crate) code: Option<u16>,
+    /// How many.
     pub(crate) count: u64,
     /// What was said the first time.
     pub(crate) example: String,
@@ -153,13 +225,19 @@ pub(crate) struct ErrorCount {
 
 /// Messages to one target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub(crate) struct TargetCount {
+    /// As it was given.
     pub(crate) target: String,
+    /// Messages that it took.
     pub(crate) accepted: u64,
+    /// Messages that failed there.
     pub(crate) failed: u64,
 }
 
 impl Report {
+    /// A report without runs yet.
+    #[must_use]
     pub(crate) fn new(started: SystemTime) -> Self {
         Self {
             format: FORMAT,
@@ -169,7 +247,45 @@ impl Report {
         }
     }
 
+    /// Reads what [`to_json`](Self::to_json) has written.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError`].
+    pub(crate) fn from_json(text: &str) -> Result<Self, ReportError> {
+        let report: Self = serde_json::from_str(text)?;
+        if report.format == FORMAT {
+            Ok(report)
+        } else {
+            Err(ReportError::Format {
+                found: report.format,
+            })
+        }
+    }
+
+    /// All of it, for programs.
+    ///
+    /// # Errors
+    ///
+    /// Those of serde_json, which has none for what a run gives.
+    pub(crate) fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n")
+    }
+
+    /// One HTML page with charts, which needs nothing from anywhere else.
+    #[must_use]
+    pub(crate) fn to_html(&self) -> String {
+        html::html(self)
+    }
+
+    /// The runs that an older report has too, in plain text, old beside new.
+    #[must_use]
+    pub(crate) fn compared_with(&self, old: &Self) -> String {
+        compare::compare(old, self)
+    }
+
     /// True when every message was accepted and every run went to its end.
+    #[must_use]
     pub(crate) fn is_success(&self) -> bool {
         self.runs
             .iter()
@@ -177,5 +293,10 @@ impl Report {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod tests;
+impl Run {
+    /// The run in plain text, for a terminal.
+    #[must_use]
+    pub(crate) fn to_table(&self) -> String {
+        table::table(self)
+    }
+}

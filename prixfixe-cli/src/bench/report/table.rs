@@ -3,14 +3,10 @@
 use std::fmt::Write as _;
 
 use super::words::{description, time};
-use super::{Report, Run, Summary};
+use super::{Run, Summary};
 
-/// All runs, in plain text.
-pub(crate) fn table(report: &Report) -> String {
-    report.runs.iter().map(run).collect::<Vec<_>>().join("\n")
-}
-
-fn run(run: &Run) -> String {
+/// One run, in plain text.
+pub(super) fn table(run: &Run) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write_run(&mut text, run);

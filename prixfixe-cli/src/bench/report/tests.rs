@@ -46,7 +46,7 @@ fn report() -> Report {
     report.runs.push(Run::new(
         "burst-small",
         settings(),
-        &["mx:25".to_owned()],
+        ["mx:25"].into_iter(),
         &measured,
         false,
     ));
@@ -56,8 +56,8 @@ fn report() -> Report {
 #[test]
 fn the_json_has_the_documented_names_and_is_read_back() {
     let report = report();
-    let text = serde_json::to_string(&report).unwrap();
-    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    let text = report.to_json().unwrap();
+    assert_eq!(Report::from_json(&text).unwrap(), report);
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     let run = &json["runs"][0];
     assert_eq!(json["format"], FORMAT);
@@ -80,6 +80,18 @@ fn the_json_has_the_documented_names_and_is_read_back() {
 }
 
 #[test]
+fn only_a_report_of_this_format_is_read() {
+    let mut other = report();
+    other.format += 1;
+    let error = Report::from_json(&other.to_json().unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "written in format 2, this program has 1");
+    for text in ["", "{}", "[1]"] {
+        let error = Report::from_json(text).unwrap_err();
+        assert!(matches!(error, ReportError::Malformed(_)), "{text:?}");
+    }
+}
+
+#[test]
 fn percentiles_are_those_of_what_was_recorded() {
     let report = report();
     let message = report.runs[0].latency.message.unwrap();
@@ -93,7 +105,7 @@ fn percentiles_are_those_of_what_was_recorded() {
 
 #[test]
 fn the_table_says_it_all() {
-    let text = table(&report());
+    let text = report().runs[0].to_table();
     for part in [
         "990 of 1000 (99.00 %)",
         "99 messages/s",
@@ -108,7 +120,7 @@ fn the_table_says_it_all() {
 
 #[test]
 fn the_page_has_the_numbers_is_whole_and_trusts_no_server() {
-    let page = html(&report());
+    let page = report().to_html();
     for part in [
         "99.00&#8239;%",
         "990 of 1000 accepted",
@@ -141,14 +153,14 @@ fn a_run_in_which_nothing_was_accepted_is_a_page_too() {
     report.runs.push(Run::new(
         "custom",
         settings(),
-        &["mx:25".to_owned()],
+        ["mx:25"].into_iter(),
         &measured,
         false,
     ));
-    let page = html(&report);
+    let page = report.to_html();
     assert!(page.contains("0 of 1 accepted") && page.contains("refused"));
     assert!(!page.contains("NaN") && !page.contains("inf"));
-    assert!(table(&report).contains("0 of 1 (0.00 %)"));
+    assert!(report.runs[0].to_table().contains("0 of 1 (0.00 %)"));
     assert!(!report.is_success());
 }
 
@@ -157,11 +169,11 @@ fn a_comparison_shows_the_change() {
     let old = report();
     let mut new = report();
     new.runs[0].messages.per_second *= 1.5;
-    let text = compare(&old, &new);
+    let text = new.compared_with(&old);
     assert!(text.contains("+50.0 %"), "{text}");
     assert!(text.contains("+0.0 %"), "{text}");
     new.runs[0].name = "large".to_owned();
-    assert!(compare(&old, &new).contains("not in the old report"));
+    assert!(new.compared_with(&old).contains("not in the old report"));
 }
 
 #[test]

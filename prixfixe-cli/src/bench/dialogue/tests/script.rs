@@ -1,5 +1,6 @@
 //! Scripted servers in memory: messages that follow one another, and what a server says to them.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,9 +50,9 @@ impl Script {
     }
 
     fn message(&self) -> Arc<Prepared> {
-        let transfer = self
-            .chunk
-            .map_or(Transfer::Data, |chunk| Transfer::Bdat { chunk });
+        let transfer = self.chunk.map_or(Transfer::Data, |chunk| Transfer::Bdat {
+            chunk: NonZeroUsize::new(chunk),
+        });
         let addressing = Addressing::new("a@x", "b{n}@x", self.recipients, transfer).unwrap();
         Arc::new(Prepared::new(b".hi\r\n", &addressing))
     }
