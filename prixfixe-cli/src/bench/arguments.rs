@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use prixfixe_bench::Scenario;
+use prixfixe_bench::plan::{Content, Pipelining};
 
-use super::plan::{Content, Pipelining};
-use super::scenario::Scenario;
 use crate::config::units;
 
 /// More connections than this are a slip of the pen: a worker is memory whether it connects or not.

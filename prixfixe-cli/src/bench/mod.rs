@@ -1,25 +1,8 @@
-//! `prixfixe bench`: drives any SMTP server, and reports throughput and latency.
-//!
-//! The [`dialogue`] is that of `prixfixe-client`, seen as messages that are measured. The [`engine`]
-//! drives many of them over non-blocking sockets, one event loop per thread. What it [`measure`]s
-//! becomes a [`report`].
+//! `prixfixe bench`: the load tool of `prixfixe-bench`, on the command line.
 
 mod arguments;
-mod content;
-mod dialogue;
-mod engine;
-mod failure;
-mod measure;
-mod plan;
 mod plans;
 mod progress;
-mod report;
-mod scenario;
-mod target;
-#[cfg(test)]
-mod tests;
-mod tls;
-mod workload;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -29,11 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
+use prixfixe_bench::{Report, Workload};
+
 pub(crate) use self::arguments::Arguments;
 
 use self::progress::Line;
-use self::report::Report;
-use self::workload::Workload;
 use crate::error::{Error, print};
 
 /// Runs what the arguments ask for. The exit status is 1 when a message failed.

@@ -2,9 +2,10 @@
 
 use std::num::NonZeroUsize;
 
+use prixfixe_bench::plan::{Content, Tls, TlsError, Transfer, Trust};
+use prixfixe_bench::{Plan, PlanError, Scenario, Workload};
+
 use super::arguments::Arguments;
-use super::plan::{Content, Plan, PlanError, Tls, TlsError, Transfer, Trust};
-use super::workload::Workload;
 use crate::error::Error;
 
 /// What the arguments ask for, ready to run.
@@ -17,7 +18,7 @@ fn plans(arguments: &Arguments) -> Vec<Plan> {
     let targets = &arguments.targets;
     let mut plans = match arguments.scenario {
         Some(scenarios) => {
-            let plan = |scenario: super::scenario::Scenario| scenario.plan(targets);
+            let plan = |scenario: Scenario| scenario.plan(targets);
             scenarios.runs().into_iter().map(plan).collect()
         }
         None => vec![Plan::new(targets)],
@@ -105,8 +106,8 @@ mod tests {
     use std::time::Duration;
 
     use clap::Parser;
+    use prixfixe_bench::plan::Pipelining;
 
-    use super::super::plan::Pipelining;
     use super::*;
 
     #[derive(Debug, Parser)]

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-
-use super::plan::Pace;
-use super::workload::Progress;
+use prixfixe_bench::Progress;
+use prixfixe_bench::plan::Pace;
 
 /// A progress line on stderr; nothing where stderr is no terminal.
 #[derive(Debug)]
