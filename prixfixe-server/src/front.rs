@@ -290,7 +290,7 @@ impl<H: Handler> Inspect for Front<H> {
         match &self.state {
             State::Session(session) => session.held(),
             State::Header(awaiting) => Held {
-                input: awaiting.reader.kept.len(),
+                input: awaiting.reader.held(),
                 ..Held::default()
             },
             State::Refused(_) => Held::default(),

@@ -88,7 +88,8 @@ mod inbox;
 mod log;
 mod message;
 mod metrics;
-mod proxy;
+#[doc(hidden)]
+pub mod proxy;
 mod replies;
 mod server;
 mod session;
