@@ -116,7 +116,7 @@ pub use prixfixe_core::{
     BareLineEnds, BodyType, Domain, DomainPattern, EnhancedCode, ForwardPath, InvalidDomain,
     MailParameters, Mailbox, Reply, ReversePath,
 };
-pub use prixfixe_network::{BindError, Listener, Transport};
+pub use prixfixe_network::{BindError, BoundSocket, Listener, Transport};
 pub use prixfixe_tls::{
     CertificateInfo, CertificateSource, ClientAuth, TlsConfig, TlsError, TlsInfo, TlsVersion,
     TrustAnchors,
