@@ -11,13 +11,7 @@ use std::sync::LazyLock;
 
 use clap::{Args, Command, FromArgMatches};
 use libfuzzer_sys::fuzz_target;
-
-use self::config::{Configuration, ConfigurationArguments, Invalid};
-
-// It is part of a binary: all of it is compiled in, though not all of it is used.
-#[allow(dead_code, unused_imports, unreachable_pub)]
-#[path = "../../prixfixe-cli/src/config/mod.rs"]
-mod config;
+use prixfixe_cli::{Configuration, ConfigurationArguments, Invalid};
 
 /// A file that each run writes anew.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {

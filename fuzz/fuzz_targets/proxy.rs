@@ -5,13 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use libfuzzer_sys::fuzz_target;
-
-// The reader is the server's own business, so it is compiled in.
-#[allow(dead_code)]
-#[path = "../../prixfixe-server/src/proxy/header.rs"]
-mod header;
-
-use header::{HeaderReader, Source};
+use prixfixe_server::proxy::{HeaderReader, Source};
 
 /// 16 octets and the addresses of UNIX sockets.
 const MOST_HELD: usize = 232;
@@ -25,7 +19,7 @@ fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
     for piece in pieces {
         let mut input = piece;
         let result = reader.read(&mut input);
-        assert!(reader.kept.len() <= MOST_HELD);
+        assert!(reader.held() <= MOST_HELD);
         assert!(
             piece.ends_with(input),
             "what is left is the end of what came"

@@ -1,11 +1,9 @@
 //! The sockets on which mail is received: configured, or inherited.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::num::NonZeroUsize;
 
-use prixfixe_server::{BindError, Endpoint, IpNet, Listener, ServerBuilder};
-use socket2::{Domain, Protocol, Socket, Type};
+use prixfixe_server::{BindError, BoundSocket, Endpoint, IpNet, Listener, ServerBuilder};
 
 use crate::config::{Configuration, Invalid, Scope, Target};
 use crate::error::Error;
@@ -29,7 +27,7 @@ impl Sockets {
         inherited: Vec<(Purpose, TcpListener)>,
     ) -> Result<Self, Error> {
         if inherited.is_empty() {
-            bind(configuration)
+            bind_configured(configuration)
         } else {
             take_over(configuration, inherited)
         }
@@ -67,81 +65,54 @@ impl Sockets {
     }
 }
 
-fn bind(configuration: &Configuration) -> Result<Sockets, Error> {
+fn bind_configured(configuration: &Configuration) -> Result<Sockets, Error> {
     let targets = configuration.look_up_listeners()?;
-    if configuration.reuse_port {
-        rehearse(&targets)?;
-    }
+    let sockets = if configuration.reuse_port {
+        listen_beside(targets)?
+    } else {
+        targets.into_iter().map(bind).collect::<Result<_, _>>()?
+    };
     let mut bound = Vec::new();
-    for (listener, target) in configuration.listeners.iter().zip(targets) {
-        let sockets = match target {
-            Target::Both(scope, port) => match (scope, configuration.reuse_port) {
-                (Scope::Loopback, true) => Listener::bind_localhost_shared(port)?,
-                (Scope::Loopback, false) => Listener::bind_localhost(port)?,
-                (Scope::All, true) => Listener::bind_all_shared(port)?,
-                (Scope::All, false) => Listener::bind_all(port)?,
-            },
-            Target::Addresses(addresses) => addresses
-                .into_iter()
-                .map(match configuration.reuse_port {
-                    true => Listener::bind_shared,
-                    false => Listener::bind,
-                })
-                .collect::<Result<Vec<_>, _>>()?,
-        };
-        bound.extend(sockets.into_iter().map(|socket| Bound {
-            listener: socket,
-            implicit_tls: listener.implicit_tls,
-            balancers: listener.proxy_protocol_from.clone(),
+    for (configured, listeners) in configuration.listeners.iter().zip(sockets) {
+        bound.extend(listeners.into_iter().map(|listener| Bound {
+            listener,
+            implicit_tls: configured.implicit_tls,
+            balancers: configured.proxy_protocol_from.clone(),
         }));
     }
     Ok(Sockets(bound))
 }
 
-/// Binds every address and listens on none: one that cannot be had is found out before any takes connections from the process beside
-/// which this one starts.
-fn rehearse(targets: &[Target]) -> Result<(), Error> {
-    for target in targets {
-        let (addresses, may_lack) = match target {
-            Target::Both(scope, port) => (scope.addresses(*port).to_vec(), true),
-            Target::Addresses(addresses) => (addresses.clone(), false),
-        };
-        for address in addresses {
-            match bind_alone(address, true) {
-                // Whether the host has at least one of the families is seen later.
-                Err(error) if may_lack && is_family_missing(&error) => {}
-                result => drop(result.map_err(|source| BindError { address, source })?),
-            }
-        }
-    }
-    Ok(())
+/// Binds every address before it listens on any: one that cannot be had is found out before any takes connections from the
+/// process beside which this one starts.
+fn listen_beside(targets: Vec<Target>) -> Result<Vec<Vec<Listener>>, BindError> {
+    let bound: Vec<Vec<BoundSocket>> = targets
+        .into_iter()
+        .map(bind_shared)
+        .collect::<Result<_, _>>()?;
+    let listen = |sockets: Vec<BoundSocket>| sockets.into_iter().map(BoundSocket::listen).collect();
+    bound.into_iter().map(listen).collect()
 }
 
-/// A kernel without IPv6 has no such sockets; one where it is switched off has no such address.
-pub(crate) fn is_family_missing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
-    ) || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+/// Listens on all that an address stands for.
+pub(crate) fn bind(target: Target) -> Result<Vec<Listener>, BindError> {
+    match target {
+        Target::Both(Scope::Loopback, port) => Listener::bind_localhost(port),
+        Target::Both(Scope::All, port) => Listener::bind_all(port),
+        Target::Addresses(addresses) => addresses.into_iter().map(Listener::bind).collect(),
+    }
 }
 
-/// A socket with the options of [`Listener::bind`] or [`Listener::bind_shared`], which does not listen.
-pub(crate) fn bind_alone(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+/// Binds all that an address stands for beside other processes, and does not listen.
+pub(crate) fn bind_shared(target: Target) -> Result<Vec<BoundSocket>, BindError> {
+    match target {
+        Target::Both(Scope::Loopback, port) => BoundSocket::bind_localhost_shared(port),
+        Target::Both(Scope::All, port) => BoundSocket::bind_all_shared(port),
+        Target::Addresses(addresses) => addresses
+            .into_iter()
+            .map(BoundSocket::bind_shared)
+            .collect(),
     }
-    // A process that shares its ports may join one that was not told to, though not the other way round.
-    let can_share = cfg!(target_os = "linux");
-    socket.set_reuse_port(shared && can_share)?;
-    socket.bind(&address.into())?;
-    socket.set_reuse_port(can_share)?;
-    Ok(socket)
 }
 
 fn take_over(

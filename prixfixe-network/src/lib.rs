@@ -111,6 +111,7 @@
 //!   run out, connections wait in the backlog.
 #![deny(missing_docs)]
 
+mod bound;
 mod completion;
 mod connection;
 mod control;
@@ -130,6 +131,7 @@ mod sys;
 mod tokio_transport;
 mod wakers;
 
+pub use bound::BoundSocket;
 pub use listener::{BindError, Listener};
 pub use options::{Options, Transport};
 pub use output::OutputBuffer;

@@ -7,29 +7,16 @@
 //! when the threads' own sockets may join it.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{SockRef, Socket};
 
-use crate::sys;
+use crate::bound::{self, ALL, LOCALHOST, bind_families};
 
 /// How many connections the kernel holds for us until they are accepted (it takes the lesser of this and
 /// `net.core.somaxconn`). Clients over a short backlog wait a second for their next SYN.
 pub(crate) const BACKLOG: i32 = 4096;
-
-const LOCALHOST: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::LOCALHOST),
-    IpAddr::V6(Ipv6Addr::LOCALHOST),
-];
-
-const ALL: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-    IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-];
-
-/// How often a port that is free in both families is looked for.
-const PORT_ATTEMPTS: usize = 32;
 
 /// A socket that listens.
 ///
@@ -108,7 +95,7 @@ impl Listener {
     ///
     /// [`BindError`]: neither family is there, or the port is taken in one of them.
     pub fn bind_localhost(port: u16) -> Result<Vec<Self>, BindError> {
-        bind_families(LOCALHOST, port, Self::bind)
+        bind_families(LOCALHOST, port, Self::bind, Self::local_address)
     }
 
     /// As [`bind_localhost`](Self::bind_localhost), beside other processes as [`bind_shared`](Self::bind_shared) does.
@@ -117,7 +104,7 @@ impl Listener {
     ///
     /// [`BindError`]: neither family is there, or the port is taken in one of them by somebody who doesn't share it.
     pub fn bind_localhost_shared(port: u16) -> Result<Vec<Self>, BindError> {
-        bind_families(LOCALHOST, port, Self::bind_shared)
+        bind_families(LOCALHOST, port, Self::bind_shared, Self::local_address)
     }
 
     /// Listens on all addresses of the host, `0.0.0.0` and `[::]`, or on one of them where the host has only
@@ -127,7 +114,7 @@ impl Listener {
     ///
     /// [`BindError`]: neither family is there, or the port is taken in one of them.
     pub fn bind_all(port: u16) -> Result<Vec<Self>, BindError> {
-        bind_families(ALL, port, Self::bind)
+        bind_families(ALL, port, Self::bind, Self::local_address)
     }
 
     /// As [`bind_all`](Self::bind_all), beside other processes as [`bind_shared`](Self::bind_shared) does.
@@ -136,7 +123,7 @@ impl Listener {
     ///
     /// [`BindError`]: neither family is there, or the port is taken in one of them by somebody who doesn't share it.
     pub fn bind_all_shared(port: u16) -> Result<Vec<Self>, BindError> {
-        bind_families(ALL, port, Self::bind_shared)
+        bind_families(ALL, port, Self::bind_shared, Self::local_address)
     }
 
     /// The address really bound.
@@ -174,20 +161,11 @@ impl Listener {
     }
 
     fn bind_socket(address: SocketAddr, shared: bool) -> io::Result<Self> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        sys::reuse_address(&socket)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        let mut shares_port = shared && sys::share_port(&socket)?;
-        socket.bind(&address.into())?;
-        if !shares_port {
-            shares_port = sys::share_port(&socket).unwrap_or(false);
-        }
+        let (socket, shares_port) = bound::open(address, shared)?;
+        Self::listen(socket, shares_port, shared)
+    }
+
+    pub(crate) fn listen(socket: Socket, shares_port: bool, shared: bool) -> io::Result<Self> {
         socket.listen(BACKLOG)?;
         let mut listener = Self::try_from(TcpListener::from(socket))?;
         listener.shares_port = shares_port;
@@ -195,6 +173,13 @@ impl Listener {
             listener.succession = Succession::Beside;
         }
         Ok(listener)
+    }
+}
+
+/// The socket itself, without those that were [reserved](Listener::reserve). It does not block.
+impl From<Listener> for TcpListener {
+    fn from(listener: Listener) -> Self {
+        listener.socket
     }
 }
 
@@ -236,64 +221,16 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-type Bind = fn(SocketAddr) -> Result<Listener, BindError>;
-
-fn bind_families(
-    addresses: [IpAddr; 2],
-    port: u16,
-    bind: Bind,
-) -> Result<Vec<Listener>, BindError> {
-    let mut attempt = 1;
-    loop {
-        match bind_once(addresses, port, bind) {
-            // The port that was free in the first family is taken in the second.
-            Err(error) if port == 0 && attempt < PORT_ATTEMPTS && is_taken(&error) => attempt += 1,
-            result => return result,
-        }
-    }
-}
-
-fn bind_once(
-    addresses: [IpAddr; 2],
-    mut port: u16,
-    bind: Bind,
-) -> Result<Vec<Listener>, BindError> {
-    let mut listeners = Vec::with_capacity(addresses.len());
-    let mut missing = None;
-    for address in addresses {
-        match bind(SocketAddr::new(address, port)) {
-            Ok(listener) => {
-                port = listener.local_address().port();
-                listeners.push(listener);
-            }
-            Err(error) if is_family_missing(&error.source) => missing = Some(error),
-            Err(error) => return Err(error),
-        }
-    }
-    match missing {
-        Some(error) if listeners.is_empty() => Err(error),
-        _ => Ok(listeners),
-    }
-}
-
-fn is_taken(error: &BindError) -> bool {
-    error.source.kind() == io::ErrorKind::AddrInUse
-}
-
-/// A kernel without IPv6 has no such sockets; one where it is switched off has no such address.
-fn is_family_missing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
-    ) || sys::is_family_unsupported(error)
-}
-
 #[cfg(test)]
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::time::{Duration, Instant};
 
+    use socket2::{Domain, Protocol, Type};
+
     use super::*;
+    use crate::sys;
 
     #[test]
     #[allow(clippy::unwrap_used, reason = "a test may fail")]

@@ -300,7 +300,7 @@ impl Inspect for Front {
         match &self.state {
             State::Session(session) => session.held(),
             State::Header(awaiting) => Held {
-                input: awaiting.reader.kept.len(),
+                input: awaiting.reader.held(),
                 ..Held::default()
             },
             State::Refused(_) => Held::default(),

@@ -93,7 +93,8 @@ pub mod inspect;
 mod log;
 mod message;
 mod metrics;
-mod proxy;
+#[doc(hidden)]
+pub mod proxy;
 mod replies;
 mod server;
 mod session;
@@ -121,7 +122,9 @@ pub use prixfixe_core::{
     BareLineEnds, BodyType, Domain, DomainPattern, EnhancedCode, ForwardPath, InvalidDomain,
     InvalidMailbox, InvalidReply, MailParameters, Mailbox, Reply, ReversePath, reply,
 };
-pub use prixfixe_network::{BindError, Listener, StartError as TransportError, Transport};
+pub use prixfixe_network::{
+    BindError, BoundSocket, Listener, StartError as TransportError, Transport,
+};
 pub use prixfixe_tls::{
     CertificateInfo, CertificateSource, ClientAuth, HandshakeError, Reloaded, TlsConfig,
     TlsConfigBuilder, TlsError, TlsInfo, TlsVersion, TrustAnchors, UnknownVersion, Watch,

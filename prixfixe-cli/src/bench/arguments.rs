@@ -1,16 +1,14 @@
 //! The command line of `prixfixe bench`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use prixfixe_bench::Scenario;
+use prixfixe_bench::plan::{Content, Pipelining};
 
-use super::content::Source;
-use super::dialogue::Pipelining;
-use super::scenario::Scenario;
-use super::target;
 use crate::config::units;
 
 /// More connections than this are a slip of the pen: a worker is memory whether it connects or not.
@@ -38,7 +36,7 @@ pub(crate) struct Arguments {
 
     /// Named workload; other options override parts of it
     #[arg(long, value_enum)]
-    pub(crate) scenario: Option<Scenario>,
+    pub(crate) scenario: Option<Scenarios>,
 
     /// Number of messages to send [default: 1000, unless --duration is given]
     #[arg(short = 'n', long, value_name = "N")]
@@ -62,7 +60,7 @@ pub(crate) struct Arguments {
 
     /// Bytes of a message, or a range: 1000, 10KB, 1KiB-100KiB [default: 1KiB]
     #[arg(short, long, value_name = "SIZE", value_parser = size, conflicts_with = "file")]
-    pub(crate) size: Option<Source>,
+    pub(crate) size: Option<Content>,
 
     /// File to send as a message, or a directory or Maildir whose files are sent in turn; repeatable
     #[arg(long, value_name = "PATH")]
@@ -90,7 +88,7 @@ pub(crate) struct Arguments {
 
     /// What to send without waiting for replies, where the server offers PIPELINING
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) pipelining: Pipelining,
+    pub(crate) pipelining: Ahead,
 
     /// Send by BDAT instead of DATA
     #[arg(long)]
@@ -171,7 +169,59 @@ pub(crate) struct Sources(pub(crate) Vec<IpAddr>);
 
 impl Sources {
     fn parse(text: &str) -> Result<Self, String> {
-        target::sources(text).map(Self)
+        sources(text).map(Self)
+    }
+}
+
+/// `--scenario`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenarios {
+    /// 1000 messages of 1 KiB over 20 connections
+    BurstSmall,
+    /// 2000 messages of 10 KiB over 20 connections
+    BurstMedium,
+    /// 5000 messages of 1 KiB over 50 connections
+    HighVolume,
+    /// 50 messages of 10 KiB a second for 30 seconds
+    Sustained,
+    /// 500 messages of 100 KiB over 20 connections
+    Large,
+    /// All of them in a row
+    All,
+}
+
+impl Scenarios {
+    pub(crate) fn runs(self) -> Vec<Scenario> {
+        match self {
+            Self::BurstSmall => vec![Scenario::BurstSmall],
+            Self::BurstMedium => vec![Scenario::BurstMedium],
+            Self::HighVolume => vec![Scenario::HighVolume],
+            Self::Sustained => vec![Scenario::Sustained],
+            Self::Large => vec![Scenario::Large],
+            Self::All => Scenario::ALL.to_vec(),
+        }
+    }
+}
+
+/// `--pipelining`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Ahead {
+    /// One command at a time
+    Off,
+    /// MAIL, RCPT and DATA in one write, the content after 354; with BDAT, the content in the same write
+    #[default]
+    Envelope,
+    /// As `envelope`, and the next message's envelope, or QUIT, in one write with the content
+    Full,
+}
+
+impl From<Ahead> for Pipelining {
+    fn from(ahead: Ahead) -> Self {
+        match ahead {
+            Ahead::Off => Self::Off,
+            Ahead::Envelope => Self::Envelope,
+            Ahead::Full => Self::Full,
+        }
     }
 }
 
@@ -209,19 +259,43 @@ fn chunk(text: &str) -> Result<NonZeroU64, String> {
     NonZeroU64::new(size).ok_or_else(|| "must be more than nothing".to_owned())
 }
 
-fn size(text: &str) -> Result<Source, String> {
+fn size(text: &str) -> Result<Content, String> {
     /// A CRLF: the smallest message.
     const LEAST: u64 = 2;
     let octets = |text| units::size(text, LEAST..=MOST_OCTETS);
     let Some((least, most)) = text.split_once('-') else {
-        return Ok(Source::Size(octets(text)?));
+        return Ok(Content::Size(octets(text)?));
     };
     let (least, most) = (octets(least)?, octets(most)?);
     if least > most {
         Err(format!("the range {text} is upside down"))
     } else {
-        Ok(Source::Range(least, most))
+        Ok(Content::Sizes(least..=most))
     }
+}
+
+/// Source addresses: one, or a range of IPv4 addresses such as `127.0.0.1-127.0.0.20`.
+fn sources(text: &str) -> Result<Vec<IpAddr>, String> {
+    /// A range that is larger is a slip of the pen.
+    const MOST: u32 = 65_536;
+    let Some((first, last)) = text.split_once('-') else {
+        return text
+            .parse()
+            .map(|address| vec![address])
+            .map_err(|_| format!("`{text}` is no IP address"));
+    };
+    let parse = |text: &str| {
+        text.parse::<Ipv4Addr>()
+            .map(u32::from)
+            .map_err(|_| format!("`{text}` is no IPv4 address"))
+    };
+    let (first, last) = (parse(first)?, parse(last)?);
+    if last < first || last - first >= MOST {
+        return Err(format!("`{text}` is no range of up to {MOST} addresses"));
+    }
+    Ok((first..=last)
+        .map(|address| IpAddr::V4(address.into()))
+        .collect())
 }
 
 /// What goes into a command: anything else could make two of one.
@@ -262,10 +336,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!(arguments.targets, ["one:25", "two"]);
-        assert_eq!(arguments.size, Some(Source::Range(1000, 2048)));
+        assert_eq!(arguments.size, Some(Content::Sizes(1000..=2048)));
         assert_eq!(arguments.duration, Some(Duration::from_secs(60)));
         assert_eq!(arguments.timeout, Duration::from_secs(5));
-        assert_eq!(arguments.pipelining, Pipelining::Full);
+        assert_eq!(arguments.pipelining, Ahead::Full);
         assert_eq!(arguments.source[0].0.len(), 3);
         assert_eq!(parse("").unwrap().targets, ["localhost:2525"]);
     }
@@ -300,5 +374,14 @@ mod tests {
             assert_eq!(error.exit_code(), 2, "{line}");
         }
         assert!(address("a@b>\r\nRSET").is_err());
+    }
+
+    #[test]
+    fn sources_are_addresses_and_ranges() {
+        assert_eq!(sources("::1").unwrap().len(), 1);
+        assert_eq!(sources("127.0.0.1-127.0.1.0").unwrap().len(), 256);
+        for bad in ["x", "127.0.0.2-127.0.0.1", "::1-::2", "1.0.0.0-2.0.0.0"] {
+            assert!(sources(bad).is_err(), "{bad:?}");
+        }
     }
 }

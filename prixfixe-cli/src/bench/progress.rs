@@ -1,26 +1,22 @@
 //! The line that lives while a run goes on.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-
-use super::engine::{Live, Pace};
-
-/// How often the line is drawn anew.
-pub(crate) const TICK: Duration = Duration::from_millis(100);
+use prixfixe_bench::Progress;
+use prixfixe_bench::plan::Pace;
 
 /// A progress line on stderr; nothing where stderr is no terminal.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(super) struct Line {
     bar: ProgressBar,
     pace: Pace,
     began: Option<Instant>,
     before: (Instant, u64),
 }
 
-impl Progress {
-    pub(crate) fn new(name: &str, pace: Pace) -> Self {
+impl Line {
+    pub(super) fn new(name: &str, pace: Pace) -> Self {
         let length = match (pace.messages, pace.duration) {
             (Some(messages), _) => Some(messages),
             (None, duration) => duration.map(milliseconds),
@@ -41,15 +37,12 @@ impl Progress {
     }
 
     /// Draws the line anew.
-    pub(crate) fn tick(&mut self, live: &Live, now: Instant) {
-        if !live.started.load(Ordering::Relaxed) {
+    pub(super) fn tick(&mut self, progress: Progress, now: Instant) {
+        if !progress.has_begun {
             return self.bar.tick();
         }
         let began = *self.began.get_or_insert(now);
-        let (accepted, failed) = (
-            live.accepted.load(Ordering::Relaxed),
-            live.failed.load(Ordering::Relaxed),
-        );
+        let (accepted, failed) = (progress.accepted, progress.failed);
         let position = match self.pace.messages {
             Some(_) => accepted + failed,
             None => milliseconds(now - began),
@@ -72,7 +65,7 @@ impl Progress {
     }
 
     /// Takes the line away.
-    pub(crate) fn finish(self) {
+    pub(super) fn finish(self) {
         self.bar.finish_and_clear();
     }
 }

@@ -9,7 +9,7 @@ use super::options::{self, Kind, Opt};
 
 /// The flags as they were given, not yet understood: an error in one is reported like one in a variable or a file.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ConfigurationArguments {
+pub struct ConfigurationArguments {
     /// The configuration file.
     pub(crate) config: Option<PathBuf>,
     flags: Vec<(&'static Opt, Vec<String>)>,

@@ -27,9 +27,11 @@ pub(crate) enum Origin {
 /// What is wrong with the configuration: a flag, variable, key or file, and what mends it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {problem}")]
-pub(crate) struct Invalid {
-    pub(crate) place: String,
-    pub(crate) problem: String,
+pub struct Invalid {
+    /// The flag, the variable, or the file with its line and key.
+    pub place: String,
+    /// What is wrong there, and what would be right.
+    pub problem: String,
 }
 
 impl Given {

@@ -27,15 +27,16 @@ use ipnet::IpNet;
 use prixfixe_delivery::Target as DeliveryTarget;
 use serde::Serialize;
 
-pub(crate) use self::arguments::{AdminArguments, ConfigurationArguments};
-pub(crate) use self::given::Invalid;
+pub(crate) use self::arguments::AdminArguments;
+pub use self::arguments::ConfigurationArguments;
+pub use self::given::Invalid;
 pub(crate) use self::listeners::{ListenAddress, Scope, Target};
 pub(crate) use self::tls::{ClientAuth, Tls, TlsVersion};
 
 /// Everything that `serve` needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct Configuration {
+pub struct Configuration {
     pub(crate) domain: String,
     pub(crate) transport: Transport,
     pub(crate) threads: NonZeroUsize,
@@ -192,8 +193,12 @@ impl Configuration {
         Self::load_with(arguments, &|variable| std::env::var_os(variable))
     }
 
-    /// As [`load`](Self::load), with another environment.
-    pub(crate) fn load_with(
+    /// The configuration that these arguments, such an environment and the file they name amount to.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] names the flag, the variable, or the file with its line and key.
+    pub fn load_with(
         arguments: &ConfigurationArguments,
         environment: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Self, Invalid> {
@@ -213,7 +218,11 @@ impl Configuration {
     }
 
     /// A file that `--config` reads back to the same configuration.
-    pub(crate) fn to_toml(&self) -> Result<String, toml::ser::Error> {
+    ///
+    /// # Errors
+    ///
+    /// None: every configuration can be written.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(self)
     }
 }

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Prixfixe, has, run};
+use prixfixe_test_support::{has, run};
+
+use crate::support::Prixfixe;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

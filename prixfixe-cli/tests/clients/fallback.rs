@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::support::{Prixfixe, has};
+use prixfixe_test_support::has;
+
+use crate::support::Prixfixe;
 
 #[test]
 fn without_an_event_queue_for_tokio_it_says_so_and_receives_mail_over_raw() {
@@ -22,7 +24,7 @@ fn without_an_event_queue_for_tokio_it_says_so_and_receives_mail_over_raw() {
     let server = Prixfixe::start_in(folder, &strace, &["--transport", "auto", "--threads", "1"]);
     let log = server.log.lock().expect("no panic under it").join("\n");
     assert!(log.contains("raw") && log.contains("WARN"), "{log}");
-    crate::support::run(std::process::Command::new("swaks").args([
+    prixfixe_test_support::run(std::process::Command::new("swaks").args([
         "--server",
         &server.address().to_string(),
         "--from",

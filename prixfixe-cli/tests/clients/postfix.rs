@@ -8,7 +8,9 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Prixfixe, has};
+use prixfixe_test_support::has;
+
+use crate::support::Prixfixe;
 use crate::tls::Authority;
 
 /// A Postfix of the test's own: takes mail on `port` and relays all of it.

@@ -1,32 +1,14 @@
-//! The binary as a child process, and what is in its Maildir.
+//! The binary as a child process.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use prixfixe_test_support::{Mail, mail_in};
 use tempfile::TempDir;
-
-/// True where the program is there; otherwise the test is skipped, or fails where skipping is not wanted.
-pub(crate) fn has(program: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path)
-            .chain([PathBuf::from("/usr/sbin")])
-            .any(|folder| folder.join(program).is_file())
-    });
-    if !found {
-        assert!(
-            std::env::var_os("PRIXFIXE_TEST_REQUIRE_TOOLS").is_none(),
-            "{program} is not installed"
-        );
-        eprintln!("skipped: {program} is not installed");
-    }
-    found
-}
 
 /// `prixfixe serve` in a folder of its own, listening on any free port.
 pub(crate) struct Prixfixe {
@@ -164,78 +146,6 @@ fn listening_address(line: &str) -> Option<SocketAddr> {
     }
     let (_, rest) = line.split_once("\"address\":\"")?;
     rest.split_once('"')?.0.parse().ok()
-}
-
-/// A stored message.
-#[derive(Debug)]
-pub(crate) struct Mail {
-    /// `Return-Path`, `Delivered-To`, `Received`, folded lines joined.
-    pub(crate) trace: Vec<String>,
-    pub(crate) content: Vec<u8>,
-}
-
-pub(crate) fn mail_in(maildir: &Path) -> Vec<Mail> {
-    let files: BTreeMap<_, _> = fs::read_dir(maildir.join("new"))
-        .expect("a Maildir")
-        .map(|entry| entry.expect("an entry").path())
-        .map(|path| {
-            (
-                path.file_name().map(ToOwned::to_owned),
-                fs::read(&path).expect("a file"),
-            )
-        })
-        .collect();
-    files
-        .into_values()
-        .map(|bytes| Mail::parse(&bytes))
-        .collect()
-}
-
-impl Mail {
-    fn parse(mut bytes: &[u8]) -> Self {
-        let mut trace: Vec<String> = Vec::new();
-        loop {
-            let end = bytes
-                .windows(2)
-                .position(|pair| pair == b"\r\n")
-                .expect("a trace header")
-                + 2;
-            let (line, rest) = bytes.split_at(end);
-            let line = String::from_utf8(line.to_vec()).expect("trace headers are text");
-            let folded = line.starts_with('\t');
-            if trace
-                .last()
-                .is_some_and(|last| last.starts_with("Received:"))
-                && !folded
-            {
-                return Self {
-                    trace,
-                    content: bytes.to_vec(),
-                };
-            }
-            match trace.last_mut() {
-                Some(last) if folded => last.push_str(&line.replace('\t', " ")),
-                _ => trace.push(line),
-            }
-            if let Some(last) = trace.last_mut() {
-                last.truncate(last.trim_end().len());
-            }
-            bytes = rest;
-        }
-    }
-
-    pub(crate) fn has_trace(&self, start: &str) -> bool {
-        self.trace.iter().any(|line| line.starts_with(start))
-    }
-}
-
-/// Runs a client to its end; a failure shows what it printed.
-pub(crate) fn run(command: &mut Command) -> String {
-    let output = command.output().expect("the client runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {text}");
-    text
 }
 
 /// A message with the things that go wrong: leading dots, long lines, eight-bit text, an empty end.

@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use prixfixe_test_support::{has, run};
 use tempfile::TempDir;
 
-use crate::support::{Prixfixe, awkward_message, has, run};
+use crate::support::{Prixfixe, awkward_message};
 
 /// A certificate authority of the test's own, by openssl.
 pub(crate) struct Authority {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::{Prixfixe, awkward_message, has, run};
+use prixfixe_test_support::{has, run};
+
+use crate::support::{Prixfixe, awkward_message};
 
 /// Sends an attachment, eight-bit text, dots and internationalised addresses; writes what it sent beside the Maildir.
 const SMTPLIB: &str = r#"

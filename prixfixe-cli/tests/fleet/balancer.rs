@@ -4,11 +4,11 @@ use std::fs;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::process::Command;
 
+use prixfixe_test_support::run;
 use tempfile::TempDir;
 
 use crate::deploy::{self, SMTP, SMTPS, Site, put};
 use crate::process::Process;
-use crate::support::run;
 
 /// A balancer that runs.
 pub(crate) struct Balancer {

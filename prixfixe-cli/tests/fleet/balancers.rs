@@ -5,12 +5,13 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::process::Command;
 
+use prixfixe_test_support::{has, run};
+
 use crate::balancer::{self, Balancer};
 use crate::client::{Acknowledged, Load, Seen};
 use crate::deploy::Site;
 use crate::instance::Instance;
 use crate::process::wait_for;
-use crate::support::{has, run};
 
 /// Who sends.
 const CLIENTS: [Ipv4Addr; 4] = [

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use prixfixe_test_support::{has, run};
 use rcgen::generate_simple_self_signed;
 
 use crate::deploy::{self, ADMIN, SMTP, Site, put};
 use crate::process::{Process, wait_for};
-use crate::support::{has, run};
 
 fn prixfixe(words: &[&str], variables: &[(String, String)], folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_prixfixe"));

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
+use prixfixe_test_support::{Mail, mail_in};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -11,7 +12,6 @@ use tempfile::TempDir;
 use crate::deploy::{ADMIN, SMTP, SMTPS, Site};
 use crate::http;
 use crate::process::{Process, wait_for};
-use crate::support::{Mail, mail_in};
 
 /// `prixfixe serve`, set by variables as a container's is, with a Maildir of its own.
 pub(crate) struct Instance {

@@ -16,7 +16,4 @@ mod http;
 mod instance;
 mod monitoring;
 mod process;
-#[path = "../clients/support.rs"]
-#[allow(dead_code, reason = "its other part is for another test")]
-mod support;
 mod units;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use prixfixe_test_support::{has, run};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -17,7 +18,6 @@ use crate::client::Talk;
 use crate::deploy::{self, ADMIN, SMTP, SMTPS, Site, put};
 use crate::http;
 use crate::process::{Process, wait_for};
-use crate::support::{has, run};
 
 #[test]
 fn the_alerts_fire_when_they_should_and_only_then() {

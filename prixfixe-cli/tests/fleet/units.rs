@@ -5,11 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use prixfixe_test_support::{has, run};
+
 use crate::client::Talk;
 use crate::deploy::{self, ADMIN, SMTP, SMTPS, Site, put};
 use crate::http;
 use crate::process::Process;
-use crate::support::{has, run};
 
 /// The units with the binary of this build in place of the one that is installed.
 fn units(folder: &Path) -> Vec<String> {

@@ -1,9 +1,9 @@
 //! Listening sockets: ports that are taken, both families, inherited sockets.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
-use prixfixe_network::{Connection, Listener};
+use prixfixe_network::{BoundSocket, Connection, Listener};
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::{Client, Harness, Way, loopback};
@@ -91,6 +91,44 @@ fn all_addresses_can_be_shared_with_those_who_share_them() {
         Listener::bind_all(port).unwrap_err().source.kind(),
         ErrorKind::AddrInUse
     );
+}
+
+#[test]
+fn a_bound_socket_takes_no_connection_until_it_listens() {
+    for way in [Way::Within, Way::Threads, Way::Raw] {
+        let old = Harness::start(way, Toy::default(), way.options());
+        let bound = BoundSocket::bind_shared(old.address()).unwrap();
+        assert_eq!(bound.local_address(), old.address());
+        // Each would have an even chance to go to the other one.
+        for _ in 0..20 {
+            old.client().echo("the old one serves");
+        }
+        let new = Harness::listen(
+            way,
+            vec![bound.listen().unwrap()],
+            Toy::default(),
+            way.options(),
+        );
+        old.running.shutdown();
+        old.wait_stopped();
+        new.client().echo("the new one serves");
+    }
+}
+
+#[test]
+fn both_families_are_bound_before_either_listens() {
+    let bound = BoundSocket::bind_localhost_shared(0).unwrap();
+    let addresses: Vec<SocketAddr> = bound.iter().map(BoundSocket::local_address).collect();
+    assert_eq!(addresses.len(), 1 + usize::from(host_has_ipv6()));
+    for address in &addresses {
+        assert_eq!(address.port(), addresses[0].port());
+        let error = TcpStream::connect(address).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    }
+    let taken = TcpListener::bind(LOCALHOST).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let error = BoundSocket::bind_localhost_shared(port).unwrap_err();
+    assert_eq!(error.source.kind(), ErrorKind::AddrInUse);
 }
 
 #[test]

@@ -22,7 +22,7 @@ const LINE_SIGNATURE: &[u8] = b"PROXY ";
 
 /// Whose connection it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
+pub enum Source {
     /// A client of the balancer's.
     Client {
         /// The client's address.
@@ -36,7 +36,7 @@ pub(crate) enum Source {
 
 /// Why there is no header.
 #[derive(Debug, PartialEq, thiserror::Error)]
-pub(crate) enum HeaderError {
+pub enum HeaderError {
     /// What came is something else.
     #[error("no PROXY header")]
     Missing,
@@ -61,16 +61,16 @@ pub(crate) enum HeaderError {
 }
 
 /// A header as it arrives. What is kept of it is at most 232 octets, which only UNIX sockets need.
-#[derive(Debug)]
-pub(crate) struct HeaderReader {
-    pub(crate) kept: Vec<u8>,
+#[derive(Debug, Default)]
+pub struct HeaderReader {
+    kept: Vec<u8>,
     /// Octets still to come that nobody looks at.
     skip: usize,
 }
 
 impl HeaderReader {
     /// Nothing has come yet.
-    pub(crate) const fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             kept: Vec::new(),
             skip: 0,
@@ -78,8 +78,13 @@ impl HeaderReader {
     }
 
     /// True while nothing has come.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
+    }
+
+    /// Octets that are held of the header so far.
+    pub fn held(&self) -> usize {
+        self.kept.len()
     }
 
     /// Takes the header from the front of `input`, as far as it is there. `None`: more has to come. What stands
@@ -88,7 +93,7 @@ impl HeaderReader {
     /// # Errors
     ///
     /// [`HeaderError`], with the first octet that cannot be right.
-    pub(crate) fn read(&mut self, input: &mut &[u8]) -> Result<Option<Source>, HeaderError> {
+    pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<Source>, HeaderError> {
         let first = self.kept.first().or(input.first());
         match first.copied() {
             None => Ok(None),
