@@ -13,7 +13,7 @@ use std::io;
 use std::panic;
 use std::time::Duration;
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Registry, reload};
 
@@ -40,7 +40,13 @@ impl Logging {
         let lines = tracing_subscriber::fmt::layer()
             .event_format(format.clone())
             .with_writer(queue.clone());
-        let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+        // A line names its peer and message itself, so that spans, of which there is one for each question to the
+        // handler, would be made for nobody.
+        let events_alone = filter_fn(|metadata| metadata.is_event());
+        let subscriber = tracing_subscriber::registry()
+            .with(filter)
+            .with(events_alone)
+            .with(lines);
         tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
         panic::set_hook(Box::new(panics::hook()));
         Ok(Self {

@@ -202,7 +202,13 @@ fn a_maildir_that_breaks_and_is_mended_shows() {
     assert!(metrics.contains("\nsmtp_messages_failed_total{reason=\"storage\"} 1\n"));
     let status: serde_json::Value = serde_json::from_str(&get(admin, "/status.json").body).unwrap();
     assert_eq!(status["state"], "failing");
-    assert_eq!(status["reason"], answer.body.trim_end());
+    // The fault of a probe may have taken the place of the message's.
+    let reason = status["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("mail cannot be delivered: cannot ")
+            && reason.contains(mail.to_str().unwrap()),
+        "{reason}"
+    );
     assert_eq!(get(admin, "/healthz").code, 200);
 
     fs::remove_file(&mail).unwrap();
