@@ -3,7 +3,7 @@
 use nom::Parser;
 use nom::bytes::complete::{tag, take_while1};
 use nom::character::complete::{char, digit1, satisfy, space1};
-use nom::combinator::{all_consuming, map_res, opt, value};
+use nom::combinator::{all_consuming, opt, value};
 use nom::sequence::preceded;
 
 use super::domain::helo_argument;
@@ -143,9 +143,10 @@ fn helo(argument: &str) -> Result<Command<'_>> {
 /// end-marker = "LAST"
 /// ```
 ///
-/// With any number of blanks: refused, the chunk behind it would be run as commands.
+/// With any number of blanks, and with any number: refused, the chunk behind it would be run as commands. One beyond all
+/// that can be counted is over any limit.
 fn bdat(argument: &str) -> Result<Command<'_>> {
-    let chunk_size = map_res(digit1, str::parse);
+    let chunk_size = digit1.map(|digits: &str| digits.parse().unwrap_or(u64::MAX));
     let end_marker = opt(value((), preceded(space1, ascii_no_case("LAST"))));
     let bdat = (chunk_size, end_marker).map(|(size, last)| Command::Bdat {
         size,
