@@ -7,7 +7,7 @@ use prixfixe_core::Config;
 use prixfixe_network::{Connection, Service};
 use prixfixe_tls::TlsConfig;
 
-use crate::accepted::AcceptedDomains;
+use crate::accepted::{AcceptedDomains, InForce};
 use crate::clients::Clients;
 use crate::conversation::Begin;
 use crate::endpoint::Rules;
@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     pub(crate) domain: Arc<str>,
     pub(crate) handler_timeout: Duration,
     pub(crate) clients: Clients,
-    pub(crate) accepted_domains: AcceptedDomains,
+    pub(crate) accepted_domains: InForce,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) gathering: Gathering,
 }
@@ -39,6 +39,7 @@ impl Shared {
         log: Arc<Log>,
         clients: Clients,
         gathering: Gathering,
+        accepted_domains: InForce,
         settings: &Settings,
     ) -> Self {
         let mut dialogue = settings.dialogue.clone();
@@ -48,7 +49,7 @@ impl Shared {
             counts,
             log,
             domain: dialogue.domain.as_str().into(),
-            accepted_domains: AcceptedDomains::new(&dialogue.domain, &settings.accepted_domains),
+            accepted_domains,
             dialogue: Arc::new(dialogue),
             handler_timeout: settings.handler_timeout,
             clients,
@@ -64,6 +65,10 @@ impl Shared {
             counts: &self.counts,
         }
     }
+}
+
+fn accepted_domains(settings: &Settings) -> AcceptedDomains {
+    AcceptedDomains::new(&settings.dialogue.domain, &settings.accepted_domains)
 }
 
 /// Makes a session for each connection.
@@ -91,6 +96,7 @@ impl SmtpService {
             Arc::clone(&log),
             clients,
             Gathering::new(settings.message_memory, settings.temporary.clone()),
+            InForce::new(accepted_domains(settings)),
             settings,
         );
         Self {
@@ -134,6 +140,7 @@ impl SmtpService {
             clients,
             old.gathering
                 .with(settings.message_memory, settings.temporary.clone()),
+            old.accepted_domains.replaced(accepted_domains(settings)),
             settings,
         ));
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;

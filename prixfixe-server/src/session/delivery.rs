@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use prixfixe_core::{Abort, Reply};
 
+use crate::accepted::AcceptedDomains;
 use crate::body::{self, BodyWriter};
 use crate::conversation::{Answer, Conversation, Panicked, Question};
 use crate::message::Head;
@@ -16,12 +17,21 @@ pub(super) struct Transaction {
     pub(super) envelope: Arc<Envelope>,
     /// When MAIL was asked about.
     pub(super) started: Instant,
+    /// Those in force at MAIL.
+    pub(super) accepted_domains: Arc<AcceptedDomains>,
 }
 
 impl Transaction {
-    pub(super) fn new(envelope: Envelope, started: Instant) -> Self {
-        let envelope = Arc::new(envelope);
-        Self { envelope, started }
+    pub(super) fn new(
+        envelope: Envelope,
+        started: Instant,
+        accepted_domains: Arc<AcceptedDomains>,
+    ) -> Self {
+        Self {
+            envelope: Arc::new(envelope),
+            started,
+            accepted_domains,
+        }
     }
 
     pub(super) fn add(&mut self, recipient: Recipient) {

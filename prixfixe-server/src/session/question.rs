@@ -52,7 +52,9 @@ impl SmtpSession {
     }
 
     fn ask_mail(&mut self, now: Instant, envelope: Envelope, cx: &mut Context<'_>) {
-        let transaction = self.transaction.insert(Transaction::new(envelope, now));
+        let accepted_domains = self.shared.accepted_domains.now();
+        let transaction = Transaction::new(envelope, now, accepted_domains);
+        let transaction = self.transaction.insert(transaction);
         let envelope = transaction.envelope.clone();
         let is_limited = !self.client.is_health_check();
         let address = self.client.peer().ip().filter(|_| is_limited);
@@ -63,14 +65,15 @@ impl SmtpSession {
     }
 
     fn ask_rcpt(&mut self, now: Instant, recipient: Recipient, cx: &mut Context<'_>) {
-        if !self.shared.accepted_domains.accept(recipient.path()) {
+        let Some(transaction) = &self.transaction else {
+            return;
+        };
+        if !transaction.accepted_domains.accept(recipient.path()) {
             let about = About::Recipient(recipient);
             return self.answer(now, Err(replies::NO_SUCH_DOMAIN), about, cx);
         }
-        if let Some(transaction) = &self.transaction {
-            let envelope = transaction.envelope.clone();
-            self.ask(now, Question::Rcpt(envelope, recipient), cx);
-        }
+        let envelope = transaction.envelope.clone();
+        self.ask(now, Question::Rcpt(envelope, recipient), cx);
     }
 
     fn ask(&mut self, now: Instant, question: Question, cx: &mut Context<'_>) {

@@ -70,10 +70,16 @@ async fn accepted_domains_are_replaced(transport: Transport) {
         .handler(handler)
         .start()
         .expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    assert!(client.ask("MAIL FROM:<>").await.starts_with("250"));
     server
         .reconfigure(|settings| settings.accept_domains(["New.test"]))
         .expect("good settings");
-    let mut client = Client::greeted(server.local_address()).await;
+    // The transaction under way keeps what it began with, the next one of the same session does not.
+    assert!(client.ask("RCPT TO:<a@old.test>").await.starts_with("250"));
+    let refused = client.ask("RCPT TO:<a@new.test>").await;
+    assert!(refused.starts_with("550 5.7.1"), "{refused}");
+    assert!(client.ask("RSET").await.starts_with("250"));
     assert!(client.ask("MAIL FROM:<>").await.starts_with("250"));
     let refused = client.ask("RCPT TO:<a@old.test>").await;
     assert!(refused.starts_with("550 5.7.1"), "{refused}");
