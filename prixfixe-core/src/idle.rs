@@ -36,7 +36,10 @@ impl Idle {
     }
 
     fn catch_up(&mut self, now: Instant) {
-        if let Some(since) = &mut self.since {
+        if let Some(since) = &mut self.since
+            // Most answers are there in the turn of the question.
+            && *since != now
+        {
             let passed = now.saturating_duration_since(*since);
             self.spent = self.spent.saturating_add(nanoseconds(passed));
             *since = now;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_channel::Sender;
-use prixfixe_server::{Accepted, Client, Handler, Mail, Message, Reply, Session};
+use prixfixe_server::{Accepted, Client, Handler, Mail, Message, Reply, Session, header_separator};
 
 pub use file_system::{Disk, FileSystem, Identity};
 pub use incoming::Incoming;
@@ -287,7 +287,8 @@ impl<F: FileSystem> Handler for Maildir<F> {
     }
 }
 
-/// Stores each message as its trace headers and then its content. `Ok` is the promise of [`Incoming::commit`].
+/// Stores each message as its trace headers and then its content, with a [`header_separator`] between them. `Ok` is the
+/// promise of [`Incoming::commit`].
 ///
 /// MAIL is refused while there is too little free space ([`MaildirOptions::min_free`]), and while the disk owes an answer
 /// ([`Health`]).
@@ -297,8 +298,13 @@ impl<F: FileSystem> Session for Maildir<F> {
     }
 
     async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
-        let head = message.trace_headers(message.envelope().recipients());
+        let mut head = message.trace_headers(message.envelope().recipients());
+        let first = message.body().chunk().await?;
+        head.extend_from_slice(header_separator(first.as_deref().unwrap_or_default()));
         let mut incoming = self.begin(head);
+        if let Some(first) = first {
+            incoming.write(first).await?;
+        }
         while let Some(piece) = message.body().chunk().await? {
             incoming.write(piece).await?;
         }

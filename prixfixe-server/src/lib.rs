@@ -131,3 +131,4 @@ pub use prixfixe_tls::{
 };
 pub use server::{Server, ServerBuilder, ServerHandle, StartError};
 pub use settings::{Settings, SettingsError};
+pub use trace::header_separator;

@@ -79,7 +79,8 @@ macro_rules! head_accessors {
         }
 
         /// What final delivery puts before the content: `Return-Path`, a `Delivered-To` for each of these recipients, and
-        /// `Received` (RFC 5321 section 4.4), CRLF at the end of each line.
+        /// `Received` (RFC 5321 section 4.4), CRLF at the end of each line. Behind them comes
+        /// [`header_separator`](crate::header_separator), then the content.
         ///
         /// Name the recipients of that copy alone. Those of the whole [`envelope`](Self::envelope) are right for a copy
         /// that they share. Where each recipient gets a copy of its own, they would tell everybody who else got the

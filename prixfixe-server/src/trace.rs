@@ -31,6 +31,25 @@ pub(crate) fn received(head: &Head) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// What stands between headers that were put before a content and the content, of which this is the beginning.
+///
+/// It is an empty line where the content begins with a space or a tab, else nothing. The first line of such a content would
+/// be read as the continuation of our last header (RFC 5322 section 2.2.3), and so a client would write a part of it.
+///
+/// ```
+/// use prixfixe_server::header_separator;
+///
+/// assert_eq!(header_separator(b"Subject: hello\r\n"), b"");
+/// assert_eq!(header_separator(b" (it was me)\r\n"), b"\r\n");
+/// ```
+#[must_use]
+pub const fn header_separator(content: &[u8]) -> &'static [u8] {
+    match content {
+        [b' ' | b'\t', ..] => b"\r\n",
+        _ => b"",
+    }
+}
+
 fn write_headers<'a>(
     text: &mut String,
     head: &Head,

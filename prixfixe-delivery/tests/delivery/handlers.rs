@@ -122,6 +122,32 @@ async fn a_stored_message_is_its_trace_headers_and_then_what_was_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_content_that_begins_with_a_blank_is_no_part_of_the_trace_headers() {
+    for (sent, separator) in [
+        (
+            &b" (not us); Thu, 1 Jan 1970 00:00:00 +0000\r\n"[..],
+            "\r\n",
+        ),
+        (b"\tx\r\nSubject: y\r\n\r\nz\r\n", "\r\n"),
+        (b"\t", "\r\n"),
+        (b"\r\n x\r\n", ""),
+        (b"x\r\n y\r\n", ""),
+        (b"", ""),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let server = serve(Maildir::open(directory.path(), one_worker()).unwrap());
+        assert!(Client::connect(&server).mail(sent).starts_with("250 "));
+        let files = contents(&directory.path().join("new"));
+        let stored = files.values().next().unwrap();
+        let head = std::str::from_utf8(stored.strip_suffix(sent).unwrap()).unwrap();
+        assert!(
+            head.ends_with(&format!(" +0000\r\n{separator}")),
+            "{head:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_message_is_stored_whole_and_a_connection_lost_in_it_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let maildir = Maildir::open(directory.path(), one_worker()).unwrap();
