@@ -79,7 +79,9 @@ fn limits_and_names_change_for_new_connections() {
     );
     old.ask("EHLO client.example", "250 ");
     old.ask("MAIL FROM:<a@b.example> SIZE=1001", "250 ");
-    old.ask("RCPT TO:<a@elsewhere.example>", "250 ");
+    // What recipients are accepted changes with the next transaction.
+    old.ask("RCPT TO:<a@elsewhere.example>", "550 5.7.1 ");
+    old.ask("RCPT TO:<a@here.example>", "250 ");
 
     let mut new = server.serve.connect();
     assert_eq!(new.reply(), "220 new.example ESMTP PrixFixe");
