@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use prixfixe_server::header_separator;
+
 use crate::content::Content;
 use crate::disk::DiskEvent;
 use crate::runtime::Nanos;
@@ -270,7 +272,12 @@ impl Stored<'_> {
             ));
         }
         let sent = transmission.content.octets(self.token);
-        if self.content != sent {
+        // A content that would go on with the trace headers is kept apart from them.
+        let content = match header_separator(&sent) {
+            [] => self.content,
+            separator => self.content.strip_prefix(separator).unwrap_or(self.content),
+        };
+        if content != sent {
             return Some(format!(
                 "with {} octets, of {} that were sent",
                 self.content.len(),
