@@ -171,7 +171,10 @@ impl Conversation {
     /// Drops the hook that is running. The answer is there at once.
     pub(crate) fn abandon(&mut self, cx: &mut Context<'_>) -> Result<Answer, Panicked> {
         let _ = ABANDON.try_with(|abandon| abandon.set(true));
-        match self.turn(None, cx) {
+        let turned = self.turn(None, cx);
+        // Not for another connection's hook, if none took it here.
+        let _ = ABANDON.try_with(Cell::take);
+        match turned {
             Poll::Ready(answer) => answer,
             // No hook was running, or the session is broken.
             Poll::Pending => Err(Panicked),
@@ -204,6 +207,7 @@ impl Conversation {
         }
         // The future is dropped after a panic, so nobody sees what it left half done.
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        let _ = TOLD.try_with(Cell::take);
         let answer = ANSWER.try_with(Cell::take).ok().flatten();
         if polled.is_err() {
             self.drop_session();

@@ -78,8 +78,7 @@ impl Gathering {
             size += piece.len() as u64;
             if let Err(rest) = keep(&mut blocks, &mut reservation, &piece) {
                 let rest = piece.slice(piece.len() - rest..);
-                let file = self.spill(blocks, rest).await?;
-                drop(reservation);
+                let file = self.spill(blocks, reservation, rest).await?;
                 return self.gather_to_file(body, file, size).await;
             }
         }
@@ -91,9 +90,17 @@ impl Gathering {
     }
 
     /// Moves what is in memory into a new file.
-    async fn spill(&self, blocks: Vec<Vec<u8>>, rest: Bytes) -> Result<File, Reply> {
+    async fn spill(
+        &self,
+        blocks: Vec<Vec<u8>>,
+        reservation: Reservation,
+        rest: Bytes,
+    ) -> Result<File, Reply> {
         let directory = self.directory.clone();
         let written = offload(move || {
+            // The memory counts until it is given back, also where nobody waits for the file any more.
+            let _counted = reservation;
+            let blocks = blocks;
             let mut file = nameless_file(directory.as_deref())?;
             blocks.iter().try_for_each(|block| file.write_all(block))?;
             file.write_all(&rest)?;

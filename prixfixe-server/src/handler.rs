@@ -91,8 +91,9 @@ pub trait Handler: Send + Sync + 'static {
 /// State lives in the session: what RCPT found out is there at `message`. Its `Drop` is the end of the connection.
 ///
 /// Each hook's future may be dropped at any `.await`: when the client is gone, when the server stops, and when it takes longer
-/// than the server's `handler_timeout`. In the last case [`reset`](Self::reset) is called, the client receives
-/// `451 4.3.0`, and the session goes on. A panic ends the connection with `421 4.3.0` and is logged.
+/// than the server's `handler_timeout`. In the last case the client receives
+/// `451 4.3.0` and the session goes on; over MAIL and over a message [`reset`](Self::reset) is called, since the
+/// transaction is gone. A panic ends the connection with `421 4.3.0` and is logged.
 ///
 /// The futures are polled by the connection's own task or loop: do blocking work elsewhere.
 #[diagnostic::on_unimplemented(
@@ -152,7 +153,8 @@ pub trait Session: Send + 'static {
     }
 
     /// The transaction is gone without an answer of [`message`](Self::message) that counted: RSET, another EHLO, a lost or
-    /// refused body, a refusal of [`data`](Self::data), or a hook that ran over its time.
+    /// refused body, a refusal of [`data`](Self::data), or [`mail`](Self::mail) or
+    /// [`message`](Self::message) that ran over its time.
     fn reset(&mut self) {}
 }
 

@@ -166,7 +166,10 @@ impl Message {
     ///
     /// The reply of what failed: the body, or the file.
     pub async fn gather(&mut self) -> Result<Gathered, Reply> {
-        self.head.gathering.gather(&mut self.body).await
+        let gathered = self.head.gathering.gather(&mut self.body).await?;
+        // So that it can be read all the same.
+        self.body = gathered.body();
+        Ok(gathered)
     }
 
     /// [`collect`](Self::collect), for a message of at most so many bytes.

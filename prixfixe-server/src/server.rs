@@ -130,8 +130,8 @@ impl Server {
     }
 
     /// Changes what it runs with. Connections that are accepted from now on have the new settings; sessions under way keep
-    /// theirs to their end, those over a lower [`max_connections`](Settings::max_connections) too. The drain timeout counts from the next
-    /// shutdown.
+    /// theirs to their end, those over a lower [`max_connections`](Settings::max_connections) too. The accepted domains are
+    /// those of the next transaction, of whichever session. The drain timeout counts from the next shutdown.
     ///
     /// ```
     /// # fn example(server: &prixfixe_server::Server) -> Result<(), prixfixe_server::SettingsError> {

@@ -73,8 +73,13 @@ pub(crate) async fn apply(
         return Ok(gathered.body());
     }
     let content = header_of(gathered).await?;
-    let mut header = Header::parse(content.get(..header_length(&content)).unwrap_or(&content));
-    let header_length = header.length();
+    // A first line that begins with a blank would go on with a header of ours: the client has none then.
+    let begins_blank = matches!(content.first(), Some(b' ' | b'\t'));
+    let header_length = match begins_blank {
+        true => 0,
+        false => header_length(&content),
+    };
+    let mut header = Header::parse(content.get(..header_length).unwrap_or(&content));
     let mut body = None;
     for edit in edits {
         match edit {
@@ -83,6 +88,9 @@ pub(crate) async fn apply(
         }
     }
     let mut front = vec![Bytes::from(header.fields.concat())];
+    if begins_blank && body.is_none() {
+        front.push(Bytes::from_static(b"\r\n"));
+    }
     Ok(match body {
         Some(body) => {
             front.extend([Bytes::from_static(b"\r\n"), body]);
@@ -139,11 +147,17 @@ impl Header {
                 _ => fields.push(line.to_vec()),
             }
         }
+        // A content may end in the middle of its header. What is put behind that is a field of its own.
+        if let Some(last) = fields.last_mut()
+            && !last.ends_with(b"\r\n")
+        {
+            last.extend_from_slice(if last.ends_with(b"\r") {
+                b"\n"
+            } else {
+                b"\r\n"
+            });
+        }
         Self { fields }
-    }
-
-    fn length(&self) -> usize {
-        self.fields.iter().map(Vec::len).sum()
     }
 
     fn edit(&mut self, edit: &Edit) {
@@ -200,6 +214,7 @@ fn field(name: &str, value: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gather::Gathering;
 
     fn edited(text: &str, edits: &[Edit]) -> String {
         let mut header = Header::parse(text.as_bytes());
@@ -274,6 +289,44 @@ mod tests {
             edited("", &[edit]),
             "XBcc: a\r\n\tBcc: you\r\n\tEvil: 1\r\n\tbody\r\n"
         );
+    }
+
+    async fn applied(content: &'static str, edit: Edit) -> String {
+        let gathering = Gathering::new(1 << 20, None);
+        let mut body = Body::of_pieces([content], None);
+        let gathered = gathering.gather(&mut body).await.unwrap();
+        let mut envelope = Envelope::builder().build();
+        let mut body = apply(&[edit], &gathered, &mut envelope).await.unwrap();
+        let mut result = Vec::new();
+        while let Some(piece) = body.chunk().await.unwrap() {
+            result.extend_from_slice(&piece);
+        }
+        String::from_utf8(result).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_content_goes_on_with_no_header_of_ours_and_none_of_ours_with_it() {
+        let ours = || (String::from("X-Ours"), String::from("fail"));
+        let prepend = |(name, value)| Edit::Prepend { name, value };
+        let append = |(name, value)| Edit::Insert {
+            at: 99,
+            name,
+            value,
+        };
+        let body = || Edit::ReplaceBody(Bytes::from_static(b"new"));
+        for (content, edit, expected) in [
+            (
+                " ; pass\r\nA: b\r\n\r\nc",
+                prepend(ours()),
+                "X-Ours: fail\r\n\r\n ; pass\r\nA: b\r\n\r\nc",
+            ),
+            ("A: b", append(ours()), "A: b\r\nX-Ours: fail\r\n"),
+            ("A: b\r", append(ours()), "A: b\r\nX-Ours: fail\r\n"),
+            ("A: b", body(), "A: b\r\n\r\nnew"),
+            ("\tA: b\r\n", body(), "\r\nnew"),
+        ] {
+            assert_eq!(applied(content, edit).await, expected, "{content:?}");
+        }
     }
 
     #[test]

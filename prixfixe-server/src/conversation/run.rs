@@ -62,7 +62,7 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
             let span = question_span!("hello", client);
             let hello = Hello::new(client, &greeting.name, greeting.extended);
             let result = asked(span, session.hello(hello)).await;
-            let result = in_time(session, result).map(|()| client.greeted(greeting));
+            let result = late(result).map(|()| client.greeted(greeting));
             super::give(Answer {
                 result: result.map(|()| Accepted::default()),
                 about: About::Client(client.clone()),
@@ -79,7 +79,7 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
             let rcpt = Rcpt::new(client, &envelope, &recipient);
             let result = asked(span, session.rcpt(rcpt)).await;
             drop(envelope);
-            let result = in_time(session, result);
+            let result = late(result);
             super::give(Answer {
                 result: result.map(|()| Accepted::default()),
                 about: About::Recipient(recipient),
@@ -89,7 +89,8 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
             let span = question_span!("data", client);
             let result = asked(span, session.data(Data::new(client, &envelope))).await;
             drop(envelope);
-            settle(session, result);
+            // A refusal here ends the transaction, of which the session is told by itself.
+            give(late(result).map(|()| Accepted::default()));
         }
         Question::Message(message) => {
             let span = question_span!("message", client, id = message.id());
@@ -101,7 +102,7 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
             let span = question_span!("command", client);
             let command = Command::new(client, &verb, &argument);
             let result = asked(span, session.command(command)).await;
-            give(in_time(session, result).map(Accepted::with_reply));
+            give(late(result).map(Accepted::with_reply));
         }
         Question::Reset => session.reset(),
     }
@@ -133,7 +134,13 @@ async fn asked<T>(span: Span, hook: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
-/// The answer of a hook. One that was dropped is a transaction that is gone.
+/// The answer of a hook that may have been dropped. The transaction, if there is one, goes on without it: what the session
+/// knows of the recipients before has to stay.
+fn late<T>(result: Option<Result<T, Reply>>) -> Result<T, Reply> {
+    result.unwrap_or(Err(replies::HANDLER_TIMED_OUT))
+}
+
+/// The answer of a hook without which there is no transaction any more.
 fn in_time<S: Session, T>(
     session: &mut Stack<S>,
     result: Option<Result<T, Reply>>,

@@ -49,6 +49,10 @@ impl<S: Session> Stack<S> {
             message = self.checked(message).await?;
         }
         let recipients = message.envelope().recipients().len();
+        // The checks have removed them all: there is nobody to keep it for.
+        if recipients == 0 {
+            return Ok(Accepted::default());
+        }
         let accepted = self.session.message(message).await?;
         // Who was forgotten has no message.
         match accepted.concerns(recipients) {

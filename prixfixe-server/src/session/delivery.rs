@@ -111,6 +111,8 @@ impl Delivery {
         cx: &mut Context<'_>,
     ) -> Result<(), Panicked> {
         self.deadline = None;
+        // Whoever still has the body is not to take the rest for a message.
+        self.body.fail(BodyError::Stopped);
         self.answered(conversation.abandon(cx))
     }
 
@@ -176,7 +178,10 @@ impl Delivery {
     /// The reply to give at once, without waiting for the rest of the content.
     pub(super) fn closing_reply(&self) -> Option<&Reply> {
         match &self.state {
-            State::Answered(Err(reply)) => Some(reply).filter(|reply| reply.closes()),
+            // Never a success in place of the reply to the whole message.
+            State::Answered(Err(reply)) => {
+                Some(reply).filter(|it| it.closes() && (it.is_transient() || it.is_permanent()))
+            }
             _ => None,
         }
     }
