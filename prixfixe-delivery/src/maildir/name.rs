@@ -14,13 +14,14 @@ use super::process;
 /// Time, process and host alone make the convention's promise; they fail it in containers that all run as process 1
 /// under one host name, and when a clock is set back. The 64 random bits of each process hold it there too. So a
 /// rename to such a name replaces nothing. Where the system tells, `BworldSstart` stands behind the random bits, so that
-/// a process that is gone can be told from one that runs.
+/// a process that is gone can be told from one that runs. The microseconds have all six digits, so that names sort in
+/// the order of arrival.
 pub(crate) fn unique(now: SystemTime) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     static RANDOM: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     format!(
-        "{}.M{}P{}Q{}R{:016x}{}.{}",
+        "{}.M{:06}P{}Q{}R{:016x}{}.{}",
         since.as_secs(),
         since.subsec_micros(),
         std::process::id(),
@@ -133,6 +134,14 @@ mod tests {
             assert!(is_unique_name(OsStr::new(&name)), "{name}");
             assert!(name.len() < 255 && !name.contains(['/', ':']), "{name}");
         }
+    }
+
+    #[test]
+    fn names_sort_in_the_order_of_arrival() {
+        let second = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let names = [0, 9, 983, 18_381, 999_999, 1_000_000]
+            .map(|micros| unique(second + Duration::from_micros(micros)));
+        assert!(names.is_sorted(), "{names:?}");
     }
 
     #[test]
