@@ -1,4 +1,4 @@
-//! Invariant: whatever the file, the environment and the flags say, there is no panic, a mistake is one line that names
+//! Invariant: whatever the file, the environment and the flags say, there is no panic, each mistake is one line that names
 //! the flag, the variable, or the file with its line and key, and what `check` prints reads back as the same configuration.
 //!
 //! Lines that begin with `--` are flags, lines that begin with `SMTP_` are variables; all others are the file.
@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use clap::{Args, Command, FromArgMatches};
 use libfuzzer_sys::fuzz_target;
-use prixfixe_cli::{Configuration, ConfigurationArguments, Invalid};
+use prixfixe_cli::{Configuration, ConfigurationArguments, Environment, Invalid, Mistakes};
 
 /// A file that each run writes anew.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -28,7 +28,7 @@ fn load(
     file: &[u8],
     flags: &[OsString],
     variables: &Variables,
-) -> Option<Result<Configuration, Invalid>> {
+) -> Option<Result<Configuration, Mistakes>> {
     std::fs::write(&*FILE, file).expect("a file");
     let line = [
         OsString::from("serve"),
@@ -38,10 +38,10 @@ fn load(
     let line = line.iter().chain(flags);
     let matches = COMMAND.clone().try_get_matches_from(line).ok()?;
     let arguments = ConfigurationArguments::from_arg_matches(&matches).expect("clap took it");
-    let environment = |name: &str| {
-        let same = |(known, _): &&(Vec<u8>, OsString)| known == name.as_bytes();
-        variables.iter().find(same).map(|(_, value)| value.clone())
-    };
+    let environment: Environment = variables
+        .iter()
+        .map(|(name, value)| (OsString::from_vec(name.clone()), value.clone()))
+        .collect();
     Some(Configuration::load_with(&arguments, &environment))
 }
 
@@ -87,7 +87,10 @@ fuzz_target!(|bytes: &[u8]| {
     }
     match load(&file, &flags, &variables) {
         None => {}
-        Some(Err(error)) => assert_named(&error),
+        Some(Err(Mistakes(mistakes))) => {
+            assert!(!mistakes.is_empty());
+            mistakes.iter().for_each(assert_named);
+        }
         Some(Ok(configuration)) => {
             assert!(Path::new(&*FILE).exists());
             let printed = configuration.to_toml().expect("it prints");

@@ -8,15 +8,10 @@ use crate::error::Error;
 
 /// A receive-only SMTP server: takes mail from the network and keeps it.
 #[derive(Debug, Parser)]
-#[command(
-    name = "prixfixe",
-    version,
-    propagate_version = true,
-    subcommand_required = true
-)]
+#[command(name = "prixfixe", version, propagate_version = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -32,6 +27,9 @@ pub(crate) enum Command {
     Health(AdminArguments),
     /// Drive any SMTP server, and report throughput and latency.
     Bench(Box<bench::Arguments>),
+    /// Print the version.
+    #[command(after_help = VERSION_EXAMPLES)]
+    Version,
 }
 
 impl Arguments {
@@ -58,6 +56,11 @@ Examples:
       exits 0, or 2 with what is wrong
   SMTP_PORT=2600 prixfixe check > prixfixe.toml
       keeps what flags and variables amount to in a file";
+
+const VERSION_EXAMPLES: &str = "\
+Examples:
+  prixfixe version
+      prints the same as prixfixe --version";
 
 const HEALTH_EXAMPLES: &str = "\
 Examples:

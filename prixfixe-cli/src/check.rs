@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::config::{Configuration, ConfigurationArguments, Scope, Target};
+use crate::config::{Configuration, ConfigurationArguments, Environment, Scope, Target};
 use crate::error::{Error, print, warn};
 use crate::privileges;
 
@@ -16,10 +16,10 @@ pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error>
         .transpose()?;
     configuration.admin.look_up()?;
     configuration.tls.load(&configuration.domain)?;
-    let text = configuration
-        .to_toml()
-        .map_err(|error| Error::Failed(error.to_string()))?;
-    print(&text)?;
+    print(&configuration.to_toml()?)?;
+    for warning in Environment::of_this_process().warnings() {
+        warn(&warning);
+    }
     if let Some(warning) = shared_address(&configuration, &targets) {
         warn(&warning);
     }
@@ -41,8 +41,8 @@ fn shared_address(configuration: &Configuration, targets: &[Target]) -> Option<S
          max-connections, {} of {}. Behind a load balancer without the PROXY protocol all clients share its address: \
          set proxy-protocol-from, or max-connections-per-client",
         listener.address,
-        (limits.max_connections / 2).max(1),
-        limits.max_connections,
+        (limits.max_connections.get() / 2).max(1),
+        limits.max_connections.get(),
     ))
 }
 

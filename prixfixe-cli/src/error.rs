@@ -2,15 +2,14 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
-
-use clap::error::ErrorKind;
 
 use prixfixe_delivery::OpenError;
 use prixfixe_server::{BindError, SettingsError, StartError};
 use prixfixe_tls::TlsError;
 
-use crate::config::Invalid;
+use crate::config::{self, Invalid, Mistakes};
 use crate::escape::Escaped;
 
 /// Why the command did not do what it was asked to.
@@ -21,7 +20,7 @@ pub(crate) enum Error {
     Arguments(clap::Error),
     /// A flag, a variable or the file is wrong.
     #[error(transparent)]
-    Configuration(#[from] Invalid),
+    Configuration(#[from] Mistakes),
     /// A certificate, a key or what is asked of TLS is wrong.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -36,9 +35,15 @@ pub(crate) enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A socket for the admin endpoints that was passed on cannot be used.
+    #[error("inherited admin socket: {0}")]
+    InheritedAdmin(io::Error),
     /// The place where mail should go cannot be used.
     #[error("--deliver: {0}")]
     Delivery(#[from] OpenError),
+    /// A reload cannot change whether the disk is waited for.
+    #[error("delivery.fsync: {0}")]
+    Fsync(prixfixe_delivery::Fault),
     /// The server cannot be set up.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -54,12 +59,90 @@ pub(crate) enum Error {
     /// The system gives no more threads.
     #[error("cannot start a thread: {0}")]
     Threads(io::Error),
-    /// A wrong argument that only its subcommand could find out: names the argument, and what mends it.
+    /// The event loop of the admin endpoints, or of the question to them, cannot be set up.
+    #[error("cannot start an event loop: {0}")]
+    EventLoop(io::Error),
+    /// A socket does not tell its address.
+    #[error("cannot tell the address of a socket: {0}")]
+    LocalAddress(io::Error),
+    /// The process cannot become another user.
+    #[error("user {name}: {what}: {cause}")]
+    User {
+        /// Whom.
+        name: String,
+        /// The step that failed.
+        what: &'static str,
+        /// Why.
+        cause: String,
+    },
+    /// The server ended without being told to.
+    #[error("the server stopped by itself; the log says why")]
+    Stopped,
+    /// `health` does not know whom to ask.
+    #[error(
+        "no admin address is known; give that of the server with --admin, SMTP_ADMIN or --config"
+    )]
+    NoAdmin,
+    /// `health` is given the address that asks for any port.
+    #[error(
+        "--admin: {0} has no port to ask; give the one in the server's log line `admin endpoints`"
+    )]
+    NoAdminPort(SocketAddr),
+    /// The name in the admin address has no address.
+    #[error("the admin address stands for no address")]
+    NoAdminAddress,
+    /// `health` got no answer.
+    #[error("no answer from {address}: {reason}")]
+    NoAnswer {
+        /// Who was asked.
+        address: SocketAddr,
+        /// What went wrong.
+        reason: String,
+    },
+    /// `health` asked something else.
+    #[error("{address} answered {code}: it is not the admin address of prixfixe")]
+    NotAdmin {
+        /// Who was asked.
+        address: SocketAddr,
+        /// What came back.
+        code: hyper::StatusCode,
+    },
+    /// The server does not take mail now, for this reason.
+    #[error("not ready: {0}")]
+    NotReady(String),
+    /// The configuration cannot be written as TOML.
+    #[error("cannot print the configuration: {0}")]
+    Unprintable(#[from] toml::ser::Error),
+    /// The arguments of `bench` ask for what cannot be done: names the argument, and what mends it.
     #[error("{0}")]
-    Usage(String),
-    /// A failure while running: names what failed, and what mends it.
-    #[error("{0}")]
-    Failed(String),
+    Plan(String),
+    /// The load could not be driven.
+    #[error(transparent)]
+    Load(#[from] prixfixe_bench::RunError),
+    /// The report to compare with cannot be read.
+    #[error("--compare {path}: {reason}", path = .path.display())]
+    Compare {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A report cannot be made at this place.
+    #[error("cannot write {path}: {source}", path = .path.display())]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A report that was begun cannot be written.
+    #[error("cannot write {path}: {source}", path = .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Standard output is gone or full.
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
@@ -70,17 +153,35 @@ impl Error {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Arguments(error) if !error.use_stderr() => ExitCode::SUCCESS,
-            Self::Arguments(_) | Self::Configuration(_) | Self::Usage(_) => ExitCode::from(2),
-            Self::Tls(_) => ExitCode::from(2),
+            Self::Arguments(_)
+            | Self::Configuration(_)
+            | Self::Tls(_)
+            | Self::NoAdmin
+            | Self::NoAdminPort(_)
+            | Self::Plan(_)
+            | Self::Compare { .. }
+            | Self::Create { .. } => ExitCode::from(2),
             Self::Bind(_)
             | Self::Admin { .. }
+            | Self::InheritedAdmin(_)
             | Self::Delivery(_)
+            | Self::Fsync(_)
             | Self::Start(_)
             | Self::Settings(_)
             | Self::Signals(_)
             | Self::Logging(_)
             | Self::Threads(_)
-            | Self::Failed(_)
+            | Self::EventLoop(_)
+            | Self::LocalAddress(_)
+            | Self::User { .. }
+            | Self::Stopped
+            | Self::NoAdminAddress
+            | Self::NoAnswer { .. }
+            | Self::NotAdmin { .. }
+            | Self::NotReady(_)
+            | Self::Unprintable(_)
+            | Self::Load(_)
+            | Self::Write { .. }
             | Self::Output(_) => ExitCode::FAILURE,
         }
     }
@@ -90,21 +191,31 @@ impl Error {
         match self {
             // Help and version go to stdout, in full and in colour where there is a terminal.
             Self::Arguments(error) if !error.use_stderr() => drop(error.print()),
-            // A stderr that is closed is no reason to fail differently.
-            _ => drop(writeln!(
-                io::stderr().lock(),
-                "prixfixe: {}",
-                Escaped(&self.to_string())
-            )),
+            Self::Configuration(Mistakes(mistakes)) => {
+                for mistake in mistakes {
+                    say("", &mistake.to_string());
+                }
+            }
+            _ => say("", &self.to_string()),
         }
         self.exit_code()
     }
 }
 
+impl From<Invalid> for Error {
+    fn from(mistake: Invalid) -> Self {
+        Self::Configuration(mistake.into())
+    }
+}
+
 /// Says on stderr what is no error, in one line.
 pub(crate) fn warn(text: &str) {
-    // A stderr that is closed is no reason to fail.
-    let _ = writeln!(io::stderr().lock(), "prixfixe: warning: {}", Escaped(text));
+    say("warning: ", text);
+}
+
+fn say(kind: &str, text: &str) {
+    // A stderr that is closed is no reason to fail, or to fail differently.
+    let _ = writeln!(io::stderr().lock(), "prixfixe: {kind}{}", Escaped(text));
 }
 
 /// Writes to standard output. A reader that has seen enough (`prixfixe check | head`) is no error.
@@ -141,19 +252,21 @@ fn admin_remedy(error: &io::Error) -> &'static str {
 
 /// Clap explains itself in paragraphs: the explanation and its tips, without the usage that follows.
 fn one_line(error: &clap::Error) -> String {
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "no command given; `prixfixe --help` lists them".to_owned();
+    if let Some(mistake) = config::invalid_argument(error) {
+        return mistake.to_string();
     }
+    let hint = config::hint_for_argument(error);
     let text = error.render().to_string();
     let lines: Vec<&str> = text
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
         .filter(|line| !line.is_empty())
+        // Clap goes by the letters alone: `--prot` is like `--proxy-protocol-from` to it.
+        .filter(|line| hint.is_none() || !line.starts_with("tip:"))
         .collect();
     let line = lines.join("; ").replace(":; ", ": ");
-    format!(
-        "{}; try `--help`",
-        line.strip_prefix("error: ").unwrap_or(&line)
-    )
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    let hint = hint.unwrap_or_else(|| "try `--help`".to_owned());
+    format!("{line}; {hint}")
 }

@@ -67,14 +67,14 @@ impl FileLimit {
         let limit = self.available.unwrap_or(u64::MAX);
         let admin = admin(configuration).min(limit / 8);
         // One that is turned away is accepted first, by each thread.
-        let turned_away = configuration.threads.get() as u64;
+        let turned_away = configuration.threads.size() as u64;
         let others = open + threads(configuration) + turned_away + admin + SPARE;
         Self { others, ..self }
     }
 
     /// How many connections are let in.
     pub(crate) fn room(&self, configuration: &Configuration) -> Room {
-        let wanted = configuration.limits.max_connections;
+        let wanted = configuration.limits.max_connections.size();
         match self.available {
             Some(available) if available < needed(configuration) => {
                 let left = usize::try_from(available.saturating_sub(self.others));
@@ -97,7 +97,7 @@ impl FileLimit {
                 target: "prixfixe",
                 available,
                 needed,
-                max_connections = configuration.limits.max_connections,
+                max_connections = configuration.limits.max_connections.get(),
                 in_force = room.connections,
                 "the limit of open files is too low for max-connections; raise it (ulimit -Hn, LimitNOFILE=)"
             );
@@ -119,7 +119,7 @@ fn share(descriptors: usize, files: usize, wanted: usize) -> Room {
 
 /// How many descriptors may be open at once.
 fn needed(configuration: &Configuration) -> u64 {
-    let connections = configuration.limits.max_connections as u64;
+    let connections = u64::from(configuration.limits.max_connections.get());
     // Those that are only closing come on top: see `max_closing` of `prixfixe_network::Options`.
     let closing = connections.saturating_add(256);
     let files = if has_files(configuration) {
@@ -138,7 +138,7 @@ fn has_files(configuration: &Configuration) -> bool {
 /// A name may stand for several addresses: both families, as a rule. Each thread has a poller, too.
 fn threads(configuration: &Configuration) -> u64 {
     let listeners = 2 * configuration.listeners.len() as u64;
-    configuration.threads.get() as u64 * (listeners + 4)
+    configuration.threads.size() as u64 * (listeners + 4)
 }
 
 fn admin(configuration: &Configuration) -> u64 {

@@ -22,28 +22,20 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const LONGEST_ANSWER: usize = 16 * 1024;
 
 pub(crate) fn run(arguments: &AdminArguments) -> Result<ExitCode, Error> {
-    let target = Admin::load(arguments)?.look_up()?.ok_or_else(|| {
-        Error::Usage(
-            "no admin address is known; give that of the server with --admin, SMTP_ADMIN or --config"
-                .to_owned(),
-        )
-    })?;
+    let admin = Admin::load(arguments)?;
+    let target = admin.look_up()?.ok_or(Error::NoAdmin)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(Error::Threads)?;
-    let mut failure = Error::Failed("the admin address stands for no address".to_owned());
+        .map_err(Error::EventLoop)?;
+    let mut failure = Error::NoAdminAddress;
     for address in addresses(target) {
         if address.port() == 0 {
-            return Err(Error::Usage(format!(
-                "--admin: {address} has no port to ask; give the one in the server's log line `admin endpoints`"
-            )));
+            return Err(Error::NoAdminPort(address));
         }
         match runtime.block_on(ask(address)) {
             Ok(answer) => return judge(address, &answer),
-            Err(reason) => {
-                failure = Error::Failed(format!("no answer from {address}: {reason}"));
-            }
+            Err(reason) => failure = Error::NoAnswer { address, reason },
         }
     }
     Err(failure)
@@ -105,12 +97,8 @@ fn judge(address: SocketAddr, answer: &Answer) -> Result<ExitCode, Error> {
             print("ready\n")?;
             Ok(ExitCode::SUCCESS)
         }
-        StatusCode::SERVICE_UNAVAILABLE => {
-            Err(Error::Failed(format!("not ready: {}", answer.text)))
-        }
-        code => Err(Error::Failed(format!(
-            "{address} answered {code}: it is not the admin address of prixfixe"
-        ))),
+        StatusCode::SERVICE_UNAVAILABLE => Err(Error::NotReady(answer.text.clone())),
+        code => Err(Error::NotAdmin { address, code }),
     }
 }
 

@@ -22,12 +22,15 @@ mod signals;
 mod sockets;
 mod systemd;
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
-pub use crate::config::{Configuration, ConfigurationArguments, Invalid};
+use clap::CommandFactory;
+
+pub use crate::config::{Configuration, ConfigurationArguments, Environment, Invalid, Mistakes};
 
 use crate::arguments::{Arguments, Command};
-use crate::error::Error;
+use crate::error::{Error, print};
 
 /// Does what the arguments of this process ask for; errors are said on standard error.
 #[must_use]
@@ -38,11 +41,18 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn shown(text: impl Display) -> Result<ExitCode, Error> {
+    print(&text.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn run() -> Result<ExitCode, Error> {
     match Arguments::read()?.command {
-        Command::Serve(arguments) => serve::run(arguments),
-        Command::Check(arguments) => check::run(&arguments),
-        Command::Health(arguments) => health::run(&arguments),
-        Command::Bench(arguments) => bench::run(&arguments),
+        None => shown(Arguments::command().render_help()),
+        Some(Command::Serve(arguments)) => serve::run(arguments),
+        Some(Command::Check(arguments)) => check::run(&arguments),
+        Some(Command::Health(arguments)) => health::run(&arguments),
+        Some(Command::Bench(arguments)) => bench::run(&arguments),
+        Some(Command::Version) => shown(Arguments::command().render_version()),
     }
 }

@@ -62,8 +62,7 @@ pub(crate) fn acting_as<T>(
     let Some(user) = user else {
         return act();
     };
-    let failed =
-        |error: nix::Error| Error::Failed(format!("user {}: cannot act as it: {error}", user.name));
+    let failed = |error: nix::Error| fault(user, "cannot act as it", &error);
     set_groups(user)?;
     setegid(user.gid).map_err(failed)?;
     seteuid(user.uid).map_err(failed)?;
@@ -75,16 +74,13 @@ pub(crate) fn acting_as<T>(
 
 /// Becomes that user, with its groups and for good. All threads of the process do.
 pub(crate) fn drop_to(user: &User) -> Result<(), Error> {
-    let failed = |what: &str, cause: &dyn std::fmt::Display| {
-        Error::Failed(format!("user {}: {what}: {cause}", user.name))
-    };
     // The groups first: the right to set them goes with the user.
     set_groups(user)?;
-    setgid(user.gid).map_err(|error| failed("cannot set its group", &error))?;
-    setuid(user.uid).map_err(|error| failed("cannot become it", &error))?;
+    setgid(user.gid).map_err(|error| fault(user, "cannot set its group", &error))?;
+    setuid(user.uid).map_err(|error| fault(user, "cannot become it", &error))?;
     if setuid(Uid::from_raw(0)).is_ok() {
         let cause = "root's rights came back; is SECBIT_KEEP_CAPS or a capability to blame?";
-        return Err(failed("cannot be trusted", &cause));
+        return Err(fault(user, "cannot be trusted", &cause));
     }
     info!(target: "prixfixe", user = user.name, "root's rights are given up");
     Ok(())
@@ -92,9 +88,14 @@ pub(crate) fn drop_to(user: &User) -> Result<(), Error> {
 
 /// Those of the user alone.
 fn set_groups(user: &User) -> Result<(), Error> {
-    let failed = |what: &str, cause: &dyn std::fmt::Display| {
-        Error::Failed(format!("user {}: {what}: {cause}", user.name))
-    };
-    let name = CString::new(user.name.as_str()).map_err(|error| failed("bad name", &error))?;
-    initgroups(&name, user.gid).map_err(|error| failed("cannot set its groups", &error))
+    let name = CString::new(user.name.as_str()).map_err(|error| fault(user, "bad name", &error))?;
+    initgroups(&name, user.gid).map_err(|error| fault(user, "cannot set its groups", &error))
+}
+
+fn fault(user: &User, what: &'static str, cause: &dyn std::fmt::Display) -> Error {
+    Error::User {
+        name: user.name.clone(),
+        what,
+        cause: cause.to_string(),
+    }
 }

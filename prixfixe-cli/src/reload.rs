@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use prixfixe_delivery::{Delivery, MinFree};
+use prixfixe_delivery::Delivery;
 use prixfixe_server::{BareLineEnds, Server, Settings};
 use prixfixe_tls::{Reloaded, TlsConfig, Watch};
 use toml::{Table, Value};
@@ -38,7 +38,7 @@ pub(crate) struct Certificates {
 
 impl Certificates {
     pub(crate) fn new(tls: &config::Tls, config: Option<TlsConfig>) -> Result<Self, Error> {
-        let interval = tls.reload_interval;
+        let interval = tls.reload_interval.get();
         let watch = config
             .as_ref()
             .filter(|_| !interval.is_zero())
@@ -61,8 +61,7 @@ impl Reload {
             let _ = self.delivery.set_fsync(self.running.delivery.fsync);
             return Err(error);
         }
-        self.delivery
-            .set_min_free(MinFree::bytes(next.delivery.min_free));
+        self.delivery.set_min_free(next.delivery.min_free());
         self.report(&next, &wanted);
         self.running = next;
         Ok(())
@@ -85,7 +84,7 @@ impl Reload {
             return Ok(());
         }
         let changed = self.delivery.set_fsync(next.delivery.fsync);
-        changed.map_err(|fault| Error::Failed(format!("delivery.fsync: {fault}")))
+        changed.map_err(Error::Fsync)
     }
 
     fn change_server(
@@ -160,16 +159,16 @@ pub(crate) fn settings(
     let settings = Settings::default()
         .domain(&configuration.domain)
         .max_connections(room.connections)
-        .connections_per_minute(limits.connections_per_minute)
-        .messages_per_minute(limits.messages_per_minute)
-        .max_idle_commands(limits.max_idle_commands)
-        .idle_timeout(limits.idle_timeout)
-        .max_message_size(limits.max_message_size)
-        .max_recipients(limits.max_recipients)
-        .max_errors(limits.max_errors)
-        .command_timeout(limits.command_timeout)
-        .min_data_rate(limits.min_data_rate)
-        .drain_timeout(limits.drain_timeout)
+        .connections_per_minute(limits.connections_per_minute.get())
+        .messages_per_minute(limits.messages_per_minute.get())
+        .max_idle_commands(limits.max_idle_commands.get())
+        .idle_timeout(limits.idle_timeout.get())
+        .max_message_size(limits.max_message_size.get())
+        .max_recipients(limits.max_recipients.size())
+        .max_errors(limits.max_errors.get())
+        .command_timeout(limits.command_timeout.get())
+        .min_data_rate(u32::try_from(limits.min_data_rate.get()).unwrap_or(u32::MAX))
+        .drain_timeout(limits.drain_timeout.get())
         .accept_domains(&configuration.accept.domains)
         .bare_line_ends(match configuration.accept.bare_line_ends {
             config::BareLineEnds::Refuse => BareLineEnds::Refuse,
@@ -177,7 +176,7 @@ pub(crate) fn settings(
         })
         .tls_required(configuration.tls.required);
     let settings = match limits.max_connections_per_client {
-        Some(connections) => settings.max_connections_per_client(connections),
+        Some(connections) => settings.max_connections_per_client(connections.get()),
         None => settings,
     };
     let settings = match room.closing {

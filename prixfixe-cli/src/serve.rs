@@ -1,14 +1,15 @@
 //! `prixfixe serve`: from a configuration to a server that runs until it is told to stop.
 
+use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use prixfixe_delivery::{Delivery, MaildirOptions, MinFree, PreparedDelivery};
+use prixfixe_delivery::{Delivery, MaildirOptions, PreparedDelivery};
 use prixfixe_server::{Server, Transport};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::admin::{Admin, Status};
-use crate::config::{self, Configuration, ConfigurationArguments};
+use crate::config::{self, Configuration, ConfigurationArguments, Environment};
 use crate::control::Control;
 use crate::error::Error;
 use crate::file_limit::FileLimit;
@@ -25,11 +26,29 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let configuration = Configuration::load(&arguments)?;
     let signals = Signals::catch().map_err(Error::Signals)?;
     let logging = Arc::new(Logging::start(&configuration.log).map_err(Error::Logging)?);
-    let control = Arc::new(Control::new(Arc::clone(&logging)));
+    let served = serve(arguments, configuration, inherited, signals, &logging);
+    if served.is_err() {
+        // What was logged before it may say why.
+        logging.flush();
+    }
+    served
+}
+
+fn serve(
+    arguments: ConfigurationArguments,
+    configuration: Configuration,
+    inherited: Vec<(Purpose, TcpListener)>,
+    signals: Signals,
+    logging: &Arc<Logging>,
+) -> Result<ExitCode, Error> {
+    let control = Arc::new(Control::new(Arc::clone(logging)));
     let acting = Arc::clone(&control);
     signals
         .handle(move |request| acting.act(request))
         .map_err(Error::Signals)?;
+    for warning in Environment::of_this_process().warnings() {
+        warn!(target: "prixfixe", "{warning}");
+    }
     let limit = FileLimit::raise();
     let user = privileges::successor(&configuration)?;
 
@@ -43,7 +62,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let mut sockets = Sockets::open(&configuration, for_mail)?;
     let implicit_tls = sockets.implicit_tls();
     if let Some(user) = &user {
-        sockets = sockets.for_threads(configuration.threads)?;
+        sockets = sockets.for_threads(configuration.threads())?;
         privileges::drop_to(user)?;
         reload::warn_of_what_is_unreadable(&arguments, tls.as_ref());
     }
@@ -55,7 +74,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let room = file_limit.room(&configuration);
     let builder = Server::builder()
         .settings(reload::settings(&configuration, room, tls.clone()))
-        .threads(configuration.threads)
+        .threads(configuration.threads())
         .transport(transport(&configuration))
         .handler(delivery.clone());
     let server = Arc::new(sockets.add_to(builder).start()?);
@@ -71,7 +90,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         server: Arc::clone(&server),
         delivery,
         file_limit,
-        logging,
+        logging: Arc::clone(logging),
     };
     control.serve(Arc::clone(&server), reload)?;
     privileges::warn_of_root(&listening);
@@ -80,9 +99,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
 
     pollster::block_on(server.stopped());
     if !control.is_draining() {
-        return Err(Error::Failed(
-            "the server stopped by itself; the log says why".to_owned(),
-        ));
+        return Err(Error::Stopped);
     }
     info!(target: "prixfixe", "stopped");
     control.exit()
@@ -91,7 +108,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
 fn prepare_delivery(configuration: &Configuration) -> Result<PreparedDelivery, Error> {
     let options = MaildirOptions {
         fsync: configuration.delivery.fsync,
-        min_free: MinFree::bytes(configuration.delivery.min_free),
+        min_free: configuration.delivery.min_free(),
         ..MaildirOptions::default()
     };
     Ok(Delivery::prepare(&configuration.delivery.target, options)?)

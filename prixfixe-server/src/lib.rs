@@ -90,6 +90,7 @@ mod hooks;
 mod id;
 mod inbox;
 pub mod inspect;
+mod limits;
 mod log;
 mod message;
 mod metrics;
@@ -113,6 +114,7 @@ pub use hooks::{Command, Data, Hello, Login, Mail, Rcpt};
 pub use id::MessageId;
 pub use inbox::{Inbox, InboxHandler, bounded_inbox, inbox};
 pub use ipnet::IpNet;
+pub use limits::Limits;
 pub use message::{CollectedMessage, Message};
 pub use metrics::{
     ConnectionResult, DurationHistogram, FailureReason, HandshakeFailure, Incident, IncidentKind,

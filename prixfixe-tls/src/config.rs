@@ -128,6 +128,9 @@ pub struct TlsConfigBuilder {
 }
 
 impl TlsConfigBuilder {
+    /// How long a handshake may take unless another time is set.
+    pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
     /// Adds a certificate. The first is the default; each is for clients that ask for one of its names.
     pub fn certificate(mut self, source: CertificateSource) -> Self {
         self.sources.push(source);
@@ -280,7 +283,7 @@ impl Default for Policy {
         Self {
             min_version: TlsVersion::Tls12,
             client_auth: ClientAuth::Off,
-            handshake_timeout: Duration::from_secs(30),
+            handshake_timeout: TlsConfigBuilder::HANDSHAKE_TIMEOUT,
         }
     }
 }

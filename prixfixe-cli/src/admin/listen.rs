@@ -18,7 +18,7 @@ pub(super) fn take_over(inherited: Vec<TcpListener>) -> Result<Vec<TcpListener>,
     for socket in &inherited {
         socket
             .set_nonblocking(true)
-            .map_err(|error| Error::Failed(format!("inherited admin socket: {error}")))?;
+            .map_err(Error::InheritedAdmin)?;
     }
     Ok(inherited)
 }
@@ -50,7 +50,7 @@ pub(super) fn listen(socket: &TcpListener) -> io::Result<()> {
 /// A second socket for the address of a shared one, which does not listen. Whoever binds both before it becomes another user may
 /// listen again later, on a port that this user could not bind, and beside sockets that it could not share a port with.
 pub(super) fn spare(socket: &TcpListener) -> Result<TcpListener, Error> {
-    let address = socket.local_addr().map_err(Error::Threads)?;
+    let address = socket.local_addr().map_err(Error::LocalAddress)?;
     unblocked(BoundSocket::bind_shared(address).map_err(cannot_bind)?)
 }
 

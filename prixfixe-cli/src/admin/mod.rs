@@ -70,7 +70,7 @@ impl Admin {
             .enable_io()
             .enable_time()
             .build()
-            .map_err(Error::Threads)?;
+            .map_err(Error::EventLoop)?;
         let status = Arc::new(status);
         let leaving = (!self.spares.is_empty()).then_some((draining, self.spares));
         thread::Builder::new()
@@ -85,7 +85,7 @@ impl Admin {
 
     fn listen(&self) -> Result<Vec<SocketAddr>, Error> {
         let listen = |socket: &TcpListener| {
-            let address = socket.local_addr().map_err(Error::Threads)?;
+            let address = socket.local_addr().map_err(Error::LocalAddress)?;
             if !self.spares.is_empty() {
                 let failed = |source: io::Error| Error::Admin { address, source };
                 listen::listen(socket).map_err(failed)?;

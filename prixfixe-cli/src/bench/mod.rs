@@ -27,8 +27,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let json = arguments.json.as_deref().map(create).transpose()?;
     let html = arguments.html.as_deref().map(create).transpose()?;
     allow_descriptors();
-    let stop = stop_on_signals()
-        .map_err(|error| Error::Failed(format!("cannot catch signals: {error}")))?;
+    let stop = stop_on_signals().map_err(Error::Signals)?;
 
     let report = run_all(&workloads, &stop)?;
     if let Some(old) = &old {
@@ -37,10 +36,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     if let (Some(file), Some(path)) = (json, &arguments.json) {
         let text = report.to_json().map_err(io::Error::from);
         text.and_then(|text| write(file, &text))
-            .map_err(|error| cannot_write(path, &error))?;
+            .map_err(|error| cannot_write(path, error))?;
     }
     if let (Some(file), Some(path)) = (html, &arguments.html) {
-        write(file, &report.to_html()).map_err(|error| cannot_write(path, &error))?;
+        write(file, &report.to_html()).map_err(|error| cannot_write(path, error))?;
     }
     Ok(if report.is_success() {
         ExitCode::SUCCESS
@@ -59,7 +58,7 @@ fn run_all(workloads: &[Workload], stop: &AtomicBool) -> Result<Report, Error> {
         let mut line = Line::new(workload.name(), workload.pace());
         let run = workload.run(stop, |progress| line.tick(progress, Instant::now()));
         line.finish();
-        let run = run.map_err(|error| Error::Failed(error.to_string()))?;
+        let run = run?;
         if number > 0 {
             print("\n")?;
         }
@@ -97,14 +96,19 @@ fn allow_descriptors() {
 }
 
 fn read_report(path: &Path) -> Result<Report, Error> {
-    let fail = |why: String| Error::Usage(format!("--compare {}: {why}", path.display()));
+    let fail = |reason: String| Error::Compare {
+        path: path.to_owned(),
+        reason,
+    };
     let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
     Report::from_json(&text).map_err(|error| fail(error.to_string()))
 }
 
 fn create(path: &Path) -> Result<File, Error> {
-    File::create(path)
-        .map_err(|error| Error::Usage(format!("cannot write {}: {error}", path.display())))
+    File::create(path).map_err(|source| Error::Create {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write(mut file: File, text: &str) -> io::Result<()> {
@@ -112,6 +116,9 @@ fn write(mut file: File, text: &str) -> io::Result<()> {
     file.flush()
 }
 
-fn cannot_write(path: &Path, error: &io::Error) -> Error {
-    Error::Failed(format!("cannot write {}: {error}", path.display()))
+fn cannot_write(path: &Path, source: io::Error) -> Error {
+    Error::Write {
+        path: path.to_owned(),
+        source,
+    }
 }

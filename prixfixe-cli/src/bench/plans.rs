@@ -10,7 +10,7 @@ use crate::error::Error;
 
 /// What the arguments ask for, ready to run.
 pub(super) fn prepare(arguments: &Arguments) -> Result<Vec<Workload>, Error> {
-    let prepare = |plan: Plan| plan.prepare().map_err(|error| Error::Usage(say(&error)));
+    let prepare = |plan: Plan| plan.prepare().map_err(|error| Error::Plan(say(&error)));
     plans(arguments).into_iter().map(prepare).collect()
 }
 

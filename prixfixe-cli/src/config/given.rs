@@ -1,30 +1,19 @@
-//! A value as somebody wrote it, with where it was written.
+//! What is wrong with a configuration, and where.
 
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
 
-/// A value before it is understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Given {
-    pub(crate) text: String,
-    pub(crate) origin: Origin,
+/// What is wrong with a value, and what would be right; where it was written is for the caller to say.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Problem(pub(crate) String);
+
+impl From<String> for Problem {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
 }
 
-/// Where a value was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Flag(&'static str),
-    Variable(&'static str),
-    /// A dotted key of a configuration file and its line, from 1.
-    File {
-        path: Arc<Path>,
-        line: usize,
-        key: String,
-    },
-}
-
-/// What is wrong with the configuration: a flag, variable, key or file, and what mends it.
+/// One mistake in the configuration: a flag, variable, key or file, and what mends it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct Invalid {
@@ -34,31 +23,31 @@ pub struct Invalid {
     pub problem: String,
 }
 
-impl Given {
-    /// What the text means to `parse`.
-    pub(crate) fn parse<T>(
-        &self,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Result<T, Invalid> {
-        parse(&self.text).map_err(|problem| self.origin.invalid(problem))
-    }
-}
-
-impl Origin {
-    pub(crate) fn invalid(&self, problem: impl Into<String>) -> Invalid {
-        Invalid {
-            place: self.to_string(),
-            problem: problem.into(),
+impl Invalid {
+    pub(crate) fn new(place: impl Into<String>, problem: impl fmt::Display) -> Self {
+        Self {
+            place: place.into(),
+            problem: problem.to_string(),
         }
     }
 }
 
-impl fmt::Display for Origin {
+/// All mistakes that were found in a configuration, one at least.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Mistakes(pub Vec<Invalid>);
+
+impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag(flag) => write!(f, "--{flag}"),
-            Self::Variable(variable) => f.write_str(variable),
-            Self::File { path, line, key } => write!(f, "{}:{line}: {key}", path.display()),
+        for (index, mistake) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{mistake}")?;
         }
+        Ok(())
+    }
+}
+
+impl From<Invalid> for Mistakes {
+    fn from(mistake: Invalid) -> Self {
+        Self(vec![mistake])
     }
 }

@@ -1,243 +1,136 @@
-//! Addresses to listen on.
+//! Where mail is received: `[[listener]]` tables, and the flags and variables that replace them.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::str::FromStr;
+use clap::ArgAction;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
-/// A host and a port, as configured: names are kept, and looked up where the address is used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ListenAddress {
-    host: Host,
-    port: u16,
+use super::address::ListenAddress;
+use super::given::Invalid;
+use super::sources::Sources;
+use super::tls::CERTIFICATE;
+use super::words::{self, display, display_all, read};
+
+const DEFAULT_PORT: u16 = 2525;
+
+/// The flags. What they say is understood once it is known where it was written.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct ListenArguments {
+    /// Where to receive mail; repeatable; :25 and *:25 are all addresses. Port 0 takes a free one.
+    /// SMTP_PORT replaces the port of the default
+    #[arg(id = "listen", long, value_name = "ADDR:PORT", action = ArgAction::Append)]
+    listen: Option<Vec<String>>,
+    /// Where to receive mail with TLS before anything else; repeatable
+    #[arg(id = "listen-tls", long, value_name = "ADDR:PORT", action = ArgAction::Append)]
+    listen_tls: Option<Vec<String>>,
+    /// A network of load balancers, whose connections begin with a PROXY protocol header; repeatable
+    #[arg(id = "proxy-protocol-from", long, value_name = "CIDR", action = ArgAction::Append)]
+    proxy_protocol_from: Option<Vec<String>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Host {
-    Ip(SocketAddr),
-    /// 127.0.0.1 and ::1, whatever `/etc/hosts` says of it (RFC 6761 section 6.3).
-    Localhost,
-    /// `*`: 0.0.0.0 and [::].
-    All,
-    Name(String),
+/// One `[[listener]]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Listener {
+    #[serde(serialize_with = "display", deserialize_with = "read::address")]
+    pub(crate) address: ListenAddress,
+    /// TLS before anything else; otherwise STARTTLS, where there is a certificate.
+    #[serde(
+        default,
+        rename = "tls",
+        skip_serializing_if = "std::ops::Not::not",
+        serialize_with = "implicit",
+        deserialize_with = "read::implicit"
+    )]
+    pub(crate) implicit_tls: bool,
+    /// Where load balancers are that speak the PROXY protocol.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "display_all",
+        deserialize_with = "read::networks"
+    )]
+    pub(crate) proxy_protocol_from: Vec<IpNet>,
 }
 
-/// What a [`ListenAddress`] stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// An address of each family, or of the one that the host has.
-    Both(Scope, u16),
-    Addresses(Vec<SocketAddr>),
-}
-
-/// Which address of a family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
-    Loopback,
-    All,
-}
-
-impl Scope {
-    pub(crate) fn addresses(self, port: u16) -> [SocketAddr; 2] {
-        let (v4, v6) = match self {
-            Self::Loopback => (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
-            Self::All => (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED),
-        };
-        [(v4, port).into(), (v6, port).into()]
-    }
-}
-
-impl ListenAddress {
-    pub(crate) fn localhost(port: u16) -> Self {
+impl Listener {
+    fn new(address: ListenAddress, implicit_tls: bool) -> Self {
         Self {
-            host: Host::Localhost,
-            port,
-        }
-    }
-
-    pub(crate) fn all(port: u16) -> Self {
-        Self {
-            host: Host::All,
-            port,
-        }
-    }
-
-    /// Port 0: each socket gets one that is free.
-    pub(crate) fn is_any_port(&self) -> bool {
-        self.port == 0
-    }
-
-    /// Looks a name up.
-    pub(crate) fn resolve(&self) -> Result<Target, String> {
-        match &self.host {
-            Host::Localhost => Ok(Target::Both(Scope::Loopback, self.port)),
-            Host::All => Ok(Target::Both(Scope::All, self.port)),
-            Host::Ip(address) => Ok(Target::Addresses(vec![*address])),
-            Host::Name(name) => {
-                let mut addresses: Vec<SocketAddr> = (name.as_str(), self.port)
-                    .to_socket_addrs()
-                    .map_err(|_| {
-                        format!("the name `{name}` has no address; give an address of this host")
-                    })?
-                    .collect();
-                addresses.sort_unstable();
-                addresses.dedup();
-                Ok(Target::Addresses(addresses))
-            }
+            address,
+            implicit_tls,
+            proxy_protocol_from: Vec::new(),
         }
     }
 }
 
-impl FromStr for ListenAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || {
-            format!(
-                "`{text}` is not an address with a port; give for example 127.0.0.1:2525, [::1]:2525 or localhost:2525"
-            )
-        };
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Self {
-                host: Host::Ip(address),
-                port: address.port(),
-            });
-        }
-        if text
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_ipv4())
-        {
-            return Err(format!("`{text}` has no port; give {text}:2525"));
-        }
-        if text.parse::<Ipv6Addr>().is_ok() {
-            return Err(format!(
-                "`{text}` has no brackets, or no port; give [{text}]:2525"
-            ));
-        }
-        let (name, port) = text.rsplit_once(':').ok_or_else(expected)?;
-        let is_all = matches!(name, "" | "*");
-        if !is_all && !is_host_name(name) {
-            return Err(expected());
-        }
-        if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(expected());
-        }
-        let port = port
-            .parse()
-            .map_err(|_| format!("`{text}` has a port out of range; give one from 0 to 65535"))?;
-        let host = match name {
-            _ if is_all => Host::All,
-            _ if name.eq_ignore_ascii_case("localhost") => Host::Localhost,
-            _ => Host::Name(name.to_owned()),
-        };
-        Ok(Self { host, port })
-    }
+fn implicit<S: serde::Serializer>(_: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str("implicit")
 }
 
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.host {
-            Host::Ip(address) => address.fmt(f),
-            Host::Localhost => write!(f, "localhost:{}", self.port),
-            Host::All => write!(f, "*:{}", self.port),
-            Host::Name(name) => write!(f, "{name}:{}", self.port),
-        }
+/// A listener with the place where its address was written.
+type Placed = (String, Listener);
+
+/// Flags and variables replace the file's listeners of their kind, in clear or with TLS first.
+pub(super) fn listeners(
+    sources: &Sources<'_>,
+    of_file: &[Listener],
+    has_certificate: bool,
+) -> Result<Vec<Listener>, Invalid> {
+    let mut found = of_kind(sources, of_file, false)?;
+    if found.is_empty() && of_file.is_empty() {
+        let address = ListenAddress::localhost(default_port(sources)?);
+        found.push(("--listen".to_owned(), Listener::new(address, false)));
     }
+    let with_tls = of_kind(sources, of_file, true)?;
+    if let Some((place, _)) = with_tls.first()
+        && !has_certificate
+    {
+        return Err(Invalid::new(place, format!("needs {CERTIFICATE}")));
+    }
+    found.extend(with_tls);
+    let networks = sources.list("proxy-protocol-from", words::network)?;
+    let mut listeners: Vec<Listener> = Vec::with_capacity(found.len());
+    for (place, mut listener) in found {
+        // A flag or a variable is for all listeners, and goes before what the file says of each.
+        if let Some(networks) = &networks {
+            listener.proxy_protocol_from.clone_from(networks);
+        }
+        let is_same = |other: &Listener| other.address == listener.address;
+        if !listener.address.is_any_port() && listeners.iter().any(is_same) {
+            let problem = format!("`{}` is there twice; remove one", listener.address);
+            return Err(Invalid::new(place, problem));
+        }
+        listeners.push(listener);
+    }
+    Ok(listeners)
 }
 
-/// RFC 1123 section 2.1, with underscores, which exist. All digits and dots is an address gone wrong, not a name.
-fn is_host_name(name: &str) -> bool {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-            && !label.starts_with('-')
-            && !label.ends_with('-')
+fn of_kind(
+    sources: &Sources<'_>,
+    of_file: &[Listener],
+    implicit_tls: bool,
+) -> Result<Vec<Placed>, Invalid> {
+    let id = if implicit_tls { "listen-tls" } else { "listen" };
+    let port = default_port(sources)?;
+    let parse = |text: &str| match text {
+        // The default listener on all addresses: what a container image says.
+        "*" if !implicit_tls => Ok(ListenAddress::all(port)),
+        _ => words::address(text),
     };
-    name.len() <= 253
-        && name.split('.').all(is_label)
-        && name
-            .bytes()
-            .any(|byte| !byte.is_ascii_digit() && byte != b'.')
+    if let Some(addresses) = sources.list(id, parse)? {
+        let place = sources.place(id);
+        let listener = |address| (place.clone(), Listener::new(address, implicit_tls));
+        return Ok(addresses.into_iter().map(listener).collect());
+    }
+    let tables = of_file.iter().enumerate();
+    let listeners = tables
+        .filter(|(_, listener)| listener.implicit_tls == implicit_tls)
+        .map(|(index, listener)| {
+            let place = sources.file.place("listener.address", Some(index));
+            (place.unwrap_or_default(), listener.clone())
+        });
+    Ok(listeners.collect())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_print_as_they_parse() {
-        for text in [
-            "127.0.0.1:2525",
-            "[::1]:25",
-            "0.0.0.0:0",
-            "[fe80::1%3]:25",
-            "localhost:2525",
-            "*:25",
-            "mx.example:65535",
-        ] {
-            assert_eq!(
-                text.parse::<ListenAddress>()
-                    .map(|address| address.to_string()),
-                Ok(text.to_owned())
-            );
-        }
-    }
-
-    #[test]
-    fn localhost_is_no_lookup() {
-        let target = "LocalHost:25".parse::<ListenAddress>().unwrap().resolve();
-        assert_eq!(target, Ok(Target::Both(Scope::Loopback, 25)));
-        let target = "[::1]:0".parse::<ListenAddress>().unwrap().resolve();
-        assert_eq!(
-            target,
-            Ok(Target::Addresses(vec!["[::1]:0".parse().unwrap()]))
-        );
-    }
-
-    #[test]
-    fn all_addresses_are_both_families() {
-        for text in ["*:25", ":25"] {
-            let target = text.parse::<ListenAddress>().unwrap().resolve();
-            assert_eq!(target, Ok(Target::Both(Scope::All, 25)));
-        }
-        let families = ["0.0.0.0:25", "[::]:25"].map(|it| it.parse().unwrap());
-        assert_eq!(Scope::All.addresses(25), families);
-    }
-
-    #[test]
-    fn bad_addresses_are_told_what_mends_them() {
-        let example = "is not an address with a port; give for example 127.0.0.1:2525, [::1]:2525 or localhost:2525";
-        for text in [
-            "",
-            "x",
-            ":",
-            "*",
-            "**:25",
-            "25",
-            "a b:25",
-            "-x:25",
-            "x:",
-            "x:+25",
-            "x:smtp",
-            "999.0.0.1:25",
-            "[::1:25",
-            "[x]:25",
-        ] {
-            assert_eq!(
-                text.parse::<ListenAddress>(),
-                Err(format!("`{text}` {example}"))
-            );
-        }
-        for (text, problem) in [
-            ("127.0.0.1", "`127.0.0.1` has no port; give 127.0.0.1:2525"),
-            ("::1", "`::1` has no brackets, or no port; give [::1]:2525"),
-            (
-                "localhost:65536",
-                "`localhost:65536` has a port out of range; give one from 0 to 65535",
-            ),
-        ] {
-            assert_eq!(text.parse::<ListenAddress>(), Err(problem.to_owned()));
-        }
-    }
+fn default_port(sources: &Sources<'_>) -> Result<u16, Invalid> {
+    Ok(sources.variables.port()?.unwrap_or(DEFAULT_PORT))
 }

@@ -1,208 +1,173 @@
 //! The configuration of `serve` and `check`: what it holds, and where it comes from.
 //!
-//! A value is looked for on the command line, in the environment, in the file and in the defaults, in this order
-//! ([`resolve`]). All of them are described by one table ([`options`]) and understood by the same parsers, so that
-//! `10MiB` means the same everywhere and a mistake is reported in the same words, with the place where it was made.
+//! Each section is one struct in a file of its own. serde reads it from the file and prints it, and clap
+//! changes what flags say. Variables are read as if they were flags. So an option is a field, and its
+//! name in clap is its key in the file. Defaults are those of the libraries.
 
+mod accept;
+pub(crate) mod address;
+mod admin;
 mod arguments;
+mod delivery;
 mod file;
 mod given;
+mod hints;
+mod limits;
 mod listeners;
-mod mistakes;
-mod options;
-mod resolve;
+mod log;
 mod sources;
-mod tables;
 #[cfg(test)]
 mod tests;
 mod tls;
 pub(crate) mod units;
+mod variables;
 mod words;
 
-use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::time::Duration;
 
-use ipnet::IpNet;
-use prixfixe_delivery::Target as DeliveryTarget;
-use serde::Serialize;
+use clap::{ArgAction, FromArgMatches, ValueEnum};
+use serde::{Deserialize, Serialize};
 
-pub(crate) use self::arguments::AdminArguments;
+pub(crate) use self::accept::BareLineEnds;
+pub(crate) use self::address::{Scope, Target};
+pub(crate) use self::admin::Admin;
 pub use self::arguments::ConfigurationArguments;
-pub use self::given::Invalid;
-pub(crate) use self::listeners::{ListenAddress, Scope, Target};
-pub(crate) use self::tls::{ClientAuth, Tls, TlsVersion};
+pub(crate) use self::arguments::{AdminArguments, invalid_argument};
+pub(crate) use self::delivery::Delivery;
+pub use self::given::{Invalid, Mistakes};
+pub(crate) use self::hints::hint_for_argument;
+pub(crate) use self::log::{Log, LogFormat, LogLevel};
+pub(crate) use self::tls::Tls;
+pub use self::variables::Environment;
+
+use self::accept::Accept;
+use self::file::File;
+use self::limits::Limits;
+use self::listeners::Listener;
+use self::sources::Sources;
+use self::units::{Count, switch};
+use self::variables::Variables;
+use self::words::{Word, own_domain, read, user};
 
 /// Everything that `serve` needs to know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Configuration {
+    /// The name that the server gives itself, in its greeting and in Received headers
+    #[arg(id = "domain", long, value_name = "NAME", value_parser = own_domain)]
+    #[serde(deserialize_with = "read::own_domain")]
     pub(crate) domain: String,
+    /// What moves the bytes; auto takes tokio, and raw where that cannot be set up
+    #[arg(id = "transport", long, value_name = "auto|tokio|raw", value_parser = Word::<Transport>::default())]
+    #[serde(deserialize_with = "read::word")]
     pub(crate) transport: Transport,
-    pub(crate) threads: NonZeroUsize,
-    /// Listen beside another process.
+    /// Threads that serve connections
+    #[arg(id = "threads", long, value_name = "N")]
+    pub(crate) threads: Threads,
+    /// Listen beside another server of the same user at the same addresses, which is to stop then
+    #[arg(id = "reuse-port", long, value_name = "BOOLEAN", action = ArgAction::Set, value_parser = switch)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) reuse_port: bool,
-    /// Whom to become when everything that needs root is done.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Become this user when started as root, after ports are taken and keys are read
+    #[arg(id = "user", long, value_name = "NAME", value_parser = user)]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::user"
+    )]
     pub(crate) user: Option<String>,
+    #[command(flatten)]
     pub(crate) limits: Limits,
+    #[command(flatten)]
     pub(crate) tls: Tls,
+    #[command(flatten)]
     pub(crate) accept: Accept,
+    #[command(flatten)]
     pub(crate) delivery: Delivery,
+    #[command(flatten)]
     #[serde(skip_serializing_if = "Admin::is_off")]
     pub(crate) admin: Admin,
+    #[command(flatten)]
     pub(crate) log: Log,
-    #[serde(rename = "listener")]
+    /// Empty until all sources are read: the file has none.
+    #[arg(skip)]
+    #[serde(rename = "listener", deserialize_with = "read::tables")]
     pub(crate) listeners: Vec<Listener>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct Limits {
-    pub(crate) max_connections: usize,
-    /// Of one client; 0 for no limit, here and in the next three. `None`: half of `max_connections`, of public addresses.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) max_connections_per_client: Option<u32>,
-    pub(crate) connections_per_minute: u32,
-    pub(crate) messages_per_minute: u32,
-    pub(crate) max_idle_commands: u32,
-    #[serde(serialize_with = "seconds")]
-    pub(crate) idle_timeout: Duration,
-    pub(crate) max_message_size: u64,
-    pub(crate) max_recipients: usize,
-    pub(crate) max_errors: u32,
-    #[serde(serialize_with = "seconds")]
-    pub(crate) command_timeout: Duration,
-    /// Octets a second; 0 for no minimum.
-    pub(crate) min_data_rate: u32,
-    #[serde(serialize_with = "seconds")]
-    pub(crate) drain_timeout: Duration,
-}
+type Threads = Count<1, 1024>;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct Accept {
-    /// Empty: every recipient is accepted.
-    pub(crate) domains: Vec<String>,
-    pub(crate) bare_line_ends: BareLineEnds,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct Delivery {
-    #[serde(serialize_with = "display")]
-    pub(crate) target: DeliveryTarget,
-    pub(crate) fsync: bool,
-    /// Bytes; 0 for no limit.
-    pub(crate) min_free: u64,
-}
-
-/// Where operators ask.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Admin {
-    /// `None`: nowhere.
-    #[serde(serialize_with = "display_some")]
-    pub(crate) listen: Option<ListenAddress>,
-}
-
-impl Admin {
-    /// What these arguments, the environment of this process and the file they name say of it. Nothing else is looked at, but
-    /// a mistake anywhere in the file is one.
-    pub(crate) fn load(arguments: &AdminArguments) -> Result<Self, Invalid> {
-        resolve::admin(arguments, &|variable| std::env::var_os(variable))
-    }
-
-    fn is_off(&self) -> bool {
-        self.listen.is_none()
-    }
-
-    /// What the address stands for, where there is one.
-    pub(crate) fn look_up(&self) -> Result<Option<Target>, Invalid> {
-        let look_up = |address: &ListenAddress| {
-            let place = format!("admin.listen {address}");
-            address
-                .resolve()
-                .map_err(|problem| Invalid { place, problem })
-        };
-        self.listen.as_ref().map(look_up).transpose()
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Log {
-    pub(crate) format: LogFormat,
-    pub(crate) level: LogLevel,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct Listener {
-    #[serde(serialize_with = "display")]
-    pub(crate) address: ListenAddress,
-    /// TLS before anything else; otherwise STARTTLS, where there is a certificate.
-    #[serde(
-        rename = "tls",
-        skip_serializing_if = "std::ops::Not::not",
-        serialize_with = "implicit"
-    )]
-    pub(crate) implicit_tls: bool,
-    /// Where load balancers are that speak the PROXY protocol.
-    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "display_all")]
-    pub(crate) proxy_protocol_from: Vec<IpNet>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Transport {
+    #[default]
     Auto,
     Tokio,
     Raw,
 }
 
-/// What becomes of a message with a bare CR or LF.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum BareLineEnds {
-    Refuse,
-    Repair,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
-    Text,
-    Json,
-}
-
-/// From the fewest lines to the most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LogLevel {
-    Off,
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
+impl Default for Configuration {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self {
+            domain: "localhost".to_owned(),
+            transport: Transport::default(),
+            threads: Count::nearest(cores),
+            reuse_port: false,
+            user: None,
+            limits: Limits::default(),
+            tls: Tls::default(),
+            accept: Accept::default(),
+            delivery: Delivery::default(),
+            admin: Admin::default(),
+            log: Log::default(),
+            listeners: Vec::new(),
+        }
+    }
 }
 
 impl Configuration {
     /// The configuration that these arguments, the environment of this process and the file they name amount to.
-    pub(crate) fn load(arguments: &ConfigurationArguments) -> Result<Self, Invalid> {
-        Self::load_with(arguments, &|variable| std::env::var_os(variable))
+    pub(crate) fn load(arguments: &ConfigurationArguments) -> Result<Self, Mistakes> {
+        Self::load_with(arguments, &Environment::of_this_process())
     }
 
     /// The configuration that these arguments, such an environment and the file they name amount to.
     ///
     /// # Errors
     ///
-    /// [`Invalid`] names the flag, the variable, or the file with its line and key.
+    /// Each of the [`Mistakes`] names the flag, the variable, or the file with its line and key.
     pub fn load_with(
         arguments: &ConfigurationArguments,
-        environment: &dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, Invalid> {
-        resolve::resolve(arguments, environment)
+        environment: &Environment,
+    ) -> Result<Self, Mistakes> {
+        let (file, mut configuration) = File::read(arguments.config.as_deref())?;
+        let variables = Variables::read(environment)?;
+        let sources = Sources {
+            flags: &arguments.matches,
+            variables: &variables,
+            file: &file,
+        };
+        configuration.overlay(&sources)?;
+        Ok(configuration)
+    }
+
+    /// A flag goes before a variable, a variable before the file.
+    fn overlay(&mut self, sources: &Sources<'_>) -> Result<(), Invalid> {
+        for matches in [sources.variables.matches(), sources.flags] {
+            self.update_from_arg_matches(matches)
+                .map_err(|error| taken(&error))?;
+        }
+        if let Some(domains) = sources.list("accept.domains", words::accepted_domain)? {
+            self.accept.domains = domains;
+        }
+        self.delivery.complete(self.limits.max_message_size.get());
+        self.tls.check(sources)?;
+        self.listeners = listeners::listeners(sources, &self.listeners, self.tls.is_on())?;
+        Ok(())
+    }
+
+    pub(crate) fn threads(&self) -> NonZeroUsize {
+        NonZeroUsize::new(self.threads.size()).unwrap_or(NonZeroUsize::MIN)
     }
 
     /// What the listeners' addresses stand for, in their order.
@@ -227,34 +192,23 @@ impl Configuration {
     }
 }
 
-fn seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(time.as_secs())
+/// Of values that clap has taken before.
+fn taken(error: &clap::Error) -> Invalid {
+    Invalid::new("command line", error.kind())
 }
 
-fn display<S: serde::Serializer>(
-    value: &impl std::fmt::Display,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-fn display_some<S: serde::Serializer>(
-    value: &Option<impl std::fmt::Display>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(value),
-        None => serializer.serialize_none(),
+impl Admin {
+    /// What these arguments, the environment of this process and the file they name say of it. Nothing else is looked at, but
+    /// a mistake anywhere in the file is one.
+    pub(crate) fn load(arguments: &AdminArguments) -> Result<Self, Mistakes> {
+        let (_, configuration) = File::read(arguments.config.as_deref())?;
+        let mut admin = configuration.admin;
+        let variables = Variables::read_one("admin.listen", &Environment::of_this_process())?;
+        for matches in [variables.matches(), &arguments.matches] {
+            admin
+                .update_from_arg_matches(matches)
+                .map_err(|error| taken(&error))?;
+        }
+        Ok(admin)
     }
-}
-
-fn display_all<S: serde::Serializer>(
-    values: &[impl std::fmt::Display],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(values.iter().map(ToString::to_string))
-}
-
-fn implicit<S: serde::Serializer>(_: &bool, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str("implicit")
 }

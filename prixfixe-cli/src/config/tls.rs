@@ -1,63 +1,121 @@
-//! Certificates, and what is asked of clients.
+//! The `[tls]` table: certificates, and what is asked of clients.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::{ArgAction, ValueEnum};
 use prixfixe_tls::{CertificateSource, TlsConfig, TlsConfigBuilder, TlsError, TrustAnchors};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::given::Invalid;
-use super::options;
 use super::sources::Sources;
-use super::tables::CertificateTable;
-use super::{seconds, units, words};
+use super::units::{Seconds, switch};
+use super::words::{Word, path, read};
 
-/// The `[tls]` table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+/// What TLS needs where it is asked for.
+pub(super) const CERTIFICATE: &str =
+    "a certificate; add --tls-cert and --tls-key, or --tls-self-signed";
+
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Tls {
+    /// The certificate chain in PEM; with it STARTTLS is offered
+    #[arg(id = "tls.cert", long = "tls-cert", value_name = "FILE", value_parser = path)]
+    #[serde(deserialize_with = "read::path")]
     pub(crate) cert: Option<PathBuf>,
+    /// The certificate's private key in PEM
+    #[arg(id = "tls.key", long = "tls-key", value_name = "FILE", value_parser = path)]
+    #[serde(deserialize_with = "read::path")]
     pub(crate) key: Option<PathBuf>,
+    /// A file whose first line is the password of an encrypted key
+    #[arg(id = "tls.key-password-file", long = "tls-key-password-file", value_name = "FILE", value_parser = path)]
+    #[serde(deserialize_with = "read::path")]
     pub(crate) key_password_file: Option<PathBuf>,
+    /// Make a certificate for the domain at start
+    #[arg(id = "tls.self-signed", long = "tls-self-signed", value_name = "BOOLEAN", action = ArgAction::Set, value_parser = switch)]
     pub(crate) self_signed: bool,
+    /// The oldest TLS that is spoken
+    #[arg(id = "tls.min-version", long = "tls-min-version", value_name = "1.2|1.3", value_parser = Word::<TlsVersion>::default())]
+    #[serde(deserialize_with = "read::word")]
     pub(crate) min_version: TlsVersion,
+    /// Take no mail before STARTTLS
+    #[arg(id = "tls.required", long = "tls-required", value_name = "BOOLEAN", action = ArgAction::Set, value_parser = switch)]
     pub(crate) required: bool,
+    /// The CA certificates in PEM that vouch for clients
+    #[arg(id = "tls.client-ca", long = "tls-client-ca", value_name = "FILE", value_parser = path)]
+    #[serde(deserialize_with = "read::path")]
     pub(crate) client_ca: Option<PathBuf>,
+    /// Whether clients are asked for a certificate of --tls-client-ca
+    #[arg(id = "tls.client-auth", long = "tls-client-auth", value_name = "off|request|require", value_parser = Word::<ClientAuth>::default())]
+    #[serde(deserialize_with = "read::word")]
     pub(crate) client_auth: ClientAuth,
-    #[serde(serialize_with = "seconds")]
-    pub(crate) handshake_timeout: Duration,
+    #[arg(skip)]
+    pub(crate) handshake_timeout: Seconds<1>,
     /// Zero: files are read again on SIGHUP only.
-    #[serde(serialize_with = "seconds")]
-    pub(crate) reload_interval: Duration,
+    #[arg(skip)]
+    pub(crate) reload_interval: Seconds<0>,
     /// For clients that ask for one of their names; the default is above.
-    #[serde(rename = "certificate", skip_serializing_if = "Vec::is_empty")]
+    #[arg(skip)]
+    #[serde(
+        rename = "certificate",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "read::tables"
+    )]
     pub(crate) certificates: Vec<Certificate>,
 }
 
 /// One `[[tls.certificate]]` table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Certificate {
+    #[serde(deserialize_with = "read::path")]
     pub(crate) cert: PathBuf,
+    #[serde(deserialize_with = "read::path")]
     pub(crate) key: PathBuf,
+    #[serde(default, deserialize_with = "read::path")]
     pub(crate) key_password_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
 pub(crate) enum TlsVersion {
+    #[default]
+    #[value(name = "1.2")]
     #[serde(rename = "1.2")]
     Tls12,
+    #[value(name = "1.3")]
     #[serde(rename = "1.3")]
     Tls13,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ClientAuth {
+    #[default]
     Off,
     Request,
     Require,
 }
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            cert: None,
+            key: None,
+            key_password_file: None,
+            self_signed: false,
+            min_version: TlsVersion::default(),
+            required: false,
+            client_ca: None,
+            client_auth: ClientAuth::default(),
+            handshake_timeout: Seconds::nearest(TlsConfigBuilder::HANDSHAKE_TIMEOUT),
+            reload_interval: Seconds::nearest(RELOAD_INTERVAL),
+            certificates: Vec::new(),
+        }
+    }
+}
+
+/// How often this command looks at the files.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Tls {
     /// Whether there is a certificate at all.
@@ -86,7 +144,7 @@ impl Tls {
             .certificate(source)
             .min_version(min_version)
             .client_auth(self.client_auth())
-            .handshake_timeout(self.handshake_timeout);
+            .handshake_timeout(self.handshake_timeout.get());
         let more = self.certificates.iter().map(Certificate::source);
         more.fold(builder, TlsConfigBuilder::certificate)
             .build()
@@ -114,116 +172,58 @@ impl Certificate {
             password_file: self.key_password_file.clone(),
         }
     }
-
-    fn from_table(table: &CertificateTable) -> Result<Self, Invalid> {
-        Ok(Self {
-            cert: table.cert.parse(path)?,
-            key: table.key.parse(path)?,
-            key_password_file: table
-                .key_password_file
-                .as_ref()
-                .map(|file| file.parse(path))
-                .transpose()?,
-        })
-    }
 }
 
-fn path(text: &str) -> Result<PathBuf, String> {
-    match text {
-        "" => Err("names no file; give its path".to_owned()),
-        _ => Ok(PathBuf::from(text)),
-    }
-}
-
-impl Sources<'_> {
-    /// What they say of TLS.
-    pub(super) fn tls(&self) -> Result<Tls, Invalid> {
-        let tls = Tls {
-            cert: self.one(&options::TLS_CERT, path)?,
-            key: self.one(&options::TLS_KEY, path)?,
-            key_password_file: self.one(&options::TLS_KEY_PASSWORD_FILE, path)?,
-            self_signed: self
-                .one(&options::TLS_SELF_SIGNED, units::switch)?
-                .unwrap_or(false),
-            min_version: self
-                .one(&options::TLS_MIN_VERSION, words::tls_version)?
-                .unwrap_or(TlsVersion::Tls12),
-            required: self
-                .one(&options::TLS_REQUIRED, units::switch)?
-                .unwrap_or(false),
-            client_ca: self.one(&options::TLS_CLIENT_CA, path)?,
-            client_auth: self
-                .one(&options::TLS_CLIENT_AUTH, words::client_auth)?
-                .unwrap_or(ClientAuth::Off),
-            handshake_timeout: self
-                .one(&options::TLS_HANDSHAKE_TIMEOUT, |text| units::time(text, 1))?
-                .unwrap_or(Duration::from_secs(30)),
-            reload_interval: self
-                .one(&options::TLS_RELOAD_INTERVAL, |text| units::time(text, 0))?
-                .unwrap_or(Duration::from_secs(60)),
-            certificates: (self.file.certificates.iter())
-                .map(Certificate::from_table)
-                .collect::<Result<_, _>>()?,
-        };
-        self.check_tls(&tls)?;
-        Ok(tls)
-    }
-
+impl Tls {
     /// What is asked for needs what it is made of.
-    fn check_tls(&self, tls: &Tls) -> Result<(), Invalid> {
-        let certificate = "a certificate; add --tls-cert and --tls-key, or --tls-self-signed";
+    pub(super) fn check(&self, sources: &Sources<'_>) -> Result<(), Invalid> {
+        let needs_certificate = format!("needs {CERTIFICATE}");
         let rules = [
             (
-                &options::TLS_CERT,
-                tls.cert.is_some() && tls.key.is_none(),
+                "tls.cert",
+                self.cert.is_some() && self.key.is_none(),
                 "needs its private key; add --tls-key",
             ),
             (
-                &options::TLS_KEY,
-                tls.key.is_some() && tls.cert.is_none(),
+                "tls.key",
+                self.key.is_some() && self.cert.is_none(),
                 "needs its certificate; add --tls-cert",
             ),
             (
-                &options::TLS_SELF_SIGNED,
-                tls.self_signed && tls.cert.is_some(),
+                "tls.self-signed",
+                self.self_signed && self.cert.is_some(),
                 "there is a certificate already; remove --tls-self-signed or --tls-cert",
             ),
             (
-                &options::TLS_KEY_PASSWORD_FILE,
-                tls.key_password_file.is_some() && tls.key.is_none(),
+                "tls.key-password-file",
+                self.key_password_file.is_some() && self.key.is_none(),
                 "needs the key that it opens; add --tls-key",
             ),
             (
-                &options::TLS_CLIENT_AUTH,
-                tls.client_auth != ClientAuth::Off && tls.client_ca.is_none(),
+                "tls.client-auth",
+                self.client_auth != ClientAuth::Off && self.client_ca.is_none(),
                 "needs the CA that vouches for clients; add --tls-client-ca",
             ),
             (
-                &options::TLS_REQUIRED,
-                tls.required && !tls.is_on(),
-                &format!("needs {certificate}"),
+                "tls.required",
+                self.required && !self.is_on(),
+                &needs_certificate,
             ),
             (
-                &options::TLS_CLIENT_AUTH,
-                tls.client_auth != ClientAuth::Off && !tls.is_on(),
-                &format!("needs {certificate}"),
+                "tls.client-auth",
+                self.client_auth != ClientAuth::Off && !self.is_on(),
+                &needs_certificate,
             ),
         ];
-        for (option, broken, problem) in rules {
+        for (key, broken, problem) in rules {
             if broken {
-                return Err(self.origin(option)?.invalid(problem));
+                return Err(Invalid::new(sources.place(key), problem));
             }
         }
-        if !tls.is_on()
-            && let Some(table) = self.file.certificates.first()
-        {
-            let problem = format!("needs a default beside it, {certificate}");
-            return Err(table.origin.invalid(problem));
-        }
-        if !tls.is_on()
-            && let Some((origin, _)) = self.listeners_of_kind(&options::LISTEN_TLS, true)?.first()
-        {
-            return Err(origin.invalid(format!("needs {certificate}")));
+        if !self.is_on() && !self.certificates.is_empty() {
+            let place = sources.file.place("tls.certificate", Some(0));
+            let problem = format!("needs a default beside it, {CERTIFICATE}");
+            return Err(Invalid::new(place.unwrap_or_default(), problem));
         }
         Ok(())
     }

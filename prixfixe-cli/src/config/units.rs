@@ -2,126 +2,269 @@
 //!
 //! Every parser gives what is wrong and what would be right; the caller adds where it was written.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::given::Problem;
 
 const DAY: u64 = 86_400;
 
 /// A whole number within bounds.
-pub(crate) fn count<N>(text: &str, bounds: RangeInclusive<N>) -> Result<N, String>
-where
-    N: FromStr + PartialOrd + Display,
-{
-    let expected = || {
-        format!(
-            "give a whole number from {} to {}",
-            bounds.start(),
-            bounds.end()
-        )
-    };
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("`{text}` is not a whole number; {}", expected()));
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Count<const MIN: u32, const MAX: u32>(u32);
+
+/// Bytes within bounds: `10485760`, `10MB` (10^6) or `10MiB` (2^20).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Size<const MIN: u64, const MAX: u64>(u64);
+
+/// Whole seconds up to a day: `300`, `300s`, `5m` or `1h30m`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Seconds<const MIN: u64>(u64);
+
+impl<const MIN: u32, const MAX: u32> Count<MIN, MAX> {
+    /// A default, which lies within the bounds as a rule.
+    pub(crate) fn nearest(number: impl TryInto<u32>) -> Self {
+        Self(number.try_into().unwrap_or(MAX).clamp(MIN, MAX))
     }
-    // All digits: the parser's only objection is that they are too many.
-    match text.parse() {
-        Ok(number) if bounds.contains(&number) => Ok(number),
-        _ => Err(format!("{text} is out of range; {}", expected())),
+
+    pub(crate) const fn get(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) fn size(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
 
-/// Octets: `10485760`, `10MB` (10^6) or `10MiB` (2^20).
+impl<const MIN: u64, const MAX: u64> Size<MIN, MAX> {
+    pub(crate) fn nearest(bytes: u64) -> Self {
+        Self(bytes.clamp(MIN, MAX))
+    }
+
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl<const MIN: u64> Seconds<MIN> {
+    pub(crate) fn nearest(time: Duration) -> Self {
+        Self(time.as_secs().clamp(MIN, DAY))
+    }
+
+    pub(crate) const fn get(self) -> Duration {
+        Duration::from_secs(self.0)
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> FromStr for Count<MIN, MAX> {
+    type Err = Problem;
+
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        let expected = format!("give a whole number from {MIN} to {MAX}");
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(format!("`{text}` is not a whole number; {expected}").into());
+        }
+        // All digits: the parser's only objection is that they are too many.
+        match text.parse() {
+            Ok(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
+            _ => Err(format!("{text} is out of range; {expected}").into()),
+        }
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> FromStr for Size<MIN, MAX> {
+    type Err = Problem;
+
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        Ok(Self(size(text, MIN..=MAX)?))
+    }
+}
+
+/// Bytes within bounds that are known at run time.
 pub(crate) fn size(text: &str, bounds: RangeInclusive<u64>) -> Result<u64, String> {
-    let expected = || {
-        format!(
-            "give {} to {}, in octets or with a unit (10MB, 10MiB)",
-            bounds.start(),
-            bounds.end()
-        )
-    };
+    let (least, most) = (bounds.start(), bounds.end());
+    let expected = format!("give {least} to {most}, in octets or with a unit (10MB, 10MiB)");
     let unit = text
         .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
         .trim_start();
     // `10M` is 10^6 to some and 2^20 to others.
     if unit.len() == 1 && !unit.eq_ignore_ascii_case("B") {
         return Err(format!(
-            "`{text}` leaves open whether {unit}B or {unit}iB is meant; {}",
-            expected()
+            "`{text}` leaves open whether {unit}B or {unit}iB is meant; {expected}"
         ));
     }
     match text.parse::<ByteSize>() {
         Ok(size) if bounds.contains(&size.as_u64()) => Ok(size.as_u64()),
-        Ok(_) => Err(format!("{text} is out of range; {}", expected())),
-        Err(_) => Err(format!("`{text}` is not a size; {}", expected())),
+        Ok(_) => Err(format!("{text} is out of range; {expected}")),
+        Err(_) => Err(format!("`{text}` is not a size; {expected}")),
     }
 }
 
-/// Whole seconds up to a day: `300`, `300s`, `5m` or `1h30m`.
-pub(crate) fn time(text: &str, least: u64) -> Result<Duration, String> {
-    let expected =
-        || format!("give {least} to {DAY} whole seconds, or with units (90s, 5m, 1h30m)");
-    let time = match text.parse().map(Duration::from_secs) {
-        Ok(time) => time,
-        Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Duration::MAX
-        }
-        Err(_) => match humantime::parse_duration(text) {
+impl<const MIN: u64> FromStr for Seconds<MIN> {
+    type Err = Problem;
+
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        let expected = format!("give {MIN} to {DAY} whole seconds, or with units (90s, 5m, 1h30m)");
+        let time = match text.parse().map(Duration::from_secs) {
             Ok(time) => time,
-            Err(humantime::DurationError::NumberOverflow) => Duration::MAX,
-            Err(_) => return Err(format!("`{text}` is not a time; {}", expected())),
-        },
-    };
-    if time.subsec_nanos() != 0 || !(least..=DAY).contains(&time.as_secs()) {
-        return Err(format!("{text} is out of range; {}", expected()));
+            Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Duration::MAX
+            }
+            Err(_) => match humantime::parse_duration(text) {
+                Ok(time) => time,
+                Err(humantime::DurationError::NumberOverflow) => Duration::MAX,
+                Err(_) => return Err(format!("`{text}` is not a time; {expected}").into()),
+            },
+        };
+        if time.subsec_nanos() != 0 || !(MIN..=DAY).contains(&time.as_secs()) {
+            return Err(format!("{text} is out of range; {expected}").into());
+        }
+        Ok(Self(time.as_secs()))
     }
-    Ok(time)
 }
 
 /// Yes or no.
-pub(crate) fn switch(text: &str) -> Result<bool, String> {
+pub(crate) fn switch(text: &str) -> Result<bool, Problem> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
         "0" | "false" | "no" | "off" => Ok(false),
         _ => Err(format!(
             "`{text}` is neither yes nor no; give true or false (also 1, yes, on, 0, no, off)"
-        )),
+        )
+        .into()),
     }
 }
 
-/// One of a few words, in any case.
-pub(crate) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
-    if let Some((_, value)) = words
-        .iter()
-        .find(|(word, _)| word.eq_ignore_ascii_case(text))
-    {
-        return Ok(*value);
+/// The opposite, for a flag that turns something off.
+pub(crate) fn no(text: &str) -> Result<bool, Problem> {
+    switch(text).map(|no| !no)
+}
+
+/// Reads a TOML integer, and a string where there are units.
+struct Number<T> {
+    expecting: &'static str,
+    has_units: bool,
+    kind: PhantomData<T>,
+}
+
+impl<T: FromStr<Err = Problem>> Number<T> {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D, has_units: bool) -> Result<T, D::Error> {
+        let expecting = match has_units {
+            true => "an integer, or a string with a unit",
+            false => "an integer",
+        };
+        deserializer.deserialize_any(Self {
+            expecting,
+            has_units,
+            kind: PhantomData,
+        })
     }
-    let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    Err(format!(
-        "`{text}` is not known; give one of {}",
-        words.join(", ")
-    ))
+
+    fn number<E: de::Error>(number: impl Display) -> Result<T, E> {
+        number.to_string().parse().map_err(E::custom)
+    }
+}
+
+impl<T: FromStr<Err = Problem>> de::Visitor<'_> for Number<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expecting)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        Self::number(number)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        Self::number(number)
+    }
+
+    fn visit_i128<E: de::Error>(self, number: i128) -> Result<T, E> {
+        Self::number(number)
+    }
+
+    fn visit_u128<E: de::Error>(self, number: u128) -> Result<T, E> {
+        Self::number(number)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        match self.has_units {
+            true => text.parse().map_err(E::custom),
+            false => Err(E::invalid_type(de::Unexpected::Str(text), &self)),
+        }
+    }
+}
+
+impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Count<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Number::read(deserializer, false)
+    }
+}
+
+impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Size<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Number::read(deserializer, true)
+    }
+}
+
+impl<'de, const MIN: u64> Deserialize<'de> for Seconds<MIN> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Number::read(deserializer, true)
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> Serialize for Count<MIN, MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(self.0)
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Serialize for Size<MIN, MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
+}
+
+impl<const MIN: u64> Serialize for Seconds<MIN> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn count<const MIN: u32, const MAX: u32>(text: &str) -> Result<u32, String> {
+        let count = text.parse::<Count<MIN, MAX>>();
+        count.map(Count::get).map_err(|problem| problem.to_string())
+    }
+
+    fn time<const MIN: u64>(text: &str) -> Result<Duration, String> {
+        let time = text.parse::<Seconds<MIN>>();
+        time.map(Seconds::get)
+            .map_err(|problem| problem.to_string())
+    }
+
     #[test]
     fn counts() {
-        assert_eq!(count("1", 1..=9), Ok(1));
-        assert_eq!(count("009", 1..=9), Ok(9));
+        assert_eq!(count::<1, 9>("1"), Ok(1));
+        assert_eq!(count::<1, 9>("009"), Ok(9));
         for text in ["", "x", "-1", "+1", " 1", "1.0", "1e3", "0x10", "١"] {
             let expected =
                 format!("`{text}` is not a whole number; give a whole number from 1 to 9");
-            assert_eq!(count(text, 1..=9), Err(expected));
+            assert_eq!(count::<1, 9>(text), Err(expected));
         }
         for text in ["0", "10", "99999999999999999999999999"] {
             let expected = format!("{text} is out of range; give a whole number from 1 to 9");
-            assert_eq!(count(text, 1..=9), Err(expected));
+            assert_eq!(count::<1, 9>(text), Err(expected));
         }
     }
 
@@ -175,9 +318,9 @@ mod tests {
             ("1d", DAY),
             ("60000ms", 60),
         ] {
-            assert_eq!(time(text, 1), Ok(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(time::<1>(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        assert_eq!(time("0", 0), Ok(Duration::ZERO));
+        assert_eq!(time::<0>("0"), Ok(Duration::ZERO));
         for (text, problem) in [
             ("", "`` is not a time"),
             ("soon", "`soon` is not a time"),
@@ -197,7 +340,7 @@ mod tests {
         ] {
             let expected =
                 format!("{problem}; give 1 to 86400 whole seconds, or with units (90s, 5m, 1h30m)");
-            assert_eq!(time(text, 1), Err(expected), "{text}");
+            assert_eq!(time::<1>(text), Err(expected), "{text}");
         }
     }
 
@@ -212,15 +355,5 @@ mod tests {
         for text in ["", "2", "maybe"] {
             assert!(switch(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn words() {
-        let words = [("text", 1), ("json", 2)];
-        assert_eq!(word("JSON", &words), Ok(2));
-        assert_eq!(
-            word("xml", &words),
-            Err("`xml` is not known; give one of text, json".to_owned())
-        );
     }
 }

@@ -1,28 +1,34 @@
-//! Names, words and targets as people write them, like [`units`] for numbers.
+//! Names, words and targets as people write them, like [`units`](super::units) for numbers.
 
+use std::ffi::OsStr;
+use std::fmt;
+use std::marker::PhantomData;
 use std::net::IpAddr;
-use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
+use clap::ValueEnum;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use ipnet::IpNet;
-use prixfixe_delivery::ParseTargetError;
+use prixfixe_delivery::{ParseTargetError, Target};
 use prixfixe_server::DomainPattern;
+use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
+use serde::{Deserializer, Serializer};
 
-use super::{
-    BareLineEnds, ClientAuth, DeliveryTarget, LogFormat, LogLevel, TlsVersion, Transport, units,
-};
+use super::address::ListenAddress;
+use super::given::Problem;
 
 /// Clients read it before they can have asked for SMTPUTF8, so that it is ASCII (RFC 6531 section 3.7.1).
-pub(super) fn own_domain(text: &str) -> Result<String, String> {
+pub(crate) fn own_domain(text: &str) -> Result<String, Problem> {
     match domain(text) {
         Ok(domain) if !domain.is_ascii() => {
-            Err(format!("`{text}` is not ASCII; give its form with xn--"))
+            Err(format!("`{text}` is not ASCII; give its form with xn--").into())
         }
         result => result,
     }
 }
 
 /// A name, in any script, or an address literal (RFC 5321 section 4.1.2).
-pub(super) fn domain(text: &str) -> Result<String, String> {
+pub(crate) fn domain(text: &str) -> Result<String, Problem> {
     let is_literal = text
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
@@ -43,26 +49,30 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
     if text.len() <= 255 && (is_literal || text.split('.').all(is_label)) {
         Ok(text.to_owned())
     } else {
-        Err(format!(
-            "`{text}` is not a domain name; give one like mx.example.com"
-        ))
+        Err(format!("`{text}` is not a domain name; give one like mx.example.com").into())
     }
 }
 
 /// A domain to accept mail for, or `*.` and the one that those are below. Kept as it was given, so that people
 /// find it again.
-pub(super) fn accepted_domain(text: &str) -> Result<String, String> {
+pub(crate) fn accepted_domain(text: &str) -> Result<String, Problem> {
     match text.parse::<DomainPattern>() {
         Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err(format!(
-            "`{text}` is not a domain name; give one like example.com, or *.example.com for all below it"
-        )),
+        Err(_) => Err(match text.rsplit_once('@') {
+            Some((_, domain)) if domain.parse::<DomainPattern>().is_ok() => {
+                format!("`{text}` is an address; give its domain alone, {domain}")
+            }
+            _ => format!(
+                "`{text}` is not a domain name; give one like example.com, or *.example.com for all below it"
+            ),
+        }
+        .into()),
     }
 }
 
 /// A network in CIDR notation; an address alone is a network of one. In a list of those who are believed nothing is
 /// guessed: `10.0.0.5/8` may be meant as either.
-pub(super) fn network(text: &str) -> Result<IpNet, String> {
+pub(crate) fn network(text: &str) -> Result<IpNet, Problem> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(address.into());
     }
@@ -73,87 +83,270 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
         let (address, network) = (network.addr(), network.trunc());
         return Err(format!(
             "`{text}` has bits set behind its prefix; give {network} or {address}"
-        ));
+        )
+        .into());
     }
     Ok(network)
 }
 
-pub(super) fn delivery_target(text: &str) -> Result<DeliveryTarget, String> {
-    text.parse()
-        .map_err(|error: ParseTargetError| error.to_string())
+pub(crate) fn delivery_target(text: &str) -> Result<Target, Problem> {
+    text.parse().map_err(|error: ParseTargetError| {
+        let is_path = text.starts_with(['/', '.', '~']);
+        match is_path {
+            true => format!("`{text}` has no kind of target before it; give maildir:{text}"),
+            false => error.to_string(),
+        }
+        .into()
+    })
 }
 
-pub(super) fn tls_version(text: &str) -> Result<TlsVersion, String> {
-    units::word(
-        text,
-        &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)],
-    )
-}
-
-pub(super) fn client_auth(text: &str) -> Result<ClientAuth, String> {
-    units::word(
-        text,
-        &[
-            ("off", ClientAuth::Off),
-            ("request", ClientAuth::Request),
-            ("require", ClientAuth::Require),
-        ],
-    )
-}
-
-pub(super) fn bare_line_ends(text: &str) -> Result<BareLineEnds, String> {
-    units::word(
-        text,
-        &[
-            ("refuse", BareLineEnds::Refuse),
-            ("repair", BareLineEnds::Repair),
-        ],
-    )
-}
-
-pub(super) fn transport(text: &str) -> Result<Transport, String> {
-    units::word(
-        text,
-        &[
-            ("auto", Transport::Auto),
-            ("tokio", Transport::Tokio),
-            ("raw", Transport::Raw),
-        ],
-    )
-}
-
-pub(super) fn threads(text: &str) -> Result<NonZeroUsize, String> {
-    units::count(
-        text,
-        NonZeroUsize::MIN..=NonZeroUsize::MIN.saturating_add(1023),
-    )
+pub(crate) fn path(text: &str) -> Result<PathBuf, Problem> {
+    match text {
+        "" => Err(Problem("names no file; give its path".to_owned())),
+        _ => Ok(PathBuf::from(text)),
+    }
 }
 
 /// Whether there is such a user is seen where it is looked up.
-pub(super) fn user(text: &str) -> Result<String, String> {
+pub(crate) fn user(text: &str) -> Result<String, Problem> {
     match text {
-        "" => Err("names nobody; give a user of this host".to_owned()),
+        "" => Err(Problem("names nobody; give a user of this host".to_owned())),
         _ => Ok(text.to_owned()),
     }
 }
 
-pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
-    units::word(
-        text,
-        &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-    )
+pub(crate) fn address(text: &str) -> Result<ListenAddress, Problem> {
+    text.parse().map_err(Problem)
 }
 
-pub(super) fn log_level(text: &str) -> Result<LogLevel, String> {
-    units::word(
-        text,
-        &[
-            ("off", LogLevel::Off),
-            ("error", LogLevel::Error),
-            ("warn", LogLevel::Warn),
-            ("info", LogLevel::Info),
-            ("debug", LogLevel::Debug),
-            ("trace", LogLevel::Trace),
-        ],
-    )
+/// Where operators ask is a place for them alone, as a rule.
+pub(crate) fn admin_address(text: &str) -> Result<ListenAddress, Problem> {
+    match text.parse::<u16>() {
+        Ok(port) => Err(format!("`{text}` has no address; give 127.0.0.1:{port}").into()),
+        Err(_) => address(text),
+    }
+}
+
+/// `tls` of a listener: TLS before anything else.
+pub(crate) fn implicit(text: &str) -> Result<bool, Problem> {
+    match text {
+        "implicit" => Ok(true),
+        _ => Err(format!(
+            "`{text}` is not known; write \"implicit\", or leave it out for STARTTLS"
+        )
+        .into()),
+    }
+}
+
+/// One of a few words, in any case.
+pub(crate) fn word<T: ValueEnum>(text: &str) -> Result<T, Problem> {
+    T::from_str(text, true).map_err(|_| {
+        let values = T::value_variants().iter();
+        let names =
+            values.filter_map(|value| Some(value.to_possible_value()?.get_name().to_owned()));
+        let names: Vec<String> = names.collect();
+        format!("`{text}` is not known; give one of {}", names.join(", ")).into()
+    })
+}
+
+/// [`word`] for flags: clap's own parser knows the words too, but says what is wrong in other ones.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Word<T>(PhantomData<T>);
+
+impl<T: ValueEnum + Send + Sync + 'static> TypedValueParser for Word<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<T, clap::Error> {
+        StringValueParser::new()
+            .try_map(|text| word(&text))
+            .parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values = T::value_variants().iter();
+        Some(Box::new(values.filter_map(ValueEnum::to_possible_value)))
+    }
+}
+
+/// Reads a TOML string by one of the parsers above.
+struct Text<T> {
+    expecting: &'static str,
+    parse: fn(&str) -> Result<T, Problem>,
+}
+
+impl<'de, T> DeserializeSeed<'de> for Text<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<T> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expecting)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        (self.parse)(text).map_err(E::custom)
+    }
+}
+
+/// Reads a TOML array of strings.
+struct List<T>(fn(&str) -> Result<T, Problem>);
+
+const LIST: &str = "an array of strings";
+
+impl<'de, T> Visitor<'de> for List<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(LIST)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = items.next_element_seed(Text {
+            expecting: LIST,
+            parse: self.0,
+        })? {
+            values.push(value);
+        }
+        Ok(values)
+    }
+}
+
+/// Reads a TOML array of tables.
+struct Tables<T>(PhantomData<T>);
+
+impl<'de, T: serde::Deserialize<'de>> Visitor<'de> for Tables<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(super::file::TABLES)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+        let mut tables = Vec::new();
+        while let Some(table) = items.next_element()? {
+            tables.push(table);
+        }
+        match tables.is_empty() {
+            true => Err(A::Error::custom("is empty; add a table, or leave it out")),
+            false => Ok(tables),
+        }
+    }
+}
+
+/// The parsers for serde.
+pub(crate) mod read {
+    use super::*;
+
+    /// `T` is the parser's own type, or an [`Option`] of it.
+    macro_rules! texts {
+        ($($parser:ident: $type:ty,)*) => {$(
+            pub(crate) fn $parser<'de, D: Deserializer<'de>, T: From<$type>>(
+                deserializer: D,
+            ) -> Result<T, D::Error> {
+                let text = Text { expecting: "a string", parse: super::$parser };
+                text.deserialize(deserializer).map(T::from)
+            }
+        )*};
+    }
+
+    texts! {
+        own_domain: String,
+        user: String,
+        path: PathBuf,
+        delivery_target: Target,
+        address: ListenAddress,
+        admin_address: ListenAddress,
+        implicit: bool,
+    }
+
+    pub(crate) fn word<'de, D: Deserializer<'de>, T: ValueEnum>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        let text = Text {
+            expecting: "a string",
+            parse: super::word,
+        };
+        text.deserialize(deserializer)
+    }
+
+    pub(crate) fn accepted_domains<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<String>, D::Error> {
+        deserializer.deserialize_seq(List(accepted_domain))
+    }
+
+    pub(crate) fn networks<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<IpNet>, D::Error> {
+        deserializer.deserialize_seq(List(network))
+    }
+
+    pub(crate) fn tables<'de, D: Deserializer<'de>, T: serde::Deserialize<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<T>, D::Error> {
+        deserializer.deserialize_seq(Tables(PhantomData))
+    }
+}
+
+pub(crate) fn display<S: Serializer>(
+    value: &impl fmt::Display,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+pub(crate) fn display_some<S: Serializer>(
+    value: &Option<impl fmt::Display>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
+pub(crate) fn display_all<S: Serializer>(
+    values: &[impl fmt::Display],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::log::LogFormat;
+
+    #[test]
+    fn words() {
+        assert_eq!(word("JSON"), Ok(LogFormat::Json));
+        let problem = "`xml` is not known; give one of text, json".to_owned();
+        assert_eq!(word::<LogFormat>("xml"), Err(Problem(problem)));
+    }
+
+    #[test]
+    fn what_was_meant_is_said() {
+        let problem = |text: &str| delivery_target(text).unwrap_err().to_string();
+        assert!(problem("/tmp/m").ends_with("give maildir:/tmp/m"));
+        assert!(problem("./m").ends_with("give maildir:./m"));
+        let problem = accepted_domain("user@example.com").unwrap_err().to_string();
+        assert!(
+            problem.ends_with("give its domain alone, example.com"),
+            "{problem}"
+        );
+        let problem = admin_address("9125").unwrap_err().to_string();
+        assert!(problem.ends_with("give 127.0.0.1:9125"), "{problem}");
+    }
 }

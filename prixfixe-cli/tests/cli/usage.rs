@@ -14,8 +14,7 @@ type Case = (
 
 #[test]
 fn bad_usage_and_bad_configuration_are_one_line_and_status_2() {
-    let cases: [Case; 15] = [
-        (&[], &[], "no command given; `prixfixe --help` lists them"),
+    let cases: [Case; 20] = [
         (
             &["server"],
             &[],
@@ -82,6 +81,36 @@ fn bad_usage_and_bad_configuration_are_one_line_and_status_2() {
             "--log: `loud` is not known; give one of off, error, warn, info, debug, trace",
         ),
         (
+            &["serve", "--port", "2525"],
+            &[],
+            "unexpected argument '--port' found; give --listen localhost:2525, or set SMTP_PORT",
+        ),
+        (
+            &["serve", "--prot", "2525"],
+            &[],
+            "unexpected argument '--prot' found; give --listen localhost:2525, or set SMTP_PORT",
+        ),
+        (
+            &["serve", "-p", "2525"],
+            &[],
+            "unexpected argument '-p' found; give --listen localhost:2525, or set SMTP_PORT",
+        ),
+        (
+            &["serve", "extra.toml"],
+            &[],
+            "unexpected argument 'extra.toml' found; give --config extra.toml",
+        ),
+        (
+            &["serve", "--listen", "::1:2525"],
+            &[],
+            "--listen: `::1:2525` has no brackets; give [::1]:2525",
+        ),
+        (
+            &["serve", "--admin", "9125"],
+            &[],
+            "--admin: `9125` has no address; give 127.0.0.1:9125",
+        ),
+        (
             &["serve", "--listen-tls", "127.0.0.1:0"],
             &[],
             "--listen-tls: needs a certificate; add --tls-cert and --tls-key, or --tls-self-signed",
@@ -109,6 +138,39 @@ fn a_mistake_in_the_file_is_named_with_its_line() {
     let line =
         "mail.toml:4: limits.max-conections: unknown key; did you mean `limits.max-connections`?";
     assert_eq!(said, (2, String::new(), format!("prixfixe: {line}\n")));
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_told_one_a_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "domian = \"a\"\n[limits]\nmax-errors = 0\n[log]\nlevel = \"loud\"\n";
+    std::fs::write(directory.path().join("mail.toml"), text).unwrap();
+    let said = run(prixfixe(&["check", "--config", "mail.toml"]).current_dir(directory.path()));
+    let lines = "prixfixe: mail.toml:1: domian: unknown key; did you mean `domain`?\n\
+                 prixfixe: mail.toml:3: limits.max-errors: 0 is out of range; give a whole number from 1 to 1000000\n\
+                 prixfixe: mail.toml:5: log.level: `loud` is not known; give one of off, error, warn, info, debug, trace\n";
+    assert_eq!(said, (2, String::new(), lines.to_owned()));
+}
+
+#[test]
+fn a_variable_that_is_none_of_ours_is_a_warning_at_start() {
+    let (status, _, stderr) = run(prixfixe(&["check"]).env("SMTP_ACCEPT_DOMAIN", "a.example"));
+    assert_eq!(status, 0);
+    let line = "prixfixe: warning: SMTP_ACCEPT_DOMAIN is not a variable of prixfixe; did you mean SMTP_ACCEPT_DOMAINS?\n";
+    assert_eq!(stderr, line);
+    // It is in the log of a server, even of one that then cannot start.
+    let arguments = ["serve", "--listen=192.0.2.1:0", "--deliver=discard:"];
+    let (status, _, stderr) = run(prixfixe(&arguments).env("SMTP_PROT", "2525"));
+    assert_eq!(status, 1);
+    assert!(stderr.contains("did you mean SMTP_PORT?"), "{stderr}");
+}
+
+#[test]
+fn alone_it_prints_help() {
+    let (status, stdout, stderr) = run(&mut prixfixe(&[]));
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    assert_eq!(run(&mut prixfixe(&["-h"])).1, stdout);
+    assert!(stdout.contains("\nCommands:\n"), "{stdout}");
 }
 
 #[test]
@@ -170,6 +232,7 @@ fn help_and_version_are_on_stdout_with_status_0() {
         stdout,
         concat!("prixfixe ", env!("CARGO_PKG_VERSION"), "\n")
     );
+    assert_eq!(run(&mut prixfixe(&["version"])).1, stdout);
     let (status, stdout, _) = run(&mut prixfixe(&["--help"]));
     assert_eq!(status, 0);
     assert!(
@@ -183,7 +246,9 @@ fn help_and_version_are_on_stdout_with_status_0() {
             stdout.contains("Examples:\n") && stdout.contains(&format!("prixfixe {command}")),
             "{stdout}"
         );
-        assert!(stdout.contains("[env: SMTP_MAX_CONNECTIONS]"), "{stdout}");
+        for variable in ["[env: SMTP_MAX_CONNECTIONS]", "SMTP_PORT"] {
+            assert!(stdout.contains(variable), "{stdout}");
+        }
     }
 }
 

@@ -2,20 +2,20 @@
 
 mod documentation;
 mod errors;
+mod file;
 mod listeners;
 mod precedence;
 mod round_trip;
 mod tls;
+mod variables;
 
-use std::collections::HashMap;
-use std::ffi::OsString;
 use std::io::Write;
 
 use clap::{Args, FromArgMatches};
 
-use super::options::{self, Opt};
-use super::resolve::resolve;
-use super::{Configuration, ConfigurationArguments};
+use super::arguments::{COMMAND, flag_of, invalid_argument, value_name};
+use super::variables::variable_of;
+use super::{Configuration, ConfigurationArguments, Environment};
 
 /// What `serve` would run with. A file is made where its text isn't empty.
 fn load(file: &str, variables: &[(&str, &str)], flags: &[&str]) -> Result<Configuration, String> {
@@ -28,20 +28,22 @@ fn load(file: &str, variables: &[(&str, &str)], flags: &[&str]) -> Result<Config
     }
     line.extend(flags);
     let command = ConfigurationArguments::augment_args(clap::Command::new("serve"));
-    let matches = command
-        .try_get_matches_from(line)
-        .map_err(|error| error.to_string())?;
+    let matches = command.try_get_matches_from(line).map_err(|error| {
+        let mistake = invalid_argument(&error);
+        mistake.map_or_else(|| error.to_string(), |mistake| mistake.to_string())
+    })?;
     let arguments = ConfigurationArguments::from_arg_matches(&matches).unwrap();
-    let variables: HashMap<&str, &str> = variables.iter().copied().collect();
-    resolve(&arguments, &|name| variables.get(name).map(OsString::from))
+    let environment: Environment = variables.iter().copied().collect();
+    Configuration::load_with(&arguments, &environment)
         .map_err(|error| error.to_string().replace(&path, "FILE"))
 }
 
 /// What is seen of an option in the printed configuration.
-fn shown(configuration: &Configuration, option: &Opt) -> String {
+fn shown(configuration: &Configuration, id: &str) -> String {
     let table: toml::Table = configuration.to_toml().unwrap().parse().unwrap();
     let mut value = toml::Value::Table(table);
-    for part in option.key.unwrap_or("listener").split('.') {
+    let key = if id == "listen" { "listener" } else { id };
+    for part in key.split('.') {
         match value.get(part) {
             Some(part) => value = part.clone(),
             None => return String::new(),

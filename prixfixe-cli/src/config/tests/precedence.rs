@@ -1,10 +1,11 @@
 //! Each option in each of its places, and which place goes before which.
 
 use super::*;
+use crate::config::units::Count;
 
 /// An option; what is shown by default; what the file, the variable and the flag say and what is shown for each.
 type Case = (
-    &'static Opt,
+    &'static str,
     &'static str,
     (&'static str, &'static str),
     [(&'static str, &'static str); 2],
@@ -12,13 +13,13 @@ type Case = (
 
 const CASES: &[Case] = &[
     (
-        &options::DOMAIN,
+        "domain",
         r#""localhost""#,
         ("domain = 'a'", r#""a""#),
         [("b", r#""b""#), ("c.d", r#""c.d""#)],
     ),
     (
-        &options::LISTEN,
+        "listen",
         r#"["localhost:2525"]"#,
         (
             "[[listener]]\naddress = 'a:1'\n[[listener]]\naddress = '[::]:0'",
@@ -30,67 +31,67 @@ const CASES: &[Case] = &[
         ],
     ),
     (
-        &options::MAX_CONNECTIONS,
+        "limits.max-connections",
         "100",
         ("limits.max-connections = 1", "1"),
         [("2", "2"), ("3", "3")],
     ),
     (
-        &options::MAX_CONNECTIONS_PER_CLIENT,
+        "limits.max-connections-per-client",
         "",
         ("limits.max-connections-per-client = 1", "1"),
         [("2", "2"), ("0", "0")],
     ),
     (
-        &options::CONNECTIONS_PER_MINUTE,
+        "limits.connections-per-minute",
         "0",
         ("limits.connections-per-minute = 1", "1"),
         [("2", "2"), ("0", "0")],
     ),
     (
-        &options::MESSAGES_PER_MINUTE,
+        "limits.messages-per-minute",
         "0",
         ("limits.messages-per-minute = 1", "1"),
         [("2", "2"), ("0", "0")],
     ),
     (
-        &options::MAX_MESSAGE_SIZE,
+        "limits.max-message-size",
         "10485760",
         ("limits.max-message-size = '1kB'", "1000"),
         [("2KiB", "2048"), ("3", "3")],
     ),
     (
-        &options::MAX_RECIPIENTS,
+        "limits.max-recipients",
         "1000",
         ("limits.max-recipients = 1", "1"),
         [("2", "2"), ("3", "3")],
     ),
     (
-        &options::MAX_ERRORS,
+        "limits.max-errors",
         "10",
         ("limits.max-errors = 1", "1"),
         [("2", "2"), ("3", "3")],
     ),
     (
-        &options::COMMAND_TIMEOUT,
+        "limits.command-timeout",
         "300",
         ("limits.command-timeout = '1m'", "60"),
         [("2m", "120"), ("3", "3")],
     ),
     (
-        &options::MIN_DATA_RATE,
+        "limits.min-data-rate",
         "500",
         ("limits.min-data-rate = 0", "0"),
         [("1kB", "1000"), ("3", "3")],
     ),
     (
-        &options::DRAIN_TIMEOUT,
+        "limits.drain-timeout",
         "30",
         ("limits.drain-timeout = 0", "0"),
         [("1m30s", "90"), ("3", "3")],
     ),
     (
-        &options::ACCEPT_DOMAINS,
+        "accept.domains",
         "[]",
         ("accept.domains = ['a', 'b']", r#"["a", "b"]"#),
         [
@@ -99,13 +100,13 @@ const CASES: &[Case] = &[
         ],
     ),
     (
-        &options::BARE_LINE_ENDS,
+        "accept.bare-line-ends",
         r#""refuse""#,
         ("accept.bare-line-ends = 'repair'", r#""repair""#),
         [("refuse", r#""refuse""#), ("repair", r#""repair""#)],
     ),
     (
-        &options::DELIVER,
+        "delivery.target",
         r#""maildir:./mail""#,
         ("delivery.target = 'discard:'", r#""discard:""#),
         [
@@ -114,73 +115,73 @@ const CASES: &[Case] = &[
         ],
     ),
     (
-        &options::NO_FSYNC,
+        "delivery.fsync",
         "true",
         ("delivery.fsync = false", "false"),
         [("no", "true"), ("true", "false")],
     ),
     (
-        &options::TLS_KEY_PASSWORD_FILE,
+        "tls.key-password-file",
         "",
         ("tls.key-password-file = 'a'", r#""a""#),
         [("b", r#""b""#), ("c", r#""c""#)],
     ),
     (
-        &options::TLS_SELF_SIGNED,
+        "tls.self-signed",
         "false",
         ("tls.self-signed = true", "true"),
         [("no", "false"), ("on", "true")],
     ),
     (
-        &options::TLS_MIN_VERSION,
+        "tls.min-version",
         r#""1.2""#,
         ("tls.min-version = '1.3'", r#""1.3""#),
         [("1.2", r#""1.2""#), ("1.3", r#""1.3""#)],
     ),
     (
-        &options::TLS_REQUIRED,
+        "tls.required",
         "false",
         ("tls.required = true", "true"),
         [("no", "false"), ("on", "true")],
     ),
     (
-        &options::TLS_CLIENT_CA,
+        "tls.client-ca",
         "",
         ("tls.client-ca = 'a'", r#""a""#),
         [("b", r#""b""#), ("c", r#""c""#)],
     ),
     (
-        &options::TLS_CLIENT_AUTH,
+        "tls.client-auth",
         r#""off""#,
         ("tls.client-auth = 'require'", r#""require""#),
         [("off", r#""off""#), ("request", r#""request""#)],
     ),
     (
-        &options::REUSE_PORT,
+        "reuse-port",
         "",
         ("reuse-port = true", "true"),
         [("no", ""), ("on", "true")],
     ),
     (
-        &options::USER,
+        "user",
         "",
         ("user = 'mail'", r#""mail""#),
         [("nobody", r#""nobody""#), ("8", r#""8""#)],
     ),
     (
-        &options::TRANSPORT,
+        "transport",
         r#""auto""#,
         ("transport = 'raw'", r#""raw""#),
         [("tokio", r#""tokio""#), ("auto", r#""auto""#)],
     ),
     (
-        &options::THREADS,
+        "threads",
         "",
         ("threads = 11", "11"),
         [("12", "12"), ("13", "13")],
     ),
     (
-        &options::ADMIN,
+        "admin.listen",
         "",
         ("admin.listen = '[::1]:1'", r#""[::1]:1""#),
         [
@@ -189,16 +190,16 @@ const CASES: &[Case] = &[
         ],
     ),
     (
-        &options::LOG_FORMAT,
+        "log.format",
         r#""text""#,
         ("log.format = 'json'", r#""json""#),
         [("text", r#""text""#), ("json", r#""json""#)],
     ),
     (
-        &options::LOG_LEVEL,
+        "log.level",
         r#""info""#,
         ("log.level = 'off'", r#""off""#),
-        [("warn", r#""warn""#), ("debug", r#""debug""#)],
+        [("warning", r#""warn""#), ("debug", r#""debug""#)],
     ),
 ];
 
@@ -207,13 +208,14 @@ fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
     for (option, default, (file, by_file), [(variable, by_variable), (flag, by_flag)]) in
         CASES.iter().copied()
     {
-        let flag = format!("--{}={flag}", option.flag.unwrap());
-        let name = option.variable.unwrap();
+        let flag = format!("--{}={flag}", flag_of(option));
+        let name = variable_of(&flag_of(option));
+        let name = name.as_str();
         let shown = |file, variables: &[_], flags: &[_]| {
             let flags = [needed(option), flags].concat();
             shown(&load(file, variables, &flags).unwrap(), option)
         };
-        let default = if option == &options::THREADS {
+        let default = if option == "threads" {
             std::thread::available_parallelism().unwrap().to_string()
         } else {
             default.to_owned()
@@ -246,35 +248,22 @@ fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
 }
 
 /// What must be there beside an option for it to make sense.
-fn needed(option: &Opt) -> &'static [&'static str] {
-    match option.flag {
-        Some("tls-key-password-file") => &["--tls-cert=cert", "--tls-key=key"],
-        Some("tls-required") => &["--tls-self-signed"],
-        Some("tls-client-auth") => &["--tls-self-signed", "--tls-client-ca=ca"],
+fn needed(option: &str) -> &'static [&'static str] {
+    match option {
+        "tls.key-password-file" => &["--tls-cert=cert", "--tls-key=key"],
+        "tls.required" => &["--tls-self-signed"],
+        "tls.client-auth" => &["--tls-self-signed", "--tls-client-ca=ca"],
         _ => &[],
     }
 }
 
 #[test]
 fn no_option_is_left_out_of_the_precedence_table() {
-    let with_a_test_of_their_own = [
-        &options::PORT,
-        &options::LISTEN_TLS,
-        &options::PROXY_PROTOCOL_FROM,
-        &options::TLS_CERT,
-        &options::TLS_KEY,
-        &options::TLS_HANDSHAKE_TIMEOUT,
-        &options::TLS_RELOAD_INTERVAL,
-        &options::MAX_IDLE_COMMANDS,
-        &options::IDLE_TIMEOUT,
-        &options::MIN_FREE,
-    ];
-    for option in options::ALL {
-        let is_a_case = CASES.iter().any(|case| case.0 == *option);
-        assert!(
-            is_a_case || with_a_test_of_their_own.contains(option),
-            "{option:?}"
-        );
+    let with_a_test_of_their_own = ["listen-tls", "proxy-protocol-from", "tls.cert", "tls.key"];
+    for arg in COMMAND.get_arguments() {
+        let id = arg.get_id().as_str();
+        let is_a_case = CASES.iter().any(|case| case.0 == id);
+        assert!(is_a_case || with_a_test_of_their_own.contains(&id), "{id}");
     }
 }
 
@@ -285,8 +274,8 @@ fn a_certificate_and_its_key_have_the_same_precedence_each() {
     let shown = |variables: &[_], flags: &[_]| {
         let configuration = load(file, variables, flags).unwrap();
         (
-            shown(&configuration, &options::TLS_CERT),
-            shown(&configuration, &options::TLS_KEY),
+            shown(&configuration, "tls.cert"),
+            shown(&configuration, "tls.key"),
         )
     };
     let pair = |cert: &str, key: &str| (format!("\"{cert}\""), format!("\"{key}\""));
@@ -306,7 +295,11 @@ fn the_least_free_space_goes_with_the_largest_message_unless_it_is_set() {
         ("delivery.min-free = 0", vec![], 0),
     ] {
         let configuration = load(file, &[], &flags).unwrap();
-        assert_eq!(configuration.delivery.min_free, bytes, "{file} {flags:?}");
+        assert_eq!(
+            configuration.delivery.min_free().bytes,
+            bytes,
+            "{file} {flags:?}"
+        );
     }
     let problem = load("delivery.min-free = '10M'", &[], &[]).unwrap_err();
     assert!(
@@ -330,11 +323,14 @@ fn a_switch_may_stand_alone() {
 fn what_only_a_file_says_of_idle_clients_is_read_and_checked() {
     let limits = |file| load(file, &[], &[]).map(|it| it.limits);
     let defaults = limits("").unwrap();
-    assert_eq!(defaults.max_idle_commands, 100);
-    assert_eq!(defaults.idle_timeout.as_secs(), 600);
+    assert_eq!(defaults.max_idle_commands.get(), 100);
+    assert_eq!(defaults.idle_timeout.get().as_secs(), 600);
     let set = limits("limits.max-idle-commands = 0\nlimits.idle-timeout = '5m'").unwrap();
     assert_eq!(
-        (set.max_idle_commands, set.idle_timeout.as_secs()),
+        (
+            set.max_idle_commands.get(),
+            set.idle_timeout.get().as_secs()
+        ),
         (0, 300)
     );
     for wrong in [
@@ -354,6 +350,7 @@ fn no_limit_of_one_client_is_another_thing_than_none_set() {
             .unwrap()
             .limits
             .max_connections_per_client
+            .map(Count::get)
     };
     assert_eq!(limit(""), None);
     assert_eq!(limit("limits.max-connections-per-client = 0"), Some(0));
@@ -369,14 +366,14 @@ fn blanks_and_line_ends_around_a_variable_are_none_of_its_value() {
     ] {
         let configuration = load("", &[("SMTP_DELIVER", value)], &[]).unwrap();
         assert_eq!(
-            shown(&configuration, &options::DELIVER),
+            shown(&configuration, "delivery.target"),
             r#""maildir:/mail/in""#
         );
     }
     // Blanks inside are part of it.
     let configuration = load("", &[("SMTP_DELIVER", "maildir:/my mail\r\n")], &[]).unwrap();
     assert_eq!(
-        shown(&configuration, &options::DELIVER),
+        shown(&configuration, "delivery.target"),
         r#""maildir:/my mail""#
     );
     let variables = [
@@ -385,10 +382,7 @@ fn blanks_and_line_ends_around_a_variable_are_none_of_its_value() {
         ("SMTP_TLS_KEY", "key.pem\n"),
     ];
     let configuration = load("", &variables, &[]).unwrap();
-    assert_eq!(
-        shown(&configuration, &options::LISTEN),
-        r#"["localhost:2600"]"#
-    );
-    assert_eq!(shown(&configuration, &options::TLS_CERT), r#""cert.pem""#);
-    assert_eq!(shown(&configuration, &options::TLS_KEY), r#""key.pem""#);
+    assert_eq!(shown(&configuration, "listen"), r#"["localhost:2600"]"#);
+    assert_eq!(shown(&configuration, "tls.cert"), r#""cert.pem""#);
+    assert_eq!(shown(&configuration, "tls.key"), r#""key.pem""#);
 }

@@ -3,56 +3,58 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::options::Kind;
 
 /// Any text that the option takes.
-fn text(option: &'static Opt) -> BoxedStrategy<String> {
-    match option.kind {
-        Kind::Count | Kind::Quantity => {
+fn text(id: &'static str, value: &'static str) -> BoxedStrategy<String> {
+    match (id, value) {
+        ("listen-tls", _) => "tls[a-z]{1,9}:[1-9]".boxed(),
+        ("listen", _) => (any::<std::net::SocketAddr>(), "[a-z]{1,9}", 1..=u16::MAX)
+            .prop_map(|(address, name, port)| format!("{address},{name}:{port},*:{port}"))
+            .boxed(),
+        ("accept.domains", _) => "[a-z]{1,9},[a-zé]{1,9}\\.example".boxed(),
+        ("domain", _) => "[a-z]{1,9}\\.example".boxed(),
+        ("user", _) => "[a-z]{1,9}".boxed(),
+        ("admin.listen", _) => "[a-z]{1,9}:[1-9]".boxed(),
+        (_, "N" | "BYTES" | "SECONDS") => {
             (1..=1024_u32).prop_map(|number| number.to_string()).boxed()
         }
-        Kind::Switch | Kind::InvertedSwitch => any::<bool>().prop_map(|on| on.to_string()).boxed(),
-        Kind::List if option == &options::LISTEN_TLS => "tls[a-z]{1,9}:[1-9]".boxed(),
-        Kind::List if option == &options::LISTEN => {
-            (any::<std::net::SocketAddr>(), "[a-z]{1,9}", 1..=u16::MAX)
-                .prop_map(|(address, name, port)| format!("{address},{name}:{port},*:{port}"))
-                .boxed()
-        }
-        Kind::List if option.value == "CIDR" => {
-            "10\\.[1-9]?[0-9]\\.0\\.0/16,[1-9]::/16,::1".boxed()
-        }
-        Kind::List => "[a-z]{1,9},[a-zé]{1,9}\\.example".boxed(),
-        Kind::Text if option == &options::DELIVER => "maildir:[^\0]{0,20}[^\0\\s]".boxed(),
-        Kind::Text if option == &options::DOMAIN => "[a-z]{1,9}\\.example".boxed(),
-        Kind::Text if option == &options::ADMIN => "[a-z]{1,9}:[1-9]".boxed(),
+        (_, "BOOLEAN") => any::<bool>().prop_map(|on| on.to_string()).boxed(),
+        (_, "CIDR") => "10\\.[1-9]?[0-9]\\.0\\.0/16,[1-9]::/16,::1".boxed(),
+        (_, "TARGET") => "maildir:[^\0]{0,20}[^\0\\s]".boxed(),
         // Of blanks alone a variable counts as not set.
-        Kind::Text if option.value == "FILE" => "[^\0]{0,20}[^\0\\s]".boxed(),
-        Kind::Text if option.value == "LEVEL" => {
+        (_, "FILE") => "[^\0]{0,20}[^\0\\s]".boxed(),
+        (_, "LEVEL") => {
             prop::sample::select(vec!["off", "error", "warn", "info", "debug", "trace"])
                 .prop_map(String::from)
                 .boxed()
         }
-        Kind::Text => {
-            let words: Vec<&str> = option.value.split('|').collect();
+        (_, words) => {
+            let words: Vec<&str> = words.split('|').collect();
             prop::sample::select(words).prop_map(String::from).boxed()
         }
     }
 }
 
-/// TLS asks for several options at once; the others are there or not.
-fn usually(option: &'static Opt) -> BoxedStrategy<Option<String>> {
-    match option.flag {
-        Some("tls-self-signed") => Just(Some("true".to_owned())).boxed(),
-        Some(flag) if flag.contains("tls") => text(option).prop_map(Some).boxed(),
-        _ => prop::option::of(text(option)).boxed(),
-    }
+/// The variables of all options. TLS asks for several at once; the others are there or not.
+fn variables() -> Vec<BoxedStrategy<Option<(String, String)>>> {
+    let args = COMMAND.get_arguments().map(|arg| {
+        let (id, flag) = (arg.get_id().as_str(), arg.get_long().unwrap());
+        let name = variable_of(flag);
+        let set = text(id, value_name(arg)).prop_map(move |text| (name.clone(), text));
+        match flag {
+            "tls-self-signed" => Just(Some((variable_of(flag), "true".to_owned()))).boxed(),
+            _ if flag.contains("tls") => set.prop_map(Some).boxed(),
+            _ => prop::option::of(set).boxed(),
+        }
+    });
+    args.collect()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn what_check_prints_reads_back_the_same(
-        values in options::ALL.iter().map(|option| usually(option)).collect::<Vec<_>>(),
+        values in variables(),
         files in any::<bool>(),
         handshake_timeout in 1..=86_400_u64,
         reload_interval in 0..=86_400_u64,
@@ -65,10 +67,10 @@ proptest! {
             true => ["SMTP_TLS_CERT", "SMTP_TLS_KEY", "SMTP_TLS_KEY_PASSWORD_FILE", "SMTP_TLS_MIN_VERSION"],
             false => ["SMTP_TLS_SELF_SIGNED", "SMTP_TLS_CLIENT_CA", "SMTP_TLS_CLIENT_AUTH", "SMTP_TLS_REQUIRED"],
         };
-        let variables: Vec<(&str, &str)> = options::ALL
+        let variables: Vec<(&str, &str)> = values
             .iter()
-            .zip(&values)
-            .filter_map(|(option, value)| Some((option.variable?, value.as_deref()?)))
+            .flatten()
+            .map(|(variable, value)| (variable.as_str(), value.as_str()))
             .filter(|(variable, _)| sensible.contains(variable) || !variable.starts_with("SMTP_TLS_"))
             .collect();
         let (idle_timeout, idle_commands) = idle;

@@ -9,8 +9,8 @@ use crate::config::tls::Certificate;
 fn certificates_by_name_and_the_times_of_tls_are_set_in_the_file() {
     let tls = |file| load(file, &[], &[]).unwrap().tls;
     let default = tls("");
-    assert_eq!(default.handshake_timeout, Duration::from_secs(30));
-    assert_eq!(default.reload_interval, Duration::from_secs(60));
+    assert_eq!(default.handshake_timeout.get(), Duration::from_secs(30));
+    assert_eq!(default.reload_interval.get(), Duration::from_secs(60));
     assert!(default.certificates.is_empty());
 
     let set = tls(
@@ -18,8 +18,8 @@ fn certificates_by_name_and_the_times_of_tls_are_set_in_the_file() {
          [[tls.certificate]]\ncert = 'a'\nkey = 'b'\n\
          [[tls.certificate]]\ncert = 'c'\nkey = 'd'\nkey-password-file = 'e'\n",
     );
-    assert_eq!(set.handshake_timeout, Duration::from_secs(60));
-    assert_eq!(set.reload_interval, Duration::ZERO);
+    assert_eq!(set.handshake_timeout.get(), Duration::from_secs(60));
+    assert_eq!(set.reload_interval.get(), Duration::ZERO);
     let files: Vec<_> = set
         .certificates
         .iter()

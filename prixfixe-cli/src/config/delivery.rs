@@ -1,0 +1,46 @@
+//! The `[delivery]` table.
+
+use clap::ArgAction;
+use prixfixe_delivery::{MaildirOptions, MinFree, Target};
+use serde::{Deserialize, Serialize};
+
+use super::units::{Size, no};
+use super::words::{self, display, read};
+
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Delivery {
+    /// Where mail goes: maildir:PATH, discard: or stdout:
+    #[arg(id = "delivery.target", long = "deliver", value_name = "TARGET", value_parser = words::delivery_target)]
+    #[serde(serialize_with = "display", deserialize_with = "read::delivery_target")]
+    pub(crate) target: Target,
+    /// Don't wait for the disk before 250: faster, and a power failure loses mail
+    // The flag says the opposite of the key.
+    #[arg(id = "delivery.fsync", long = "no-fsync", value_name = "BOOLEAN", action = ArgAction::Set, value_parser = no)]
+    pub(crate) fsync: bool,
+    /// `None` until the largest message is known.
+    #[arg(skip)]
+    pub(crate) min_free: Option<Size<0, { 1 << 50 }>>,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            target: Target::Maildir("./mail".into()),
+            fsync: MaildirOptions::default().fsync,
+            min_free: None,
+        }
+    }
+}
+
+impl Delivery {
+    /// Unless it is set, the least free space goes with the largest message.
+    pub(super) fn complete(&mut self, max_message_size: u64) {
+        let usual = MinFree::for_messages_of(max_message_size).bytes;
+        self.min_free.get_or_insert(Size::nearest(usual));
+    }
+
+    pub(crate) fn min_free(&self) -> MinFree {
+        MinFree::bytes(self.min_free.map_or(0, Size::get))
+    }
+}

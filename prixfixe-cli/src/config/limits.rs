@@ -1,0 +1,108 @@
+//! The `[limits]` table.
+
+use prixfixe_server::Settings;
+use serde::{Deserialize, Serialize};
+
+use super::units::{Count, Seconds, Size};
+
+/// A limit of one client; 0 is none.
+type OfClient = Count<0, 1_000_000>;
+
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Limits {
+    /// Maximum number of concurrent connections; one more receives 421 and is closed
+    #[arg(
+        id = "limits.max-connections",
+        long = "max-connections",
+        value_name = "N"
+    )]
+    pub(crate) max_connections: Count<1, 1_000_000>,
+    /// Maximum number of concurrent connections of one client, an IPv4 address or an IPv6 /64; one
+    /// more receives 421 and is closed; 0 for no limit. The default does not hold for loopback,
+    /// private and link-local addresses
+    #[arg(
+        id = "limits.max-connections-per-client",
+        long = "max-connections-per-client",
+        value_name = "N"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_connections_per_client: Option<OfClient>,
+    /// New connections per minute of one client; one more receives 421 and is closed; 0 for no limit
+    #[arg(
+        id = "limits.connections-per-minute",
+        long = "connections-per-minute",
+        value_name = "N"
+    )]
+    pub(crate) connections_per_minute: OfClient,
+    /// Messages per minute of one client; one more receives 450; 0 for no limit
+    #[arg(
+        id = "limits.messages-per-minute",
+        long = "messages-per-minute",
+        value_name = "N"
+    )]
+    pub(crate) messages_per_minute: OfClient,
+    #[arg(skip)]
+    pub(crate) max_idle_commands: OfClient,
+    #[arg(skip)]
+    pub(crate) idle_timeout: Seconds<1>,
+    /// The largest message, as SIZE announces it
+    #[arg(
+        id = "limits.max-message-size",
+        long = "max-message-size",
+        value_name = "BYTES"
+    )]
+    pub(crate) max_message_size: Size<1, { 1 << 40 }>,
+    /// Maximum number of recipients of one message; one more receives 452
+    #[arg(
+        id = "limits.max-recipients",
+        long = "max-recipients",
+        value_name = "N"
+    )]
+    pub(crate) max_recipients: Count<1, 100_000>,
+    /// Maximum number of bad commands of one connection; one more receives 421 and is closed
+    #[arg(id = "limits.max-errors", long = "max-errors", value_name = "N")]
+    pub(crate) max_errors: Count<1, 1_000_000>,
+    /// How long a client may take over a command, and over a message beside --min-data-rate
+    #[arg(
+        id = "limits.command-timeout",
+        long = "command-timeout",
+        value_name = "SECONDS"
+    )]
+    pub(crate) command_timeout: Seconds<1>,
+    /// Bytes per second that a client must send at least; 0 for no minimum
+    #[arg(
+        id = "limits.min-data-rate",
+        long = "min-data-rate",
+        value_name = "BYTES"
+    )]
+    pub(crate) min_data_rate: Size<0, { 1 << 30 }>,
+    /// After SIGTERM or SIGINT, how long transactions may go on
+    #[arg(
+        id = "limits.drain-timeout",
+        long = "drain-timeout",
+        value_name = "SECONDS"
+    )]
+    pub(crate) drain_timeout: Seconds<0>,
+}
+
+impl Default for Limits {
+    /// Those of the server library.
+    fn default() -> Self {
+        let limits = Settings::default().limits();
+        Self {
+            max_connections: Count::nearest(limits.max_connections),
+            max_connections_per_client: None,
+            connections_per_minute: Count::nearest(limits.connections_per_minute),
+            messages_per_minute: Count::nearest(limits.messages_per_minute),
+            max_idle_commands: Count::nearest(limits.max_idle_commands),
+            idle_timeout: Seconds::nearest(limits.idle_timeout),
+            max_message_size: Size::nearest(limits.max_message_size),
+            max_recipients: Count::nearest(limits.max_recipients),
+            max_errors: Count::nearest(limits.max_errors),
+            command_timeout: Seconds::nearest(limits.command_timeout),
+            min_data_rate: Size::nearest(limits.min_data_rate.into()),
+            drain_timeout: Seconds::nearest(limits.drain_timeout),
+        }
+    }
+}
