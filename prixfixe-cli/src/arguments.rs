@@ -1,6 +1,7 @@
 //! The command line: its subcommands. What `serve` and `check` take is in [`crate::config`].
 
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::bench;
 use crate::config::{AdminArguments, ConfigurationArguments};
@@ -27,6 +28,18 @@ pub(crate) enum Command {
     Health(AdminArguments),
     /// Drive any SMTP server, and report throughput and latency.
     Bench(Box<bench::Arguments>),
+    /// Print what makes a shell complete the command line.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell that it is for
+        shell: Shell,
+    },
+    /// Print a manual page.
+    #[command(after_help = MAN_EXAMPLES)]
+    Man {
+        /// The subcommand that the page is about; without it, all of the command
+        subcommand: Option<String>,
+    },
     /// Print the version.
     #[command(after_help = VERSION_EXAMPLES)]
     Version,
@@ -56,6 +69,16 @@ Examples:
       exits 0, or 2 with what is wrong
   SMTP_PORT=2600 prixfixe check > prixfixe.toml
       keeps what flags and variables amount to in a file";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  prixfixe completions bash > /etc/bash_completion.d/prixfixe
+  prixfixe completions zsh > ~/.zfunc/_prixfixe";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  prixfixe man > prixfixe.1
+  prixfixe man serve | man -l -";
 
 const VERSION_EXAMPLES: &str = "\
 Examples:

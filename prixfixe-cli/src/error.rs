@@ -75,6 +75,9 @@ pub(crate) enum Error {
         /// Why.
         cause: String,
     },
+    /// `man` is asked for a page that there is not.
+    #[error("there is no subcommand `{0}`; `prixfixe --help` lists them")]
+    NoSuchPage(String),
     /// The server ended without being told to.
     #[error("the server stopped by itself; the log says why")]
     Stopped,
@@ -157,6 +160,7 @@ impl Error {
             | Self::Configuration(_)
             | Self::Tls(_)
             | Self::NoAdmin
+            | Self::NoSuchPage(_)
             | Self::NoAdminPort(_)
             | Self::Plan(_)
             | Self::Compare { .. }
@@ -220,11 +224,13 @@ fn say(kind: &str, text: &str) {
 
 /// Writes to standard output. A reader that has seen enough (`prixfixe check | head`) is no error.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
+    print_bytes(text.as_bytes())
+}
+
+/// The same for what others have made.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
         _ => Ok(()),
     }

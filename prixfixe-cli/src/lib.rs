@@ -15,6 +15,7 @@ mod escape;
 mod file_limit;
 mod health;
 mod logging;
+mod manual;
 mod privileges;
 mod reload;
 mod serve;
@@ -22,15 +23,12 @@ mod signals;
 mod sockets;
 mod systemd;
 
-use std::fmt::Display;
 use std::process::ExitCode;
-
-use clap::CommandFactory;
 
 pub use crate::config::{Configuration, ConfigurationArguments, Environment, Invalid, Mistakes};
 
 use crate::arguments::{Arguments, Command};
-use crate::error::{Error, print};
+use crate::error::Error;
 
 /// Does what the arguments of this process ask for; errors are said on standard error.
 #[must_use]
@@ -41,18 +39,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn shown(text: impl Display) -> Result<ExitCode, Error> {
-    print(&text.to_string())?;
-    Ok(ExitCode::SUCCESS)
-}
-
 fn run() -> Result<ExitCode, Error> {
     match Arguments::read()?.command {
-        None => shown(Arguments::command().render_help()),
+        None => manual::help(),
         Some(Command::Serve(arguments)) => serve::run(arguments),
         Some(Command::Check(arguments)) => check::run(&arguments),
         Some(Command::Health(arguments)) => health::run(&arguments),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
-        Some(Command::Version) => shown(Arguments::command().render_version()),
+        Some(Command::Completions { shell }) => manual::completions(shell),
+        Some(Command::Man { subcommand }) => manual::man(subcommand.as_deref()),
+        Some(Command::Version) => manual::version(),
     }
 }

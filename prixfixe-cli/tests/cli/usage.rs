@@ -174,6 +174,30 @@ fn alone_it_prints_help() {
 }
 
 #[test]
+fn completions_and_manual_pages_know_the_options() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (status, stdout, stderr) = run(&mut prixfixe(&["completions", shell]));
+        assert_eq!((status, stderr.as_str()), (0, ""), "{shell}");
+        assert!(stdout.contains("max-connections-per-client"), "{shell}");
+        // A word that a value may have.
+        assert!(stdout.contains("repair"), "{shell}");
+    }
+    let (status, stdout, _) = run(&mut prixfixe(&["man"]));
+    assert_eq!(status, 0);
+    assert!(
+        stdout.contains(".TH prixfixe 1") && stdout.contains("check"),
+        "{stdout}"
+    );
+    let (status, stdout, _) = run(&mut prixfixe(&["man", "serve"]));
+    assert_eq!(status, 0);
+    assert!(stdout.contains(".TH prixfixe-serve 1"), "{stdout}");
+    assert!(stdout.contains("SMTP_MAX_ERRORS"), "{stdout}");
+    let (status, _, stderr) = run(&mut prixfixe(&["man", "sevre"]));
+    let line = "prixfixe: there is no subcommand `sevre`; `prixfixe --help` lists them\n";
+    assert_eq!((status, stderr.as_str()), (2, line));
+}
+
+#[test]
 fn a_certificate_that_cannot_be_used_is_named_before_anything_is_bound() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("cert.pem"), "no certificate").unwrap();
