@@ -1,4 +1,6 @@
 //! What each path of the admin endpoints answers.
+//!
+//! Not `axum`: six paths that only read need no router, and the limits of a connection need hyper itself.
 
 use std::net::SocketAddr;
 

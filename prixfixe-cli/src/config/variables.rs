@@ -59,6 +59,14 @@ impl Environment {
                 ));
             }
         }
+        // In a container image SMTP_LISTEN is set, and who sets SMTP_PORT does not know of it.
+        if let (Ok(Some(_)), Ok(Some(listen))) = (self.get(PORT), self.get("SMTP_LISTEN"))
+            && !listen.split(',').any(|address| address.trim() == "*")
+        {
+            warnings.push(format!(
+                "{PORT} does nothing beside SMTP_LISTEN={listen}, which has its own ports"
+            ));
+        }
         if !strange.is_empty() {
             warnings.push(format!(
                 "not variables of prixfixe: {}; `prixfixe serve --help` lists those that are",

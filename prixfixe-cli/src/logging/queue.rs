@@ -1,4 +1,6 @@
 //! Lines on their way to stderr.
+//!
+//! Not `tracing-appender`: its queue is bounded in lines, not in bytes, and the log does not say how many it lost.
 
 use std::io::{self, Write};
 use std::mem;

@@ -43,6 +43,15 @@ fn what_an_orchestrator_sets_for_a_service_named_smtp_is_one_warning_and_no_erro
 }
 
 #[test]
+fn a_port_that_has_no_effect_is_a_warning() {
+    let port = ("SMTP_PORT", "2600");
+    let expected = "SMTP_PORT does nothing beside SMTP_LISTEN=a:25, which has its own ports";
+    assert_eq!(warnings(&[port, ("SMTP_LISTEN", "a:25")]), [expected]);
+    assert!(warnings(&[port, ("SMTP_LISTEN", "*, a:25")]).is_empty());
+    assert!(warnings(&[port, ("SMTP_LISTEN", " ")]).is_empty());
+}
+
+#[test]
 fn every_variable_of_ours_is_known() {
     for arg in COMMAND.get_arguments() {
         let variable = variable_of(&flag_of(arg.get_id().as_str()));
