@@ -35,8 +35,8 @@ pub(super) static COMMAND: LazyLock<Command> = LazyLock::new(|| flags(Command::n
 
 /// Adds the flags of all options.
 pub(super) fn flags(command: Command) -> Command {
-    let command = Configuration::augment_args_for_update(command);
-    ListenArguments::augment_args_for_update(command).mut_args(shaped)
+    let command = ListenArguments::augment_args_for_update(command);
+    Configuration::augment_args_for_update(command).mut_args(shaped)
 }
 
 /// The flag of an option, without its dashes.

@@ -62,7 +62,7 @@ impl File {
         let (span, mut table) = (document.span(), document.into_inner());
         let mut mistakes: Vec<(usize, Invalid)> = Vec::new();
         let mut taken = Vec::new();
-        loop {
+        for _ in 0..2 * MOST_MISTAKES {
             let document = Spanned::new(span.clone(), table.clone());
             let error = match Configuration::deserialize(Deserializer::from(document)) {
                 Ok(configuration) if mistakes.is_empty() => return Ok(configuration),

@@ -166,6 +166,19 @@ fn all_mistakes_are_told_in_the_order_of_their_lines() {
     assert_eq!(parse(&many).matches("unknown key").count(), 20);
 }
 
+/// Reading it again for each would take for ever.
+#[test]
+fn a_file_of_nothing_but_mistakes_is_soon_done_with() {
+    let listeners = "[[listener]]\naddress = 'x'\n".repeat(4_000);
+    let problem = parse(&listeners);
+    assert_eq!(problem.matches("is not an address").count(), 20);
+    let tables = format!(
+        "[[listener]]\nadress = 'a:1'\n{}",
+        "[[listener]]\n".repeat(4_000)
+    );
+    assert!(parse(&tables).contains("did you mean `listener.address`?"));
+}
+
 #[test]
 fn the_key_that_other_programs_have_leads_to_ours() {
     for (text, meant) in [
