@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::PrivateKeyDer;
+use prixfixe_test_support::SelfSigned;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::server::{Peer, Received, sink, start, start_raw};
@@ -210,19 +210,10 @@ fn a_slow_client_is_slow() {
 
 /// A server with a certificate for `localhost`, and where a client finds the certificate.
 fn tls_config() -> (Arc<ServerConfig>, tempfile::NamedTempFile) {
-    let certificate = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let made = SelfSigned::new("localhost");
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), certificate.cert.pem()).unwrap();
-    let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap();
-    let config = builder
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.cert.into()], key)
-        .unwrap();
-    (Arc::new(config), file)
+    std::fs::write(file.path(), &made.certificate_pem).unwrap();
+    (made.server_config(), file)
 }
 
 #[test]

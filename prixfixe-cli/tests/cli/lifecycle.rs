@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use prixfixe_test_support::SelfSigned;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -86,8 +87,8 @@ fn a_second_signal_stops_at_once() {
 #[test]
 fn a_signal_before_it_serves_stops_it_at_once() {
     let directory = TempDir::new().unwrap();
-    let pair = rcgen::generate_simple_self_signed(["mx.example".to_owned()]).unwrap();
-    std::fs::write(directory.path().join("cert.pem"), pair.cert.pem()).unwrap();
+    SelfSigned::new("mx.example").install(directory.path());
+    std::fs::remove_file(directory.path().join("key.pem")).unwrap();
     // Nobody writes to it, so that reading the key takes for ever.
     let mut mkfifo = std::process::Command::new("mkfifo");
     let made = mkfifo.arg(directory.path().join("key.pem")).status();

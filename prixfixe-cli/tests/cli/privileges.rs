@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use prixfixe_test_support::SelfSigned;
 use rustix::process::{Signal, getuid};
 use tempfile::TempDir;
 
@@ -213,9 +214,7 @@ fn a_key_for_root_alone_is_read_once_and_that_is_said() {
 }
 
 fn install(directory: &Path) {
-    let pair = rcgen::generate_simple_self_signed(["mx.example".to_owned()]).unwrap();
-    fs::write(directory.join("cert.pem"), pair.cert.pem()).unwrap();
-    fs::write(directory.join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
+    SelfSigned::new("mx.example").install(directory);
 }
 
 /// A build under a directory for root alone is out of reach for others.

@@ -4,8 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use prixfixe_test_support::{has, run};
-use rcgen::generate_simple_self_signed;
+use prixfixe_test_support::{SelfSigned, has, run};
 
 use crate::deploy::{self, ADMIN, SMTP, Site, put};
 use crate::process::{Process, wait_for};
@@ -279,10 +278,9 @@ fn kubernetes_gives_a_configuration_that_is_one() {
     let here = folder.path().display();
     let configuration = put(&configuration, "\"/tls/", &format!("\"{here}/"));
     fs::write(folder.path().join("prixfixe.toml"), configuration).expect("a file");
-    let certificate = generate_simple_self_signed(["mx.example.com".to_owned()]).expect("one");
-    fs::write(folder.path().join("tls.crt"), certificate.cert.pem()).expect("a file");
-    let key = certificate.signing_key.serialize_pem();
-    fs::write(folder.path().join("tls.key"), key).expect("a file");
+    let pair = SelfSigned::new("mx.example.com");
+    fs::write(folder.path().join("tls.crt"), pair.certificate_pem).expect("a file");
+    fs::write(folder.path().join("tls.key"), pair.key_pem).expect("a file");
 
     // The image's variables are there too, but for those that the manifest sets to nothing.
     let mut variables = image_variables();

@@ -10,8 +10,9 @@ use prixfixe_server::{
     CertificateSource, ConnectionResult, Endpoint, Inbox, IpNet, Peer, Server, ServerBuilder,
     TimeoutPhase, TlsConfig, Transport, inbox,
 };
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use prixfixe_test_support::SelfSigned;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::client::Client;
 use crate::on_both_transports;
@@ -283,22 +284,13 @@ async fn at_a_shutdown_nothing_is_sent_before_the_header(transport: Transport) {
 }
 
 fn certificate() -> (TlsConfig, Arc<ClientConfig>) {
-    let pair = rcgen::generate_simple_self_signed(["mx.test".to_owned()]).expect("a certificate");
-    let tls = TlsConfig::builder()
-        .certificate(CertificateSource::Memory {
-            cert: pair.cert.pem().into_bytes(),
-            key: pair.signing_key.serialize_pem().into_bytes(),
-        })
-        .build()
-        .expect("a pair");
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from(pair.cert.der().to_vec()))
-        .expect("a root");
-    let client = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    (tls, Arc::new(client))
+    let made = SelfSigned::new("mx.test");
+    let source = CertificateSource::Memory {
+        cert: made.certificate_pem.clone().into_bytes(),
+        key: made.key_pem.clone().into_bytes(),
+    };
+    let tls = TlsConfig::builder().certificate(source).build();
+    (tls.expect("a pair"), made.client_config())
 }
 
 /// What a client that speaks TLS from now on is told behind `before`, up to the end of the connection.
