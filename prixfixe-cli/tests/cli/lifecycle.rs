@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use prixfixe_test_support::SelfSigned;
+use prixfixe_test_support::{SelfSigned, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::harness::{Client, PATIENCE, Serve, prixfixe, profile};
+use crate::harness::{Client, Serve, prixfixe, profile};
 
 const TRANSPORTS: [&[&str]; 2] = [&["--transport", "tokio"], &["--transport", "raw"]];
 
@@ -117,7 +117,6 @@ fn a_signal_before_it_serves_stops_it_at_once() {
 
 /// Until SIGTERM does no longer end the process by itself.
 fn wait_until_caught(process: u32) {
-    let start = std::time::Instant::now();
     let is_caught = || {
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
         let caught = status
@@ -128,10 +127,7 @@ fn wait_until_caught(process: u32) {
         // Signal 15 is bit 14; SIGHUP is 1.
         caught & (1 << 14) != 0 && caught & 1 != 0
     };
-    while !is_caught() {
-        assert!(start.elapsed() < PATIENCE, "no signal is caught");
-        std::thread::yield_now();
-    }
+    wait_until("a signal is caught", is_caught);
 }
 
 #[test]

@@ -5,14 +5,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
-use prixfixe_test_support::SelfSigned;
+use prixfixe_test_support::{SelfSigned, wait_until};
 use rustix::process::{Signal, getuid};
 use tempfile::TempDir;
 
 use crate::admin::get;
-use crate::harness::{Client, PATIENCE, PROFILE, Serve, has, prixfixe, run};
+use crate::harness::{Client, PROFILE, Serve, has, prixfixe, run};
 use crate::restart::{beside, free_address, is_draining};
 
 /// It has this number wherever it has this name in the test's environments; the binary asks the system.
@@ -167,10 +166,7 @@ fn a_process_that_drains_as_somebody_else_lets_root_take_over() {
     let mut client = Client::greeted(&old);
     client.begin_message();
     old.signal(Signal::TERM);
-    let begin = Instant::now();
-    while !is_draining(admin) {
-        assert!(begin.elapsed() < PATIENCE, "/readyz never says so");
-    }
+    wait_until("/readyz says so", || is_draining(admin));
     let new = start();
     let mut other = Client::greeted(&new);
     other.begin_message();

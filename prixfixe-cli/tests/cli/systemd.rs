@@ -5,8 +5,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use prixfixe_test_support::wait_until;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -268,12 +269,10 @@ fn the_watchdog_is_told_as_long_as_the_server_turns() {
 }
 
 fn wait_until_stopped(serve: &Serve) {
-    let start = Instant::now();
     let stat = format!("/proc/{}/stat", serve.process());
-    while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
-        assert!(start.elapsed() < PATIENCE, "it does not stop");
-        std::thread::yield_now();
-    }
+    wait_until("it stops", || {
+        std::fs::read_to_string(&stat).unwrap().contains(") T ")
+    });
 }
 
 #[test]

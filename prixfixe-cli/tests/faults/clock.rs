@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use crate::TRANSPORTS;
 use crate::mail;
-use crate::server::{Launch, eventually, files, skip};
+use prixfixe_test_support::wait_until;
+
+use crate::server::{Launch, files, skip};
 
 /// Where Debian has it.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
@@ -126,7 +128,7 @@ fn a_message_that_a_wrong_clock_sweeps_away_is_refused() {
         client.begin().unwrap();
         client.write(head).unwrap();
         let tmp = server.maildir().join("tmp");
-        eventually("it has a file", || !files(&tmp).is_empty());
+        wait_until("it has a file", || !files(&tmp).is_empty());
 
         let other = Launch::new(transport)
             .folder(&server.folder)

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use crate::TRANSPORTS;
 use crate::mail;
-use crate::server::{Launch, Server, eventually, has, skip};
+use prixfixe_test_support::wait_until;
+
+use crate::server::{Launch, Server, has, skip};
 use crate::storage::Injection;
 
 /// An ext4 in a file. It is unmounted when this is dropped.
@@ -111,7 +113,7 @@ fn assert_seen_and_over(server: &Server, release: impl FnOnce()) {
         let mut client = crate::client::Client::connect(address).unwrap();
         client.send(&mail::content("waited", 3000)).unwrap()
     });
-    eventually("/readyz is 503", || readiness(server).0 == 503);
+    wait_until("/readyz is 503", || readiness(server).0 == 503);
     let (_, reason) = readiness(server);
     assert!(
         reason.starts_with("mail cannot be delivered: cannot write to ")
@@ -129,7 +131,7 @@ fn assert_seen_and_over(server: &Server, release: impl FnOnce()) {
     release();
     let reply = waiting.join().unwrap();
     assert!(reply.starts_with("250"), "{reply}");
-    eventually("/readyz is 200", || readiness(server).0 == 200);
+    wait_until("/readyz is 200", || readiness(server).0 == 200);
     assert_eq!(health(server), 0);
     mail::assert_kept(&server.maildir(), [&"waited".to_owned()]);
     server.assert_serves();

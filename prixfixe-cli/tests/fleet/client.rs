@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::process::PATIENCE;
+use prixfixe_test_support::PATIENCE;
 
 /// A message that got its `250`.
 #[derive(Debug)]

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use prixfixe_test_support::{SelfSigned, has, run};
+use prixfixe_test_support::{SelfSigned, has, run, wait_until};
 
 use crate::deploy::{self, ADMIN, SMTP, Site, put};
-use crate::process::{Process, wait_for};
+use crate::process::Process;
 
 fn prixfixe(words: &[&str], variables: &[(String, String)], folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_prixfixe"));
@@ -124,7 +124,7 @@ fn the_image_runs_what_it_names_with_what_it_sets() {
         &mut prixfixe(&["serve"], &moved, folder.path()),
         folder.path().join("log"),
     );
-    wait_for("a container that is healthy", || health().success());
+    wait_until("a container that is healthy", || health().success());
     serve.signal(rustix::process::Signal::TERM);
     assert!(serve.wait().success());
     assert_eq!(health().code(), Some(1), "nothing runs any more");

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
-use prixfixe_test_support::{Mail, mail_in};
+use prixfixe_test_support::{Mail, mail_in, wait_until};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::deploy::{ADMIN, SMTP, SMTPS, Site};
 use crate::http;
-use crate::process::{Process, wait_for};
+use crate::process::Process;
 
 /// `prixfixe serve`, set by variables as a container's is, with a Maildir of its own.
 pub(crate) struct Instance {
@@ -70,7 +70,7 @@ impl Instance {
 
     fn wait_until_ready(&mut self) {
         let admin = SocketAddr::from((self.site.server(self.number), ADMIN));
-        wait_for("a server that is ready", || {
+        wait_until("a server that is ready", || {
             assert!(
                 self.process.is_running(),
                 "it ended: {}",

@@ -175,7 +175,7 @@ fn calls_made(site: Site, transport: &str) -> BTreeSet<String> {
     let server_process = traced.split(' ').next().expect("a process");
     for signal in ["-HUP", "-TERM"] {
         run(Command::new("kill").args([signal, server_process]));
-        crate::process::wait_for("a signal that was taken", || {
+        prixfixe_test_support::wait_until("a signal that was taken", || {
             let name = signal.replace('-', "SIG");
             fs::read_to_string(&trace).is_ok_and(|it| it.contains(&format!("--- {name} ")))
         });

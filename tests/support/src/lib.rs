@@ -18,6 +18,7 @@ mod data;
 #[cfg(feature = "echo")]
 mod echo;
 mod maildir;
+mod ports;
 mod programs;
 #[cfg(feature = "tls")]
 mod verifier;
@@ -29,6 +30,7 @@ pub use data::{Meaning, data, meaning, stuffed, texts};
 #[cfg(feature = "echo")]
 pub use echo::{ECHO_TIMEOUT, Echo};
 pub use maildir::{Mail, mail_in};
+pub use ports::unused_port;
 pub use programs::{has, run};
 #[cfg(feature = "tls")]
 pub use verifier::{AnyCertificate, trusting_client};
