@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 
 use prixfixe_delivery::OpenError;
+use prixfixe_server::printable::Printable;
 use prixfixe_server::{BindError, SettingsError, StartError};
 use prixfixe_tls::TlsError;
 
 use crate::config::Invalid;
-use crate::escape::Escaped;
 
 /// Why the command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +94,7 @@ impl Error {
             _ => drop(writeln!(
                 io::stderr().lock(),
                 "prixfixe: {}",
-                Escaped(&self.to_string())
+                Printable(&self.to_string())
             )),
         }
         self.exit_code()
@@ -104,7 +104,11 @@ impl Error {
 /// Says on stderr what is no error, in one line.
 pub(crate) fn warn(text: &str) {
     // A stderr that is closed is no reason to fail.
-    let _ = writeln!(io::stderr().lock(), "prixfixe: warning: {}", Escaped(text));
+    let _ = writeln!(
+        io::stderr().lock(),
+        "prixfixe: warning: {}",
+        Printable(text)
+    );
 }
 
 /// Writes to standard output. A reader that has seen enough (`prixfixe check | head`) is no error.
