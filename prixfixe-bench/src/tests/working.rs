@@ -1,4 +1,5 @@
-//! Against servers that work: what arrives is what was asked for, and what is counted is what arrived.
+//! Against servers that work: what arrives is what was asked for, and what is counted is what
+//! arrived.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -137,8 +138,8 @@ fn a_server_that_closes_between_messages_fails_none() {
 
 #[test]
 fn open_loop_latency_counts_from_when_a_message_was_due() {
-    // One connection that takes 20 ms a message, and a message due each millisecond: the twentieth is due at 19 ms
-    // and done at 400 ms or later, though it took 20 ms from its MAIL.
+    // One connection that takes 20 ms a message, and a message due each millisecond: the twentieth
+    // is due at 19 ms and done at 400 ms or later, though it took 20 ms from its MAIL.
     let address = start(|peer| {
         peer.greet()?;
         loop {
@@ -204,7 +205,8 @@ fn a_slow_client_is_slow() {
     run(&format!(
         "{address} -d 300ms --rate 10 -c 1 --slow-clients 1 --slow-rate 100 --timeout 10s"
     ));
-    // In 0.3 s it has sent about 30 octets: EHLO, and not yet a message. All messages are the load's.
+    // In 0.3 s it has sent about 30 octets: EHLO, and not yet a message. All messages are the
+    // load's.
     assert_eq!(received.lock().unwrap().messages.len(), 3);
 }
 

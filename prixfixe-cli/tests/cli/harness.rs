@@ -21,7 +21,8 @@ pub(crate) fn prixfixe(arguments: &[&str]) -> Command {
     command
 }
 
-/// Where a binary that is instrumented for coverage writes what it has seen. Another user cannot write there.
+/// Where a binary that is instrumented for coverage writes what it has seen. Another user cannot
+/// write there.
 pub(crate) fn profile() -> Option<(&'static str, OsString)> {
     std::env::var_os(PROFILE).map(|file| (PROFILE, file))
 }

@@ -225,7 +225,8 @@ fn the_limit_of_open_files_is_raised_as_far_as_it_goes() {
     let line = serve
         .seen("the limit of open files is too low for max-connections")
         .unwrap();
-    // As many sessions, as many that are closing and 256, one listener of one thread, and what else there is.
+    // As many sessions, as many that are closing and 256, one listener of one thread, and what else
+    // there is.
     assert!(
         line.contains(" available=128 needed=2326 max_connections=1000"),
         "{line}"

@@ -14,7 +14,8 @@ use crate::admin::get;
 use crate::harness::{Client, PROFILE, Serve, has, prixfixe, run};
 use crate::restart::{beside, free_address, is_draining};
 
-/// It has this number wherever it has this name in the test's environments; the binary asks the system.
+/// It has this number wherever it has this name in the test's environments; the binary asks the
+/// system.
 const NOBODY: &str = "nobody";
 
 fn is_root() -> bool {
@@ -149,7 +150,8 @@ fn delivery_has_no_threads_before_the_process_is_somebody_else() {
     assert!(!calls[place("\"maildir-")..].contains(" mkdir("), "{calls}");
 }
 
-/// What it listens on again is root's as before: otherwise the kernel would not let root's successor share the port.
+/// What it listens on again is root's as before: otherwise the kernel would not let root's
+/// successor share the port.
 #[test]
 fn a_process_that_drains_as_somebody_else_lets_root_take_over() {
     if !is_root() {

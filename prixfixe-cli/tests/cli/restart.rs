@@ -1,4 +1,5 @@
-//! A new process takes over from an old one under load: no connection fails, and nothing that was acknowledged is missing.
+//! A new process takes over from an old one under load: no connection fails, and nothing that was
+//! acknowledged is missing.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -63,7 +64,8 @@ pub(crate) fn beside(address: SocketAddr, admin: SocketAddr, transport: &str) ->
     prixfixe(&arguments)
 }
 
-/// Whether a successor's socket listened for a moment, which is enough to lose a connection, only its system calls tell for sure.
+/// Whether a successor's socket listened for a moment, which is enough to lose a connection, only
+/// its system calls tell for sure.
 #[test]
 fn a_successor_that_cannot_start_takes_no_connection() {
     if !has("strace") {
@@ -135,7 +137,8 @@ fn a_process_that_drains_leaves_the_admin_port_to_its_successor() {
     }
 }
 
-/// The old one has found itself alone, and says that it drains; from when the new one listens on, the new one alone answers.
+/// The old one has found itself alone, and says that it drains; from when the new one listens on,
+/// the new one alone answers.
 #[test]
 fn a_successor_that_comes_after_the_drain_began_is_left_the_admin_port() {
     for transport in ["tokio", "raw"] {
@@ -291,7 +294,8 @@ impl Load {
     }
 }
 
-/// False: the server said, before the message, that it is going away. Anything else than that and success is a failure.
+/// False: the server said, before the message, that it is going away. Anything else than that and
+/// success is a failure.
 fn deliver(address: SocketAddr, mark: &str) -> bool {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -307,7 +311,8 @@ fn deliver(address: SocketAddr, mark: &str) -> bool {
         (message.as_str(), "250"),
     ];
     for (place, (command, code)) in steps.into_iter().enumerate() {
-        // A server that has said goodbye may have closed before it comes; then its goodbye is still to be read.
+        // A server that has said goodbye may have closed before it comes; then its goodbye is still
+        // to be read.
         let _ = stream.get_mut().write_all(command.as_bytes());
         let mut reply = String::new();
         stream.read_line(&mut reply).unwrap();

@@ -45,7 +45,8 @@ impl Balancer {
     }
 
     fn start(program: &str, folder: &Path, configuration: impl Fn(u16) -> String) -> Self {
-        // Neither of them takes port 0. Somebody else may take the port meanwhile: then another is tried.
+        // Neither of them takes port 0. Somebody else may take the port meanwhile: then another is
+        // tried.
         loop {
             let port = unused_port(Ipv4Addr::LOCALHOST).expect("a port");
             let file = folder.join(format!("{program}.conf"));

@@ -101,7 +101,8 @@ fn a_time_that_leaps_leaves_nobody_hanging() {
         let mut idle = server.connect();
         fs::write(server.folder.path().join("clock"), "+1d").unwrap();
         server.assert_serves();
-        // Whether the leap is noticed before the client says something depends on the transport's timer.
+        // Whether the leap is noticed before the client says something depends on the transport's
+        // timer.
         let _ = idle.write(b"NOOP\r\n");
         let reply = idle.reply().unwrap();
         assert!(
@@ -113,8 +114,8 @@ fn a_time_that_leaps_leaves_nobody_hanging() {
     }
 }
 
-/// A server whose clock is days ahead takes the file of a message under way for abandoned. The message is refused, not
-/// lost.
+/// A server whose clock is days ahead takes the file of a message under way for abandoned. The
+/// message is refused, not lost.
 #[test]
 fn a_message_that_a_wrong_clock_sweeps_away_is_refused() {
     if !has_library() {

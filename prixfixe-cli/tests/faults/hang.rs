@@ -1,4 +1,5 @@
-//! A disk that hangs: a file system that is frozen, which takes root, and system calls that `strace` delays.
+//! A disk that hangs: a file system that is frozen, which takes root, and system calls that
+//! `strace` delays.
 //!
 //! An answer may be owed for 10 s, so each of these takes as long.
 
@@ -106,7 +107,8 @@ fn start(launch: Launch) -> Server {
     server
 }
 
-/// From the disk's last answer to its next: what everybody is told, and that nothing is lost. `release` ends the hang.
+/// From the disk's last answer to its next: what everybody is told, and that nothing is lost.
+/// `release` ends the hang.
 fn assert_seen_and_over(server: &Server, release: impl FnOnce()) {
     let address = server.address();
     let waiting = thread::spawn(move || {
@@ -160,7 +162,8 @@ fn system_calls_that_take_their_time_are_seen_and_a_client_that_does_is_not() {
         return;
     }
     let server = start(Launch::new("tokio"));
-    // A client that owes its body, with a part of it on the disk, for longer than a disk may owe anything.
+    // A client that owes its body, with a part of it on the disk, for longer than a disk may owe
+    // anything.
     let mut stalled = server.connect();
     stalled.begin().unwrap();
     let content = mail::content("stalled", 500_000);

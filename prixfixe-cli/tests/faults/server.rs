@@ -17,7 +17,8 @@ use tempfile::TempDir;
 use crate::client::Client;
 use crate::mail;
 
-/// How much larger the process may be after a fault than before, in KiB: pages that the allocator keeps.
+/// How much larger the process may be after a fault than before, in KiB: pages that the allocator
+/// keeps.
 pub(crate) const KEPT_KIB: u64 = 24 * 1024;
 
 /// A skip, or a failure where skipping is not wanted.

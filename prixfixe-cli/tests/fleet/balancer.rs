@@ -20,8 +20,8 @@ pub(crate) struct Balancer {
     pub(crate) smtp_v6: Option<SocketAddr>,
 }
 
-/// Free ports of `[::1]`, for mail in clear and with TLS first. There is one such address, so that `deploy/`'s own ports may be
-/// another test's.
+/// Free ports of `[::1]`, for mail in clear and with TLS first. There is one such address, so that
+/// `deploy/`'s own ports may be another test's.
 fn v6_ports() -> Option<[u16; 2]> {
     let port = || unused_port(Ipv6Addr::LOCALHOST);
     Some([port()?, port()?])

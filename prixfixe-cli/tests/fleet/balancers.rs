@@ -1,4 +1,5 @@
-//! Three servers behind a balancer: one is killed and comes back, one is drained, all of it under load.
+//! Three servers behind a balancer: one is killed and comes back, one is drained, all of it under
+//! load.
 
 use std::collections::HashMap;
 use std::fs;
@@ -87,7 +88,8 @@ fn faults(seen: &Seen) -> Vec<(Option<String>, String)> {
     pairs.collect()
 }
 
-/// Each message lies in the Maildir of the server that acknowledged it, exactly as sent, and says who sent it.
+/// Each message lies in the Maildir of the server that acknowledged it, exactly as sent, and says
+/// who sent it.
 fn nothing_is_missing(fleet: &[Instance], acknowledged: &[Acknowledged]) {
     let mut stored = HashMap::new();
     for server in fleet {

@@ -1,4 +1,5 @@
-//! The image, compose and Kubernetes: what they name is there, and the binary runs with what they set. No container engine is needed.
+//! The image, compose and Kubernetes: what they name is there, and the binary runs with what they
+//! set. No container engine is needed.
 
 use std::fs;
 use std::path::Path;
@@ -199,7 +200,8 @@ fn compose_sets_what_the_servers_take() {
     ] {
         assert!(resolved.contains(part), "{part} is not in {resolved}");
     }
-    // The balancers have the addresses that are trusted, and the servers the names that balancers and Prometheus know.
+    // The balancers have the addresses that are trusted, and the servers the names that balancers
+    // and Prometheus know.
     for part in [
         "10.25.25.10, ipv6_address: \"fd25:25:25::10\"}",
         "10.25.25.11, ipv6_address: \"fd25:25:25::11\"}",

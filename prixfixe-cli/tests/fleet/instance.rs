@@ -47,7 +47,8 @@ impl Instance {
                 ("SMTP_LISTEN", format!("{address}:{SMTP}")),
                 ("SMTP_LISTEN_TLS", format!("{address}:{SMTPS}")),
                 ("SMTP_ADMIN", format!("{address}:{ADMIN}")),
-                // Whoever connects to a loopback address comes from this one, if he does not choose another.
+                // Whoever connects to a loopback address comes from this one, if he does not choose
+                // another.
                 ("SMTP_PROXY_PROTOCOL_FROM", "127.0.0.1/32".to_owned()),
                 ("SMTP_TLS_SELF_SIGNED", "true".to_owned()),
                 ("SMTP_DELIVER", "maildir:mail".to_owned()),

@@ -1,5 +1,5 @@
-//! Prometheus with the configuration of `deploy/`, scraping a server that has every kind of traffic: each query of the dashboard has
-//! something to show, and each alert has what it looks at.
+//! Prometheus with the configuration of `deploy/`, scraping a server that has every kind of
+//! traffic: each query of the dashboard has something to show, and each alert has what it looks at.
 
 use std::fs;
 use std::io::Write;
@@ -384,7 +384,8 @@ fn dashboard_queries() -> Vec<(String, String)> {
     queries
 }
 
-/// The series that an expression looks at: each name of a metric, with its labels where it has some.
+/// The series that an expression looks at: each name of a metric, with its labels where it has
+/// some.
 fn selectors(expression: &str) -> Vec<String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut found = Vec::new();

@@ -63,8 +63,8 @@ impl Process {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Waits until something accepts connections at the address, which this process must come to do. Comes from 127.0.0.11, as a
-    /// client does.
+    /// Waits until something accepts connections at the address, which this process must come to
+    /// do. Comes from 127.0.0.11, as a client does.
     pub(crate) fn wait_until_it_listens(&mut self, address: SocketAddr) {
         wait_until("a listener", || {
             assert!(self.is_running(), "it ended: {}", self.log());

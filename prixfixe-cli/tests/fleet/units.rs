@@ -131,7 +131,8 @@ fn the_filter_of_system_calls_lets_the_server_work() {
     }
 }
 
-/// The system calls of a server that receives mail in clear and over TLS, is asked for metrics, reloads and drains.
+/// The system calls of a server that receives mail in clear and over TLS, is asked for metrics,
+/// reloads and drains.
 fn calls_made(site: Site, transport: &str) -> BTreeSet<String> {
     let folder = tempfile::tempdir().expect("a folder");
     let at = site.server(0);

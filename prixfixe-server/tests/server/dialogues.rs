@@ -1,4 +1,5 @@
-//! Every dialogue file over sockets, on both transports; the files that begin TLS with a real handshake.
+//! Every dialogue file over sockets, on both transports; the files that begin TLS with a real
+//! handshake.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

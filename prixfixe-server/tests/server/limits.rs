@@ -191,9 +191,9 @@ async fn a_million_noops_from_a_client_that_reads_nothing_are_not_buffered(trans
         .start()
         .expect("it starts");
     let mut client = Client::connect_with_small_buffers(server.local_address()).await;
-    // The server stops reading once its replies are not taken, so the client cannot send all of them; it goes on
-    // when it reads again. A server that buffered would take them all. The text makes the commands together larger
-    // than what kernels buffer.
+    // The server stops reading once its replies are not taken, so the client cannot send all of
+    // them; it goes on when it reads again. A server that buffered would take them all. The text
+    // makes the commands together larger than what kernels buffer.
     let noops = format!("NOOP {}\r\n", "x".repeat(26)).repeat(1000);
     let mut sent = 0;
     while sent < 1_000_000 && client.try_send(noops.as_bytes()).await {

@@ -131,7 +131,8 @@ async fn a_header_may_come_octet_by_octet(transport: Transport) {
         let mut client = Client::connect(server.local_address()).await;
         for octet in header {
             client.send([*octet]).await;
-            // The other side of the loopback sees the segments one by one, or several at once: any way will do.
+            // The other side of the loopback sees the segments one by one, or several at once: any
+            // way will do.
             tokio::task::yield_now().await;
         }
         greet(&mut client).await;
@@ -225,7 +226,8 @@ async fn what_is_no_header_is_answered_with_nothing(transport: Transport) {
     ] {
         let stream = connect(&server);
         let mut reader = BufReader::new(&stream);
-        // The server may be gone before all is sent, and the connection reset before it is seen to end.
+        // The server may be gone before all is sent, and the connection reset before it is seen to
+        // end.
         let _ = (&stream).write_all(bad);
         match reader.fill_buf() {
             Ok(reply) => assert!(reply.is_empty(), "{}", reply.escape_ascii()),
@@ -298,7 +300,8 @@ fn certificate() -> (TlsConfig, Arc<ClientConfig>) {
     (tls.expect("a pair"), made.client_config())
 }
 
-/// What a client that speaks TLS from now on is told behind `before`, up to the end of the connection.
+/// What a client that speaks TLS from now on is told behind `before`, up to the end of the
+/// connection.
 fn in_tls(
     mut stream: TcpStream,
     config: Arc<ClientConfig>,
@@ -381,7 +384,8 @@ async fn over_the_limit_a_balancers_client_is_told_421(transport: Transport) {
 async fn balancers_are_counted_apart_from_clients(transport: Transport) {
     let (server, _inbox) = start(transport);
     let address = server.local_address();
-    // A client, a check that says so, a check of the port alone, something else, a header that is cut off.
+    // A client, a check that says so, a check of the port alone, something else, a header that is
+    // cut off.
     for (first, greeted) in [
         (HEADERS[0], true),
         (LOCAL[0], true),

@@ -64,7 +64,8 @@ pub fn stuffed(content: &[u8]) -> Vec<u8> {
     wire
 }
 
-/// A content as it is sent after the 354: [`stuffed`], with its last line ended and the end behind it.
+/// A content as it is sent after the 354: [`stuffed`], with its last line ended and the end behind
+/// it.
 pub fn data(content: &[u8]) -> Vec<u8> {
     let mut wire = stuffed(content);
     if !(content.is_empty() || content.ends_with(b"\r\n")) {

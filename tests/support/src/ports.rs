@@ -11,8 +11,8 @@ const COUNT: u16 = 20_000;
 
 static TAKEN: AtomicU16 = AtomicU16::new(0);
 
-/// A port that nobody listens on at this address, another one at each call. `None`: there is no such
-/// address here, or every port of it is taken.
+/// A port that nobody listens on at this address, another one at each call. `None`: there is no
+/// such address here, or every port of it is taken.
 pub fn unused_port(address: impl Into<IpAddr>) -> Option<u16> {
     let address = address.into();
     // Processes begin at different places.

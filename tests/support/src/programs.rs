@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// True where the program is there; otherwise the test is skipped, or fails where skipping is not wanted.
+/// True where the program is there; otherwise the test is skipped, or fails where skipping is not
+/// wanted.
 pub fn has(program: &str) -> bool {
     let found = std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path)

@@ -18,7 +18,8 @@ pub struct AnyCertificate {
 }
 
 impl AnyCertificate {
-    /// Believes signatures too: what is measured or fuzzed is the server, not the client's arithmetic.
+    /// Believes signatures too: what is measured or fuzzed is the server, not the client's
+    /// arithmetic.
     pub fn unchecked() -> Self {
         let provider = aws_lc_rs::default_provider();
         Self {

@@ -437,7 +437,8 @@ fn push_recipient(session: &mut Session, plan: &MessagePlan, place: usize) {
     );
 }
 
-/// What is refused has the time of one command for all of its octets, be the client or the network slow.
+/// What is refused has the time of one command for all of its octets, be the client or the network
+/// slow.
 fn may_last(plan: &MessagePlan, octets: usize) -> bool {
     plan.pace.is_some() || octets > 10_000
 }
