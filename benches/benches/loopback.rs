@@ -10,10 +10,10 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use prixfixe_delivery::{Discard, Maildir, MaildirOptions};
 use prixfixe_server::{Handler, Server, Transport};
+use prixfixe_test_support::SelfSigned;
 use prixfixe_tls::{CertificateSource, TlsConfig};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -124,23 +124,13 @@ fn clear(criterion: &mut Criterion) -> Result<(), Error> {
 
 /// A certificate made up here, so that the client can trust it.
 fn certificate() -> Result<(TlsConfig, Arc<ClientConfig>), Error> {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
-    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(certificate.as_bytes())?)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let client = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let made = SelfSigned::new("localhost");
     let source = CertificateSource::Memory {
-        cert: certificate.into_bytes(),
-        key: key.into_bytes(),
+        cert: made.certificate_pem.clone().into_bytes(),
+        key: made.key_pem.clone().into_bytes(),
     };
-    Ok((
-        TlsConfig::builder().certificate(source).build()?,
-        Arc::new(client),
-    ))
+    let tls = TlsConfig::builder().certificate(source).build()?;
+    Ok((tls, made.client_config()))
 }
 
 fn tls(criterion: &mut Criterion) -> Result<(), Error> {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use memchr::{memchr, memmem};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use prixfixe_test_support::SelfSigned;
 use rustls::{ServerConfig, ServerConnection};
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -46,7 +47,7 @@ pub enum Mode {
 pub fn serve(address: SocketAddr, mode: Mode) -> io::Result<()> {
     let tls = match mode {
         Mode::Plain => None,
-        Mode::Tls => Some(server_config().map_err(io::Error::other)?),
+        Mode::Tls => Some(SelfSigned::new("localhost").server_config()),
     };
     run(listen(address)?, tls)
 }
@@ -195,18 +196,6 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
-}
-
-fn server_config() -> Result<Arc<ServerConfig>, Box<dyn std::error::Error + Send + Sync>> {
-    let certificate = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
-    let key = rustls::pki_types::PrivateKeyDer::try_from(certificate.signing_key.serialize_der())?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder =
-        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let config = builder
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.cert.into()], key)?;
-    Ok(Arc::new(config))
 }
 
 struct Client {
@@ -363,15 +352,9 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use prixfixe_test_support::meaning;
 
-    /// The slow, obvious statement: the end of the first CRLF . CRLF in the body, with the CRLF of DATA before it.
-    fn oracle(body: &[u8]) -> Option<usize> {
-        let all = [b"\r\n", body].concat();
-        all.windows(5)
-            .position(|window| window == END_OF_DATA)
-            .map(|at| at + 3)
-    }
+    use super::*;
 
     #[test]
     fn the_end_of_data_is_found_in_every_small_body_at_every_split() {
@@ -381,13 +364,18 @@ mod tests {
                 let body: Vec<u8> = (0..length)
                     .map(|i| alphabet[number / 4usize.pow(i) % 4])
                     .collect();
+                let meaning = meaning(&body, false);
                 for split in 0..=body.len() {
                     let (first, second) = body.split_at(split);
                     let got = match end_of_data(2, first) {
                         Ok(end) => Some(end),
                         Err(matched) => end_of_data(matched, second).ok().map(|end| split + end),
                     };
-                    assert_eq!(got, oracle(&body), "{body:?} at {split}");
+                    assert_eq!(
+                        got,
+                        meaning.ended.then(|| body.len() - meaning.rest.len()),
+                        "{body:?} at {split}"
+                    );
                 }
             }
         }

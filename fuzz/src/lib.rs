@@ -1,4 +1,5 @@
-//! What the targets share: the truth about replies and about the end of data, slowly and obviously.
+//! What the targets share: the truth about replies, slowly and obviously. That about the end of data is what
+//! the tests use as well (`prixfixe_test_support::meaning`).
 
 pub mod mail;
 pub mod wire;
@@ -38,43 +39,4 @@ pub fn assert_well_formed(output: &[u8]) {
         expected = rest.starts_with(b"-").then_some(code);
     }
     assert_eq!(expected, None, "a reply has an end");
-}
-
-/// What a text means as the body of DATA.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Meaning {
-    /// There is no end.
-    Incomplete,
-    /// There is an end, and a bare CR or LF before it, which is not repaired.
-    Refused,
-    /// The content without dots.
-    Content(Vec<u8>),
-}
-
-/// The meaning of a text, and what stands behind its end.
-pub fn data_oracle(text: &[u8], repairs: bool) -> (Meaning, &[u8]) {
-    let with_start = [b"\r\n", text].concat();
-    let Some(end) = with_start.windows(5).position(|five| five == b"\r\n.\r\n") else {
-        return (Meaning::Incomplete, b"");
-    };
-    // The first CR LF is that of the command before.
-    let body = &with_start[2..(end + 2).max(2)];
-    let rest = &text[end + 3..];
-    let mut content = Vec::new();
-    for (at, &byte) in body.iter().enumerate() {
-        let bare = match byte {
-            b'\r' => body.get(at + 1) != Some(&b'\n'),
-            b'\n' => at == 0 || body[at - 1] != b'\r',
-            _ => false,
-        };
-        if bare && !repairs {
-            return (Meaning::Refused, rest);
-        }
-        if bare {
-            content.extend_from_slice(b"\r\n");
-        } else if byte != b'.' || !(at == 0 || body[..at].ends_with(b"\r\n")) {
-            content.push(byte);
-        }
-    }
-    (Meaning::Content(content), rest)
 }

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use prixfixe_network::Session;
 use prixfixe_tls::{CertificateSource, Tls, TlsConfig};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use prixfixe_test_support::trusting_client;
+use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+use rustls::{ClientConfig, ClientConnection};
 
 use crate::mail::Mail;
 
@@ -172,56 +171,5 @@ static SERVER: LazyLock<TlsConfig> = LazyLock::new(|| {
         .expect("a certificate")
 });
 
-static MODERN: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| client_config(true));
-static OLD: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| client_config(false));
-
-fn client_config(modern: bool) -> Arc<ClientConfig> {
-    let version = if modern { &TLS13 } else { &TLS12 };
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[version])
-        .expect("a version")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Unverified))
-        .with_no_client_auth();
-    Arc::new(config)
-}
-
-#[derive(Debug)]
-struct Unverified;
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
+static MODERN: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| Arc::new(trusting_client(&[&TLS13])));
+static OLD: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| Arc::new(trusting_client(&[&TLS12])));

@@ -331,6 +331,8 @@ fn files_in(path: &Path) -> Result<Vec<PathBuf>, ContentError> {
 
 #[cfg(test)]
 mod tests {
+    use prixfixe_test_support::meaning;
+
     use super::*;
 
     fn addressing(transfer: Transfer) -> Addressing {
@@ -348,19 +350,6 @@ mod tests {
         }
     }
 
-    /// RFC 5321 section 4.5.2, from the receiver's side: the slow, obvious way.
-    fn received(wire: &[u8]) -> Vec<u8> {
-        let text = String::from_utf8(wire.to_vec()).unwrap();
-        let mut content = String::new();
-        for line in text.split_inclusive("\r\n") {
-            if line == ".\r\n" {
-                return content.into_bytes();
-            }
-            content.push_str(line.strip_prefix('.').unwrap_or(line));
-        }
-        unreachable!("no end of data in {text:?}")
-    }
-
     #[test]
     fn stuffing_is_undone_by_a_receiver_for_every_small_content() {
         let alphabet = [&b"."[..], b"\r\n", b"x", b".."];
@@ -372,8 +361,9 @@ mod tests {
                     number /= alphabet.len();
                 }
                 let whole = with_crlf(&content);
-                let wire = data(&content);
-                assert_eq!(received(&wire), whole, "{content:?}");
+                let read = meaning(&data(&content), false);
+                assert!(read.ended && read.rest.is_empty(), "{content:?}");
+                assert_eq!(read.content.as_ref(), Some(&whole), "{content:?}");
                 assert_eq!(prepared(&content, Transfer::Data).size, whole.len() as u64);
             }
         }

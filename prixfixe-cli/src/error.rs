@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use prixfixe_delivery::OpenError;
+use prixfixe_server::printable::Printable;
 use prixfixe_server::{BindError, SettingsError, StartError};
 use prixfixe_tls::TlsError;
 
 use crate::config::{self, Invalid, Mistakes};
-use crate::escape::Escaped;
 
 /// Why the command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -219,7 +219,7 @@ pub(crate) fn warn(text: &str) {
 
 fn say(kind: &str, text: &str) {
     // A stderr that is closed is no reason to fail, or to fail differently.
-    let _ = writeln!(io::stderr().lock(), "prixfixe: {kind}{}", Escaped(text));
+    let _ = writeln!(io::stderr().lock(), "prixfixe: {kind}{}", Printable(text));
 }
 
 /// Writes to standard output. A reader that has seen enough (`prixfixe check | head`) is no error.

@@ -11,7 +11,6 @@ mod check;
 mod config;
 mod control;
 mod error;
-mod escape;
 mod file_limit;
 mod health;
 mod logging;

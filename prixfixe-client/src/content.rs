@@ -103,23 +103,9 @@ impl Default for Stuffer {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use prixfixe_test_support::{data, texts};
 
-    /// The slow, obvious way.
-    fn oracle(content: &[u8]) -> Vec<u8> {
-        let mut wire = Vec::new();
-        for (at, byte) in content.iter().enumerate() {
-            if *byte == b'.' && (at == 0 || content[..at].ends_with(b"\r\n")) {
-                wire.push(b'.');
-            }
-            wire.push(*byte);
-        }
-        if !(content.is_empty() || content.ends_with(b"\r\n")) {
-            wire.extend_from_slice(b"\r\n");
-        }
-        wire.extend_from_slice(b".\r\n");
-        wire
-    }
+    use super::*;
 
     fn has_bare(content: &[u8]) -> bool {
         content.iter().enumerate().any(|(at, byte)| match byte {
@@ -130,24 +116,10 @@ mod tests {
         })
     }
 
-    /// Every content of up to six bytes of `. CR LF x`.
-    fn contents() -> impl Iterator<Item = Vec<u8>> {
-        (0..=6u32).flat_map(|length| {
-            (0..4usize.pow(length)).map(move |mut number| {
-                let mut content = Vec::new();
-                for _ in 0..length {
-                    content.push(b".\r\nx"[number % 4]);
-                    number /= 4;
-                }
-                content
-            })
-        })
-    }
-
     #[test]
     fn every_small_content_is_stuffed_right_at_every_split() {
-        for content in contents() {
-            let expected = oracle(&content);
+        for content in (0..=6).flat_map(texts) {
+            let expected = data(&content);
             for split in 0..=content.len() {
                 let (mut stuffer, mut wire) = (Stuffer::new(), Vec::new());
                 let (one, two) = content.split_at(split);

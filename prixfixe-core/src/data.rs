@@ -280,52 +280,9 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use prixfixe_test_support::{Meaning, data, meaning, texts};
+
     use super::*;
-
-    /// What a text means as the body of DATA.
-    #[derive(Debug, PartialEq, Eq)]
-    struct Meaning {
-        /// Without dots; `None` if there is a bare CR or LF and it is not repaired.
-        content: Option<Vec<u8>>,
-        ended: bool,
-        rest: Vec<u8>,
-    }
-
-    /// The truth, slowly: the end is the first CR LF . CR LF, of which the first CR LF may be that of the
-    /// command before; each line of what stands before it loses a dot at its start. Then each CR and LF that stands
-    /// alone becomes CR LF, if that is wanted.
-    fn oracle(text: &[u8], repairs: bool) -> Meaning {
-        let with_start = [b"\r\n", text].concat();
-        let end = with_start.windows(5).position(|five| five == b"\r\n.\r\n");
-        let (body, rest) = match end {
-            Some(end) => (&with_start[2..(end + 2).max(2)], &with_start[end + 5..]),
-            None => (&with_start[2..], &b""[..]),
-        };
-        // Without an end, what may yet become one, or a whole line end, has not been told to anyone.
-        let open = |at: usize| end.is_none() && at + 1 == body.len();
-        let is_bare = |at: usize| match body[at] {
-            b'\r' => body.get(at + 1) != Some(&b'\n') && !open(at),
-            b'\n' => at == 0 || body[at - 1] != b'\r',
-            _ => false,
-        };
-        let is_line_start = |at: usize| at == 0 || body[..at].ends_with(b"\r\n");
-        let mut content = Vec::new();
-        for (at, &byte) in body.iter().enumerate() {
-            let may_be_the_end =
-                byte == b'\r' && open(at) && body[..at].ends_with(b".") && is_line_start(at - 1);
-            if is_bare(at) && repairs {
-                content.extend_from_slice(b"\r\n");
-            } else if !(byte == b'.' && is_line_start(at) || may_be_the_end) {
-                content.push(byte);
-            }
-        }
-        let sound = repairs || !(0..body.len()).any(is_bare);
-        Meaning {
-            content: sound.then_some(content),
-            ended: end.is_some(),
-            rest: rest.to_vec(),
-        }
-    }
 
     /// What the reader makes of the text when it arrives in these pieces.
     fn read(pieces: &[&[u8]], repairs: bool, room: &mut [u8]) -> Meaning {
@@ -367,7 +324,7 @@ mod tests {
 
     /// Refused and repaired.
     fn oracles(text: &[u8]) -> [Meaning; 2] {
-        [false, true].map(|repairs| oracle(text, repairs))
+        [false, true].map(|repairs| meaning(text, repairs))
     }
 
     /// Refused and repaired, told one by one and put together.
@@ -377,15 +334,6 @@ mod tests {
                 assert_eq!(read(pieces, repairs, room), *expected, "{pieces:?}");
             }
         }
-    }
-
-    /// All texts of so many bytes over `. CR LF x`.
-    fn texts(length: u32) -> impl Iterator<Item = Vec<u8>> {
-        (0..4_usize.pow(length)).map(move |number| {
-            (0..length)
-                .map(|place| b".\r\nx"[number >> (2 * place) & 3])
-                .collect()
-        })
     }
 
     #[test]
@@ -406,8 +354,8 @@ mod tests {
         // Of nine bytes, where the end has something before and behind it, one cut will do.
         for text in texts(9) {
             let (first, second) = text.split_at(4);
-            let meaning = read(&[first, second], false, &mut []);
-            assert_eq!(meaning, oracle(&text, false), "{text:?}");
+            let found = read(&[first, second], false, &mut []);
+            assert_eq!(found, meaning(&text, false), "{text:?}");
         }
     }
 
@@ -448,8 +396,8 @@ mod tests {
         let ends = b"\r\n.\r\n";
         for text in (0..=7).flat_map(texts) {
             for text in [text.clone(), [&text, &ends[..]].concat()] {
-                let oracle = oracle(&text, false);
-                let expected = (oracle.ended, oracle.rest);
+                let meaning = meaning(&text, false);
+                let expected = (meaning.ended, meaning.rest);
                 for cut in 0..=text.len() {
                     let (first, second) = text.split_at(cut);
                     assert_eq!(skip(&[first, second]), expected, "{text:?} at {cut}");
@@ -465,23 +413,8 @@ mod tests {
     fn a_repaired_content_reads_back_as_itself() {
         for text in (0..=7).flat_map(texts) {
             let text = [&text, &b"\r\n.\r\n"[..]].concat();
-            let content = oracle(&text, true).content.unwrap();
-            let lines = content.split_inclusive(|byte| *byte == b'\n');
-            let stuffed: Vec<u8> = lines
-                .flat_map(|line| {
-                    [
-                        if line.starts_with(b".") {
-                            &b"."[..]
-                        } else {
-                            b""
-                        },
-                        line,
-                    ]
-                })
-                .flatten()
-                .copied()
-                .collect();
-            let again = oracle(&[&stuffed, &b".\r\n"[..]].concat(), false);
+            let content = meaning(&text, true).content.unwrap();
+            let again = meaning(&data(&content), false);
             assert_eq!(again.content, Some(content), "{}", text.escape_ascii());
         }
     }

@@ -140,6 +140,7 @@ mod gather;
 mod idle;
 mod line;
 mod parser;
+pub mod printable;
 mod punycode;
 mod received;
 pub mod replies;

@@ -5,71 +5,22 @@ use std::error::Error;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use prixfixe_network::{
-    Connection, Listener, Options, OutputBuffer, Service, Session, Transport, serve,
-};
+use prixfixe_network::{Connection, Listener, Options, Service, Transport, serve};
+use prixfixe_test_support::Echo;
 
-struct Echo;
+struct Echoes;
 
-struct EchoSession {
-    output: OutputBuffer,
-    deadline: Instant,
-    eof: bool,
-}
+impl Service for Echoes {
+    type Session = Echo;
 
-impl Service for Echo {
-    type Session = EchoSession;
-
-    fn session(&self, now: Instant, _: &Connection) -> EchoSession {
-        EchoSession {
-            output: OutputBuffer::new(),
-            deadline: now + TIMEOUT,
-            eof: false,
-        }
+    fn session(&self, now: Instant, _: &Connection) -> Echo {
+        Echo::new(now)
     }
 
     fn over_limit(&self, _: Instant, _: &Connection) -> &[u8] {
         b""
-    }
-}
-
-const TIMEOUT: Duration = Duration::from_secs(300);
-
-impl Session for EchoSession {
-    fn receive(&mut self, now: Instant, bytes: &[u8]) {
-        self.output.extend_from_slice(bytes);
-        self.deadline = now + TIMEOUT;
-    }
-
-    fn receive_eof(&mut self, _: Instant) {
-        self.eof = true;
-    }
-
-    fn poll(&mut self, now: Instant, _: &mut Context<'_>) -> Poll<()> {
-        if self.eof || self.deadline <= now {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-
-    fn output(&mut self) -> &mut OutputBuffer {
-        &mut self.output
-    }
-
-    fn wants_read(&self) -> bool {
-        true
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        Some(self.deadline)
-    }
-
-    fn shutdown(&mut self, _: Instant) {
-        self.eof = true;
     }
 }
 
@@ -92,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         max_connections: 100_000,
         ..Options::default()
     };
-    let running = serve(Listener::bind_localhost(port)?, Arc::new(Echo), options)?;
+    let running = serve(Listener::bind_localhost(port)?, Arc::new(Echoes), options)?;
     eprintln!(
         "{:?} on {:?}; the end of the input ends it",
         running.transport(),

@@ -7,71 +7,22 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use prixfixe_network::{
-    Connection, Listener, Options, OutputBuffer, Service, Session, Transport, serve,
-};
+use prixfixe_network::{Connection, Listener, Options, Service, Transport, serve};
+use prixfixe_test_support::Echo;
 
-const TIMEOUT: Duration = Duration::from_secs(300);
+struct Echoes;
 
-struct Echo;
+impl Service for Echoes {
+    type Session = Echo;
 
-struct EchoSession {
-    output: OutputBuffer,
-    deadline: Instant,
-    over: bool,
-}
-
-impl Service for Echo {
-    type Session = EchoSession;
-
-    fn session(&self, now: Instant, _: &Connection) -> EchoSession {
-        EchoSession {
-            output: OutputBuffer::new(),
-            deadline: now + TIMEOUT,
-            over: false,
-        }
+    fn session(&self, now: Instant, _: &Connection) -> Echo {
+        Echo::new(now)
     }
 
     fn over_limit(&self, _: Instant, _: &Connection) -> &[u8] {
         b""
-    }
-}
-
-impl Session for EchoSession {
-    fn receive(&mut self, now: Instant, bytes: &[u8]) {
-        self.output.extend_from_slice(bytes);
-        self.deadline = now + TIMEOUT;
-    }
-
-    fn receive_eof(&mut self, _: Instant) {
-        self.over = true;
-    }
-
-    fn poll(&mut self, now: Instant, _: &mut Context<'_>) -> Poll<()> {
-        if self.over || self.deadline <= now {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-
-    fn output(&mut self) -> &mut OutputBuffer {
-        &mut self.output
-    }
-
-    fn wants_read(&self) -> bool {
-        true
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        Some(self.deadline)
-    }
-
-    fn shutdown(&mut self, _: Instant) {
-        self.over = true;
     }
 }
 
@@ -91,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let running = serve(
         vec![Listener::bind(([127, 0, 0, 1], 0).into())?],
-        Arc::new(Echo),
+        Arc::new(Echoes),
         options,
     )?;
     let address = running
@@ -108,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let octets = resident()?.saturating_sub(before) / count.max(1);
     eprintln!(
         "{transport:?}: {octets} octets a connection, of which {} are the session's",
-        size_of::<EchoSession>()
+        size_of::<Echo>()
     );
     Ok(())
 }

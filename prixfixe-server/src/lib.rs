@@ -120,6 +120,7 @@ pub use metrics::{
     ConnectionResult, DurationHistogram, FailureReason, HandshakeFailure, Incident, IncidentKind,
     Metrics, MetricsSnapshot, ProcessUsage, TimeoutPhase,
 };
+pub use prixfixe_core::printable;
 pub use prixfixe_core::{
     BareLineEnds, BodyType, Domain, DomainPattern, EnhancedCode, ForwardPath, InvalidDomain,
     InvalidMailbox, InvalidReply, MailParameters, Mailbox, Reply, ReversePath, reply,

@@ -17,11 +17,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prixfixe_test_support::trusting_client;
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ALL_VERSIONS, ClientConfig, ClientConnection, StreamOwned};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -65,7 +64,7 @@ fn loopback(addresses: &[&str]) -> Result<Vec<SocketAddr>> {
 
 fn flood(rate: u32, time: Duration, addresses: &[SocketAddr]) -> Result<()> {
     let mut hello = Vec::new();
-    client(&config()?)?.write_tls(&mut hello)?;
+    client(&config())?.write_tls(&mut hello)?;
     let begin = Instant::now();
     let (mut sent, mut failed) = (0_u64, 0_u64);
     let mut targets = addresses.iter().cycle();
@@ -92,7 +91,7 @@ fn flood(rate: u32, time: Duration, addresses: &[SocketAddr]) -> Result<()> {
 
 /// One after the other, each with a full handshake and four bytes of the greeting.
 fn count(time: Duration, addresses: &[SocketAddr]) -> Result<()> {
-    let config = config()?;
+    let config = config();
     let begin = Instant::now();
     let (mut done, mut failed) = (0_u64, 0_u64);
     let mut targets = addresses.iter().cycle();
@@ -121,53 +120,9 @@ fn client(config: &Arc<ClientConfig>) -> Result<ClientConnection> {
     Ok(ClientConnection::new(Arc::clone(config), name)?)
 }
 
-fn config() -> Result<Arc<ClientConfig>> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone))
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    Ok(Arc::new(config))
-}
-
 /// It is about time, not about trust.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
+fn config() -> Arc<ClientConfig> {
+    let mut config = trusting_client(ALL_VERSIONS);
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
 }

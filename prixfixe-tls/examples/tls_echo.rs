@@ -9,13 +9,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use prixfixe_network::{
-    Connection, Listener, Options, OutputBuffer, Service, Session, Transport, serve,
-};
-use prixfixe_tls::{CertificateSource, HandshakeError, Tls, TlsConfig, TlsInfo, Upgrade};
+use prixfixe_network::{Connection, Listener, Options, Service, Transport, serve};
+use prixfixe_test_support::Echo;
+use prixfixe_tls::{CertificateSource, Tls, TlsConfig};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -62,68 +60,10 @@ impl Service for Echoes {
     type Session = Tls<Echo>;
 
     fn session(&self, now: Instant, _: &Connection) -> Tls<Echo> {
-        Tls::implicit(Echo::default(), &self.config, now)
+        Tls::implicit(Echo::new(now), &self.config, now)
     }
 
     fn over_limit(&self, _: Instant, _: &Connection) -> &[u8] {
         &[]
     }
-}
-
-#[derive(Default)]
-struct Echo {
-    output: OutputBuffer,
-    finished: bool,
-}
-
-/// A peer that doesn't read what it sent gets no more of it back.
-const MAX_OUTPUT: usize = 64 * 1024;
-
-impl Session for Echo {
-    fn receive(&mut self, _: Instant, bytes: &[u8]) {
-        self.output.extend_from_slice(bytes);
-    }
-
-    fn receive_eof(&mut self, _: Instant) {
-        self.finished = true;
-    }
-
-    fn poll(&mut self, _: Instant, _: &mut Context<'_>) -> Poll<()> {
-        if self.finished {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-
-    fn output(&mut self) -> &mut OutputBuffer {
-        &mut self.output
-    }
-
-    fn wants_read(&self) -> bool {
-        self.output.len() < MAX_OUTPUT
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    fn shutdown(&mut self, _: Instant) {
-        self.finished = true;
-    }
-}
-
-impl Upgrade for Echo {
-    fn wants_tls(&self) -> bool {
-        false
-    }
-
-    fn tls_established(&mut self, _: Instant, _: TlsInfo) {}
-
-    fn clear_text_instead_of_handshake(&mut self, _: Instant) {
-        self.output.extend_from_slice(b"this port speaks TLS\r\n");
-        self.finished = true;
-    }
-
-    fn tls_failed(&mut self, _: Instant, _: &HandshakeError) {}
 }

@@ -118,13 +118,13 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use prixfixe_test_support::SelfSigned;
+
     use super::*;
     use crate::CertificateSource;
 
     fn write_pair(directory: &Path, name: &str) {
-        let pair = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-        fs::write(directory.join("cert.pem"), pair.cert.pem()).unwrap();
-        fs::write(directory.join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
+        SelfSigned::new(name).install(directory);
     }
 
     fn watcher(directory: &Path) -> Watcher {

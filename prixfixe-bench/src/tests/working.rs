@@ -1,11 +1,12 @@
-//! Against servers that work: what arrives is what was asked for, and what is counted is what arrived.
+//! Against servers that work: what arrives is what was asked for, and what is counted is what
+//! arrived.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::PrivateKeyDer;
+use prixfixe_test_support::SelfSigned;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::server::{Peer, Received, sink, start, start_raw};
@@ -137,8 +138,8 @@ fn a_server_that_closes_between_messages_fails_none() {
 
 #[test]
 fn open_loop_latency_counts_from_when_a_message_was_due() {
-    // One connection that takes 20 ms a message, and a message due each millisecond: the twentieth is due at 19 ms
-    // and done at 400 ms or later, though it took 20 ms from its MAIL.
+    // One connection that takes 20 ms a message, and a message due each millisecond: the twentieth
+    // is due at 19 ms and done at 400 ms or later, though it took 20 ms from its MAIL.
     let address = start(|peer| {
         peer.greet()?;
         loop {
@@ -204,25 +205,17 @@ fn a_slow_client_is_slow() {
     run(&format!(
         "{address} -d 300ms --rate 10 -c 1 --slow-clients 1 --slow-rate 100 --timeout 10s"
     ));
-    // In 0.3 s it has sent about 30 octets: EHLO, and not yet a message. All messages are the load's.
+    // In 0.3 s it has sent about 30 octets: EHLO, and not yet a message. All messages are the
+    // load's.
     assert_eq!(received.lock().unwrap().messages.len(), 3);
 }
 
 /// A server with a certificate for `localhost`, and where a client finds the certificate.
 fn tls_config() -> (Arc<ServerConfig>, tempfile::NamedTempFile) {
-    let certificate = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let made = SelfSigned::new("localhost");
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), certificate.cert.pem()).unwrap();
-    let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap();
-    let config = builder
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.cert.into()], key)
-        .unwrap();
-    (Arc::new(config), file)
+    std::fs::write(file.path(), &made.certificate_pem).unwrap();
+    (made.server_config(), file)
 }
 
 #[test]

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use prixfixe_delivery::{Delivery, Health};
+use prixfixe_server::printable::Printable;
 use prixfixe_server::{Incident, Server};
 use serde::Serialize;
 
 use super::storage::{self, StorageReport};
-use crate::escape::Escaped;
 use crate::serve::transport_name;
 
 /// About what the numbers take, so that their text does not grow step by step.
@@ -160,7 +160,7 @@ impl Status {
             return Readiness::Draining;
         }
         match self.health.fault() {
-            Some(fault) => Readiness::Failing(Escaped(&fault.to_string()).to_string()),
+            Some(fault) => Readiness::Failing(Printable(&fault.to_string()).to_string()),
             None => Readiness::Ready,
         }
     }
@@ -173,7 +173,7 @@ impl Status {
             reason: (readiness != Readiness::Ready).then(|| readiness.to_string()),
             version: env!("CARGO_PKG_VERSION"),
             transport: transport_name(self.server.transport()),
-            domain: Escaped(&self.server.domain()).to_string(),
+            domain: Printable(&self.server.domain()).to_string(),
             started: seconds(self.started),
             uptime_seconds: self.since.elapsed().as_secs(),
             listeners: self.listeners(),
@@ -200,17 +200,17 @@ impl Status {
 
 impl From<Incident> for IncidentReport {
     fn from(incident: Incident) -> Self {
-        let safe = |text: String| Escaped(&text).to_string();
+        // The server has made its texts printable.
         Self {
             time: seconds(Timestamp::try_from(incident.time).unwrap_or(Timestamp::UNIX_EPOCH)),
             kind: incident.kind.as_str(),
             code: incident.code,
-            text: safe(incident.text),
+            text: incident.text,
             client: incident
                 .client
                 .map_or_else(|| "unix".to_owned(), |it| it.to_string()),
-            sender: incident.sender.map(safe),
-            recipient: incident.recipient.map(safe),
+            sender: incident.sender,
+            recipient: incident.recipient,
             count: incident.count,
         }
     }

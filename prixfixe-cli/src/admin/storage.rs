@@ -3,9 +3,8 @@
 use std::fmt::{self, Write as _};
 
 use prixfixe_delivery::Storage;
+use prixfixe_server::printable::Printable;
 use serde::Serialize;
-
-use crate::escape::Escaped;
 
 /// A file system that mail is written to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,7 +25,7 @@ pub(crate) struct StorageReport {
 impl From<&Storage> for StorageReport {
     fn from(storage: &Storage) -> Self {
         Self {
-            path: Escaped(&storage.path.to_string_lossy()).to_string(),
+            path: Printable(&storage.path.to_string_lossy()).to_string(),
             free_bytes: storage.free.bytes,
             free_inodes: storage.free.inodes,
             min_free_bytes: storage.min_free.bytes,

@@ -8,12 +8,10 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(crate) use prixfixe_test_support::{PATIENCE, has};
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
-
-/// Far longer than anything takes; a test that would hang fails instead.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The command, in an environment without variables of ours.
 pub(crate) fn prixfixe(arguments: &[&str]) -> Command {
@@ -23,25 +21,13 @@ pub(crate) fn prixfixe(arguments: &[&str]) -> Command {
     command
 }
 
-/// Where a binary that is instrumented for coverage writes what it has seen. Another user cannot write there.
+/// Where a binary that is instrumented for coverage writes what it has seen. Another user cannot
+/// write there.
 pub(crate) fn profile() -> Option<(&'static str, OsString)> {
     std::env::var_os(PROFILE).map(|file| (PROFILE, file))
 }
 
 pub(crate) const PROFILE: &str = "LLVM_PROFILE_FILE";
-
-/// True where the program is there; otherwise the test is skipped, or fails where skipping is not wanted.
-pub(crate) fn has(program: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-    });
-    let required = std::env::var_os("PRIXFIXE_TEST_REQUIRE_TOOLS").is_some();
-    assert!(found || !required, "{program} is not installed");
-    if !found {
-        eprintln!("skipped: {program} is not installed");
-    }
-    found
-}
 
 /// What a command that ends by itself said: exit status, stdout, stderr.
 pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
@@ -174,13 +160,15 @@ impl Serve {
         drop(self.child.stdout.take());
     }
 
-    /// The messages in its Maildir.
+    /// The messages in its Maildir, in the order of arrival.
     pub(crate) fn messages(&self) -> Vec<String> {
         let new = self.directory.path().join("mail/new");
         let files = std::fs::read_dir(new).unwrap();
-        files
-            .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
-            .collect()
+        let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        // A directory is listed in any order; names sort by arrival.
+        paths.sort_unstable();
+        let messages = paths.iter().map(std::fs::read_to_string);
+        messages.collect::<Result<_, _>>().unwrap()
     }
 }
 

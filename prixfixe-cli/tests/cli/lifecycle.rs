@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use prixfixe_test_support::{SelfSigned, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::harness::{Client, PATIENCE, Serve, prixfixe, profile};
+use crate::harness::{Client, Serve, prixfixe, profile};
 
 const TRANSPORTS: [&[&str]; 2] = [&["--transport", "tokio"], &["--transport", "raw"]];
 
@@ -86,8 +87,8 @@ fn a_second_signal_stops_at_once() {
 #[test]
 fn a_signal_before_it_serves_stops_it_at_once() {
     let directory = TempDir::new().unwrap();
-    let pair = rcgen::generate_simple_self_signed(["mx.example".to_owned()]).unwrap();
-    std::fs::write(directory.path().join("cert.pem"), pair.cert.pem()).unwrap();
+    SelfSigned::new("mx.example").install(directory.path());
+    std::fs::remove_file(directory.path().join("key.pem")).unwrap();
     // Nobody writes to it, so that reading the key takes for ever.
     let mut mkfifo = std::process::Command::new("mkfifo");
     let made = mkfifo.arg(directory.path().join("key.pem")).status();
@@ -116,7 +117,6 @@ fn a_signal_before_it_serves_stops_it_at_once() {
 
 /// Until SIGTERM does no longer end the process by itself.
 fn wait_until_caught(process: u32) {
-    let start = std::time::Instant::now();
     let is_caught = || {
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
         let caught = status
@@ -127,10 +127,7 @@ fn wait_until_caught(process: u32) {
         // Signal 15 is bit 14; SIGHUP is 1.
         caught & (1 << 14) != 0 && caught & 1 != 0
     };
-    while !is_caught() {
-        assert!(start.elapsed() < PATIENCE, "no signal is caught");
-        std::thread::yield_now();
-    }
+    wait_until("a signal is caught", is_caught);
 }
 
 #[test]
@@ -228,7 +225,8 @@ fn the_limit_of_open_files_is_raised_as_far_as_it_goes() {
     let line = serve
         .seen("the limit of open files is too low for max-connections")
         .unwrap();
-    // As many sessions, as many that are closing and 256, one listener of one thread, and what else there is.
+    // As many sessions, as many that are closing and 256, one listener of one thread, and what else
+    // there is.
     assert!(
         line.contains(" available=128 needed=2326 max_connections=1000"),
         "{line}"

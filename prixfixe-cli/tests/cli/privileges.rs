@@ -5,16 +5,17 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
+use prixfixe_test_support::{SelfSigned, wait_until};
 use rustix::process::{Signal, getuid};
 use tempfile::TempDir;
 
 use crate::admin::get;
-use crate::harness::{Client, PATIENCE, PROFILE, Serve, has, prixfixe, run};
+use crate::harness::{Client, PROFILE, Serve, has, prixfixe, run};
 use crate::restart::{beside, free_address, is_draining};
 
-/// It has this number wherever it has this name in the test's environments; the binary asks the system.
+/// It has this number wherever it has this name in the test's environments; the binary asks the
+/// system.
 const NOBODY: &str = "nobody";
 
 fn is_root() -> bool {
@@ -149,7 +150,8 @@ fn delivery_has_no_threads_before_the_process_is_somebody_else() {
     assert!(!calls[place("\"maildir-")..].contains(" mkdir("), "{calls}");
 }
 
-/// What it listens on again is root's as before: otherwise the kernel would not let root's successor share the port.
+/// What it listens on again is root's as before: otherwise the kernel would not let root's
+/// successor share the port.
 #[test]
 fn a_process_that_drains_as_somebody_else_lets_root_take_over() {
     if !is_root() {
@@ -166,10 +168,7 @@ fn a_process_that_drains_as_somebody_else_lets_root_take_over() {
     let mut client = Client::greeted(&old);
     client.begin_message();
     old.signal(Signal::TERM);
-    let begin = Instant::now();
-    while !is_draining(admin) {
-        assert!(begin.elapsed() < PATIENCE, "/readyz never says so");
-    }
+    wait_until("/readyz says so", || is_draining(admin));
     let new = start();
     let mut other = Client::greeted(&new);
     other.begin_message();
@@ -213,9 +212,7 @@ fn a_key_for_root_alone_is_read_once_and_that_is_said() {
 }
 
 fn install(directory: &Path) {
-    let pair = rcgen::generate_simple_self_signed(["mx.example".to_owned()]).unwrap();
-    fs::write(directory.join("cert.pem"), pair.cert.pem()).unwrap();
-    fs::write(directory.join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
+    SelfSigned::new("mx.example").install(directory);
 }
 
 /// A build under a directory for root alone is out of reach for others.

@@ -1,15 +1,16 @@
-//! A new process takes over from an old one under load: no connection fails, and nothing that was acknowledged is missing.
+//! A new process takes over from an old one under load: no connection fails, and nothing that was
+//! acknowledged is missing.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
 
+use prixfixe_test_support::{unused_port, wait_until};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -63,7 +64,8 @@ pub(crate) fn beside(address: SocketAddr, admin: SocketAddr, transport: &str) ->
     prixfixe(&arguments)
 }
 
-/// Whether a successor's socket listened for a moment, which is enough to lose a connection, only its system calls tell for sure.
+/// Whether a successor's socket listened for a moment, which is enough to lose a connection, only
+/// its system calls tell for sure.
 #[test]
 fn a_successor_that_cannot_start_takes_no_connection() {
     if !has("strace") {
@@ -135,7 +137,8 @@ fn a_process_that_drains_leaves_the_admin_port_to_its_successor() {
     }
 }
 
-/// The old one has found itself alone, and says that it drains; from when the new one listens on, the new one alone answers.
+/// The old one has found itself alone, and says that it drains; from when the new one listens on,
+/// the new one alone answers.
 #[test]
 fn a_successor_that_comes_after_the_drain_began_is_left_the_admin_port() {
     for transport in ["tokio", "raw"] {
@@ -149,10 +152,7 @@ fn a_successor_that_comes_after_the_drain_began_is_left_the_admin_port() {
         let mut client = Client::greeted(&old);
         client.begin_message();
         old.signal(Signal::TERM);
-        let begin = Instant::now();
-        while !is_draining(admin) {
-            assert!(begin.elapsed() < PATIENCE, "/readyz never says so");
-        }
+        wait_until("/readyz says so", || is_draining(admin));
         let new = start();
         old.line("the admin port is left to another process");
         for _ in 0..100 {
@@ -175,10 +175,7 @@ fn a_process_that_drains_without_a_successor_says_so() {
     client.begin_message();
     serve.signal(Signal::TERM);
     // Between two looks the port may be closed for a moment.
-    let start = Instant::now();
-    while !is_draining(admin) {
-        assert!(start.elapsed() < PATIENCE, "/readyz never says so");
-    }
+    wait_until("/readyz says so", || is_draining(admin));
     client.ask("Subject: hello\r\n\r\n.", "250 ");
     drop(client);
     assert_eq!(serve.wait().0.code(), Some(0));
@@ -244,11 +241,8 @@ fn restart_under_load(address: SocketAddr, command: impl Fn(&mut Order) -> Comma
 /// Waits until so many more messages are there than now.
 fn wait_for_mail(directory: &Path, more: usize) {
     let count = || std::fs::read_dir(directory.join("mail/new")).map_or(0, Iterator::count);
-    let (start, wanted) = (Instant::now(), count() + more);
-    while count() < wanted {
-        assert!(start.elapsed() < PATIENCE, "no mail comes in");
-        thread::yield_now();
-    }
+    let wanted = count() + more;
+    wait_until("mail comes in", || count() >= wanted);
 }
 
 /// The marks of the messages that are there.
@@ -300,7 +294,8 @@ impl Load {
     }
 }
 
-/// False: the server said, before the message, that it is going away. Anything else than that and success is a failure.
+/// False: the server said, before the message, that it is going away. Anything else than that and
+/// success is a failure.
 fn deliver(address: SocketAddr, mark: &str) -> bool {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -316,7 +311,8 @@ fn deliver(address: SocketAddr, mark: &str) -> bool {
         (message.as_str(), "250"),
     ];
     for (place, (command, code)) in steps.into_iter().enumerate() {
-        // A server that has said goodbye may have closed before it comes; then its goodbye is still to be read.
+        // A server that has said goodbye may have closed before it comes; then its goodbye is still
+        // to be read.
         let _ = stream.get_mut().write_all(command.as_bytes());
         let mut reply = String::new();
         stream.read_line(&mut reply).unwrap();
@@ -330,8 +326,6 @@ fn deliver(address: SocketAddr, mark: &str) -> bool {
 }
 
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    let port = unused_port(Ipv4Addr::LOCALHOST).unwrap();
+    (Ipv4Addr::LOCALHOST, port).into()
 }

@@ -5,15 +5,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use prixfixe_test_support::wait_until;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::harness::{Client, PATIENCE, Serve, profile, run};
 
-/// The binary with these sockets from descriptor 3 on, as systemd would pass them. A shell moves them there, and knows the
-/// process id, which stays.
+/// The binary with these sockets from descriptor 3 on, as systemd would pass them. A shell moves
+/// them there, and knows the process id, which stays.
 pub(crate) fn activated(sockets: &[&TcpListener], names: &str, arguments: &str) -> Command {
     let standard = ["0", "1"];
     let mut script = String::new();
@@ -250,7 +251,8 @@ fn the_watchdog_is_told_as_long_as_the_server_turns() {
         for _ in 0..3 {
             assert_eq!(manager.message(), ["WATCHDOG=1"]);
         }
-        // A process that stands still says nothing. The message that was on its way already is no sign of life.
+        // A process that stands still says nothing. The message that was on its way already is no
+        // sign of life.
         serve.signal(Signal::STOP);
         wait_until_stopped(&serve);
         manager.socket.set_nonblocking(true).unwrap();
@@ -268,12 +270,10 @@ fn the_watchdog_is_told_as_long_as_the_server_turns() {
 }
 
 fn wait_until_stopped(serve: &Serve) {
-    let start = Instant::now();
     let stat = format!("/proc/{}/stat", serve.process());
-    while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
-        assert!(start.elapsed() < PATIENCE, "it does not stop");
-        std::thread::yield_now();
-    }
+    wait_until("it stops", || {
+        std::fs::read_to_string(&stat).unwrap().contains(") T ")
+    });
 }
 
 #[test]

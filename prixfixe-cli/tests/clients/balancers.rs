@@ -2,16 +2,14 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use prixfixe_test_support::{has, run};
+use prixfixe_test_support::{PATIENCE, has, run, unused_port, wait_until};
 
 use crate::support::Prixfixe;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The client has an address that is not the balancer's.
 const CLIENT: &str = "127.0.0.2";
@@ -47,11 +45,10 @@ impl Balancer {
     }
 
     fn start(program: &str, folder: &Path, configuration: impl Fn(u16) -> String) -> Self {
-        // Neither of them takes port 0. Somebody else may take the port meanwhile: then another is tried.
+        // Neither of them takes port 0. Somebody else may take the port meanwhile: then another is
+        // tried.
         loop {
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-            let port = free.local_addr().expect("it is bound").port();
-            drop(free);
+            let port = unused_port(Ipv4Addr::LOCALHOST).expect("a port");
             let file = folder.join(format!("{program}.conf"));
             fs::write(&file, configuration(port)).expect("a file");
             let mut command = Command::new(format!("/usr/sbin/{program}"));
@@ -112,15 +109,11 @@ fn prixfixe(arguments: &[&str]) -> Prixfixe {
 }
 
 fn wait_for(server: &Prixfixe, what: &str) {
-    let start = Instant::now();
     let is_there = || {
         let log = server.log.lock().expect("no panic under it");
         log.iter().any(|line| line.contains(what))
     };
-    while !is_there() {
-        assert!(start.elapsed() < PATIENCE, "no {what}");
-        std::thread::yield_now();
-    }
+    wait_until(what, is_there);
 }
 
 /// The client's address is in Received and in the log, and nobody else is in the log at `info`.

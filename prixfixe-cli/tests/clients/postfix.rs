@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use prixfixe_test_support::has;
+use prixfixe_test_support::{has, unused_port};
 
 use crate::support::Prixfixe;
 use crate::tls::Authority;
@@ -43,7 +43,7 @@ postlog unix-dgram n - n - 1 postlogd
 
 impl Postfix {
     fn start(relay: u16, extra: &str) -> Self {
-        let port = free_port();
+        let port = unused_port(Ipv4Addr::LOCALHOST).expect("a port");
         let folder = tempfile::Builder::new()
             .prefix("postfix")
             .tempdir()
@@ -147,13 +147,6 @@ impl Drop for Postfix {
             .status();
         let _ = self.master.wait();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
 }
 
 /// Postfix's processes give up being root.

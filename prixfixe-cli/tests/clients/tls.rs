@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use prixfixe_test_support::{has, run};
+use prixfixe_test_support::{has, run, wait_until};
 use tempfile::TempDir;
 
 use crate::support::{Prixfixe, awkward_message};
@@ -367,15 +367,10 @@ fn a_new_certificate_is_taken_without_a_signal() {
     assert!(presents("old.test"));
     fs::copy(new_key, &key).expect("a copy");
     fs::copy(new_cert, &cert).expect("a copy");
-    while !server
-        .log
-        .lock()
-        .expect("no panic under it")
-        .iter()
-        .any(|line| line.contains("certificate reloaded"))
-    {
-        std::thread::yield_now();
-    }
+    wait_until("certificate reloaded", || {
+        let log = server.log.lock().expect("no panic under it");
+        log.iter().any(|line| line.contains("certificate reloaded"))
+    });
     assert!(presents("new.test"));
 }
 
@@ -383,13 +378,8 @@ fn a_new_certificate_is_taken_without_a_signal() {
 fn wait_for_log(server: &Prixfixe, text: &str) {
     let complains =
         |line: &String| line.contains(text) && (line.contains("WARN") || line.contains("ERROR"));
-    while !server
-        .log
-        .lock()
-        .expect("no panic under it")
-        .iter()
-        .any(complains)
-    {
-        std::thread::yield_now();
-    }
+    wait_until(text, || {
+        let log = server.log.lock().expect("no panic under it");
+        log.iter().any(complains)
+    });
 }

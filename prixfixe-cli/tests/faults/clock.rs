@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use crate::TRANSPORTS;
 use crate::mail;
-use crate::server::{Launch, eventually, files, skip};
+use prixfixe_test_support::wait_until;
+
+use crate::server::{Launch, files, skip};
 
 /// Where Debian has it.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
@@ -99,7 +101,8 @@ fn a_time_that_leaps_leaves_nobody_hanging() {
         let mut idle = server.connect();
         fs::write(server.folder.path().join("clock"), "+1d").unwrap();
         server.assert_serves();
-        // Whether the leap is noticed before the client says something depends on the transport's timer.
+        // Whether the leap is noticed before the client says something depends on the transport's
+        // timer.
         let _ = idle.write(b"NOOP\r\n");
         let reply = idle.reply().unwrap();
         assert!(
@@ -111,8 +114,8 @@ fn a_time_that_leaps_leaves_nobody_hanging() {
     }
 }
 
-/// A server whose clock is days ahead takes the file of a message under way for abandoned. The message is refused, not
-/// lost.
+/// A server whose clock is days ahead takes the file of a message under way for abandoned. The
+/// message is refused, not lost.
 #[test]
 fn a_message_that_a_wrong_clock_sweeps_away_is_refused() {
     if !has_library() {
@@ -126,7 +129,7 @@ fn a_message_that_a_wrong_clock_sweeps_away_is_refused() {
         client.begin().unwrap();
         client.write(head).unwrap();
         let tmp = server.maildir().join("tmp");
-        eventually("it has a file", || !files(&tmp).is_empty());
+        wait_until("it has a file", || !files(&tmp).is_empty());
 
         let other = Launch::new(transport)
             .folder(&server.folder)

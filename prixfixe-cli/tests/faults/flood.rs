@@ -9,7 +9,9 @@ use socket2::{Domain, Socket, Type};
 use crate::TRANSPORTS;
 use crate::client::Client;
 use crate::mail;
-use crate::server::{Launch, PATIENCE, Server, eventually};
+use prixfixe_test_support::wait_until;
+
+use crate::server::{Launch, PATIENCE, Server};
 
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 const VICTIM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -64,7 +66,7 @@ fn crowd(server: &Server) {
         assert!(said.is_empty() || said.starts_with(b"421 4.3.2 "));
     }
     drop(idle);
-    eventually("there are places", || {
+    wait_until("there are places", || {
         Client::connect(server.address()).is_ok()
     });
 }
@@ -117,7 +119,7 @@ fn no_client_fills_the_disk_with_the_log() {
             let accepted = ["accepted=1 ", "\"accepted\":1,"];
             let count =
                 |parts: [&str; 2]| parts.iter().map(|it| server.log.count(it)).sum::<usize>();
-            eventually("all lines", || count(accepted) == GOOD_MESSAGES);
+            wait_until("all lines", || count(accepted) == GOOD_MESSAGES);
             assert_eq!(
                 count(["result=accepted", "\"result\":\"accepted\""]),
                 GOOD_MESSAGES

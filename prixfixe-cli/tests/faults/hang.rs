@@ -1,4 +1,5 @@
-//! A disk that hangs: a file system that is frozen, which takes root, and system calls that `strace` delays.
+//! A disk that hangs: a file system that is frozen, which takes root, and system calls that
+//! `strace` delays.
 //!
 //! An answer may be owed for 10 s, so each of these takes as long.
 
@@ -12,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use crate::TRANSPORTS;
 use crate::mail;
-use crate::server::{Launch, Server, eventually, has, skip};
+use prixfixe_test_support::wait_until;
+
+use crate::server::{Launch, Server, has, skip};
 use crate::storage::Injection;
 
 /// An ext4 in a file. It is unmounted when this is dropped.
@@ -104,14 +107,15 @@ fn start(launch: Launch) -> Server {
     server
 }
 
-/// From the disk's last answer to its next: what everybody is told, and that nothing is lost. `release` ends the hang.
+/// From the disk's last answer to its next: what everybody is told, and that nothing is lost.
+/// `release` ends the hang.
 fn assert_seen_and_over(server: &Server, release: impl FnOnce()) {
     let address = server.address();
     let waiting = thread::spawn(move || {
         let mut client = crate::client::Client::connect(address).unwrap();
         client.send(&mail::content("waited", 3000)).unwrap()
     });
-    eventually("/readyz is 503", || readiness(server).0 == 503);
+    wait_until("/readyz is 503", || readiness(server).0 == 503);
     let (_, reason) = readiness(server);
     assert!(
         reason.starts_with("mail cannot be delivered: cannot write to ")
@@ -129,7 +133,7 @@ fn assert_seen_and_over(server: &Server, release: impl FnOnce()) {
     release();
     let reply = waiting.join().unwrap();
     assert!(reply.starts_with("250"), "{reply}");
-    eventually("/readyz is 200", || readiness(server).0 == 200);
+    wait_until("/readyz is 200", || readiness(server).0 == 200);
     assert_eq!(health(server), 0);
     mail::assert_kept(&server.maildir(), [&"waited".to_owned()]);
     server.assert_serves();
@@ -158,7 +162,8 @@ fn system_calls_that_take_their_time_are_seen_and_a_client_that_does_is_not() {
         return;
     }
     let server = start(Launch::new("tokio"));
-    // A client that owes its body, with a part of it on the disk, for longer than a disk may owe anything.
+    // A client that owes its body, with a part of it on the disk, for longer than a disk may owe
+    // anything.
     let mut stalled = server.connect();
     stalled.begin().unwrap();
     let content = mail::content("stalled", 500_000);

@@ -9,17 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
 
+use prixfixe_test_support::wait_until;
+pub(crate) use prixfixe_test_support::{PATIENCE, has};
 use tempfile::TempDir;
 
 use crate::client::Client;
 use crate::mail;
 
-/// Far longer than anything takes; a test that would hang fails instead.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-
-/// How much larger the process may be after a fault than before, in KiB: pages that the allocator keeps.
+/// How much larger the process may be after a fault than before, in KiB: pages that the allocator
+/// keeps.
 pub(crate) const KEPT_KIB: u64 = 24 * 1024;
 
 /// A skip, or a failure where skipping is not wanted.
@@ -29,19 +28,6 @@ pub(crate) fn skip(reason: &str) {
         "{reason}"
     );
     eprintln!("skipped: {reason}");
-}
-
-/// True where the program is there.
-pub(crate) fn has(program: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path)
-            .chain([PathBuf::from("/usr/sbin")])
-            .any(|folder| folder.join(program).is_file())
-    });
-    if !found {
-        skip(&format!("{program} is not installed"));
-    }
-    found
 }
 
 /// How to start one.
@@ -241,7 +227,7 @@ impl Server {
 
     /// Waits until the process is hardly larger than it was.
     pub(crate) fn assert_memory_is_back(&self, before: u64) {
-        eventually("memory is back", || self.memory() <= before + KEPT_KIB);
+        wait_until("memory is back", || self.memory() <= before + KEPT_KIB);
     }
 
     /// A new client sends a message, which is stored.
@@ -254,7 +240,7 @@ impl Server {
 
     /// As soon as there is a place for one.
     pub(crate) fn eventually_serves(&self) {
-        eventually("it serves again", || {
+        wait_until("it serves again", || {
             Client::connect(self.address()).is_ok()
         });
         self.assert_serves();
@@ -275,15 +261,6 @@ impl Drop for Server {
             let start = log.len().saturating_sub(50);
             eprintln!("end of the server's log: {:#?}", &log[start..]);
         }
-    }
-}
-
-/// Waits until it is so.
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(std::time::Instant::now() < deadline, "never: {what}");
-        thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -6,7 +6,9 @@ use std::process::{Child, Command, Stdio};
 
 use crate::TRANSPORTS;
 use crate::mail;
-use crate::server::{Launch, Server, eventually, has};
+use prixfixe_test_support::wait_until;
+
+use crate::server::{Launch, Server, has};
 
 /// What fails: the second call of each thread and every second one after that.
 const FAULTS: [&str; 6] = [
@@ -43,7 +45,7 @@ impl Injection {
             // A thread that has just ended is not to be waited for.
             status.is_ok_and(|status| !status.contains("TracerPid:\t0\n"))
         };
-        eventually("strace is attached", || {
+        wait_until("strace is attached", || {
             let mut tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
             tasks.all(is_traced)
         });

@@ -1,10 +1,10 @@
 //! nginx and HAProxy with the configurations of `deploy/`.
 
 use std::fs;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::process::Command;
 
-use prixfixe_test_support::run;
+use prixfixe_test_support::{run, unused_port};
 use tempfile::TempDir;
 
 use crate::deploy::{self, SMTP, SMTPS, Site, put};
@@ -20,15 +20,11 @@ pub(crate) struct Balancer {
     pub(crate) smtp_v6: Option<SocketAddr>,
 }
 
-/// Free ports of `[::1]`, for mail in clear and with TLS first. There is one such address, so that `deploy/`'s own ports may be
-/// another test's.
+/// Free ports of `[::1]`, for mail in clear and with TLS first. There is one such address, so that
+/// `deploy/`'s own ports may be another test's.
 fn v6_ports() -> Option<[u16; 2]> {
-    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
-    let [clear, tls] = [
-        TcpListener::bind("[::1]:0").ok()?,
-        TcpListener::bind("[::1]:0").ok()?,
-    ];
-    Some([port(&clear).ok()?, port(&tls).ok()?])
+    let port = || unused_port(Ipv6Addr::LOCALHOST);
+    Some([port()?, port()?])
 }
 
 /// Puts `with_port` in place of what must be there; on a host without IPv6 a comment.

@@ -1,17 +1,17 @@
-//! Three servers behind a balancer: one is killed and comes back, one is drained, all of it under load.
+//! Three servers behind a balancer: one is killed and comes back, one is drained, all of it under
+//! load.
 
 use std::collections::HashMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::process::Command;
 
-use prixfixe_test_support::{has, run};
+use prixfixe_test_support::{has, run, wait_until};
 
 use crate::balancer::{self, Balancer};
 use crate::client::{Acknowledged, Load, Seen};
 use crate::deploy::Site;
 use crate::instance::Instance;
-use crate::process::wait_for;
 
 /// Who sends.
 const CLIENTS: [Ipv4Addr; 4] = [
@@ -34,11 +34,11 @@ fn survives(balance: fn(Site) -> Balancer, site: Site, transports: [&'static str
     let seen = &load.seen;
     let more = |count: usize| {
         let before = seen.count();
-        wait_for("mail", || seen.count() >= before + count);
+        wait_until("mail", || seen.count() >= before + count);
     };
     let on = |server: &Instance| {
         let before = seen.count_of(&server.name());
-        wait_for(&format!("mail on {}", server.name()), || {
+        wait_until(&format!("mail on {}", server.name()), || {
             seen.count_of(&server.name()) > before + 3
         });
     };
@@ -88,7 +88,8 @@ fn faults(seen: &Seen) -> Vec<(Option<String>, String)> {
     pairs.collect()
 }
 
-/// Each message lies in the Maildir of the server that acknowledged it, exactly as sent, and says who sent it.
+/// Each message lies in the Maildir of the server that acknowledged it, exactly as sent, and says
+/// who sent it.
 fn nothing_is_missing(fleet: &[Instance], acknowledged: &[Acknowledged]) {
     let mut stored = HashMap::new();
     for server in fleet {

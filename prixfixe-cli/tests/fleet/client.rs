@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::process::PATIENCE;
+use prixfixe_test_support::PATIENCE;
 
 /// A message that got its `250`.
 #[derive(Debug)]
@@ -57,7 +57,8 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// From each of the addresses, one client that sends many messages over a connection, and one that sends one over each.
+    /// From each of the addresses, one client that sends many messages over a connection, and one
+    /// that sends one over each.
     pub(crate) fn start(target: SocketAddr, from: &[Ipv4Addr]) -> Self {
         let seen = Arc::<Seen>::default();
         let clients = from
@@ -168,7 +169,8 @@ impl Client {
         }
     }
 
-    /// No two are alike, and none is easy: dots, eight-bit octets, lengths around what one read takes.
+    /// No two are alike, and none is easy: dots, eight-bit octets, lengths around what one read
+    /// takes.
     fn content(&self, number: usize) -> Vec<u8> {
         let name = format!("{}-{number}", self.number);
         let mut content = format!("Subject: {name}\r\n\r\n.\r\n..dots\r\n").into_bytes();

@@ -1,14 +1,14 @@
-//! The image, compose and Kubernetes: what they name is there, and the binary runs with what they set. No container engine is needed.
+//! The image, compose and Kubernetes: what they name is there, and the binary runs with what they
+//! set. No container engine is needed.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use prixfixe_test_support::{has, run};
-use rcgen::generate_simple_self_signed;
+use prixfixe_test_support::{SelfSigned, has, run, wait_until};
 
 use crate::deploy::{self, ADMIN, SMTP, Site, put};
-use crate::process::{Process, wait_for};
+use crate::process::Process;
 
 fn prixfixe(words: &[&str], variables: &[(String, String)], folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_prixfixe"));
@@ -125,7 +125,7 @@ fn the_image_runs_what_it_names_with_what_it_sets() {
         &mut prixfixe(&["serve"], &moved, folder.path()),
         folder.path().join("log"),
     );
-    wait_for("a container that is healthy", || health().success());
+    wait_until("a container that is healthy", || health().success());
     serve.signal(rustix::process::Signal::TERM);
     assert!(serve.wait().success());
     assert_eq!(health().code(), Some(1), "nothing runs any more");
@@ -200,7 +200,8 @@ fn compose_sets_what_the_servers_take() {
     ] {
         assert!(resolved.contains(part), "{part} is not in {resolved}");
     }
-    // The balancers have the addresses that are trusted, and the servers the names that balancers and Prometheus know.
+    // The balancers have the addresses that are trusted, and the servers the names that balancers
+    // and Prometheus know.
     for part in [
         "10.25.25.10, ipv6_address: \"fd25:25:25::10\"}",
         "10.25.25.11, ipv6_address: \"fd25:25:25::11\"}",
@@ -279,10 +280,9 @@ fn kubernetes_gives_a_configuration_that_is_one() {
     let here = folder.path().display();
     let configuration = put(&configuration, "\"/tls/", &format!("\"{here}/"));
     fs::write(folder.path().join("prixfixe.toml"), configuration).expect("a file");
-    let certificate = generate_simple_self_signed(["mx.example.com".to_owned()]).expect("one");
-    fs::write(folder.path().join("tls.crt"), certificate.cert.pem()).expect("a file");
-    let key = certificate.signing_key.serialize_pem();
-    fs::write(folder.path().join("tls.key"), key).expect("a file");
+    let pair = SelfSigned::new("mx.example.com");
+    fs::write(folder.path().join("tls.crt"), pair.certificate_pem).expect("a file");
+    fs::write(folder.path().join("tls.key"), pair.key_pem).expect("a file");
 
     // The image's variables are there too, but for those that the manifest sets to nothing.
     let mut variables = image_variables();

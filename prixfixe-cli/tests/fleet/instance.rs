@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
-use prixfixe_test_support::{Mail, mail_in};
+use prixfixe_test_support::{Mail, mail_in, wait_until};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::deploy::{ADMIN, SMTP, SMTPS, Site};
 use crate::http;
-use crate::process::{Process, wait_for};
+use crate::process::Process;
 
 /// `prixfixe serve`, set by variables as a container's is, with a Maildir of its own.
 pub(crate) struct Instance {
@@ -47,7 +47,8 @@ impl Instance {
                 ("SMTP_LISTEN", format!("{address}:{SMTP}")),
                 ("SMTP_LISTEN_TLS", format!("{address}:{SMTPS}")),
                 ("SMTP_ADMIN", format!("{address}:{ADMIN}")),
-                // Whoever connects to a loopback address comes from this one, if he does not choose another.
+                // Whoever connects to a loopback address comes from this one, if he does not choose
+                // another.
                 ("SMTP_PROXY_PROTOCOL_FROM", "127.0.0.1/32".to_owned()),
                 ("SMTP_TLS_SELF_SIGNED", "true".to_owned()),
                 ("SMTP_DELIVER", "maildir:mail".to_owned()),
@@ -70,7 +71,7 @@ impl Instance {
 
     fn wait_until_ready(&mut self) {
         let admin = SocketAddr::from((self.site.server(self.number), ADMIN));
-        wait_for("a server that is ready", || {
+        wait_until("a server that is ready", || {
             assert!(
                 self.process.is_running(),
                 "it ended: {}",

@@ -1,5 +1,5 @@
-//! Prometheus with the configuration of `deploy/`, scraping a server that has every kind of traffic: each query of the dashboard has
-//! something to show, and each alert has what it looks at.
+//! Prometheus with the configuration of `deploy/`, scraping a server that has every kind of
+//! traffic: each query of the dashboard has something to show, and each alert has what it looks at.
 
 use std::fs;
 use std::io::Write;
@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use prixfixe_test_support::{has, run};
+use prixfixe_test_support::{has, run, wait_until};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::Talk;
 use crate::deploy::{self, ADMIN, SMTP, SMTPS, Site, put};
 use crate::http;
-use crate::process::{Process, wait_for};
+use crate::process::Process;
 
 #[test]
 fn the_alerts_fire_when_they_should_and_only_then() {
@@ -86,20 +86,20 @@ fn every_query_has_data_from_a_real_prometheus() {
     let prometheus = Prometheus::start(site);
 
     for (panel, query) in dashboard_queries() {
-        wait_for(&format!("data in the panel {panel:?} of {query}"), || {
+        wait_until(&format!("data in the panel {panel:?} of {query}"), || {
             prometheus.values(&query).iter().any(|value| *value > 0.0)
         });
     }
     for rule in prometheus.rules() {
         let name = rule["name"].as_str().expect("a name");
         for selector in selectors(rule["query"].as_str().expect("an expression")) {
-            wait_for(&format!("{name}: data of {selector}"), || {
+            wait_until(&format!("{name}: data of {selector}"), || {
                 !prometheus.values(&selector).is_empty()
             });
         }
     }
     let state = |name: &str, wanted: &str| {
-        wait_for(&format!("{name}: {wanted}"), || {
+        wait_until(&format!("{name}: {wanted}"), || {
             prometheus.rules().iter().any(|rule| {
                 assert!(
                     rule["health"] == "ok" || rule["health"] == "unknown",
@@ -384,7 +384,8 @@ fn dashboard_queries() -> Vec<(String, String)> {
     queries
 }
 
-/// The series that an expression looks at: each name of a metric, with its labels where it has some.
+/// The series that an expression looks at: each name of a metric, with its labels where it has
+/// some.
 fn selectors(expression: &str) -> Vec<String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut found = Vec::new();

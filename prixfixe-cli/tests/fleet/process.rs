@@ -5,14 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
+use prixfixe_test_support::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::Talk;
-
-/// Far longer than anything takes; a test that would hang fails instead.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program in the background, its output in a file. It is killed when this is dropped.
 pub(crate) struct Process {
@@ -50,7 +47,7 @@ impl Process {
     /// Waits for it to end by itself.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut status = None;
-        wait_for("the end of a process", || {
+        wait_until("the end of a process", || {
             status = self.child.try_wait().expect("a child");
             status.is_some()
         });
@@ -66,10 +63,10 @@ impl Process {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Waits until something accepts connections at the address, which this process must come to do. Comes from 127.0.0.11, as a
-    /// client does.
+    /// Waits until something accepts connections at the address, which this process must come to
+    /// do. Comes from 127.0.0.11, as a client does.
     pub(crate) fn wait_until_it_listens(&mut self, address: SocketAddr) {
-        wait_for("a listener", || {
+        wait_until("a listener", || {
             assert!(self.is_running(), "it ended: {}", self.log());
             Talk::connect([127, 0, 0, 11].into(), address).is_ok()
         });
@@ -86,17 +83,5 @@ impl Drop for Process {
             let lines: Vec<_> = log.lines().rev().take(8).collect();
             eprintln!("{}, last lines first: {lines:#?}", self.output.display());
         }
-    }
-}
-
-/// Waits for a condition, with patience.
-pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "{what}: not within {PATIENCE:?}"
-        );
-        thread::sleep(Duration::from_millis(20));
     }
 }

@@ -131,7 +131,8 @@ fn the_filter_of_system_calls_lets_the_server_work() {
     }
 }
 
-/// The system calls of a server that receives mail in clear and over TLS, is asked for metrics, reloads and drains.
+/// The system calls of a server that receives mail in clear and over TLS, is asked for metrics,
+/// reloads and drains.
 fn calls_made(site: Site, transport: &str) -> BTreeSet<String> {
     let folder = tempfile::tempdir().expect("a folder");
     let at = site.server(0);
@@ -175,7 +176,7 @@ fn calls_made(site: Site, transport: &str) -> BTreeSet<String> {
     let server_process = traced.split(' ').next().expect("a process");
     for signal in ["-HUP", "-TERM"] {
         run(Command::new("kill").args([signal, server_process]));
-        crate::process::wait_for("a signal that was taken", || {
+        prixfixe_test_support::wait_until("a signal that was taken", || {
             let name = signal.replace('-', "SIG");
             fs::read_to_string(&trace).is_ok_and(|it| it.contains(&format!("--- {name} ")))
         });

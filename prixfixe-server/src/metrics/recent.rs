@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use prixfixe_core::printable::Printable;
 use prixfixe_core::{ForwardPath, Reply, ReversePath};
 
 use super::labels::IncidentKind;
@@ -18,7 +19,7 @@ pub(crate) const KEPT: usize = 50;
 /// The longest text of each part, in characters: what is longer ends in `…`.
 const LONGEST_TEXT: usize = 300;
 
-/// A refusal or a failure, as it is told to people. Control characters in texts are escaped.
+/// A refusal or a failure, as it is told to people. Its texts are [printable](crate::printable).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Incident {
@@ -155,19 +156,10 @@ impl Noted {
 }
 
 fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for (place, character) in text.chars().enumerate() {
-        if place == LONGEST_TEXT {
-            escaped.push('…');
-            break;
-        }
-        if character.is_control() {
-            escaped.extend(character.escape_default());
-        } else {
-            escaped.push(character);
-        }
+    match text.char_indices().nth(LONGEST_TEXT) {
+        Some((end, _)) => format!("{}…", Printable(text.get(..end).unwrap_or_default())),
+        None => Printable(text).to_string(),
     }
-    escaped
 }
 
 #[cfg(test)]
@@ -209,6 +201,14 @@ mod tests {
             .map(|incident| (incident.text, incident.count))
             .collect();
         assert_eq!(counts, [("a".into(), 1), ("b".into(), 1), ("a".into(), 3)]);
+    }
+
+    #[test]
+    fn what_reorders_or_hides_text_is_spelled_out_as_in_the_log() {
+        let recent = Recent::default();
+        recent.note(note("a\u{202e}b\u{200b}"));
+        let texts: Vec<String> = recent.incidents().into_iter().map(|it| it.text).collect();
+        assert_eq!(texts, [r"a\u{202e}b\u{200b}"]);
     }
 
     #[test]

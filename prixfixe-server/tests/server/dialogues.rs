@@ -1,4 +1,5 @@
-//! Every dialogue file over sockets, on both transports; the files that begin TLS with a real handshake.
+//! Every dialogue file over sockets, on both transports; the files that begin TLS with a real
+//! handshake.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,8 +14,9 @@ use prixfixe_server::{
     Accepted, BareLineEnds, CertificateSource, EnhancedCode, Mail, Message, Rcpt, Reply, Server,
     Session, TlsConfig, Transport,
 };
+use prixfixe_test_support::SelfSigned;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 /// A test that waits longer than this for the server has found a hang.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -198,23 +200,15 @@ struct Certificate {
 
 impl Certificate {
     fn new() -> Self {
-        let made = rcgen::generate_simple_self_signed([DOMAIN.to_owned()]).expect("a certificate");
+        let made = SelfSigned::new(DOMAIN);
         let source = CertificateSource::Memory {
-            cert: made.cert.pem().into_bytes(),
-            key: made.signing_key.serialize_pem().into_bytes(),
+            cert: made.certificate_pem.clone().into_bytes(),
+            key: made.key_pem.clone().into_bytes(),
         };
-        let server = TlsConfig::builder()
-            .certificate(source)
-            .build()
-            .expect("a pair");
-        let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone()).expect("a certificate");
-        let client = ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let server = TlsConfig::builder().certificate(source).build();
         Self {
-            server,
-            client: Arc::new(client),
+            server: server.expect("a pair"),
+            client: made.client_config(),
         }
     }
 }

@@ -1,16 +1,14 @@
 //! Certificates that are swapped while mail comes in.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use prixfixe_server::{Accepted, CertificateSource, Message, Server, TlsConfig, Transport};
-use rcgen::{CertifiedKey, KeyPair};
+use prixfixe_test_support::SelfSigned;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
@@ -30,10 +28,8 @@ fn over_raw_no_message_fails_while_certificates_change() {
 
 fn no_message_fails_while_certificates_change(transport: Transport) {
     let folder = tempfile::tempdir().expect("a folder");
-    let pairs: Vec<_> = (0..SWAPS)
-        .map(|_| rcgen::generate_simple_self_signed([NAME.to_owned()]).expect("a certificate"))
-        .collect();
-    install(&pairs[0], folder.path());
+    let pairs: Vec<_> = (0..SWAPS).map(|_| SelfSigned::new(NAME)).collect();
+    pairs[0].install(folder.path());
     let source = CertificateSource::Files {
         cert: folder.path().join("cert.pem"),
         key: folder.path().join("key.pem"),
@@ -63,16 +59,11 @@ fn no_message_fails_while_certificates_change(transport: Transport) {
 
     let clients = Clients::start(server.local_address(), &pairs);
     for pair in &pairs {
-        install(pair, folder.path());
+        pair.install(folder.path());
         tls.reload().expect("a good pair");
-        clients.wait_until_presented(pair.cert.der());
+        clients.wait_until_presented(&pair.certificate);
     }
     assert_eq!(clients.stop(), accepted.load(Ordering::Relaxed));
-}
-
-fn install(pair: &CertifiedKey<KeyPair>, folder: &Path) {
-    fs::write(folder.join("cert.pem"), pair.cert.pem()).expect("a file");
-    fs::write(folder.join("key.pem"), pair.signing_key.serialize_pem()).expect("a file");
 }
 
 /// Clients that connect, send one message and leave, again and again. A failure is a panic.
@@ -83,10 +74,10 @@ struct Clients {
 }
 
 impl Clients {
-    fn start(address: SocketAddr, pairs: &[CertifiedKey<KeyPair>]) -> Self {
+    fn start(address: SocketAddr, pairs: &[SelfSigned]) -> Self {
         let mut roots = RootCertStore::empty();
         for pair in pairs {
-            roots.add(pair.cert.der().clone()).expect("a certificate");
+            roots.add(pair.certificate.clone()).expect("a certificate");
         }
         let config = ClientConfig::builder()
             .with_root_certificates(roots)

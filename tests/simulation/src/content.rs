@@ -172,26 +172,6 @@ fn first_bare(octets: &[u8]) -> Option<usize> {
     })
 }
 
-/// With a dot before each line that begins with one (RFC 5321 section 4.5.2), and the end.
-#[must_use]
-pub fn stuffed(octets: &[u8]) -> Vec<u8> {
-    let mut wire = Vec::with_capacity(octets.len() + octets.len() / 64 + 8);
-    let mut rest = octets;
-    if rest.first() == Some(&b'.') {
-        wire.push(b'.');
-    }
-    while let Some(at) = memmem::find(rest, b"\r\n.") {
-        wire.extend_from_slice(&rest[..at + 2]);
-        wire.push(b'.');
-        // The dot goes with what follows, which may begin the next match.
-        wire.push(b'.');
-        rest = &rest[at + 3..];
-    }
-    wire.extend_from_slice(rest);
-    wire.extend_from_slice(b".\r\n");
-    wire
-}
-
 impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} of {} octets", self.form, self.size)?;
@@ -205,29 +185,6 @@ impl fmt::Display for Content {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stuffing_is_undone_by_taking_the_first_dot_of_each_line() {
-        for form in [Form::Text, Form::Dots, Form::LongLine, Form::EightBit] {
-            for size in [0, 1, 5, 50, 500] {
-                let octets = Content {
-                    form,
-                    size,
-                    fault: None,
-                }
-                .octets(7);
-                let wire = stuffed(&octets);
-                let mut plain = Vec::new();
-                for line in wire.split_inclusive(|&byte| byte == b'\n') {
-                    if line == b".\r\n" {
-                        break;
-                    }
-                    plain.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
-                }
-                assert_eq!(plain, octets, "{form:?} {size}");
-            }
-        }
-    }
 
     #[test]
     fn faults_are_seen_and_sound_contents_are_sound() {

@@ -5,13 +5,9 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
-    SupportedProtocolVersion, version,
-};
+use prixfixe_test_support::trusting_client;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned, SupportedProtocolVersion, version};
 
 use super::*;
 
@@ -25,20 +21,15 @@ fn tls() -> TlsConfig {
         .certificate(CertificateSource::SelfSigned {
             domains: vec!["mx.test".into(), "other.test".into()],
         })
-        .handshake_timeout(Duration::from_millis(300))
+        // Good handshakes end before it on a slow machine, too.
+        .handshake_timeout(Duration::from_secs(3))
         .build()
         .expect("a certificate")
 }
 
 /// Connects with TLS first and reads the greeting.
 fn greeted(address: SocketAddr, version: &'static SupportedProtocolVersion) {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[version])
-        .expect("a version that there is")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone))
-        .with_no_client_auth();
+    let config = trusting_client(&[version]);
     let name = ServerName::try_from("mx.test").expect("a name");
     let connection = ClientConnection::new(Arc::new(config), name).expect("a client");
     let stream = TcpStream::connect(address).expect("the server listens");
@@ -187,44 +178,4 @@ async fn certificates_are_told_as_they_are_now(transport: Transport) {
         .parse()
         .expect("a number");
     assert_eq!(value, seconds.as_secs() as f64);
-}
-
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
+use prixfixe_test_support::stuffed;
+
 use super::model::{At, Sent};
 use super::odd::odd_command;
 use super::wire::Wire;
 use super::{Client, Session, View};
-use crate::content::{Form, Verdict, stuffed, verdict};
+use crate::content::{Form, Verdict, verdict};
 use crate::handler::{handling_word, word};
 use crate::network::{Notice, Way};
 use crate::runtime::SECOND;
@@ -318,7 +320,7 @@ impl Client {
         sending: &mut Sending,
         view: &mut View<'_>,
     ) {
-        let wire = stuffed(&sending.octets);
+        let wire = [&stuffed(&sending.octets), &b".\r\n"[..]].concat();
         set_pace(session, plan, wire.len(), view);
         let is_refused = sending.verdict != Verdict::Sound;
         session.may_time_out |= is_refused && may_last(plan, wire.len());
@@ -435,7 +437,8 @@ fn push_recipient(session: &mut Session, plan: &MessagePlan, place: usize) {
     );
 }
 
-/// What is refused has the time of one command for all of its octets, be the client or the network slow.
+/// What is refused has the time of one command for all of its octets, be the client or the network
+/// slow.
 fn may_last(plan: &MessagePlan, octets: usize) -> bool {
     plan.pace.is_some() || octets > 10_000
 }

@@ -1,25 +1,38 @@
 //! Text of others on one line of ours.
 //!
-//! A log line or an error repeats what a peer, a file or a caller wrote. A line end in it would forge a
-//! second line; an escape sequence would drive the terminal of whoever reads; a bidirectional override
-//! would show it in another order than it has.
+//! A log line, an error or a page repeats what a client, a file or a caller wrote.
+//! A line end in it would forge a second line, and an escape sequence would drive the terminal of
+//! whoever reads. A bidirectional override would show the text in another order than it has.
+//!
+//! ```
+//! use prixfixe_core::printable::Printable;
+//!
+//! let said = Printable("gr\u{fc}n\r\n\u{1b}[31mred");
+//! assert_eq!(said.to_string(), r"grün\r\n\u{1b}[31mred");
+//! ```
+//!
+//! Replies have a rule of their own, since they are ASCII on the wire: there such characters leave
+//! as `?` ([`Reply::encode`](crate::Reply::encode)).
 
 use std::fmt::{self, Write};
 
-/// True for characters that must not reach a log or a terminal as they are: C0, DEL and C1, the Unicode
-/// line ends, and the invisible characters that reorder or hide text.
-pub(crate) fn is_hazardous(character: char) -> bool {
+/// True for characters that must not reach a log or a terminal as they are: C0, DEL and C1, the
+/// Unicode line ends, and the invisible characters that reorder or hide text.
+#[must_use]
+pub fn is_hazardous(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Displays text with every hazardous character as `\u{..}`, or `\n`, `\r`, `\t`.
+/// Displays text with every [hazardous](is_hazardous) character as `\u{..}`, or `\n`, `\r`, `\t`.
+///
+/// What was displayed so is left alone the second time.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Escaped<'a>(pub(crate) &'a str);
+pub struct Printable<'a>(pub &'a str);
 
-impl fmt::Display for Escaped<'_> {
+impl fmt::Display for Printable<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.chars() {
             if is_hazardous(character) {
@@ -49,7 +62,9 @@ mod tests {
             ),
         ];
         for (given, expected) in cases {
-            assert_eq!(Escaped(given).to_string(), expected);
+            let shown = Printable(given).to_string();
+            assert_eq!(shown, expected);
+            assert_eq!(Printable(&shown).to_string(), expected, "once is enough");
         }
     }
 }
