@@ -191,6 +191,24 @@ fn a_future_shuts_a_server_down_that_has_no_runtime() {
     runtime.block_on(server.stopped());
 }
 
+#[test]
+fn a_future_that_never_shuts_the_server_down_goes_with_it() {
+    let (handler, _inbox) = inbox();
+    let (held, dropped) = std::sync::mpsc::channel::<()>();
+    let server = builder(Transport::Raw)
+        .handler(handler)
+        .shutdown_on(async move {
+            let _held = held;
+            std::future::pending().await
+        })
+        .start()
+        .expect("it starts");
+    drop(server);
+    // Its thread ends, and all that it holds is dropped.
+    let ended = dropped.recv_timeout(Duration::from_secs(20));
+    assert_eq!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
+}
+
 #[tokio::test]
 async fn a_stream_of_the_programs_own_is_served() {
     use prixfixe_server::Peer;
