@@ -91,7 +91,7 @@ impl Running {
     }
 
     /// Serves a stream of the caller's own, whatever the transport: it counts among the connections, and is told when
-    /// the transport stops. The future ends with the session. It has to be polled by a tokio runtime with a timer;
+    /// the transport stops. The future ends with the session, or with the drain timeout. It has to be polled by a tokio runtime with a timer;
     /// dropping it drops the session. [`stopped`](Self::stopped) does not wait for it.
     ///
     /// `session` is asked for one unless there are too many connections; then the stream gets `over_limit`.

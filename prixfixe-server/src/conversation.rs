@@ -181,8 +181,12 @@ impl Conversation {
         }
     }
 
-    /// Tells the session that the transaction is gone.
+    /// Tells the session that the transaction is gone. After a panic there is none to tell, and the
+    /// panic was reported when it happened.
     pub(crate) fn reset(&mut self, cx: &mut Context<'_>) -> Result<(), Panicked> {
+        if self.future.is_none() {
+            return Ok(());
+        }
         match self.turn(Some(Told::Question(Question::Reset)), cx) {
             Poll::Ready(Err(panicked)) => Err(panicked),
             Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),

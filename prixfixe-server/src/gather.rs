@@ -4,17 +4,16 @@ mod budget;
 mod offload;
 mod reader;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use prixfixe_core::Reply;
 
 use self::budget::{Budget, Reservation};
-use self::offload::offload;
+use self::offload::{DroppedElsewhere, offload};
 pub(crate) use self::reader::Reader;
 use crate::{Body, BodyError, OrReply};
 
@@ -34,7 +33,7 @@ enum Place {
         blocks: Vec<Bytes>,
         _reservation: Reservation,
     },
-    File(File),
+    File(DroppedElsewhere<File>),
 }
 
 /// Where contents are gathered: one for all sessions of a server.
@@ -95,7 +94,7 @@ impl Gathering {
         blocks: Vec<Vec<u8>>,
         reservation: Reservation,
         rest: Bytes,
-    ) -> Result<File, Reply> {
+    ) -> Result<DroppedElsewhere<File>, Reply> {
         let directory = self.directory.clone();
         let written = offload(move || {
             // The memory counts until it is given back, also where nobody waits for the file any more.
@@ -104,7 +103,7 @@ impl Gathering {
             let mut file = nameless_file(directory.as_deref())?;
             blocks.iter().try_for_each(|block| file.write_all(block))?;
             file.write_all(&rest)?;
-            Ok(file)
+            Ok(DroppedElsewhere::new(file))
         });
         written.await.or_else(refused)
     }
@@ -112,12 +111,16 @@ impl Gathering {
     async fn gather_to_file(
         &self,
         body: &mut Body,
-        mut file: File,
+        mut file: DroppedElsewhere<File>,
         mut size: u64,
     ) -> Result<Gathered, Reply> {
         while let Some(piece) = body.chunk().await? {
             size += piece.len() as u64;
-            let written = offload(move || file.write_all(&piece).map(|()| file));
+            let written = offload(move || {
+                let mut open = file.get()?;
+                open.write_all(&piece)?;
+                Ok(file)
+            });
             file = written.await.or_else(refused)?;
         }
         let place = Place::File(file);
@@ -165,20 +168,13 @@ fn refused<T>(error: io::Error) -> Result<T, Reply> {
     Err(error).or_reply(reply)
 }
 
-/// A file that nobody else can open, and that is gone with its last user.
+/// A file that nobody else can open, and that is gone with its last user. Its name, where the system
+/// needs one for a moment, is not to be guessed: others may write to the directory.
 fn nameless_file(directory: Option<&Path>) -> io::Result<File> {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let temporary = std::env::temp_dir();
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let name = format!(".prixfixe-{}-{count}", std::process::id());
-    let path = directory.unwrap_or(&temporary).join(name);
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(&path)?;
-    fs::remove_file(&path)?;
-    Ok(file)
+    match directory {
+        Some(directory) => tempfile::tempfile_in(directory),
+        None => tempfile::tempfile(),
+    }
 }
 
 impl Gathered {

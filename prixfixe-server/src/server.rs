@@ -1,14 +1,14 @@
 //! Building, running and stopping a server.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Wake, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
@@ -488,7 +488,7 @@ impl<H: Handler> ServerBuilder<H> {
             metrics,
         });
         if let Some(signal) = signal {
-            signal.watch(Arc::downgrade(&inner))?;
+            signal.watch(Arc::clone(&inner))?;
         }
         Ok(Server { inner })
     }
@@ -530,12 +530,18 @@ impl<H: Handler> ServerBuilder<H> {
 struct Signal(Pin<Box<dyn Future<Output = ()> + Send>>);
 
 impl Signal {
-    fn watch(self, server: Weak<Inner>) -> Result<(), StartError> {
+    /// Until the signal or the end of the server, however that comes: nothing is left behind then.
+    fn watch(mut self, server: Arc<Inner>) -> Result<(), StartError> {
         let watched = async move {
-            self.0.await;
-            if let Some(server) = server.upgrade() {
-                server.running.shutdown();
-            }
+            let mut stopped = pin!(server.running.stopped());
+            poll_fn(|cx| match self.0.as_mut().poll(cx) {
+                Poll::Ready(()) => {
+                    server.running.shutdown();
+                    Poll::Ready(())
+                }
+                Poll::Pending => stopped.as_mut().poll(cx),
+            })
+            .await;
         };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             drop(runtime.spawn(watched));

@@ -1,8 +1,8 @@
 //! A stream of the caller's own: a pipe in memory, a Unix socket, another program's connection.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connection::{self, Stream};
 use crate::Session;
 use crate::connection::Served;
-use crate::control::{Control, Permit};
+use crate::control::{Control, Permit, Stage};
 use crate::pump::PumpSocket;
 
 /// Serves a stream to its end, or tells it that it is one too many.
@@ -27,10 +27,23 @@ pub(crate) async fn serve<'l, T, S>(
     match Permit::acquire(control) {
         Some(permit) => {
             let served = Served::new(session(), None, permit, None);
-            connection::drive(Own(stream), served).await;
+            let mut driven = pin!(connection::drive(Own(stream), served));
+            let mut drained = pin!(drained(control));
+            poll_fn(|cx| match driven.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => drained.as_mut().poll(cx),
+            })
+            .await;
         }
         None => refuse(&mut stream, over_limit()).await,
     }
+}
+
+/// Waits for the end of the drain timeout. The transport does not: it is gone with the last of its
+/// own connections.
+async fn drained(control: &Control) {
+    control.reached(Stage::Draining).await;
+    tokio::time::sleep(control.drain_timeout()).await;
 }
 
 /// Whoever does not take a short reply at once gets none.

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use prixfixe_core::{ForwardPath, Reply};
 
-use crate::handler::OrReply;
 use crate::{Body, Envelope, Gathered, Recipient, reply};
 
 /// A change to a message.
@@ -118,7 +117,8 @@ async fn header_of(gathered: &Gathered) -> Result<Vec<u8>, Reply> {
             break;
         }
         if content.len() > MAX_HEADER {
-            return Err(HEADER_TOO_LARGE).or_reply(HEADER_TOO_LARGE);
+            // The line of the message has the reply. One of its own would be the client's to repeat.
+            return Err(HEADER_TOO_LARGE);
         }
     }
     Ok(content)
@@ -215,6 +215,7 @@ fn field(name: &str, value: &str) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::gather::Gathering;
+    use crate::log::tests::Events;
 
     fn edited(text: &str, edits: &[Edit]) -> String {
         let mut header = Header::parse(text.as_bytes());
@@ -327,6 +328,26 @@ mod tests {
         ] {
             assert_eq!(applied(content, edit).await, expected, "{content:?}");
         }
+    }
+
+    #[test]
+    fn a_client_that_sends_a_large_header_writes_no_line_of_its_own() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let edit = Edit::Prepend {
+            name: "X-Ours".into(),
+            value: "1".into(),
+        };
+        let events = Events::of(|| {
+            let mut envelope = Envelope::builder().build();
+            let gathering = Gathering::new(8 << 20, None);
+            let mut body = Body::of_pieces([vec![b'x'; MAX_HEADER + 1]], None);
+            let gathered = runtime.block_on(gathering.gather(&mut body)).unwrap();
+            let applied = runtime.block_on(apply(&[edit], &gathered, &mut envelope));
+            assert_eq!(applied.unwrap_err(), HEADER_TOO_LARGE);
+        });
+        assert_eq!(events, [""; 0]);
     }
 
     #[test]

@@ -61,3 +61,55 @@ pub(super) fn begin<T: Send + 'static>(
     let _ = JOBS.send(Box::new(job));
     receiver
 }
+
+/// What takes long to drop, as the last handle of a large file without a name: the system frees its
+/// blocks then. An event loop that drops it only passes it on.
+#[derive(Debug)]
+pub(super) struct DroppedElsewhere<T: Send + 'static>(Option<T>);
+
+impl<T: Send + 'static> DroppedElsewhere<T> {
+    pub(super) const fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+
+    /// An error only while it is being dropped, when nobody can ask.
+    pub(super) fn get(&self) -> io::Result<&T> {
+        self.0
+            .as_ref()
+            .ok_or_else(|| io::Error::other("it is dropped"))
+    }
+}
+
+impl<T: Send + 'static> Drop for DroppedElsewhere<T> {
+    fn drop(&mut self) {
+        if let Some(value) = self.0.take() {
+            drop(begin(move || {
+                drop(value);
+                Ok(())
+            }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tells the name of the thread that drops it.
+    struct Dropped(Sender<Option<String>>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            let name = thread::current().name().map(String::from);
+            let _ = self.0.send(name);
+        }
+    }
+
+    #[test]
+    fn what_takes_long_to_drop_is_dropped_on_a_thread_that_may_block() {
+        let (sender, receiver) = mpsc::channel();
+        drop(DroppedElsewhere::new(Dropped(sender)));
+        let name = receiver.recv().unwrap().unwrap();
+        assert!(name.starts_with("gather-"), "{name}");
+    }
+}

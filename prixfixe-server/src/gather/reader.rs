@@ -75,6 +75,7 @@ fn read_at(stored: &Stored, position: u64) -> io::Result<Bytes> {
     let Place::File(file) = &stored.place else {
         return Ok(Bytes::new());
     };
+    let file = file.get()?;
     let mut piece = vec![0; PIECE];
     #[cfg(unix)]
     let count = std::os::unix::fs::FileExt::read_at(file, &mut piece, position)?;

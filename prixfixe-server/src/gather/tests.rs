@@ -110,3 +110,16 @@ fn files_have_no_name() {
     assert!(gathered.is_in_file());
     assert_eq!(directory.path().read_dir().unwrap().count(), 0);
 }
+
+#[test]
+fn the_name_that_a_file_has_for_a_moment_is_not_to_be_guessed() {
+    let directory = tempfile::tempdir().unwrap();
+    // Names that a process number and a counter would give.
+    for count in 0..2000 {
+        let name = format!(".prixfixe-{}-{count}", std::process::id());
+        std::fs::write(directory.path().join(name), "").unwrap();
+    }
+    let gathering = Gathering::new(0, Some(directory.path().into()));
+    let gathered = wait(gathering.gather(&mut body(&content(100_000)))).unwrap();
+    assert!(gathered.is_in_file());
+}

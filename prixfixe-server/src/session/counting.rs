@@ -116,14 +116,29 @@ impl SmtpSession {
     }
 
     /// The application has refused a command.
-    pub(super) fn refuse_answered(&self, now: Instant, command: &'static str, reply: &Reply) {
+    pub(super) fn refuse_answered(
+        &self,
+        now: Instant,
+        command: Option<&'static str>,
+        reply: &Reply,
+    ) {
         let reply = as_sent(reply);
         let refused = Refused {
-            command: Some(command),
+            command,
             ..Refused::new(What::Command, reply)
         };
         self.log_refused_within(now, refused);
         self.note(IncidentKind::CommandRefused, Cause::Reply(reply.clone()));
+    }
+
+    /// A command that is none of SMTP's is refused. The dialogue reports that by itself, unless the
+    /// refusal ends the session.
+    pub(super) fn count_closing_refusal(&self, now: Instant, reply: &Reply) {
+        let reply = as_sent(reply);
+        if reply.code() == 421 || reply.closes() {
+            self.shared.counts.command_refused(reply.code());
+            self.refuse_answered(now, None, reply);
+        }
     }
 
     /// A command was refused by the rules of the protocol or a limit.

@@ -61,6 +61,8 @@ enum State {
     Working,
     /// It has answered, perhaps before the end of the content.
     Answered(Result<Accepted, Reply>),
+    /// Its time was over: its session was told of the end of the transaction then.
+    Abandoned(Reply),
 }
 
 impl Delivery {
@@ -93,7 +95,7 @@ impl Delivery {
         let polled = match std::mem::replace(&mut self.state, State::Working) {
             State::Unasked(message) => conversation.ask(Question::Message(message), cx),
             State::Working => conversation.poll(cx),
-            answered @ State::Answered(_) => {
+            answered @ (State::Answered(_) | State::Abandoned(_)) => {
                 self.state = answered;
                 return Ok(());
             }
@@ -113,7 +115,12 @@ impl Delivery {
         self.deadline = None;
         // Whoever still has the body is not to take the rest for a message.
         self.body.fail(BodyError::Stopped);
-        self.answered(conversation.abandon(cx))
+        let outcome = self.answered(conversation.abandon(cx));
+        self.state = match std::mem::replace(&mut self.state, State::Working) {
+            State::Answered(Err(reply)) => State::Abandoned(reply),
+            state => state,
+        };
+        outcome
     }
 
     fn answered(&mut self, answer: Result<Answer, Panicked>) -> Result<(), Panicked> {
@@ -140,6 +147,7 @@ impl Delivery {
         self.poll(conversation, cx)?;
         match self.state {
             State::Answered(_) => conversation.reset(cx),
+            State::Abandoned(_) => Ok(()),
             State::Unasked(_) | State::Working => conversation.abandon(cx).map(drop),
         }
     }
@@ -172,14 +180,14 @@ impl Delivery {
     }
 
     pub(super) fn is_answered(&self) -> bool {
-        matches!(self.state, State::Answered(_))
+        matches!(self.state, State::Answered(_) | State::Abandoned(_))
     }
 
     /// The reply to give at once, without waiting for the rest of the content.
     pub(super) fn closing_reply(&self) -> Option<&Reply> {
         match &self.state {
             // Never a success in place of the reply to the whole message.
-            State::Answered(Err(reply)) => {
+            State::Answered(Err(reply)) | State::Abandoned(reply) => {
                 Some(reply).filter(|it| it.closes() && (it.is_transient() || it.is_permanent()))
             }
             _ => None,
@@ -204,6 +212,7 @@ impl Delivery {
             State::Answered(result) => {
                 Some(result.and_then(|accepted| accepted.into_answer(self.id)))
             }
+            State::Abandoned(reply) => Some(Err(reply)),
             State::Unasked(_) | State::Working => None,
         }
     }

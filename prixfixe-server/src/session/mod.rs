@@ -158,7 +158,7 @@ impl SmtpSession {
         match (self.connection.question(), &self.pending) {
             (None, _) => return true,
             (Some(Open::Message), _) => return self.settle_message(now),
-            (Some(_), Pending::Nothing) => self.ask_connect(now, cx),
+            (Some(Open::Connect), Pending::Nothing) => self.ask_connect(now, cx),
             (Some(_), _) => {
                 if let Poll::Ready(outcome) = self.conversation.poll(cx) {
                     self.settle(now, outcome, cx);

@@ -106,7 +106,10 @@ impl SmtpSession {
                 let result = answer.result.and_then(|accepted| accepted.command_reply());
                 let answer = match result {
                     Ok(reply) => Answer::AcceptWith(reply),
-                    Err(reply) => Answer::Refuse(reply),
+                    Err(reply) => {
+                        self.count_closing_refusal(now, &reply);
+                        Answer::Refuse(reply)
+                    }
                 };
                 self.say_answer(now, answer);
             }
@@ -138,7 +141,7 @@ impl SmtpSession {
                 self.client = client;
                 self.end_transaction(now, cx);
             }
-            (Some(Open::Hello), Err(reply), _) => self.refuse_answered(now, "EHLO", reply),
+            (Some(Open::Hello), Err(reply), _) => self.refuse_answered(now, Some("EHLO"), reply),
             (Some(Open::Mail), Err(reply), _) => self.refuse_sender(now, reply),
             (Some(Open::Rcpt), Ok(()), About::Recipient(recipient)) => {
                 if let Some(transaction) = &mut self.transaction {
@@ -150,7 +153,7 @@ impl SmtpSession {
             }
             (Some(Open::Data), Ok(()), _) => self.begin_message(),
             (Some(Open::Data), Err(reply), _) => {
-                self.refuse_answered(now, "DATA", reply);
+                self.refuse_answered(now, Some("DATA"), reply);
                 self.end_transaction(now, cx);
             }
             _ => {}
@@ -165,13 +168,20 @@ impl SmtpSession {
     /// Passes an answer on. A refusal may end the session: by itself, or as one too many since the last message.
     fn say_answer(&mut self, now: Instant, answer: Answer) {
         let is_first = self.connection.question() == Some(Open::Connect);
-        if let Answer::Refuse(reply) = &answer
-            && (is_first || reply.code() == 421 || reply.closes())
-        {
-            self.record.end = EndReason::Refused(Box::new(as_sent(reply).clone()));
+        match &answer {
+            Answer::Refuse(reply) if is_first || reply.code() == 421 || reply.closes() => {
+                self.record.end = EndReason::Refused(Box::new(as_sent(reply).clone()));
+            }
+            Answer::AcceptWith(reply) if reply.closes() && reply.is_positive() => {
+                self.record.end = EndReason::Dismissed;
+            }
+            _ => {}
         }
         self.connection.answer(now, answer, self.output.back());
-        let is_explained = matches!(self.record.end, EndReason::Refused(_) | EndReason::Shutdown);
+        let is_explained = matches!(
+            self.record.end,
+            EndReason::Refused(_) | EndReason::Dismissed | EndReason::Shutdown
+        );
         if self.connection.is_closed() && !is_explained {
             self.record.end = EndReason::Refused(Box::new(core_replies::TOO_MANY_IDLE_COMMANDS));
         }

@@ -38,6 +38,8 @@ pub(super) enum EndReason {
     TooManyErrors,
     /// The client was sent away with this.
     Refused(Box<Reply>),
+    /// The application closed it with a positive reply.
+    Dismissed,
     /// A TLS handshake did not come to its end.
     Tls(Box<HandshakeError>),
     Shutdown,
@@ -196,7 +198,7 @@ impl EndReason {
     fn word(&self) -> &'static str {
         match self {
             Self::Lost => "lost",
-            Self::Closed => "closed",
+            Self::Closed | Self::Dismissed => "closed",
             Self::Quit => "quit",
             Self::Timeout => "timeout",
             Self::TooManyErrors => "too-many-errors",

@@ -10,8 +10,9 @@ use prixfixe_network::{Connection, Service};
 use super::*;
 use crate::conversation::Application;
 use crate::endpoint::Rules;
+use crate::log::tests::Events;
 use crate::shared::SmtpService;
-use crate::{Accepted, Handler, Message, Reply, Settings};
+use crate::{Accepted, Command, Data, Handler, Message, Reply, Sessions, Settings, reply};
 
 const MESSAGE: &[u8] = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\nhello\r\n.\r\n";
 
@@ -19,16 +20,22 @@ async fn accept(_: Message) -> Result<Accepted, Reply> {
     Ok(Accepted::default())
 }
 
-/// What a transport sees of a connection that has just come.
-fn session(handler: impl Handler) -> impl Session {
+fn service(handler: impl Handler) -> SmtpService {
     let application = Arc::new(Application::new(Arc::new(handler), Default::default()));
-    let service = SmtpService::new(application, &Settings::default(), vec![Rules::none()]);
-    let connection = Connection {
+    SmtpService::new(application, &Settings::default(), vec![Rules::none()])
+}
+
+fn connection() -> Connection {
+    Connection {
         peer: ([192, 0, 2, 1], 1024).into(),
         local: ([192, 0, 2, 2], 25).into(),
         listener: 0,
-    };
-    service.session(Instant::now(), &connection)
+    }
+}
+
+/// What a transport sees of a connection that has just come.
+fn session(handler: impl Handler) -> impl Session {
+    service(handler).session(Instant::now(), &connection())
 }
 
 /// A session whose client has said `input`, all at once.
@@ -124,4 +131,112 @@ fn a_client_that_never_reads_has_the_time_of_one_command() {
     assert!(session.poll(deadline, &mut cx).is_ready());
     let output = String::from_utf8_lossy(session.output().pending()).into_owned();
     assert!(output.ends_with("421 4.4.2 Timed out waiting for the client\r\n"));
+}
+
+/// Panics, waits for ever, or sends its client away, and counts how often it is told of an end.
+#[derive(Clone, Default)]
+struct Moody {
+    resets: Arc<AtomicUsize>,
+}
+
+impl crate::Session for Moody {
+    async fn data(&mut self, data: Data<'_>) -> Result<(), Reply> {
+        let first = data.envelope().recipients().first();
+        assert!(first.is_none_or(|it| it.path().to_string() != "panic@d.test"));
+        Ok(())
+    }
+
+    async fn message(&mut self, _: Message) -> Result<Accepted, Reply> {
+        std::future::pending().await
+    }
+
+    async fn command(&mut self, command: Command<'_>) -> Result<Reply, Reply> {
+        match command.verb() {
+            "XBYE" => Ok(reply!(250 2.0.0 "So long").and_close()),
+            "X421" => Err(reply!(421 4.7.0 "Not now")),
+            _ => Err(reply!(554 5.7.1 "Never").and_close()),
+        }
+    }
+
+    fn reset(&mut self) {
+        self.resets.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn moody(session: &Moody) -> impl Handler + use<> {
+    let session = session.clone();
+    Sessions::new(move |_: Client| {
+        let session = session.clone();
+        async { Ok(session) }
+    })
+}
+
+/// The log of a session whose client says `input` and leaves.
+fn log_of(input: &[u8]) -> Vec<String> {
+    Events::of(|| {
+        let mut session = session(moody(&Moody::default()));
+        assert!(poll(&mut session).is_pending());
+        session.receive(Instant::now(), input);
+        assert!(poll(&mut session).is_ready());
+    })
+}
+
+fn lines<'e>(events: &'e [String], part: &str) -> Vec<&'e String> {
+    events.iter().filter(|it| it.contains(part)).collect()
+}
+
+#[test]
+fn a_panic_is_told_once() {
+    let input = b"EHLO a.test\r\nMAIL FROM:<>\r\nRCPT TO:<panic@d.test>\r\nDATA\r\n";
+    let events = log_of(input);
+    assert_eq!(lines(&events, "panicked").len(), 1, "{events:?}");
+}
+
+#[test]
+fn a_positive_reply_that_closes_is_no_refusal() {
+    let events = log_of(b"EHLO a.test\r\nXBYE\r\n");
+    let [line] = &*lines(&events, "message=connection") else {
+        panic!("{events:?}");
+    };
+    assert!(line.contains("result=\"closed\""), "{line}");
+    assert!(!line.contains("reply="), "{line}");
+}
+
+#[test]
+fn a_command_refused_by_a_reply_that_closes_is_a_refused_command() {
+    for (command, told) in [("X421", "4.7.0 Not now"), ("XNEVER", "5.7.1 Never")] {
+        let service = service(moody(&Moody::default()));
+        let mut session = service.session(Instant::now(), &connection());
+        assert!(poll(&mut session).is_pending());
+        let input = format!("EHLO a.test\r\n{command}\r\n");
+        session.receive(Instant::now(), input.as_bytes());
+        assert!(poll(&mut session).is_ready());
+        let incidents = service.counts().recent.incidents();
+        let texts: Vec<&str> = incidents.iter().map(|it| it.text.as_str()).collect();
+        assert_eq!(texts, [told]);
+    }
+}
+
+#[test]
+fn a_message_that_took_too_long_and_then_breaks_off_is_one_end() {
+    let told = Moody::default();
+    let mut session = session(moody(&told));
+    let now = Instant::now();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(poll(&mut session).is_pending());
+    session.receive(
+        now,
+        b"EHLO a.test\r\nMAIL FROM:<>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n",
+    );
+    assert!(session.poll(now, &mut cx).is_pending());
+    while session.wants_read() {
+        session.receive(now, &b"0123456789\r\n".repeat(1000));
+        assert!(session.poll(now, &mut cx).is_pending());
+    }
+    let deadline = session.deadline().expect("the handler is waited for");
+    assert!(session.poll(deadline, &mut cx).is_pending());
+    assert_eq!(told.resets.load(Ordering::Relaxed), 1);
+    session.receive_eof(deadline);
+    assert!(session.poll(deadline, &mut cx).is_ready());
+    assert_eq!(told.resets.load(Ordering::Relaxed), 1);
 }

@@ -1,5 +1,7 @@
 //! Starting, draining, stopping.
 
+use std::time::Duration;
+
 use prixfixe_server::{Accepted, Message, Reply, Server, StartError, Transport, inbox};
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,6 +17,7 @@ on_both_transports![
     after_abort_the_content_is_broken_not_short,
     a_port_that_is_taken_is_an_error_that_names_it,
     the_end_can_be_waited_for_by_many,
+    a_stream_of_the_programs_own_ends_with_the_drain_timeout,
 ];
 
 async fn an_idle_session_is_told_421_and_the_server_stops(transport: Transport) {
@@ -188,6 +191,24 @@ fn a_future_shuts_a_server_down_that_has_no_runtime() {
     runtime.block_on(server.stopped());
 }
 
+#[test]
+fn a_future_that_never_shuts_the_server_down_goes_with_it() {
+    let (handler, _inbox) = inbox();
+    let (held, dropped) = std::sync::mpsc::channel::<()>();
+    let server = builder(Transport::Raw)
+        .handler(handler)
+        .shutdown_on(async move {
+            let _held = held;
+            std::future::pending().await
+        })
+        .start()
+        .expect("it starts");
+    drop(server);
+    // Its thread ends, and all that it holds is dropped.
+    let ended = dropped.recv_timeout(Duration::from_secs(20));
+    assert_eq!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
+}
+
 #[tokio::test]
 async fn a_stream_of_the_programs_own_is_served() {
     use prixfixe_server::Peer;
@@ -222,4 +243,30 @@ async fn a_stream_of_the_programs_own_is_served() {
         assert!(rest.contains("\r\n421 4.3.2 "), "{rest}");
     };
     tokio::join!(server.serve(stream), dialogue);
+}
+
+async fn a_stream_of_the_programs_own_ends_with_the_drain_timeout(transport: Transport) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    let (handler, _inbox) = inbox();
+    let server = builder(transport)
+        .drain_timeout(Duration::from_millis(20))
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let (mut client, stream) = duplex(1024);
+    let dialogue = async {
+        let begun = "EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.test>\r\nDATA\r\n";
+        client.write_all(begun.as_bytes()).await.expect("it reads");
+        let mut told = Vec::new();
+        while !told.ends_with(b"CR LF . CR LF\r\n") {
+            told.push(client.read_u8().await.expect("a reply"));
+        }
+        server.shutdown();
+        // The client is in the middle of its message and says no more.
+        client.read_to_end(&mut told).await.expect("an end");
+    };
+    let served = async { tokio::join!(server.serve(stream), dialogue) };
+    let ended = tokio::time::timeout(Duration::from_secs(20), served).await;
+    assert!(ended.is_ok(), "it outlives the drain timeout");
 }

@@ -96,6 +96,7 @@ impl Session for Visit {
     async fn command(&mut self, command: Command<'_>) -> Result<Reply, Reply> {
         match command.verb() {
             "XPING" => Ok(Reply::ok(format!("pong {}", command.argument()))),
+            "XLEAVE" => Err(reply!(554 5.7.1 "Never").and_close()),
             _ => Err(Reply::UNKNOWN_COMMAND),
         }
     }
@@ -208,6 +209,10 @@ async fn commands_of_the_applications_own_are_answered(transport: Transport) {
     assert_eq!(client.ask("XPING one two").await, "250 2.0.0 pong one two");
     assert_eq!(client.ask("XYZZY").await, "500 5.5.1 Unknown command");
     assert!(client.ask("XYZZY").await.starts_with("421 4.7.0"));
+    let mut client = Client::greeted(server.local_address()).await;
+    assert_eq!(client.ask("XLEAVE").await, "554 5.7.1 Never");
+    let refused = server.metrics().snapshot().command_errors;
+    assert_eq!(refused, [(421, 1), (500, 1), (554, 1)]);
 }
 
 async fn a_reply_that_closes_drops_the_connection_in_the_middle_of_a_body(transport: Transport) {
