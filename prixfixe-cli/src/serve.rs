@@ -25,6 +25,8 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let configuration = Configuration::load(&arguments)?;
     let signals = Signals::catch().map_err(Error::Signals)?;
     let logging = Arc::new(Logging::start(&configuration.log).map_err(Error::Logging)?);
+    // An error leaves from here, while the thread of the signals keeps the log.
+    let _last_lines = logging.last_lines();
     let control = Arc::new(Control::new(Arc::clone(&logging)));
     let acting = Arc::clone(&control);
     signals
