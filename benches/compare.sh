@@ -33,6 +33,7 @@ floor=${FLOOR:-$bin/floor}
 rows=(
     "1 KiB, 20 connections, pipelined|floor tokio raw smtp-sink|0.80 1.4 -|-s 1KiB -c 20 --pipelining full"
     "1 KiB, 20 connections, pipelined, 10 recipients|floor tokio raw smtp-sink|0.60 1.4 -|-s 1KiB -c 20 -r 10 --pipelining full"
+    "1 KiB, 20 connections, pipelined, with the default log|floor tokio-log raw-log tokio-json raw-json|0.75 - -|-s 1KiB -c 20 --pipelining full"
     "1 KiB, 20 connections, not pipelined|floor tokio raw smtp-sink|0.85 1.4 -|-s 1KiB -c 20 --pipelining off"
     "1 KiB, 1,000 connections, pipelined|floor tokio raw smtp-sink|0.75 - 2|-s 1KiB -c 1000 --pipelining full"
     "1 KiB, a connection a message, 20 at once|floor tokio raw smtp-sink|0.80 - -|-s 1KiB -c 20 --per-connection 1 --pipelining full --source 127.0.0.1-127.0.0.20"
@@ -57,6 +58,8 @@ start_as() {
     smtp-sink) start smtp-sink $([[ $EUID == 0 ]] && echo "-u ${SINK_USER:-nobody}") -m 5000 "$address" 4096 ;;
     *-tls) serve --transport "${1%-tls}" --listen 127.0.0.1:0 --listen-tls "$address" --tls-self-signed --deliver discard: ;;
     *-maildir) serve --transport "${1%-maildir}" --listen "$address" --deliver "maildir:$mail/mail" ;;
+    *-log) serve --log info --transport "${1%-log}" --listen "$address" --deliver discard: ;;
+    *-json) serve --log info --log-format json --transport "${1%-json}" --listen "$address" --deliver discard: ;;
     *) serve --transport "$1" --listen "$address" --deliver discard: ;;
     esac
 }

@@ -43,9 +43,11 @@ start() {
     exit 1
 }
 
-# serve FLAG...: starts PrixFixe, with one thread.
+# serve FLAG...: starts PrixFixe, with one thread. It logs warnings alone, unless a flag says another level.
 serve() {
-    start "$prixfixe" serve --threads 1 --log warn --max-connections 5000 --max-message-size 64MiB "$@"
+    local log=(--log warn)
+    [[ " $* " != *" --log "* ]] || log=()
+    start "$prixfixe" serve --threads 1 "${log[@]}" --max-connections 5000 --max-message-size 64MiB "$@"
 }
 
 # load FLAG...: runs a load on the other core.

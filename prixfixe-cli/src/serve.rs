@@ -1,6 +1,5 @@
 //! `prixfixe serve`: from a configuration to a server that runs until it is told to stop.
 
-use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -26,22 +25,9 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let configuration = Configuration::load(&arguments)?;
     let signals = Signals::catch().map_err(Error::Signals)?;
     let logging = Arc::new(Logging::start(&configuration.log).map_err(Error::Logging)?);
-    let served = serve(arguments, configuration, inherited, signals, &logging);
-    if served.is_err() {
-        // What was logged before it may say why.
-        logging.flush();
-    }
-    served
-}
-
-fn serve(
-    arguments: ConfigurationArguments,
-    configuration: Configuration,
-    inherited: Vec<(Purpose, TcpListener)>,
-    signals: Signals,
-    logging: &Arc<Logging>,
-) -> Result<ExitCode, Error> {
-    let control = Arc::new(Control::new(Arc::clone(logging)));
+    // An error leaves from here, while the thread of the signals keeps the log.
+    let _last_lines = logging.last_lines();
+    let control = Arc::new(Control::new(Arc::clone(&logging)));
     let acting = Arc::clone(&control);
     signals
         .handle(move |request| acting.act(request))
@@ -90,7 +76,7 @@ fn serve(
         server: Arc::clone(&server),
         delivery,
         file_limit,
-        logging: Arc::clone(logging),
+        logging,
     };
     control.serve(Arc::clone(&server), reload)?;
     privileges::warn_of_root(&listening);

@@ -4,16 +4,12 @@
 //! escaped before it comes to them.
 
 use std::fmt::{self, Write as _};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing::{Event, Level};
 
+use super::clock::Clock;
 use super::value::{write_json, write_message, write_text};
 use crate::config::LogFormat;
 
@@ -29,117 +25,99 @@ const MAX_VALUE: usize = 2048;
 /// What is kept for names and numbers, and for the ends of values that are cut off.
 const KEPT: usize = 768;
 
-/// Formats events as `TIME LEVEL MESSAGE NAME=VALUE ...`, or as one flat JSON object.
-///
-/// Clones change together.
-#[derive(Debug, Clone)]
-pub(super) struct LineFormat {
-    is_json: Arc<AtomicBool>,
+/// A line under way. It is written over again and again, so that no line allocates.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    text: String,
+    clock: Clock,
 }
 
-impl LineFormat {
-    pub(super) fn new(format: LogFormat) -> Self {
-        Self {
-            is_json: Arc::new(AtomicBool::new(format == LogFormat::Json)),
+impl Line {
+    /// The event as `TIME LEVEL MESSAGE NAME=VALUE ...`, or as one flat JSON object.
+    pub(super) fn of(&mut self, format: LogFormat, now: SystemTime, event: &Event<'_>) -> &str {
+        self.text.clear();
+        match format {
+            LogFormat::Text => self.write_as_text(now, event),
+            LogFormat::Json => self.write_as_json(now, event),
         }
+        &self.text
     }
 
-    pub(super) fn change(&self, format: LogFormat) {
-        self.is_json
-            .store(format == LogFormat::Json, Ordering::Relaxed);
-    }
-}
-
-impl<S, N> FormatEvent<S, N> for LineFormat
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut out: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut line = Line {
-            out: &mut out,
-            octets: 0,
-        };
-        if self.is_json.load(Ordering::Relaxed) {
-            json(&mut line, event)
-        } else {
-            text(&mut line, event)
+    fn write_as_text(&mut self, now: SystemTime, event: &Event<'_>) {
+        let text = &mut self.text;
+        self.clock.write(text, now);
+        text.push_str(match *event.metadata().level() {
+            Level::ERROR => " ERROR ",
+            Level::WARN => " WARN  ",
+            Level::INFO => " INFO  ",
+            Level::DEBUG => " DEBUG ",
+            Level::TRACE => " TRACE ",
+        });
+        let start = text.len();
+        event.record(&mut Fields(
+            |name: &'static str, value: Value<'_>| match value {
+                Value::Text(value) if name == MESSAGE => message(text, start, value),
+                _ => {
+                    text.push(' ');
+                    text.push_str(name);
+                    text.push('=');
+                    match value {
+                        Value::Text(value) => write_text(text, room(text), value),
+                        Value::Plain(value) => plain(text, value),
+                    }
+                }
+            },
+        ));
+        if let Some(target) = foreign_target(event) {
+            text.push_str(" target=");
+            text.push_str(target);
         }
-    }
-}
-
-/// A way to write a value, with what it may take.
-type WriteValue = fn(&mut dyn fmt::Write, usize, fmt::Arguments<'_>) -> fmt::Result;
-
-/// A line under way.
-struct Line<'a, 'w> {
-    out: &'a mut Writer<'w>,
-    octets: usize,
-}
-
-impl Line<'_, '_> {
-    /// Writes a value into what is left of the line.
-    fn value(&mut self, write: WriteValue, value: fmt::Arguments<'_>) -> fmt::Result {
-        let room = (MAX_LINE - KEPT).saturating_sub(self.octets);
-        write(self, room.min(MAX_VALUE), value)
+        text.push('\n');
     }
 
-    fn time(&mut self) -> fmt::Result {
-        self.octets += "2026-01-01T00:00:00.000000Z".len();
-        SystemTime.format_time(self.out)
-    }
-}
-
-impl fmt::Write for Line<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.octets += text.len();
-        self.out.write_str(text)
-    }
-}
-
-fn text(out: &mut Line<'_, '_>, event: &Event<'_>) -> fmt::Result {
-    out.time()?;
-    write!(out, " {:5} ", event.metadata().level())?;
-    Fields::visit(event, |name, value| match value {
-        Value::Text(value) if name == MESSAGE => out.value(write_message, value),
-        _ => Ok(()),
-    })?;
-    Fields::visit(event, |name, value| {
-        if name == MESSAGE {
-            return Ok(());
+    fn write_as_json(&mut self, now: SystemTime, event: &Event<'_>) {
+        let text = &mut self.text;
+        text.push_str("{\"timestamp\":\"");
+        self.clock.write(text, now);
+        text.push_str("\",\"level\":\"");
+        text.push_str(event.metadata().level().as_str());
+        text.push('"');
+        event.record(&mut Fields(|name: &'static str, value: Value<'_>| {
+            text.push_str(",\"");
+            text.push_str(name);
+            text.push_str("\":");
+            match value {
+                Value::Text(value) => write_json(text, room(text), value),
+                Value::Plain(value) => plain(text, value),
+            }
+        }));
+        if let Some(target) = foreign_target(event) {
+            text.push_str(",\"target\":\"");
+            text.push_str(target);
+            text.push('"');
         }
-        write!(out, " {name}=")?;
-        match value {
-            Value::Text(value) => out.value(write_text, value),
-            Value::Plain(value) => out.write_fmt(value),
-        }
-    })?;
-    if let Some(target) = foreign_target(event) {
-        write!(out, " target={target}")?;
+        text.push_str("}\n");
     }
-    out.write_char('\n')
 }
 
-fn json(out: &mut Line<'_, '_>, event: &Event<'_>) -> fmt::Result {
-    out.write_str("{\"timestamp\":\"")?;
-    out.time()?;
-    write!(out, "\",\"level\":\"{}\"", event.metadata().level())?;
-    Fields::visit(event, |name, value| {
-        write!(out, ",\"{name}\":")?;
-        match value {
-            Value::Text(value) => out.value(write_json, value),
-            Value::Plain(value) => out.write_fmt(value),
-        }
-    })?;
-    if let Some(target) = foreign_target(event) {
-        write!(out, ",\"target\":\"{target}\"")?;
+/// What the next value may take of a line.
+fn room(line: &str) -> usize {
+    (MAX_LINE - KEPT).saturating_sub(line.len()).min(MAX_VALUE)
+}
+
+/// The message stands before the fields, wherever it is among them: as a rule it is the first.
+fn message(line: &mut String, start: usize, value: fmt::Arguments<'_>) {
+    let end = line.len();
+    write_message(line, room(line), value);
+    if end > start {
+        let message = line.split_off(end);
+        line.insert_str(start, &message);
     }
-    out.write_str("}\n")
+}
+
+fn plain(line: &mut String, value: fmt::Arguments<'_>) {
+    // A string takes all, and numbers give no errors.
+    let _ = line.write_fmt(value);
 }
 
 /// Where an event comes from, if that isn't us or if it is for those who look for a fault.
@@ -155,67 +133,47 @@ enum Value<'a> {
     Plain(fmt::Arguments<'a>),
 }
 
-/// Gives each field of an event to a function, until one fails.
-struct Fields<F> {
-    write: F,
-    result: fmt::Result,
-}
+/// Gives each field of an event to a function.
+struct Fields<F>(F);
 
-impl<F: FnMut(&str, Value<'_>) -> fmt::Result> Fields<F> {
-    fn visit(event: &Event<'_>, write: F) -> fmt::Result {
-        let mut fields = Self {
-            write,
-            result: Ok(()),
-        };
-        event.record(&mut fields);
-        fields.result
-    }
-
-    fn field(&mut self, field: &Field, value: Value<'_>) {
-        if self.result.is_ok() {
-            self.result = (self.write)(field.name(), value);
-        }
-    }
-}
-
-impl<F: FnMut(&str, Value<'_>) -> fmt::Result> Visit for Fields<F> {
+impl<F: FnMut(&'static str, Value<'_>)> Visit for Fields<F> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.field(field, Value::Text(format_args!("{value:?}")));
+        (self.0)(field.name(), Value::Text(format_args!("{value:?}")));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.field(field, Value::Text(format_args!("{value}")));
+        (self.0)(field.name(), Value::Text(format_args!("{value}")));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.field(field, Value::Text(format_args!("{value}")));
+        (self.0)(field.name(), Value::Text(format_args!("{value}")));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.field(field, Value::Plain(format_args!("{value}")));
+        (self.0)(field.name(), Value::Plain(format_args!("{value}")));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.field(field, Value::Plain(format_args!("{value}")));
+        (self.0)(field.name(), Value::Plain(format_args!("{value}")));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.field(field, Value::Plain(format_args!("{value}")));
+        (self.0)(field.name(), Value::Plain(format_args!("{value}")));
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
-        self.field(field, Value::Plain(format_args!("{value}")));
+        (self.0)(field.name(), Value::Plain(format_args!("{value}")));
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
-        self.field(field, Value::Plain(format_args!("{value}")));
+        (self.0)(field.name(), Value::Plain(format_args!("{value}")));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no word for what isn't a number (RFC 8259 section 6).
         match value.is_finite() {
-            true => self.field(field, Value::Plain(format_args!("{value}"))),
-            false => self.field(field, Value::Text(format_args!("{value}"))),
+            true => (self.0)(field.name(), Value::Plain(format_args!("{value}"))),
+            false => (self.0)(field.name(), Value::Text(format_args!("{value}"))),
         }
     }
 }
@@ -224,15 +182,19 @@ impl<F: FnMut(&str, Value<'_>) -> fmt::Result> Visit for Fields<F> {
 mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
+    use tracing::level_filters::LevelFilter;
     use tracing::subscriber::with_default;
 
+    use super::super::lines::Lines;
+    use super::super::queue::Queue;
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct Written(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Lines {
+    impl io::Write for Written {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -244,14 +206,11 @@ mod tests {
 
     /// What `log` logs, without the time, which is checked to be one.
     fn logged(format: LogFormat, log: impl FnOnce()) -> String {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .event_format(LineFormat::new(format))
-            .with_max_level(Level::TRACE)
-            .with_writer(move || writer.clone())
-            .finish();
-        with_default(subscriber, log);
+        let lines = Written::default();
+        let queue = Queue::start(lines.clone()).unwrap();
+        let level = LevelFilter::TRACE;
+        with_default(Lines::new(queue.clone(), format, level), log);
+        queue.flush(Duration::from_secs(60));
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let start = if format == LogFormat::Json {
             "{\"timestamp\":\"".len()
@@ -327,6 +286,32 @@ mod tests {
             line,
             "{\"timestamp\":\"TIME\",\"level\":\"INFO\",\"message\":\"x\",\"rate\":\"NaN\"}\n"
         );
+    }
+
+    #[test]
+    fn a_message_among_the_fields_stands_before_them() {
+        let line = logged(
+            LogFormat::Text,
+            || tracing::info!(target: "prixfixe", a = 1, message = "x", b = "\""),
+        );
+        assert_eq!(line, "TIME INFO  x a=1 b=\"\\\"\"\n");
+    }
+
+    #[test]
+    fn a_value_that_fails_is_as_long_as_it_came() {
+        struct Fails;
+        impl fmt::Display for Fails {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("so far")?;
+                Err(fmt::Error)
+            }
+        }
+        let line = logged(
+            LogFormat::Json,
+            || tracing::info!(target: "prixfixe", a = %Fails, b = 1, "x"),
+        );
+        let end = "\"message\":\"x\",\"a\":\"so far\",\"b\":1}\n";
+        assert!(line.ends_with(end), "{line}");
     }
 
     #[test]

@@ -1,77 +1,68 @@
 //! The log on stderr: one line an event, as text or as JSON.
 //!
-//! A thread that logs puts its finished line into a queue in memory and goes on; a thread of the log's own writes. A
-//! stderr that is slow, full or closed delays nobody: lines that find the queue full are dropped, and a
+//! A thread that logs puts its finished line into a queue in memory and goes on; a thread of the log's own writes, many
+//! lines at once where they come fast. A stderr that is slow, full or closed delays nobody: lines that find the queue full are dropped, and a
 //! line says how many as soon as there is room again.
 
+mod clock;
 mod format;
+mod lines;
 mod panics;
 mod queue;
 mod value;
 
 use std::io;
 use std::panic;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tracing_subscriber::filter::{LevelFilter, filter_fn};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{Registry, reload};
+use tracing::level_filters::LevelFilter;
 
-use self::format::LineFormat;
+use self::lines::Lines;
 use self::queue::Queue;
 use crate::config::{Log, LogLevel};
 
 /// How long the end of the process waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// The log that was started. Dropping it waits for what was logged until then.
+/// The log that was started.
 pub(crate) struct Logging {
     queue: Queue,
-    format: LineFormat,
-    level: reload::Handle<LevelFilter, Registry>,
+    lines: Arc<Lines>,
 }
 
 impl Logging {
     /// From here on events of all threads are written to stderr, and a panic is an event.
     pub(crate) fn start(log: &Log) -> io::Result<Self> {
         let queue = Queue::start(io::stderr())?;
-        let format = LineFormat::new(log.format);
-        let (filter, level) = reload::Layer::new(level(log.level));
-        let lines = tracing_subscriber::fmt::layer()
-            .event_format(format.clone())
-            .with_writer(queue.clone());
-        // A line names its peer and message itself, so that spans, of which there is one for each question to the
-        // handler, would be made for nobody.
-        let events_alone = filter_fn(|metadata| metadata.is_event());
-        let subscriber = tracing_subscriber::registry()
-            .with(filter)
-            .with(events_alone)
-            .with(lines);
-        tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
+        let lines = Arc::new(Lines::new(queue.clone(), log.format, level(log.level)));
+        tracing::subscriber::set_global_default(Arc::clone(&lines)).map_err(io::Error::other)?;
         panic::set_hook(Box::new(panics::hook()));
-        Ok(Self {
-            queue,
-            format,
-            level,
-        })
+        Ok(Self { queue, lines })
     }
 
     /// Writes from here on as these say.
     pub(crate) fn change(&self, log: &Log) {
-        self.format.change(log.format);
-        // It fails only where the subscriber is gone, and the global one never goes.
-        let _ = self.level.reload(level(log.level));
+        self.lines.change(log.format, level(log.level));
     }
 
     /// Waits, though not for long, until what was logged is written.
     pub(crate) fn flush(&self) {
         self.queue.flush(LAST_LINES);
     }
+
+    /// Does the same at the end of whoever has it.
+    pub(crate) fn last_lines(&self) -> LastLines {
+        LastLines(self.queue.clone())
+    }
 }
 
-impl Drop for Logging {
+/// Waits for the last lines when it is dropped.
+pub(crate) struct LastLines(Queue);
+
+impl Drop for LastLines {
     fn drop(&mut self) {
-        self.flush();
+        self.0.flush(LAST_LINES);
     }
 }
 

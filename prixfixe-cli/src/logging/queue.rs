@@ -8,10 +8,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tracing_subscriber::fmt::MakeWriter;
-
 /// The most octets that wait to be written; as many again may be on their way.
 const CAPACITY: usize = 1 << 20;
+
+/// How long lines gather behind a write. A line that comes alone is written at once.
+const GATHERED_FOR: Duration = Duration::from_millis(5);
 
 /// Lines that wait for the writing thread. The lock is held for a copy in memory, never for a write.
 #[derive(Debug, Clone)]
@@ -31,8 +32,19 @@ struct State {
     lines: Vec<u8>,
     /// Lines that found the queue full, not reported yet.
     dropped: u64,
-    /// The writing thread has lines that aren't written yet.
-    writing: bool,
+    writer: Writer,
+}
+
+/// What the writing thread does. To wake it takes a system call, so that a line does it only where nobody else has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Writer {
+    /// Sleeps until it is called.
+    #[default]
+    Sleeps,
+    /// Was called, or has lines that aren't written yet.
+    Busy,
+    /// Lets lines gather.
+    Gathers,
 }
 
 impl Queue {
@@ -48,24 +60,38 @@ impl Queue {
 
     /// Waits until the queue is empty, at most for `limit`.
     pub(crate) fn flush(&self, limit: Duration) {
-        let busy = |state: &mut State| state.writing || !state.lines.is_empty();
+        let state = self.shared.lock();
+        let is_busy = |state: &mut State| state.writer == Writer::Busy || !state.lines.is_empty();
         // Timed out or not, there is no more to be done.
         drop(
             self.shared
                 .written
-                .wait_timeout_while(self.shared.lock(), limit, busy),
+                .wait_timeout_while(state, limit, is_busy),
         );
     }
 
-    fn push(&self, line: &[u8]) {
-        let mut state = self.shared.lock();
-        if state.lines.len() + line.len() > CAPACITY {
-            state.dropped += 1;
-            return;
+    /// Takes one finished line.
+    pub(crate) fn push(&self, line: &[u8]) {
+        let must_wake = self.shared.lock().push(line);
+        if must_wake {
+            self.shared.filled.notify_one();
         }
-        state.lines.extend_from_slice(line);
-        drop(state);
-        self.shared.filled.notify_one();
+    }
+}
+
+impl State {
+    /// Whether the writing thread is to be woken for it.
+    fn push(&mut self, line: &[u8]) -> bool {
+        if self.lines.len() + line.len() > CAPACITY {
+            self.dropped += 1;
+            return false;
+        }
+        self.lines.extend_from_slice(line);
+        let sleeps = self.writer == Writer::Sleeps;
+        if sleeps {
+            self.writer = Writer::Busy;
+        }
+        sleeps
     }
 }
 
@@ -82,50 +108,37 @@ impl Shared {
             // There is nowhere left to report a log that can't be written, and the next line may fare better.
             let _ = output.write_all(&lines).and_then(|()| output.flush());
             lines.clear();
+            self.gather();
             if dropped > 0 {
                 tracing::warn!(target: "prixfixe", lines = dropped, "log lines were dropped: stderr takes them too slowly");
             }
         }
     }
 
+    /// Waits for a line.
     fn take(&self, lines: &mut Vec<u8>) -> u64 {
         let mut state = self.lock();
-        state.writing = false;
         if state.lines.is_empty() {
-            self.written.notify_all();
+            state.writer = Writer::Sleeps;
         }
         let mut state = self
             .filled
             .wait_while(state, |state| state.lines.is_empty())
             .unwrap_or_else(PoisonError::into_inner);
-        state.writing = true;
+        state.writer = Writer::Busy;
         mem::swap(&mut state.lines, lines);
         mem::take(&mut state.dropped)
     }
-}
 
-impl<'a> MakeWriter<'a> for Queue {
-    type Writer = Entry<'a>;
-
-    fn make_writer(&'a self) -> Entry<'a> {
-        Entry { queue: self }
-    }
-}
-
-/// Takes one finished line.
-#[derive(Debug)]
-pub(crate) struct Entry<'a> {
-    queue: &'a Queue,
-}
-
-impl Write for Entry<'_> {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.queue.push(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    /// Something was just written: what comes now is likely to be followed by more.
+    fn gather(&self) {
+        let mut state = self.lock();
+        state.writer = Writer::Gathers;
+        if state.lines.is_empty() {
+            self.written.notify_all();
+        }
+        drop(state);
+        thread::sleep(GATHERED_FOR);
     }
 }
 
@@ -174,6 +187,16 @@ mod tests {
         opener.send(()).unwrap();
         assert_eq!(taken.recv().unwrap(), b"1\n");
         assert_eq!(taken.recv().unwrap(), b"2\n3\n");
+    }
+
+    #[test]
+    fn the_writer_is_woken_for_a_line_only_while_it_sleeps() {
+        let mut state = State::default();
+        assert!(state.push(b"1\n"), "it sleeps");
+        assert!(!state.push(b"2\n"), "it was called");
+        state.writer = Writer::Gathers;
+        assert!(!state.push(b"3\n"), "it comes by itself");
+        assert_eq!(state.lines, b"1\n2\n3\n");
     }
 
     #[test]

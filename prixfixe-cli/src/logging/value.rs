@@ -11,43 +11,49 @@ use prixfixe_server::printable::is_hazardous;
 const CUT_OFF: &str = "... (cut off)";
 
 /// Writes `value` as it is where it is a plain word, else between quotes. At most `room` octets.
-pub(super) fn write_text(
-    out: &mut dyn Write,
-    room: usize,
-    value: fmt::Arguments<'_>,
-) -> fmt::Result {
-    let mut text = String::new();
-    Escaper::new(&mut text, Style::Text, room).write(value)?;
-    let is_word = |character: char| {
-        !matches!(character, ' ' | '=' | '"' | '\\') && !character.is_whitespace()
-    };
-    if !text.is_empty() && text.chars().all(is_word) {
-        out.write_str(&text)
-    } else {
-        out.write_char('"')?;
-        out.write_str(&text)?;
-        out.write_char('"')
+pub(super) fn write_text(out: &mut String, room: usize, value: fmt::Arguments<'_>) {
+    let start = out.len();
+    Escaper::new(out, Style::Text, room).write(value);
+    if !is_word(out.get(start..).unwrap_or_default()) {
+        out.insert(start, '"');
+        out.push('"');
     }
 }
 
 /// Writes `value` as it is, but for what could end the line or act on the terminal.
-pub(super) fn write_message(
-    out: &mut dyn Write,
-    room: usize,
-    value: fmt::Arguments<'_>,
-) -> fmt::Result {
-    Escaper::new(out, Style::Message, room).write(value)
+pub(super) fn write_message(out: &mut String, room: usize, value: fmt::Arguments<'_>) {
+    Escaper::new(out, Style::Message, room).write(value);
 }
 
 /// Writes `value` as a JSON string (RFC 8259 section 7), with everything hazardous as `\u....` as well.
-pub(super) fn write_json(
-    out: &mut dyn Write,
-    room: usize,
-    value: fmt::Arguments<'_>,
-) -> fmt::Result {
-    out.write_char('"')?;
-    Escaper::new(out, Style::Json, room).write(value)?;
-    out.write_char('"')
+pub(super) fn write_json(out: &mut String, room: usize, value: fmt::Arguments<'_>) {
+    out.push('"');
+    Escaper::new(out, Style::Json, room).write(value);
+    out.push('"');
+}
+
+fn is_word(text: &str) -> bool {
+    let is_part = |character: char| {
+        !matches!(character, ' ' | '=' | '"' | '\\') && !character.is_whitespace()
+    };
+    let is_ascii_word = || {
+        all(text, |byte| {
+            is_plain(byte) & (byte != b' ') & (byte != b'=')
+        })
+    };
+    !text.is_empty() && (is_ascii_word() || text.chars().all(is_part))
+}
+
+/// Whether a byte is a character that nothing ever escapes.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')
+}
+
+/// Whether all bytes are so. Nearly every value is plain, and looked at in pieces, without a branch for each byte.
+fn all(text: &str, is_so: impl Fn(u8) -> bool) -> bool {
+    let (pieces, rest) = text.as_bytes().as_chunks::<16>();
+    let are_so = |bytes: &[u8]| bytes.iter().fold(true, |so, &byte| so & is_so(byte));
+    pieces.iter().all(|piece| are_so(piece)) && are_so(rest)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,14 +65,14 @@ enum Style {
 
 /// Escapes what is written through it.
 struct Escaper<'a> {
-    out: &'a mut dyn Write,
+    out: &'a mut String,
     style: Style,
     /// Octets that may still be written. `None`: the rest is left out.
     left: Option<usize>,
 }
 
 impl<'a> Escaper<'a> {
-    fn new(out: &'a mut dyn Write, style: Style, room: usize) -> Self {
+    fn new(out: &'a mut String, style: Style, room: usize) -> Self {
         Self {
             out,
             style,
@@ -74,8 +80,9 @@ impl<'a> Escaper<'a> {
         }
     }
 
-    fn write(mut self, value: fmt::Arguments<'_>) -> fmt::Result {
-        self.write_fmt(value)
+    /// A value that fails to show itself is as long as it came.
+    fn write(mut self, value: fmt::Arguments<'_>) {
+        let _ = self.write_fmt(value);
     }
 
     fn escape(&mut self, character: char) -> fmt::Result {
@@ -110,18 +117,24 @@ impl Write for Escaper<'_> {
         let Some(mut left) = self.left else {
             return Ok(());
         };
+        if let Some(rest) = left.checked_sub(text.len()).filter(|_| all(text, is_plain)) {
+            self.left = Some(rest);
+            self.out.push_str(text);
+            return Ok(());
+        }
         let mut plain = 0;
         for (place, character) in text.char_indices() {
             let escaped = self.must_escape(character);
             let room = left.checked_sub(self.octets(character, escaped));
             if escaped || room.is_none() {
                 self.out
-                    .write_str(text.get(plain..place).unwrap_or_default())?;
+                    .push_str(text.get(plain..place).unwrap_or_default());
                 plain = place + character.len_utf8();
             }
             let Some(room) = room else {
                 self.left = None;
-                return self.out.write_str(CUT_OFF);
+                self.out.push_str(CUT_OFF);
+                return Ok(());
             };
             left = room;
             if escaped {
@@ -129,7 +142,8 @@ impl Write for Escaper<'_> {
             }
         }
         self.left = Some(left);
-        self.out.write_str(text.get(plain..).unwrap_or_default())
+        self.out.push_str(text.get(plain..).unwrap_or_default());
+        Ok(())
     }
 }
 
@@ -139,11 +153,11 @@ mod tests {
 
     use super::*;
 
-    type Writer = fn(&mut dyn Write, usize, fmt::Arguments<'_>) -> fmt::Result;
+    type Writer = fn(&mut String, usize, fmt::Arguments<'_>);
 
     fn written_into(room: usize, write: Writer, value: &str) -> String {
         let mut out = String::new();
-        write(&mut out, room, format_args!("{value}")).unwrap();
+        write(&mut out, room, format_args!("{value}"));
         out
     }
 

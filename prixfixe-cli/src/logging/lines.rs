@@ -1,0 +1,101 @@
+//! Who is told of events, and makes lines of them.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+use std::time::SystemTime;
+
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata, Subscriber, callsite};
+
+use super::format::Line;
+use super::queue::Queue;
+use crate::config::LogFormat;
+
+thread_local! {
+    static LINE: RefCell<Line> = RefCell::default();
+}
+
+/// Writes each event into the queue, as one line.
+///
+/// A line names its peer and message itself, so that spans, of which there is one for each question to the handler,
+/// would be made for nobody.
+#[derive(Debug)]
+pub(super) struct Lines {
+    queue: Queue,
+    is_json: AtomicBool,
+    /// Read where an event is met for the first time, and kept by `tracing`.
+    level: RwLock<LevelFilter>,
+}
+
+impl Lines {
+    pub(super) fn new(queue: Queue, format: LogFormat, level: LevelFilter) -> Self {
+        Self {
+            queue,
+            is_json: AtomicBool::new(format == LogFormat::Json),
+            level: RwLock::new(level),
+        }
+    }
+
+    pub(super) fn change(&self, format: LogFormat, level: LevelFilter) {
+        let is_json = format == LogFormat::Json;
+        self.is_json.store(is_json, Ordering::Relaxed);
+        *self.level.write().unwrap_or_else(PoisonError::into_inner) = level;
+        callsite::rebuild_interest_cache();
+    }
+
+    fn level(&self) -> LevelFilter {
+        *self.level.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, line: &mut Line, event: &Event<'_>) {
+        let format = match self.is_json.load(Ordering::Relaxed) {
+            true => LogFormat::Json,
+            false => LogFormat::Text,
+        };
+        self.queue
+            .push(line.of(format, SystemTime::now(), event).as_bytes());
+    }
+}
+
+impl Subscriber for Lines {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        match self.enabled(metadata) {
+            true => Interest::always(),
+            false => Interest::never(),
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() <= self.level()
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level())
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let written = LINE.try_with(|line| {
+            let line = line.try_borrow_mut();
+            line.map(|mut line| self.write(&mut line, event)).is_ok()
+        });
+        // A value that logs while it is shown, or a thread at its end.
+        if written != Ok(true) {
+            self.write(&mut Line::default(), event);
+        }
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
