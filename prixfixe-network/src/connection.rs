@@ -42,6 +42,7 @@ impl<S: Session> Served<S> {
         }
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) fn control(&self) -> &Arc<Control> {
         self.permit.control()
     }
