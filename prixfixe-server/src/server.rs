@@ -509,9 +509,10 @@ impl<H: Handler> ServerBuilder<H> {
         self,
         implicit_tls: Vec<bool>,
     ) -> Result<impl Service<Session = impl Inspect>, StartError> {
-        let rules = implicit_tls.into_iter().map(|implicit_tls| Rules {
-            implicit_tls,
-            ..Rules::none()
+        let rules = implicit_tls.into_iter().map(|implicit_tls| {
+            let mut rules = Rules::none();
+            rules.implicit_tls = implicit_tls;
+            rules
         });
         self.make_service(rules.collect())
     }
