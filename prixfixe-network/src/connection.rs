@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(feature = "tokio")]
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
 
 use crate::Session;
 use crate::completion::Party;
-use crate::control::{Control, Permit, Stage};
+#[cfg(feature = "tokio")]
+use crate::control::Control;
+use crate::control::{Permit, Stage};
 use crate::pump::{Next, Pump, PumpSocket};
 
 /// A session with its pump, its place within the connection limit, and its part in a drain.
@@ -42,6 +45,7 @@ impl<S: Session> Served<S> {
         }
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) fn control(&self) -> &Arc<Control> {
         self.permit.control()
     }

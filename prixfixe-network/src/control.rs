@@ -93,6 +93,7 @@ impl Control {
     }
 
     /// Waits until the transport is there, or further.
+    #[cfg(feature = "tokio")]
     pub(crate) async fn reached(&self, stage: Stage) {
         self.wakers.until(|| self.stage() >= stage).await;
     }

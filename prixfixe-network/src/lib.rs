@@ -128,6 +128,7 @@ mod service;
 mod session;
 pub mod simulation;
 mod sys;
+#[cfg(feature = "tokio")]
 mod tokio_transport;
 mod wakers;
 

@@ -39,10 +39,11 @@ impl Default for Options {
 /// Which transport to run. They behave the same and differ in how they wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Transport {
-    /// Tokio; where that cannot be set up the reason is logged and it is raw.
+    /// Tokio; where that cannot be set up the reason is logged and it is raw. Without the feature `tokio` it is raw.
     #[default]
     Auto,
-    /// One task a connection, on the caller's tokio runtime or on one of each thread's own.
+    /// One task a connection, on the caller's tokio runtime or on one of each thread's own. Needs the feature `tokio`.
+    #[cfg(feature = "tokio")]
     Tokio,
     /// One event loop a thread, on the operating system's poller. Needs no tokio. If [`serve`](crate::serve)
     /// is called inside a tokio runtime, sessions find themselves inside of it, too, and may use it.

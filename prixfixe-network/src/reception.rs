@@ -87,6 +87,7 @@ impl<S: Service> Reception<S> {
         self.succession
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) fn control(&self) -> &Arc<Control> {
         &self.control
     }

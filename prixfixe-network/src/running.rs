@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "tokio")]
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::Transport;
 use crate::completion::Completion;
 use crate::control::{Control, Stage};
-use crate::{Session, Transport, tokio_transport};
+#[cfg(feature = "tokio")]
+use crate::{Session, tokio_transport};
 
 /// A transport that runs. Dropping it stops the transport at once (as [`abort`](Self::abort)).
 #[derive(Debug)]
@@ -95,6 +98,9 @@ impl Running {
     /// dropping it drops the session. [`stopped`](Self::stopped) does not wait for it.
     ///
     /// `session` is asked for one unless there are too many connections; then the stream gets `over_limit`.
+    ///
+    /// Needs the feature `tokio`.
+    #[cfg(feature = "tokio")]
     pub async fn serve<'l, S: Session>(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send,

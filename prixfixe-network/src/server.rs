@@ -8,7 +8,7 @@ use crate::completion::{Party, completion};
 use crate::control::Control;
 use crate::listener::Succession;
 use crate::reception::Reception;
-use crate::{Listener, Options, Running, Service, Transport, raw_transport, tokio_transport};
+use crate::{Listener, Options, Running, Service, Transport, raw_transport};
 
 /// Serves `listeners` until told to stop.
 ///
@@ -28,8 +28,12 @@ pub fn serve<S: Service>(
         return Err(StartError::NoListener);
     }
     match options.transport {
+        #[cfg(feature = "tokio")]
         Transport::Tokio => start(Transport::Tokio, &listeners, service, &options),
         Transport::Raw => start(Transport::Raw, &listeners, service, &options),
+        #[cfg(not(feature = "tokio"))]
+        Transport::Auto => start(Transport::Raw, &listeners, service, &options),
+        #[cfg(feature = "tokio")]
         Transport::Auto => start(Transport::Tokio, &listeners, Arc::clone(&service), &options)
             .or_else(|error| {
                 tracing::warn!(%error, "the tokio transport cannot be used; taking the raw one");
@@ -126,8 +130,9 @@ fn start<S: Service>(
         party,
     };
     match transport {
-        Transport::Raw => raw_transport::start(&start)?,
-        Transport::Auto | Transport::Tokio => tokio_transport::start(&start)?,
+        #[cfg(feature = "tokio")]
+        Transport::Auto | Transport::Tokio => crate::tokio_transport::start(&start)?,
+        _ => raw_transport::start(&start)?,
     }
     let addresses = listeners.iter().map(Listener::local_address).collect();
     Ok(Running::new(

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prixfixe_tls::TlsInfo;
+use crate::tls::TlsInfo;
 
 /// What is known of a client, as of now in its session. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -140,8 +140,14 @@ impl Client {
     }
 
     /// The TLS connection, where there is one.
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(&self) -> Option<&TlsInfo> {
+        self.0.tls.as_deref()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(crate) fn tls(&self) -> Option<&TlsInfo> {
         self.0.tls.as_deref()
     }
 
@@ -275,6 +281,7 @@ impl ClientBuilder {
     }
 
     /// It speaks TLS.
+    #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: TlsInfo) -> Self {
         self.0.tls = Some(Arc::new(tls));
         self

@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+#[cfg(feature = "proxy-protocol")]
 use ipnet::{IpNet, Ipv4Net};
 use prixfixe_network::{BindError, Listener};
 
 /// How many bits IPv4-mapped addresses have in common (RFC 4291 section 2.5.5.2).
+#[cfg(feature = "proxy-protocol")]
 const MAPPED_PREFIX: u8 = 96;
 
 /// Where a server listens and what comes first there: for [`ServerBuilder::endpoint`](crate::ServerBuilder::endpoint).
@@ -36,6 +38,7 @@ enum Socket {
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     pub(crate) implicit_tls: bool,
+    #[cfg(feature = "proxy-protocol")]
     pub(crate) balancers: Vec<IpNet>,
 }
 
@@ -49,6 +52,7 @@ impl Endpoint {
     }
 
     /// TLS comes before anything else (RFC 8314 section 3.3).
+    #[cfg(feature = "tls")]
     pub fn implicit_tls(mut self) -> Self {
         self.rules.implicit_tls = true;
         self
@@ -62,6 +66,7 @@ impl Endpoint {
     /// A network of IPv4-mapped addresses (`::ffff:10.1.0.0/112`) is the IPv4 network that it stands for.
     ///
     /// A balancer in this list is believed whatever it says of its clients: name no more than your balancers.
+    #[cfg(feature = "proxy-protocol")]
     pub fn proxy_protocol_from(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
         let networks = networks.into_iter().map(canonical);
         self.rules.balancers.extend(networks);
@@ -90,10 +95,18 @@ impl Rules {
     pub(crate) const fn none() -> Self {
         Self {
             implicit_tls: false,
+            #[cfg(feature = "proxy-protocol")]
             balancers: Vec::new(),
         }
     }
 
+    #[cfg(not(feature = "proxy-protocol"))]
+    #[allow(clippy::unused_self, reason = "as with the PROXY protocol")]
+    pub(crate) const fn is_balancer(&self, _: IpAddr) -> bool {
+        false
+    }
+
+    #[cfg(feature = "proxy-protocol")]
     pub(crate) fn is_balancer(&self, address: IpAddr) -> bool {
         self.balancers
             .iter()
@@ -102,6 +115,7 @@ impl Rules {
 }
 
 /// Peers are known by their IPv4 addresses where they have any, so that is how networks of them are to be looked for.
+#[cfg(feature = "proxy-protocol")]
 fn canonical(network: IpNet) -> IpNet {
     let IpNet::V6(mapped) = network else {
         return network;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::tls::Tls;
 use prixfixe_network::{Connection, OutputBuffer, Session};
-use prixfixe_tls::Tls;
 use tracing::Level;
 
 use crate::client::Via;

@@ -1,7 +1,7 @@
 //! What a session holds at the moment: for transports of your own, and for tests that see to it that the bounds hold.
 
+use crate::tls::{Tls, Upgrade};
 use prixfixe_network::Session;
-use prixfixe_tls::{Tls, Upgrade};
 
 /// What a session keeps for a client, in octets and recipients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -64,6 +64,17 @@
 //!
 //! [`Server::metrics`] gives counters, durations and the latest refusals, as numbers or in the Prometheus text format.
 //!
+//! # Features
+//!
+//! All are on by default. What a program does not use it need not compile.
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `tls` | STARTTLS, implicit TLS, client certificates: [`Settings::tls`], [`Endpoint::implicit_tls`], [`Client::tls`] |
+//! | `metrics` | the Prometheus text, [`Metrics::encode`], and [`ProcessUsage`]; the numbers themselves are there without |
+//! | `client-limits` | [`Settings::connections_per_minute`] and [`Settings::messages_per_minute`]; the limit of connections at once is there without |
+//! | `proxy-protocol` | [`Endpoint::proxy_protocol_from`] |
+//!
 //! # Logs
 //!
 //! Events of [`tracing`] have the target `prixfixe`. At `INFO` there is `message` for each message,
@@ -74,6 +85,16 @@
 //! mail. What is over that is at `DEBUG`, and a `WARN` says how many lines that were. Fields may hold
 //! any character that a client can send: a subscriber escapes what could deceive its reader.
 #![deny(missing_docs)]
+// The documentation speaks of every feature.
+#![cfg_attr(
+    not(all(
+        feature = "tls",
+        feature = "metrics",
+        feature = "client-limits",
+        feature = "proxy-protocol"
+    )),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 mod accepted;
 mod body;
@@ -94,13 +115,18 @@ mod limits;
 mod log;
 mod message;
 mod metrics;
+#[cfg(feature = "proxy-protocol")]
 #[doc(hidden)]
 pub mod proxy;
+#[cfg(not(feature = "proxy-protocol"))]
+#[path = "proxy/without.rs"]
+mod proxy;
 mod replies;
 mod server;
 mod session;
 mod settings;
 mod shared;
+mod tls;
 mod trace;
 
 pub use body::{Body, BodyError};
@@ -113,12 +139,15 @@ pub use handler::{Accepted, BoxHandler, BoxSession, Closure, Handler, OrReply, S
 pub use hooks::{Command, Data, Hello, Login, Mail, Rcpt};
 pub use id::MessageId;
 pub use inbox::{Inbox, InboxHandler, bounded_inbox, inbox};
+#[cfg(feature = "proxy-protocol")]
 pub use ipnet::IpNet;
 pub use limits::Limits;
 pub use message::{CollectedMessage, Message};
+#[cfg(feature = "metrics")]
+pub use metrics::ProcessUsage;
 pub use metrics::{
     ConnectionResult, DurationHistogram, FailureReason, HandshakeFailure, Incident, IncidentKind,
-    Metrics, MetricsSnapshot, ProcessUsage, TimeoutPhase,
+    Metrics, MetricsSnapshot, TimeoutPhase,
 };
 pub use prixfixe_core::printable;
 pub use prixfixe_core::{
@@ -128,6 +157,7 @@ pub use prixfixe_core::{
 pub use prixfixe_network::{
     BindError, BoundSocket, Listener, StartError as TransportError, Transport,
 };
+#[cfg(feature = "tls")]
 pub use prixfixe_tls::{
     CertificateInfo, CertificateSource, ClientAuth, HandshakeError, Reloaded, TlsConfig,
     TlsConfigBuilder, TlsError, TlsInfo, TlsVersion, TrustAnchors, UnknownVersion, Watch,

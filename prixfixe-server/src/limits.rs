@@ -39,8 +39,8 @@ impl Settings {
         let dialogue = &self.dialogue;
         Limits {
             max_connections: self.max_connections,
-            connections_per_minute: self.client_limits.connections_a_minute,
-            messages_per_minute: self.client_limits.messages_a_minute,
+            connections_per_minute: self.client_limits.connections_per_minute,
+            messages_per_minute: self.client_limits.messages_per_minute,
             max_idle_commands: dialogue.max_idle_commands,
             idle_timeout: dialogue.idle_timeout,
             max_message_size: dialogue.max_message_size,

@@ -1,5 +1,7 @@
 //! Building, running and stopping a server.
 
+mod setters;
+
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -167,6 +169,7 @@ impl Server {
     }
 
     /// True while TLS is offered.
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn has_tls(&self) -> bool {
         self.inner.lock_settings().tls.is_some()
@@ -333,6 +336,7 @@ impl<H> ServerBuilder<H> {
     }
 
     /// Listens on an address where TLS comes before anything else (RFC 8314 section 3.3).
+    #[cfg(feature = "tls")]
     pub fn listen_tls(self, address: impl Into<SocketAddr>) -> Self {
         self.endpoint(Endpoint::new(address).implicit_tls())
     }
@@ -343,6 +347,7 @@ impl<H> ServerBuilder<H> {
     }
 
     /// Listens on a socket that is bound already, where TLS comes before anything else.
+    #[cfg(feature = "tls")]
     pub fn listener_tls(self, listener: Listener) -> Self {
         self.endpoint(Endpoint::from(listener).implicit_tls())
     }
@@ -504,9 +509,10 @@ impl<H: Handler> ServerBuilder<H> {
         self,
         implicit_tls: Vec<bool>,
     ) -> Result<impl Service<Session = impl Inspect>, StartError> {
-        let rules = implicit_tls.into_iter().map(|implicit_tls| Rules {
-            implicit_tls,
-            ..Rules::none()
+        let rules = implicit_tls.into_iter().map(|implicit_tls| {
+            let mut rules = Rules::none();
+            rules.implicit_tls = implicit_tls;
+            rules
         });
         self.make_service(rules.collect())
     }

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::tls::TlsConfig;
 use prixfixe_core::{BareLineEnds, Config, DomainPattern, InvalidDomain};
-use prixfixe_tls::TlsConfig;
 
-use crate::ServerBuilder;
 use crate::clients::{ClientLimits, ConnectionLimit};
 use crate::gather::MESSAGE_MEMORY;
 
@@ -44,45 +43,40 @@ pub struct Settings {
 /// A century: as good as never, and no clock overflows by it.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// The same setters, in the same words, for [`Settings`] and for the description of a server.
-macro_rules! setters {
-    ($($(#[$documentation:meta])* fn $name:ident($argument:ident: $kind:ty) |$settings:ident| $set:expr;)*) => {
-        impl Settings {
-            $($(#[$documentation])*
-            pub fn $name(mut self, $argument: $kind) -> Self {
-                let $settings = &mut self;
-                $set;
-                self
-            })*
-        }
-
-        impl<H> ServerBuilder<H> {
-            $($(#[$documentation])*
-            pub fn $name(mut self, $argument: $kind) -> Self {
-                self.settings = self.settings.$name($argument);
-                self
-            })*
-        }
-    };
-}
-
-setters! {
+impl Settings {
     /// The name that the server gives itself. Default `localhost`.
-    fn domain(domain: impl Into<String>) |settings| settings.dialogue.domain = domain.into();
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.dialogue.domain = domain.into();
+        self
+    }
 
     /// Offers STARTTLS with these certificates, and uses them where TLS comes first.
-    fn tls(tls: TlsConfig) |settings| settings.tls = Some(tls);
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: TlsConfig) -> Self {
+        self.tls = Some(tls);
+        self
+    }
 
     /// Before TLS, MAIL is refused with `530 5.7.0` (RFC 3207 section 4). Default off.
-    fn tls_required(required: bool) |settings| settings.dialogue.tls_required = required;
+    #[cfg(feature = "tls")]
+    pub fn tls_required(mut self, required: bool) -> Self {
+        self.dialogue.tls_required = required;
+        self
+    }
 
     /// Connections served at once; one more is told `421 4.3.2`. Default 100.
-    fn max_connections(connections: usize) |settings| settings.max_connections = connections;
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
 
     /// Connections at once, on top of [`max_connections`](Self::max_connections), whose session is over and whose last bytes are
     /// on their way; beyond that they are closed without waiting for the client. Default: as many as `max_connections`, and 256.
     /// Both together are the sockets to have descriptors for.
-    fn max_closing_connections(connections: usize) |settings| settings.max_closing = Some(connections);
+    pub fn max_closing_connections(mut self, connections: usize) -> Self {
+        self.max_closing = Some(connections);
+        self
+    }
 
     /// Connections of one client served at once; one more is told `421 4.7.0`. 0: as many as there are.
     ///
@@ -94,61 +88,104 @@ setters! {
     /// [true client](crate::Client::peer) behind a load balancer. A balancer's health checks have no such limits. Where
     /// TLS comes before anything else the connection is closed without a reply, as it is over
     /// [`max_connections`](Self::max_connections).
-    fn max_connections_per_client(connections: u32) |settings| settings.client_limits.connections =
-        ConnectionLimit::of(connections);
+    pub fn max_connections_per_client(mut self, connections: u32) -> Self {
+        self.client_limits.connections = ConnectionLimit::of(connections);
+        self
+    }
 
     /// New connections of one client in a minute; one more is told `421 4.7.0`. After a quiet minute they may come all
     /// at once, after that one each time that its share of a minute has passed. 0, the default: no limit.
     ///
     /// At most 65,536 clients are counted at once. More than that within a minute are let in uncounted: refusing them
     /// would let whoever has many addresses lock out everybody else.
-    fn connections_per_minute(connections: u32) |settings| settings.client_limits.connections_a_minute = connections;
+    #[cfg(feature = "client-limits")]
+    pub fn connections_per_minute(mut self, connections: u32) -> Self {
+        self.client_limits.connections_per_minute = connections;
+        self
+    }
 
     /// Messages of one client in a minute, counted at MAIL; one more is told `450 4.7.1`, and the session goes on.
     /// They may come as [`connections_per_minute`](Self::connections_per_minute) says. 0, the default: no limit.
-    fn messages_per_minute(messages: u32) |settings| settings.client_limits.messages_a_minute = messages;
+    #[cfg(feature = "client-limits")]
+    pub fn messages_per_minute(mut self, messages: u32) -> Self {
+        self.client_limits.messages_per_minute = messages;
+        self
+    }
 
     /// The largest content in octets, as SIZE announces it. Default 10,485,760.
-    fn max_message_size(octets: u64) |settings| settings.dialogue.max_message_size = octets;
+    pub fn max_message_size(mut self, octets: u64) -> Self {
+        self.dialogue.max_message_size = octets;
+        self
+    }
 
     /// Recipients of one message; one more is told `452 4.5.3`. Default 1,000.
-    fn max_recipients(recipients: usize) |settings| settings.dialogue.max_recipients = recipients;
+    pub fn max_recipients(mut self, recipients: usize) -> Self {
+        self.dialogue.max_recipients = recipients;
+        self
+    }
 
     /// Bad commands of one session; one more is told `421 4.7.0` and the connection is closed. Default 10.
-    fn max_errors(errors: u32) |settings| settings.dialogue.max_errors = errors;
+    pub fn max_errors(mut self, errors: u32) -> Self {
+        self.dialogue.max_errors = errors;
+        self
+    }
 
     /// How long a command, a body or a chunk may take beside the time that `min_data_rate` grants. Default five minutes.
-    fn command_timeout(timeout: Duration) |settings| settings.dialogue.command_timeout = timeout;
+    pub fn command_timeout(mut self, timeout: Duration) -> Self {
+        self.dialogue.command_timeout = timeout;
+        self
+    }
 
     /// Commands of one client since its last message that bring no message nearer; one more is told `421 4.7.0` and the
     /// connection is closed. Default 100; 0: no limit.
     ///
     /// NOOP, RSET, VRFY, HELP, HELO, EHLO and unknown commands count, and MAIL and RCPT that are refused, by the handler too.
     /// DATA, BDAT, STARTTLS, MAIL and RCPT that are accepted, and a recipient too many (`452 4.5.3`) never do.
-    fn max_idle_commands(commands: u32) |settings| settings.dialogue.max_idle_commands = commands;
+    pub fn max_idle_commands(mut self, commands: u32) -> Self {
+        self.dialogue.max_idle_commands = commands;
+        self
+    }
 
     /// How long a client may take to come to DATA or BDAT, from the start of the connection or the end of its last message,
     /// whatever else it says; then it is told `421 4.4.2`. Time in which it waits for the server or the handler does not count.
     /// The chunks of one message have this time together, beside what `min_data_rate` grants. Default ten minutes.
-    fn idle_timeout(timeout: Duration) |settings| settings.dialogue.idle_timeout = timeout;
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.dialogue.idle_timeout = timeout;
+        self
+    }
 
     /// Octets a second that a client sends at least: each octet received adds its share to the time that is left.
     /// 0: none does. Default 500.
-    fn min_data_rate(octets_a_second: u32) |settings| settings.dialogue.min_data_rate = octets_a_second;
+    pub fn min_data_rate(mut self, octets_a_second: u32) -> Self {
+        self.dialogue.min_data_rate = octets_a_second;
+        self
+    }
 
     /// How long the handler may take over one question before the client is told `451 4.3.0`. Default five minutes.
-    fn handler_timeout(timeout: Duration) |settings| settings.handler_timeout = timeout.min(LONGEST_TIMEOUT);
+    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
+        self.handler_timeout = timeout.min(LONGEST_TIMEOUT);
+        self
+    }
 
     /// The memory in bytes for all messages together that have to be gathered whole, for [checks](crate::Check) or by
     /// [`Message::gather`](crate::Message::gather). What is over it goes to files. Default 256 MiB.
-    fn message_memory(bytes: u64) |settings| settings.message_memory = bytes;
+    pub fn message_memory(mut self, bytes: u64) -> Self {
+        self.message_memory = bytes;
+        self
+    }
 
     /// The directory of those files, which have no name and are gone with their message. Default: the system's for
     /// temporary files.
-    fn temporary(directory: impl Into<PathBuf>) |settings| settings.temporary = Some(directory.into());
+    pub fn temporary(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.temporary = Some(directory.into());
+        self
+    }
 
     /// After a shutdown, how long running transactions may go on. Default 30 seconds.
-    fn drain_timeout(timeout: Duration) |settings| settings.drain_timeout = timeout;
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.drain_timeout = timeout;
+        self
+    }
 
     /// The domains of recipients that are accepted, in place of those set before. Others are refused with `550 5.7.1`
     /// before the handler is asked. None: every domain.
@@ -156,14 +193,19 @@ setters! {
     /// Case, a final dot and whether an internationalised label is an A-label or a U-label do not matter.
     /// `*.example.com` is every domain below `example.com`, but not that itself. `postmaster` is accepted at each of
     /// them and at the server's own [`domain`](Self::domain). What is no domain is an error when the server starts.
-    fn accept_domains(domains: impl IntoIterator<Item = impl AsRef<str>>) |settings| settings.set_accepted_domains(domains);
+    pub fn accept_domains(mut self, domains: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        self.set_accepted_domains(domains);
+        self
+    }
 
     /// What becomes of a content with a bare CR or LF. Default: the message is refused.
-    fn bare_line_ends(line_ends: BareLineEnds) |settings| settings.dialogue.bare_line_ends = line_ends;
-}
+    pub fn bare_line_ends(mut self, line_ends: BareLineEnds) -> Self {
+        self.dialogue.bare_line_ends = line_ends;
+        self
+    }
 
-impl Settings {
     /// Offers no TLS any more.
+    #[cfg(feature = "tls")]
     pub fn without_tls(mut self) -> Self {
         self.tls = None;
         self

@@ -3,9 +3,9 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use crate::tls::TlsConfig;
 use prixfixe_core::Config;
 use prixfixe_network::{Connection, Service};
-use prixfixe_tls::TlsConfig;
 
 use crate::accepted::{AcceptedDomains, InForce};
 use crate::clients::Clients;

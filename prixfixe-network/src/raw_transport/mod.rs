@@ -11,6 +11,7 @@ mod woken;
 
 use std::thread;
 
+#[cfg(feature = "tokio")]
 use tokio::runtime::Handle;
 
 use self::event_loop::EventLoop;
@@ -24,14 +25,17 @@ pub(crate) fn start<S: Service>(start: &Start<'_, S>) -> Result<(), StartError> 
     for index in 0..thread_count(start.options) {
         loops.push(EventLoop::new(start, start.sockets(index)?)?);
     }
+    #[cfg(feature = "tokio")]
     let runtime = Handle::try_current().ok();
     for (index, event_loop) in loops.into_iter().enumerate() {
-        let (runtime, server) = (runtime.clone(), start.party.clone());
+        #[cfg(feature = "tokio")]
+        let runtime = runtime.clone();
+        let server = start.party.clone();
         let run = move || {
             // Sessions may then use what they find when the transport is tokio's.
-            let entered = runtime.as_ref().map(Handle::enter);
+            #[cfg(feature = "tokio")]
+            let _entered = runtime.as_ref().map(Handle::enter);
             event_loop.run();
-            drop(entered);
             drop(server);
         };
         let thread = thread::Builder::new().name(format!("prixfixe-raw-{index}"));

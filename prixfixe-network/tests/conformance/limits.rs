@@ -91,7 +91,7 @@ pub(crate) fn peers_that_never_close_keep_no_place(way: Way) {
         Toy::default(),
         Options {
             max_connections: 1,
-            linger: Duration::from_hours(1),
+            linger: Duration::from_secs(3600),
             ..way.options()
         },
     );
@@ -114,8 +114,8 @@ pub(crate) fn peers_that_do_not_close_have_as_many_places_as_are_set(way: Way) {
             Toy::default(),
             Options {
                 max_closing: at_first,
-                linger: Duration::from_hours(1),
-                drain_timeout: Duration::from_hours(1),
+                linger: Duration::from_secs(3600),
+                drain_timeout: Duration::from_secs(3600),
                 ..way.options()
             },
         );

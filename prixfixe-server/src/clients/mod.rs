@@ -4,6 +4,10 @@
 //! given (RFC 6177 section 2), so a limit on single addresses would be none.
 
 mod connections;
+#[cfg(feature = "client-limits")]
+mod rate;
+#[cfg(not(feature = "client-limits"))]
+#[path = "unlimited.rs"]
 mod rate;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,8 +23,8 @@ use self::rate::Rate;
 pub(crate) struct ClientLimits {
     /// Connections at once.
     pub(crate) connections: ConnectionLimit,
-    pub(crate) connections_a_minute: u32,
-    pub(crate) messages_a_minute: u32,
+    pub(crate) connections_per_minute: u32,
+    pub(crate) messages_per_minute: u32,
 }
 
 /// What clients have had of their limits.
@@ -58,8 +62,8 @@ impl Clients {
         Self {
             limits,
             connections: Connections::new(limits.connections, max_connections),
-            connection_rate: Rate::new(limits.connections_a_minute, now).map(Arc::new),
-            message_rate: Rate::new(limits.messages_a_minute, now).map(Arc::new),
+            connection_rate: Rate::new(limits.connections_per_minute, now).map(Arc::new),
+            message_rate: Rate::new(limits.messages_per_minute, now).map(Arc::new),
         }
     }
 
@@ -75,10 +79,10 @@ impl Clients {
         if let (Some(old), Some(new)) = (&self.connections, &mut clients.connections) {
             new.adopt(old);
         }
-        if limits.connections_a_minute == self.limits.connections_a_minute {
+        if limits.connections_per_minute == self.limits.connections_per_minute {
             clients.connection_rate.clone_from(&self.connection_rate);
         }
-        if limits.messages_a_minute == self.limits.messages_a_minute {
+        if limits.messages_per_minute == self.limits.messages_per_minute {
             clients.message_rate.clone_from(&self.message_rate);
         }
         clients
@@ -145,8 +149,8 @@ mod tests {
 
     const NONE: ClientLimits = ClientLimits {
         connections: ConnectionLimit::None,
-        connections_a_minute: 0,
-        messages_a_minute: 0,
+        connections_per_minute: 0,
+        messages_per_minute: 0,
     };
 
     #[test]
@@ -222,12 +226,13 @@ mod tests {
         assert!(clients.connect(now, ip("192.0.2.1")).is_err());
     }
 
+    #[cfg(feature = "client-limits")]
     #[test]
     fn who_has_used_its_minute_waits_for_its_share_of_the_next() {
         let start = Instant::now();
         let limits = ClientLimits {
-            connections_a_minute: 6,
-            messages_a_minute: 3,
+            connections_per_minute: 6,
+            messages_per_minute: 3,
             ..NONE
         };
         let clients = Clients::new(limits, 100, start);
@@ -256,13 +261,14 @@ mod tests {
         assert_eq!(messages.count(), 3);
     }
 
+    #[cfg(feature = "client-limits")]
     #[test]
     fn new_limits_hold_for_what_clients_have_already() {
         let now = Instant::now();
         let limits = ClientLimits {
             connections: ConnectionLimit::of(2),
-            connections_a_minute: 3,
-            messages_a_minute: 1,
+            connections_per_minute: 3,
+            messages_per_minute: 1,
         };
         let clients = Clients::new(limits, 100, now);
         let _first = clients.connect(now, ip("192.0.2.1")).unwrap();
@@ -290,12 +296,13 @@ mod tests {
         assert_eq!(refused(&clients), OverLimit::ConnectionRate);
     }
 
+    #[cfg(feature = "client-limits")]
     #[test]
     fn a_connection_over_its_minute_holds_no_place() {
         let now = Instant::now();
         let limits = ClientLimits {
             connections: ConnectionLimit::of(1),
-            connections_a_minute: 1,
+            connections_per_minute: 1,
             ..NONE
         };
         let clients = Clients::new(limits, 100, now);

@@ -7,8 +7,8 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use crate::tls::TlsVersion;
 use crossbeam_utils::CachePadded;
-use prixfixe_tls::TlsVersion;
 
 use super::histogram::Histogram;
 use super::labels::{ConnectionResult, FailureReason, HandshakeFailure, TimeoutPhase};

@@ -1,7 +1,7 @@
 //! The values of labels: small fixed sets, each value known when the program is compiled.
 
+use crate::tls::HandshakeError;
 use prixfixe_core::{Abort, EnhancedCode, Reply, replies as core_replies};
-use prixfixe_tls::HandshakeError;
 
 use crate::replies;
 

@@ -1,22 +1,28 @@
 //! What a server counts: for Prometheus, for programs, and for people.
 
 mod counts;
+#[cfg(feature = "metrics")]
 mod encode;
 mod histogram;
 mod labels;
+#[cfg(feature = "metrics")]
 mod process;
 mod recent;
 mod snapshot;
+#[cfg(feature = "metrics")]
 mod together;
 mod window;
 
+#[cfg(feature = "metrics")]
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use crate::tls::{CertificateInfo, TlsConfig};
 use prixfixe_network::{ConnectionCount, Transport};
-use prixfixe_tls::{CertificateInfo, TlsConfig};
+#[cfg(feature = "metrics")]
 use prometheus_client::encoding::prometheus_text;
+#[cfg(feature = "metrics")]
 use prometheus_client::registry::Registry;
 
 pub(crate) use self::counts::{Counts, Times};
@@ -24,7 +30,9 @@ pub use self::histogram::DurationHistogram;
 pub use self::labels::{
     ConnectionResult, FailureReason, HandshakeFailure, IncidentKind, TimeoutPhase,
 };
+#[cfg(feature = "metrics")]
 use self::process::Process;
+#[cfg(feature = "metrics")]
 pub use self::process::ProcessUsage;
 pub use self::recent::Incident;
 pub(crate) use self::recent::{Address, Cause, Note};
@@ -61,12 +69,15 @@ pub struct Metrics {
 struct Inner {
     counts: Arc<Counts>,
     connections: ConnectionCount,
+    #[cfg(feature = "metrics")]
     transport: &'static str,
     tls: Mutex<Option<TlsConfig>>,
+    #[cfg(feature = "metrics")]
     process: Process,
 }
 
 /// What is encoded.
+#[cfg(feature = "metrics")]
 #[derive(Debug)]
 struct Exposition {
     snapshot: MetricsSnapshot,
@@ -75,14 +86,16 @@ struct Exposition {
 
 impl Metrics {
     /// The media type of what [`encode`](Self::encode) writes.
+    #[cfg(feature = "metrics")]
     pub const CONTENT_TYPE: &'static str = prometheus_text::CONTENT_TYPE;
 
     pub(crate) fn new(
         counts: Arc<Counts>,
         connections: ConnectionCount,
-        transport: Transport,
+        #[cfg_attr(not(feature = "metrics"), allow(unused_variables))] transport: Transport,
         tls: Option<TlsConfig>,
     ) -> Self {
+        #[cfg(feature = "metrics")]
         let transport = match transport {
             Transport::Raw => "raw",
             Transport::Tokio | Transport::Auto => "tokio",
@@ -91,13 +104,16 @@ impl Metrics {
             inner: Arc::new(Inner {
                 counts,
                 connections,
+                #[cfg(feature = "metrics")]
                 transport,
                 tls: Mutex::new(tls),
+                #[cfg(feature = "metrics")]
                 process: Process::new(Instant::now()),
             }),
         }
     }
 
+    #[cfg(feature = "metrics")]
     fn exposition(&self) -> Exposition {
         Exposition {
             snapshot: self.snapshot(),
@@ -119,6 +135,7 @@ impl Metrics {
     /// assert_eq!(text.matches("# TYPE smtp_messages_received_total ").count(), 1);
     /// # Ok(()) }
     /// ```
+    #[cfg(feature = "metrics")]
     pub fn encode_together<'a>(
         servers: impl IntoIterator<Item = (&'a str, &'a Self)>,
         text: &mut String,
@@ -134,6 +151,7 @@ impl Metrics {
     /// Appends all numbers in the Prometheus text format, version 0.0.4.
     ///
     /// A registry of `prometheus-client` takes a `Metrics` as a collector too.
+    #[cfg(feature = "metrics")]
     pub fn encode(&self, text: &mut String) {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self.exposition()));
@@ -150,6 +168,7 @@ impl Metrics {
             active_connections: self.inner.connections.active(),
             max_connections: self.inner.connections.limit(),
             certificates: self.certificates(),
+            #[cfg(feature = "metrics")]
             process: self.inner.process.usage(now),
             ..MetricsSnapshot::of(&self.inner.counts, now)
         }

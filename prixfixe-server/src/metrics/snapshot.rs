@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
-use prixfixe_tls::TlsVersion;
+use crate::tls::TlsVersion;
 
 use super::counts::{Counts, FIRST_CODE, VERSIONS};
 use super::histogram::DurationHistogram;
 use super::labels::{ConnectionResult, FailureReason, HandshakeFailure, TimeoutPhase};
+#[cfg(feature = "metrics")]
 use super::process::ProcessUsage;
 use super::window;
 
@@ -24,7 +25,7 @@ pub struct MetricsSnapshot {
     /// Messages that were accepted.
     pub messages_succeeded: u64,
     /// Messages that failed, by reason.
-    pub messages_failed: [(FailureReason, u64); FailureReason::COUNT],
+    pub messages_failed: Vec<(FailureReason, u64)>,
     /// Messages a second, over the last ten seconds.
     pub messages_per_second: f64,
     /// Of the messages of the last minute, the share that was accepted: 0 to 1, and 1 where there was none.
@@ -36,24 +37,28 @@ pub struct MetricsSnapshot {
     /// Octets that clients sent, commands and content, without what TLS adds.
     pub bytes_received: u64,
     /// TCP connections by what became of them.
-    pub connections: [(ConnectionResult, u64); ConnectionResult::COUNT],
+    pub connections: Vec<(ConnectionResult, u64)>,
     /// Connections that are open.
     pub active_connections: usize,
     /// Connections that may be open at once.
     pub max_connections: usize,
     /// TLS handshakes that succeeded, by version.
-    pub tls_handshakes: [(TlsVersion, u64); VERSIONS.len()],
+    #[cfg(feature = "tls")]
+    pub tls_handshakes: Vec<(TlsVersion, u64)>,
+    #[cfg(not(feature = "tls"))]
+    pub(crate) tls_handshakes: Vec<(TlsVersion, u64)>,
     /// TLS handshakes that did not, by how they ended.
-    pub tls_handshake_failures: [(HandshakeFailure, u64); HandshakeFailure::COUNT],
+    pub tls_handshake_failures: Vec<(HandshakeFailure, u64)>,
     /// Commands that were refused, by reply code; codes that were not used are left out.
     pub command_errors: Vec<(u16, u64)>,
     /// Sessions that ended because the client took too long, over a handshake, a command, a body or a chunk.
     pub timeouts: u64,
     /// The same, by what the client took too long over.
-    pub timeouts_by_phase: [(TimeoutPhase, u64); TimeoutPhase::COUNT],
+    pub timeouts_by_phase: Vec<(TimeoutPhase, u64)>,
     /// The certificates in use: a name and the end of validity. Of several for one name, the first to end.
     pub certificates: Vec<(String, SystemTime)>,
     /// What the process uses, where that can be told.
+    #[cfg(feature = "metrics")]
     pub process: Option<ProcessUsage>,
 }
 
@@ -74,21 +79,22 @@ impl MetricsSnapshot {
     pub(super) fn of(counts: &Counts, now: Instant) -> Self {
         let mut snapshot = Self {
             messages_succeeded: 0,
-            messages_failed: FailureReason::zero(),
+            messages_failed: FailureReason::zero().into(),
             messages_per_second: 0.0,
             success_rate: 1.0,
             processing: DurationHistogram::default(),
             delivery: DurationHistogram::default(),
             bytes_received: 0,
-            connections: ConnectionResult::zero(),
+            connections: ConnectionResult::zero().into(),
             active_connections: 0,
             max_connections: 0,
-            tls_handshakes: VERSIONS.map(|version| (version, 0)),
-            tls_handshake_failures: HandshakeFailure::zero(),
+            tls_handshakes: VERSIONS.map(|version| (version, 0)).into(),
+            tls_handshake_failures: HandshakeFailure::zero().into(),
             command_errors: Vec::new(),
             timeouts: 0,
-            timeouts_by_phase: TimeoutPhase::zero(),
+            timeouts_by_phase: TimeoutPhase::zero().into(),
             certificates: Vec::new(),
+            #[cfg(feature = "metrics")]
             process: None,
         };
         snapshot.add_up(counts);

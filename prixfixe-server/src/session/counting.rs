@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::mem;
 use std::time::Instant;
 
+use crate::tls::HandshakeError;
 use prixfixe_core::{ForwardPath, Question, Reply, ReversePath, replies as core_replies};
-use prixfixe_tls::HandshakeError;
 
 use super::record::EndReason;
 use super::refused_line::RefusedLine;

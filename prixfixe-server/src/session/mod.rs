@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use crate::tls::{HandshakeError, TlsInfo, Upgrade};
 use prixfixe_core::{Abort, Connection, Event, Question as Open};
 use prixfixe_network::{OutputBuffer, Session};
-use prixfixe_tls::{HandshakeError, TlsInfo, Upgrade};
 
 use self::delivery::{Delivery, Transaction};
 use self::input::Input;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::tls::HandshakeError;
 use prixfixe_core::{Abort, Question, Reply, replies as core_replies};
-use prixfixe_tls::HandshakeError;
 use tracing::{Level, debug};
 
 use super::delivery::Delivery;

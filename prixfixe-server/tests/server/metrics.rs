@@ -285,10 +285,10 @@ async fn a_timeout_has_the_phase_of_what_the_client_owed(transport: Transport) {
         let of = |snapshot: &MetricsSnapshot| {
             let (_, count) = snapshot
                 .timeouts_by_phase
-                .into_iter()
+                .iter()
                 .find(|(it, _)| *it == phase)
                 .expect("each phase is there");
-            count
+            *count
         };
         assert_eq!(of(&after), of(&before) + 1, "{input:?}");
     }
