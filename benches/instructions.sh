@@ -4,8 +4,8 @@
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-cargo build --quiet --release -p prixfixe-benches --bin instructions
-program=${CARGO_TARGET_DIR:-target}/release/instructions
+cargo build --quiet --profile dist -p prixfixe-benches --bin instructions
+program=${CARGO_TARGET_DIR:-target}/dist/instructions
 
 count() {
     valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$@" 2>&1 | awk '/Collected/ { print $4 }'
