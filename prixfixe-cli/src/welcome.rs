@@ -1,7 +1,7 @@
 //! What `serve` says to a person at a terminal: where mail goes in, where it is kept, and where the page is.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path;
 
@@ -9,8 +9,10 @@ use prixfixe_delivery::Target;
 
 /// A log is for programs and stays as it is, so nothing is written unless standard error is a terminal.
 pub(crate) fn greet(mail: &[SocketAddr], target: &Target, admin: &[SocketAddr]) {
-    if io::stderr().is_terminal() {
-        eprint!("{}", text(mail, target, admin));
+    let mut stderr = io::stderr();
+    if stderr.is_terminal() {
+        // A terminal that hung up is no reason to stop, as `eprint!` would.
+        let _ = stderr.write_all(text(mail, target, admin).as_bytes());
     }
 }
 
