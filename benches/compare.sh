@@ -25,7 +25,7 @@ if [[ ${1:-} == --quick ]]; then
 fi
 source benches/support.sh
 if [[ -z ${FLOOR:-} ]]; then
-    cargo build --quiet --release -p prixfixe-benches --bin floor
+    cargo build --quiet --profile dist -p prixfixe-benches --bin floor
 fi
 floor=${FLOOR:-$bin/floor}
 

@@ -15,7 +15,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source benches/support.sh
 if [[ -z ${FLOOD:-} ]]; then
-    cargo build --quiet --release -p prixfixe-tls --example hello_flood
+    cargo build --quiet --profile dist -p prixfixe-tls --example hello_flood
 fi
 flood=${FLOOD:-$bin/examples/hello_flood}
 each=${SECONDS_EACH:-5} per_second=${PER_SECOND:-20000}

@@ -12,7 +12,7 @@
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-bin=${CARGO_TARGET_DIR:-target}/release
+bin=${CARGO_TARGET_DIR:-target}/dist
 program=$bin/instructions
 
 count() {
@@ -28,7 +28,7 @@ each() {
 }
 
 dialogues() {
-    cargo build --quiet --release -p prixfixe-benches --bin instructions
+    cargo build --quiet --profile dist -p prixfixe-benches --bin instructions
     echo "| dialogue | core | server |"
     echo "|---|---:|---:|"
     "$program" | while read -r number name; do
@@ -54,7 +54,7 @@ serve() {
 }
 
 log_lines() {
-    [[ -n ${PRIXFIXE:-} ]] || cargo build --quiet --release -p prixfixe-cli
+    [[ -n ${PRIXFIXE:-} ]] || cargo build --quiet --profile dist -p prixfixe-cli
     prixfixe=${PRIXFIXE:-$bin/prixfixe}
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT

@@ -11,9 +11,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 connections=${1:-9000}
 if [[ -z ${PRIXFIXE:-} ]]; then
-    cargo build --quiet --release -p prixfixe-cli
+    cargo build --quiet --profile dist -p prixfixe-cli
 fi
-prixfixe=$(realpath "${PRIXFIXE:-${CARGO_TARGET_DIR:-target}/release/prixfixe}")
+prixfixe=$(realpath "${PRIXFIXE:-${CARGO_TARGET_DIR:-target}/dist/prixfixe}")
 ulimit -n "$(ulimit -Hn)"
 work=$(mktemp -d) server= load=
 trap 'kill $load $server 2>/dev/null || true; rm -rf "$work"' EXIT

@@ -4,9 +4,9 @@
 # "<!-- {" is for programs: JSON, which Markdown does not show.
 
 server_cpu=${SERVER_CPU:-0} load_cpu=${LOAD_CPU:-1} address=127.0.0.1:${PORT:-3525}
-bin=${CARGO_TARGET_DIR:-target}/release
+bin=${CARGO_TARGET_DIR:-target}/dist
 if [[ -z ${PRIXFIXE:-} ]]; then
-    cargo build --quiet --release -p prixfixe-cli
+    cargo build --quiet --profile dist -p prixfixe-cli
 fi
 prixfixe=${PRIXFIXE:-$bin/prixfixe}
 read -ra run_with <<<"${RUN_WITH:-}"

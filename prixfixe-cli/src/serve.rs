@@ -17,7 +17,7 @@ use crate::reload::{self, Certificates, Reload};
 use crate::signals::Signals;
 use crate::sockets::Sockets;
 use crate::systemd::Purpose;
-use crate::{privileges, systemd};
+use crate::{privileges, systemd, welcome};
 
 pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> {
     // Before there are threads: it changes the environment.
@@ -66,6 +66,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let server = Arc::new(sockets.add_to(builder).start()?);
 
     let status = Status::new(Arc::clone(&server), implicit_tls.clone(), delivery.clone());
+    let page = admin.addresses();
     admin.serve(status, control.leaving())?;
     let listening = configuration.clone();
     let reload = Reload {
@@ -81,6 +82,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     control.serve(Arc::clone(&server), reload)?;
     privileges::warn_of_root(&listening);
     log_listeners(&listening, &server, &implicit_tls);
+    welcome::greet(server.local_addresses(), &listening.delivery.target, &page);
     systemd::watch(Arc::clone(&server))?;
 
     pollster::block_on(server.stopped());

@@ -60,6 +60,12 @@ impl Admin {
         Ok(Self { listeners, spares })
     }
 
+    /// Where the page is. None, if nothing is served.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let local = self.listeners.iter().map(TcpListener::local_addr);
+        local.filter_map(Result::ok).collect()
+    }
+
     /// Answers, until the process ends. At `draining` a port that is shared is left to the process that takes over.
     pub(crate) fn serve(self, status: Status, draining: Arc<Notify>) -> Result<(), Error> {
         if self.listeners.is_empty() {

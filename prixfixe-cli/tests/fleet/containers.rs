@@ -136,7 +136,11 @@ fn the_image_has_no_debug_information() {
     let lines = dockerfile();
     let build = lines.iter().find(|line| line.contains("cargo build"));
     let build = build.expect("a build");
-    assert!(build.contains("CARGO_PROFILE_RELEASE_STRIP=debuginfo cargo build --release"));
+    assert!(build.contains("cargo build --profile dist"));
+    let manifest = std::fs::read_to_string(deploy::path("../Cargo.toml")).expect("a manifest");
+    let dist = manifest.split("[profile.dist]").nth(1).expect("a profile");
+    let dist = dist.split("[profile.").next().expect("its lines");
+    assert!(dist.contains("strip = \"debuginfo\""), "{dist}");
 }
 
 #[test]
