@@ -24,7 +24,7 @@ fn told(command: &str, now: Instant) -> Option<String> {
     while let Some(event) = connection.poll_event(now, &mut input, &mut output) {
         last = match event {
             Event::Mail { reverse_path, .. } => Some(reverse_path.to_string()),
-            Event::Rcpt { forward_path } => Some(forward_path.to_string()),
+            Event::Rcpt { forward_path, .. } => Some(forward_path.to_string()),
             _ => None,
         };
         connection.answer(now, Answer::Accept, &mut output);
@@ -76,7 +76,7 @@ fuzz_target!(|line: &[u8]| {
                     assert_eq!(mailbox.domain(), *mailbox.domain().to_ascii());
                 }
             }
-            Some(Event::Rcpt { forward_path }) => {
+            Some(Event::Rcpt { forward_path, .. }) => {
                 assert_eq!(
                     forward_path.to_string().parse::<ForwardPath>(),
                     Ok(forward_path.to_owned())

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::EhloKeyword;
+
 /// What a connection offers and where its limits lie. All connections of a server share one.
 ///
 /// ```
@@ -48,6 +50,15 @@ pub struct Config {
     pub bare_line_ends: BareLineEnds,
     /// Offer STARTTLS while TLS is not active.
     pub starttls: bool,
+    /// The last word of the greeting, which names the software.
+    pub product: String,
+    /// What EHLO offers besides what this crate does: extensions of the caller's, whose commands come as
+    /// [`Event::Command`](crate::Event::Command).
+    pub ehlo_keywords: Vec<EhloKeyword>,
+    /// Offer DSN (RFC 3461), for a handler that passes its parameters on or sends notifications. Without
+    /// it they are read and handed on as well, since clients send them unasked; but NOTIFY with SUCCESS
+    /// is 555.
+    pub dsn: bool,
     /// Refuse MAIL with 530 while TLS is not active (RFC 3207 section 4).
     pub tls_required: bool,
 }
@@ -84,6 +95,9 @@ impl Config {
             min_data_rate: 500,
             bare_line_ends: BareLineEnds::Refuse,
             starttls: false,
+            dsn: false,
+            product: "PrixFixe".to_owned(),
+            ehlo_keywords: Vec::new(),
             tls_required: false,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{ForwardPath, Reply, ReversePath};
+use crate::{ForwardPath, RcptParameters, Reply, Ret, ReversePath};
 
 /// Something that the client did. Borrows from the input that was lent to
 /// [`poll_event`](crate::Connection::poll_event).
@@ -33,6 +33,8 @@ pub enum Event<'i> {
     Rcpt {
         /// The recipient.
         forward_path: ForwardPath<&'i str>,
+        /// The parameters of RCPT.
+        parameters: RcptParameters,
     },
     /// Question: may the content come? DATA or the first BDAT is in order, and no reply to it has left. Accepted,
     /// pieces of the content follow, then [`MessageEnd`](Self::MessageEnd) or
@@ -93,9 +95,13 @@ impl fmt::Debug for Event<'_> {
                 .field("reverse_path", reverse_path)
                 .field("parameters", parameters)
                 .finish(),
-            Self::Rcpt { forward_path } => f
+            Self::Rcpt {
+                forward_path,
+                parameters,
+            } => f
                 .debug_struct("Rcpt")
                 .field("forward_path", forward_path)
+                .field("parameters", parameters)
                 .finish(),
             Self::Data => f.write_str("Data"),
             Self::Body(piece) => write!(f, "Body({} octets)", piece.len()),
@@ -171,7 +177,7 @@ pub enum Answer {
 }
 
 /// The parameters of MAIL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub struct MailParameters {
     /// `SIZE=`: the octets that the client means to send (RFC 1870 section 6). Within the limit, and not to
@@ -181,6 +187,11 @@ pub struct MailParameters {
     pub body: BodyType,
     /// `SMTPUTF8`: addresses and header fields may be internationalised (RFC 6531 section 3.4).
     pub smtputf8: bool,
+    /// `RET=`: how much a notification of failure returns (RFC 3461 section 4.3).
+    pub ret: Option<Ret>,
+    /// `ENVID=`: the sender's own name for this message, decoded (RFC 3461 section 4.4). Printable ASCII
+    /// of at most 100 octets.
+    pub envid: Option<Box<str>>,
 }
 
 /// What the content of a message may hold.

@@ -6,8 +6,8 @@
 //! needs neither a network nor a sleep.
 //!
 //! With it come the extensions PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8
-//! (RFC 6531), ENHANCEDSTATUSCODES (RFC 2034), CHUNKING and BINARYMIME (RFC 3030), and STARTTLS (RFC 3207), for
-//! which TLS itself is the caller's.
+//! (RFC 6531), ENHANCEDSTATUSCODES (RFC 2034), CHUNKING and BINARYMIME (RFC 3030), STARTTLS (RFC 3207), for
+//! which TLS itself is the caller's, and DSN (RFC 3461), whose parameters are handed on.
 //!
 //! # The run loop
 //!
@@ -58,7 +58,7 @@
 //!             content.extend_from_slice(piece);
 //!             continue;
 //!         }
-//!         Event::Rcpt { forward_path } if forward_path.to_string().starts_with("nobody@") => {
+//!         Event::Rcpt { forward_path, .. } if forward_path.to_string().starts_with("nobody@") => {
 //!             Answer::Refuse(Reply::permanent("No such user here"))
 //!         }
 //!         Event::Mail { .. } | Event::Rcpt { .. } => Answer::Accept,
@@ -135,6 +135,8 @@ mod connection;
 mod data;
 mod domain;
 mod domain_pattern;
+mod dsn;
+mod ehlo;
 mod event;
 mod gather;
 mod idle;
@@ -154,6 +156,8 @@ pub use config::{BareLineEnds, Config};
 pub use connection::{Connection, OUTPUT_HIGH_WATER};
 pub use domain::{Domain, InvalidDomain};
 pub use domain_pattern::DomainPattern;
+pub use dsn::{InvalidDsn, Notify, OriginalRecipient, RcptParameters, Ret};
+pub use ehlo::{EhloKeyword, InvalidEhloKeyword};
 pub use event::{Abort, Answer, BodyType, Event, MailParameters, Question};
 pub use line::MAX_LINE;
 pub use reply::{EnhancedCode, InvalidReply, Reply};

@@ -99,7 +99,9 @@ pub(crate) const START_MAIL_INPUT: &[u8] = b"354 Send the message, end it with C
 pub(crate) fn greeting(config: &Config, output: &mut Vec<u8>) {
     output.extend_from_slice(b"220 ");
     push_printable(&config.domain, output);
-    output.extend_from_slice(b" ESMTP PrixFixe\r\n");
+    output.extend_from_slice(b" ESMTP ");
+    push_printable(&config.product, output);
+    output.extend_from_slice(b"\r\n");
 }
 
 /// The reply to HELO. Nothing that a client sent stands in a reply, its name neither.
@@ -124,6 +126,14 @@ pub(crate) fn extended_hello(config: &Config, tls: bool, output: &mut Vec<u8>) {
     output.extend_from_slice(BEHIND_SIZE);
     if config.starttls && !tls {
         output.extend_from_slice(b"250-STARTTLS\r\n");
+    }
+    if config.dsn {
+        output.extend_from_slice(b"250-DSN\r\n");
+    }
+    for keyword in &config.ehlo_keywords {
+        output.extend_from_slice(b"250-");
+        output.extend_from_slice(keyword.as_str().as_bytes());
+        output.extend_from_slice(b"\r\n");
     }
     output.extend_from_slice(b"250 HELP\r\n");
 }

@@ -9,8 +9,8 @@ use crate::chunk::Chunk;
 use crate::command::Command;
 use crate::parser::Parameters;
 use crate::{
-    Abort, Answer, BodyType, Config, Event, ForwardPath, MailParameters, Question, Reply,
-    ReversePath, replies,
+    Abort, Answer, BodyType, Config, Event, ForwardPath, MailParameters, Question, RcptParameters,
+    Reply, ReversePath, replies,
 };
 
 /// Where the dialogue stands.
@@ -67,7 +67,8 @@ pub(crate) enum Resting {
 /// A message before its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Transaction {
-    pub(crate) parameters: MailParameters,
+    pub(crate) body: BodyType,
+    pub(crate) smtputf8: bool,
     /// How many recipients were accepted.
     pub(crate) recipients: usize,
 }
@@ -218,11 +219,11 @@ impl State {
                 reverse_path,
                 parameters,
             } => match self.mail(reverse_path, parameters, session) {
-                Ok(transaction) => (
-                    Self::MailAsked(transaction),
+                Ok(parameters) => (
+                    Self::MailAsked(Transaction::new(&parameters)),
                     Step::ask(Event::Mail {
                         reverse_path,
-                        parameters: transaction.parameters,
+                        parameters,
                     }),
                 ),
                 Err(reply) => (self, Step::reply(reply)),
@@ -231,9 +232,12 @@ impl State {
                 forward_path,
                 parameters,
             } => match self.rcpt(forward_path, parameters, session) {
-                Ok(transaction) => (
+                Ok((transaction, parameters)) => (
                     Self::RcptAsked(transaction),
-                    Step::ask(Event::Rcpt { forward_path }),
+                    Step::ask(Event::Rcpt {
+                        forward_path,
+                        parameters,
+                    }),
                 ),
                 Err(reply) => (self, Step::reply(reply)),
             },
@@ -271,7 +275,7 @@ impl State {
         reverse_path: ReversePath<&str>,
         parameters: Parameters<'_>,
         session: Session<'_>,
-    ) -> Result<Transaction, Reply> {
+    ) -> Result<MailParameters, Reply> {
         if session.config.tls_required && !session.tls {
             return Err(replies::STARTTLS_FIRST);
         }
@@ -290,10 +294,7 @@ impl State {
         if !reverse_path.is_ascii() && !parameters.smtputf8 {
             return Err(replies::NEEDS_SMTPUTF8);
         }
-        Ok(Transaction {
-            parameters,
-            recipients: 0,
-        })
+        Ok(parameters)
     }
 
     fn rcpt(
@@ -301,20 +302,21 @@ impl State {
         forward_path: ForwardPath<&str>,
         parameters: Parameters<'_>,
         session: Session<'_>,
-    ) -> Result<Transaction, Reply> {
+    ) -> Result<(Transaction, RcptParameters), Reply> {
         let transaction = match self {
             Self::Mail(transaction) | Self::Rcpt(transaction) => transaction,
             Self::Start => return Err(replies::HELLO_FIRST),
             _ => return Err(replies::OUT_OF_ORDER),
         };
-        parameters.of_rcpt(session.extended, transaction.parameters.smtputf8)?;
-        if !forward_path.is_ascii() && !transaction.parameters.smtputf8 {
+        let dsn = session.config.dsn;
+        let parameters = parameters.of_rcpt(session.extended, transaction.smtputf8, dsn)?;
+        if !forward_path.is_ascii() && !transaction.smtputf8 {
             return Err(replies::NEEDS_SMTPUTF8);
         }
         if transaction.recipients >= session.config.max_recipients {
             return Err(replies::TOO_MANY_RECIPIENTS);
         }
-        Ok(transaction)
+        Ok((transaction, parameters))
     }
 
     fn data<'i>(self) -> (Self, Step<'i>) {
@@ -520,9 +522,17 @@ impl From<Resting> for State {
 }
 
 impl Transaction {
+    pub(crate) const fn new(parameters: &MailParameters) -> Self {
+        Self {
+            body: parameters.body,
+            smtputf8: parameters.smtputf8,
+            recipients: 0,
+        }
+    }
+
     /// Any octets may come, and only in chunks (RFC 3030 section 3).
     fn is_binary(&self) -> bool {
-        self.parameters.body == BodyType::BinaryMime
+        self.body == BodyType::BinaryMime
     }
 }
 

@@ -1,6 +1,6 @@
 //! From whom and to whom.
 
-use prixfixe_core::{ForwardPath, InvalidMailbox, MailParameters, ReversePath};
+use prixfixe_core::{ForwardPath, InvalidMailbox, MailParameters, RcptParameters, ReversePath};
 
 /// The envelope of a transaction (RFC 5321 section 2.3.1): what MAIL and the accepted RCPT commands said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,11 +16,6 @@ pub struct Recipient {
     pub(crate) path: ForwardPath,
     pub(crate) parameters: RcptParameters,
 }
-
-/// The parameters of RCPT. There is none yet that is offered.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct RcptParameters {}
 
 impl Envelope {
     /// Describes an envelope of a test's, or of a program that makes messages itself.
@@ -50,7 +45,7 @@ impl Envelope {
         &self.reverse_path
     }
 
-    /// What came with MAIL: the announced size, the body type, SMTPUTF8.
+    /// What came with MAIL: the announced size, the body type, SMTPUTF8, RET and ENVID.
     #[must_use]
     pub fn parameters(&self) -> &MailParameters {
         &self.parameters
@@ -73,13 +68,20 @@ impl Recipient {
         }
     }
 
+    /// The same recipient with parameters.
+    #[must_use]
+    pub fn with_parameters(mut self, parameters: RcptParameters) -> Self {
+        self.parameters = parameters;
+        self
+    }
+
     /// Where the message goes.
     #[must_use]
     pub fn path(&self) -> &ForwardPath {
         &self.path
     }
 
-    /// What came with RCPT.
+    /// What came with RCPT: what the sender wants to hear of, and whom it named at first (RFC 3461).
     #[must_use]
     pub fn parameters(&self) -> &RcptParameters {
         &self.parameters

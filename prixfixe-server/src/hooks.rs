@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use prixfixe_core::{ForwardPath, MailParameters, ReversePath};
+use prixfixe_core::{ForwardPath, MailParameters, RcptParameters, ReversePath};
 
-use crate::{Client, Envelope, RcptParameters, Recipient};
+use crate::{Client, Envelope, Recipient};
 
 /// A client introduces itself: HELO or EHLO.
 #[derive(Debug, Clone, Copy)]

@@ -133,7 +133,7 @@ pub use body::{Body, BodyError};
 pub use check::{Check, CheckSession, Content, Edit, Finding, Verdict};
 pub use client::{Client, ClientBuilder, ConnectionId, Credentials, Identity, Peer};
 pub use endpoint::Endpoint;
-pub use envelope::{Envelope, EnvelopeBuilder, RcptParameters, Recipient};
+pub use envelope::{Envelope, EnvelopeBuilder, Recipient};
 pub use gather::Gathered;
 pub use handler::{Accepted, BoxHandler, BoxSession, Closure, Handler, OrReply, Session, Sessions};
 pub use hooks::{Command, Data, Hello, Login, Mail, Rcpt};
@@ -151,8 +151,9 @@ pub use metrics::{
 };
 pub use prixfixe_core::printable;
 pub use prixfixe_core::{
-    BareLineEnds, BodyType, Domain, DomainPattern, EnhancedCode, ForwardPath, InvalidDomain,
-    InvalidMailbox, InvalidReply, MailParameters, Mailbox, Reply, ReversePath, reply,
+    BareLineEnds, BodyType, Domain, DomainPattern, EhloKeyword, EnhancedCode, ForwardPath,
+    InvalidDomain, InvalidDsn, InvalidEhloKeyword, InvalidMailbox, InvalidReply, MailParameters,
+    Mailbox, Notify, OriginalRecipient, RcptParameters, Reply, Ret, ReversePath, reply,
 };
 pub use prixfixe_network::{
     BindError, BoundSocket, Listener, StartError as TransportError, Transport,

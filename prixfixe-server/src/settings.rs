@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::tls::TlsConfig;
-use prixfixe_core::{BareLineEnds, Config, DomainPattern, InvalidDomain};
+use prixfixe_core::{BareLineEnds, Config, DomainPattern, EhloKeyword, InvalidDomain};
 
 use crate::clients::{ClientLimits, ConnectionLimit};
 use crate::gather::MESSAGE_MEMORY;
@@ -201,6 +201,27 @@ impl Settings {
     /// What becomes of a content with a bare CR or LF. Default: the message is refused.
     pub fn bare_line_ends(mut self, line_ends: BareLineEnds) -> Self {
         self.dialogue.bare_line_ends = line_ends;
+        self
+    }
+
+    /// Offers DSN (RFC 3461), for a handler that passes its parameters on or sends notifications. Without
+    /// it they are handed on as well, since clients send them unasked; but NOTIFY with SUCCESS is refused.
+    /// Default: off.
+    pub fn dsn(mut self, offered: bool) -> Self {
+        self.dialogue.dsn = offered;
+        self
+    }
+
+    /// Another last word of the greeting. Default: `PrixFixe`.
+    pub fn product(mut self, name: impl Into<String>) -> Self {
+        self.dialogue.product = name.into();
+        self
+    }
+
+    /// One keyword more in the reply to EHLO: an extension whose commands the application answers itself
+    /// ([`Session::command`](crate::Session::command)), or one that needs no command.
+    pub fn ehlo_keyword(mut self, keyword: EhloKeyword) -> Self {
+        self.dialogue.ehlo_keywords.push(keyword);
         self
     }
 

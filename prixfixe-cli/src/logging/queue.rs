@@ -108,10 +108,11 @@ impl Shared {
             // There is nowhere left to report a log that can't be written, and the next line may fare better.
             let _ = output.write_all(&lines).and_then(|()| output.flush());
             lines.clear();
-            self.gather();
+            // Before whoever waits in `flush` is told: this line must not be lost at the end of the process.
             if dropped > 0 {
                 tracing::warn!(target: "prixfixe", lines = dropped, "log lines were dropped: stderr takes them too slowly");
             }
+            self.gather();
         }
     }
 

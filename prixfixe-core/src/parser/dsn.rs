@@ -1,60 +1,45 @@
-//! Parameters that clients send though nothing here offers them: those of delivery status notifications
-//! (RFC 3461, RFC 6533 section 3) and `AUTH=` (RFC 4954 section 5).
+//! Parameters that clients send even where they are not offered: those of delivery status
+//! notifications (RFC 3461, RFC 6533 section 3) and `AUTH=` (RFC 4954 section 5).
 //!
-//! They are read as strictly as if they were offered. So a client sees no difference when they are one day.
+//! They are read as strictly where they are not offered, so that a client sees no difference.
 
 use nom::Parser;
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while_m_n, take_while1};
 use nom::character::complete::char;
-use nom::combinator::{all_consuming, map_opt, recognize, value, verify};
-use nom::multi::{many0_count, many1_count};
+use nom::combinator::{all_consuming, map, map_opt, recognize, value, verify};
+use nom::multi::{fold_many1, many0_count, many1_count};
 use nom::sequence::{delimited, preceded};
 
 use super::{Class, Parsed, alphanumeric_and, ascii_no_case, is_non_ascii, take_class1};
+use crate::{Notify, OriginalRecipient, Ret};
 
 /// RFC 3461 section 4.4.
 const MAX_ENVID: usize = 100;
 /// RFC 3461 section 4.2.
 const MAX_ORCPT: usize = 500;
 
-/// How much of a message its failure notification returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Return {
-    Full,
-    Headers,
-}
-
-/// What the sender wants to be notified of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Notify {
-    /// Of success, perhaps among others.
-    Success,
-    /// Of failure, of delay, or of nothing.
-    Trouble,
-}
-
 /// ```abnf
 /// ret-value = "FULL" / "HDRS"
 /// ```
-pub(super) fn ret_value(input: Option<&str>) -> Option<Return> {
-    let full = value(Return::Full, ascii_no_case("FULL"));
-    let headers = value(Return::Headers, ascii_no_case("HDRS"));
+pub(super) fn ret_value(input: Option<&str>) -> Option<Ret> {
+    let full = value(Ret::Full, ascii_no_case("FULL"));
+    let headers = value(Ret::Headers, ascii_no_case("HDRS"));
     whole(alt((full, headers)), input?)
 }
 
 /// ```abnf
 /// envid-parameter = "ENVID=" xtext    ; printable, no longer than 100
 /// ```
-pub(super) fn envid_value(input: Option<&str>) -> Option<&str> {
+pub(super) fn envid_value(input: Option<&str>) -> Option<Box<str>> {
     let envid = input.filter(|envid| envid.len() <= MAX_ENVID)?;
-    whole(printable_xtext, envid)
+    whole(printable_xtext, envid).map(Into::into)
 }
 
 /// ```abnf
 /// notify-esmtp-value  = "NEVER" / 1#notify-list-element
 /// ```
-pub(super) fn notify_value(input: Option<&str>) -> Option<Notify> {
+pub(crate) fn notify_value(input: Option<&str>) -> Option<Notify> {
     let list = (
         notify_list_element,
         many0_count(preceded(char(','), notify_list_element)),
@@ -63,11 +48,15 @@ pub(super) fn notify_value(input: Option<&str>) -> Option<Notify> {
         recognize(alt((ascii_no_case("NEVER"), recognize(list)))),
         input?,
     )?;
-    let is_success = |element: &str| element.eq_ignore_ascii_case("SUCCESS");
-    match notify.split(',').any(is_success) {
-        true => Some(Notify::Success),
-        false => Some(Notify::Trouble),
-    }
+    let names = |name: &str| {
+        let mut elements = notify.split(',');
+        elements.any(|element| element.eq_ignore_ascii_case(name))
+    };
+    Some(Notify {
+        success: names("SUCCESS"),
+        failure: names("FAILURE"),
+        delay: names("DELAY"),
+    })
 }
 
 /// ```abnf
@@ -88,17 +77,20 @@ fn notify_list_element(input: &str) -> Parsed<'_, &str> {
 /// ```
 ///
 /// `smtputf8`: what is not ASCII may stand there as it is.
-pub(super) fn orcpt_value(input: Option<&str>, smtputf8: bool) -> Option<&str> {
+pub(crate) fn orcpt_value(input: Option<&str>, smtputf8: bool) -> Option<OriginalRecipient> {
     let orcpt = input.filter(|orcpt| orcpt.len() <= MAX_ORCPT)?;
     if !smtputf8 && !orcpt.is_ascii() {
         return None;
     }
-    let utf8 = recognize((ascii_no_case("utf-8;"), utf_8_enc_addr));
-    let other = recognize((addr_type, char(';'), printable_xtext));
-    match orcpt.get(..b"utf-8;".len()) {
-        Some(kind) if kind.eq_ignore_ascii_case("utf-8;") => whole(utf8, orcpt),
-        _ => whole(other, orcpt),
-    }
+    let (address_type, address) = orcpt.split_once(';')?;
+    let address = match address_type.eq_ignore_ascii_case("utf-8") {
+        true => whole(utf_8_enc_addr, address)?,
+        false => whole(printable_xtext, address)?,
+    };
+    Some(OriginalRecipient {
+        address_type: whole(addr_type, address_type)?.into(),
+        address: address.into(),
+    })
 }
 
 /// ```abnf
@@ -122,9 +114,16 @@ pub(super) fn auth_value(input: Option<&str>) -> Option<&str> {
 /// ```abnf
 /// xtext = *( xchar / hexchar )    ; of printable characters
 /// ```
-fn printable_xtext(input: &str) -> Parsed<'_, &str> {
+///
+/// Gives the text that it stands for.
+fn printable_xtext(input: &str) -> Parsed<'_, String> {
     let hexchar = verify(hexchar, |byte: &u8| matches!(byte, b' '..=b'~'));
-    recognize(many1_count(alt((xchars, recognize(hexchar))))).parse(input)
+    let plain = map(xchars, Part::Plain);
+    joined(alt((
+        plain,
+        map(hexchar, |byte| Part::Encoded(byte.into())),
+    )))
+    .parse(input)
 }
 
 /// ```abnf
@@ -147,24 +146,45 @@ fn hexchar(input: &str) -> Parsed<'_, u8> {
 /// utf-8-enc-addr = 1*( QUCHAR / EmbeddedUnicodeChar )
 /// QUCHAR         = %x21-2a / %x2c-3c / %x3e-5b / %x5d-7e / UTF8-non-ascii
 /// ```
-fn utf_8_enc_addr(input: &str) -> Parsed<'_, &str> {
+///
+/// Gives the address that it stands for.
+fn utf_8_enc_addr(input: &str) -> Parsed<'_, String> {
     let quchars = take_while1(|c| {
         matches!(c, '!'..='*' | ','..='<' | '>'..='[' | ']'..='~') || is_non_ascii(c)
     });
-    recognize(many1_count(alt((quchars, embedded_unicode_char)))).parse(input)
+    let plain = map(quchars, Part::Plain);
+    joined(alt((plain, map(embedded_unicode_char, Part::Encoded)))).parse(input)
 }
 
 /// ```abnf
 /// EmbeddedUnicodeChar = "\x" "{" HEXPOINT "}"    ; no control character
 /// ```
-fn embedded_unicode_char(input: &str) -> Parsed<'_, &str> {
+fn embedded_unicode_char(input: &str) -> Parsed<'_, char> {
     let digits = take_while_m_n(2, 6, |c: char| c.is_ascii_hexdigit());
-    let character = verify(digits, |digits: &str| {
+    let character = map_opt(digits, |digits: &str| {
         let code = u32::from_str_radix(digits, 16).ok();
-        code.and_then(char::from_u32)
-            .is_some_and(|c| !c.is_control())
+        code.and_then(char::from_u32).filter(|c| !c.is_control())
     });
-    recognize(delimited(tag("\\x{"), character, char('}'))).parse(input)
+    delimited(tag("\\x{"), character, char('}')).parse(input)
+}
+
+/// A part of a text that may be encoded.
+enum Part<'i> {
+    Plain(&'i str),
+    Encoded(char),
+}
+
+/// At least one part, decoded.
+fn joined<'i>(
+    part: impl Parser<&'i str, Output = Part<'i>, Error = ()>,
+) -> impl Parser<&'i str, Output = String, Error = ()> {
+    fold_many1(part, String::new, |mut text, part| {
+        match part {
+            Part::Plain(plain) => text.push_str(plain),
+            Part::Encoded(character) => text.push(character),
+        }
+        text
+    })
 }
 
 /// All of a value.
@@ -179,8 +199,8 @@ mod tests {
 
     #[test]
     fn ret() {
-        assert_eq!(ret_value(Some("FULL")), Some(Return::Full));
-        assert_eq!(ret_value(Some("hdrs")), Some(Return::Headers));
+        assert_eq!(ret_value(Some("FULL")), Some(Ret::Full));
+        assert_eq!(ret_value(Some("hdrs")), Some(Ret::Headers));
         for bad in [None, Some("BODY"), Some("FULLY"), Some("FULL,HDRS")] {
             assert_eq!(ret_value(bad), None, "{bad:?}");
         }
@@ -189,8 +209,14 @@ mod tests {
     #[test]
     fn envid() {
         let longest = "x".repeat(100);
-        for good in ["x1", "QQ314159", "a+2Bb+3D", "a+20b", longest.as_str()] {
-            assert_eq!(envid_value(Some(good)), Some(good));
+        for (good, decoded) in [
+            ("x1", "x1"),
+            ("QQ314159", "QQ314159"),
+            ("a+2Bb+3D", "a+b="),
+            ("a+20b", "a b"),
+            (longest.as_str(), longest.as_str()),
+        ] {
+            assert_eq!(envid_value(Some(good)).as_deref(), Some(decoded));
         }
         let too_long = "x".repeat(101);
         let bad = ["a+2bb", "a+2", "a+", "a+0D+0A", "a+7F", "\u{e4}", &too_long];
@@ -202,19 +228,17 @@ mod tests {
 
     #[test]
     fn notify() {
-        for trouble in ["NEVER", "never", "FAILURE", "DELAY,failure", "DELAY,DELAY"] {
-            assert_eq!(
-                notify_value(Some(trouble)),
-                Some(Notify::Trouble),
-                "{trouble}"
-            );
-        }
-        for success in ["SUCCESS", "Success", "FAILURE,SUCCESS,DELAY"] {
-            assert_eq!(
-                notify_value(Some(success)),
-                Some(Notify::Success),
-                "{success}"
-            );
+        for (good, shown) in [
+            ("NEVER", "NEVER"),
+            ("never", "NEVER"),
+            ("FAILURE", "FAILURE"),
+            ("DELAY,failure", "FAILURE,DELAY"),
+            ("DELAY,DELAY", "DELAY"),
+            ("Success", "SUCCESS"),
+            ("FAILURE,SUCCESS,DELAY", "SUCCESS,FAILURE,DELAY"),
+        ] {
+            let notify = notify_value(Some(good)).map(|notify| notify.to_string());
+            assert_eq!(notify.as_deref(), Some(shown), "{good}");
         }
         for bad in [
             "NEVER,SUCCESS",
@@ -232,16 +256,26 @@ mod tests {
     #[test]
     fn orcpt() {
         let longest = format!("rfc822;{}", "x".repeat(493));
-        for good in [
-            "rfc822;bob@example.com",
-            "RFC822;bob+2Bnews@example.com",
-            "x-local;bob",
-            "utf-8;bob@example.com",
-            "UTF-8;j\\x{F6}rg@example.com",
-            "utf-8;a\\x{2B}b\\x{10FFFD}@x",
-            longest.as_str(),
+        let decoded = |text, smtputf8| {
+            let orcpt = orcpt_value(Some(text), smtputf8)?;
+            Some(format!("{};{}", orcpt.address_type(), orcpt.address()))
+        };
+        for (good, expected) in [
+            ("rfc822;bob@example.com", "rfc822;bob@example.com"),
+            (
+                "RFC822;bob+2Bnews@example.com",
+                "RFC822;bob+news@example.com",
+            ),
+            ("x-local;bob;two", "x-local;bob;two"),
+            ("utf-8;bob@example.com", "utf-8;bob@example.com"),
+            (
+                "UTF-8;j\\x{F6}rg@example.com",
+                "UTF-8;j\u{f6}rg@example.com",
+            ),
+            ("utf-8;a\\x{2B}b\\x{10FFFD}@x", "utf-8;a+b\u{10FFFD}@x"),
+            (longest.as_str(), longest.as_str()),
         ] {
-            assert_eq!(orcpt_value(Some(good), false), Some(good));
+            assert_eq!(decoded(good, false).as_deref(), Some(expected));
         }
         let too_long = format!("rfc822;{}", "x".repeat(494));
         for bad in [
@@ -266,7 +300,7 @@ mod tests {
         }
         assert_eq!(orcpt_value(None, true), None);
         let unencoded = "utf-8;j\u{f6}rg@example.com";
-        assert_eq!(orcpt_value(Some(unencoded), true), Some(unencoded));
+        assert_eq!(decoded(unencoded, true).as_deref(), Some(unencoded));
         assert_eq!(orcpt_value(Some("rfc822;j\u{f6}rg@x"), true), None);
         assert_eq!(orcpt_value(Some("r\u{e4};x"), true), None);
     }

@@ -17,6 +17,7 @@ use nom::{IResult, Parser};
 use crate::Mailbox;
 
 pub(crate) use command::command;
+pub(crate) use dsn::{notify_value, orcpt_value};
 pub(crate) use parameter::Parameters;
 
 /// What a parser gives. Where it went wrong is of no interest: the reply is the same.

@@ -7,10 +7,10 @@ use nom::character::complete::{char, satisfy, space1};
 use nom::combinator::{eof, opt, recognize};
 use nom::sequence::{preceded, terminated};
 
-use super::dsn::{self, Notify};
+use super::dsn;
 use super::{Parsed, behind_blanks, is_non_ascii};
 use crate::command::ParameterError;
-use crate::{BodyType, MailParameters};
+use crate::{BodyType, MailParameters, Notify, RcptParameters};
 
 /// What stands behind the path, not looked at yet: what may stand there depends on the dialogue so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,8 @@ impl<'i> Parameters<'i> {
 
     /// Those of MAIL. After HELO there are none (RFC 5321 section 4.1.1.11).
     ///
-    /// Clients send those of DSN and AUTH though they were not offered. Postfix and Exim take them, so they are
-    /// looked at and ignored.
+    /// Clients send those of DSN and AUTH though they were not offered. Postfix and Exim take them,
+    /// so they are taken here. That of AUTH is looked at and ignored.
     pub(crate) fn of_mail(self, extended: bool) -> Result<MailParameters, ParameterError> {
         let mut size = None;
         let mut body = None;
@@ -58,13 +58,20 @@ impl<'i> Parameters<'i> {
             size,
             body: body.unwrap_or_default(),
             smtputf8: smtputf8.unwrap_or_default(),
+            ret,
+            envid,
         })
     }
 
-    /// Those of RCPT, which only DSN has: looked at and ignored, too. `smtputf8`: as MAIL had it.
+    /// Those of RCPT, which only DSN has. `smtputf8`: as MAIL had it.
     ///
-    /// Who asks to be notified of success would wait in vain: nothing here does that.
-    pub(crate) fn of_rcpt(self, extended: bool, smtputf8: bool) -> Result<(), ParameterError> {
+    /// Where DSN is not offered (`dsn` is false), who asks to be notified of success would wait in vain.
+    pub(crate) fn of_rcpt(
+        self,
+        extended: bool,
+        smtputf8: bool,
+        dsn: bool,
+    ) -> Result<RcptParameters, ParameterError> {
         let (mut notify, mut orcpt) = (None, None);
         for parameter in self {
             let (keyword, value) = parameter?;
@@ -77,10 +84,10 @@ impl<'i> Parameters<'i> {
                 return Err(ParameterError::Unknown);
             }
         }
-        match notify {
-            Some(Notify::Success) => Err(ParameterError::Unknown),
-            Some(Notify::Trouble) | None => Ok(()),
+        if !dsn && notify.is_some_and(Notify::success) {
+            return Err(ParameterError::Unknown);
         }
+        Ok(RcptParameters { notify, orcpt })
     }
 }
 
@@ -171,6 +178,7 @@ fn esmtp_value(input: &str) -> Parsed<'_, &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{OriginalRecipient, Ret};
 
     fn of_mail(input: &str) -> Result<MailParameters, ParameterError> {
         Parameters::behind_path(input).unwrap().of_mail(true)
@@ -178,44 +186,44 @@ mod tests {
 
     #[test]
     fn parameters_of_mail() {
-        let none = MailParameters::default();
+        let none = MailParameters::default;
         for (input, expected) in [
-            ("", none),
-            (" ", none),
+            ("", none()),
+            (" ", none()),
             (
                 " SIZE=0",
                 MailParameters {
                     size: Some(0),
-                    ..none
+                    ..none()
                 },
             ),
             (
                 " size=00000000000000000042",
                 MailParameters {
                     size: Some(42),
-                    ..none
+                    ..none()
                 },
             ),
             (
                 " SIZE=99999999999999999999",
                 MailParameters {
                     size: Some(u64::MAX),
-                    ..none
+                    ..none()
                 },
             ),
-            (" BODY=7BIT", none),
+            (" BODY=7BIT", none()),
             (
                 " body=8bitmime",
                 MailParameters {
                     body: BodyType::EightBitMime,
-                    ..none
+                    ..none()
                 },
             ),
             (
                 " BODY=BINARYMIME",
                 MailParameters {
                     body: BodyType::BinaryMime,
-                    ..none
+                    ..none()
                 },
             ),
             (
@@ -223,7 +231,7 @@ mod tests {
                 MailParameters {
                     size: Some(1),
                     smtputf8: true,
-                    ..none
+                    ..none()
                 },
             ),
         ] {
@@ -270,17 +278,25 @@ mod tests {
         assert_eq!(Parameters::behind_path("SIZE=1"), None);
     }
 
-    /// RFC 3461, RFC 4954 section 5.
+    /// RFC 3461 sections 4.3 and 4.4, RFC 4954 section 5.
     #[test]
-    fn parameters_of_mail_that_are_ignored() {
-        let none = MailParameters::default();
-        for input in [
-            " RET=FULL",
-            " ret=hdrs envid=QQ314159",
-            " AUTH=<>",
-            " AUTH=e+3Dmc2@example.com RET=HDRS",
+    fn parameters_of_mail_that_need_no_offer() {
+        for (input, ret, envid) in [
+            (" RET=FULL", Some(Ret::Full), None),
+            (" ret=hdrs envid=QQ+3D4", Some(Ret::Headers), Some("QQ=4")),
+            (" AUTH=<>", None, None),
+            (
+                " AUTH=e+3Dmc2@example.com RET=HDRS",
+                Some(Ret::Headers),
+                None,
+            ),
         ] {
-            assert_eq!(of_mail(input), Ok(none), "{input:?}");
+            let expected = MailParameters {
+                ret,
+                envid: envid.map(Into::into),
+                ..MailParameters::default()
+            };
+            assert_eq!(of_mail(input), Ok(expected), "{input:?}");
         }
         for input in [
             " RET",
@@ -301,15 +317,20 @@ mod tests {
     fn parameters_of_rcpt() {
         let of_rcpt = |input, extended, smtputf8| {
             let parameters = Parameters::behind_path(input).unwrap();
-            parameters.of_rcpt(extended, smtputf8)
+            parameters.of_rcpt(extended, smtputf8, false)
         };
-        for input in [
-            "",
-            " ",
-            " NOTIFY=NEVER",
-            " notify=failure,delay\tORCPT=rfc822;bob@example.com",
+        let bob = " notify=failure,delay\tORCPT=rfc822;bob+2Bnews@example.com";
+        for (input, notify, orcpt) in [
+            ("", None, None),
+            (" ", None, None),
+            (" NOTIFY=NEVER", Some("NEVER"), None),
+            (bob, Some("FAILURE,DELAY"), Some("bob+news@example.com")),
         ] {
-            assert_eq!(of_rcpt(input, true, false), Ok(()), "{input:?}");
+            let parameters = of_rcpt(input, true, false).expect(input);
+            let found = parameters.notify.map(|notify| notify.to_string());
+            assert_eq!(found.as_deref(), notify, "{input:?}");
+            let found = parameters.orcpt.as_ref().map(OriginalRecipient::address);
+            assert_eq!(found, orcpt, "{input:?}");
         }
         for input in [
             " =",
@@ -334,8 +355,16 @@ mod tests {
             let result = of_rcpt(input, true, false);
             assert_eq!(result, Err(ParameterError::Unknown), "{input:?}");
         }
-        assert_eq!(of_rcpt(" ORCPT=utf-8;\u{e4}@x", true, true), Ok(()));
+        assert!(of_rcpt(" ORCPT=utf-8;\u{e4}@x", true, true).is_ok());
         let after_helo = of_rcpt(" NOTIFY=NEVER", false, false);
         assert_eq!(after_helo, Err(ParameterError::Unknown));
+    }
+
+    /// RFC 3461 section 4.1.
+    #[test]
+    fn success_may_be_asked_for_where_dsn_is_offered() {
+        let parameters = Parameters::behind_path(" NOTIFY=SUCCESS").unwrap();
+        let offered = parameters.of_rcpt(true, false, true).unwrap();
+        assert!(offered.notify.is_some_and(Notify::success));
     }
 }

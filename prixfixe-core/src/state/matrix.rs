@@ -13,8 +13,8 @@ fn cells(row: &str) -> Vec<&str> {
 /// All states in which commands come, with those of them that a state's content splits.
 fn states(name: &str) -> Vec<State> {
     let transaction = |recipients| Transaction {
-        parameters: MailParameters::default(),
         recipients,
+        ..Transaction::new(&MailParameters::default())
     };
     match name {
         "`Start`" => vec![State::Start],

@@ -57,6 +57,7 @@ impl Server {
             config.bare_line_ends = BareLineEnds::Repair;
         }
         config.starttls = settings.starttls;
+        config.dsn = settings.dsn;
         config.tls_required = settings.tls_required;
         config.max_message_size = settings.max_message_size.unwrap_or(config.max_message_size);
         config.max_recipients = settings.max_recipients.unwrap_or(config.max_recipients);
@@ -143,7 +144,7 @@ impl Server {
                 question = Some((Some(Stage::Mail), reverse_path.to_string()));
                 Told::Mail(reverse_path.to_string())
             }
-            Event::Rcpt { forward_path } => {
+            Event::Rcpt { forward_path, .. } => {
                 question = Some((Some(Stage::Rcpt), forward_path.to_string()));
                 Told::Rcpt(forward_path.to_string())
             }

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use prixfixe_core::reply;
 use prixfixe_core::{
-    Abort, EnhancedCode, Event, ForwardPath, InvalidMailbox, MailParameters, Mailbox, Reply,
-    ReversePath,
+    Abort, EnhancedCode, Event, ForwardPath, InvalidMailbox, MailParameters, Mailbox,
+    RcptParameters, Reply, ReversePath,
 };
 use prixfixe_dialogue::Settings;
 use proptest::prelude::*;
@@ -202,14 +202,16 @@ fn every_event_shows_what_it_tells_and_nothing_of_the_content() {
                 reverse_path: ReversePath::Null,
                 parameters: MailParameters::default(),
             },
-            "Mail { reverse_path: Null, parameters: MailParameters { size: None, body: SevenBit, smtputf8: false } }"
+            "Mail { reverse_path: Null, parameters: MailParameters { size: None, body: SevenBit, smtputf8: false, ret: None, envid: None } }"
                 .to_owned(),
         ),
         (
             Event::Rcpt {
                 forward_path: ForwardPath::Mailbox(mailbox),
+                parameters: RcptParameters::default(),
             },
-            r#"Rcpt { forward_path: Mailbox(Mailbox { address: "a@b", at: 1 }) }"#.to_owned(),
+            r#"Rcpt { forward_path: Mailbox(Mailbox { address: "a@b", at: 1 }), parameters: RcptParameters { notify: None, orcpt: None } }"#
+                .to_owned(),
         ),
         (Event::Data, "Data".to_owned()),
         (

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use prixfixe_core::BareLineEnds;
+use prixfixe_core::{BareLineEnds, EhloKeyword};
 
 use super::ServerBuilder;
 #[cfg(feature = "tls")]
@@ -161,6 +161,27 @@ impl<H> ServerBuilder<H> {
     /// them and at the server's own [`domain`](Self::domain). What is no domain is an error when the server starts.
     pub fn accept_domains(mut self, domains: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         self.settings = self.settings.accept_domains(domains);
+        self
+    }
+
+    /// Offers DSN (RFC 3461), for a handler that passes its parameters on or sends notifications. Without
+    /// it they are handed on as well, since clients send them unasked; but NOTIFY with SUCCESS is refused.
+    /// Default: off.
+    pub fn dsn(mut self, offered: bool) -> Self {
+        self.settings = self.settings.dsn(offered);
+        self
+    }
+
+    /// Another last word of the greeting. Default: `PrixFixe`.
+    pub fn product(mut self, name: impl Into<String>) -> Self {
+        self.settings = self.settings.product(name);
+        self
+    }
+
+    /// One keyword more in the reply to EHLO: an extension whose commands the application answers itself
+    /// ([`Session::command`](crate::Session::command)), or one that needs no command.
+    pub fn ehlo_keyword(mut self, keyword: EhloKeyword) -> Self {
+        self.settings = self.settings.ehlo_keyword(keyword);
         self
     }
 

@@ -30,13 +30,18 @@ impl SmtpSession {
             }),
             Event::Mail {
                 ref reverse_path,
-                parameters,
+                ref parameters,
             } => {
-                let envelope = Envelope::new(reverse_path.to_owned(), parameters);
+                let envelope = Envelope::new(reverse_path.to_owned(), parameters.clone());
                 return self.ask_mail(now, envelope, cx);
             }
-            Event::Rcpt { ref forward_path } => {
-                return self.ask_rcpt(now, Recipient::new(forward_path.to_owned()), cx);
+            Event::Rcpt {
+                ref forward_path,
+                ref parameters,
+            } => {
+                let recipient = Recipient::new(forward_path.to_owned());
+                let recipient = recipient.with_parameters(parameters.clone());
+                return self.ask_rcpt(now, recipient, cx);
             }
             Event::Data => match &self.transaction {
                 Some(transaction) => Question::Data(transaction.envelope.clone()),

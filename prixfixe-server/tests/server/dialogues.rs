@@ -121,6 +121,7 @@ fn start(
     if settings.repairs_line_ends {
         builder = builder.bare_line_ends(BareLineEnds::Repair);
     }
+    builder = builder.dsn(settings.dsn);
     if settings.starttls {
         builder = builder.tls(certificate.server.clone());
     }

@@ -4,7 +4,8 @@ use std::future::pending;
 use std::time::Duration;
 
 use prixfixe_server::{
-    Accepted, EnhancedCode, Mail, Message, Rcpt, Reply, Session, Sessions, Transport, inbox,
+    Accepted, EnhancedCode, Mail, Message, OriginalRecipient, Rcpt, Reply, Session, Sessions,
+    Transport, inbox,
 };
 
 use crate::client::{Client, builder, start};
@@ -21,6 +22,8 @@ on_both_transports![
     a_handler_that_never_answers_is_given_up,
     a_success_code_is_no_refusal,
     hooks_see_the_client_and_the_envelope,
+    hooks_see_the_parameters_of_dsn,
+    an_application_offers_extensions_under_its_own_name,
     recipients_outside_the_accepted_domains_never_reach_the_handler,
 ];
 
@@ -244,6 +247,55 @@ async fn hooks_see_the_client_and_the_envelope(transport: Transport) {
         client.ask("RCPT TO:<bob@example.com>").await,
         "550 5.7.1 127.0.0.1 client.test ann@example.com 0 bob@example.com"
     );
+}
+
+/// RFC 3461 section 4.
+async fn hooks_see_the_parameters_of_dsn(transport: Transport) {
+    struct Curious;
+    impl Session for Curious {
+        async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+            let mail = rcpt.envelope().parameters();
+            let rcpt = rcpt.parameters();
+            let orcpt = rcpt.orcpt.as_ref().map(OriginalRecipient::address);
+            let notify = rcpt.notify.map(|notify| notify.to_string());
+            let seen = format!("{:?} {:?} {notify:?} {orcpt:?}", mail.ret, mail.envid);
+            Err(Reply::permanent(seen))
+        }
+        async fn message(&mut self, _: Message) -> Result<Accepted, Reply> {
+            Ok(Accepted::default())
+        }
+    }
+    let server = builder(transport)
+        .dsn(true)
+        .handler(Sessions::new(|_| async { Ok(Curious) }))
+        .start()
+        .expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    client
+        .ask("MAIL FROM:<ann@example.com> RET=HDRS ENVID=a+2Bb")
+        .await;
+    assert_eq!(
+        client
+            .ask("RCPT TO:<bob@example.com> NOTIFY=DELAY,SUCCESS ORCPT=rfc822;bob+2B1@example.org")
+            .await,
+        r#"550 5.7.1 Some(Headers) Some("a+b") Some("SUCCESS,DELAY") Some("bob+1@example.org")"#
+    );
+}
+
+/// RFC 5321 section 4.1.1.1.
+async fn an_application_offers_extensions_under_its_own_name(transport: Transport) {
+    let (handler, _inbox) = inbox();
+    let server = builder(transport)
+        .product("Help Desk")
+        .ehlo_keyword("XTICKET 1".parse().expect("a keyword"))
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let mut client = Client::connect(server.local_address()).await;
+    assert_eq!(client.reply().await, "220 mx.test ESMTP Help Desk");
+    client.send("EHLO client.test\r\nQUIT\r\n").await;
+    let rest = client.rest().await;
+    assert!(rest.contains("\r\n250-XTICKET 1\r\n250 HELP\r\n"), "{rest}");
 }
 
 async fn recipients_outside_the_accepted_domains_never_reach_the_handler(transport: Transport) {

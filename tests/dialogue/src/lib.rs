@@ -64,6 +64,8 @@ pub struct Settings {
     pub min_data_rate: Option<u32>,
     /// `bare-line-ends repair`: they become CR LF in a content.
     pub repairs_line_ends: bool,
+    /// `dsn on`: DSN is offered.
+    pub dsn: bool,
     /// `starttls on`: STARTTLS is offered.
     pub starttls: bool,
     /// `tls-required on`.
