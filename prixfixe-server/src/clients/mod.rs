@@ -139,6 +139,7 @@ impl From<IpAddr> for ClientKey {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "client-limits")]
     use std::time::Duration;
 
     use super::*;
