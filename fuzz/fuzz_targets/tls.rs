@@ -10,8 +10,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use prixfixe_test_support::meaning;
 use prixfixe_fuzz::wire::{Server, Start, client};
+use prixfixe_test_support::meaning;
 use rustls::ClientConnection;
 
 /// Beside what the script holds: both sides of a connection, each with a handshake's worth of buffers.
@@ -139,11 +139,10 @@ impl World {
 /// Somewhere in what was received stands this content with its end behind it, by DATA or by BDAT.
 fn is_whole(content: &[u8], received: &[u8]) -> bool {
     let by_data = received.windows(6).enumerate().any(|(at, six)| {
-        six.eq_ignore_ascii_case(b"DATA\r\n")
-            && {
-                let read = meaning(&received[at + 6..], false);
-                read.ended && read.content.as_deref() == Some(content)
-            }
+        six.eq_ignore_ascii_case(b"DATA\r\n") && {
+            let read = meaning(&received[at + 6..], false);
+            read.ended && read.content.as_deref() == Some(content)
+        }
     });
     // Chunks have lengths, and the core counts them; that it counts right is not this target's subject.
     by_data

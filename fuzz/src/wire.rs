@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use prixfixe_network::Session;
-use prixfixe_tls::{CertificateSource, Tls, TlsConfig};
 use prixfixe_test_support::trusting_client;
+use prixfixe_tls::{CertificateSource, Tls, TlsConfig};
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection};
