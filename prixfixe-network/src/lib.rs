@@ -63,18 +63,19 @@
 //!
 //! A connection has a turn when its socket is ready, its session was woken, or its deadline has come:
 //!
-//! 1. The clock is read, once. If the server is going away the session is told ([`Session::shutdown`]).
-//! 2. The session works ([`Session::poll`]). If that is `Ready`, go to 6.
-//! 3. Its output is written. If the socket doesn't take all of it, the turn is over: a peer that doesn't read
-//!    isn't served. If anything was written, go to 2: the session may have stopped early.
-//! 4. If the session wants input, one read is made into a buffer that the thread owns, and the session takes
-//!    what came ([`Session::receive`], [`Session::receive_eof`]); go to 2. If the socket has nothing, or the
-//!    session wants nothing, the turn is over.
-//! 5. A turn is also over after sixteen rounds or 128 KiB: it is the others' turn then, and this connection's
-//!    again after.
-//! 6. The session is done. Its last output is flushed, and the connection half-closed; what the peer still
-//!    sends is read and dropped until it closes too, so that the last reply isn't destroyed by a reset.
-//!    [`Session::peer_is_done`] saves that.
+//! 1. The clock is read, once. If the server is going away, the session is told ([`Session::shutdown`]).
+//! 2. If the session wants input, one read of at most [`READ_BUFFER_SIZE`] is made into a buffer that the
+//!    thread owns, and the session takes what came ([`Session::receive`], [`Session::receive_eof`]). Not while
+//!    output waits: a peer that doesn't read isn't served. Before [costly](Session::is_costly) work it reads on
+//!    until the socket has nothing left: a peer that has left meanwhile gets none.
+//! 3. The session works ([`Session::poll`]).
+//! 4. Its output is written: the answers to one read leave in one write. If it was much, the session may have
+//!    stopped early, and works again before more is read.
+//! 5. Steps 2 to 4 repeat. The turn is over when the socket would block, when the session wants nothing, or
+//!    when the connection has had its share: sixteen rounds or 128 KiB. Then it is the others' turn.
+//! 6. A session that is `Ready` is done. Its last output is flushed and the connection half-closed. What the
+//!    peer still sends is read and dropped until it closes too, so that the last reply isn't destroyed by a
+//!    reset. [`Session::peer_is_done`] saves that.
 //!
 //! > **The one invariant:** when `poll` returns `Pending`, the session's deadline is after `now`. Otherwise
 //! > it would be polled again at once, for ever. A debug assertion says so.
@@ -136,6 +137,7 @@ pub use bound::BoundSocket;
 pub use listener::{BindError, Listener};
 pub use options::{Options, Transport};
 pub use output::OutputBuffer;
+pub use pump::READ_BUFFER_SIZE;
 pub use running::{ConnectionCount, Running};
 pub use server::{StartError, serve};
 pub use service::{Connection, Service, canonical};

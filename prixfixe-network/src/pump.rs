@@ -1,16 +1,8 @@
 //! Moves bytes between one socket and one session: all that is subtle about it is here, once, for every
 //! transport.
 //!
-//! A turn does, in rounds, what can be done without waiting:
+//! What a turn does, step by step, is in the [crate's documentation](crate).
 //!
-//! 1. If the session wants input, one read; the session takes what came. Not while output waits: a peer that
-//!    doesn't read isn't served. Before work that is [costly](Session::is_costly) it reads on, until the socket has
-//!    nothing left: a peer that has left meanwhile gets none.
-//! 2. The session works.
-//! 3. Its output is flushed: what it answers to one read leaves in one write. If it was much, the session may
-//!    have stopped early, and works again before more is read.
-//!
-//! It ends when the socket would block, or when the connection has had its share and it is the others' turn.
 //! The socket answers `WouldBlock` without a system call once a short transfer has shown that it is empty or
 //! full; both transports see to that.
 //!
@@ -26,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use crate::{OutputBuffer, Session};
 
-/// Size of the buffer that a transport lends to a turn: what is read at most at once.
-pub(crate) const READ_BUFFER_SIZE: usize = 64 * 1024;
+/// The most bytes that a session is given at once: the size of the buffer that a transport lends to a turn.
+pub const READ_BUFFER_SIZE: usize = 64 * 1024;
 
 /// Octets that a turn reads, at least one read; then it is the others' turn.
 const OCTETS_A_TURN: usize = 2 * READ_BUFFER_SIZE;

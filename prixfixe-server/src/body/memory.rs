@@ -14,7 +14,7 @@ use super::HIGH_WATER;
 const SMALL: usize = 2048;
 
 /// Room for one read of the transport.
-const ONE_READ: usize = 64 * 1024;
+const ONE_READ: usize = prixfixe_network::READ_BUFFER_SIZE;
 
 /// Room for what may wait and one read: no body has more.
 const LARGE: usize = HIGH_WATER + ONE_READ;
