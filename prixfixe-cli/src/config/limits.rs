@@ -18,8 +18,8 @@ pub(crate) struct Limits {
         value_name = "N"
     )]
     pub(crate) max_connections: Count<1, 1_000_000>,
-    /// Maximum concurrent connections per client (IPv4 address or IPv6 /64), then 421; 0 for no limit.
-    /// The default exempts loopback, private and link-local addresses
+    /// Maximum concurrent connections per client (IPv4 address or IPv6 /64), then 421; 0 for no
+    /// limit. The default exempts loopback, private and link-local addresses
     #[arg(
         id = "limits.max-connections-per-client",
         long = "max-connections-per-client",
