@@ -28,16 +28,16 @@ pub(crate) enum Command {
     Health(AdminArguments),
     /// Drive any SMTP server, and report throughput and latency.
     Bench(Box<bench::Arguments>),
-    /// Print what makes a shell complete the command line.
+    /// Print a shell completion script.
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
-        /// The shell that it is for
+        /// Shell to print the script for
         shell: Shell,
     },
     /// Print a manual page.
     #[command(after_help = MAN_EXAMPLES)]
     Man {
-        /// The subcommand that the page is about; without it, all of the command
+        /// Subcommand to describe; without it, the whole command
         subcommand: Option<String>,
     },
     /// Print the version.
@@ -58,17 +58,17 @@ Examples:
   prixfixe serve
       receives mail on localhost:2525 into the Maildir ./mail
   prixfixe serve --domain mx.example.com --listen :25 --accept-domain example.com --deliver maildir:/var/mail/in
-      is the mail exchanger of example.com
+      receives the mail of example.com, as its MX
   prixfixe serve --config prixfixe.toml --log-format json
 
-A flag goes before its variable, a variable before the file. Sizes and times take units: 10MB, 10MiB, 5m, 1h30m.";
+A flag overrides its variable, and a variable overrides the file. Sizes and times take units: 10MB, 10MiB, 5m, 1h30m.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
   prixfixe check --config prixfixe.toml
       exits 0, or 2 with what is wrong
   SMTP_PORT=2600 prixfixe check > prixfixe.toml
-      keeps what flags and variables amount to in a file";
+      saves what flags and variables amount to as a file";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -92,7 +92,7 @@ Examples:
   prixfixe health
       the same where SMTP_ADMIN is set, as for the server in the same container
 
-It asks /readyz of the admin endpoints. A server on all addresses is asked on the loopback.";
+It queries /readyz of the admin endpoints, on the loopback if the server listens on all addresses.";
 
 #[cfg(test)]
 mod tests {

@@ -8,12 +8,12 @@ use super::words::{Word, read};
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Accept {
-    /// Domain to accept recipients of, or *.NAME for all below it; repeatable. Without it every
+    /// Recipient domain to accept, or *.NAME for its subdomains; repeatable. Without it every
     /// recipient is accepted
     #[arg(id = "accept.domains", long = "accept-domain", value_name = "NAME")]
     #[serde(deserialize_with = "read::accepted_domains")]
     pub(crate) domains: Vec<String>,
-    /// What to do with a message that has a bare CR or LF: refuse it, or make each a CRLF
+    /// Whether to refuse a message with a bare CR or LF, or to turn each into CRLF
     #[arg(id = "accept.bare-line-ends", long = "bare-line-ends", value_name = "refuse|repair", value_parser = Word::<BareLineEnds>::default())]
     #[serde(deserialize_with = "read::word")]
     pub(crate) bare_line_ends: BareLineEnds,

@@ -10,7 +10,7 @@ use super::words::{admin_address, display_some, read};
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Admin {
-    /// Where to answer HTTP: the status page, /metrics, /healthz and /readyz
+    /// HTTP address of the status page, /metrics, /healthz and /readyz
     #[arg(id = "admin.listen", long = "admin", value_name = "ADDR:PORT", value_parser = admin_address)]
     #[serde(
         serialize_with = "display_some",

@@ -98,7 +98,7 @@ fn config() -> Arg {
     Arg::new("config")
         .long("config")
         .value_name("FILE")
-        .help("A TOML file; flags and variables go before what it says")
+        .help("TOML file with options; flags and variables override it")
         .value_parser(ValueParser::path_buf())
 }
 

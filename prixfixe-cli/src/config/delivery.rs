@@ -14,7 +14,7 @@ pub(crate) struct Delivery {
     #[arg(id = "delivery.target", long = "deliver", value_name = "TARGET", value_parser = words::delivery_target)]
     #[serde(serialize_with = "display", deserialize_with = "read::delivery_target")]
     pub(crate) target: Target,
-    /// Don't wait for the disk before 250: faster, and a power failure loses mail
+    /// Answer 250 without waiting for the disk: faster, but a power failure loses mail
     // The flag says the opposite of the key.
     #[arg(id = "delivery.fsync", long = "no-fsync", value_name = "BOOLEAN", action = ArgAction::Set, value_parser = no)]
     pub(crate) fsync: bool,

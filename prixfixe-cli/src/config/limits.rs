@@ -11,16 +11,15 @@ type OfClient = Count<0, 1_000_000>;
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Limits {
-    /// Maximum number of concurrent connections; one more receives 421 and is closed
+    /// Maximum concurrent connections; an excess client receives 421 and is closed
     #[arg(
         id = "limits.max-connections",
         long = "max-connections",
         value_name = "N"
     )]
     pub(crate) max_connections: Count<1, 1_000_000>,
-    /// Maximum number of concurrent connections of one client, an IPv4 address or an IPv6 /64; one
-    /// more receives 421 and is closed; 0 for no limit. The default does not hold for loopback,
-    /// private and link-local addresses
+    /// Maximum concurrent connections per client (IPv4 address or IPv6 /64), then 421; 0 for no
+    /// limit. The default exempts loopback, private and link-local addresses
     #[arg(
         id = "limits.max-connections-per-client",
         long = "max-connections-per-client",
@@ -28,14 +27,14 @@ pub(crate) struct Limits {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_connections_per_client: Option<OfClient>,
-    /// New connections per minute of one client; one more receives 421 and is closed; 0 for no limit
+    /// New connections per minute and client, then 421; 0 for no limit
     #[arg(
         id = "limits.connections-per-minute",
         long = "connections-per-minute",
         value_name = "N"
     )]
     pub(crate) connections_per_minute: OfClient,
-    /// Messages per minute of one client; one more receives 450; 0 for no limit
+    /// Messages per minute and client, then 450; 0 for no limit
     #[arg(
         id = "limits.messages-per-minute",
         long = "messages-per-minute",
@@ -46,38 +45,38 @@ pub(crate) struct Limits {
     pub(crate) max_idle_commands: OfClient,
     #[arg(skip)]
     pub(crate) idle_timeout: Seconds<1>,
-    /// The largest message, as SIZE announces it
+    /// Maximum size of a message, as SIZE announces it
     #[arg(
         id = "limits.max-message-size",
         long = "max-message-size",
         value_name = "BYTES"
     )]
     pub(crate) max_message_size: Size<1, { 1 << 40 }>,
-    /// Maximum number of recipients of one message; one more receives 452
+    /// Maximum recipients per message; an excess one receives 452
     #[arg(
         id = "limits.max-recipients",
         long = "max-recipients",
         value_name = "N"
     )]
     pub(crate) max_recipients: Count<1, 100_000>,
-    /// Maximum number of bad commands of one connection; one more receives 421 and is closed
+    /// Maximum bad commands per connection; the next one receives 421, and the connection is closed
     #[arg(id = "limits.max-errors", long = "max-errors", value_name = "N")]
     pub(crate) max_errors: Count<1, 1_000_000>,
-    /// How long a client may take over a command, and over a message beside --min-data-rate
+    /// Timeout for a command, and for a message in addition to --min-data-rate
     #[arg(
         id = "limits.command-timeout",
         long = "command-timeout",
         value_name = "SECONDS"
     )]
     pub(crate) command_timeout: Seconds<1>,
-    /// Bytes per second that a client must send at least; 0 for no minimum
+    /// Minimum rate of a message, in bytes per second; 0 for no minimum
     #[arg(
         id = "limits.min-data-rate",
         long = "min-data-rate",
         value_name = "BYTES"
     )]
     pub(crate) min_data_rate: Size<0, { 1 << 30 }>,
-    /// After SIGTERM or SIGINT, how long transactions may go on
+    /// Time for transactions to finish after SIGTERM or SIGINT
     #[arg(
         id = "limits.drain-timeout",
         long = "drain-timeout",

@@ -15,14 +15,14 @@ const DEFAULT_PORT: u16 = 2525;
 /// The flags. What they say is understood once it is known where it was written.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct ListenArguments {
-    /// Where to receive mail; repeatable; :25 and *:25 are all addresses. Port 0 takes a free one.
-    /// SMTP_PORT replaces the port of the default
+    /// Address to receive mail at; repeatable. :25 means all addresses, and port 0 picks a free one.
+    /// SMTP_PORT replaces the default's port
     #[arg(id = "listen", long, value_name = "ADDR:PORT", action = ArgAction::Append)]
     listen: Option<Vec<String>>,
-    /// Where to receive mail with TLS before anything else; repeatable
+    /// Address to receive mail at with implicit TLS; repeatable
     #[arg(id = "listen-tls", long, value_name = "ADDR:PORT", action = ArgAction::Append)]
     listen_tls: Option<Vec<String>>,
-    /// A network of load balancers, whose connections begin with a PROXY protocol header; repeatable
+    /// Network of load balancers that send a PROXY protocol header; repeatable
     #[arg(id = "proxy-protocol-from", long, value_name = "CIDR", action = ArgAction::Append)]
     proxy_protocol_from: Option<Vec<String>>,
 }

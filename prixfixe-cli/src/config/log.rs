@@ -8,11 +8,11 @@ use super::words::{Word, read};
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Log {
-    /// The form of the log on stderr
+    /// Format of the log on stderr
     #[arg(id = "log.format", long = "log-format", value_name = "text|json", value_parser = Word::<LogFormat>::default())]
     #[serde(deserialize_with = "read::word")]
     pub(crate) format: LogFormat,
-    /// The least severe events that are logged: off, error, warn, info, debug or trace
+    /// Least severe events to log: off, error, warn, info, debug or trace
     #[arg(id = "log.level", long = "log", value_name = "LEVEL", value_parser = Word::<LogLevel>::default())]
     #[serde(deserialize_with = "read::word")]
     pub(crate) level: LogLevel,

@@ -53,22 +53,22 @@ use self::words::{Word, own_domain, read, user};
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Configuration {
-    /// The name that the server gives itself, in its greeting and in Received headers
+    /// Name of this server, in the greeting and in Received headers
     #[arg(id = "domain", long, value_name = "NAME", value_parser = own_domain)]
     #[serde(deserialize_with = "read::own_domain")]
     pub(crate) domain: String,
-    /// What moves the bytes; auto takes tokio, and raw where that cannot be set up
+    /// Network back end; auto uses tokio, and falls back to raw
     #[arg(id = "transport", long, value_name = "auto|tokio|raw", value_parser = Word::<Transport>::default())]
     #[serde(deserialize_with = "read::word")]
     pub(crate) transport: Transport,
-    /// Threads that serve connections
+    /// Number of threads that serve connections
     #[arg(id = "threads", long, value_name = "N")]
     pub(crate) threads: Threads,
-    /// Listen beside another server of the same user at the same addresses, which is to stop then
+    /// Share the ports with another server of the same user that is about to stop
     #[arg(id = "reuse-port", long, value_name = "BOOLEAN", action = ArgAction::Set, value_parser = switch)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) reuse_port: bool,
-    /// Become this user when started as root, after ports are taken and keys are read
+    /// User to switch to after binding ports and reading keys
     #[arg(id = "user", long, value_name = "NAME", value_parser = user)]
     #[serde(
         skip_serializing_if = "Option::is_none",

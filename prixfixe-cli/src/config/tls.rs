@@ -19,33 +19,33 @@ pub(super) const CERTIFICATE: &str =
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Tls {
-    /// The certificate chain in PEM; with it STARTTLS is offered
+    /// Certificate chain in PEM; turns on STARTTLS
     #[arg(id = "tls.cert", long = "tls-cert", value_name = "FILE", value_parser = path)]
     #[serde(deserialize_with = "read::path")]
     pub(crate) cert: Option<PathBuf>,
-    /// The certificate's private key in PEM
+    /// Private key of the certificate, in PEM
     #[arg(id = "tls.key", long = "tls-key", value_name = "FILE", value_parser = path)]
     #[serde(deserialize_with = "read::path")]
     pub(crate) key: Option<PathBuf>,
-    /// A file whose first line is the password of an encrypted key
+    /// File with the password of an encrypted key on its first line
     #[arg(id = "tls.key-password-file", long = "tls-key-password-file", value_name = "FILE", value_parser = path)]
     #[serde(deserialize_with = "read::path")]
     pub(crate) key_password_file: Option<PathBuf>,
-    /// Make a certificate for the domain at start
+    /// Generate a self-signed certificate for the domain at start
     #[arg(id = "tls.self-signed", long = "tls-self-signed", value_name = "BOOLEAN", action = ArgAction::Set, value_parser = switch)]
     pub(crate) self_signed: bool,
-    /// The oldest TLS that is spoken
+    /// Oldest TLS version to accept
     #[arg(id = "tls.min-version", long = "tls-min-version", value_name = "1.2|1.3", value_parser = Word::<TlsVersion>::default())]
     #[serde(deserialize_with = "read::word")]
     pub(crate) min_version: TlsVersion,
-    /// Take no mail before STARTTLS
+    /// Refuse mail without TLS
     #[arg(id = "tls.required", long = "tls-required", value_name = "BOOLEAN", action = ArgAction::Set, value_parser = switch)]
     pub(crate) required: bool,
-    /// The CA certificates in PEM that vouch for clients
+    /// CA certificates for client certificates, in PEM
     #[arg(id = "tls.client-ca", long = "tls-client-ca", value_name = "FILE", value_parser = path)]
     #[serde(deserialize_with = "read::path")]
     pub(crate) client_ca: Option<PathBuf>,
-    /// Whether clients are asked for a certificate of --tls-client-ca
+    /// Whether to ask clients for a certificate issued by --tls-client-ca
     #[arg(id = "tls.client-auth", long = "tls-client-auth", value_name = "off|request|require", value_parser = Word::<ClientAuth>::default())]
     #[serde(deserialize_with = "read::word")]
     pub(crate) client_auth: ClientAuth,
