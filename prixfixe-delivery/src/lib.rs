@@ -102,10 +102,9 @@ pub use delivery::{Delivery, PreparedDelivery};
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};
 pub use health::Health;
-#[doc(hidden)]
-pub use maildir::Hands;
 pub use maildir::{
-    Disk, FileSystem, Identity, Incoming, Maildir, MaildirOptions, OpenError, PreparedMaildir,
+    Disk, FileSystem, Hands, Identity, Incoming, Maildir, MaildirOptions, OpenError,
+    PreparedMaildir,
 };
 pub use space::{FreeSpace, MinFree, Storage};
 pub use stdout::Stdout;

@@ -187,12 +187,11 @@ impl<F: FileSystem> Maildir<F> {
     }
 
     /// [`open_on`](Self::open_on), without a thread: nothing is stored before [`Hands`] does the work, and nobody
-    /// probes or sweeps later on. For tests in one thread.
+    /// probes or sweeps later on. For simulations and tests in one thread.
     ///
     /// # Errors
     ///
     /// As `open`.
-    #[doc(hidden)]
     pub fn open_by_hand(
         file_system: F,
         path: impl AsRef<Path>,

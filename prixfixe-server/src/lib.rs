@@ -116,7 +116,6 @@ mod log;
 mod message;
 mod metrics;
 #[cfg(feature = "proxy-protocol")]
-#[doc(hidden)]
 pub mod proxy;
 #[cfg(not(feature = "proxy-protocol"))]
 #[path = "proxy/without.rs"]

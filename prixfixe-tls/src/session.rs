@@ -106,8 +106,8 @@ impl<S: Upgrade> Tls<S> {
         &self.inner
     }
 
-    /// Octets that are kept beside the session's own: from the peer, and for it.
-    #[doc(hidden)]
+    /// Octets that are kept beside the session's own: from the peer, and for it. For whoever accounts for the memory
+    /// of a connection.
     pub fn buffered(&self) -> (usize, usize) {
         match &self.layer {
             Layer::Clear | Layer::Offered(_) => (0, 0),

@@ -22,6 +22,7 @@ const LINE_SIGNATURE: &[u8] = b"PROXY ";
 
 /// Whose connection it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Source {
     /// A client of the balancer's.
     Client {
@@ -36,6 +37,7 @@ pub enum Source {
 
 /// Why there is no header.
 #[derive(Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum HeaderError {
     /// What came is something else.
     #[error("no PROXY header")]
