@@ -4,8 +4,8 @@
 //!
 //! | feature | what |
 //! |---|---|
-//! | `tls` | [`SelfSigned`] certificates, and a client that trusts [`AnyCertificate`] |
-//! | `echo` | an [`Echo`] session for transports |
+//! | `tls` | `SelfSigned` certificates, and a client that trusts `AnyCertificate` |
+//! | `echo` | an `Echo` session for transports |
 //! | `tls-echo` | the same session, behind TLS |
 
 #![deny(missing_docs)]
