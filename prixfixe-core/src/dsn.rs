@@ -104,22 +104,33 @@ impl FromStr for Notify {
 /// # Ok::<(), prixfixe_core::InvalidDsn>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct OriginalRecipient {
-    pub(crate) address_type: Box<str>,
-    pub(crate) address: Box<str>,
+pub struct OriginalRecipient(Box<Original>);
+
+/// Apart, for every connection has room for a recipient, and few recipients have this.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Original {
+    address_type: Box<str>,
+    address: Box<str>,
 }
 
 impl OriginalRecipient {
+    pub(crate) fn new(address_type: &str, address: String) -> Self {
+        Self(Box::new(Original {
+            address_type: address_type.into(),
+            address: address.into(),
+        }))
+    }
+
     /// `rfc822`, `utf-8` (RFC 6533 section 3), or another registered type, as the client wrote it.
     #[must_use]
     pub fn address_type(&self) -> &str {
-        &self.address_type
+        &self.0.address_type
     }
 
     /// The address, decoded. It has no control characters. Not to be trusted: no rule binds it to the recipient.
     #[must_use]
     pub fn address(&self) -> &str {
-        &self.address
+        &self.0.address
     }
 }
 
@@ -145,4 +156,12 @@ pub struct RcptParameters {
     pub notify: Option<Notify>,
     /// `ORCPT=`.
     pub orcpt: Option<OriginalRecipient>,
+}
+
+impl RcptParameters {
+    /// What a RCPT without parameters says.
+    pub const NONE: Self = Self {
+        notify: None,
+        orcpt: None,
+    };
 }

@@ -14,8 +14,12 @@ pub struct Envelope {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
     pub(crate) path: ForwardPath,
-    pub(crate) parameters: RcptParameters,
+    /// Apart where there are any: every connection has room for a recipient, and few recipients have them.
+    parameters: Option<Box<RcptParameters>>,
 }
+
+/// Of a recipient without any.
+static NO_PARAMETERS: RcptParameters = RcptParameters::NONE;
 
 impl Envelope {
     /// Describes an envelope of a test's, or of a program that makes messages itself.
@@ -64,14 +68,15 @@ impl Recipient {
     pub fn new(path: ForwardPath) -> Self {
         Self {
             path,
-            parameters: RcptParameters::default(),
+            parameters: None,
         }
     }
 
     /// The same recipient with parameters.
     #[must_use]
     pub fn with_parameters(mut self, parameters: RcptParameters) -> Self {
-        self.parameters = parameters;
+        let is_any = parameters != NO_PARAMETERS;
+        self.parameters = is_any.then(|| Box::new(parameters));
         self
     }
 
@@ -84,7 +89,7 @@ impl Recipient {
     /// What came with RCPT: what the sender wants to hear of, and whom it named at first (RFC 3461).
     #[must_use]
     pub fn parameters(&self) -> &RcptParameters {
-        &self.parameters
+        self.parameters.as_deref().unwrap_or(&NO_PARAMETERS)
     }
 }
 

@@ -23,12 +23,23 @@ pub struct Invalid {
     pub problem: String,
 }
 
+/// The most characters that are shown of a place, or of what is wrong there.
+const MAX_SHOWN: usize = 500;
+
 impl Invalid {
     pub(crate) fn new(place: impl Into<String>, problem: impl fmt::Display) -> Self {
         Self {
-            place: place.into(),
-            problem: problem.to_string(),
+            place: cut(place.into()),
+            problem: cut(problem.to_string()),
         }
+    }
+}
+
+/// A file may hold anything, and an error is one line that somebody reads.
+fn cut(text: String) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
     }
 }
 

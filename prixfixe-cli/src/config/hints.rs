@@ -77,11 +77,18 @@ pub(super) fn meant_by(key: &str) -> Option<String> {
         .or_else(|| nearest(key, |known| Some((known, last_part(known)))))
 }
 
+/// The longest key that is compared with those that are known.
+const MAX_MEANT: usize = 64;
+
 /// The most alike of the known keys, as `names` has them to compare: in full, and the last part.
 fn nearest<'a>(
     key: &str,
     names: impl Fn(&'static str) -> Option<(&'a str, &'a str)>,
 ) -> Option<String> {
+    // Likeness costs the product of both lengths, and no key is as long.
+    if key.len() > MAX_MEANT {
+        return None;
+    }
     KEYS.iter()
         .filter_map(|known| {
             let (whole, last) = names(known)?;

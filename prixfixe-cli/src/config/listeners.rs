@@ -3,6 +3,7 @@
 use clap::ArgAction;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 use super::address::ListenAddress;
 use super::given::Invalid;
@@ -66,8 +67,28 @@ fn implicit<S: serde::Serializer>(_: &bool, serializer: S) -> Result<S::Ok, S::E
     serializer.serialize_str("implicit")
 }
 
-/// A listener with the place where its address was written.
-type Placed = (String, Listener);
+/// A listener with what tells where its address was written.
+type Placed = (Origin, Listener);
+
+/// To say the line of a table costs a look at the whole file: it is said where it is asked for.
+enum Origin {
+    /// The flag or the variable.
+    Source(String),
+    /// The number of the table.
+    Table(usize),
+}
+
+impl Origin {
+    fn place(&self, sources: &Sources<'_>) -> String {
+        match self {
+            Self::Source(place) => place.clone(),
+            Self::Table(index) => {
+                let place = sources.file.place("listener.address", Some(*index));
+                place.unwrap_or_default()
+            }
+        }
+    }
+}
 
 /// Flags and variables replace the file's listeners of their kind, in clear or with TLS first.
 pub(super) fn listeners(
@@ -78,26 +99,28 @@ pub(super) fn listeners(
     let mut found = of_kind(sources, of_file, false)?;
     if found.is_empty() && of_file.is_empty() {
         let address = ListenAddress::localhost(default_port(sources)?);
-        found.push(("--listen".to_owned(), Listener::new(address, false)));
+        let origin = Origin::Source("--listen".to_owned());
+        found.push((origin, Listener::new(address, false)));
     }
     let with_tls = of_kind(sources, of_file, true)?;
-    if let Some((place, _)) = with_tls.first()
+    if let Some((origin, _)) = with_tls.first()
         && !has_certificate
     {
-        return Err(Invalid::new(place, format!("needs {CERTIFICATE}")));
+        let problem = format!("needs {CERTIFICATE}");
+        return Err(Invalid::new(origin.place(sources), problem));
     }
     found.extend(with_tls);
     let networks = sources.list("proxy-protocol-from", words::network)?;
     let mut listeners: Vec<Listener> = Vec::with_capacity(found.len());
-    for (place, mut listener) in found {
+    let mut addresses = HashSet::new();
+    for (origin, mut listener) in found {
         // A flag or a variable is for all listeners, and goes before what the file says of each.
         if let Some(networks) = &networks {
             listener.proxy_protocol_from.clone_from(networks);
         }
-        let is_same = |other: &Listener| other.address == listener.address;
-        if !listener.address.is_any_port() && listeners.iter().any(is_same) {
+        if !listener.address.is_any_port() && !addresses.insert(listener.address.clone()) {
             let problem = format!("`{}` is there twice; remove one", listener.address);
-            return Err(Invalid::new(place, problem));
+            return Err(Invalid::new(origin.place(sources), problem));
         }
         listeners.push(listener);
     }
@@ -118,16 +141,16 @@ fn of_kind(
     };
     if let Some(addresses) = sources.list(id, parse)? {
         let place = sources.place(id);
-        let listener = |address| (place.clone(), Listener::new(address, implicit_tls));
+        let listener = |address| {
+            let origin = Origin::Source(place.clone());
+            (origin, Listener::new(address, implicit_tls))
+        };
         return Ok(addresses.into_iter().map(listener).collect());
     }
     let tables = of_file.iter().enumerate();
     let listeners = tables
         .filter(|(_, listener)| listener.implicit_tls == implicit_tls)
-        .map(|(index, listener)| {
-            let place = sources.file.place("listener.address", Some(index));
-            (place.unwrap_or_default(), listener.clone())
-        });
+        .map(|(index, listener)| (Origin::Table(index), listener.clone()));
     Ok(listeners.collect())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Not `tracing-appender`: its queue is bounded in lines, not in bytes, and the log does not say how many it lost.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,16 @@ use std::time::Duration;
 
 /// The most octets that wait to be written; as many again may be on their way.
 const CAPACITY: usize = 1 << 20;
+
+/// Room beyond that for the writer's own line, which says how many were dropped: it must not be dropped itself.
+const RESERVED: usize = 4096;
+
+/// What each of both buffers keeps of its memory after a burst.
+const KEPT: usize = 64 * 1024;
+
+thread_local! {
+    static IS_WRITER: Cell<bool> = const { Cell::new(false) };
+}
 
 /// How long lines gather behind a write. A line that comes alone is written at once.
 const GATHERED_FOR: Duration = Duration::from_millis(5);
@@ -72,7 +83,11 @@ impl Queue {
 
     /// Takes one finished line.
     pub(crate) fn push(&self, line: &[u8]) {
-        let must_wake = self.shared.lock().push(line);
+        let capacity = match IS_WRITER.get() {
+            true => CAPACITY + RESERVED,
+            false => CAPACITY,
+        };
+        let must_wake = self.shared.lock().push(line, capacity);
         if must_wake {
             self.shared.filled.notify_one();
         }
@@ -81,8 +96,8 @@ impl Queue {
 
 impl State {
     /// Whether the writing thread is to be woken for it.
-    fn push(&mut self, line: &[u8]) -> bool {
-        if self.lines.len() + line.len() > CAPACITY {
+    fn push(&mut self, line: &[u8], capacity: usize) -> bool {
+        if self.lines.len() + line.len() > capacity {
             self.dropped += 1;
             return false;
         }
@@ -102,12 +117,14 @@ impl Shared {
 
     /// Takes all lines that there are and writes them in one piece, again and again.
     fn write_all(&self, mut output: impl Write) {
+        IS_WRITER.set(true);
         let mut lines = Vec::new();
         loop {
             let dropped = self.take(&mut lines);
             // There is nowhere left to report a log that can't be written, and the next line may fare better.
             let _ = output.write_all(&lines).and_then(|()| output.flush());
             lines.clear();
+            lines.shrink_to(KEPT);
             // Before whoever waits in `flush` is told: this line must not be lost at the end of the process.
             if dropped > 0 {
                 tracing::warn!(target: "prixfixe", lines = dropped, "log lines were dropped: stderr takes them too slowly");
@@ -193,10 +210,10 @@ mod tests {
     #[test]
     fn the_writer_is_woken_for_a_line_only_while_it_sleeps() {
         let mut state = State::default();
-        assert!(state.push(b"1\n"), "it sleeps");
-        assert!(!state.push(b"2\n"), "it was called");
+        assert!(state.push(b"1\n", CAPACITY), "it sleeps");
+        assert!(!state.push(b"2\n", CAPACITY), "it was called");
         state.writer = Writer::Gathers;
-        assert!(!state.push(b"3\n"), "it comes by itself");
+        assert!(!state.push(b"3\n", CAPACITY), "it comes by itself");
         assert_eq!(state.lines, b"1\n2\n3\n");
     }
 
@@ -212,6 +229,34 @@ mod tests {
         assert!(state.lines.len() <= CAPACITY);
         // Eight wait, and the thread may have taken up to eight before.
         assert!((84..=92).contains(&state.dropped), "{}", state.dropped);
+    }
+
+    #[test]
+    fn the_line_that_says_how_many_were_dropped_finds_room_in_a_full_queue() {
+        let (gate, _opener, _taken) = gate();
+        let queue = Queue::start(gate).unwrap();
+        let line = vec![b'x'; CAPACITY / 8];
+        queue.push(b"1\n");
+        // The thread is stuck in its write, and takes no more.
+        while !queue.shared.lock().lines.is_empty() {
+            thread::yield_now();
+        }
+        while queue.shared.lock().dropped == 0 {
+            queue.push(&line);
+        }
+        let (dropped, waiting) = {
+            let state = queue.shared.lock();
+            (state.dropped, state.lines.len())
+        };
+        let writer = queue.clone();
+        let told = thread::spawn(move || {
+            IS_WRITER.set(true);
+            writer.push(&[b'n'; RESERVED]);
+        });
+        told.join().unwrap();
+        let state = queue.shared.lock();
+        assert_eq!(state.dropped, dropped);
+        assert_eq!(state.lines.len(), waiting + RESERVED);
     }
 
     #[test]

@@ -115,7 +115,8 @@ impl<'a> Escaper<'a> {
 impl Write for Escaper<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let Some(mut left) = self.left else {
-            return Ok(());
+            // Nothing more is shown: a long list need not be formatted to its end.
+            return Err(fmt::Error);
         };
         if let Some(rest) = left.checked_sub(text.len()).filter(|_| all(text, is_plain)) {
             self.left = Some(rest);

@@ -70,7 +70,7 @@ fn a_crowd_of_idle_clients_costs_little_and_delays_nobody() {
         });
         mail::assert_kept(&server.maildir(), &names);
         let each = crowded.saturating_sub(before) as f64 / IDLE as f64;
-        eprintln!("{transport}: {each:.1} KiB for an idle connection");
+        eprintln!("{transport}: {each:.3} KiB for an idle connection");
         assert!(crowded < before + IDLE_KIB * IDLE as u64, "{crowded} KiB");
         // The last to come are still there, and so are the first.
         for stream in [idle.swap_remove(0), idle.pop().unwrap()] {

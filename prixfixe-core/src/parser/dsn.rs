@@ -87,10 +87,8 @@ pub(crate) fn orcpt_value(input: Option<&str>, smtputf8: bool) -> Option<Origina
         true => whole(utf_8_enc_addr, address)?,
         false => whole(printable_xtext, address)?,
     };
-    Some(OriginalRecipient {
-        address_type: whole(addr_type, address_type)?.into(),
-        address: address.into(),
-    })
+    let address_type = whole(addr_type, address_type)?;
+    Some(OriginalRecipient::new(address_type, address))
 }
 
 /// ```abnf

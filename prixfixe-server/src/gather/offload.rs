@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread;
@@ -33,7 +34,8 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match next {
-            Ok(job) => job(),
+            // A job that panics has told whoever waits by dropping its channel; the others' jobs go on.
+            Ok(job) => drop(panic::catch_unwind(AssertUnwindSafe(job))),
             Err(_) => return,
         }
     }
