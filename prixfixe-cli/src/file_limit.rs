@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use prixfixe_delivery::Target;
+use prixfixe_delivery::TargetUrl;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Configuration;
@@ -132,7 +132,7 @@ fn needed(configuration: &Configuration) -> u64 {
 
 /// A message has its file open, from when it is too long to wait in memory for its end or when its end is there.
 fn has_files(configuration: &Configuration) -> bool {
-    matches!(configuration.delivery.target, Target::Maildir(_))
+    matches!(configuration.delivery.target, TargetUrl::Maildir(_))
 }
 
 /// A name may stand for several addresses: both families, as a rule. Each thread has a poller, too.

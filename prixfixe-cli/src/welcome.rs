@@ -5,10 +5,10 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path;
 
-use prixfixe_delivery::Target;
+use prixfixe_delivery::TargetUrl;
 
 /// A log is for programs and stays as it is, so nothing is written unless standard error is a terminal.
-pub(crate) fn greet(mail: &[SocketAddr], target: &Target, admin: &[SocketAddr]) {
+pub(crate) fn greet(mail: &[SocketAddr], target: &TargetUrl, admin: &[SocketAddr]) {
     let mut stderr = io::stderr();
     if stderr.is_terminal() {
         // A terminal that hung up is no reason to stop, as `eprint!` would.
@@ -16,7 +16,7 @@ pub(crate) fn greet(mail: &[SocketAddr], target: &Target, admin: &[SocketAddr]) 
     }
 }
 
-fn text(mail: &[SocketAddr], target: &Target, admin: &[SocketAddr]) -> String {
+fn text(mail: &[SocketAddr], target: &TargetUrl, admin: &[SocketAddr]) -> String {
     let page = match admin {
         [] => "none; --admin 127.0.0.1:9125 serves one".to_owned(),
         addresses => list(addresses.iter().map(|address| format!("http://{address}/"))),
@@ -29,9 +29,9 @@ fn text(mail: &[SocketAddr], target: &Target, admin: &[SocketAddr]) -> String {
 }
 
 /// A relative path says nothing to whoever looks for the mail in another terminal.
-fn place(target: &Target) -> String {
+fn place(target: &TargetUrl) -> String {
     match target {
-        Target::Maildir(given) => match path::absolute(given) {
+        TargetUrl::Maildir(given) => match path::absolute(given) {
             Ok(absolute) => absolute.join("new").display().to_string(),
             Err(_) => given.join("new").display().to_string(),
         },
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn three_lines_say_where_everything_is() {
-        let target = Target::Maildir("/var/mail/in".into());
+        let target = TargetUrl::Maildir("/var/mail/in".into());
         assert_eq!(
             text(&[address(25), address(2525)], &target, &[address(9125)]),
             "Mail goes in at  127.0.0.1:25, 127.0.0.1:2525\n\
@@ -65,14 +65,14 @@ mod tests {
 
     #[test]
     fn a_relative_maildir_is_shown_as_an_absolute_path() {
-        let shown = place(&Target::Maildir("./mail".into()));
+        let shown = place(&TargetUrl::Maildir("./mail".into()));
         assert!(path::Path::new(&shown).is_absolute(), "{shown}");
         assert!(shown.ends_with("mail/new"), "{shown}");
     }
 
     #[test]
     fn without_a_page_it_says_how_to_get_one() {
-        let said = text(&[address(2525)], &Target::Discard, &[]);
+        let said = text(&[address(2525)], &TargetUrl::Discard, &[]);
         assert!(said.contains("--admin 127.0.0.1:9125"), "{said}");
         assert!(said.contains("discard:"), "{said}");
         assert_eq!(said.lines().count(), 3);

@@ -7,12 +7,12 @@
 
 use std::error::Error;
 
-use prixfixe_delivery::{Delivery, MaildirOptions, MinFree, Target};
+use prixfixe_delivery::{Delivery, MaildirOptions, MinFree, TargetUrl};
 use prixfixe_server::Server;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let target: Target = std::env::args()
+    let target: TargetUrl = std::env::args()
         .nth(1)
         .as_deref()
         .unwrap_or("maildir:./mail")

@@ -7,10 +7,10 @@ use prixfixe_server::{Accepted, Client, Handler, Mail, Message, Reply, Session};
 use crate::stdout::PreparedStdout;
 use crate::{
     Discard, Fault, Health, Maildir, MaildirOptions, MinFree, OpenError, PreparedMaildir, Stdout,
-    Storage, Target,
+    Storage, TargetUrl,
 };
 
-/// The handler for a [`Target`] that is chosen while the program runs. Clones share everything.
+/// The handler for a [`TargetUrl`] that is chosen while the program runs. Clones share everything.
 ///
 /// ```no_run
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -41,7 +41,7 @@ impl Delivery {
     /// # Errors
     ///
     /// [`OpenError`] when the target cannot be used.
-    pub fn open(target: &Target, options: MaildirOptions) -> Result<Self, OpenError> {
+    pub fn open(target: &TargetUrl, options: MaildirOptions) -> Result<Self, OpenError> {
         Self::prepare(target, options)?.start()
     }
 
@@ -52,13 +52,13 @@ impl Delivery {
     ///
     /// As `open`.
     pub fn prepare(
-        target: &Target,
+        target: &TargetUrl,
         options: MaildirOptions,
     ) -> Result<PreparedDelivery, OpenError> {
         Ok(PreparedDelivery(match target {
-            Target::Maildir(path) => Prepared::Maildir(Maildir::prepare(path, options)?),
-            Target::Discard => Prepared::Discard,
-            Target::Stdout => Prepared::Stdout(PreparedStdout::open()?),
+            TargetUrl::Maildir(path) => Prepared::Maildir(Maildir::prepare(path, options)?),
+            TargetUrl::Discard => Prepared::Discard,
+            TargetUrl::Stdout => Prepared::Stdout(PreparedStdout::open()?),
         }))
     }
 

@@ -6,7 +6,7 @@
 //! | [`Stdout`] | `stdout:` | one line of JSON was written and flushed |
 //! | [`Discard`] | `discard:` | the message was counted and dropped |
 //!
-//! A program that knows its handler names it; one that is configured while it runs parses a [`Target`] and opens a
+//! A program that knows its handler names it; one that is configured while it runs parses a [`TargetUrl`] and opens a
 //! [`Delivery`], which is any of them.
 //!
 //! ```no_run
@@ -97,6 +97,8 @@ mod maildir;
 mod space;
 mod stdout;
 mod target;
+mod upstream;
+mod url;
 
 pub use delivery::{Delivery, PreparedDelivery};
 pub use discard::Discard;
@@ -108,7 +110,10 @@ pub use maildir::{
 };
 pub use space::{FreeSpace, MinFree, Storage};
 pub use stdout::Stdout;
-pub use target::{ParseTargetError, Target};
+pub use target::{
+    Asked, BoxFuture, Delivered, Failure, FailureKind, Outcomes, Target, Transaction,
+};
+pub use url::{ParseTargetError, TargetUrl};
 
 /// The examples of the guide, compiled and run as they stand there.
 #[cfg(doctest)]

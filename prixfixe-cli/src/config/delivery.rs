@@ -1,7 +1,7 @@
 //! The `[delivery]` table.
 
 use clap::ArgAction;
-use prixfixe_delivery::{MaildirOptions, MinFree, Target};
+use prixfixe_delivery::{MaildirOptions, MinFree, TargetUrl};
 use serde::{Deserialize, Serialize};
 
 use super::units::{Size, no};
@@ -13,7 +13,7 @@ pub(crate) struct Delivery {
     /// Where mail goes: maildir:PATH, discard: or stdout:
     #[arg(id = "delivery.target", long = "deliver", value_name = "TARGET", value_parser = words::delivery_target)]
     #[serde(serialize_with = "display", deserialize_with = "read::delivery_target")]
-    pub(crate) target: Target,
+    pub(crate) target: TargetUrl,
     /// Answer 250 without waiting for the disk: faster, but a power failure loses mail
     // The flag says the opposite of the key.
     #[arg(id = "delivery.fsync", long = "no-fsync", value_name = "BOOLEAN", action = ArgAction::Set, value_parser = no)]
@@ -26,7 +26,7 @@ pub(crate) struct Delivery {
 impl Default for Delivery {
     fn default() -> Self {
         Self {
-            target: Target::Maildir("./mail".into()),
+            target: TargetUrl::Maildir("./mail".into()),
             fsync: MaildirOptions::default().fsync,
             min_free: None,
         }

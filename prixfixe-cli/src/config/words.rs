@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use ipnet::IpNet;
-use prixfixe_delivery::{ParseTargetError, Target};
+use prixfixe_delivery::{ParseTargetError, TargetUrl};
 use prixfixe_server::DomainPattern;
 use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
 use serde::{Deserializer, Serializer};
@@ -89,7 +89,7 @@ pub(crate) fn network(text: &str) -> Result<IpNet, Problem> {
     Ok(network)
 }
 
-pub(crate) fn delivery_target(text: &str) -> Result<Target, Problem> {
+pub(crate) fn delivery_target(text: &str) -> Result<TargetUrl, Problem> {
     text.parse().map_err(|error: ParseTargetError| {
         let is_path = text.starts_with(['/', '.', '~']);
         match is_path {
@@ -265,7 +265,7 @@ pub(crate) mod read {
         own_domain: String,
         user: String,
         path: PathBuf,
-        delivery_target: Target,
+        delivery_target: TargetUrl,
         address: ListenAddress,
         admin_address: ListenAddress,
         implicit: bool,

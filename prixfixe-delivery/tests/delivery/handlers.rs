@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use prixfixe_delivery::{Delivery, Discard, Maildir, MaildirOptions, Stdout, Target};
+use prixfixe_delivery::{Delivery, Discard, Maildir, MaildirOptions, Stdout, TargetUrl};
 use prixfixe_server::{Handler, Server};
 use serde_json::Value;
 
@@ -83,7 +83,7 @@ impl Client {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stored_message_is_its_trace_headers_and_then_what_was_sent() {
     let directory = tempfile::tempdir().unwrap();
-    let target = Target::Maildir(directory.path().join("mail"));
+    let target = TargetUrl::Maildir(directory.path().join("mail"));
     let delivery = Delivery::open(&target, MaildirOptions::default()).unwrap();
     let server = serve(delivery.clone());
     let mut client = Client::connect(&server);
