@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use crate::Gathered;
 use crate::gather::Reader;
 
 /// While more octets than this wait for the handler, nothing is read from the client.
@@ -86,6 +87,16 @@ impl Body {
         Self {
             source: Source::Gathered(front.collect(), reader),
             rest: Bytes::new(),
+        }
+    }
+
+    /// The content, where it was gathered and nothing of it was read yet.
+    pub(crate) fn unread(&self) -> Option<&Gathered> {
+        match &self.source {
+            Source::Gathered(front, reader) if front.is_empty() && self.rest.is_empty() => {
+                reader.unread()
+            }
+            _ => None,
         }
     }
 

@@ -69,6 +69,11 @@ pub trait Check: Send + Sync + 'static {
         self: &Arc<Self>,
         client: &Client,
     ) -> impl Future<Output = Result<Self::Session, Reply>> + Send;
+
+    /// As [`Handler::needs_runtime`](crate::Handler::needs_runtime).
+    fn needs_runtime(&self) -> bool {
+        false
+    }
 }
 
 /// One connection, as a check sees it. What holds for the hooks of a [`Session`](crate::Session) holds here.

@@ -12,10 +12,14 @@
 //! [`abandon`](Conversation::abandon); the session is told by [`Session::reset`] and stays.
 
 mod run;
+mod runtime;
 mod stack;
+
+pub(crate) use self::runtime::Surroundings;
 
 use std::cell::Cell;
 use std::future::Future;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Once};
@@ -23,6 +27,7 @@ use std::task::{Context, Poll, Waker};
 
 use prixfixe_core::Reply;
 
+use self::runtime::Within;
 use crate::check::Checks;
 use crate::client::Greeting;
 use crate::{Accepted, Client, Envelope, Handler, Message, Recipient};
@@ -105,14 +110,28 @@ pub(crate) struct Application<H> {
     handler: Arc<H>,
     checks: Checks,
     measured: Once,
+    /// `None`: nobody needs a runtime.
+    surroundings: Option<Arc<Surroundings>>,
 }
 
 impl<H: Handler> Application<H> {
     pub(crate) fn new(handler: Arc<H>, checks: Checks) -> Self {
+        let needs_runtime = handler.needs_runtime() || checks.need_runtime();
         Self {
+            surroundings: needs_runtime.then(Arc::default),
             handler,
             checks,
             measured: Once::new(),
+        }
+    }
+}
+
+impl<H: Handler> Application<H> {
+    /// Starts what the hooks need around them, where the transport has no runtime.
+    pub(crate) fn start_surroundings(&self) -> io::Result<()> {
+        match &self.surroundings {
+            Some(surroundings) => surroundings.start(),
+            None => Ok(()),
         }
     }
 }
@@ -122,8 +141,12 @@ impl<H: Handler> Begin for Application<H> {
         let future = run::run(Arc::clone(&self.handler), self.checks.clone());
         let size = size_of_val(&future);
         self.measured.call_once(|| warn_of(size));
+        let future: Pin<Box<dyn Future<Output = ()> + Send>> = match &self.surroundings {
+            Some(surroundings) => Box::pin(Within::new(Arc::clone(surroundings), Box::pin(future))),
+            None => Box::pin(future),
+        };
         Conversation {
-            future: Some(Box::pin(future)),
+            future: Some(future),
         }
     }
 }

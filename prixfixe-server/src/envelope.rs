@@ -8,6 +8,8 @@ pub struct Envelope {
     pub(crate) reverse_path: ReversePath,
     pub(crate) parameters: MailParameters,
     pub(crate) recipients: Vec<Recipient>,
+    #[cfg(feature = "digest")]
+    pub(crate) digest: crate::digest::Known,
 }
 
 /// A recipient that was accepted, or is asked about: what RCPT said.
@@ -40,6 +42,8 @@ impl Envelope {
             reverse_path,
             parameters,
             recipients: Vec::new(),
+            #[cfg(feature = "digest")]
+            digest: crate::digest::Known::default(),
         }
     }
 
@@ -59,6 +63,14 @@ impl Envelope {
     #[must_use]
     pub fn recipients(&self) -> &[Recipient] {
         &self.recipients
+    }
+
+    /// The digest of the transaction, where somebody has asked for it.
+    pub(crate) fn known_digest(&self) -> Option<impl std::fmt::Display + use<>> {
+        #[cfg(feature = "digest")]
+        return self.digest.get();
+        #[cfg(not(feature = "digest"))]
+        None::<crate::MessageId>
     }
 }
 

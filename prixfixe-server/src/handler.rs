@@ -80,6 +80,13 @@ pub trait Handler: Send + Sync + 'static {
         self: &Arc<Self>,
         client: &Client,
     ) -> impl Future<Output = Result<Self::Session, Reply>> + Send;
+
+    /// True: the hooks use sockets or timers of tokio's. They are then polled inside of a runtime on the raw transport
+    /// too, which has none of its own: a server starts one, with one thread, for all of its sessions. Asked once, when
+    /// the server starts.
+    fn needs_runtime(&self) -> bool {
+        false
+    }
 }
 
 /// One connection, as the application sees it.
@@ -164,5 +171,9 @@ impl<H: Handler> Handler for Arc<H> {
 
     async fn connect(self: &Arc<Self>, client: &Client) -> Result<H::Session, Reply> {
         H::connect(self, client).await
+    }
+
+    fn needs_runtime(&self) -> bool {
+        H::needs_runtime(self)
     }
 }

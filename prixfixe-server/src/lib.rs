@@ -74,6 +74,7 @@
 //! | `metrics` | the Prometheus text, [`Metrics::encode`], and [`ProcessUsage`]; the numbers themselves are there without |
 //! | `client-limits` | [`Settings::connections_per_minute`] and [`Settings::messages_per_minute`]; the limit of connections at once is there without |
 //! | `proxy-protocol` | [`Endpoint::proxy_protocol_from`] |
+//! | `digest` | [`Message::digest`] |
 //!
 //! # Logs
 //!
@@ -91,7 +92,8 @@
         feature = "tls",
         feature = "metrics",
         feature = "client-limits",
-        feature = "proxy-protocol"
+        feature = "proxy-protocol",
+        feature = "digest"
     )),
     allow(rustdoc::broken_intra_doc_links)
 )]
@@ -102,6 +104,8 @@ mod check;
 mod client;
 mod clients;
 mod conversation;
+#[cfg(feature = "digest")]
+mod digest;
 mod endpoint;
 mod envelope;
 mod front;
@@ -131,6 +135,8 @@ mod trace;
 pub use body::{Body, BodyError};
 pub use check::{Check, CheckSession, Content, Edit, Finding, Verdict};
 pub use client::{Client, ClientBuilder, ConnectionId, Credentials, Identity, Peer};
+#[cfg(feature = "digest")]
+pub use digest::Digest;
 pub use endpoint::Endpoint;
 pub use envelope::{Envelope, EnvelopeBuilder, Recipient};
 pub use gather::Gathered;

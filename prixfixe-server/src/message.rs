@@ -37,6 +37,15 @@ pub(crate) struct Head {
     pub(crate) gathering: Gathering,
     /// Boxed: without checks there is none.
     pub(crate) verdict: Option<Arc<Verdict>>,
+    /// What the client sent, where checks have changed it.
+    pub(crate) sent: Option<Arc<Sent>>,
+}
+
+/// A message as its client sent it.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) envelope: Arc<Envelope>,
+    pub(crate) content: Gathered,
 }
 
 macro_rules! head_accessors {
@@ -137,6 +146,7 @@ impl Message {
             envelope: Arc::new(envelope),
             gathering: Gathering::default(),
             verdict: None,
+            sent: None,
         };
         Self { head, body }
     }
@@ -160,16 +170,45 @@ impl Message {
     }
 
     /// Reads the content to its end and keeps all of it, in memory within the server's
-    /// [`message_memory`](crate::Settings::message_memory), beyond that in a file.
+    /// [`message_memory`](crate::Settings::message_memory), beyond that in a file. What is gathered already is not
+    /// copied.
     ///
     /// # Errors
     ///
     /// The reply of what failed: the body, or the file.
     pub async fn gather(&mut self) -> Result<Gathered, Reply> {
+        if let Some(gathered) = self.body.unread() {
+            return Ok(gathered.clone());
+        }
         let gathered = self.head.gathering.gather(&mut self.body).await?;
         // So that it can be read all the same.
         self.body = gathered.body();
         Ok(gathered)
+    }
+
+    /// The name that this message has in every attempt of its sender's, as [`Digest`](crate::Digest) says. Gathers the
+    /// content, which can be read all the same; asked again it is there at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`gather`](Self::gather).
+    #[cfg(feature = "digest")]
+    pub async fn digest(&mut self) -> Result<crate::Digest, Reply> {
+        let sent = self.head.sent.clone();
+        let envelope = match &sent {
+            Some(sent) => Arc::clone(&sent.envelope),
+            None => Arc::clone(&self.head.envelope),
+        };
+        if let Some(digest) = envelope.digest.get() {
+            return Ok(digest);
+        }
+        let content = match &sent {
+            Some(sent) => sent.content.clone(),
+            None => self.gather().await?,
+        };
+        let digest = crate::digest::digest(&envelope, &content, self.head.id).await?;
+        envelope.digest.set(digest);
+        Ok(digest)
     }
 
     /// [`collect`](Self::collect), for a message of at most so many bytes.

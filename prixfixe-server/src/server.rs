@@ -522,12 +522,18 @@ impl<H: Handler> ServerBuilder<H> {
             handler,
             settings,
             endpoints: _,
-            options: _,
+            options,
             checks,
             signal: _,
         } = self;
         settings.check(rules.iter().any(|it| it.implicit_tls))?;
-        let application = Arc::new(Application::new(Arc::new(handler), checks));
+        let application = Application::new(Arc::new(handler), checks);
+        if options.transport == Transport::Raw {
+            application
+                .start_surroundings()
+                .map_err(StartError::Thread)?;
+        }
+        let application = Arc::new(application);
         Ok(SmtpService::new(application, &settings, rules))
     }
 }
@@ -605,7 +611,8 @@ pub enum StartError {
     /// An address could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The thread of [`shutdown_on`](ServerBuilder::shutdown_on) could not be started.
+    /// The thread of [`shutdown_on`](ServerBuilder::shutdown_on), or of the runtime that the handler needs, could not be
+    /// started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
     /// The transport could not be set up.

@@ -22,6 +22,11 @@ impl Checks {
         Arc::make_mut(&mut self.0).push(Arc::new(Erased(Arc::new(check))));
     }
 
+    /// One of them needs a runtime of tokio's.
+    pub(crate) fn need_runtime(&self) -> bool {
+        self.0.iter().any(|check| check.needs_runtime())
+    }
+
     /// The sessions for a client, unless a check refuses it.
     pub(crate) async fn connect(&self, client: &Client) -> Result<Opened, Reply> {
         let mut opened = Vec::with_capacity(self.0.len());
@@ -108,6 +113,7 @@ impl fmt::Debug for Checks {
 trait Connects: Send + Sync {
     fn connect<'a>(&'a self, client: &'a Client) -> Boxed<'a, Box<dyn Answers>>;
     fn reads_content(&self) -> bool;
+    fn needs_runtime(&self) -> bool;
 }
 
 struct Erased<C>(Arc<C>);
@@ -122,5 +128,9 @@ impl<C: Check> Connects for Erased<C> {
 
     fn reads_content(&self) -> bool {
         C::READS_CONTENT
+    }
+
+    fn needs_runtime(&self) -> bool {
+        self.0.needs_runtime()
     }
 }

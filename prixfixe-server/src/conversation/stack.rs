@@ -6,6 +6,7 @@ use prixfixe_core::Reply;
 
 use crate::check::{self, Checks, Content, Opened};
 use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
+use crate::message::Sent;
 use crate::{Accepted, Client, Handler, Message, Session, replies};
 
 pub(super) struct Stack<S> {
@@ -67,6 +68,10 @@ impl<S: Session> Stack<S> {
         let head = &mut message.head;
         let content = Content::new(&head.client, &head.envelope, &gathered);
         let verdict = self.checks.content(content).await?;
+        head.sent = Some(Arc::new(Sent {
+            envelope: Arc::clone(&head.envelope),
+            content: gathered.clone(),
+        }));
         let envelope = Arc::make_mut(&mut head.envelope);
         message.body = check::apply(verdict.edits(), &gathered, envelope).await?;
         head.verdict = Some(Arc::new(verdict));

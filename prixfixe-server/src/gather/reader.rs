@@ -34,6 +34,11 @@ impl Reader {
         }
     }
 
+    /// The content, while nothing of it was read.
+    pub(crate) fn unread(&self) -> Option<&Gathered> {
+        (self.position == 0 && self.read.is_none()).then_some(&self.gathered)
+    }
+
     pub(crate) fn poll_chunk(
         &mut self,
         cx: &mut Context<'_>,

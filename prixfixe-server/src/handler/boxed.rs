@@ -45,6 +45,10 @@ impl Handler for BoxHandler {
     async fn connect(self: &Arc<Self>, client: &Client) -> Result<BoxSession, Reply> {
         self.0.connect(client).await
     }
+
+    fn needs_runtime(&self) -> bool {
+        self.0.needs_runtime()
+    }
 }
 
 impl fmt::Debug for BoxHandler {
@@ -55,6 +59,7 @@ impl fmt::Debug for BoxHandler {
 
 trait Connects: Send + Sync {
     fn connect<'a>(&'a self, client: &'a Client) -> Boxed<'a, BoxSession>;
+    fn needs_runtime(&self) -> bool;
 }
 
 struct Erased<H>(Arc<H>);
@@ -62,6 +67,10 @@ struct Erased<H>(Arc<H>);
 impl<H: Handler> Connects for Erased<H> {
     fn connect<'a>(&'a self, client: &'a Client) -> Boxed<'a, BoxSession> {
         Box::pin(async { Ok(BoxSession::new(self.0.connect(client).await?)) })
+    }
+
+    fn needs_runtime(&self) -> bool {
+        self.0.needs_runtime()
     }
 }
 

@@ -205,6 +205,7 @@ impl SmtpSession {
             envelope: transaction.envelope.clone(),
             gathering: self.shared.gathering.clone(),
             verdict: None,
+            sent: None,
         };
         self.pending = Pending::Message(Box::new(Delivery::new(transaction, head)));
     }

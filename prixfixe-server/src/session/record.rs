@@ -98,6 +98,7 @@ impl Record {
             grant,
             info,
             id = %delivery.id,
+            digest = transaction.envelope.known_digest().map(display),
             peer = %client.peer(),
             from = %Cut(transaction.envelope.reverse_path()),
             recipients = %Recipients::of_message(transaction.envelope.recipients()),

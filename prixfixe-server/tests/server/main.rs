@@ -19,6 +19,7 @@ mod metrics;
 mod proxy;
 mod reconfigure;
 mod reload;
+mod runtime;
 mod sessions;
 
 /// Runs `async fn NAME(transport: Transport)` as a test on each transport.

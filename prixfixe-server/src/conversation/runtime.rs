@@ -1,0 +1,90 @@
+//! A tokio runtime for handlers that need one, where the transport has none.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
+
+/// The runtime whose sockets and timers the hooks of a server use. It is started when it is wanted for the first time.
+#[derive(Debug, Default)]
+pub(crate) struct Surroundings(OnceLock<Option<Runtime>>);
+
+impl Surroundings {
+    /// Starts the runtime, if it does not run yet.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        if self.0.get().is_none() {
+            let runtime = Builder::new_multi_thread()
+                .worker_threads(1)
+                .thread_name("prixfixe-hooks")
+                .enable_all()
+                .build()?;
+            // Two at once: the second is dropped unused.
+            if let Err(Some(unused)) = self.0.set(Some(runtime)) {
+                unused.shutdown_background();
+            }
+        }
+        Ok(())
+    }
+
+    /// Inside of the runtime from here to the end of the guard. Nothing where there is a runtime already.
+    fn enter(&self) -> Option<EnterGuard<'_>> {
+        if Handle::try_current().is_ok() {
+            return None;
+        }
+        // Here after `auto` fell back. Without a thread for it the hook panics where it needs it, and says so.
+        if self.start().is_err() {
+            let _ = self.0.set(None);
+        }
+        self.0.get()?.as_ref().map(Runtime::enter)
+    }
+}
+
+/// The last session of a server may end on a thread of a runtime, which must not wait for another one.
+impl Drop for Surroundings {
+    fn drop(&mut self) {
+        if let Some(Some(runtime)) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A future that is polled, and dropped, inside of the runtime.
+pub(super) struct Within {
+    surroundings: Arc<Surroundings>,
+    future: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Within {
+    pub(super) fn new(
+        surroundings: Arc<Surroundings>,
+        future: Pin<Box<dyn Future<Output = ()> + Send>>,
+    ) -> Self {
+        Self {
+            surroundings,
+            future: Some(future),
+        }
+    }
+}
+
+impl Future for Within {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let _entered = this.surroundings.enter();
+        match &mut this.future {
+            Some(future) => future.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+impl Drop for Within {
+    fn drop(&mut self) {
+        let _entered = self.surroundings.enter();
+        self.future = None;
+    }
+}
