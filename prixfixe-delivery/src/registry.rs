@@ -39,8 +39,18 @@ pub(crate) struct Kind {
     pub(crate) keys: &'static [&'static str],
     /// True for what passes mail on by SMTP to whomever the recipient names.
     pub(crate) is_relay: bool,
-    pub(crate) prepare:
-        fn(&TargetUrl, &TargetOptions, &Around) -> Result<PreparedTarget, OpenError>,
+    /// Opens what can be opened as the user who starts the program.
+    pub(crate) prepare: fn(&Wanted<'_>) -> Result<PreparedTarget, OpenError>,
+}
+
+/// A target that is to be opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// Its configured name.
+    pub(crate) name: &'a str,
+    pub(crate) url: &'a TargetUrl,
+    pub(crate) options: &'a TargetOptions,
+    pub(crate) around: &'a Around,
 }
 
 /// Every kind.
@@ -55,9 +65,9 @@ const MAILDIR: Kind = Kind {
     },
     keys: &[],
     is_relay: false,
-    prepare: |url, _, around| {
-        let path = behind_colon(&url.text);
-        let maildir = Maildir::prepare(path, around.maildir.clone())?;
+    prepare: |wanted| {
+        let path = behind_colon(wanted.url.as_str());
+        let maildir = Maildir::prepare(path, wanted.around.maildir.clone())?;
         Ok(PreparedTarget(Prepared::Maildir(maildir)))
     },
 };
@@ -68,7 +78,7 @@ const DISCARD: Kind = Kind {
     check: alone,
     keys: &[],
     is_relay: false,
-    prepare: |_, _, _| Ok(PreparedTarget(Prepared::Discard)),
+    prepare: |_| Ok(PreparedTarget(Prepared::Discard)),
 };
 
 const STDOUT: Kind = Kind {
@@ -77,7 +87,7 @@ const STDOUT: Kind = Kind {
     check: alone,
     keys: &[],
     is_relay: false,
-    prepare: |_, _, _| Ok(PreparedTarget(Prepared::Stdout(PreparedStdout::open()?))),
+    prepare: |_| Ok(PreparedTarget(Prepared::Stdout(PreparedStdout::open()?))),
 };
 
 fn behind_colon(text: &str) -> &str {
@@ -189,17 +199,24 @@ impl TargetUrl {
             .map_or(Ok(()), Err)
     }
 
-    /// Opens what can be opened as the user who starts the program, threads and connections aside.
+    /// Opens what can be opened as the user who starts the program, threads and connections aside. The name is what the
+    /// log calls it.
     ///
     /// # Errors
     ///
     /// [`OpenError`] when the target cannot be used.
     pub fn prepare(
         &self,
+        name: &str,
         options: &TargetOptions,
         around: &Around,
     ) -> Result<PreparedTarget, OpenError> {
-        (self.kind.prepare)(self, options, around)
+        (self.kind.prepare)(&Wanted {
+            name,
+            url: self,
+            options,
+            around,
+        })
     }
 
     /// [`prepare`](Self::prepare) and [`PreparedTarget::start`].
@@ -209,10 +226,11 @@ impl TargetUrl {
     /// As they.
     pub async fn open(
         &self,
+        name: &str,
         options: &TargetOptions,
         around: &Around,
     ) -> Result<Arc<dyn Target>, OpenError> {
-        self.prepare(options, around)?.start().await
+        self.prepare(name, options, around)?.start().await
     }
 }
 
