@@ -101,6 +101,8 @@ mod stdout;
 mod target;
 mod upstream;
 mod url;
+#[cfg(feature = "webhook")]
+mod webhook;
 
 pub use delivery::{Delivery, PreparedDelivery};
 pub use discard::Discard;
@@ -118,6 +120,10 @@ pub use target::{
     Asked, BoxFuture, Delivered, Failure, FailureKind, Outcomes, Target, Transaction,
 };
 pub use url::{ParseTargetError, TargetUrl};
+#[cfg(feature = "webhook")]
+pub use webhook::{
+    On4xx, UnknownWord, Webhook, WebhookError, WebhookFormat, WebhookOptions, WebhookUrl,
+};
 
 /// The examples of the guide, compiled and run as they stand there.
 #[cfg(doctest)]
