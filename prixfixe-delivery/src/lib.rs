@@ -94,6 +94,8 @@ mod delivery;
 mod discard;
 mod fault;
 mod health;
+#[cfg(feature = "http")]
+mod http;
 mod maildir;
 mod memory;
 mod options;
@@ -106,11 +108,15 @@ mod target;
 mod tracked;
 mod upstream;
 mod visit;
+#[cfg(feature = "webhook")]
+mod webhook;
 
 pub use delivery::Delivery;
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};
 pub use health::Health;
+#[cfg(feature = "http")]
+pub use http::{HttpSetupError, InvalidHttpUrl};
 pub use maildir::{
     Disk, FileSystem, Hands, Identity, Incoming, Maildir, MaildirOptions, OpenError,
     PreparedMaildir,
@@ -126,6 +132,10 @@ pub use target::{
 };
 pub use tracked::{AttemptResult, TargetStatus};
 pub use visit::Visit;
+#[cfg(feature = "webhook")]
+pub use webhook::{
+    On4xx, UnknownWord, Webhook, WebhookError, WebhookFormat, WebhookOptions, WebhookUrl,
+};
 
 /// The examples of the guide, compiled and run as they stand there.
 #[cfg(doctest)]
