@@ -94,6 +94,8 @@ mod discard;
 mod fault;
 mod health;
 mod maildir;
+#[cfg(feature = "nats")]
+mod nats;
 mod space;
 mod stdout;
 mod target;
@@ -108,6 +110,8 @@ pub use maildir::{
     Disk, FileSystem, Hands, Identity, Incoming, Maildir, MaildirOptions, OpenError,
     PreparedMaildir,
 };
+#[cfg(feature = "nats")]
+pub use nats::{Nats, NatsError, NatsOptions, NatsTls, NatsUrl, ParseNatsUrlError};
 pub use space::{FreeSpace, MinFree, Storage};
 pub use stdout::Stdout;
 pub use target::{
