@@ -93,6 +93,8 @@ mod delivery;
 mod discard;
 mod fault;
 mod health;
+#[cfg(feature = "http")]
+mod http;
 mod maildir;
 #[cfg(feature = "nats")]
 mod nats;
@@ -106,6 +108,8 @@ pub use delivery::{Delivery, PreparedDelivery};
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};
 pub use health::Health;
+#[cfg(feature = "http")]
+pub use http::{HttpSetupError, InvalidHttpUrl};
 pub use maildir::{
     Disk, FileSystem, Hands, Identity, Incoming, Maildir, MaildirOptions, OpenError,
     PreparedMaildir,
