@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::chunk::Chunk;
-use crate::command::{Command, CommandError};
+use crate::command::Command;
 use crate::idle::{self, Idle};
 use crate::line::{LineError, LineReader};
 use crate::parser;
@@ -68,6 +68,17 @@ fn refused(line: &[u8], reply: Reply) -> Turn<'_> {
 
 /// What is told of the line of a chunk that was refused. The line itself is gone when the chunk is.
 const BDAT: &[u8] = b"BDAT";
+
+/// A refused line that is a BDAT: the octets of a chunk follow it, and nobody knows how many.
+fn announces_chunk(line: &[u8]) -> bool {
+    line.split_at_checked(BDAT.len())
+        .is_some_and(|(verb, rest)| {
+            verb.eq_ignore_ascii_case(BDAT)
+                && !rest
+                    .first()
+                    .is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+        })
+}
 
 fn front(input: &[u8], length: usize) -> &[u8] {
     input.get(..length).unwrap_or(input)
@@ -500,7 +511,11 @@ impl Connection {
                     return self.refuse_idleness(line, output);
                 }
                 let reply = error.reply();
-                self.reply(&reply, output).turn(line, reply)
+                let said = self.reply(&reply, output);
+                if announces_chunk(line) {
+                    self.end(Abort::Closed);
+                }
+                said.turn(line, reply)
             }
             Some(Ok(line)) => self.run(line, rest, now, input, output),
         }
@@ -537,7 +552,7 @@ impl Connection {
             Err(error) => {
                 let reply = error.into();
                 let said = self.reply(&reply, output);
-                if error == CommandError::Http {
+                if error.ends_session() {
                     self.end(Abort::Closed);
                 }
                 return said.turn(line, reply);

@@ -109,6 +109,8 @@
 //!   [`MAX_LINE`] octets, pieces of a body leave as they come, nothing is allocated for a command.
 //! - End a message where others see no end, or the other way round: only CR LF . CR LF ends a body, and a bare
 //!   CR or LF anywhere is refused, or [repaired](BareLineEnds) in a content.
+//! - Have the octets of a chunk run as commands: they are skipped where BDAT is refused, and where it does not say how many
+//!   there are, the session ends.
 //! - Get its own words back: nothing that a client sent stands in a reply.
 //! - Stay without working: each command, body and chunk has a [deadline](Connection::deadline). Bad commands have a
 //!   limit, and so have commands that bring no message nearer, and the time without a message.

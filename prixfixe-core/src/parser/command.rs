@@ -36,7 +36,7 @@ pub(crate) fn command(line: &[u8]) -> Result<Command<'_>> {
         b"MAIL" => mail(text_or(CommandError::Sender)?),
         b"RCPT" => rcpt(text_or(CommandError::Recipient)?),
         b"DATA" => alone(Command::Data, argument),
-        b"BDAT" => bdat(text_or(CommandError::Argument)?),
+        b"BDAT" => bdat(text_or(CommandError::ChunkSize)?),
         b"EHLO" => ehlo(text_or(CommandError::Argument)?),
         b"HELO" => helo(text_or(CommandError::Argument)?),
         b"RSET" => alone(Command::Rset, argument),
@@ -143,8 +143,8 @@ fn helo(argument: &str) -> Result<Command<'_>> {
 /// end-marker = "LAST"
 /// ```
 ///
-/// With any number of blanks, and with any number: refused, the chunk behind it would be run as commands. One beyond all
-/// that can be counted is over any limit.
+/// With any number of blanks, and with any number: one beyond all that can be counted is over any limit. Octets of a chunk
+/// follow a line that is none of this form, too, and nobody knows how many.
 fn bdat(argument: &str) -> Result<Command<'_>> {
     let chunk_size = digit1.map(|digits: &str| digits.parse().unwrap_or(u64::MAX));
     let end_marker = opt(value((), preceded(space1, ascii_no_case("LAST"))));
@@ -152,7 +152,7 @@ fn bdat(argument: &str) -> Result<Command<'_>> {
         size,
         last: last.is_some(),
     });
-    whole(bdat, argument)
+    whole(bdat, argument).map_err(|_| CommandError::ChunkSize)
 }
 
 /// A command that has no argument.

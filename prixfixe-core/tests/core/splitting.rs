@@ -23,6 +23,8 @@ const FRAGMENTS: &[&[u8]] = &[
     b"BDAT 70 LAST\r\n",
     b"BDAT 0 LAST\r\n",
     b"BDAT 1000000\r\n",
+    b"BDAT x\r\n",
+    b"BDAT 5\nLAST\r\n",
     b"RSET\r\n",
     b"NOOP\r\n",
     b"VRFY \x1b[2J\r\n",
