@@ -192,6 +192,12 @@ pub struct MailParameters {
     /// `ENVID=`: the sender's own name for this message, decoded (RFC 3461 section 4.4). Printable ASCII
     /// of at most 100 octets.
     pub envid: Option<Box<str>>,
+    /// `REQUIRETLS`: the message is to go on over TLS alone (RFC 8689 section 4). Only where
+    /// [it is offered](crate::Config::requiretls).
+    pub requiretls: bool,
+    /// `MT-PRIORITY=`: -9 to 9, the more the sooner (RFC 6710 section 3). Only where
+    /// [it is offered](crate::Config::mt_priority).
+    pub mt_priority: Option<i8>,
 }
 
 /// What the content of a message may hold.

@@ -7,7 +7,8 @@
 //!
 //! With it come the extensions PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8
 //! (RFC 6531), ENHANCEDSTATUSCODES (RFC 2034), CHUNKING and BINARYMIME (RFC 3030), STARTTLS (RFC 3207), for
-//! which TLS itself is the caller's, and DSN (RFC 3461), whose parameters are handed on.
+//! which TLS itself is the caller's, DSN (RFC 3461), REQUIRETLS (RFC 8689) and MT-PRIORITY (RFC 6710), whose
+//! parameters are handed on, and LIMITS (RFC 9422).
 //!
 //! # The run loop
 //!

@@ -7,7 +7,7 @@
 use crate::body::{ChunkedBody, DataBody, Progress, Refusal};
 use crate::chunk::Chunk;
 use crate::command::Command;
-use crate::parser::Parameters;
+use crate::parser::{Offered, Parameters};
 use crate::{
     Abort, Answer, BodyType, Config, Event, ForwardPath, MailParameters, Question, RcptParameters,
     Reply, ReversePath, replies,
@@ -81,6 +81,16 @@ pub(crate) struct Session<'c> {
     pub(crate) extended: bool,
     /// TLS is active.
     pub(crate) tls: bool,
+}
+
+impl Session<'_> {
+    /// REQUIRETLS makes sense within TLS alone (RFC 8689 section 4.1).
+    fn offered(&self) -> Offered {
+        Offered {
+            requiretls: self.config.requiretls && self.tls,
+            mt_priority: self.config.mt_priority,
+        }
+    }
 }
 
 /// What comes of a command, or of a piece of a body.
@@ -284,7 +294,7 @@ impl State {
             Self::Start => return Err(replies::HELLO_FIRST),
             _ => return Err(replies::OUT_OF_ORDER),
         }
-        let parameters = parameters.of_mail(session.extended)?;
+        let parameters = parameters.of_mail(session.extended, session.offered())?;
         if parameters
             .size
             .is_some_and(|size| size > session.config.size_limit())
