@@ -4,7 +4,7 @@
 //! HELO and EHLO and 354 have no enhanced status code and a form of their own.
 
 use crate::reply::{push_number, push_printable};
-use crate::{Config, EnhancedCode, Reply};
+use crate::{Config, EnhancedCode, Protocol, Reply};
 
 const fn reply(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> Reply {
     let (class, subject, detail) = enhanced;
@@ -96,10 +96,13 @@ pub const NOT_HTTP: Reply = reply(554, (5, 7, 0), "This is not an HTTP server");
 pub(crate) const START_MAIL_INPUT: &[u8] = b"354 Send the message, end it with CR LF . CR LF\r\n";
 
 /// The greeting (RFC 5321 section 4.2: `220 Domain textstring`).
-pub(crate) fn greeting(config: &Config, output: &mut Vec<u8>) {
+pub(crate) fn greeting(config: &Config, protocol: Protocol, output: &mut Vec<u8>) {
     output.extend_from_slice(b"220 ");
     push_printable(&config.domain, output);
-    output.extend_from_slice(b" ESMTP ");
+    output.extend_from_slice(match protocol {
+        Protocol::Smtp => b" ESMTP ",
+        Protocol::Lmtp => b" LMTP ",
+    });
     push_printable(&config.product, output);
     output.extend_from_slice(b"\r\n");
 }

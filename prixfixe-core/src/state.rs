@@ -134,6 +134,14 @@ impl State {
         }
     }
 
+    /// How many recipients were accepted, where there are any and no data yet.
+    pub(crate) const fn recipients(self) -> Option<usize> {
+        match self {
+            Self::Rcpt(transaction) => Some(transaction.recipients),
+            _ => None,
+        }
+    }
+
     /// A command may come next.
     pub(crate) const fn takes_commands(self) -> bool {
         matches!(self, Self::Chunks(_)) || self.resting().is_some()
@@ -460,7 +468,9 @@ impl State {
             Answer::Refuse(reply) if reply.is_transient() || reply.is_permanent() => {
                 self.refused(reply)
             }
-            Answer::AcceptWith(_) | Answer::Refuse(_) => self.refused(replies::LOCAL_ERROR),
+            Answer::AcceptWith(_) | Answer::Refuse(_) | Answer::Each(_) => {
+                self.refused(replies::LOCAL_ERROR)
+            }
         }
     }
 

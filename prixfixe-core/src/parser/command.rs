@@ -9,6 +9,7 @@ use nom::sequence::preceded;
 use super::domain::helo_argument;
 use super::mailbox::{forward_path, reverse_path};
 use super::{Parameters, ascii_no_case, behind_blanks};
+use crate::Protocol;
 use crate::command::{Command, CommandError};
 
 type Result<T> = std::result::Result<T, CommandError>;
@@ -19,7 +20,9 @@ type Result<T> = std::result::Result<T, CommandError>;
 ///
 /// RFC 5321 has one space there. Postfix and Exim take any number of spaces and tabs too. White space before
 /// the end of the line is tolerated (RFC 5321 section 4.1.1).
-pub(crate) fn command(line: &[u8]) -> Result<Command<'_>> {
+///
+/// LHLO is LMTP's EHLO; each protocol has no idea of the other's (RFC 2033 section 4.1).
+pub(crate) fn command(protocol: Protocol, line: &[u8]) -> Result<Command<'_>> {
     let line = trim_end(line);
     let blank = memchr::memchr2(b' ', b'\t', line);
     let (verb, argument) = blank
@@ -37,8 +40,10 @@ pub(crate) fn command(line: &[u8]) -> Result<Command<'_>> {
         b"RCPT" => rcpt(text_or(CommandError::Recipient)?),
         b"DATA" => alone(Command::Data, argument),
         b"BDAT" => bdat(text_or(CommandError::ChunkSize)?),
-        b"EHLO" => ehlo(text_or(CommandError::Argument)?),
-        b"HELO" => helo(text_or(CommandError::Argument)?),
+        b"EHLO" if protocol == Protocol::Smtp => ehlo(text_or(CommandError::Argument)?),
+        b"HELO" if protocol == Protocol::Smtp => helo(text_or(CommandError::Argument)?),
+        b"LHLO" if protocol == Protocol::Lmtp => ehlo(text_or(CommandError::Argument)?),
+        b"EHLO" | b"HELO" | b"LHLO" => Err(CommandError::Unknown),
         b"RSET" => alone(Command::Rset, argument),
         b"QUIT" => alone(Command::Quit, argument),
         b"STARTTLS" => alone(Command::StartTls, argument),
