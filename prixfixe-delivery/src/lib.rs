@@ -89,6 +89,7 @@
 //! has seen it. Files have mode 0600 and directories 0700; run the reader as the same user.
 #![deny(missing_docs)]
 
+mod accept;
 mod attempt;
 mod delivery;
 mod discard;
@@ -113,6 +114,9 @@ mod visit;
 #[cfg(feature = "webhook")]
 mod webhook;
 
+pub use accept::{AcceptRecipients, RecipientsFile, RecipientsFileError};
+#[cfg(feature = "webhook")]
+pub use accept::{AskOptions, AskRecipients};
 pub use delivery::Delivery;
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};

@@ -47,6 +47,8 @@ pub(crate) struct Kind {
     pub(crate) check_options: fn(&TargetOptions) -> Result<(), (&'static str, String)>,
     /// True for what passes mail on by SMTP to whomever the recipient names.
     pub(crate) is_relay: bool,
+    /// True for what needs a runtime of tokio's, as it is at the other end of a connection.
+    pub(crate) is_remote: bool,
     /// Opens what can be opened as the user who starts the program.
     pub(crate) prepare: fn(&Wanted<'_>) -> Result<PreparedTarget, OpenError>,
 }
@@ -84,6 +86,7 @@ const MAILDIR: Kind = Kind {
     keys: &[],
     check_options: |_| Ok(()),
     is_relay: false,
+    is_remote: false,
     prepare: |wanted| {
         let path = behind_colon(wanted.url.as_str());
         let maildir = Maildir::prepare(path, wanted.around.maildir.clone())?;
@@ -98,6 +101,7 @@ const DISCARD: Kind = Kind {
     keys: &[],
     check_options: |_| Ok(()),
     is_relay: false,
+    is_remote: false,
     prepare: |_| Ok(PreparedTarget(Prepared::Discard)),
 };
 
@@ -108,6 +112,7 @@ const STDOUT: Kind = Kind {
     keys: &[],
     check_options: |_| Ok(()),
     is_relay: false,
+    is_remote: false,
     prepare: |_| Ok(PreparedTarget(Prepared::Stdout(PreparedStdout::open()?))),
 };
 
@@ -198,6 +203,12 @@ impl TargetUrl {
     #[must_use]
     pub fn is_relay(&self) -> bool {
         self.kind.is_relay
+    }
+
+    /// True for what needs a runtime of tokio's around it.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.kind.is_remote
     }
 
     /// The text.

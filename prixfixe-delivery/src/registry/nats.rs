@@ -28,6 +28,7 @@ pub(super) const NATS: Kind = Kind {
         _ => Ok(()),
     },
     is_relay: false,
+    is_remote: true,
     prepare,
 };
 
