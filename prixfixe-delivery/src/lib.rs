@@ -94,6 +94,8 @@ mod discard;
 mod fault;
 mod health;
 mod maildir;
+#[cfg(feature = "smtp")]
+mod next_hop;
 mod space;
 mod stdout;
 mod target;
@@ -107,6 +109,10 @@ pub use health::Health;
 pub use maildir::{
     Disk, FileSystem, Hands, Identity, Incoming, Maildir, MaildirOptions, OpenError,
     PreparedMaildir,
+};
+#[cfg(feature = "smtp")]
+pub use next_hop::{
+    NextHop, NextHopError, NextHopOptions, NextHopUrl, ParseNextHopError, TlsLevel, UnknownTlsLevel,
 };
 pub use space::{FreeSpace, MinFree, Storage};
 pub use stdout::Stdout;
