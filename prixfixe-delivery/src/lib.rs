@@ -101,6 +101,8 @@ mod maildir;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "smtp")]
+mod next_hop;
 mod options;
 mod pattern;
 mod registry;
@@ -129,6 +131,10 @@ pub use maildir::{
 };
 #[cfg(feature = "nats")]
 pub use nats::{Nats, NatsError, NatsOptions, NatsTls, NatsUrl, ParseNatsUrlError};
+#[cfg(feature = "smtp")]
+pub use next_hop::{
+    NextHop, NextHopError, NextHopOptions, NextHopUrl, ParseNextHopError, TlsLevel, UnknownTlsLevel,
+};
 pub use options::{TargetOptions, TlsUse};
 pub use pattern::{InvalidPattern, RecipientPattern};
 pub use registry::{Around, ParseTargetError, PreparedTarget, TargetUrl};
