@@ -7,7 +7,7 @@
 
 use std::error::Error;
 
-use prixfixe_delivery::{Delivery, MaildirOptions, MinFree, TargetUrl};
+use prixfixe_delivery::{Around, Delivery, MinFree, Routes, TargetOptions, TargetUrl};
 use prixfixe_server::Server;
 
 #[tokio::main]
@@ -18,11 +18,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .unwrap_or("maildir:./mail")
         .parse()?;
     // Goes with the server's limit, 10 MiB unless it is set.
-    let options = MaildirOptions {
-        min_free: MinFree::for_messages_of(10 << 20),
-        ..MaildirOptions::default()
-    };
-    let delivery = Delivery::open(&target, options)?;
+    let mut around = Around::default();
+    around.maildir.min_free = MinFree::for_messages_of(10 << 20);
+    let opened = target.open(&TargetOptions::default(), &around).await?;
+    let routes = Routes::new("localhost").shared_target("default", opened);
+    let delivery = Delivery::new(routes.rest("default")?);
     let server = Server::builder()
         .listen(([127, 0, 0, 1], 2525))
         .handler(delivery)

@@ -1,155 +1,176 @@
-//! Any of the targets, as one type.
+//! Mail to targets by routes, as one handler.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use prixfixe_server::{Accepted, Client, Handler, Mail, Message, Reply, Session};
+use prixfixe_server::{Client, Handler, Reply};
 
-use crate::stdout::PreparedStdout;
-use crate::{
-    Discard, Fault, Health, Maildir, MaildirOptions, MinFree, OpenError, PreparedMaildir, Stdout,
-    Storage, TargetUrl,
-};
+use crate::memory::Memory;
+use crate::routes::Routes;
+use crate::visit::{Source, Visit};
+use crate::{Fault, MinFree, Storage, Target, TargetStatus};
 
-/// The handler for a [`TargetUrl`] that is chosen while the program runs. Clones share everything.
+/// The handler that hands mail to [targets](Target) by [routes](Routes). Clones share everything.
 ///
 /// ```no_run
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use prixfixe_delivery::{Delivery, MaildirOptions};
+/// use prixfixe_delivery::{Delivery, Maildir, MaildirOptions};
 /// use prixfixe_server::Server;
 ///
-/// let delivery = Delivery::open(&"maildir:./mail".parse()?, MaildirOptions::default())?;
+/// let delivery = Delivery::to("keep", Maildir::open("mail", MaildirOptions::default())?);
 /// let server = Server::builder().listen(([127, 0, 0, 1], 2525)).handler(delivery.clone()).start()?;
-/// assert!(delivery.health().fault().is_none());
+/// assert!(delivery.targets()[0].fault.is_none());
 /// # drop(server);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Delivery {
-    /// Into files.
-    Maildir(Maildir),
-    /// Nowhere.
-    Discard(Discard),
-    /// To the standard output.
-    Stdout(Stdout),
+///
+/// A transaction goes one way: a recipient of another route is `452 4.5.3`, so that its client sends it in another
+/// transaction. Where recipients come out differently, a client of SMTP is told `451` while one of them may come out
+/// better, and what is final for the others is remembered: 65,536 outcomes for 24 hours, in memory. When the message
+/// comes again it goes to the rest alone.
+#[derive(Clone)]
+pub struct Delivery(InForce);
+
+/// The routes in force, for every session.
+#[derive(Clone)]
+pub(crate) struct InForce(Arc<Shared>);
+
+struct Shared {
+    routes: RwLock<Arc<Routes>>,
+    memory: Memory,
 }
 
 impl Delivery {
-    /// Makes the handler ready. Blocks while it looks at the disk. The options are for a Maildir alone.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`] when the target cannot be used.
-    pub fn open(target: &TargetUrl, options: MaildirOptions) -> Result<Self, OpenError> {
-        Self::prepare(target, options)?.start()
+    /// By these routes.
+    #[must_use]
+    pub fn new(routes: Routes) -> Self {
+        Self(InForce(Arc::new(Shared {
+            routes: RwLock::new(Arc::new(routes)),
+            memory: Memory::default(),
+        })))
     }
 
-    /// Does all that [`open`](Self::open) does but for the threads: for a program that becomes another user afterwards.
-    /// Threads that ran before would make files as the user who started them.
-    ///
-    /// # Errors
-    ///
-    /// As `open`.
-    pub fn prepare(
-        target: &TargetUrl,
-        options: MaildirOptions,
-    ) -> Result<PreparedDelivery, OpenError> {
-        Ok(PreparedDelivery(match target {
-            TargetUrl::Maildir(path) => Prepared::Maildir(Maildir::prepare(path, options)?),
-            TargetUrl::Discard => Prepared::Discard,
-            TargetUrl::Stdout => Prepared::Stdout(PreparedStdout::open()?),
-        }))
+    /// All mail to one target.
+    #[must_use]
+    pub fn to(name: impl Into<Box<str>>, target: impl Target) -> Self {
+        Self::new(Routes::all_to(name, target))
     }
 
-    /// As [`Maildir::set_min_free`]; nothing for a target that is no Maildir.
-    pub fn set_min_free(&self, min_free: MinFree) {
-        match self {
-            Self::Maildir(maildir) => maildir.set_min_free(min_free),
-            Self::Discard(_) | Self::Stdout(_) => {}
-        }
+    /// Other routes, for transactions that begin from now on. A target under a name that it had before keeps its
+    /// numbers.
+    pub fn set_routes(&self, routes: Routes) {
+        let mut current = self.0.write();
+        *current = Arc::new(routes.with_numbers_of(&current));
+    }
+
+    /// The targets that mail is routed to, and what has become of it.
+    #[must_use]
+    pub fn targets(&self) -> Vec<TargetStatus> {
+        let routes = self.0.now();
+        routes.targets().map(|target| target.status()).collect()
     }
 
     /// Each file system that mail is written to.
     #[must_use]
     pub fn storage(&self) -> Vec<Storage> {
-        match self {
-            Self::Maildir(maildir) => maildir.storage().into_iter().collect(),
-            Self::Discard(_) | Self::Stdout(_) => Vec::new(),
+        let routes = self.0.now();
+        let storage = routes.targets().flat_map(|it| it.target().storage());
+        storage.collect()
+    }
+
+    /// As [`Target::set_min_free`], for all targets.
+    pub fn set_min_free(&self, min_free: MinFree) {
+        for target in self.0.now().targets() {
+            target.target().set_min_free(min_free);
         }
     }
 
-    /// As [`Maildir::set_fsync`]; nothing for a target that is no Maildir.
+    /// As [`Target::set_fsync`], for all targets.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The first target's that cannot: those before it have changed.
     pub fn set_fsync(&self, fsync: bool) -> Result<(), Fault> {
-        match self {
-            Self::Maildir(maildir) => maildir.set_fsync(fsync),
-            Self::Discard(_) | Self::Stdout(_) => Ok(()),
-        }
+        let routes = self.0.now();
+        let mut targets = routes.targets();
+        targets.try_for_each(|target| target.target().set_fsync(fsync))
     }
 
-    /// Whether mail can be kept: what a readiness check asks.
+    /// What stands in the way of all mail: every target has a fault. `None` while one works.
     #[must_use]
-    pub fn health(&self) -> Health {
-        match self {
-            Self::Maildir(maildir) => maildir.health(),
-            Self::Discard(_) => Health::always_good(),
-            Self::Stdout(stdout) => stdout.health(),
+    pub fn fault(&self) -> Option<Arc<Fault>> {
+        let routes = self.0.now();
+        let mut first = None;
+        for target in routes.targets() {
+            let fault = target.health().fault()?;
+            first.get_or_insert(fault);
         }
+        first
     }
 }
 
-/// A [`Delivery`] that can be used, with nobody at work yet.
-#[derive(Debug)]
-pub struct PreparedDelivery(Prepared);
+impl InForce {
+    pub(crate) fn now(&self) -> Arc<Routes> {
+        let routes = self.0.routes.read();
+        Arc::clone(&routes.unwrap_or_else(PoisonError::into_inner))
+    }
 
-#[derive(Debug)]
-enum Prepared {
-    Maildir(PreparedMaildir),
-    Discard,
-    Stdout(PreparedStdout),
-}
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Arc<Routes>> {
+        let routes = self.0.routes.write();
+        routes.unwrap_or_else(PoisonError::into_inner)
+    }
 
-impl PreparedDelivery {
-    /// Starts the threads.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError::Threads`].
-    pub fn start(self) -> Result<Delivery, OpenError> {
-        Ok(match self.0 {
-            Prepared::Maildir(maildir) => Delivery::Maildir(maildir.start()?),
-            Prepared::Discard => Delivery::Discard(Discard::new()),
-            Prepared::Stdout(stdout) => Delivery::Stdout(stdout.start()?),
-        })
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.0.memory
     }
 }
 
 impl Handler for Delivery {
-    type Session = Self;
+    type Session = Visit;
 
-    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Self, Reply> {
-        Ok(Self::clone(self))
+    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Visit, Reply> {
+        Ok(Visit::new(Source::InForce(self.0.clone())))
+    }
+
+    /// Routes may change, and lead to the other end of a network then.
+    fn needs_runtime(&self) -> bool {
+        true
     }
 }
 
-impl Session for Delivery {
-    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
-        match self {
-            Self::Maildir(maildir) => maildir.mail(mail).await,
-            Self::Discard(discard) => discard.mail(mail).await,
-            Self::Stdout(stdout) => stdout.mail(mail).await,
-        }
-    }
+/// Each of these is a handler by itself, for all mail.
+macro_rules! handlers {
+    ($($(#[$meta:meta])* $target:ty $(where $generic:ident: $bound:path)?;)*) => {
+        $($(#[$meta])*
+        impl$(<$generic: $bound>)? Handler for $target {
+            type Session = Visit;
 
-    async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
-        match self {
-            Self::Maildir(maildir) => maildir.message(message).await,
-            Self::Discard(discard) => discard.message(message).await,
-            Self::Stdout(stdout) => stdout.message(message).await,
-        }
+            async fn connect(self: &Arc<Self>, _: &Client) -> Result<Visit, Reply> {
+                let routes = Routes::all_to_shared("", Arc::clone(self) as Arc<dyn Target>);
+                Ok(Visit::new(Source::Fixed(Arc::new(routes))))
+            }
+        })*
+    };
+}
+
+handlers! {
+    /// Accepts every client.
+    crate::Maildir<F> where F: crate::FileSystem;
+    /// Accepts every client.
+    crate::Discard;
+    /// Accepts every client.
+    crate::Stdout;
+}
+
+impl fmt::Debug for InForce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.now().fmt(f)
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Delivery").field(&self.0).finish()
     }
 }

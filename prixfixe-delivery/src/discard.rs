@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prixfixe_server::{Accepted, Client, Handler, Message, Reply, Session};
+use prixfixe_server::{Mail, Message, Recipient, Reply};
+
+use crate::{Asked, BoxFuture, Delivered, Failure, Health, Outcomes, Target, Transaction};
 
 /// Reads every message to its end, counts it and drops it. For tests of clients, and of speed. Clones share their
 /// counts.
@@ -36,22 +38,38 @@ impl Discard {
     }
 }
 
-impl Handler for Discard {
-    type Session = Self;
+impl Target for Discard {
+    fn begin<'a>(&'a self, _: Mail<'a>) -> Asked<'a, Result<Box<dyn Transaction>, Failure>> {
+        Asked::Now(Ok(Box::new(self.clone())))
+    }
 
-    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Self, Reply> {
-        Ok(Self::clone(self))
+    fn health(&self) -> Health {
+        Health::always_good()
+    }
+
+    fn is_local(&self) -> bool {
+        true
     }
 }
 
-impl Session for Discard {
-    async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
+impl Transaction for Discard {
+    fn rcpt<'a>(&'a mut self, _: &'a Recipient) -> Asked<'a, Result<(), Failure>> {
+        Asked::Now(Ok(()))
+    }
+
+    fn deliver(self: Box<Self>, message: Message) -> BoxFuture<'static, Outcomes> {
+        Box::pin(async move { Outcomes::All(self.count(message).await) })
+    }
+}
+
+impl Discard {
+    async fn count(&self, mut message: Message) -> Result<Delivered, Failure> {
         let mut octets = 0;
-        while let Some(piece) = message.body().chunk().await? {
+        while let Some(piece) = message.body().chunk().await.map_err(Reply::from)? {
             octets += piece.len() as u64;
         }
         self.0.messages.fetch_add(1, Ordering::Relaxed);
         self.0.octets.fetch_add(octets, Ordering::Relaxed);
-        Ok(Accepted::default())
+        Ok(Delivered::default())
     }
 }

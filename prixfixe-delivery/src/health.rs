@@ -42,7 +42,8 @@ pub struct Health {
 
 impl Health {
     /// Of something that cannot fail.
-    pub(crate) fn always_good() -> Self {
+    #[must_use]
+    pub fn always_good() -> Self {
         Self {
             shared: None,
             changes: watch::channel(None).1,

@@ -89,6 +89,7 @@
 //! has seen it. Files have mode 0600 and directories 0700; run the reader as the same user.
 #![deny(missing_docs)]
 
+mod attempt;
 mod delivery;
 mod discard;
 mod fault;
@@ -96,15 +97,21 @@ mod health;
 #[cfg(feature = "http")]
 mod http;
 mod maildir;
+mod memory;
+mod options;
+mod pattern;
+mod registry;
+mod routes;
 mod space;
 mod stdout;
 mod target;
+mod tracked;
 mod upstream;
-mod url;
+mod visit;
 #[cfg(feature = "webhook")]
 mod webhook;
 
-pub use delivery::{Delivery, PreparedDelivery};
+pub use delivery::Delivery;
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};
 pub use health::Health;
@@ -114,12 +121,17 @@ pub use maildir::{
     Disk, FileSystem, Hands, Identity, Incoming, Maildir, MaildirOptions, OpenError,
     PreparedMaildir,
 };
+pub use options::{TargetOptions, TlsUse};
+pub use pattern::{InvalidPattern, RecipientPattern};
+pub use registry::{Around, ParseTargetError, PreparedTarget, TargetUrl};
+pub use routes::{Routes, UnknownTarget};
 pub use space::{FreeSpace, MinFree, Storage};
 pub use stdout::Stdout;
 pub use target::{
     Asked, BoxFuture, Delivered, Failure, FailureKind, Outcomes, Target, Transaction,
 };
-pub use url::{ParseTargetError, TargetUrl};
+pub use tracked::{AttemptResult, TargetStatus};
+pub use visit::Visit;
 #[cfg(feature = "webhook")]
 pub use webhook::{
     On4xx, UnknownWord, Webhook, WebhookError, WebhookFormat, WebhookOptions, WebhookUrl,

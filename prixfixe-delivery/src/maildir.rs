@@ -18,14 +18,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_channel::Sender;
-use prixfixe_server::{Accepted, Client, Handler, Mail, Message, Reply, Session, header_separator};
+use prixfixe_server::{Mail, Message, Recipient, Reply, header_separator};
 
 pub use file_system::{Disk, FileSystem, Identity};
 pub use incoming::Incoming;
 pub use pool::Hands;
 
 use crate::health::{Keeper, Kept};
-use crate::{Fault, Health, MinFree, Storage};
+use crate::{
+    Asked, BoxFuture, Delivered, Failure, Fault, Health, MinFree, Outcomes, Storage, Target,
+    Transaction,
+};
 use pool::Job;
 use store::Store;
 
@@ -277,26 +280,56 @@ fn open_store<F: FileSystem>(
     Ok(store)
 }
 
-/// Accepts every client.
-impl<F: FileSystem> Handler for Maildir<F> {
-    type Session = Self;
-
-    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Self, Reply> {
-        Ok(Self::clone(self))
-    }
-}
-
-/// Stores each message as its trace headers and then its content, with a [`header_separator`] between them. `Ok` is the
-/// promise of [`Incoming::commit`].
+/// Stores each message as its trace headers and then its content, with a [`header_separator`] between them.
 ///
 /// MAIL is refused while there is too little free space ([`MaildirOptions::min_free`]), and while the disk owes an answer
 /// ([`Health`]).
-impl<F: FileSystem> Session for Maildir<F> {
-    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+impl<F: FileSystem> Target for Maildir<F> {
+    fn admit(&self, mail: Mail<'_>) -> Result<(), Reply> {
         self.shared.store.admit(mail.parameters().size)
     }
 
-    async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
+    fn begin<'a>(&'a self, _: Mail<'a>) -> Asked<'a, Result<Box<dyn Transaction>, Failure>> {
+        Asked::Now(Ok(Box::new(self.clone())))
+    }
+
+    fn health(&self) -> Health {
+        self.health()
+    }
+
+    fn storage(&self) -> Vec<Storage> {
+        self.storage().into_iter().collect()
+    }
+
+    fn set_min_free(&self, min_free: MinFree) {
+        self.set_min_free(min_free);
+    }
+
+    fn set_fsync(&self, fsync: bool) -> Result<(), Fault> {
+        self.set_fsync(fsync)
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+}
+
+impl<F: FileSystem> Transaction for Maildir<F> {
+    fn rcpt<'a>(&'a mut self, _: &'a Recipient) -> Asked<'a, Result<(), Failure>> {
+        Asked::Now(Ok(()))
+    }
+
+    fn deliver(self: Box<Self>, message: Message) -> BoxFuture<'static, Outcomes> {
+        Box::pin(async move {
+            let stored = self.store(message).await;
+            Outcomes::All(stored.map(|()| Delivered::default()).map_err(Failure::said))
+        })
+    }
+}
+
+impl<F: FileSystem> Maildir<F> {
+    /// `Ok` is the promise of [`Incoming::commit`].
+    async fn store(&self, mut message: Message) -> Result<(), Reply> {
         let mut head = message.trace_headers(message.envelope().recipients());
         let first = message.body().chunk().await?;
         head.extend_from_slice(header_separator(first.as_deref().unwrap_or_default()));
@@ -308,7 +341,7 @@ impl<F: FileSystem> Session for Maildir<F> {
             incoming.write(piece).await?;
         }
         incoming.commit().await?;
-        Ok(Accepted::default())
+        Ok(())
     }
 }
 

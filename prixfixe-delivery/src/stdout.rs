@@ -13,12 +13,15 @@ use async_channel::{Receiver, Sender};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use prixfixe_server::{Accepted, Client, CollectedMessage, Handler, Mail, Message, Reply, Session};
+use prixfixe_server::{CollectedMessage, Mail, Message, Recipient, Reply};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::health::{Keeper, Kept, Monitor, Ticket};
-use crate::{Fault, Health, OpenError, StoreError};
+use crate::{
+    Asked, BoxFuture, Delivered, Failure, Fault, Health, OpenError, Outcomes, StoreError, Target,
+    Transaction,
+};
 
 /// Writes every message as one line of JSON, to the standard output or another writer.
 ///
@@ -146,20 +149,43 @@ impl fmt::Debug for PreparedStdout {
 }
 
 /// MAIL is refused while a write has been owed for too long ([`Health`]).
-impl Handler for Stdout {
-    type Session = Self;
-
-    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Self, Reply> {
-        Ok(Self::clone(self))
-    }
-}
-
-impl Session for Stdout {
-    async fn mail(&mut self, _: Mail<'_>) -> Result<(), Reply> {
+impl Target for Stdout {
+    fn admit(&self, _: Mail<'_>) -> Result<(), Reply> {
         self.shared.sink.monitor.admit()
     }
 
-    async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
+    fn begin<'a>(&'a self, _: Mail<'a>) -> Asked<'a, Result<Box<dyn Transaction>, Failure>> {
+        Asked::Now(Ok(Box::new(self.clone())))
+    }
+
+    fn health(&self) -> Health {
+        self.health()
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+}
+
+impl Transaction for Stdout {
+    fn rcpt<'a>(&'a mut self, _: &'a Recipient) -> Asked<'a, Result<(), Failure>> {
+        Asked::Now(Ok(()))
+    }
+
+    fn deliver(self: Box<Self>, message: Message) -> BoxFuture<'static, Outcomes> {
+        Box::pin(async move {
+            let written = self.write(message).await;
+            Outcomes::All(
+                written
+                    .map(|()| Delivered::default())
+                    .map_err(Failure::said),
+            )
+        })
+    }
+}
+
+impl Stdout {
+    async fn write(&self, message: Message) -> Result<(), Reply> {
         let message = message.collect().await?;
         let (answer, written) = oneshot::channel();
         let ticket = self.shared.sink.monitor.ticket();
@@ -173,7 +199,7 @@ impl Session for Stdout {
             .await
             .map_err(|_| StoreError::Stopped)?;
         written.await.unwrap_or(Err(StoreError::Stopped))?;
-        Ok(Accepted::default())
+        Ok(())
     }
 }
 

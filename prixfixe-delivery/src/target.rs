@@ -9,7 +9,7 @@ use std::pin::Pin;
 
 use prixfixe_server::{Mail, Message, Recipient, Reply};
 
-use crate::Health;
+use crate::{Fault, Health, MinFree, Storage};
 
 /// A future of a target's: boxed, since targets are chosen while a program runs.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -35,6 +35,37 @@ pub trait Target: Send + Sync + 'static {
 
     /// Whether mail can be handed over now: what a readiness check asks.
     fn health(&self) -> Health;
+
+    /// Each file system that it writes to.
+    fn storage(&self) -> Vec<Storage> {
+        Vec::new()
+    }
+
+    /// Changes [`MaildirOptions::min_free`](crate::MaildirOptions::min_free), where it has one, from now on.
+    fn set_min_free(&self, min_free: MinFree) {
+        let _ = min_free;
+    }
+
+    /// Changes [`MaildirOptions::fsync`](crate::MaildirOptions::fsync), where it has one, from the next message on.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] when what is there cannot be synced. Then nothing has changed.
+    fn set_fsync(&self, fsync: bool) -> Result<(), Fault> {
+        let _ = fsync;
+        Ok(())
+    }
+
+    /// True for what passes mail on by SMTP to whomever the recipient names: strangers must not choose where it goes.
+    fn is_relay(&self) -> bool {
+        false
+    }
+
+    /// True for what is on this machine and tells nothing about a message that its `250` does not: the log then has no
+    /// line of the target's own.
+    fn is_local(&self) -> bool {
+        false
+    }
 }
 
 /// One message under way to a target. Dropping it gives it up.
@@ -202,6 +233,17 @@ pub enum Outcomes {
     All(Result<Delivered, Failure>),
     /// For each recipient that was taken, in their order.
     Each(Vec<Result<Delivered, Failure>>),
+}
+
+impl Outcomes {
+    /// One for each of so many recipients.
+    #[must_use]
+    pub fn each_of(self, recipients: usize) -> Vec<Result<Delivered, Failure>> {
+        match self {
+            Self::All(outcome) => vec![outcome; recipients],
+            Self::Each(outcomes) => outcomes,
+        }
+    }
 }
 
 impl From<Failure> for Outcomes {

@@ -35,6 +35,8 @@ pub struct Body {
     source: Source,
     /// What [`AsyncRead`](tokio::io::AsyncRead) has taken as a piece and not given yet.
     rest: Bytes,
+    #[cfg(feature = "digest")]
+    watch: Option<Box<crate::digest::Watch>>,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,8 @@ impl Body {
         Self {
             source: Source::Pieces(pieces, error),
             rest: Bytes::new(),
+            #[cfg(feature = "digest")]
+            watch: None,
         }
     }
 
@@ -87,6 +91,8 @@ impl Body {
         Self {
             source: Source::Gathered(front.collect(), reader),
             rest: Bytes::new(),
+            #[cfg(feature = "digest")]
+            watch: None,
         }
     }
 
@@ -119,6 +125,13 @@ impl Body {
         if !self.rest.is_empty() {
             return Poll::Ready(Ok(Some(mem::take(&mut self.rest))));
         }
+        let polled = self.poll_source(cx);
+        #[cfg(feature = "digest")]
+        self.watched(&polled);
+        polled
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         match &mut self.source {
             Source::Session(shared) => shared.poll_chunk(cx),
             Source::Pieces(pieces, error) => Poll::Ready(match (pieces.pop_front(), error) {
@@ -130,6 +143,26 @@ impl Body {
                 Some(piece) => Poll::Ready(Ok(Some(piece))),
                 None => reader.poll_chunk(cx),
             },
+        }
+    }
+}
+
+#[cfg(feature = "digest")]
+impl Body {
+    /// Shows everything that is read from now on to a digest.
+    pub(crate) fn watch(&mut self, watch: crate::digest::Watch) {
+        self.watch = Some(Box::new(watch));
+    }
+
+    fn watched(&mut self, polled: &Poll<Result<Option<Bytes>, BodyError>>) {
+        match (&mut self.watch, polled) {
+            (Some(watch), Poll::Ready(Ok(Some(piece)))) => watch.read(piece),
+            (watch @ Some(_), Poll::Ready(Ok(None))) => {
+                if let Some(watch) = watch.take() {
+                    watch.finish();
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -193,6 +226,8 @@ pub(crate) fn channel() -> (BodyWriter, Body) {
         Body {
             source: Source::Session(shared),
             rest: Bytes::new(),
+            #[cfg(feature = "digest")]
+            watch: None,
         },
     )
 }

@@ -4,7 +4,7 @@
 //! target, a queue or an application knows the repeat by.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use prixfixe_core::{ForwardPath, Mailbox, Reply, ReversePath};
@@ -78,40 +78,87 @@ impl PartialEq for Known {
 
 impl Eq for Known {}
 
+/// A digest that is being made, while the content passes by.
+#[derive(Debug)]
+pub(crate) struct Hashing {
+    hash: Sha256,
+    header: Header,
+    id: MessageId,
+}
+
+impl Hashing {
+    pub(crate) fn new(envelope: &Envelope, id: MessageId) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(reverse_path(envelope.reverse_path()));
+        hash.update(b"\n");
+        let recipients = envelope.recipients().iter();
+        let mut recipients: Vec<String> = recipients.map(|it| forward_path(it.path())).collect();
+        recipients.sort_unstable();
+        recipients.dedup();
+        for recipient in &recipients {
+            hash.update(recipient);
+            hash.update(b"\n");
+        }
+        hash.update(b"\n");
+        Self {
+            hash,
+            header: Header::default(),
+            id,
+        }
+    }
+
+    pub(crate) fn read(&mut self, piece: &[u8]) {
+        self.header.read(piece);
+        self.hash.update(piece);
+    }
+
+    pub(crate) fn finish(mut self) -> Digest {
+        if !self.header.has_name() {
+            self.hash.update(b"\n");
+            self.hash.update(self.id.as_str());
+        }
+        Digest(self.hash.finalize().into())
+    }
+}
+
 /// The digest of a message.
 pub(crate) async fn digest(
     envelope: &Envelope,
     content: &Gathered,
     id: MessageId,
 ) -> Result<Digest, Reply> {
-    let mut hash = Sha256::new();
-    hash.update(reverse_path(envelope.reverse_path()));
-    hash.update(b"\n");
-    let mut recipients: Vec<String> = envelope
-        .recipients()
-        .iter()
-        .map(|recipient| forward_path(recipient.path()))
-        .collect();
-    recipients.sort_unstable();
-    recipients.dedup();
-    for recipient in &recipients {
-        hash.update(recipient);
-        hash.update(b"\n");
-    }
-    hash.update(b"\n");
-    let mut header = Header::default();
+    let mut hashing = Hashing::new(envelope, id);
     let mut body = content.body();
     while let Some(piece) = body.chunk().await? {
-        header.read(&piece);
-        hash.update(&piece);
+        hashing.read(&piece);
         // Others are to have their turn: a content may be large, and a piece takes a good part of a millisecond.
         pause().await;
     }
-    if !header.has_name() {
-        hash.update(b"\n");
-        hash.update(id.as_str());
+    Ok(hashing.finish())
+}
+
+/// A digest that becomes known when a body has been read to its end.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    hashing: Hashing,
+    envelope: Arc<Envelope>,
+}
+
+impl Watch {
+    pub(crate) fn new(envelope: Arc<Envelope>, id: MessageId) -> Self {
+        Self {
+            hashing: Hashing::new(&envelope, id),
+            envelope,
+        }
     }
-    Ok(Digest(hash.finalize().into()))
+
+    pub(crate) fn read(&mut self, piece: &[u8]) {
+        self.hashing.read(piece);
+    }
+
+    pub(crate) fn finish(self) {
+        self.envelope.digest.set(self.hashing.finish());
+    }
 }
 
 /// Lets others of the same thread have a turn.

@@ -65,7 +65,14 @@ impl Envelope {
         &self.recipients
     }
 
-    /// The digest of the transaction, where somebody has asked for it.
+    /// The [digest](crate::Message::digest) of the message, where somebody has asked for it.
+    #[cfg(feature = "digest")]
+    #[must_use]
+    pub fn digest(&self) -> Option<crate::Digest> {
+        self.digest.get()
+    }
+
+    /// The digest for the log.
     pub(crate) fn known_digest(&self) -> Option<impl std::fmt::Display + use<>> {
         #[cfg(feature = "digest")]
         return self.digest.get();

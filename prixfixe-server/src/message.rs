@@ -74,6 +74,12 @@ macro_rules! head_accessors {
             &self.head.envelope
         }
 
+        /// The same, to be kept while the message is handed on.
+        #[must_use]
+        pub fn shared_envelope(&self) -> Arc<Envelope> {
+            Arc::clone(&self.head.envelope)
+        }
+
         /// What the [checks](crate::Check) found in it.
         pub fn verdict(&self) -> &Verdict {
             static NOTHING: LazyLock<Verdict> = LazyLock::new(Verdict::default);
@@ -158,6 +164,19 @@ impl Message {
         &mut self.body
     }
 
+    /// The same message for these recipients alone. Its [digest](Self::digest) stays that of the whole transaction.
+    #[must_use]
+    pub fn with_recipients(mut self, recipients: Vec<Recipient>) -> Self {
+        let whole = Arc::clone(&self.head.envelope);
+        let envelope = Arc::make_mut(&mut self.head.envelope);
+        envelope.recipients = recipients;
+        #[cfg(feature = "digest")]
+        if let Some(digest) = whole.digest.get() {
+            self.head.envelope.digest.set(digest);
+        }
+        self
+    }
+
     /// Reads the content to its end and keeps all of it: at most the server's `max_message_size`, which is then
     /// what each message may cost in memory. To bound the memory whatever the size, read
     /// [`body`](Self::body) piece by piece.
@@ -208,7 +227,21 @@ impl Message {
         };
         let digest = crate::digest::digest(&envelope, &content, self.head.id).await?;
         envelope.digest.set(digest);
+        // The envelope that the checks have made of it.
+        self.head.envelope.digest.set(digest);
         Ok(digest)
+    }
+
+    /// Has the [digest](Self::digest) made while the content is read: [`Envelope::digest`] has it when the end has been
+    /// read. For whoever streams a message and wants to know it by its name afterwards.
+    #[cfg(feature = "digest")]
+    pub fn hash_while_read(&mut self) {
+        // What checks have changed is there whole, and is not what was sent.
+        if self.head.sent.is_none() && self.head.envelope.digest.get().is_none() {
+            let envelope = Arc::clone(&self.head.envelope);
+            self.body
+                .watch(crate::digest::Watch::new(envelope, self.head.id));
+        }
     }
 
     /// [`collect`](Self::collect), for a message of at most so many bytes.

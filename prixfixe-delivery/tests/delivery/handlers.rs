@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use prixfixe_delivery::{Delivery, Discard, Maildir, MaildirOptions, Stdout, TargetUrl};
+use prixfixe_delivery::{
+    Around, Delivery, Discard, Maildir, MaildirOptions, Routes, Stdout, TargetOptions, TargetUrl,
+};
 use prixfixe_server::{Handler, Server};
 use serde_json::Value;
 
@@ -83,8 +85,11 @@ impl Client {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stored_message_is_its_trace_headers_and_then_what_was_sent() {
     let directory = tempfile::tempdir().unwrap();
-    let target = TargetUrl::Maildir(directory.path().join("mail"));
-    let delivery = Delivery::open(&target, MaildirOptions::default()).unwrap();
+    let target = TargetUrl::maildir(directory.path().join("mail"));
+    let (options, around) = (TargetOptions::default(), Around::default());
+    let opened = target.open(&options, &around);
+    let routes = Routes::new("localhost").shared_target("keep", opened.await.unwrap());
+    let delivery = Delivery::new(routes.rest("keep").unwrap());
     let server = serve(delivery.clone());
     let mut client = Client::connect(&server);
     let sent = b"Subject: \xff\x00\r\n\r\n.\r\n..\r\nno line end";
@@ -118,7 +123,7 @@ async fn a_stored_message_is_its_trace_headers_and_then_what_was_sent() {
     for part in ["by mx.example.com", "with ESMTP ", &format!("id {id}")] {
         assert!(received.contains(part), "{part} is not in {received}");
     }
-    assert!(delivery.health().fault().is_none());
+    assert!(delivery.fault().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,4 +16,5 @@ mod handlers;
 mod health;
 mod messages;
 mod processes;
+mod routes;
 mod simulated;

@@ -1,6 +1,7 @@
 //! What became of a message.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use prixfixe_core::Reply;
 
@@ -40,6 +41,15 @@ impl Accepted {
     #[must_use]
     pub fn each(outcomes: Vec<Result<(), Reply>>) -> Self {
         Self(Kind::Each(outcomes))
+    }
+
+    /// What a client of SMTP is told, for a test of a session: the one reply that it gets.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that the outcomes come to.
+    pub fn reply(self) -> Result<Reply, Reply> {
+        self.into_answer(MessageId::new(SystemTime::UNIX_EPOCH))
     }
 
     /// False where there are outcomes for other recipients than so many.
@@ -109,8 +119,6 @@ impl From<BodyError> for Reply {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use prixfixe_core::reply;
 
     use super::*;

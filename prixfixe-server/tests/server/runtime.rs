@@ -13,7 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::client::{Client, start};
 use crate::on_both_transports;
 
-on_both_transports![a_hook_may_speak_to_others, the_digest_is_the_same_each_time,];
+on_both_transports![
+    a_hook_may_speak_to_others,
+    the_digest_is_the_same_each_time,
+    a_digest_can_be_made_while_the_content_passes_by
+];
 
 /// Hands each content to whoever listens there.
 struct Forward(SocketAddr);
@@ -78,4 +82,25 @@ async fn the_digest_is_the_same_each_time(transport: Transport) {
     assert_eq!(first.len(), "250 2.0.0 ".len() + 64);
     assert_eq!(client.deliver(&content).await, first);
     assert_ne!(client.deliver("Date: later\r\n\r\n").await, first);
+}
+
+async fn a_digest_can_be_made_while_the_content_passes_by(transport: Transport) {
+    let server = start(transport, |mut message: Message| async move {
+        message.hash_while_read();
+        let envelope = message.shared_envelope();
+        assert!(envelope.digest().is_none());
+        while message.body().chunk().await?.is_some() {}
+        let passing = envelope.digest().expect("it has been read to its end");
+        Ok(Accepted::with_text(passing.to_string()))
+    });
+    let gathering = start(transport, |mut message: Message| async move {
+        Ok(Accepted::with_text(message.digest().await?.to_string()))
+    });
+    let content = format!("Date: now\r\n\r\n{}", "x".repeat(300_000));
+    let mut client = Client::greeted(server.local_address()).await;
+    let mut other = Client::greeted(gathering.local_address()).await;
+    assert_eq!(
+        client.deliver(&content).await,
+        other.deliver(&content).await
+    );
 }

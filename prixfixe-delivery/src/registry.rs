@@ -1,0 +1,344 @@
+//! The kinds of targets that a text can name, and how each is opened.
+//!
+//! A new kind is a file of its own and a line in [`KINDS`].
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::options::TargetOptions;
+use crate::stdout::PreparedStdout;
+use crate::{Discard, Maildir, MaildirOptions, OpenError, PreparedMaildir, Target};
+
+/// Where mail goes, as an operator writes it: `maildir:PATH`, `discard:`, `stdout:`.
+///
+/// ```
+/// use prixfixe_delivery::TargetUrl;
+///
+/// let target: TargetUrl = "maildir:/var/mail/incoming".parse()?;
+/// assert_eq!(target.to_string(), "maildir:/var/mail/incoming");
+/// assert!("maildir:".parse::<TargetUrl>().is_err());
+/// # Ok::<(), prixfixe_delivery::ParseTargetError>(())
+/// ```
+#[derive(Clone)]
+pub struct TargetUrl {
+    kind: &'static Kind,
+    text: Box<str>,
+}
+
+/// All that is to be known of a kind.
+pub(crate) struct Kind {
+    /// What stands before the colon.
+    pub(crate) scheme: &'static str,
+    /// How it is written.
+    pub(crate) form: &'static str,
+    /// Looks at a text of this kind. An error is what is wrong, and what would be right.
+    pub(crate) check: fn(&str) -> Result<(), String>,
+    /// The [options](TargetOptions) that it takes, beside its name, by their keys.
+    pub(crate) keys: &'static [&'static str],
+    /// True for what passes mail on by SMTP to whomever the recipient names.
+    pub(crate) is_relay: bool,
+    pub(crate) prepare:
+        fn(&TargetUrl, &TargetOptions, &Around) -> Result<PreparedTarget, OpenError>,
+}
+
+/// Every kind.
+static KINDS: &[Kind] = &[MAILDIR, DISCARD, STDOUT];
+
+const MAILDIR: Kind = Kind {
+    scheme: "maildir",
+    form: "maildir:PATH",
+    check: |text| match behind_colon(text) {
+        "" => Err("maildir: needs the path of a directory, such as maildir:./mail".to_owned()),
+        _ => Ok(()),
+    },
+    keys: &[],
+    is_relay: false,
+    prepare: |url, _, around| {
+        let path = behind_colon(&url.text);
+        let maildir = Maildir::prepare(path, around.maildir.clone())?;
+        Ok(PreparedTarget(Prepared::Maildir(maildir)))
+    },
+};
+
+const DISCARD: Kind = Kind {
+    scheme: "discard",
+    form: "discard:",
+    check: alone,
+    keys: &[],
+    is_relay: false,
+    prepare: |_, _, _| Ok(PreparedTarget(Prepared::Discard)),
+};
+
+const STDOUT: Kind = Kind {
+    scheme: "stdout",
+    form: "stdout:",
+    check: alone,
+    keys: &[],
+    is_relay: false,
+    prepare: |_, _, _| Ok(PreparedTarget(Prepared::Stdout(PreparedStdout::open()?))),
+};
+
+fn behind_colon(text: &str) -> &str {
+    text.split_once(':').map_or("", |(_, rest)| rest)
+}
+
+fn alone(text: &str) -> Result<(), String> {
+    match text.split_once(':') {
+        Some((_, "")) | None => Ok(()),
+        Some((kind, rest)) => Err(format!(
+            "{kind}: takes nothing behind the colon, {rest:?} was found there"
+        )),
+    }
+}
+
+/// What targets need of the server around them.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Around {
+    /// The server's own name, by which it greets the next hop.
+    pub domain: String,
+    /// How Maildirs are kept.
+    pub maildir: MaildirOptions,
+}
+
+/// A text that names no delivery target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseTargetError {
+    /// It has no kind before a colon.
+    #[error("{text:?} is no delivery target: write {forms}", forms = Forms)]
+    NoKind {
+        /// The text.
+        text: String,
+    },
+    /// Its kind is none of ours, or was left out of this program.
+    #[error("unknown kind of delivery target {kind:?}: write {forms}", forms = Forms)]
+    UnknownKind {
+        /// What stands before the colon.
+        kind: String,
+    },
+    /// What stands behind the colon is not what its kind needs.
+    #[error("{0}")]
+    Form(String),
+}
+
+/// How each kind is written.
+struct Forms;
+
+impl fmt::Display for Forms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, kind) in KINDS.iter().enumerate() {
+            match number {
+                0 => {}
+                last if last + 1 == KINDS.len() => f.write_str(" or ")?,
+                _ => f.write_str(", ")?,
+            }
+            f.write_str(kind.form)?;
+        }
+        Ok(())
+    }
+}
+
+impl TargetUrl {
+    /// A Maildir at this path. A relative one is relative to the working directory at the time when it is opened.
+    #[must_use]
+    pub fn maildir(path: impl AsRef<Path>) -> Self {
+        Self {
+            kind: &MAILDIR,
+            text: format!("maildir:{}", path.as_ref().display()).into(),
+        }
+    }
+
+    /// The path of a Maildir; `None` for another kind.
+    #[must_use]
+    pub fn maildir_path(&self) -> Option<PathBuf> {
+        (self.kind.scheme == MAILDIR.scheme).then(|| PathBuf::from(behind_colon(&self.text)))
+    }
+
+    /// The kind, such as `maildir`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        self.kind.scheme
+    }
+
+    /// True for what passes mail on by SMTP to whomever the recipient names: never open to everybody.
+    #[must_use]
+    pub fn is_relay(&self) -> bool {
+        self.kind.is_relay
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Looks whether these options are any of this kind's.
+    ///
+    /// # Errors
+    ///
+    /// The key of the first that is not.
+    pub fn check_options(&self, options: &TargetOptions) -> Result<(), &'static str> {
+        let foreign = |key: &&'static str| !self.kind.keys.contains(key);
+        options
+            .given()
+            .into_iter()
+            .find(foreign)
+            .map_or(Ok(()), Err)
+    }
+
+    /// Opens what can be opened as the user who starts the program, threads and connections aside.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] when the target cannot be used.
+    pub fn prepare(
+        &self,
+        options: &TargetOptions,
+        around: &Around,
+    ) -> Result<PreparedTarget, OpenError> {
+        (self.kind.prepare)(self, options, around)
+    }
+
+    /// [`prepare`](Self::prepare) and [`PreparedTarget::start`].
+    ///
+    /// # Errors
+    ///
+    /// As they.
+    pub async fn open(
+        &self,
+        options: &TargetOptions,
+        around: &Around,
+    ) -> Result<Arc<dyn Target>, OpenError> {
+        self.prepare(options, around)?.start().await
+    }
+}
+
+impl FromStr for TargetUrl {
+    type Err = ParseTargetError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (scheme, _) = text
+            .split_once(':')
+            .ok_or_else(|| ParseTargetError::NoKind {
+                text: text.to_owned(),
+            })?;
+        let kind = KINDS.iter().find(|kind| kind.scheme == scheme);
+        let kind = kind.ok_or_else(|| ParseTargetError::UnknownKind {
+            kind: scheme.to_owned(),
+        })?;
+        (kind.check)(text).map_err(ParseTargetError::Form)?;
+        Ok(Self {
+            kind,
+            text: text.into(),
+        })
+    }
+}
+
+impl fmt::Display for TargetUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl fmt::Debug for TargetUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TargetUrl").field(&self.text).finish()
+    }
+}
+
+impl PartialEq for TargetUrl {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for TargetUrl {}
+
+/// A target that can be used, with nobody at work yet.
+pub struct PreparedTarget(Prepared);
+
+enum Prepared {
+    Maildir(PreparedMaildir),
+    Discard,
+    Stdout(PreparedStdout),
+}
+
+impl PreparedTarget {
+    /// Starts its threads, and connects where that shows a mistake.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]. What cannot be reached now is none: its mail is refused until it can be.
+    pub async fn start(self) -> Result<Arc<dyn Target>, OpenError> {
+        Ok(match self.0 {
+            Prepared::Maildir(maildir) => Arc::new(maildir.start()?),
+            Prepared::Discard => Arc::new(Discard::new()),
+            Prepared::Stdout(stdout) => Arc::new(stdout.start()?),
+        })
+    }
+}
+
+impl fmt::Debug for PreparedTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PreparedTarget")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_is_read_and_written_the_same() {
+        for text in ["maildir:./mail", "maildir:/a b/c:d", "discard:", "stdout:"] {
+            let url: TargetUrl = text.parse().unwrap();
+            assert_eq!(url.to_string(), text);
+            assert!(text.starts_with(url.scheme()));
+        }
+    }
+
+    #[test]
+    fn an_error_names_what_is_wrong_and_what_would_be_right() {
+        let cases = [
+            ("", "\"\" is no delivery target: write maildir:PATH, "),
+            (
+                "./mail",
+                "\"./mail\" is no delivery target: write maildir:PATH, ",
+            ),
+            (
+                "mbox:x",
+                "unknown kind of delivery target \"mbox\": write maildir:PATH, ",
+            ),
+            (
+                "maildir:",
+                "maildir: needs the path of a directory, such as maildir:./mail",
+            ),
+            (
+                "discard:x",
+                "discard: takes nothing behind the colon, \"x\" was found there",
+            ),
+            (
+                "stdout:-",
+                "stdout: takes nothing behind the colon, \"-\" was found there",
+            ),
+        ];
+        for (text, message) in cases {
+            let error = text.parse::<TargetUrl>().expect_err(text).to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_option_of_another_kind_is_named() {
+        let options = TargetOptions {
+            args: vec!["-x".to_owned()],
+            ..TargetOptions::default()
+        };
+        let url: TargetUrl = "discard:".parse().unwrap();
+        assert_eq!(url.check_options(&options), Err("args"));
+        assert_eq!(url.check_options(&TargetOptions::default()), Ok(()));
+    }
+}

@@ -1,0 +1,210 @@
+//! A client's connection, as its mail is handed on.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prixfixe_server::{Accepted, Mail, Message, Rcpt, Reply, Session, reply};
+
+use crate::attempt::Attempt;
+use crate::delivery::InForce;
+use crate::routes::Routes;
+use crate::tracked::Tracked;
+use crate::{Failure, Outcomes, Transaction};
+
+/// The session of every handler of this crate.
+#[derive(Debug)]
+pub struct Visit {
+    source: Source,
+    way: Way,
+}
+
+/// Where the routes of a transaction come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// They never change, and each transaction has one outcome.
+    Fixed(Arc<Routes>),
+    /// They are those in force when it begins.
+    InForce(InForce),
+}
+
+/// How far a transaction has come.
+#[derive(Debug)]
+enum Way {
+    /// There is none.
+    None,
+    /// No target was asked yet.
+    Routed(Arc<Routes>),
+    /// It goes to this target.
+    Open(Open),
+    /// A question to the target was given up in the middle, and with it all that the target knew of the message.
+    Lost,
+}
+
+struct Open {
+    routes: Arc<Routes>,
+    target: Arc<Tracked>,
+    transaction: Box<dyn Transaction>,
+    /// Recipients that it has taken.
+    taken: usize,
+}
+
+/// No route leads anywhere for this recipient.
+const NO_ROUTE: Reply = reply!(550 5.7.1 "No mail for this recipient here");
+/// RFC 5321 section 4.5.3.1.10: the client sends the rest in another transaction.
+const ANOTHER_WAY: Reply = reply!(452 4.5.3 "Send this recipient in another transaction");
+/// The next server may take it for a route of its own.
+const ROUTE_IN_LOCAL_PART: Reply = reply!(550 5.7.1 "No routes in local parts");
+const LOST: Reply = reply!(451 4.3.0 "The delivery was interrupted, try again later");
+
+impl Visit {
+    pub(crate) fn new(source: Source) -> Self {
+        Self {
+            source,
+            way: Way::None,
+        }
+    }
+}
+
+impl Session for Visit {
+    /// Where no target has a place for the message its client hears so before it sends it.
+    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+        let routes = match &self.source {
+            Source::Fixed(routes) => Arc::clone(routes),
+            Source::InForce(in_force) => in_force.now(),
+        };
+        routes.admit(mail)?;
+        self.way = Way::Routed(routes);
+        Ok(())
+    }
+
+    async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        // Where this is dropped in the middle, the transaction is lost.
+        let way = std::mem::replace(&mut self.way, Way::Lost);
+        let (way, result) = way.rcpt(rcpt).await;
+        self.way = way;
+        result
+    }
+
+    async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
+        let Way::Open(open) = std::mem::replace(&mut self.way, Way::None) else {
+            return Err(LOST);
+        };
+        let attempt = Attempt::new(&open.target, &message);
+        let outcomes = match &self.source {
+            Source::InForce(in_force) => {
+                attempt
+                    .repeatable(in_force.memory(), open.transaction, message)
+                    .await
+            }
+            Source::Fixed(_) => attempt.make(open.transaction, message).await,
+        };
+        answer(outcomes)
+    }
+
+    fn reset(&mut self) {
+        self.way = Way::None;
+    }
+}
+
+impl Way {
+    async fn rcpt(self, rcpt: Rcpt<'_>) -> (Self, Result<(), Reply>) {
+        let routes = match &self {
+            Self::Routed(routes) => routes,
+            Self::Open(open) => &open.routes,
+            Self::None | Self::Lost => return (Self::Lost, Err(LOST)),
+        };
+        let target = match target_of(routes, &rcpt) {
+            Ok(target) => target,
+            Err(reply) => return (self, Err(reply)),
+        };
+        let routes = match self {
+            Self::Open(open) if Arc::ptr_eq(&open.target, &target) => return open.rcpt(rcpt).await,
+            Self::Open(open) if open.taken > 0 => return (Self::Open(open), Err(ANOTHER_WAY)),
+            // Nobody goes the other way after all.
+            Self::Open(Open { routes, .. }) | Self::Routed(routes) => routes,
+            Self::None | Self::Lost => return (Self::Lost, Err(LOST)),
+        };
+        let mail = Mail::new(rcpt.client(), rcpt.envelope());
+        match begin(&routes, &target, mail).await {
+            Ok(transaction) => {
+                let open = Open {
+                    routes,
+                    target,
+                    transaction,
+                    taken: 0,
+                };
+                open.rcpt(rcpt).await
+            }
+            Err(reply) => (Self::Routed(routes), Err(reply)),
+        }
+    }
+}
+
+impl Open {
+    async fn rcpt(mut self, rcpt: Rcpt<'_>) -> (Way, Result<(), Reply>) {
+        let answer = self.transaction.rcpt(rcpt.recipient()).answer().await;
+        let result = match answer {
+            Ok(()) => {
+                self.taken += 1;
+                Ok(())
+            }
+            Err(failure) => {
+                self.target.count_failure(&failure);
+                Err(failure.into_reply())
+            }
+        };
+        (Way::Open(self), result)
+    }
+}
+
+async fn begin(
+    routes: &Routes,
+    target: &Tracked,
+    mail: Mail<'_>,
+) -> Result<Box<dyn Transaction>, Reply> {
+    // The only one was asked at MAIL.
+    if routes.only().is_none() {
+        target.target().admit(mail)?;
+    }
+    let begun = target.target().begin(mail).answer().await;
+    begun.map_err(|failure| {
+        target.count_failure(&failure);
+        failure.into_reply()
+    })
+}
+
+/// Where a recipient goes, if its client may send there.
+fn target_of(routes: &Routes, rcpt: &Rcpt<'_>) -> Result<Arc<Tracked>, Reply> {
+    let target = routes.find(rcpt.path()).ok_or(NO_ROUTE)?;
+    let is_stranger = rcpt.client().identity().is_none();
+    let mailbox = rcpt.path().mailbox();
+    let local = mailbox.map_or("", |mailbox| mailbox.local_part());
+    // RFC 5321 section 3.6.1: `bob%example.com@here` and its kin make a relay of the next server.
+    let is_route = local.contains(['%', '!', '@', '/']);
+    match target.target().is_relay() && is_stranger && is_route {
+        true => Err(ROUTE_IN_LOCAL_PART),
+        false => Ok(Arc::clone(target)),
+    }
+}
+
+/// What the client is told.
+fn answer(outcomes: Outcomes) -> Result<Accepted, Reply> {
+    match outcomes {
+        Outcomes::All(Ok(_)) => Ok(Accepted::default()),
+        Outcomes::All(Err(failure)) => Err(failure.into_reply()),
+        Outcomes::Each(outcomes) => {
+            let outcomes = outcomes.into_iter();
+            let replies = outcomes.map(|it| it.map(drop).map_err(Failure::into_reply));
+            Ok(Accepted::each(replies.collect()))
+        }
+    }
+}
+
+impl fmt::Debug for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Open")
+            .field("target", &self.target)
+            .field("taken", &self.taken)
+            .finish_non_exhaustive()
+    }
+}
