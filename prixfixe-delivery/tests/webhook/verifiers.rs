@@ -1,0 +1,1 @@
+//! What others have written reads what is posted. Skipped where it is not installed.
