@@ -100,6 +100,8 @@ mod maildir;
 mod memory;
 mod options;
 mod pattern;
+#[cfg(all(unix, feature = "pipe"))]
+mod pipe;
 mod registry;
 mod routes;
 mod space;
@@ -123,6 +125,8 @@ pub use maildir::{
 };
 pub use options::{TargetOptions, TlsUse};
 pub use pattern::{InvalidPattern, RecipientPattern};
+#[cfg(all(unix, feature = "pipe"))]
+pub use pipe::{InvalidPipeUrl, Pipe, PipeError, PipeOptions, PipeUrl};
 pub use registry::{Around, ParseTargetError, PreparedTarget, TargetUrl};
 pub use routes::{Routes, UnknownTarget};
 pub use space::{FreeSpace, MinFree, Storage};

@@ -14,7 +14,6 @@ use crate::endpoint::{Endpoint, HELLO, OK, accept, detail, open, options, post, 
 /// So short that a test can wait for it.
 fn impatient() -> WebhookOptions {
     WebhookOptions {
-        timeout: Duration::from_millis(500),
         final_timeout: Duration::from_millis(500),
         ..WebhookOptions::default()
     }
