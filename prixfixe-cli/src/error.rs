@@ -39,8 +39,16 @@ pub(crate) enum Error {
     #[error("inherited admin socket: {0}")]
     InheritedAdmin(io::Error),
     /// The place where mail should go cannot be used.
-    #[error("--deliver: {0}")]
-    Delivery(#[from] OpenError),
+    #[error("{}: {source}", target_place(.name))]
+    Delivery {
+        /// The target's.
+        name: String,
+        /// What is wrong with it.
+        source: OpenError,
+    },
+    /// A route leads to a target that is not there.
+    #[error("[[route]]: {0}")]
+    Route(#[from] prixfixe_delivery::UnknownTarget),
     /// A reload cannot change whether the disk is waited for.
     #[error("delivery.fsync: {0}")]
     Fsync(prixfixe_delivery::Fault),
@@ -151,6 +159,23 @@ pub(crate) enum Error {
     Output(io::Error),
 }
 
+impl From<(&str, OpenError)> for Error {
+    fn from((name, source): (&str, OpenError)) -> Self {
+        Self::Delivery {
+            name: name.to_owned(),
+            source,
+        }
+    }
+}
+
+/// Where a target was asked for.
+fn target_place(name: &str) -> String {
+    match name {
+        config::targets::DEFAULT => "--deliver".to_owned(),
+        name => format!("[[target]] {name}"),
+    }
+}
+
 impl Error {
     /// 2 for what its caller wrote, 1 for what happened while running.
     fn exit_code(&self) -> ExitCode {
@@ -168,7 +193,8 @@ impl Error {
             Self::Bind(_)
             | Self::Admin { .. }
             | Self::InheritedAdmin(_)
-            | Self::Delivery(_)
+            | Self::Delivery { .. }
+            | Self::Route(_)
             | Self::Fsync(_)
             | Self::Start(_)
             | Self::Settings(_)

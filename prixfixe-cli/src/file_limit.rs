@@ -5,7 +5,6 @@
 
 use std::fs;
 
-use prixfixe_delivery::TargetUrl;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Configuration;
@@ -132,7 +131,9 @@ fn needed(configuration: &Configuration) -> u64 {
 
 /// A message has its file open, from when it is too long to wait in memory for its end or when its end is there.
 fn has_files(configuration: &Configuration) -> bool {
-    matches!(configuration.delivery.target, TargetUrl::Maildir(_))
+    let targets = configuration.routed_targets();
+    let mut urls = targets.iter().filter_map(|target| target.url.as_ref());
+    urls.any(|url| url.maildir_path().is_some())
 }
 
 /// A name may stand for several addresses: both families, as a rule. Each thread has a poller, too.

@@ -21,6 +21,7 @@ mod serve;
 mod signals;
 mod sockets;
 mod systemd;
+mod targets;
 mod welcome;
 
 use std::process::ExitCode;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use prixfixe_delivery::Delivery;
 use prixfixe_server::{BareLineEnds, Server, Settings};
 use prixfixe_tls::{Reloaded, TlsConfig, Watch};
 use toml::{Table, Value};
@@ -13,6 +12,7 @@ use crate::config::{self, Configuration, ConfigurationArguments};
 use crate::error::Error;
 use crate::file_limit::{FileLimit, Room};
 use crate::logging::Logging;
+use crate::targets::Targets;
 
 /// What runs, and what it was read from.
 pub(crate) struct Reload {
@@ -22,7 +22,7 @@ pub(crate) struct Reload {
     /// TLS comes first on one of the sockets in use, whatever the configuration says of those that it would have opened.
     pub(crate) needs_tls: bool,
     pub(crate) server: Arc<Server>,
-    pub(crate) delivery: Delivery,
+    pub(crate) targets: Targets,
     pub(crate) file_limit: FileLimit,
     pub(crate) logging: Arc<Logging>,
 }
@@ -55,13 +55,17 @@ impl Reload {
         let wanted = Configuration::load(&self.arguments)?;
         let next = self.running.changed_while_running(&wanted, self.needs_tls);
         let tls = self.certificates(&next)?;
+        let targets = self.targets.prepare(&next)?;
         self.change_fsync(&next)?;
         if let Err(error) = self.change_server(&next, tls) {
             // Back to what it was, which cannot fail: at most the directories are synced once more.
-            let _ = self.delivery.set_fsync(self.running.delivery.fsync);
+            let delivery = self.targets.delivery();
+            let _ = delivery.set_fsync(self.running.delivery.fsync);
             return Err(error);
         }
-        self.delivery.set_min_free(next.delivery.min_free());
+        self.targets.replace(targets);
+        let delivery = self.targets.delivery();
+        delivery.set_min_free(next.delivery.min_free());
         self.report(&next, &wanted);
         self.running = next;
         Ok(())
@@ -83,7 +87,7 @@ impl Reload {
         if self.running.delivery.fsync == next.delivery.fsync {
             return Ok(());
         }
-        let changed = self.delivery.set_fsync(next.delivery.fsync);
+        let changed = self.targets.delivery().set_fsync(next.delivery.fsync);
         changed.map_err(Error::Fsync)
     }
 
@@ -207,14 +211,12 @@ impl Configuration {
             limits: wanted.limits.clone(),
             tls: tls.clone(),
             accept: wanted.accept.clone(),
-            delivery: config::Delivery {
-                target: self.delivery.target.clone(),
-                fsync: wanted.delivery.fsync,
-                min_free: wanted.delivery.min_free,
-            },
+            delivery: wanted.delivery.clone(),
             admin: self.admin.clone(),
             log: wanted.log.clone(),
             listeners: self.listeners.clone(),
+            targets: wanted.targets.clone(),
+            routes: wanted.routes.clone(),
         }
     }
 

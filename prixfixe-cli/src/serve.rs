@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use prixfixe_delivery::{Delivery, MaildirOptions, PreparedDelivery};
 use prixfixe_server::{Server, Transport};
 use tracing::{info, warn};
 
@@ -17,6 +16,7 @@ use crate::reload::{self, Certificates, Reload};
 use crate::signals::Signals;
 use crate::sockets::Sockets;
 use crate::systemd::Purpose;
+use crate::targets::Prepared;
 use crate::{privileges, systemd, welcome};
 
 pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> {
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .into_iter()
         .partition(|(purpose, _)| *purpose == Purpose::Admin);
     // What can fail comes before mail's sockets listen: under `reuse-port` connections to them are taken from a process that serves.
-    let delivery = privileges::acting_as(user.as_ref(), || prepare_delivery(&configuration))?;
+    let targets = privileges::acting_as(user.as_ref(), || Prepared::new(&configuration))?;
     let admin = Admin::bind(&configuration, systemd::sockets(for_admin))?;
     let mut sockets = Sockets::open(&configuration, for_mail)?;
     let implicit_tls = sockets.implicit_tls();
@@ -53,7 +53,8 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         reload::warn_of_what_is_unreadable(&arguments, tls.as_ref());
     }
     // Its threads write files, which belong to whoever the process is.
-    let delivery = delivery.start()?;
+    let targets = targets.start(&configuration)?;
+    let delivery = targets.delivery().clone();
     // All but the threads' own is open by now.
     let file_limit = limit.with_what_is_open(&configuration);
     file_limit.warn(&configuration);
@@ -75,14 +76,14 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         arguments,
         running: configuration,
         server: Arc::clone(&server),
-        delivery,
+        targets,
         file_limit,
         logging,
     };
     control.serve(Arc::clone(&server), reload)?;
     privileges::warn_of_root(&listening);
     log_listeners(&listening, &server, &implicit_tls);
-    welcome::greet(server.local_addresses(), &listening.delivery.target, &page);
+    welcome::greet(server.local_addresses(), &listening, &page);
     systemd::watch(Arc::clone(&server))?;
 
     pollster::block_on(server.stopped());
@@ -91,15 +92,6 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     }
     info!(target: "prixfixe", "stopped");
     control.exit()
-}
-
-fn prepare_delivery(configuration: &Configuration) -> Result<PreparedDelivery, Error> {
-    let options = MaildirOptions {
-        fsync: configuration.delivery.fsync,
-        min_free: configuration.delivery.min_free(),
-        ..MaildirOptions::default()
-    };
-    Ok(Delivery::prepare(&configuration.delivery.target, options)?)
 }
 
 fn transport(configuration: &Configuration) -> Transport {

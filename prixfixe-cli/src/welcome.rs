@@ -7,16 +7,26 @@ use std::path;
 
 use prixfixe_delivery::TargetUrl;
 
+use crate::config::Configuration;
+
 /// A log is for programs and stays as it is, so nothing is written unless standard error is a terminal.
-pub(crate) fn greet(mail: &[SocketAddr], target: &TargetUrl, admin: &[SocketAddr]) {
+pub(crate) fn greet(mail: &[SocketAddr], configuration: &Configuration, admin: &[SocketAddr]) {
     let mut stderr = io::stderr();
     if stderr.is_terminal() {
         // A terminal that hung up is no reason to stop, as `eprint!` would.
-        let _ = stderr.write_all(text(mail, target, admin).as_bytes());
+        let _ = stderr.write_all(text(mail, &urls(configuration), admin).as_bytes());
     }
 }
 
-fn text(mail: &[SocketAddr], target: &TargetUrl, admin: &[SocketAddr]) -> String {
+fn urls(configuration: &Configuration) -> Vec<TargetUrl> {
+    let targets = configuration.routed_targets();
+    targets
+        .into_iter()
+        .filter_map(|target| target.url)
+        .collect()
+}
+
+fn text(mail: &[SocketAddr], targets: &[TargetUrl], admin: &[SocketAddr]) -> String {
     let page = match admin {
         [] => "none; --admin 127.0.0.1:9125 serves one".to_owned(),
         addresses => list(addresses.iter().map(|address| format!("http://{address}/"))),
@@ -24,18 +34,18 @@ fn text(mail: &[SocketAddr], target: &TargetUrl, admin: &[SocketAddr]) -> String
     format!(
         "Mail goes in at  {}\nMail is kept in  {}\nStatus page      {page}\n",
         list(mail),
-        place(target)
+        list(targets.iter().map(place))
     )
 }
 
 /// A relative path says nothing to whoever looks for the mail in another terminal.
 fn place(target: &TargetUrl) -> String {
-    match target {
-        TargetUrl::Maildir(given) => match path::absolute(given) {
+    match target.maildir_path() {
+        Some(given) => match path::absolute(&given) {
             Ok(absolute) => absolute.join("new").display().to_string(),
             Err(_) => given.join("new").display().to_string(),
         },
-        other => other.to_string(),
+        None => target.to_string(),
     }
 }
 
@@ -54,9 +64,9 @@ mod tests {
 
     #[test]
     fn three_lines_say_where_everything_is() {
-        let target = TargetUrl::Maildir("/var/mail/in".into());
+        let target = TargetUrl::maildir("/var/mail/in");
         assert_eq!(
-            text(&[address(25), address(2525)], &target, &[address(9125)]),
+            text(&[address(25), address(2525)], &[target], &[address(9125)]),
             "Mail goes in at  127.0.0.1:25, 127.0.0.1:2525\n\
              Mail is kept in  /var/mail/in/new\n\
              Status page      http://127.0.0.1:9125/\n"
@@ -65,14 +75,15 @@ mod tests {
 
     #[test]
     fn a_relative_maildir_is_shown_as_an_absolute_path() {
-        let shown = place(&TargetUrl::Maildir("./mail".into()));
+        let shown = place(&TargetUrl::maildir("./mail"));
         assert!(path::Path::new(&shown).is_absolute(), "{shown}");
         assert!(shown.ends_with("mail/new"), "{shown}");
     }
 
     #[test]
     fn without_a_page_it_says_how_to_get_one() {
-        let said = text(&[address(2525)], &TargetUrl::Discard, &[]);
+        let discard = "discard:".parse().unwrap();
+        let said = text(&[address(2525)], &[discard], &[]);
         assert!(said.contains("--admin 127.0.0.1:9125"), "{said}");
         assert!(said.contains("discard:"), "{said}");
         assert_eq!(said.lines().count(), 3);

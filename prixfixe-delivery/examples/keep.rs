@@ -20,7 +20,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Goes with the server's limit, 10 MiB unless it is set.
     let mut around = Around::default();
     around.maildir.min_free = MinFree::for_messages_of(10 << 20);
-    let opened = target.open(&TargetOptions::default(), &around).await?;
+    let opened = target
+        .open("default", &TargetOptions::default(), &around)
+        .await?;
     let routes = Routes::new("localhost").shared_target("default", opened);
     let delivery = Delivery::new(routes.rest("default")?);
     let server = Server::builder()

@@ -98,6 +98,8 @@ mod health;
 mod http;
 mod maildir;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
 mod options;
 mod pattern;
 #[cfg(all(unix, feature = "pipe"))]
@@ -123,6 +125,8 @@ pub use maildir::{
     Disk, FileSystem, Hands, Identity, Incoming, Maildir, MaildirOptions, OpenError,
     PreparedMaildir,
 };
+#[cfg(feature = "nats")]
+pub use nats::{Nats, NatsError, NatsOptions, NatsTls, NatsUrl, ParseNatsUrlError};
 pub use options::{TargetOptions, TlsUse};
 pub use pattern::{InvalidPattern, RecipientPattern};
 #[cfg(all(unix, feature = "pipe"))]

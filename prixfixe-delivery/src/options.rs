@@ -33,9 +33,6 @@ pub struct TargetOptions {
     pub key: Option<String>,
     pub min_replicas: Option<usize>,
     pub objects: Option<String>,
-    pub mode: Option<u32>,
-    pub group: Option<String>,
-    pub create: Option<bool>,
     pub strict_8bit: Option<bool>,
     pub insecure: Option<bool>,
 }
@@ -80,9 +77,6 @@ impl TargetOptions {
             ("key", self.key.is_some()),
             ("min-replicas", self.min_replicas.is_some()),
             ("objects", self.objects.is_some()),
-            ("mode", self.mode.is_some()),
-            ("group", self.group.is_some()),
-            ("create", self.create.is_some()),
             ("strict-8bit", self.strict_8bit.is_some()),
             ("insecure", self.insecure.is_some()),
         ];

@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use prixfixe_server::{Mail, Message, Recipient, Reply};
+use prixfixe_server::{Accepted, Mail, Message, Recipient, Reply};
 
 use crate::{Fault, Health, MinFree, Storage};
 
@@ -242,6 +242,25 @@ impl Outcomes {
         match self {
             Self::All(outcome) => vec![outcome; recipients],
             Self::Each(outcomes) => outcomes,
+        }
+    }
+}
+
+impl Outcomes {
+    /// What a [session](prixfixe_server::Session) answers about the message.
+    ///
+    /// # Errors
+    ///
+    /// The reply, where all recipients have the same failure.
+    pub fn into_answer(self) -> Result<Accepted, Reply> {
+        match self {
+            Self::All(Ok(_)) => Ok(Accepted::default()),
+            Self::All(Err(failure)) => Err(failure.into_reply()),
+            Self::Each(outcomes) => {
+                let outcomes = outcomes.into_iter();
+                let replies = outcomes.map(|it| it.map(drop).map_err(Failure::into_reply));
+                Ok(Accepted::each(replies.collect()))
+            }
         }
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use prixfixe_server::{Accepted, Mail, Message, Rcpt, Reply, Session, reply};
 
+use crate::Transaction;
 use crate::attempt::Attempt;
 use crate::delivery::InForce;
 use crate::routes::Routes;
 use crate::tracked::Tracked;
-use crate::{Failure, Outcomes, Transaction};
 
 /// The session of every handler of this crate.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Session for Visit {
             }
             Source::Fixed(_) => attempt.make(open.transaction, message).await,
         };
-        answer(outcomes)
+        outcomes.into_answer()
     }
 
     fn reset(&mut self) {
@@ -184,19 +184,6 @@ fn target_of(routes: &Routes, rcpt: &Rcpt<'_>) -> Result<Arc<Tracked>, Reply> {
     match target.target().is_relay() && is_stranger && is_route {
         true => Err(ROUTE_IN_LOCAL_PART),
         false => Ok(Arc::clone(target)),
-    }
-}
-
-/// What the client is told.
-fn answer(outcomes: Outcomes) -> Result<Accepted, Reply> {
-    match outcomes {
-        Outcomes::All(Ok(_)) => Ok(Accepted::default()),
-        Outcomes::All(Err(failure)) => Err(failure.into_reply()),
-        Outcomes::Each(outcomes) => {
-            let outcomes = outcomes.into_iter();
-            let replies = outcomes.map(|it| it.map(drop).map_err(Failure::into_reply));
-            Ok(Accepted::each(replies.collect()))
-        }
     }
 }
 

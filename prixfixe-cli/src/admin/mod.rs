@@ -11,6 +11,7 @@ mod places;
 mod routes;
 mod status;
 mod storage;
+mod targets;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

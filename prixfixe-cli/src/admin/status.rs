@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use prixfixe_delivery::{Delivery, Health};
+use prixfixe_delivery::Delivery;
 use prixfixe_server::printable::Printable;
 use prixfixe_server::{Incident, Server};
 use serde::Serialize;
 
 use super::storage::{self, StorageReport};
+use super::targets;
 use crate::serve::transport_name;
 
 /// About what the numbers take, so that their text does not grow step by step.
@@ -22,7 +23,6 @@ const METRICS_SIZE: usize = 12 * 1024;
 pub(crate) struct Status {
     server: Arc<Server>,
     delivery: Delivery,
-    health: Health,
     /// For each of the server's addresses, in their order, whether TLS comes first.
     implicit_tls: Vec<bool>,
     started: Timestamp,
@@ -138,7 +138,6 @@ impl Status {
             implicit_tls,
             started: Timestamp::now(),
             since: Instant::now(),
-            health: delivery.health(),
             delivery,
             server,
         }
@@ -150,6 +149,7 @@ impl Status {
         self.server.metrics().encode(&mut text);
         let is_ready = self.readiness() == Readiness::Ready;
         storage::encode(&mut text, is_ready, &self.delivery.storage());
+        targets::encode(&mut text, &self.delivery.targets());
         text
     }
 
@@ -159,7 +159,7 @@ impl Status {
         if self.server.is_stopping() {
             return Readiness::Draining;
         }
-        match self.health.fault() {
+        match self.delivery.fault() {
             Some(fault) => Readiness::Failing(Printable(&fault.to_string()).to_string()),
             None => Readiness::Ready,
         }

@@ -1,10 +1,12 @@
 //! The `[delivery]` table.
 
+use std::time::Duration;
+
 use clap::ArgAction;
 use prixfixe_delivery::{MaildirOptions, MinFree, TargetUrl};
 use serde::{Deserialize, Serialize};
 
-use super::units::{Size, no};
+use super::units::{Seconds, Size, no};
 use super::words::{self, display, read};
 
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
@@ -14,6 +16,17 @@ pub(crate) struct Delivery {
     #[arg(id = "delivery.target", long = "deliver", value_name = "TARGET", value_parser = words::delivery_target)]
     #[serde(serialize_with = "display", deserialize_with = "read::delivery_target")]
     pub(crate) target: TargetUrl,
+    /// Time for a target to connect, and for each of its answers but the last
+    #[arg(
+        id = "delivery.timeout",
+        long = "deliver-timeout",
+        value_name = "SECONDS"
+    )]
+    pub(crate) timeout: Seconds<1>,
+    /// For its answer to the whole message; `None` is the kind's own.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) final_timeout: Option<Seconds<1>>,
     /// Answer 250 without waiting for the disk: faster, but a power failure loses mail
     // The flag says the opposite of the key.
     #[arg(id = "delivery.fsync", long = "no-fsync", value_name = "BOOLEAN", action = ArgAction::Set, value_parser = no)]
@@ -26,7 +39,9 @@ pub(crate) struct Delivery {
 impl Default for Delivery {
     fn default() -> Self {
         Self {
-            target: TargetUrl::Maildir("./mail".into()),
+            target: TargetUrl::maildir("./mail"),
+            timeout: Seconds::nearest(Duration::from_secs(30)),
+            final_timeout: None,
             fsync: MaildirOptions::default().fsync,
             min_free: None,
         }

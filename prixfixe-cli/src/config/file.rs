@@ -91,19 +91,25 @@ impl File {
         Err(Mistakes(mistakes.into_iter().map(|(_, it)| it).collect()))
     }
 
-    /// Where a key was written: in the table of this number, where it is one of an array.
-    pub(super) fn place(&self, key: &str, index: Option<usize>) -> Option<String> {
+    /// Where a key was written: in the table of this number, where it is one of an array. A table that lacks the key is
+    /// where it should stand.
+    pub(super) fn place(&self, key: &str, mut index: Option<usize>) -> Option<String> {
         let document = Table::parse(&self.text).ok()?;
         let mut table = document.get_ref();
-        let mut start = 0;
+        let (mut start, mut is_inside) = (0, false);
         for part in key.split('.') {
-            let (name, value) = table.get_key_value(part)?;
+            let Some((name, value)) = table.get_key_value(part) else {
+                if is_inside {
+                    break;
+                }
+                return None;
+            };
             start = name.span().start;
             table = match value.get_ref() {
                 DeValue::Table(inner) => inner,
                 DeValue::Array(items) if index.is_some() => {
-                    let item = items.get(index?)?;
-                    start = item.span().start;
+                    let item = items.get(index.take()?)?;
+                    (start, is_inside) = (item.span().start, true);
                     item.get_ref().as_table()?
                 }
                 _ => break,

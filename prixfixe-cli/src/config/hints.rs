@@ -14,6 +14,7 @@ use super::delivery::Delivery;
 use super::limits::Limits;
 use super::listeners::Listener;
 use super::log::Log;
+use super::targets::{Route, Target};
 use super::tls::{Certificate, Tls};
 
 /// What other programs call it.
@@ -44,6 +45,8 @@ pub(super) static KEYS: LazyLock<Vec<String>> = LazyLock::new(|| {
         ("log.", fields::<Log>()),
         ("listener.", fields::<Listener>()),
         ("tls.certificate.", fields::<Certificate>()),
+        ("target.", fields::<Target>()),
+        ("route.", fields::<Route>()),
     ];
     let keys = sections
         .into_iter()

@@ -16,6 +16,7 @@ mod limits;
 mod listeners;
 mod log;
 mod sources;
+pub(crate) mod targets;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -45,6 +46,7 @@ use self::file::File;
 use self::limits::Limits;
 use self::listeners::Listener;
 use self::sources::Sources;
+use self::targets::{Route, Target as MailTarget};
 use self::units::{Count, switch};
 use self::variables::Variables;
 use self::words::{Word, own_domain, read, user};
@@ -92,6 +94,20 @@ pub struct Configuration {
     #[arg(skip)]
     #[serde(rename = "listener", deserialize_with = "read::tables")]
     pub(crate) listeners: Vec<Listener>,
+    #[arg(skip)]
+    #[serde(
+        rename = "target",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "read::tables"
+    )]
+    pub(crate) targets: Vec<MailTarget>,
+    #[arg(skip)]
+    #[serde(
+        rename = "route",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "read::tables"
+    )]
+    pub(crate) routes: Vec<Route>,
 }
 
 type Threads = Count<1, 1024>;
@@ -121,6 +137,8 @@ impl Default for Configuration {
             admin: Admin::default(),
             log: Log::default(),
             listeners: Vec::new(),
+            targets: Vec::new(),
+            routes: Vec::new(),
         }
     }
 }
@@ -162,6 +180,7 @@ impl Configuration {
         }
         self.delivery.complete(self.limits.max_message_size.get());
         self.tls.check(sources)?;
+        self.check_targets(sources)?;
         self.listeners = listeners::listeners(sources, &self.listeners, self.tls.is_on())?;
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use ipnet::IpNet;
-use prixfixe_delivery::{ParseTargetError, TargetUrl};
+use prixfixe_delivery::{InvalidPattern, ParseTargetError, RecipientPattern, TargetUrl};
 use prixfixe_server::DomainPattern;
 use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
 use serde::{Deserializer, Serializer};
@@ -98,6 +98,24 @@ pub(crate) fn delivery_target(text: &str) -> Result<TargetUrl, Problem> {
         }
         .into()
     })
+}
+
+/// A target's name: it is in metrics, in the log and in file names.
+pub(crate) fn target_name(text: &str) -> Result<String, Problem> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    match (1..=64).contains(&text.len()) && text.bytes().all(is_plain) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "`{text}` is no name for a target; give up to 64 letters, digits, - and _"
+        )
+        .into()),
+    }
+}
+
+/// Recipients of a route.
+pub(crate) fn recipients(text: &str) -> Result<RecipientPattern, Problem> {
+    text.parse()
+        .map_err(|error: InvalidPattern| error.to_string().into())
 }
 
 pub(crate) fn path(text: &str) -> Result<PathBuf, Problem> {
@@ -266,6 +284,7 @@ pub(crate) mod read {
         user: String,
         path: PathBuf,
         delivery_target: TargetUrl,
+        target_name: String,
         address: ListenAddress,
         admin_address: ListenAddress,
         implicit: bool,
@@ -279,6 +298,18 @@ pub(crate) mod read {
             parse: super::word,
         };
         text.deserialize(deserializer)
+    }
+
+    pub(crate) fn some_word<'de, D: Deserializer<'de>, T: ValueEnum>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        word(deserializer).map(Some)
+    }
+
+    pub(crate) fn recipients<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<RecipientPattern>, D::Error> {
+        deserializer.deserialize_seq(List(super::recipients))
     }
 
     pub(crate) fn accepted_domains<'de, D: Deserializer<'de>>(

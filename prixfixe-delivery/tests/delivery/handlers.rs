@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use prixfixe_delivery::{
-    Around, Delivery, Discard, Maildir, MaildirOptions, Routes, Stdout, TargetOptions, TargetUrl,
+    Around, Delivery, Discard, Maildir, Routes, Stdout, TargetOptions, TargetUrl,
 };
 use prixfixe_server::{Handler, Server};
 use serde_json::Value;
@@ -87,7 +87,7 @@ async fn a_stored_message_is_its_trace_headers_and_then_what_was_sent() {
     let directory = tempfile::tempdir().unwrap();
     let target = TargetUrl::maildir(directory.path().join("mail"));
     let (options, around) = (TargetOptions::default(), Around::default());
-    let opened = target.open(&options, &around);
+    let opened = target.open("keep", &options, &around);
     let routes = Routes::new("localhost").shared_target("keep", opened.await.unwrap());
     let delivery = Delivery::new(routes.rest("keep").unwrap());
     let server = serve(delivery.clone());

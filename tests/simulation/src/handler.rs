@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use prixfixe_delivery::Maildir;
+use prixfixe_delivery::{Maildir, Transaction as _};
 use prixfixe_server::{
     Accepted, Client, Envelope, Handler, Mail, Message, Rcpt, Reply, Session, reply,
 };
@@ -166,7 +166,10 @@ impl Session for SimulatedHandler {
 
     async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
         match handling(message.envelope()).as_str() {
-            "store" if self.0.sabotage.is_none() => self.0.maildir.clone().message(message).await,
+            "store" if self.0.sabotage.is_none() => {
+                let transaction = Box::new(self.0.maildir.clone());
+                transaction.deliver(message).await.into_answer()
+            }
             "store" => self.0.store(message, false).await,
             "slowly" => self.0.store(message, true).await,
             "aside" => {

@@ -31,7 +31,7 @@ pub use data::{Meaning, data, meaning, stuffed, texts};
 pub use echo::{ECHO_TIMEOUT, Echo};
 pub use maildir::{Mail, mail_in};
 pub use ports::unused_port;
-pub use programs::{has, run};
+pub use programs::{has, python_with, run};
 #[cfg(feature = "tls")]
 pub use verifier::{AnyCertificate, trusting_client};
 pub use waiting::{PATIENCE, wait_until};

@@ -27,6 +27,13 @@ fn key(id: &str) -> Option<String> {
     Some(key)
 }
 
+/// In tables of their own.
+fn is_apart(key: &str) -> bool {
+    ["listener.", "target.", "route."]
+        .iter()
+        .any(|table| key.starts_with(table))
+}
+
 /// The rows of all flags, and of the keys that have none.
 fn rows() -> Vec<String> {
     let flags = COMMAND.get_arguments().map(|arg| {
@@ -51,7 +58,7 @@ fn rows() -> Vec<String> {
     };
     let keys = KEYS
         .iter()
-        .filter(|key| !has_flag(key) && !is_table(key) && !key.starts_with("listener."));
+        .filter(|key| !has_flag(key) && !is_table(key) && !is_apart(key));
     let keys = keys.map(|key| match key.strip_prefix("tls.certificate.") {
         Some(key) => row([
             None,
@@ -87,6 +94,19 @@ fn every_option_has_its_row_in_the_documentation_and_no_other_has() {
     rows.sort_unstable();
     assert!(rows.len() > 40);
     assert_eq!(documented, rows);
+}
+
+#[test]
+fn every_key_of_targets_and_routes_has_its_row() {
+    let (_, section) = DOCUMENTATION.split_once("## Targets and routes").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let of_table = |key: &'static String| {
+        key.strip_prefix("target.")
+            .or_else(|| key.strip_prefix("route."))
+    };
+    for key in KEYS.iter().filter_map(of_table) {
+        assert!(section.contains(&format!("| `{key}` |")), "{key}");
+    }
 }
 
 /// A flag's name in clap is its key, so that a place can be told in either words.

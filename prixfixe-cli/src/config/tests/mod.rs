@@ -6,6 +6,7 @@ mod file;
 mod listeners;
 mod precedence;
 mod round_trip;
+mod targets;
 mod tls;
 mod variables;
 

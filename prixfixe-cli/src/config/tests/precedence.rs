@@ -115,6 +115,12 @@ const CASES: &[Case] = &[
         ],
     ),
     (
+        "delivery.timeout",
+        "30",
+        ("delivery.timeout = 1", "1"),
+        [("2m", "120"), ("3", "3")],
+    ),
+    (
         "delivery.fsync",
         "true",
         ("delivery.fsync = false", "false"),

@@ -1,0 +1,279 @@
+//! `[[target]]` and `[[route]]` tables: where mail goes, and which recipients.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use prixfixe_delivery::{RecipientPattern, TargetOptions, TargetUrl, TlsUse};
+use serde::{Deserialize, Serialize};
+
+use super::Configuration;
+use super::given::Invalid;
+use super::sources::Sources;
+use super::units::{Count, Seconds};
+use super::words::{display_all, display_some, read};
+
+/// The name of `delivery.target`.
+pub(crate) const DEFAULT: &str = "default";
+
+/// One `[[target]]` table. Which of the options a kind takes it knows itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Target {
+    #[serde(deserialize_with = "read::target_name")]
+    pub(crate) name: String,
+    #[serde(
+        serialize_with = "display_some",
+        deserialize_with = "read::delivery_target"
+    )]
+    pub(crate) url: Option<TargetUrl>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) concurrency: Option<Count<1, 10_000>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout: Option<Seconds<1>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) final_timeout: Option<Seconds<1>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) username: Option<String>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::path"
+    )]
+    pub(crate) password_file: Option<PathBuf>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::path"
+    )]
+    pub(crate) creds_file: Option<PathBuf>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::some_word"
+    )]
+    pub(crate) tls: Option<Tls>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::path"
+    )]
+    pub(crate) tls_ca: Option<PathBuf>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::path"
+    )]
+    pub(crate) tls_cert: Option<PathBuf>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::path"
+    )]
+    pub(crate) tls_key: Option<PathBuf>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::path"
+    )]
+    pub(crate) secret_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) format: Option<String>,
+    #[serde(rename = "on-4xx", skip_serializing_if = "Option::is_none")]
+    pub(crate) on_4xx: Option<String>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::path"
+    )]
+    pub(crate) header_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) args: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path_style: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) min_replicas: Option<Count<1, 5>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) objects: Option<String>,
+    #[serde(rename = "strict-8bit", skip_serializing_if = "Option::is_none")]
+    pub(crate) strict_8bit: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) insecure: Option<bool>,
+}
+
+/// How strong TLS to a target has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Tls {
+    Off,
+    Opportunistic,
+    Require,
+    Verify,
+}
+
+/// One `[[route]]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Route {
+    /// Empty: all that no route before has.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "display_all",
+        deserialize_with = "read::recipients"
+    )]
+    pub(crate) recipients: Vec<RecipientPattern>,
+    #[serde(default)]
+    pub(crate) to: Vec<String>,
+}
+
+impl Target {
+    pub(crate) fn options(&self) -> TargetOptions {
+        TargetOptions {
+            concurrency: self.concurrency.map(Count::size),
+            timeout: self.timeout.map(Seconds::get),
+            final_timeout: self.final_timeout.map(Seconds::get),
+            username: self.username.clone(),
+            password_file: self.password_file.clone(),
+            creds_file: self.creds_file.clone(),
+            tls: self.tls.map(TlsUse::from),
+            tls_ca: self.tls_ca.clone(),
+            tls_cert: self.tls_cert.clone(),
+            tls_key: self.tls_key.clone(),
+            secret_file: self.secret_file.clone(),
+            format: self.format.clone(),
+            on_4xx: self.on_4xx.clone(),
+            header_file: self.header_file.clone(),
+            args: self.args.clone(),
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            path_style: self.path_style,
+            key: self.key.clone(),
+            min_replicas: self.min_replicas.map(Count::size),
+            objects: self.objects.clone(),
+            strict_8bit: self.strict_8bit,
+            insecure: self.insecure,
+        }
+    }
+}
+
+impl From<Tls> for TlsUse {
+    fn from(tls: Tls) -> Self {
+        match tls {
+            Tls::Off => Self::Off,
+            Tls::Opportunistic => Self::Opportunistic,
+            Tls::Require => Self::Require,
+            Tls::Verify => Self::Verify,
+        }
+    }
+}
+
+impl Configuration {
+    /// The targets that mail can reach, by their names.
+    pub(crate) fn routed_targets(&self) -> Vec<Target> {
+        let default = Target {
+            name: DEFAULT.to_owned(),
+            url: Some(self.delivery.target.clone()),
+            ..Target::default()
+        };
+        let is_routed = |name: &str| match &*self.routes {
+            [] => name == DEFAULT,
+            routes => routes
+                .iter()
+                .any(|route| route.to.iter().any(|it| it == name)),
+        };
+        let all = std::iter::once(default).chain(self.targets.iter().cloned());
+        all.filter(|target| is_routed(&target.name))
+            .map(|target| Target {
+                timeout: target.timeout.or(Some(self.delivery.timeout)),
+                final_timeout: target.final_timeout.or(self.delivery.final_timeout),
+                ..target
+            })
+            .collect()
+    }
+
+    /// What no table says by itself: names that are there and meet, and a relay that is not open to everybody.
+    pub(super) fn check_targets(&self, sources: &Sources<'_>) -> Result<(), Invalid> {
+        let mut names = HashSet::from([DEFAULT]);
+        for (index, target) in self.targets.iter().enumerate() {
+            let wrong = |key: &str, problem: String| {
+                let place = sources.file.place(&format!("target.{key}"), Some(index));
+                Err(Invalid::new(place.unwrap_or_default(), problem))
+            };
+            let Some(url) = &target.url else {
+                return wrong(
+                    "url",
+                    "has no url; add url = \"maildir:PATH\", say".to_owned(),
+                );
+            };
+            if target.name.is_empty() {
+                return wrong("name", "has no name; add name = \"NAME\"".to_owned());
+            }
+            if !names.insert(&target.name) {
+                let problem = format!(
+                    "`{}` is the name of another target; give each its own",
+                    target.name
+                );
+                return wrong("name", problem);
+            }
+            if let Err((key, problem)) = url.check_options(&target.options()) {
+                return wrong(key, problem);
+            }
+        }
+        for (index, route) in self.routes.iter().enumerate() {
+            self.check_route(route, &names).map_err(|problem| {
+                let place = sources.file.place("route.to", Some(index));
+                Invalid::new(place.unwrap_or_default(), problem)
+            })?;
+        }
+        self.check_relay(sources)
+    }
+
+    fn check_route(&self, route: &Route, names: &HashSet<&str>) -> Result<(), String> {
+        match &*route.to {
+            [] => Err("leads nowhere; add to = [\"NAME\"]".to_owned()),
+            [name] if names.contains(name.as_str()) => Ok(()),
+            [name] => {
+                let mut known: Vec<&str> = names.iter().copied().collect();
+                known.sort_unstable();
+                Err(format!(
+                    "`{name}` is no target; give one of {}",
+                    known.join(", ")
+                ))
+            }
+            [_, _, ..] => Err("more than one target needs a spool; give one".to_owned()),
+        }
+    }
+
+    /// A relay for everybody is found within hours, and its address is on every list the next day.
+    fn check_relay(&self, sources: &Sources<'_>) -> Result<(), Invalid> {
+        if !self.accept.domains.is_empty() {
+            return Ok(());
+        }
+        let url_of = |name: &str| match name {
+            DEFAULT => Some(&self.delivery.target),
+            name => self.targets.iter().find(|it| it.name == name)?.url.as_ref(),
+        };
+        let is_relay = |name: &str| url_of(name).is_some_and(TargetUrl::is_relay);
+        let problem = |name: &str| {
+            format!(
+                "`{name}` passes mail on to anybody; add --accept-domain, or recipients with domains to its route"
+            )
+        };
+        if self.routes.is_empty() && is_relay(DEFAULT) {
+            let place = sources.place("delivery.target");
+            return Err(Invalid::new(
+                place,
+                problem(&self.delivery.target.to_string()),
+            ));
+        }
+        for (index, route) in self.routes.iter().enumerate() {
+            let relay = route.to.iter().find(|name| is_relay(name));
+            let is_bound = !route.recipients.is_empty()
+                && route.recipients.iter().all(RecipientPattern::names_domain);
+            if let (Some(relay), false) = (relay, is_bound) {
+                let place = sources.file.place("route", Some(index));
+                return Err(Invalid::new(place.unwrap_or_default(), problem(relay)));
+            }
+        }
+        Ok(())
+    }
+}

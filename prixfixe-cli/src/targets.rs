@@ -1,0 +1,146 @@
+//! The targets that mail is routed to: opened at the start, and again where the configuration has changed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use prixfixe_delivery::{
+    Around, Delivery, MaildirOptions, PreparedTarget, Routes, Target as Opened, TargetUrl,
+};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config::Configuration;
+use crate::config::targets::Target;
+use crate::error::Error;
+
+/// What can be opened before the process becomes another user.
+pub(crate) struct Prepared(Vec<(Target, PreparedTarget)>);
+
+impl Prepared {
+    pub(crate) fn new(configuration: &Configuration) -> Result<Self, Error> {
+        let around = around(configuration);
+        let mut prepared = Vec::new();
+        for target in configuration.routed_targets() {
+            let opened = prepare(&target, &around)?;
+            prepared.push((target, opened));
+        }
+        Ok(Self(prepared))
+    }
+
+    /// Starts them all: their threads belong to whoever the process is.
+    pub(crate) fn start(self, configuration: &Configuration) -> Result<Targets, Error> {
+        // For connections that outlive the thread of a session, and for what watches over them.
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("prixfixe-targets")
+            .enable_all()
+            .build()
+            .map_err(Error::Threads)?;
+        let mut opened = HashMap::new();
+        for (target, prepared) in self.0 {
+            let started = start(&runtime, &target, prepared)?;
+            opened.insert(target.name.clone(), (target, started));
+        }
+        let delivery = Delivery::new(routes(configuration, &opened)?);
+        Ok(Targets {
+            runtime,
+            opened,
+            delivery,
+        })
+    }
+}
+
+/// The targets in use.
+pub(crate) struct Targets {
+    runtime: Runtime,
+    opened: HashMap<String, (Target, Arc<dyn Opened>)>,
+    delivery: Delivery,
+}
+
+/// Targets and routes that are ready, and not in force yet.
+pub(crate) struct Next {
+    opened: HashMap<String, (Target, Arc<dyn Opened>)>,
+    routes: Routes,
+}
+
+impl Targets {
+    pub(crate) fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    /// Opens what a configuration asks for and is not open yet.
+    pub(crate) fn prepare(&self, configuration: &Configuration) -> Result<Next, Error> {
+        let around = around(configuration);
+        let mut opened = HashMap::new();
+        for target in configuration.routed_targets() {
+            let same = self
+                .opened
+                .get(&target.name)
+                .filter(|(it, _)| *it == target);
+            let started = match same {
+                Some((_, started)) => Arc::clone(started),
+                None => start(&self.runtime, &target, prepare(&target, &around)?)?,
+            };
+            opened.insert(target.name.clone(), (target, started));
+        }
+        let routes = routes(configuration, &opened)?;
+        Ok(Next { opened, routes })
+    }
+
+    /// From now on mail goes by these. What is no longer used ends with the messages under way.
+    pub(crate) fn replace(&mut self, next: Next) {
+        self.delivery.set_routes(next.routes);
+        self.opened = next.opened;
+    }
+}
+
+fn around(configuration: &Configuration) -> Around {
+    let mut around = Around::default();
+    around.domain.clone_from(&configuration.domain);
+    around.maildir = MaildirOptions {
+        fsync: configuration.delivery.fsync,
+        min_free: configuration.delivery.min_free(),
+        ..MaildirOptions::default()
+    };
+    around
+}
+
+fn prepare(target: &Target, around: &Around) -> Result<PreparedTarget, Error> {
+    let opened = url(target).prepare(&target.name, &target.options(), around);
+    opened.map_err(|error| Error::from((target.name.as_str(), error)))
+}
+
+fn start(
+    runtime: &Runtime,
+    target: &Target,
+    prepared: PreparedTarget,
+) -> Result<Arc<dyn Opened>, Error> {
+    let started = runtime.block_on(prepared.start());
+    started.map_err(|error| Error::from((target.name.as_str(), error)))
+}
+
+/// The configuration has seen to it that there is one.
+fn url(target: &Target) -> TargetUrl {
+    let url = target.url.clone();
+    url.unwrap_or_else(|| TargetUrl::maildir("./mail"))
+}
+
+fn routes(
+    configuration: &Configuration,
+    opened: &HashMap<String, (Target, Arc<dyn Opened>)>,
+) -> Result<Routes, Error> {
+    let mut routes = Routes::new(configuration.domain.as_str());
+    for (name, (_, target)) in opened {
+        routes = routes.shared_target(name.as_str(), Arc::clone(target));
+    }
+    if configuration.routes.is_empty() {
+        return Ok(routes.rest(crate::config::targets::DEFAULT)?);
+    }
+    for route in &configuration.routes {
+        let name = route.to.first().map_or("", String::as_str);
+        routes = match &*route.recipients {
+            [] => routes.rest(name)?,
+            recipients => routes.route(recipients.iter().cloned(), name)?,
+        };
+    }
+    Ok(routes)
+}

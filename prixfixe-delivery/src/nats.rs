@@ -1,0 +1,259 @@
+//! NATS JetStream: one message for each recipient's domain, acknowledged by a stream that keeps it.
+//!
+//! | a client's `250` | means |
+//! |---|---|
+//! | with a stream of three replicas | most of them have the message in a file, for every domain of its recipients |
+//! | with `min_replicas` 1 and such a stream | one server has it |
+//! | in either case | it outlives the servers' processes. Whether it outlives a loss of power in all places at once depends on their `sync_interval`, which no client can see: `always` is safe |
+//!
+//! # What is published
+//!
+//! The subject is that of the URL and the labels of the recipient's domain, reversed: for `bob@mail.example.org` below `mail` it
+//! is `mail.org.example.mail`. A local part is never in a subject. An address literal is one word, such as `mail.[192-0-2-1]`.
+//!
+//! The payload is the message as final delivery writes it: `Return-Path`, a `Delivered-To` for each recipient of this copy,
+//! `Received`, the content. A message that is too large for the server or the stream is an object of the bucket, named by
+//! its digest, and the payload is empty. Objects are never deleted by this crate. The copies of several domains share one, which
+//! then has no `Delivered-To`.
+//!
+//! | header | value |
+//! |---|---|
+//! | `Nats-Msg-Id` | `DIGEST.DOMAIN`: a repeat of the same message is a duplicate to the stream |
+//! | `Prixfixe-Id`, `Prixfixe-Digest` | the names of this attempt, and of the message in all attempts |
+//! | `Prixfixe-From` | the sender, empty for a bounce |
+//! | `Prixfixe-To` | a recipient of this copy; one header for each |
+//! | `Prixfixe-Peer`, `Prixfixe-Helo`, `Prixfixe-Tls`, `Prixfixe-User` | the client, its name, its TLS version, its login, as far as there are any |
+//! | `Prixfixe-Received`, `Prixfixe-Size` | when it came (RFC 3339), bytes of the content |
+//! | `Prixfixe-Spf`, `Prixfixe-Dkim`, `Prixfixe-Dmarc` | what checks found, where they looked |
+//! | `Prixfixe-Object` | `BUCKET/NAME`, where the payload is empty |
+//! | `Content-Type` | `message/rfc822` |
+//!
+//! # What is refused
+//!
+//! The stream and the bucket are inspected when the target is opened and once a minute. What keeps messages in memory, does not
+//! acknowledge or acknowledges before it writes, has too few replicas, or drops old messages for new ones is a fault: of
+//! [`Nats::open`], and later `451 4.3.5`. Servers that cannot be reached are a target that is down, `451 4.4.1`.
+
+mod copies;
+mod inspect;
+mod link;
+mod options;
+mod publish;
+mod tls;
+mod url;
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_nats::ConnectOptions;
+use prixfixe_server::{Mail, Message, Recipient, Reply, reply};
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use self::copies::copies;
+use self::inspect::Found;
+use self::link::{Login, Shared, State};
+use self::publish::Post;
+use crate::upstream::{Pass, Upstream};
+use crate::{
+    Asked, BoxFuture, Delivered, Failure, FailureKind, Health, Outcomes, Target, Transaction,
+};
+
+pub use self::options::{NatsError, NatsOptions, NatsTls};
+pub use self::url::{NatsUrl, ParseNatsUrlError};
+
+/// A target that publishes mail to a NATS JetStream stream. Clones share everything.
+#[derive(Clone)]
+pub struct Nats(Arc<Keeper>);
+
+struct Keeper {
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+/// The connection ends with its last user.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Nats {
+    /// Connects and inspects the stream. To be awaited inside a tokio runtime, in which the connection then lives.
+    ///
+    /// Servers that cannot be reached are no error: mail is refused with `451 4.4.1` until they can be.
+    ///
+    /// # Errors
+    ///
+    /// [`NatsError`], for what no waiting mends.
+    pub async fn open(url: &NatsUrl, options: NatsOptions) -> Result<Self, NatsError> {
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if options.objects.is_empty() || !options.objects.bytes().all(is_word) {
+            return Err(NatsError::Bucket(options.objects));
+        }
+        if options.has_credentials() && options.tls() != NatsTls::Verify && !url.is_loopback() {
+            return Err(NatsError::CredentialsInClear);
+        }
+        let away = State::Away("it was not reached yet".into(), Instant::now());
+        let shared = Arc::new(Shared {
+            url: url.clone(),
+            tls: tls::client_config(&options)?,
+            login: login(&options)?,
+            upstream: Upstream::new(&options.name, options.concurrency),
+            state: watch::Sender::new(away),
+            look: Notify::new(),
+            options,
+        });
+        let first = timeout(shared.options.timeout, shared.first_look()).await;
+        let first = match first.ok().flatten() {
+            Some((_, _, Found::Fault(words))) => return Err(NatsError::Stream(words)),
+            Some((client, lost, _)) => Some((client, lost)),
+            None => None,
+        };
+        let task = tokio::spawn(Arc::clone(&shared).keep(first)).abort_handle();
+        Ok(Self(Arc::new(Keeper { shared, task })))
+    }
+}
+
+fn login(options: &NatsOptions) -> Result<Login, NatsError> {
+    let read = |path: &Path| fs::read_to_string(path).map_err(|error| tls::file(path, error));
+    match (
+        &options.username,
+        &options.password_file,
+        &options.creds_file,
+    ) {
+        (None, None, None) => Ok(Login::Nobody),
+        (Some(user), Some(path), None) => {
+            let text = read(path)?;
+            let password = text.lines().next().unwrap_or_default();
+            Ok(Login::Password(user.clone(), password.to_owned()))
+        }
+        (None, None, Some(path)) => {
+            let text = read(path)?;
+            ConnectOptions::with_credentials(&text).map_err(|error| tls::file(path, error))?;
+            Ok(Login::Credentials(text))
+        }
+        (_, _, Some(_)) => Err(NatsError::Options(
+            "creds-file goes without username and password-file",
+        )),
+        _ => Err(NatsError::Options("username and password-file go together")),
+    }
+}
+
+impl fmt::Debug for Nats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.0.shared.url.to_string();
+        f.debug_struct("Nats")
+            .field("url", &url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Target for Nats {
+    fn begin<'a>(&'a self, _: Mail<'a>) -> Asked<'a, Result<Box<dyn Transaction>, Failure>> {
+        Asked::Now(match self.0.shared.refusal() {
+            Some(failure) => Err(failure),
+            None => Ok(Box::new(Posting {
+                target: self.clone(),
+                recipients: Vec::new(),
+                header_size: 0,
+            })),
+        })
+    }
+
+    fn health(&self) -> Health {
+        self.0.shared.upstream.health()
+    }
+}
+
+/// A message under way.
+struct Posting {
+    target: Nats,
+    recipients: Vec<Recipient>,
+    /// What recipients take of the headers at the most: all of them may be of one domain.
+    header_size: usize,
+}
+
+/// JetStream takes headers of 64 KiB. The rest of ours take less than 4 KiB.
+const MAX_HEADER_SIZE: usize = 56 << 10;
+
+const TOO_MANY: Reply =
+    reply!(452 4.5.3 "Too many recipients, send the rest in another transaction");
+
+impl Transaction for Posting {
+    fn rcpt<'a>(&'a mut self, recipient: &'a Recipient) -> Asked<'a, Result<(), Failure>> {
+        let size = recipient.to_string().len() + "Prixfixe-To: \r\n".len();
+        if self.header_size + size > MAX_HEADER_SIZE {
+            return Asked::Now(Err(Failure::said(TOO_MANY)));
+        }
+        self.header_size += size;
+        self.recipients.push(recipient.clone());
+        Asked::Now(Ok(()))
+    }
+
+    fn deliver(self: Box<Self>, message: Message) -> BoxFuture<'static, Outcomes> {
+        Box::pin(async move {
+            match self.post(message).await {
+                Ok(outcomes) => outcomes,
+                Err(failure) => failure.into(),
+            }
+        })
+    }
+}
+
+impl Posting {
+    async fn post(self, mut message: Message) -> Result<Outcomes, Failure> {
+        let content = message.gather().await?;
+        let digest = message.digest().await?;
+        let shared = &self.target.0.shared;
+        let session = shared.session().await?;
+        let pass = shared.upstream.enter().await?;
+        let copies = copies(&self.recipients, &shared.options.domain);
+        let post = Post {
+            session: &session,
+            message: &message,
+            content: &content,
+            digest,
+            prefix: shared.url.subject(),
+            bucket: &shared.options.objects,
+        };
+        let published = timeout(shared.options.final_timeout, post.publish(&copies)).await;
+        let Ok(of_copies) = published else {
+            let failure = Failure::unknown("the stream did not acknowledge all copies in time");
+            self.report(&pass, Some(&failure));
+            return Err(failure);
+        };
+        self.report(&pass, of_copies.iter().find_map(|it| trouble(it)));
+        let mut outcomes = vec![Ok(Delivered::default()); self.recipients.len()];
+        for (copy, outcome) in copies.iter().zip(of_copies) {
+            for place in &copy.places {
+                if let Some(place) = outcomes.get_mut(*place) {
+                    *place = outcome.clone();
+                }
+            }
+        }
+        Ok(Outcomes::Each(outcomes))
+    }
+
+    /// Says how it went, and has the stream looked at where it went wrong.
+    fn report(&self, pass: &Pass, trouble: Option<&Failure>) {
+        match trouble {
+            None => pass.succeeded(),
+            Some(failure) => {
+                pass.failed(&failure.to_string());
+                self.target.0.shared.look.notify_one();
+            }
+        }
+    }
+}
+
+/// A stream that is full works.
+fn trouble(outcome: &Result<Delivered, Failure>) -> Option<&Failure> {
+    let failure = outcome.as_ref().err()?;
+    let is_trouble = failure.kind() == FailureKind::Unknown || failure.reply().code() == 451;
+    is_trouble.then_some(failure)
+}

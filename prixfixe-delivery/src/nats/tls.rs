@@ -1,0 +1,124 @@
+//! TLS towards NATS servers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::{fs, io};
+
+use async_nats::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use async_nats::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use async_nats::rustls::pki_types::pem::PemObject;
+use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use async_nats::rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+use super::options::{NatsError, NatsOptions, NatsTls};
+
+/// What connections are secured with; `None` where they are not.
+pub(super) fn client_config(options: &NatsOptions) -> Result<Option<ClientConfig>, NatsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| NatsError::Tls(error.to_string()))?;
+    let builder = match options.tls() {
+        NatsTls::Off => return Ok(None),
+        NatsTls::Require => {
+            let verifier = Arc::new(Anybody(provider));
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(verifier)
+        }
+        NatsTls::Verify => builder.with_root_certificates(roots(options.tls_ca.as_deref())?),
+    };
+    let config = match (&options.tls_cert, &options.tls_key) {
+        (Some(certificate), Some(key)) => {
+            let chain = certificates(certificate)?;
+            let key_of = || PrivateKeyDer::from_pem_slice(&fs::read(key)?).map_err(invalid);
+            let key = key_of().map_err(|error| file(key, error))?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| NatsError::Tls(error.to_string()))?
+        }
+        (None, None) => builder.with_no_client_auth(),
+        _ => return Err(NatsError::Options("tls-cert and tls-key go together")),
+    };
+    Ok(Some(config))
+}
+
+fn roots(file: Option<&Path>) -> Result<RootCertStore, NatsError> {
+    let mut roots = RootCertStore::empty();
+    let certificates = match file {
+        Some(file) => certificates(file)?,
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    roots.add_parsable_certificates(certificates);
+    match roots.is_empty() {
+        true => Err(NatsError::Tls(
+            "there is no certificate to verify servers with: set tls-ca".to_owned(),
+        )),
+        false => Ok(roots),
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, NatsError> {
+    let read = || {
+        let text = fs::read(path)?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+        let certificates = certificates.map_err(invalid)?;
+        match certificates.is_empty() {
+            true => Err(invalid("it holds no certificate")),
+            false => Ok(certificates),
+        }
+    };
+    read().map_err(|error| file(path, error))
+}
+
+fn invalid(error: impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
+
+pub(super) fn file(path: &Path, source: io::Error) -> NatsError {
+    let path = path.to_owned();
+    NatsError::File { path, source }
+}
+
+/// Takes every certificate: with `tls = "require"` the operator has said that an encrypted connection to anybody will do.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

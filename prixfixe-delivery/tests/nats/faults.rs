@@ -1,0 +1,137 @@
+//! Servers that are away, stand still, or are full.
+
+use std::sync::Arc;
+
+use super::server::Server;
+use super::*;
+
+#[tokio::test]
+async fn servers_that_are_away_at_start_are_a_target_that_is_down() {
+    let Some(mut server) = Server::start() else {
+        return;
+    };
+    server.kill();
+    let target = open(&server.address(), options()).await;
+    let fault = target.health().fault().expect("a fault").to_string();
+    assert!(fault.contains("deliver to default"), "{fault}");
+    let outcomes = send(&target, &["bob@example.org"], content("one")).await;
+    let failure = outcomes[0].as_ref().unwrap_err();
+    assert!(
+        failure.reply().to_string().starts_with("451 4.4.1 "),
+        "{failure:?}"
+    );
+
+    server.run();
+    let context = prepared(&server.address()).await;
+    // Without any mail.
+    let mut health = target.health();
+    while health.fault().is_some() {
+        health.changed().await;
+    }
+    send_until_taken(&target, "bob@example.org", "one").await;
+    assert_eq!(messages(&context).await, 1);
+}
+
+#[tokio::test]
+async fn a_full_stream_is_452_and_works_all_the_same() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let context = context(&server.address()).await;
+    context.create_stream(small_stream(2)).await.unwrap();
+    bucket(&context, 1).await;
+    let target = open(&server.address(), options()).await;
+    let codes = |outcomes: Vec<_>| outcomes.iter().map(code).collect::<Vec<_>>();
+    for name in ["one", "two"] {
+        assert_eq!(
+            codes(send(&target, &["bob@example.org"], content(name)).await),
+            [250]
+        );
+    }
+    let outcomes = send(&target, &["bob@example.org"], content("three")).await;
+    let failure = outcomes[0].as_ref().unwrap_err();
+    assert!(
+        failure.reply().to_string().starts_with("452 4.3.1 "),
+        "{failure:?}"
+    );
+    assert!(target.health().fault().is_none());
+
+    context
+        .get_stream("MAIL")
+        .await
+        .unwrap()
+        .purge()
+        .await
+        .unwrap();
+    assert_eq!(
+        codes(send(&target, &["bob@example.org"], content("three")).await),
+        [250]
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_stands_still_is_451_in_time_and_mail_flows_when_it_goes_on() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let context = prepared(&server.address()).await;
+    let mut options = options();
+    options.timeout = Duration::from_secs(1);
+    let target = open(&server.address(), options).await;
+    send_until_taken(&target, "bob@example.org", "before").await;
+
+    server.freeze();
+    let outcomes = send(&target, &["bob@example.org"], content("during")).await;
+    let failure = outcomes[0].as_ref().unwrap_err();
+    assert_eq!(
+        failure.kind(),
+        prixfixe_delivery::FailureKind::Unknown,
+        "{failure:?}"
+    );
+    assert!(
+        failure.reply().to_string().starts_with("451 4.4.1 "),
+        "{failure:?}"
+    );
+    assert!(target.health().fault().is_some());
+
+    server.thaw();
+    send_until_taken(&target, "bob@example.org", "during").await;
+    assert_eq!(messages(&context).await, 2, "the repeat is none");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_is_there_after_kills_and_nothing_is_there_twice() {
+    const MESSAGES: usize = 300;
+    let Some(mut server) = Server::start() else {
+        return;
+    };
+    prepared(&server.address()).await;
+    let target = Arc::new(open(&server.address(), options()).await);
+    let (left, work) = async_channel::unbounded();
+    (0..MESSAGES).for_each(|index| left.try_send(index).unwrap());
+    left.close();
+    let senders: Vec<_> = (0..8)
+        .map(|_| {
+            let (target, work) = (Arc::clone(&target), work.clone());
+            tokio::spawn(async move {
+                while let Ok(index) = work.recv().await {
+                    send_until_taken(&*target, "bob@example.org", &index.to_string()).await;
+                }
+            })
+        })
+        .collect();
+    // Killed whenever a part of them is done, and not before the server has taken some.
+    for part in 1..=3 {
+        while work.len() > MESSAGES - part * MESSAGES / 4 {
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        server.kill();
+        server.run();
+    }
+    for sender in senders {
+        sender.await.unwrap();
+    }
+    let context = context(&server.address()).await;
+    assert_eq!(messages(&context).await, MESSAGES as u64);
+}

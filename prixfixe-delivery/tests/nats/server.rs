@@ -1,0 +1,109 @@
+//! Servers of our own on loopback ports.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use prixfixe_test_support::{has, unused_port, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A `nats-server` that ends with the test.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    folder: PathBuf,
+    child: Option<Child>,
+    _own: Option<tempfile::TempDir>,
+}
+
+impl Server {
+    /// One server with JetStream; `None` where there is no program.
+    pub(crate) fn start() -> Option<Self> {
+        Self::start_with("")
+    }
+
+    /// The same, with more in its configuration.
+    pub(crate) fn start_with(more: &str) -> Option<Self> {
+        if !has("nats-server") {
+            return None;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = unused_port(Ipv4Addr::LOCALHOST).expect("a port");
+        let mut server = Self::in_folder(folder.path(), port);
+        server._own = Some(folder);
+        server.configure(more);
+        server.run();
+        Some(server)
+    }
+
+    /// One that is not running yet.
+    pub(crate) fn in_folder(folder: &Path, port: u16) -> Self {
+        Self {
+            port,
+            folder: folder.to_owned(),
+            child: None,
+            _own: None,
+        }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Writes its configuration.
+    pub(crate) fn configure(&self, more: &str) {
+        let Self { port, folder, .. } = self;
+        let store = folder.join("store");
+        let text = format!(
+            "listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n{more}\n"
+        );
+        fs::write(folder.join("nats.conf"), text).expect("a file");
+    }
+
+    pub(crate) fn run(&mut self) {
+        let log = fs::File::create(self.folder.join("log")).expect("a file");
+        let mut command = Command::new("nats-server");
+        command.arg("-c").arg(self.folder.join("nats.conf"));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        self.child = Some(command.spawn().expect("the server runs"));
+        let port = self.port;
+        wait_until("the server listens", || {
+            std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        });
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), signal).expect("it is there");
+    }
+
+    /// It stands still, and says nothing.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Has it read its configuration again.
+    pub(crate) fn reload(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
