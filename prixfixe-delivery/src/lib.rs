@@ -105,6 +105,8 @@ mod nats;
 mod next_hop;
 mod options;
 mod pattern;
+#[cfg(all(unix, feature = "pipe"))]
+mod pipe;
 mod registry;
 mod routes;
 mod space;
@@ -137,6 +139,8 @@ pub use next_hop::{
 };
 pub use options::{TargetOptions, TlsUse};
 pub use pattern::{InvalidPattern, RecipientPattern};
+#[cfg(all(unix, feature = "pipe"))]
+pub use pipe::{InvalidPipeUrl, Pipe, PipeError, PipeOptions, PipeUrl};
 pub use registry::{Around, ParseTargetError, PreparedTarget, TargetUrl};
 pub use routes::{Routes, UnknownTarget};
 pub use space::{FreeSpace, MinFree, Storage};
