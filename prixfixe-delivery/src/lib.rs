@@ -110,6 +110,8 @@ mod target;
 mod tracked;
 mod upstream;
 mod visit;
+#[cfg(feature = "webhook")]
+mod webhook;
 
 pub use delivery::Delivery;
 pub use discard::Discard;
@@ -134,6 +136,10 @@ pub use target::{
 };
 pub use tracked::{AttemptResult, TargetStatus};
 pub use visit::Visit;
+#[cfg(feature = "webhook")]
+pub use webhook::{
+    On4xx, UnknownWord, Webhook, WebhookError, WebhookFormat, WebhookOptions, WebhookUrl,
+};
 
 /// The examples of the guide, compiled and run as they stand there.
 #[cfg(doctest)]
