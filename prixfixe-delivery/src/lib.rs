@@ -92,6 +92,10 @@
 mod attempt;
 mod delivery;
 mod discard;
+#[cfg(any(feature = "nats", feature = "s3"))]
+mod domains;
+#[cfg(any(feature = "s3", feature = "webhook"))]
+mod facts;
 mod fault;
 mod health;
 #[cfg(feature = "http")]
@@ -104,6 +108,8 @@ mod options;
 mod pattern;
 mod registry;
 mod routes;
+#[cfg(feature = "s3")]
+mod s3;
 mod space;
 mod stdout;
 mod target;
@@ -124,11 +130,13 @@ pub use maildir::{
     PreparedMaildir,
 };
 #[cfg(feature = "nats")]
-pub use nats::{Nats, NatsError, NatsOptions, NatsTls, NatsUrl, ParseNatsUrlError};
+pub use nats::{Nats, NatsError, NatsOptions, NatsUrl, ParseNatsUrlError};
 pub use options::{TargetOptions, TlsUse};
 pub use pattern::{InvalidPattern, RecipientPattern};
 pub use registry::{Around, ParseTargetError, PreparedTarget, TargetUrl};
 pub use routes::{Routes, UnknownTarget};
+#[cfg(feature = "s3")]
+pub use s3::{ParseS3UrlError, S3, S3Credentials, S3Error, S3Options, S3Url};
 pub use space::{FreeSpace, MinFree, Storage};
 pub use stdout::Stdout;
 pub use target::{
