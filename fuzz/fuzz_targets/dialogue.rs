@@ -1,6 +1,7 @@
 //! Invariant: whatever happens in a session, replies are well-formed, events come in their order, no message
 //! ends without its end, input that is held is bounded, and cutting the input otherwise changes nothing, nor does
-//! putting small pieces of a body together. Scripts of odd length have bare line ends repaired.
+//! putting small pieces of a body together. Scripts of odd length have bare line ends repaired; those in which `LHLO` stands are
+//! LMTP.
 //!
 //! The octets 0xF8 to 0xFF, for which UTF-8 has no use, are operations; all others are sent as they are, so
 //! that a dialogue as text is a seed.
@@ -11,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use prixfixe_core::{
-    Answer, BareLineEnds, Config, Connection, Event, MAX_LINE, OUTPUT_HIGH_WATER, Question, replies,
+    Answer, BareLineEnds, Config, Connection, Event, MAX_LINE, OUTPUT_HIGH_WATER, Protocol,
+    Question, replies,
 };
 use prixfixe_fuzz::assert_well_formed;
 
@@ -25,6 +27,9 @@ struct Session {
     /// Events but pieces of a body, which depend on how the input was cut.
     told: Vec<String>,
     content: Option<Vec<u8>>,
+    protocol: Protocol,
+    /// Of the transaction, as far as they were accepted.
+    recipients: usize,
     /// Answers wait for an operation.
     late: bool,
     refuse: bool,
@@ -32,7 +37,7 @@ struct Session {
 }
 
 impl Session {
-    fn new(now: Instant, repairs: bool, room: usize) -> Self {
+    fn new(now: Instant, repairs: bool, protocol: Protocol, room: usize) -> Self {
         let mut config = Config::default();
         if repairs {
             config.bare_line_ends = BareLineEnds::Repair;
@@ -42,7 +47,9 @@ impl Session {
         config.max_errors = 5;
         config.starttls = true;
         Self {
-            connection: Connection::new(Arc::new(config), now),
+            connection: Connection::with_protocol(Arc::new(config), protocol, now),
+            protocol,
+            recipients: 0,
             now,
             room: vec![0; room],
             held: Vec::new(),
@@ -111,7 +118,10 @@ impl Session {
             }
             Event::MessageAborted(_) => assert!(self.content.take().is_some()),
             Event::StartTls => self.in_clear = true,
-            Event::Mail { .. } => assert_eq!(self.connection.question(), Some(Question::Mail)),
+            Event::Mail { .. } => {
+                assert_eq!(self.connection.question(), Some(Question::Mail));
+                self.recipients = 0;
+            }
             Event::Rcpt { .. } => assert_eq!(self.connection.question(), Some(Question::Rcpt)),
             Event::CommandRefused { reply, .. } => assert!(!reply.is_positive()),
             Event::Reset => assert_eq!(self.content, None),
@@ -124,8 +134,14 @@ impl Session {
         let question = self.connection.question();
         let answer = match std::mem::take(&mut self.refuse) && question.is_some() {
             true => Answer::Refuse(replies::LOCAL_ERROR),
+            false if question == Some(Question::Message) && self.protocol == Protocol::Lmtp => {
+                Answer::Each(vec![replies::MESSAGE_OK; self.recipients])
+            }
             false => Answer::Accept,
         };
+        if question == Some(Question::Rcpt) && answer == Answer::Accept {
+            self.recipients += 1;
+        }
         if question == Some(Question::Data) && answer == Answer::Accept {
             self.content = Some(Vec::new());
         }
@@ -157,7 +173,14 @@ impl Session {
 
 fn run(script: &[u8], now: Instant, length: usize, room: usize) -> Session {
     let repairs = script.len() % 2 == 1;
-    let mut session = Session::new(now, repairs, room);
+    let is_lmtp = script
+        .windows(4)
+        .any(|four| four.eq_ignore_ascii_case(b"LHLO"));
+    let protocol = match is_lmtp {
+        true => Protocol::Lmtp,
+        false => Protocol::Smtp,
+    };
+    let mut session = Session::new(now, repairs, protocol, room);
     session.work();
     for part in script.chunk_by(|one, other| *one < 0xF8 && *other < 0xF8) {
         match part {

@@ -51,8 +51,17 @@ pub(crate) enum CommandError {
     Sender,
     /// What RCPT names is no forward-path.
     Recipient,
+    /// A BDAT that does not say how many octets follow it: nobody knows where the next command begins.
+    ChunkSize,
     /// An HTTP request: a browser was made to speak to a mail server.
     Http,
+}
+
+impl CommandError {
+    /// What follows such a line is not to be run as commands: the session ends.
+    pub(crate) const fn ends_session(self) -> bool {
+        matches!(self, Self::ChunkSize | Self::Http)
+    }
 }
 
 /// What is wrong with the parameters of MAIL or RCPT.
@@ -69,7 +78,7 @@ impl From<CommandError> for Reply {
         match error {
             CommandError::Unknown => replies::UNKNOWN_COMMAND,
             CommandError::NotImplemented => replies::NOT_IMPLEMENTED,
-            CommandError::Argument => replies::BAD_ARGUMENT,
+            CommandError::Argument | CommandError::ChunkSize => replies::BAD_ARGUMENT,
             CommandError::Sender => replies::BAD_SENDER,
             CommandError::Recipient => replies::BAD_RECIPIENT,
             CommandError::Http => replies::NOT_HTTP,

@@ -59,6 +59,13 @@ pub struct Config {
     /// it they are read and handed on as well, since clients send them unasked; but NOTIFY with SUCCESS
     /// is 555.
     pub dsn: bool,
+    /// Say by LIMITS (RFC 9422) that the recipients of one transaction have to be in one domain. It is for the handler to refuse
+    /// others. LIMITS tells [`max_recipients`](Self::max_recipients) in any case.
+    pub one_recipient_domain: bool,
+    /// Offer REQUIRETLS (RFC 8689) while TLS is active, for a handler that heeds it. Without it the parameter is 555.
+    pub requiretls: bool,
+    /// Offer MT-PRIORITY (RFC 6710), for a handler that heeds it. Without it the parameter is 555.
+    pub mt_priority: bool,
     /// Refuse MAIL with 530 while TLS is not active (RFC 3207 section 4).
     pub tls_required: bool,
 }
@@ -98,6 +105,9 @@ impl Config {
             dsn: false,
             product: "PrixFixe".to_owned(),
             ehlo_keywords: Vec::new(),
+            one_recipient_domain: false,
+            requiretls: false,
+            mt_priority: false,
             tls_required: false,
         }
     }

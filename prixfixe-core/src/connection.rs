@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::chunk::Chunk;
-use crate::command::{Command, CommandError};
+use crate::command::Command;
 use crate::idle::{self, Idle};
 use crate::line::{LineError, LineReader};
 use crate::parser;
 use crate::state::{Say, Session, State, Step};
 use crate::time::Unit;
-use crate::{Abort, Answer, Config, Event, Question, Reply, replies};
+use crate::{Abort, Answer, Config, Event, Protocol, Question, Reply, replies};
 
 /// The dialogue with one client. See the [crate's docs](crate) for how to run it.
 ///
@@ -20,7 +20,10 @@ use crate::{Abort, Answer, Config, Event, Question, Reply, replies};
 #[derive(Debug)]
 pub struct Connection {
     config: Arc<Config>,
+    protocol: Protocol,
     state: State,
+    /// Of the transaction under way: how many recipients were accepted by the time its data came.
+    recipients: u32,
     lines: LineReader,
     refused_chunk: Option<RefusedChunk>,
     unit: Unit,
@@ -69,6 +72,17 @@ fn refused(line: &[u8], reply: Reply) -> Turn<'_> {
 /// What is told of the line of a chunk that was refused. The line itself is gone when the chunk is.
 const BDAT: &[u8] = b"BDAT";
 
+/// A refused line that is a BDAT: the octets of a chunk follow it, and nobody knows how many.
+fn announces_chunk(line: &[u8]) -> bool {
+    line.split_at_checked(BDAT.len())
+        .is_some_and(|(verb, rest)| {
+            verb.eq_ignore_ascii_case(BDAT)
+                && !rest
+                    .first()
+                    .is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+        })
+}
+
 fn front(input: &[u8], length: usize) -> &[u8] {
     input.get(..length).unwrap_or(input)
 }
@@ -99,8 +113,19 @@ impl Connection {
     /// accept it sends the greeting.
     #[must_use]
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
+        Self::with_protocol(config, Protocol::Smtp, now)
+    }
+
+    /// As [`new`](Self::new), in another protocol.
+    ///
+    /// In LMTP, [`Event::Hello`] is by LHLO, and [`Answer::Each`] gives each recipient its own reply to
+    /// [`Question::Message`]. Any other answer to it is said once for each recipient, but for a 421.
+    #[must_use]
+    pub fn with_protocol(config: Arc<Config>, protocol: Protocol, now: Instant) -> Self {
         Self {
             config,
+            protocol,
+            recipients: 0,
             state: State::ConnectAsked,
             lines: LineReader::new(),
             refused_chunk: None,
@@ -188,6 +213,7 @@ impl Connection {
     /// Answers the open question. Without one, nothing happens: the session may have been closed by then.
     pub fn answer(&mut self, now: Instant, answer: Answer, output: &mut Vec<u8>) {
         let question = self.question();
+        let (answer, each) = self.outcomes(answer);
         let Some((state, say)) = self.state.answered(answer, &self.config) else {
             return;
         };
@@ -197,7 +223,17 @@ impl Connection {
             Say::Reply(reply) if self.idles_by_refusal(question, &reply) => {
                 self.refuse_idleness(&[], output);
             }
-            Say::Reply(reply) => reply.encode(output),
+            Say::Reply(_) if !each.is_empty() => {
+                for reply in &each {
+                    reply.encode(output);
+                }
+            }
+            Say::Reply(reply) => {
+                reply.encode(output);
+                if question == Some(Question::Message) {
+                    self.repeat(&reply, output);
+                }
+            }
             Say::Refusal(reply) => match self.reply(&reply, output) {
                 Said::Yes => {}
                 Said::No => self.untold = Some(Abort::Refused(reply)),
@@ -226,6 +262,39 @@ impl Connection {
         }
         self.leave_if_idle(output);
         self.watch_idleness(now);
+    }
+
+    /// The answer to the dialogue, and the replies to the recipients where they differ.
+    ///
+    /// In the middle of several replies the session cannot end, so that one which would end it becomes 451.
+    fn outcomes(&self, answer: Answer) -> (Answer, Vec<Reply>) {
+        let is_lmtp = self.protocol == Protocol::Lmtp;
+        let Answer::Each(mut replies) = answer else {
+            return (answer, Vec::new());
+        };
+        if !is_lmtp
+            || self.question() != Some(Question::Message)
+            || u32::try_from(replies.len()) != Ok(self.recipients)
+        {
+            return (Answer::Each(replies), Vec::new());
+        }
+        for reply in &mut replies {
+            let is_outcome = reply.is_positive() || reply.is_transient() || reply.is_permanent();
+            if !is_outcome || reply.code() == 421 || reply.closes() {
+                *reply = replies::LOCAL_ERROR;
+            }
+        }
+        (Answer::Accept, replies)
+    }
+
+    /// The reply to the data has left: in LMTP that was the first recipient's, and the others get theirs
+    /// (RFC 2033 section 4.2). A 421 ends the session and is said once.
+    fn repeat(&self, reply: &Reply, output: &mut Vec<u8>) {
+        if self.protocol == Protocol::Lmtp && reply.code() != 421 {
+            for _ in 1..self.recipients {
+                reply.encode(output);
+            }
+        }
     }
 
     /// An answer to MAIL or RCPT that is one refusal too many since the last message.
@@ -415,6 +484,10 @@ impl Connection {
             }
             false => self.reply(&refused.reply, output),
         };
+        // The last chunk is the end of the data, of whose recipients each gets its reply.
+        if refused.of_message && refused.chunk.is_last() && !matches!(said, Said::TooMuch) {
+            self.repeat(&refused.reply, output);
+        }
         self.unit.next(now);
         match refused.ends_message {
             true => Turn::Again,
@@ -458,7 +531,10 @@ impl Connection {
         }
         if let (Say::Reply(reply), None) = (&step.say, &step.event) {
             // If this is a refusal, the caller was told when it was found out.
-            self.reply(reply, output);
+            let said = self.reply(reply, output);
+            if in_data && !matches!(said, Said::TooMuch) {
+                self.repeat(reply, output);
+            }
             return Turn::Again;
         }
         self.take(step, &[], now, output)
@@ -500,7 +576,11 @@ impl Connection {
                     return self.refuse_idleness(line, output);
                 }
                 let reply = error.reply();
-                self.reply(&reply, output).turn(line, reply)
+                let said = self.reply(&reply, output);
+                if announces_chunk(line) {
+                    self.end(Abort::Closed);
+                }
+                said.turn(line, reply)
             }
             Some(Ok(line)) => self.run(line, rest, now, input, output),
         }
@@ -516,7 +596,7 @@ impl Connection {
         output: &mut Vec<u8>,
     ) -> Turn<'i> {
         self.unit.next(now);
-        let command = parser::command(line);
+        let command = parser::command(self.protocol, line);
         if let Some((state, abort)) = command
             .ok()
             .and_then(|command| self.state.interrupted(&command))
@@ -537,7 +617,7 @@ impl Connection {
             Err(error) => {
                 let reply = error.into();
                 let said = self.reply(&reply, output);
-                if error == CommandError::Http {
+                if error.ends_session() {
                     self.end(Abort::Closed);
                 }
                 return said.turn(line, reply);
@@ -548,6 +628,9 @@ impl Connection {
             extended: self.extended,
             tls: self.tls,
         };
+        if let Some(recipients) = self.state.recipients() {
+            self.recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
+        }
         let failed = self.state == State::Failed;
         let asks = matches!(command, Command::Mail { .. } | Command::Rcpt { .. });
         self.quit = matches!(command, Command::Quit);
@@ -607,7 +690,7 @@ impl Connection {
     /// Says what is no reply with an enhanced status code.
     fn say(&mut self, say: Say, output: &mut Vec<u8>) {
         match say {
-            Say::Greeting => replies::greeting(&self.config, output),
+            Say::Greeting => replies::greeting(&self.config, self.protocol, output),
             Say::Hello => {
                 self.extended = false;
                 replies::hello(&self.config, output);

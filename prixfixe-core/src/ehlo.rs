@@ -36,7 +36,7 @@ pub enum InvalidEhloKeyword {
 const MAX_LENGTH: usize = 512 - 6;
 
 /// What this crate offers, or would have to carry out if it were offered.
-const OWN: [&str; 11] = [
+const OWN: [&str; 14] = [
     "PIPELINING",
     "SIZE",
     "8BITMIME",
@@ -47,10 +47,19 @@ const OWN: [&str; 11] = [
     "STARTTLS",
     "AUTH",
     "DSN",
+    "LIMITS",
+    "REQUIRETLS",
+    "MT-PRIORITY",
     "HELP",
 ];
 
 impl EhloKeyword {
+    /// The keyword itself, without its parameters. Case makes no difference between two of them.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.split(' ').next().unwrap_or_default()
+    }
+
     /// The line, without the code before it.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -92,12 +101,14 @@ mod tests {
     /// RFC 5321 section 4.1.1.1.
     #[test]
     fn keywords() {
+        let keyword: EhloKeyword = "XCLIENT NAME ADDR".parse().unwrap();
+        assert_eq!(keyword.name(), "XCLIENT");
         let longest = "X".repeat(MAX_LENGTH);
         for good in [
             "X",
             "8X-1",
             "XCLIENT NAME ADDR",
-            "MT-PRIORITY MIXER",
+            "X-PRIORITY MIXER",
             &longest,
         ] {
             assert_eq!(good.parse::<EhloKeyword>().unwrap().as_str(), good);
@@ -119,7 +130,13 @@ mod tests {
         let too_long = "X".repeat(MAX_LENGTH + 1);
         let parsed = too_long.parse::<EhloKeyword>();
         assert_eq!(parsed, Err(InvalidEhloKeyword::TooLong));
-        for own in ["SIZE 1", "starttls", "Help"] {
+        for own in [
+            "SIZE 1",
+            "starttls",
+            "Help",
+            "limits RCPTMAX=1",
+            "REQUIRETLS",
+        ] {
             let parsed = own.parse::<EhloKeyword>();
             assert_eq!(parsed, Err(InvalidEhloKeyword::Own), "{own}");
         }

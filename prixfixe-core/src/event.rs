@@ -12,14 +12,14 @@ use crate::{ForwardPath, RcptParameters, Reply, Ret, ReversePath};
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'i> {
-    /// Question: is a client of this name wanted? It said HELO or EHLO (RFC 5321 section 4.1.1.1). Accepted, a
+    /// Question: is a client of this name wanted? It said HELO or EHLO (RFC 5321 section 4.1.1.1), or in LMTP LHLO. Accepted, a
     /// transaction that was open is gone; refused, nothing has changed.
     Hello {
         /// What the client calls itself: a domain, an address literal, or any other text. No control characters,
         /// at most 255 octets. Not to be trusted, and no word to put into a header before
         /// [`Domain::try_from`](crate::Domain) has taken it.
         name: &'i str,
-        /// EHLO rather than HELO.
+        /// EHLO or LHLO rather than HELO.
         extended: bool,
     },
     /// Question: is mail from this sender wanted?
@@ -174,6 +174,10 @@ pub enum Answer {
     /// No. The code has to be a 4xx or 5xx: anything else becomes 451 4.3.0. A 421 ends the session, and so
     /// does every refusal of [`Question::Connect`], and a reply that [closes](Reply::closes).
     Refuse(Reply),
+    /// To [`Question::Message`] in LMTP: what became of the message for each recipient, in the order in which they were
+    /// accepted. A reply that is no 2xx, 4xx or 5xx, or that would end the session, becomes 451 4.3.0. Where there are not as many
+    /// as recipients, and to any other question, it contradicts itself: a refusal with 451 4.3.0.
+    Each(Vec<Reply>),
 }
 
 /// The parameters of MAIL.
@@ -192,6 +196,12 @@ pub struct MailParameters {
     /// `ENVID=`: the sender's own name for this message, decoded (RFC 3461 section 4.4). Printable ASCII
     /// of at most 100 octets.
     pub envid: Option<Box<str>>,
+    /// `REQUIRETLS`: the message is to go on over TLS alone (RFC 8689 section 4). Only where
+    /// [it is offered](crate::Config::requiretls).
+    pub requiretls: bool,
+    /// `MT-PRIORITY=`: -9 to 9, the more the sooner (RFC 6710 section 3). Only where
+    /// [it is offered](crate::Config::mt_priority).
+    pub mt_priority: Option<i8>,
 }
 
 /// What the content of a message may hold.

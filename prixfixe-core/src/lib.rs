@@ -7,7 +7,10 @@
 //!
 //! With it come the extensions PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8
 //! (RFC 6531), ENHANCEDSTATUSCODES (RFC 2034), CHUNKING and BINARYMIME (RFC 3030), STARTTLS (RFC 3207), for
-//! which TLS itself is the caller's, and DSN (RFC 3461), whose parameters are handed on.
+//! which TLS itself is the caller's, DSN (RFC 3461), REQUIRETLS (RFC 8689) and MT-PRIORITY (RFC 6710), whose
+//! parameters are handed on, and LIMITS (RFC 9422).
+//!
+//! It speaks LMTP (RFC 2033) too: see [`Connection::with_protocol`].
 //!
 //! # The run loop
 //!
@@ -97,6 +100,8 @@
 //! - `Data` and `Chunk` are those in which a body comes; they end in `MessageAsked`, a chunk that is not the
 //!   last in `Chunks`. A refused body is read to its true end, and then replied to.
 //! - `StartTls` waits for [`tls_established`](Connection::tls_established), which leads to `Start`.
+//! - In LMTP it is LHLO that leads to `HelloAsked`, and HELO and EHLO are 500. What is said at or behind the end of the data
+//!   is said once for each recipient that was accepted, but for a 421.
 //! - HELO, EHLO, RSET and QUIT in `Chunks` first give [`Event::MessageAborted`].
 //! - STARTTLS is 502 where it is not configured and 503 where TLS is active. MAIL is 530 where TLS is required
 //!   and not active. A MAIL over the size limit is 552, a RCPT over the recipient limit 452, an
@@ -106,9 +111,12 @@
 //! # What a client cannot do
 //!
 //! - Make it grow. A connection has a fixed size, a line in the input that is not complete is under
-//!   [`MAX_LINE`] octets, pieces of a body leave as they come, nothing is allocated for a command.
+//!   [`MAX_LINE`] octets, pieces of a body leave as they come, nothing is allocated for a command. Output waits once it is
+//!   [`OUTPUT_HIGH_WATER`] octets; behind that fits one more reply, in LMTP one for each recipient of a message.
 //! - End a message where others see no end, or the other way round: only CR LF . CR LF ends a body, and a bare
 //!   CR or LF anywhere is refused, or [repaired](BareLineEnds) in a content.
+//! - Have the octets of a chunk run as commands: they are skipped where BDAT is refused, and where it does not say how many
+//!   there are, the session ends.
 //! - Get its own words back: nothing that a client sent stands in a reply.
 //! - Stay without working: each command, body and chunk has a [deadline](Connection::deadline). Bad commands have a
 //!   limit, and so have commands that bring no message nearer, and the time without a message.
@@ -143,6 +151,7 @@ mod idle;
 mod line;
 mod parser;
 pub mod printable;
+mod protocol;
 mod punycode;
 mod received;
 pub mod replies;
@@ -160,4 +169,5 @@ pub use dsn::{InvalidDsn, Notify, OriginalRecipient, RcptParameters, Ret};
 pub use ehlo::{EhloKeyword, InvalidEhloKeyword};
 pub use event::{Abort, Answer, BodyType, Event, MailParameters, Question};
 pub use line::MAX_LINE;
+pub use protocol::Protocol;
 pub use reply::{EnhancedCode, InvalidReply, Reply};

@@ -4,7 +4,7 @@
 //! HELO and EHLO and 354 have no enhanced status code and a form of their own.
 
 use crate::reply::{push_number, push_printable};
-use crate::{Config, EnhancedCode, Reply};
+use crate::{Config, EnhancedCode, Protocol, Reply};
 
 const fn reply(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> Reply {
     let (class, subject, detail) = enhanced;
@@ -96,10 +96,13 @@ pub const NOT_HTTP: Reply = reply(554, (5, 7, 0), "This is not an HTTP server");
 pub(crate) const START_MAIL_INPUT: &[u8] = b"354 Send the message, end it with CR LF . CR LF\r\n";
 
 /// The greeting (RFC 5321 section 4.2: `220 Domain textstring`).
-pub(crate) fn greeting(config: &Config, output: &mut Vec<u8>) {
+pub(crate) fn greeting(config: &Config, protocol: Protocol, output: &mut Vec<u8>) {
     output.extend_from_slice(b"220 ");
     push_printable(&config.domain, output);
-    output.extend_from_slice(b" ESMTP ");
+    output.extend_from_slice(match protocol {
+        Protocol::Smtp => b" ESMTP ",
+        Protocol::Lmtp => b" LMTP ",
+    });
     push_printable(&config.product, output);
     output.extend_from_slice(b"\r\n");
 }
@@ -130,10 +133,90 @@ pub(crate) fn extended_hello(config: &Config, tls: bool, output: &mut Vec<u8>) {
     if config.dsn {
         output.extend_from_slice(b"250-DSN\r\n");
     }
+    push_limits(config, output);
+    if config.requiretls && tls {
+        output.extend_from_slice(b"250-REQUIRETLS\r\n");
+    }
+    if config.mt_priority {
+        output.extend_from_slice(b"250-MT-PRIORITY\r\n");
+    }
     for keyword in &config.ehlo_keywords {
         output.extend_from_slice(b"250-");
         output.extend_from_slice(keyword.as_str().as_bytes());
         output.extend_from_slice(b"\r\n");
     }
     output.extend_from_slice(b"250 HELP\r\n");
+}
+
+/// The largest number that LIMITS can tell (RFC 9422 section 4: at most six digits, not 0). A limit over it is left out.
+const MAX_TOLD_LIMIT: usize = 999_999;
+
+/// The limits in force (RFC 9422).
+fn push_limits(config: &Config, output: &mut Vec<u8>) {
+    let recipients = (1..=MAX_TOLD_LIMIT).contains(&config.max_recipients);
+    if !recipients && !config.one_recipient_domain {
+        return;
+    }
+    output.extend_from_slice(b"250-LIMITS");
+    if recipients {
+        output.extend_from_slice(b" RCPTMAX=");
+        push_number(config.max_recipients as u64, output);
+    }
+    if config.one_recipient_domain {
+        output.extend_from_slice(b" RCPTDOMAINMAX=1");
+    }
+    output.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello_of(change: impl FnOnce(&mut Config), tls: bool) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        let mut output = Vec::new();
+        extended_hello(&config, tls, &mut output);
+        String::from_utf8(output).unwrap()
+    }
+
+    /// RFC 9422 section 4: a limit has one to six digits, and none is 0.
+    #[test]
+    fn limits_that_can_be_told_are_told() {
+        for (recipients, one_domain, line) in [
+            (1, false, Some("250-LIMITS RCPTMAX=1\r\n")),
+            (999_999, false, Some("250-LIMITS RCPTMAX=999999\r\n")),
+            (
+                100,
+                true,
+                Some("250-LIMITS RCPTMAX=100 RCPTDOMAINMAX=1\r\n"),
+            ),
+            (1_000_000, true, Some("250-LIMITS RCPTDOMAINMAX=1\r\n")),
+            (1_000_000, false, None),
+            (0, false, None),
+        ] {
+            let change = |config: &mut Config| {
+                config.max_recipients = recipients;
+                config.one_recipient_domain = one_domain;
+            };
+            let hello = hello_of(change, false);
+            let told = hello
+                .split_inclusive("\r\n")
+                .find(|it| it.contains("LIMITS"));
+            assert_eq!(told, line);
+        }
+    }
+
+    /// RFC 8689 section 4.1: only within TLS.
+    #[test]
+    fn requiretls_is_offered_within_tls_alone() {
+        let offers = |offered, tls| {
+            let change = |config: &mut Config| config.requiretls = offered;
+            hello_of(change, tls).contains("\r\n250-REQUIRETLS\r\n")
+        };
+        assert!(offers(true, true));
+        assert!(!offers(true, false) && !offers(false, true));
+        let priority = hello_of(|config| config.mt_priority = true, false);
+        assert!(priority.contains("\r\n250-MT-PRIORITY\r\n"));
+    }
 }

@@ -7,7 +7,7 @@
 use crate::body::{ChunkedBody, DataBody, Progress, Refusal};
 use crate::chunk::Chunk;
 use crate::command::Command;
-use crate::parser::Parameters;
+use crate::parser::{Offered, Parameters};
 use crate::{
     Abort, Answer, BodyType, Config, Event, ForwardPath, MailParameters, Question, RcptParameters,
     Reply, ReversePath, replies,
@@ -83,6 +83,16 @@ pub(crate) struct Session<'c> {
     pub(crate) tls: bool,
 }
 
+impl Session<'_> {
+    /// REQUIRETLS makes sense within TLS alone (RFC 8689 section 4.1).
+    fn offered(&self) -> Offered {
+        Offered {
+            requiretls: self.config.requiretls && self.tls,
+            mt_priority: self.config.mt_priority,
+        }
+    }
+}
+
 /// What comes of a command, or of a piece of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step<'i> {
@@ -120,6 +130,14 @@ impl State {
             Self::RcptAsked(_) => Some(Question::Rcpt),
             Self::DataAsked | Self::ChunkAsked { .. } => Some(Question::Data),
             Self::MessageAsked => Some(Question::Message),
+            _ => None,
+        }
+    }
+
+    /// How many recipients were accepted, where there are any and no data yet.
+    pub(crate) const fn recipients(self) -> Option<usize> {
+        match self {
+            Self::Rcpt(transaction) => Some(transaction.recipients),
             _ => None,
         }
     }
@@ -284,7 +302,7 @@ impl State {
             Self::Start => return Err(replies::HELLO_FIRST),
             _ => return Err(replies::OUT_OF_ORDER),
         }
-        let parameters = parameters.of_mail(session.extended)?;
+        let parameters = parameters.of_mail(session.extended, session.offered())?;
         if parameters
             .size
             .is_some_and(|size| size > session.config.size_limit())
@@ -450,7 +468,9 @@ impl State {
             Answer::Refuse(reply) if reply.is_transient() || reply.is_permanent() => {
                 self.refused(reply)
             }
-            Answer::AcceptWith(_) | Answer::Refuse(_) => self.refused(replies::LOCAL_ERROR),
+            Answer::AcceptWith(_) | Answer::Refuse(_) | Answer::Each(_) => {
+                self.refused(replies::LOCAL_ERROR)
+            }
         }
     }
 

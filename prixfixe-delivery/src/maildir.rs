@@ -104,9 +104,18 @@ pub enum OpenError {
     /// A directory cannot be made, or no file can be written in it.
     #[error(transparent)]
     Unusable(#[from] Fault),
+    /// The target is at the other end of a network, or a program, and what is asked of it is wrong.
+    #[error(transparent)]
+    Remote(Box<dyn std::error::Error + Send + Sync>),
     /// No thread could be started.
     #[error("cannot start the threads of the delivery: {0}")]
     Threads(#[source] io::Error),
+}
+
+impl OpenError {
+    pub(crate) fn remote(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Remote(Box::new(error))
+    }
 }
 
 impl Maildir {

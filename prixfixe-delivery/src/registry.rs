@@ -1,6 +1,11 @@
 //! The kinds of targets that a text can name, and how each is opened.
 //!
-//! A new kind is a file of its own and a line in [`KINDS`].
+//! A new kind is a file of its own, one beside this, and a line in [`KINDS`].
+
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(feature = "webhook")]
+mod webhook;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,6 +14,7 @@ use std::sync::Arc;
 
 use crate::options::TargetOptions;
 use crate::stdout::PreparedStdout;
+use crate::target::BoxFuture;
 use crate::{Discard, Maildir, MaildirOptions, OpenError, PreparedMaildir, Target};
 
 /// Where mail goes, as an operator writes it: `maildir:PATH`, `discard:`, `stdout:`.
@@ -37,6 +43,8 @@ pub(crate) struct Kind {
     pub(crate) check: fn(&str) -> Result<(), String>,
     /// The [options](TargetOptions) that it takes, beside its name, by their keys.
     pub(crate) keys: &'static [&'static str],
+    /// Looks at the values of those. An error is a key, and what is wrong with its value.
+    pub(crate) check_options: fn(&TargetOptions) -> Result<(), (&'static str, String)>,
     /// True for what passes mail on by SMTP to whomever the recipient names.
     pub(crate) is_relay: bool,
     /// Opens what can be opened as the user who starts the program.
@@ -54,7 +62,17 @@ pub(crate) struct Wanted<'a> {
 }
 
 /// Every kind.
-static KINDS: &[Kind] = &[MAILDIR, DISCARD, STDOUT];
+static KINDS: &[Kind] = &[
+    MAILDIR,
+    #[cfg(feature = "webhook")]
+    webhook::HTTPS,
+    #[cfg(feature = "webhook")]
+    webhook::HTTP,
+    #[cfg(feature = "nats")]
+    nats::NATS,
+    STDOUT,
+    DISCARD,
+];
 
 const MAILDIR: Kind = Kind {
     scheme: "maildir",
@@ -64,6 +82,7 @@ const MAILDIR: Kind = Kind {
         _ => Ok(()),
     },
     keys: &[],
+    check_options: |_| Ok(()),
     is_relay: false,
     prepare: |wanted| {
         let path = behind_colon(wanted.url.as_str());
@@ -77,6 +96,7 @@ const DISCARD: Kind = Kind {
     form: "discard:",
     check: alone,
     keys: &[],
+    check_options: |_| Ok(()),
     is_relay: false,
     prepare: |_| Ok(PreparedTarget(Prepared::Discard)),
 };
@@ -86,6 +106,7 @@ const STDOUT: Kind = Kind {
     form: "stdout:",
     check: alone,
     keys: &[],
+    check_options: |_| Ok(()),
     is_relay: false,
     prepare: |_| Ok(PreparedTarget(Prepared::Stdout(PreparedStdout::open()?))),
 };
@@ -185,18 +206,21 @@ impl TargetUrl {
         &self.text
     }
 
-    /// Looks whether these options are any of this kind's.
+    /// Looks whether these options are any of this kind's, and their values too.
     ///
     /// # Errors
     ///
-    /// The key of the first that is not.
-    pub fn check_options(&self, options: &TargetOptions) -> Result<(), &'static str> {
+    /// The key of the first that is not, and what is wrong with it.
+    pub fn check_options(&self, options: &TargetOptions) -> Result<(), (&'static str, String)> {
         let foreign = |key: &&'static str| !self.kind.keys.contains(key);
-        options
-            .given()
-            .into_iter()
-            .find(foreign)
-            .map_or(Ok(()), Err)
+        if let Some(key) = options.given().into_iter().find(foreign) {
+            let problem = format!(
+                "is nothing that a target of the kind {}: takes",
+                self.scheme()
+            );
+            return Err((key, problem));
+        }
+        (self.kind.check_options)(options)
     }
 
     /// Opens what can be opened as the user who starts the program, threads and connections aside. The name is what the
@@ -282,10 +306,35 @@ enum Prepared {
     Maildir(PreparedMaildir),
     Discard,
     Stdout(PreparedStdout),
+    Later(BoxFuture<'static, Result<Arc<dyn Target>, OpenError>>),
+}
+
+/// Looks at a text of a kind that has a type for it.
+fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<(), String> {
+    let parsed = text.parse::<T>();
+    parsed.map(drop).map_err(|error| error.to_string())
+}
+
+/// The URL of a kind that has a type for it; it was looked at before.
+fn url<T: FromStr<Err: fmt::Display>>(wanted: &Wanted<'_>) -> Result<T, OpenError> {
+    let parsed = wanted.url.as_str().parse::<T>();
+    parsed.map_err(|error| OpenError::Remote(error.to_string().into()))
+}
+
+fn wrong_option((key, problem): (&'static str, String)) -> OpenError {
+    OpenError::Remote(format!("{key}: {problem}").into())
 }
 
 impl PreparedTarget {
-    /// Starts its threads, and connects where that shows a mistake.
+    /// One that is opened when it is started, inside a runtime of tokio's.
+    pub(crate) fn later(
+        opening: impl Future<Output = Result<Arc<dyn Target>, OpenError>> + Send + 'static,
+    ) -> Self {
+        Self(Prepared::Later(Box::pin(opening)))
+    }
+
+    /// Starts its threads, and connects where that shows a mistake: to be awaited inside a runtime of tokio's, which is
+    /// to last as long as the target.
     ///
     /// # Errors
     ///
@@ -295,6 +344,7 @@ impl PreparedTarget {
             Prepared::Maildir(maildir) => Arc::new(maildir.start()?),
             Prepared::Discard => Arc::new(Discard::new()),
             Prepared::Stdout(stdout) => Arc::new(stdout.start()?),
+            Prepared::Later(opening) => opening.await?,
         })
     }
 }
@@ -356,7 +406,8 @@ mod tests {
             ..TargetOptions::default()
         };
         let url: TargetUrl = "discard:".parse().unwrap();
-        assert_eq!(url.check_options(&options), Err("args"));
+        let problem = "is nothing that a target of the kind discard: takes".to_owned();
+        assert_eq!(url.check_options(&options), Err(("args", problem)));
         assert_eq!(url.check_options(&TargetOptions::default()), Ok(()));
     }
 }

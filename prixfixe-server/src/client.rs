@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use prixfixe_core::Protocol;
+
 use crate::tls::TlsInfo;
 
 /// What is known of a client, as of now in its session. Cheap to clone.
@@ -17,6 +19,7 @@ struct Known {
     peer: Peer,
     local: Option<SocketAddr>,
     via: Via,
+    protocol: Protocol,
     greeting: Option<Greeting>,
     tls: Option<Arc<TlsInfo>>,
     identity: Option<Identity>,
@@ -126,13 +129,24 @@ impl Client {
         self.0.via == Via::HealthCheck
     }
 
-    /// The name that the client gave in HELO or EHLO, as it gave it: no more than a claim.
+    /// What it speaks: SMTP, or LMTP on an [endpoint](crate::Endpoint::protocol) that does.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.0.protocol
+    }
+
+    pub(crate) fn speaking(mut self, protocol: Protocol) -> Self {
+        Arc::make_mut(&mut self.0).protocol = protocol;
+        self
+    }
+
+    /// The name that the client gave in HELO or EHLO (LHLO in LMTP), as it gave it: no more than a claim.
     #[must_use]
     pub fn helo(&self) -> Option<&str> {
         self.0.greeting.as_ref().map(|greeting| &*greeting.name)
     }
 
-    /// True when the client greeted with EHLO and so speaks ESMTP.
+    /// True when the client greeted with EHLO (or LHLO) and so speaks ESMTP.
     #[must_use]
     pub fn is_extended(&self) -> bool {
         let greeting = self.0.greeting.as_ref();
@@ -180,6 +194,7 @@ impl Known {
             peer,
             local,
             via,
+            protocol: Protocol::Smtp,
             greeting: None,
             tls: None,
             identity: None,
@@ -262,6 +277,12 @@ impl ClientBuilder {
     /// The load balancer that it came by.
     pub fn balancer(mut self, address: impl Into<SocketAddr>) -> Self {
         self.0.via = Via::Balancer(address.into());
+        self
+    }
+
+    /// What it speaks. Default: SMTP.
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.0.protocol = protocol;
         self
     }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 #[cfg(feature = "proxy-protocol")]
 use ipnet::{IpNet, Ipv4Net};
+use prixfixe_core::Protocol;
 use prixfixe_network::{BindError, Listener};
 
 /// How many bits IPv4-mapped addresses have in common (RFC 4291 section 2.5.5.2).
@@ -38,6 +39,7 @@ enum Socket {
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     pub(crate) implicit_tls: bool,
+    pub(crate) protocol: Protocol,
     #[cfg(feature = "proxy-protocol")]
     pub(crate) balancers: Vec<IpNet>,
 }
@@ -55,6 +57,15 @@ impl Endpoint {
     #[cfg(feature = "tls")]
     pub fn implicit_tls(mut self) -> Self {
         self.rules.implicit_tls = true;
+        self
+    }
+
+    /// What is spoken here. Default: SMTP.
+    ///
+    /// By [LMTP](Protocol::Lmtp) each recipient of a message is told what became of it
+    /// ([`Accepted::each`](crate::Accepted::each)). RFC 2033 section 5 forbids it on port 25.
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.rules.protocol = protocol;
         self
     }
 
@@ -95,6 +106,7 @@ impl Rules {
     pub(crate) const fn none() -> Self {
         Self {
             implicit_tls: false,
+            protocol: Protocol::Smtp,
             #[cfg(feature = "proxy-protocol")]
             balancers: Vec::new(),
         }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::tls::Tls;
+use prixfixe_core::Protocol;
 use prixfixe_network::{Connection, OutputBuffer, Session};
 use tracing::Level;
 
@@ -46,6 +47,7 @@ enum State {
 struct Awaiting {
     shared: Arc<Shared>,
     implicit_tls: bool,
+    protocol: Protocol,
     connection: Connection,
     reader: HeaderReader,
     deadline: Option<Instant>,
@@ -77,7 +79,7 @@ impl Front {
     ) -> Self {
         let Connection { peer, local, .. } = *connection;
         if !rules.is_balancer(peer.ip()) {
-            let client = client(peer, local, Via::Direct);
+            let client = client(peer, local, Via::Direct).speaking(rules.protocol);
             return Self::admit(shared, rules.implicit_tls, now, client);
         }
         // Without the time that `min_data_rate` grants: a header is short.
@@ -85,6 +87,7 @@ impl Front {
         let state = State::Header(Box::new(Awaiting {
             shared,
             implicit_tls: rules.implicit_tls,
+            protocol: rules.protocol,
             connection: *connection,
             reader: HeaderReader::new(),
             deadline,
@@ -199,6 +202,7 @@ impl Awaiting {
         };
         self.end = Some(End::Admitted);
         let shared = Arc::clone(&self.shared);
+        let client = client.speaking(self.protocol);
         let mut front = Front::admit(shared, self.implicit_tls, now, client);
         if !rest.is_empty() {
             front.receive(now, rest);

@@ -14,6 +14,7 @@ use crate::hooks::{Command, Data, Hello, Login, Mail, Rcpt};
 use crate::{Client, Identity, Message};
 
 pub use accepted::Accepted;
+pub(crate) use accepted::Outcome;
 pub use boxed::{BoxHandler, BoxSession};
 pub use closure::{Closure, Sessions};
 pub use or_reply::OrReply;

@@ -158,7 +158,7 @@ pub use prixfixe_core::printable;
 pub use prixfixe_core::{
     BareLineEnds, BodyType, Domain, DomainPattern, EhloKeyword, EnhancedCode, ForwardPath,
     InvalidDomain, InvalidDsn, InvalidEhloKeyword, InvalidMailbox, InvalidReply, MailParameters,
-    Mailbox, Notify, OriginalRecipient, RcptParameters, Reply, Ret, ReversePath, reply,
+    Mailbox, Notify, OriginalRecipient, Protocol, RcptParameters, Reply, Ret, ReversePath, reply,
 };
 pub use prixfixe_network::{
     BindError, BoundSocket, Listener, StartError as TransportError, Transport,

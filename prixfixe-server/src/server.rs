@@ -608,6 +608,9 @@ pub enum StartError {
     /// One of the accepted domains is neither a domain nor `*.` and one.
     #[error("{0:?} is no domain to accept mail for")]
     AcceptedDomain(String),
+    /// A keyword of EHLO is given twice, or is one too many.
+    #[error("the keyword {0} of EHLO is given twice, or there are too many")]
+    EhloKeyword(String),
     /// An address could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -626,6 +629,7 @@ impl From<SettingsError> for StartError {
             SettingsError::NoCertificate => Self::NoCertificate,
             SettingsError::Domain(domain) => Self::Domain(domain),
             SettingsError::AcceptedDomain(domain) => Self::AcceptedDomain(domain),
+            SettingsError::EhloKeyword(keyword) => Self::EhloKeyword(keyword),
         }
     }
 }

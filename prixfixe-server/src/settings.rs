@@ -30,6 +30,8 @@ pub struct Settings {
     pub(crate) accepted_domains: Vec<DomainPattern>,
     /// The first of those asked for that is no domain.
     bad_domain: Option<String>,
+    /// The first keyword of EHLO that was there already, or is one too many.
+    bad_keyword: Option<EhloKeyword>,
     pub(crate) handler_timeout: Duration,
     pub(crate) client_limits: ClientLimits,
     pub(crate) max_connections: usize,
@@ -39,6 +41,9 @@ pub struct Settings {
     pub(crate) message_memory: u64,
     pub(crate) temporary: Option<PathBuf>,
 }
+
+/// The reply to EHLO is the longest of all, and a client may ask for it without end.
+const MAX_EHLO_KEYWORDS: usize = 32;
 
 /// A century: as good as never, and no clock overflows by it.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -212,6 +217,28 @@ impl Settings {
         self
     }
 
+    /// Says by LIMITS (RFC 9422) that the recipients of one message have to be in one domain, so that a client sends one message
+    /// for each domain. The handler is to refuse the others: with `452 4.5.3`, so that they come in another message. Default: off.
+    pub fn one_recipient_domain(mut self, only: bool) -> Self {
+        self.dialogue.one_recipient_domain = only;
+        self
+    }
+
+    /// Offers REQUIRETLS (RFC 8689) within TLS, for a handler that heeds
+    /// [`MailParameters::requiretls`](crate::MailParameters::requiretls). Default: off, and the parameter is refused with 555.
+    #[cfg(feature = "tls")]
+    pub fn requiretls(mut self, offered: bool) -> Self {
+        self.dialogue.requiretls = offered;
+        self
+    }
+
+    /// Offers MT-PRIORITY (RFC 6710), for a handler that heeds
+    /// [`MailParameters::mt_priority`](crate::MailParameters::mt_priority). Default: off, and the parameter is refused with 555.
+    pub fn mt_priority(mut self, offered: bool) -> Self {
+        self.dialogue.mt_priority = offered;
+        self
+    }
+
     /// Another last word of the greeting. Default: `PrixFixe`.
     pub fn product(mut self, name: impl Into<String>) -> Self {
         self.dialogue.product = name.into();
@@ -219,9 +246,18 @@ impl Settings {
     }
 
     /// One keyword more in the reply to EHLO: an extension whose commands the application answers itself
-    /// ([`Session::command`](crate::Session::command)), or one that needs no command.
+    /// ([`Session::command`](crate::Session::command)), or one that needs no command. The same keyword twice, or more than 32 of
+    /// them, are an error when the server starts.
     pub fn ehlo_keyword(mut self, keyword: EhloKeyword) -> Self {
-        self.dialogue.ehlo_keywords.push(keyword);
+        let keywords = &mut self.dialogue.ehlo_keywords;
+        let is_new = !keywords
+            .iter()
+            .any(|it| it.name().eq_ignore_ascii_case(keyword.name()));
+        if is_new && keywords.len() < MAX_EHLO_KEYWORDS {
+            keywords.push(keyword);
+        } else {
+            self.bad_keyword.get_or_insert(keyword);
+        }
         self
     }
 
@@ -258,6 +294,9 @@ impl Settings {
         if let Some(domain) = &self.bad_domain {
             return Err(SettingsError::AcceptedDomain(domain.clone()));
         }
+        if let Some(keyword) = &self.bad_keyword {
+            return Err(SettingsError::EhloKeyword(keyword.name().to_owned()));
+        }
         Ok(())
     }
 }
@@ -270,6 +309,7 @@ impl Default for Settings {
             tls: None,
             accepted_domains: Vec::new(),
             bad_domain: None,
+            bad_keyword: None,
             handler_timeout: Duration::from_secs(300),
             client_limits: ClientLimits::default(),
             max_connections: 100,
@@ -301,4 +341,7 @@ pub enum SettingsError {
     /// One of the accepted domains is neither a domain nor `*.` and one.
     #[error("{0:?} is no domain to accept mail for")]
     AcceptedDomain(String),
+    /// A keyword of EHLO is given twice, or is one more than 32.
+    #[error("the keyword {0} of EHLO is given twice, or there are more than {max}", max = MAX_EHLO_KEYWORDS)]
+    EhloKeyword(String),
 }

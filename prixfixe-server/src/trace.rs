@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
-use prixfixe_core::Domain;
+use prixfixe_core::{Domain, Protocol};
 
 use crate::message::Head;
 use crate::{Peer, Recipient};
@@ -103,6 +103,9 @@ fn claimed_name(head: &Head) -> &str {
 /// The protocol name of the registry that RFC 3848 and RFC 6531 section 4.3 began.
 fn protocol(head: &Head) -> &'static str {
     let tls = head.client.tls().is_some();
+    if head.client.protocol() == Protocol::Lmtp {
+        return lmtp(head, tls);
+    }
     match (
         head.envelope.parameters().smtputf8,
         tls,
@@ -113,6 +116,20 @@ fn protocol(head: &Head) -> &'static str {
         (false, true, _) => "ESMTPS",
         (false, false, true) => "ESMTP",
         (false, false, false) => "SMTP",
+    }
+}
+
+fn lmtp(head: &Head, tls: bool) -> &'static str {
+    let smtputf8 = head.envelope.parameters().smtputf8;
+    match (smtputf8, tls, head.client.identity().is_some()) {
+        (true, true, true) => "UTF8LMTPSA",
+        (true, true, false) => "UTF8LMTPS",
+        (true, false, true) => "UTF8LMTPA",
+        (true, false, false) => "UTF8LMTP",
+        (false, true, true) => "LMTPSA",
+        (false, true, false) => "LMTPS",
+        (false, false, true) => "LMTPA",
+        (false, false, false) => "LMTP",
     }
 }
 

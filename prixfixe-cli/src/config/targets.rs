@@ -214,11 +214,7 @@ impl Configuration {
                 );
                 return wrong("name", problem);
             }
-            if let Err(key) = url.check_options(&target.options()) {
-                let problem = format!(
-                    "is nothing that a target of the kind {}: takes",
-                    url.scheme()
-                );
+            if let Err((key, problem)) = url.check_options(&target.options()) {
                 return wrong(key, problem);
             }
         }

@@ -9,6 +9,7 @@ use nom::sequence::preceded;
 use super::domain::helo_argument;
 use super::mailbox::{forward_path, reverse_path};
 use super::{Parameters, ascii_no_case, behind_blanks};
+use crate::Protocol;
 use crate::command::{Command, CommandError};
 
 type Result<T> = std::result::Result<T, CommandError>;
@@ -19,7 +20,9 @@ type Result<T> = std::result::Result<T, CommandError>;
 ///
 /// RFC 5321 has one space there. Postfix and Exim take any number of spaces and tabs too. White space before
 /// the end of the line is tolerated (RFC 5321 section 4.1.1).
-pub(crate) fn command(line: &[u8]) -> Result<Command<'_>> {
+///
+/// LHLO is LMTP's EHLO; each protocol has no idea of the other's (RFC 2033 section 4.1).
+pub(crate) fn command(protocol: Protocol, line: &[u8]) -> Result<Command<'_>> {
     let line = trim_end(line);
     let blank = memchr::memchr2(b' ', b'\t', line);
     let (verb, argument) = blank
@@ -36,9 +39,11 @@ pub(crate) fn command(line: &[u8]) -> Result<Command<'_>> {
         b"MAIL" => mail(text_or(CommandError::Sender)?),
         b"RCPT" => rcpt(text_or(CommandError::Recipient)?),
         b"DATA" => alone(Command::Data, argument),
-        b"BDAT" => bdat(text_or(CommandError::Argument)?),
-        b"EHLO" => ehlo(text_or(CommandError::Argument)?),
-        b"HELO" => helo(text_or(CommandError::Argument)?),
+        b"BDAT" => bdat(text_or(CommandError::ChunkSize)?),
+        b"EHLO" if protocol == Protocol::Smtp => ehlo(text_or(CommandError::Argument)?),
+        b"HELO" if protocol == Protocol::Smtp => helo(text_or(CommandError::Argument)?),
+        b"LHLO" if protocol == Protocol::Lmtp => ehlo(text_or(CommandError::Argument)?),
+        b"EHLO" | b"HELO" | b"LHLO" => Err(CommandError::Unknown),
         b"RSET" => alone(Command::Rset, argument),
         b"QUIT" => alone(Command::Quit, argument),
         b"STARTTLS" => alone(Command::StartTls, argument),
@@ -143,8 +148,8 @@ fn helo(argument: &str) -> Result<Command<'_>> {
 /// end-marker = "LAST"
 /// ```
 ///
-/// With any number of blanks, and with any number: refused, the chunk behind it would be run as commands. One beyond all
-/// that can be counted is over any limit.
+/// With any number of blanks, and with any number: one beyond all that can be counted is over any limit. Octets of a chunk
+/// follow a line that is none of this form, too, and nobody knows how many.
 fn bdat(argument: &str) -> Result<Command<'_>> {
     let chunk_size = digit1.map(|digits: &str| digits.parse().unwrap_or(u64::MAX));
     let end_marker = opt(value((), preceded(space1, ascii_no_case("LAST"))));
@@ -152,7 +157,7 @@ fn bdat(argument: &str) -> Result<Command<'_>> {
         size,
         last: last.is_some(),
     });
-    whole(bdat, argument)
+    whole(bdat, argument).map_err(|_| CommandError::ChunkSize)
 }
 
 /// A command that has no argument.

@@ -18,7 +18,7 @@ use crate::Mailbox;
 
 pub(crate) use command::command;
 pub(crate) use dsn::{notify_value, orcpt_value};
-pub(crate) use parameter::Parameters;
+pub(crate) use parameter::{Offered, Parameters};
 
 /// What a parser gives. Where it went wrong is of no interest: the reply is the same.
 type Parsed<'i, O> = IResult<&'i str, O, ()>;

@@ -16,6 +16,13 @@ use crate::{BodyType, MailParameters, Notify, RcptParameters};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parameters<'i>(&'i str);
 
+/// Parameters of MAIL that are known where they are offered alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Offered {
+    pub(crate) requiretls: bool,
+    pub(crate) mt_priority: bool,
+}
+
 /// The most digits that a size is written with (RFC 1870 section 6).
 const MAX_SIZE_DIGITS: usize = 20;
 
@@ -30,11 +37,16 @@ impl<'i> Parameters<'i> {
     ///
     /// Clients send those of DSN and AUTH though they were not offered. Postfix and Exim take them,
     /// so they are taken here. That of AUTH is looked at and ignored.
-    pub(crate) fn of_mail(self, extended: bool) -> Result<MailParameters, ParameterError> {
+    pub(crate) fn of_mail(
+        self,
+        extended: bool,
+        offered: Offered,
+    ) -> Result<MailParameters, ParameterError> {
         let mut size = None;
         let mut body = None;
         let mut smtputf8 = None;
         let (mut ret, mut envid, mut auth) = (None, None, None);
+        let (mut requiretls, mut mt_priority) = (None, None);
         for parameter in self {
             let (keyword, value) = parameter?;
             let is = |name: &str| extended && keyword.eq_ignore_ascii_case(name);
@@ -50,6 +62,10 @@ impl<'i> Parameters<'i> {
                 set(&mut envid, dsn::envid_value(value))?;
             } else if is("AUTH") {
                 set(&mut auth, dsn::auth_value(value))?;
+            } else if offered.requiretls && is("REQUIRETLS") {
+                set(&mut requiretls, value.is_none().then_some(true))?;
+            } else if offered.mt_priority && is("MT-PRIORITY") {
+                set(&mut mt_priority, priority_value(value))?;
             } else {
                 return Err(ParameterError::Unknown);
             }
@@ -60,6 +76,8 @@ impl<'i> Parameters<'i> {
             smtputf8: smtputf8.unwrap_or_default(),
             ret,
             envid,
+            requiretls: requiretls.unwrap_or_default(),
+            mt_priority,
         })
     }
 
@@ -149,6 +167,20 @@ fn body_value(value: Option<&str>) -> Option<BodyType> {
 }
 
 /// ```abnf
+/// priority-value = (["-"] NZDIGIT) / "0"
+/// ```
+///
+/// RFC 6710 section 3.
+fn priority_value(value: Option<&str>) -> Option<i8> {
+    let value = value?;
+    match value.strip_prefix('-').unwrap_or(value).as_bytes() {
+        [b'1'..=b'9'] => value.parse().ok(),
+        [b'0'] if value == "0" => Some(0),
+        _ => None,
+    }
+}
+
+/// ```abnf
 /// esmtp-param = esmtp-keyword ["=" esmtp-value]
 /// ```
 fn esmtp_param(input: &str) -> Parsed<'_, (&str, Option<&str>)> {
@@ -181,7 +213,9 @@ mod tests {
     use crate::{OriginalRecipient, Ret};
 
     fn of_mail(input: &str) -> Result<MailParameters, ParameterError> {
-        Parameters::behind_path(input).unwrap().of_mail(true)
+        Parameters::behind_path(input)
+            .unwrap()
+            .of_mail(true, Offered::default())
     }
 
     #[test]
@@ -272,7 +306,9 @@ mod tests {
             assert_eq!(of_mail(input), Err(ParameterError::Unknown), "{input:?}");
         }
         for input in [" SIZE=1", " RET=FULL", " AUTH=<>"] {
-            let after_helo = Parameters::behind_path(input).unwrap().of_mail(false);
+            let after_helo = Parameters::behind_path(input)
+                .unwrap()
+                .of_mail(false, Offered::default());
             assert_eq!(after_helo, Err(ParameterError::Unknown));
         }
         assert_eq!(Parameters::behind_path("SIZE=1"), None);
@@ -310,6 +346,51 @@ mod tests {
             " AUTH=<> AUTH=<>",
         ] {
             assert_eq!(of_mail(input), Err(ParameterError::Bad), "{input:?}");
+        }
+    }
+
+    /// RFC 8689 section 4, RFC 6710 section 3.
+    #[test]
+    fn parameters_that_are_offered() {
+        let offered = Offered {
+            requiretls: true,
+            mt_priority: true,
+        };
+        let of_mail = |input, extended, offered| {
+            let parameters = Parameters::behind_path(input).unwrap();
+            parameters.of_mail(extended, offered)
+        };
+        for (input, requiretls, mt_priority) in [
+            (" REQUIRETLS", true, None),
+            (" mt-priority=-9 requiretls", true, Some(-9)),
+            (" MT-PRIORITY=0", false, Some(0)),
+            (" MT-PRIORITY=9", false, Some(9)),
+        ] {
+            let expected = MailParameters {
+                requiretls,
+                mt_priority,
+                ..MailParameters::default()
+            };
+            assert_eq!(of_mail(input, true, offered), Ok(expected), "{input:?}");
+            for unknown in [
+                of_mail(input, true, Offered::default()),
+                of_mail(input, false, offered),
+            ] {
+                assert_eq!(unknown, Err(ParameterError::Unknown), "{input:?}");
+            }
+        }
+        for input in [
+            " REQUIRETLS=1",
+            " REQUIRETLS REQUIRETLS",
+            " MT-PRIORITY",
+            " MT-PRIORITY=10",
+            " MT-PRIORITY=-0",
+            " MT-PRIORITY=+1",
+            " MT-PRIORITY=-",
+            " MT-PRIORITY=1 MT-PRIORITY=1",
+        ] {
+            let result = of_mail(input, true, offered);
+            assert_eq!(result, Err(ParameterError::Bad), "{input:?}");
         }
     }
 

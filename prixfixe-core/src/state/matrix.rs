@@ -1,7 +1,8 @@
 //! The matrix in the crate's docs is read here, and every cell of it tried.
 
 use super::*;
-use crate::{BareLineEnds, parser};
+use crate::command::CommandError;
+use crate::{BareLineEnds, Protocol, parser};
 
 const MATRIX: &str = include_str!("../matrix.md");
 
@@ -30,9 +31,12 @@ fn states(name: &str) -> Vec<State> {
     }
 }
 
-fn lines(name: &str) -> Vec<&'static str> {
+fn lines(name: &str, protocol: Protocol) -> Vec<&'static str> {
     match name {
-        "`HELO`, `EHLO`" => vec!["HELO c", "EHLO c"],
+        "`HELO`, `EHLO`" => match protocol {
+            Protocol::Smtp => vec!["HELO c", "EHLO c"],
+            Protocol::Lmtp => vec!["LHLO c"],
+        },
         "`MAIL`" => vec!["MAIL FROM:<a@b>", "MAIL FROM:<>"],
         "`RCPT`" => vec!["RCPT TO:<a@b>", "RCPT TO:<postmaster>"],
         "`DATA`" => vec!["DATA"],
@@ -47,7 +51,7 @@ fn lines(name: &str) -> Vec<&'static str> {
 }
 
 /// The outcome as a cell has it.
-fn outcome(state: State, line: &'static str) -> String {
+fn outcome(state: State, line: &'static str, protocol: Protocol) -> String {
     let config = Config {
         starttls: true,
         ..Config::default()
@@ -57,7 +61,7 @@ fn outcome(state: State, line: &'static str) -> String {
         extended: true,
         tls: false,
     };
-    let command = parser::command(line.as_bytes()).unwrap();
+    let command = parser::command(protocol, line.as_bytes()).unwrap();
     let from = state.interrupted(&command).map_or(state, |(next, _)| next);
     let (next, step) = from.command(command, session);
     let code = match step.say {
@@ -84,16 +88,35 @@ fn outcome(state: State, line: &'static str) -> String {
 
 #[test]
 fn every_cell_of_the_matrix_is_as_the_docs_say() {
+    every_cell(Protocol::Smtp);
+}
+
+/// RFC 2033 section 4.1: LHLO has the place of both.
+#[test]
+fn every_cell_holds_in_lmtp() {
+    every_cell(Protocol::Lmtp);
+    for line in ["HELO c", "EHLO c", "EHLO", "ehlo a b"] {
+        let command = parser::command(Protocol::Lmtp, line.as_bytes());
+        assert_eq!(command, Err(CommandError::Unknown), "{line}");
+    }
+    for line in ["LHLO c", "LHLO"] {
+        let command = parser::command(Protocol::Smtp, line.as_bytes());
+        assert_eq!(command, Err(CommandError::Unknown), "{line}");
+    }
+}
+
+fn every_cell(protocol: Protocol) {
     let mut rows = MATRIX.lines().map(cells);
     let commands = rows.next().unwrap();
     let mut tried = 0;
     for row in rows.skip(1) {
         for (cell, command) in row.iter().zip(&commands).skip(1) {
-            for (state, line) in states(row[0])
-                .into_iter()
-                .flat_map(|state| lines(command).into_iter().map(move |line| (state, line)))
-            {
-                let outcome = outcome(state, line);
+            for (state, line) in states(row[0]).into_iter().flat_map(|state| {
+                lines(command, protocol)
+                    .into_iter()
+                    .map(move |line| (state, line))
+            }) {
+                let outcome = outcome(state, line, protocol);
                 let as_stated = match *cell {
                     "2xx" => outcome.len() == 3 && outcome.starts_with('2'),
                     cell => outcome == cell,

@@ -11,6 +11,7 @@ mod allocation;
 mod answers;
 mod dialogues;
 mod idle;
+mod lmtp;
 mod output;
 mod refusals;
 mod server;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use prixfixe_core::{
     Abort, Answer, BareLineEnds, Config, Connection, EnhancedCode, Event, OUTPUT_HIGH_WATER,
-    Question, Reply,
+    Protocol, Question, Reply, replies,
 };
 use prixfixe_dialogue::{DOMAIN, Delivered, Settings, Stage};
 
@@ -67,8 +67,12 @@ impl Server {
         config.idle_timeout = settings.idle_timeout.unwrap_or(config.idle_timeout);
         config.min_data_rate = settings.min_data_rate.unwrap_or(config.min_data_rate);
         let now = Instant::now();
+        let protocol = match settings.lmtp {
+            true => Protocol::Lmtp,
+            false => Protocol::Smtp,
+        };
         let mut server = Self {
-            connection: Connection::new(Arc::new(config), now),
+            connection: Connection::with_protocol(Arc::new(config), protocol, now),
             now,
             output: Vec::new(),
             delivered: Vec::new(),
@@ -195,17 +199,41 @@ impl Server {
         question
     }
 
-    fn answer(&mut self, stage: Option<Stage>, address: &str) {
+    fn refusal(&self, stage: Stage, address: &str) -> Option<Reply> {
         let mut refusals = self.settings.refusals.iter();
-        let answer = match refusals
-            .find(|refusal| stage.is_some_and(|stage| refusal.concerns(stage, address)))
-        {
-            Some(refusal) => {
-                let (class, subject, detail) = refusal.enhanced;
-                let enhanced = EnhancedCode(class, subject, detail);
-                let reply = Reply::new(refusal.code, enhanced, refusal.text.clone());
-                Answer::Refuse(reply.expect("the dialogue has a proper reply"))
+        let refusal = refusals.find(|refusal| refusal.concerns(stage, address))?;
+        let (class, subject, detail) = refusal.enhanced;
+        let enhanced = EnhancedCode(class, subject, detail);
+        let reply = Reply::new(refusal.code, enhanced, refusal.text.clone());
+        Some(reply.expect("the dialogue has a proper reply"))
+    }
+
+    /// The message is kept for those recipients for whom it is not refused.
+    fn outcomes(&mut self) -> Answer {
+        let (mut kept, mut replies) = (Vec::new(), Vec::new());
+        for recipient in &self.message.to {
+            let refusal = self.refusal(Stage::Message, recipient);
+            if refusal.is_none() {
+                kept.push(recipient.clone());
             }
+            replies.push(refusal.unwrap_or(replies::MESSAGE_OK));
+        }
+        if kept.len() == replies.len() {
+            return Answer::Accept;
+        }
+        if !kept.is_empty() {
+            self.delivered.push(Delivered {
+                to: kept,
+                ..self.message.clone()
+            });
+        }
+        Answer::Each(replies)
+    }
+
+    fn answer(&mut self, stage: Option<Stage>, address: &str) {
+        let answer = match stage.and_then(|stage| self.refusal(stage, address)) {
+            Some(reply) => Answer::Refuse(reply),
+            None if stage == Some(Stage::Message) && self.settings.lmtp => self.outcomes(),
             None => Answer::Accept,
         };
         if answer == Answer::Accept {

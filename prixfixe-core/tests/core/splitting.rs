@@ -9,6 +9,9 @@ use crate::server::{Server, Told};
 const FRAGMENTS: &[&[u8]] = &[
     b"EHLO client.example.com\r\n",
     b"HELO client\r\n",
+    b"LHLO client\r\n",
+    b"RCPT TO:<full@example.net>\r\n",
+    b"LHLO c\r\nMAIL FROM:<alice@example.com>\r\nRCPT TO:<full@example.net>\r\nRCPT TO:<bob@example.net>\r\n",
     b"MAIL FROM:<alice@example.com>\r\n",
     b"MAIL FROM:<> BODY=BINARYMIME SMTPUTF8 SIZE=10\r\n",
     b"MAIL FROM:<alice@example.com> SIZE=1000000\r\n",
@@ -23,6 +26,8 @@ const FRAGMENTS: &[&[u8]] = &[
     b"BDAT 70 LAST\r\n",
     b"BDAT 0 LAST\r\n",
     b"BDAT 1000000\r\n",
+    b"BDAT x\r\n",
+    b"BDAT 5\nLAST\r\n",
     b"RSET\r\n",
     b"NOOP\r\n",
     b"VRFY \x1b[2J\r\n",
@@ -54,18 +59,23 @@ fn octets() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(fragment, 0..30).prop_map(|fragments| fragments.concat())
 }
 
-fn settings(repairs_line_ends: bool) -> Settings {
+fn settings(repairs_line_ends: bool, lmtp: bool) -> Settings {
+    let refusal = |stage, address: &str| Refusal {
+        stage,
+        address: Some(address.to_owned()),
+        code: 550,
+        enhanced: (5, 1, 1),
+        text: "No such user".to_owned(),
+    };
     Settings {
         repairs_line_ends,
+        lmtp,
         max_message_size: Some(2000),
         max_recipients: Some(2),
-        refusals: vec![Refusal {
-            stage: Stage::Rcpt,
-            address: Some("bad@example.net".to_owned()),
-            code: 550,
-            enhanced: (5, 1, 1),
-            text: "No such user".to_owned(),
-        }],
+        refusals: vec![
+            refusal(Stage::Rcpt, "bad@example.net"),
+            refusal(Stage::Message, "full@example.net"),
+        ],
         ..Settings::default()
     }
 }
@@ -73,10 +83,10 @@ fn settings(repairs_line_ends: bool) -> Settings {
 /// What all of the pieces, and then the end, came to.
 fn outcome<'i>(
     pieces: impl Iterator<Item = &'i [u8]>,
-    repairs: bool,
+    (repairs, lmtp): (bool, bool),
     room: usize,
 ) -> (Vec<Told>, String) {
-    let mut server = Server::new(&settings(repairs));
+    let mut server = Server::new(&settings(repairs, lmtp));
     server.room = vec![0; room];
     for piece in pieces {
         server.receive(piece);
@@ -113,7 +123,7 @@ proptest! {
     fn any_cut_tells_the_same_and_replies_are_well_formed(
         octets in octets(),
         lengths in proptest::collection::vec(1..200_usize, 1..20),
-        repairs in any::<bool>(),
+        repairs in any::<(bool, bool)>(),
     ) {
         let at_once = outcome(std::iter::once(octets.as_slice()), repairs, 0);
         assert_well_formed(&at_once.1);
@@ -148,7 +158,7 @@ proptest! {
             .map(|line| format!("{}{line}\r\n", if line.starts_with('.') { "." } else { "" }))
             .collect();
         let text = format!("HELO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\n{stuffed}.\r\n");
-        let (told, _) = outcome(text.as_bytes().chunks(length), false, 600);
+        let (told, _) = outcome(text.as_bytes().chunks(length), (false, false), 600);
         let expected = match content.len() {
             0..=2000 => Some(&Told::MessageEnd(content.into_bytes())),
             _ => None,

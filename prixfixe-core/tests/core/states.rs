@@ -135,3 +135,28 @@ fn a_size_limit_of_zero_is_none() {
     );
     assert!(started, "{output}");
 }
+
+/// RFC 8689 section 4.1: whoever asks for it in the clear is told that it is not there.
+#[test]
+fn requiretls_is_taken_within_tls_alone() {
+    let now = Instant::now();
+    let mut config = Config::default();
+    (config.starttls, config.requiretls) = (true, true);
+    let mut connection = Connection::new(Arc::new(config), now);
+    let mut output = Vec::new();
+    connection.answer(now, Answer::Accept, &mut output);
+    for (tls, code) in [(false, &b"555 5.5.4"[..]), (true, b"250 2.1.0")] {
+        if tls {
+            connection.tls_established(now);
+        }
+        output.clear();
+        let mut input = &b"EHLO c\r\nMAIL FROM:<a@b> REQUIRETLS\r\n"[..];
+        while let Some(event) = connection.poll_event(now, &mut input, &mut output) {
+            if let Event::Mail { parameters, .. } = &event {
+                assert!(parameters.requiretls);
+            }
+            connection.answer(now, Answer::Accept, &mut output);
+        }
+        assert!(output.windows(9).any(|it| it == code), "{tls}");
+    }
+}

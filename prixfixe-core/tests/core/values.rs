@@ -202,7 +202,7 @@ fn every_event_shows_what_it_tells_and_nothing_of_the_content() {
                 reverse_path: ReversePath::Null,
                 parameters: MailParameters::default(),
             },
-            "Mail { reverse_path: Null, parameters: MailParameters { size: None, body: SevenBit, smtputf8: false, ret: None, envid: None } }"
+            "Mail { reverse_path: Null, parameters: MailParameters { size: None, body: SevenBit, smtputf8: false, ret: None, envid: None, requiretls: false, mt_priority: None } }"
                 .to_owned(),
         ),
         (

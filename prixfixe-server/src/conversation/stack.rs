@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use prixfixe_core::Reply;
+use prixfixe_core::{Protocol, Reply};
 
 use crate::check::{self, Checks, Content, Opened};
 use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
@@ -46,19 +46,26 @@ impl<S: Session> Stack<S> {
     }
 
     pub(super) async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
+        let mut named = None;
         if self.checks.read_content() {
+            named = Some(Arc::clone(&message.head.envelope));
             message = self.checked(message).await?;
         }
-        let recipients = message.envelope().recipients().len();
+        let asked = Arc::clone(&message.head.envelope);
+        let is_lmtp = message.client().protocol() == Protocol::Lmtp;
+        let recipients = asked.recipients().len();
         // The checks have removed them all: there is nobody to keep it for.
         if recipients == 0 {
             return Ok(Accepted::default());
         }
         let accepted = self.session.message(message).await?;
         // Who was forgotten has no message.
-        match accepted.concerns(recipients) {
-            true => Ok(accepted),
-            false => Err(replies::LOCAL_ERROR),
+        if !accepted.concerns(recipients) {
+            return Err(replies::LOCAL_ERROR);
+        }
+        match named {
+            Some(named) if is_lmtp => accepted.of_named(named.recipients(), asked.recipients()),
+            _ => Ok(accepted),
         }
     }
 

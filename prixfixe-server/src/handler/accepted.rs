@@ -3,15 +3,30 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use prixfixe_core::Reply;
+use prixfixe_core::{Protocol, Reply};
 
-use crate::{BodyError, MessageId, replies};
+use crate::{BodyError, MessageId, Recipient, replies};
 
 /// A message is safe: what its client is told.
 ///
 /// By default `250 2.0.0 OK ID`, with the message's id.
 #[derive(Debug, Clone, Default)]
 pub struct Accepted(Kind);
+
+/// What the client of a message is told.
+pub(crate) enum Outcome {
+    /// The same for all recipients.
+    One(Result<Reply, Reply>),
+    /// In LMTP, where recipients came out differently.
+    Each {
+        /// In the order of RCPT.
+        replies: Vec<Reply>,
+        /// How many of them are no refusals.
+        accepted: usize,
+        /// What SMTP would have said.
+        common: Reply,
+    },
+}
 
 #[derive(Debug, Clone, Default)]
 enum Kind {
@@ -36,8 +51,8 @@ impl Accepted {
 
     /// What became of it for each recipient, in the order of [`Envelope::recipients`](crate::Envelope::recipients).
     ///
-    /// Over SMTP there is one reply for all of them: the one that they have in common; else `451 4.3.0` while one
-    /// of them is a 4xx, so that the client tries again; else the worst.
+    /// Over LMTP each recipient gets its own reply. Over SMTP there is one for all of them: the one that they have in common; else
+    /// `451 4.3.0` while one of them is a 4xx, so that the client tries again; else the worst.
     #[must_use]
     pub fn each(outcomes: Vec<Result<(), Reply>>) -> Self {
         Self(Kind::Each(outcomes))
@@ -57,6 +72,34 @@ impl Accepted {
         match &self.0 {
             Kind::Each(outcomes) => outcomes.len() == recipients,
             Kind::Usual | Kind::With(_) => true,
+        }
+    }
+
+    /// What its client is told in that protocol.
+    pub(crate) fn told(self, id: MessageId, protocol: Protocol) -> Outcome {
+        match self.0 {
+            Kind::Each(outcomes) if protocol == Protocol::Lmtp => of_each(outcomes, id),
+            kind => Outcome::One(Self(kind).into_answer(id)),
+        }
+    }
+
+    /// The outcomes of those recipients that the client has named, where [checks](crate::Check) have changed them.
+    ///
+    /// Who was removed is told 250, as the client's part in it is over. Of who was added the client knows nothing: where it failed
+    /// there, all fail, so that no message is lost.
+    pub(crate) fn of_named(self, named: &[Recipient], asked: &[Recipient]) -> Result<Self, Reply> {
+        let Kind::Each(outcomes) = self.0 else {
+            return Ok(self);
+        };
+        let mut rest = asked.iter().zip(&outcomes).peekable();
+        let mut of_named = Vec::with_capacity(named.len());
+        for recipient in named {
+            let outcome = rest.next_if(|(asked, _)| asked.path() == recipient.path());
+            of_named.push(outcome.map_or(Ok(()), |(_, outcome)| outcome.clone()));
+        }
+        match rest.any(|(_, outcome)| outcome.is_err()) {
+            true => Err(common(outcomes).unwrap_or(replies::LOCAL_ERROR)),
+            false => Ok(Self(Kind::Each(of_named))),
         }
     }
 
@@ -80,6 +123,27 @@ impl Accepted {
             Kind::With(reply) => Ok(reply),
             Kind::Usual | Kind::Each(_) => Err(replies::LOCAL_ERROR),
         }
+    }
+}
+
+/// A refusal that would end the session says nothing of one recipient among others, and one that contradicts itself neither.
+fn of_each(outcomes: Vec<Result<(), Reply>>, id: MessageId) -> Outcome {
+    let accepted = outcomes.iter().filter(|it| it.is_ok()).count();
+    let all_alike = outcomes.windows(2).all(|pair| pair.first() == pair.last());
+    let Some(common) = common(outcomes.clone()).filter(|_| !all_alike) else {
+        return Outcome::One(Accepted(Kind::Each(outcomes)).into_answer(id));
+    };
+    let is_usable =
+        |it: &Reply| (it.is_transient() || it.is_permanent()) && it.code() != 421 && !it.closes();
+    let replies = outcomes.into_iter().map(|outcome| match outcome {
+        Ok(()) => Reply::ok(["OK ", id.as_str()].concat()),
+        Err(reply) if is_usable(&reply) => reply,
+        Err(_) => replies::LOCAL_ERROR,
+    });
+    Outcome::Each {
+        replies: replies.collect(),
+        accepted,
+        common,
     }
 }
 
@@ -157,6 +221,55 @@ mod tests {
         ] {
             assert_eq!(answer(outcomes), expected);
         }
+    }
+
+    /// RFC 2033 section 4.2.
+    #[test]
+    fn over_lmtp_each_recipient_has_its_own() {
+        let told = |outcomes| {
+            let id = MessageId::new(SystemTime::now());
+            match Accepted::each(outcomes).told(id, Protocol::Lmtp) {
+                Outcome::One(Ok(reply) | Err(reply)) => vec![reply.code()],
+                Outcome::Each { replies, .. } => replies.iter().map(Reply::code).collect(),
+            }
+        };
+        let (full, gone) = (Reply::MAILBOX_FULL, Reply::NO_SUCH_USER);
+        let away = reply!(421 4.3.2 "No");
+        assert_eq!(told(vec![Ok(()), Err(full.clone())]), [250, 452]);
+        assert_eq!(told(vec![Err(gone.clone()), Err(full)]), [550, 452]);
+        assert_eq!(told(vec![Ok(()), Ok(())]), [250]);
+        assert_eq!(told(vec![Err(gone.clone()); 2]), [550]);
+        assert_eq!(told(vec![Err(away.clone()); 2]), [421]);
+        assert_eq!(told(vec![Err(away), Err(gone)]), [451, 550]);
+        assert_eq!(told(vec![Err(Reply::ok("no refusal")), Ok(())]), [451, 250]);
+    }
+
+    #[test]
+    fn outcomes_are_those_of_the_recipients_that_the_client_has_named() {
+        let recipients = |names: &[&str]| -> Vec<Recipient> {
+            let recipient =
+                |name: &&str| Recipient::new(format!("{name}@example.com").parse().unwrap());
+            names.iter().map(recipient).collect()
+        };
+        let of_named = |named: &[&str], asked: &[&str], outcomes| {
+            let accepted = Accepted::each(outcomes);
+            match accepted.of_named(&recipients(named), &recipients(asked)) {
+                Ok(Accepted(Kind::Each(outcomes))) => outcomes,
+                Ok(_) => Vec::new(),
+                Err(reply) => vec![Err(reply)],
+            }
+        };
+        let gone = || Err(Reply::NO_SUCH_USER);
+        let outcomes = of_named(&["a", "b", "b"], &["b", "b"], vec![gone(), Ok(())]);
+        assert_eq!(outcomes, [Ok(()), gone(), Ok(())]);
+        let outcomes = of_named(
+            &["a", "b"],
+            &["a", "b", "new"],
+            vec![Ok(()), gone(), Ok(())],
+        );
+        assert_eq!(outcomes, [Ok(()), gone()]);
+        let outcomes = of_named(&["a"], &["a", "new"], vec![Ok(()), gone()]);
+        assert_eq!(outcomes, [gone()], "nobody else is told of it");
     }
 
     #[test]

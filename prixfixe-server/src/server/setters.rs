@@ -172,6 +172,28 @@ impl<H> ServerBuilder<H> {
         self
     }
 
+    /// Says by LIMITS (RFC 9422) that the recipients of one message have to be in one domain, so that a client sends one message
+    /// for each domain. The handler is to refuse the others: with `452 4.5.3`, so that they come in another message. Default: off.
+    pub fn one_recipient_domain(mut self, only: bool) -> Self {
+        self.settings = self.settings.one_recipient_domain(only);
+        self
+    }
+
+    /// Offers REQUIRETLS (RFC 8689) within TLS, for a handler that heeds
+    /// [`MailParameters::requiretls`](crate::MailParameters::requiretls). Default: off, and the parameter is refused with 555.
+    #[cfg(feature = "tls")]
+    pub fn requiretls(mut self, offered: bool) -> Self {
+        self.settings = self.settings.requiretls(offered);
+        self
+    }
+
+    /// Offers MT-PRIORITY (RFC 6710), for a handler that heeds
+    /// [`MailParameters::mt_priority`](crate::MailParameters::mt_priority). Default: off, and the parameter is refused with 555.
+    pub fn mt_priority(mut self, offered: bool) -> Self {
+        self.settings = self.settings.mt_priority(offered);
+        self
+    }
+
     /// Another last word of the greeting. Default: `PrixFixe`.
     pub fn product(mut self, name: impl Into<String>) -> Self {
         self.settings = self.settings.product(name);
@@ -179,7 +201,8 @@ impl<H> ServerBuilder<H> {
     }
 
     /// One keyword more in the reply to EHLO: an extension whose commands the application answers itself
-    /// ([`Session::command`](crate::Session::command)), or one that needs no command.
+    /// ([`Session::command`](crate::Session::command)), or one that needs no command. The same keyword twice, or more than 32 of
+    /// them, are an error when the server starts.
     pub fn ehlo_keyword(mut self, keyword: EhloKeyword) -> Self {
         self.settings = self.settings.ehlo_keyword(keyword);
         self

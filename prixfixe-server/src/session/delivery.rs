@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use prixfixe_core::{Abort, Reply};
+use prixfixe_core::{Abort, Protocol, Reply};
 
 use crate::accepted::AcceptedDomains;
 use crate::body::{self, BodyWriter};
 use crate::conversation::{Answer, Conversation, Panicked, Question};
+use crate::handler::Outcome;
 use crate::message::Head;
 use crate::{Accepted, BodyError, Envelope, Message, MessageId, Recipient, replies};
 
@@ -203,16 +204,14 @@ impl Delivery {
         });
     }
 
-    /// The one answer to the client, once it is there; it is given once.
-    pub(super) fn take_answer(&mut self) -> Option<Result<Reply, Reply>> {
+    /// What the client is told in that protocol, once it is there; it is given once.
+    pub(super) fn take_answer(&mut self, protocol: Protocol) -> Option<Outcome> {
         if !self.is_answered() {
             return None;
         }
         match std::mem::replace(&mut self.state, State::Working) {
-            State::Answered(result) => {
-                Some(result.and_then(|accepted| accepted.into_answer(self.id)))
-            }
-            State::Abandoned(reply) => Some(Err(reply)),
+            State::Answered(Ok(accepted)) => Some(accepted.told(self.id, protocol)),
+            State::Answered(Err(reply)) | State::Abandoned(reply) => Some(Outcome::One(Err(reply))),
             State::Unasked(_) | State::Working => None,
         }
     }

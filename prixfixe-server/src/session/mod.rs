@@ -70,7 +70,8 @@ enum Pending {
 
 impl SmtpSession {
     pub(crate) fn new(shared: Arc<Shared>, now: Instant, client: Client) -> Self {
-        let connection = Connection::new(Arc::clone(&shared.dialogue), now);
+        let dialogue = Arc::clone(&shared.dialogue);
+        let connection = Connection::with_protocol(dialogue, client.protocol(), now);
         Self {
             connection,
             client,

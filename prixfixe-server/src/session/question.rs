@@ -11,6 +11,7 @@ use super::record::{EndReason, MessageResult};
 use super::{Pending, SmtpSession};
 use crate::client::Greeting;
 use crate::conversation::{self, About, Panicked, Question};
+use crate::handler::Outcome;
 use crate::message::Head;
 use crate::{Envelope, MessageId, Recipient, replies};
 
@@ -215,20 +216,35 @@ impl SmtpSession {
         let Pending::Message(delivery) = &mut self.pending else {
             return true;
         };
-        let Some(result) = delivery.take_answer() else {
+        let Some(told) = delivery.take_answer(self.client.protocol()) else {
             return false;
         };
-        let (told, answer) = match result {
-            Ok(reply) => (None, Answer::AcceptWith(reply)),
-            Err(reply) => (Some(reply.clone()), Answer::Refuse(reply)),
-        };
         let result = match &told {
-            None => MessageResult::Accepted,
-            Some(reply) => MessageResult::Refused(as_sent(reply)),
+            Outcome::One(Ok(_)) => MessageResult::Accepted,
+            Outcome::One(Err(reply)) => MessageResult::Refused(as_sent(reply)),
+            Outcome::Each {
+                accepted: 0,
+                common,
+                ..
+            } => MessageResult::Refused(as_sent(common)),
+            Outcome::Each {
+                replies,
+                accepted,
+                common,
+            } => MessageResult::InPart {
+                accepted: *accepted,
+                recipients: replies.len(),
+                refusal: common,
+            },
         };
         self.record
             .message(self.shared.told(), now, &self.client, delivery, result);
         self.pending = Pending::Nothing;
+        let answer = match told {
+            Outcome::One(Ok(reply)) => Answer::AcceptWith(reply),
+            Outcome::One(Err(reply)) => Answer::Refuse(reply),
+            Outcome::Each { replies, .. } => Answer::Each(replies),
+        };
         self.say_answer(now, answer);
         true
     }

@@ -55,6 +55,13 @@ pub(crate) struct Told<'a> {
 /// What became of a message.
 pub(super) enum MessageResult<'a> {
     Accepted,
+    /// By LMTP: for some of its recipients.
+    InPart {
+        accepted: usize,
+        recipients: usize,
+        /// What an SMTP client would have been told.
+        refusal: &'a Reply,
+    },
     Refused(&'a Reply),
     Aborted(&'a Abort),
     /// The connection is gone; the server stops.
@@ -82,7 +89,10 @@ impl Record {
         delivery: &Delivery,
         result: MessageResult<'_>,
     ) {
-        let is_accepted = matches!(result, MessageResult::Accepted);
+        let is_accepted = matches!(
+            result,
+            MessageResult::Accepted | MessageResult::InPart { .. }
+        );
         match is_accepted {
             true => self.accepted += 1,
             false => self.refused += 1,
@@ -244,14 +254,18 @@ impl MessageResult<'_> {
     fn count(&self, counts: &Counts, now: Instant, client: &Client, delivery: &Delivery) {
         let transaction = &delivery.transaction;
         let since = |then: Instant| now.saturating_duration_since(then);
-        let answered = matches!(self, Self::Accepted | Self::Refused(_));
+        let answered = matches!(
+            self,
+            Self::Accepted | Self::InPart { .. } | Self::Refused(_)
+        );
         let times = Times {
             now,
             processing: since(transaction.started),
             delivery: delivery.finished.filter(|_| answered).map(since),
         };
         let (reason, cause) = match self {
-            Self::Accepted => return counts.message_succeeded(times),
+            // It was taken, and who was refused is the client's to know.
+            Self::Accepted | Self::InPart { .. } => return counts.message_succeeded(times),
             Self::Refused(reply) => (
                 FailureReason::of_answer(reply),
                 Cause::Reply((*reply).clone()),
@@ -303,6 +317,14 @@ impl fmt::Display for MessageResult<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accepted => f.write_str("accepted"),
+            Self::InPart {
+                accepted,
+                recipients,
+                refusal,
+            } => write!(
+                f,
+                "accepted for {accepted} of {recipients} recipients: {refusal}"
+            ),
             Self::Refused(reply) => write!(f, "refused: {reply}"),
             Self::Aborted(Abort::Refused(reply)) => write!(f, "refused: {reply}"),
             Self::Aborted(Abort::Eof) | Self::Stopped => f.write_str("cut off"),

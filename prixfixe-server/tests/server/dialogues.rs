@@ -11,8 +11,8 @@ use prixfixe_dialogue::{
     DOMAIN, Delivered, Dialogue, Settings, Stage, Step, folder, line_begins_with, read_all,
 };
 use prixfixe_server::{
-    Accepted, BareLineEnds, CertificateSource, EnhancedCode, Mail, Message, Rcpt, Reply, Server,
-    Session, TlsConfig, Transport,
+    Accepted, BareLineEnds, CertificateSource, Endpoint, EnhancedCode, Mail, Message, Protocol,
+    Rcpt, Reply, Server, Session, TlsConfig, Transport,
 };
 use prixfixe_test_support::SelfSigned;
 use rustls::pki_types::ServerName;
@@ -100,9 +100,13 @@ fn start(
         settings: settings.clone(),
         delivered: Arc::clone(delivered),
     };
+    let protocol = match settings.lmtp {
+        true => Protocol::Lmtp,
+        false => Protocol::Smtp,
+    };
     let mut builder = Server::builder()
         .domain(DOMAIN)
-        .listen(([127, 0, 0, 1], 0))
+        .endpoint(Endpoint::new(([127, 0, 0, 1], 0)).protocol(protocol))
         .threads(NonZeroUsize::MIN)
         .transport(transport)
         .tls_required(settings.tls_required);
@@ -175,21 +179,25 @@ impl Session for Scripted {
         let message = message.collect().await?;
         self.judge(Stage::Message, "")?;
         let envelope = message.envelope();
+        let recipients = envelope.recipients().iter().map(ToString::to_string);
+        let recipients: Vec<String> = recipients.collect();
+        let judge = |recipient: &String| self.judge(Stage::Message, recipient);
+        let outcomes: Vec<_> = recipients.iter().map(judge).collect();
+        let kept = recipients.into_iter().zip(&outcomes);
+        let kept = kept.filter_map(|(recipient, outcome)| outcome.is_ok().then_some(recipient));
         let delivered = Delivered {
             from: envelope.reverse_path().to_string(),
-            to: envelope
-                .recipients()
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            to: kept.collect(),
             size: message.content().len(),
             content: Some(message.content().to_vec()),
         };
-        self.delivered
-            .lock()
-            .expect("no panic under it")
-            .push(delivered);
-        Ok(Accepted::default())
+        if !delivered.to.is_empty() {
+            self.delivered
+                .lock()
+                .expect("no panic under it")
+                .push(delivered);
+        }
+        Ok(Accepted::each(outcomes))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prixfixe_server::{
     Accepted, EnhancedCode, Mail, Message, OriginalRecipient, Rcpt, Reply, Session, Sessions,
-    Transport, inbox,
+    StartError, Transport, inbox,
 };
 
 use crate::client::{Client, builder, start};
@@ -24,6 +24,8 @@ on_both_transports![
     hooks_see_the_client_and_the_envelope,
     hooks_see_the_parameters_of_dsn,
     an_application_offers_extensions_under_its_own_name,
+    limits_and_parameters_are_offered_where_they_are_asked_for,
+    keywords_that_are_there_twice_or_too_many_are_an_error,
     recipients_outside_the_accepted_domains_never_reach_the_handler,
 ];
 
@@ -296,6 +298,51 @@ async fn an_application_offers_extensions_under_its_own_name(transport: Transpor
     client.send("EHLO client.test\r\nQUIT\r\n").await;
     let rest = client.rest().await;
     assert!(rest.contains("\r\n250-XTICKET 1\r\n250 HELP\r\n"), "{rest}");
+}
+
+async fn limits_and_parameters_are_offered_where_they_are_asked_for(transport: Transport) {
+    let (handler, mut inbox) = inbox();
+    let server = builder(transport)
+        .max_recipients(7)
+        .one_recipient_domain(true)
+        .mt_priority(true)
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    let ehlo = client.ask("EHLO client.test").await;
+    assert!(
+        ehlo.contains("250-LIMITS RCPTMAX=7 RCPTDOMAINMAX=1"),
+        "{ehlo}"
+    );
+    assert!(ehlo.contains("250-MT-PRIORITY"), "{ehlo}");
+    let code = client.ask("MAIL FROM:<> MT-PRIORITY=10").await;
+    assert!(code.starts_with("501 5.5.4"), "{code}");
+    let code = client.ask("MAIL FROM:<> REQUIRETLS").await;
+    assert!(code.starts_with("555 5.5.4"), "{code}");
+    client.ask("MAIL FROM:<> MT-PRIORITY=-3").await;
+    client.ask("RCPT TO:<a@b>").await;
+    client.ask("DATA").await;
+    client.ask(".").await;
+    let message = inbox.next().await.expect("a message");
+    assert_eq!(message.envelope().parameters().mt_priority, Some(-3));
+}
+
+async fn keywords_that_are_there_twice_or_too_many_are_an_error(transport: Transport) {
+    let keyword = |text: &str| text.parse().expect("a keyword");
+    let (handler, _inbox) = inbox();
+    let started = builder(transport)
+        .ehlo_keyword(keyword("XTICKET 1"))
+        .ehlo_keyword(keyword("xticket 2"))
+        .handler(handler)
+        .start();
+    assert!(matches!(started, Err(StartError::EhloKeyword(it)) if it == "xticket"));
+    let (handler, _inbox) = inbox();
+    let many = (0..33).fold(builder(transport), |builder, number| {
+        builder.ehlo_keyword(keyword(&format!("X{number}")))
+    });
+    let started = many.handler(handler).start();
+    assert!(matches!(started, Err(StartError::EhloKeyword(it)) if it == "X32"));
 }
 
 async fn recipients_outside_the_accepted_domains_never_reach_the_handler(transport: Transport) {

@@ -14,6 +14,7 @@ mod handshakes;
 mod hooks;
 mod lifecycle;
 mod limits;
+mod lmtp;
 mod messages;
 mod metrics;
 mod proxy;

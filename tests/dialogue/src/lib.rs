@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `# text` | a comment |
 //! | `= max-recipients 2` | a setting, before all else; see [`Settings`] |
-//! | `= refuse rcpt bad@example.com 550 5.1.1 No such user` | the handler refuses: `connect`, `mail`, `rcpt` or `message`; `*` for any address |
+//! | `= protocol lmtp` | the server speaks LMTP |
+//! | `= refuse rcpt bad@example.com 550 5.1.1 No such user` | the handler refuses: `connect`, `mail`, `rcpt` or `message`; `*` for any address. In LMTP a message is refused for one recipient where an address is given |
 //! | `C: line` | the client sends a line; CR LF is added. Lines without a `S:` between them are sent together |
 //! | `c: text` | the same without CR LF |
 //! | `C: <end>` | the client will send no more (it still reads) |
@@ -64,6 +65,8 @@ pub struct Settings {
     pub min_data_rate: Option<u32>,
     /// `bare-line-ends repair`: they become CR LF in a content.
     pub repairs_line_ends: bool,
+    /// `protocol lmtp`: the listener speaks LMTP.
+    pub lmtp: bool,
     /// `dsn on`: DSN is offered.
     pub dsn: bool,
     /// `starttls on`: STARTTLS is offered.

@@ -68,6 +68,7 @@ fn setting(settings: &mut Settings, setting: &str) -> Option<()> {
         "idle-timeout" => settings.idle_timeout = Some(seconds(value)?),
         "min-data-rate" => settings.min_data_rate = Some(value.parse().ok()?),
         "bare-line-ends" if value == "repair" => settings.repairs_line_ends = true,
+        "protocol" if value == "lmtp" => settings.lmtp = true,
         "dsn" if value == "on" => settings.dsn = true,
         "starttls" if value == "on" => settings.starttls = true,
         "tls-required" if value == "on" => settings.tls_required = true,

@@ -1,0 +1,74 @@
+//! `nats:`: NATS JetStream.
+
+use std::sync::Arc;
+
+use super::{Kind, PreparedTarget, Wanted};
+use crate::{Nats, NatsOptions, NatsTls, NatsUrl, OpenError, TargetOptions, TlsUse};
+
+pub(super) const NATS: Kind = Kind {
+    scheme: "nats",
+    form: "nats://HOST:PORT/SUBJECT",
+    check: |text| super::parsed::<NatsUrl>(text),
+    keys: &[
+        "concurrency",
+        "timeout",
+        "final-timeout",
+        "username",
+        "password-file",
+        "creds-file",
+        "tls",
+        "tls-ca",
+        "tls-cert",
+        "tls-key",
+        "min-replicas",
+        "objects",
+    ],
+    check_options: |options| match options.tls.map(tls) {
+        Some(Err(problem)) => Err(("tls", problem)),
+        _ => Ok(()),
+    },
+    is_relay: false,
+    prepare,
+};
+
+fn prepare(wanted: &Wanted<'_>) -> Result<PreparedTarget, OpenError> {
+    let url: NatsUrl = super::url(wanted)?;
+    let options = options_of(wanted).map_err(super::wrong_option)?;
+    Ok(PreparedTarget::later(async move {
+        let nats = Nats::open(&url, options).await.map_err(OpenError::remote)?;
+        Ok(Arc::new(nats) as _)
+    }))
+}
+
+fn options_of(wanted: &Wanted<'_>) -> Result<NatsOptions, (&'static str, String)> {
+    let (given, usual) = (wanted.options, NatsOptions::default());
+    let TargetOptions { tls: given_tls, .. } = given;
+    let tls = given_tls.map(tls).transpose();
+    Ok(NatsOptions {
+        name: wanted.name.to_owned(),
+        domain: wanted.around.domain.clone(),
+        concurrency: given.concurrency.unwrap_or(usual.concurrency),
+        timeout: given.timeout.unwrap_or(usual.timeout),
+        final_timeout: given.final_timeout.unwrap_or(usual.final_timeout),
+        username: given.username.clone(),
+        password_file: given.password_file.clone(),
+        creds_file: given.creds_file.clone(),
+        tls: tls.map_err(|problem| ("tls", problem))?,
+        tls_ca: given.tls_ca.clone(),
+        tls_cert: given.tls_cert.clone(),
+        tls_key: given.tls_key.clone(),
+        min_replicas: given.min_replicas.unwrap_or(usual.min_replicas),
+        objects: given.objects.clone().unwrap_or(usual.objects),
+    })
+}
+
+fn tls(given: TlsUse) -> Result<NatsTls, String> {
+    match given {
+        TlsUse::Off => Ok(NatsTls::Off),
+        TlsUse::Require => Ok(NatsTls::Require),
+        TlsUse::Verify => Ok(NatsTls::Verify),
+        TlsUse::Opportunistic => {
+            Err("`opportunistic` is for smtp: alone; give off, require or verify".to_owned())
+        }
+    }
+}
