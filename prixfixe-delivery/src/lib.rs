@@ -93,6 +93,10 @@ mod accept;
 mod attempt;
 mod delivery;
 mod discard;
+#[cfg(any(feature = "nats", feature = "s3"))]
+mod domains;
+#[cfg(any(feature = "s3", feature = "webhook"))]
+mod facts;
 mod fault;
 mod health;
 #[cfg(feature = "http")]
@@ -109,6 +113,8 @@ mod pattern;
 mod pipe;
 mod registry;
 mod routes;
+#[cfg(feature = "s3")]
+mod s3;
 mod space;
 mod stdout;
 mod target;
@@ -133,6 +139,7 @@ pub use maildir::{
 };
 #[cfg(feature = "nats")]
 pub use nats::{Nats, NatsError, NatsOptions, NatsTls, NatsUrl, ParseNatsUrlError};
+pub use nats::{Nats, NatsError, NatsOptions, NatsUrl, ParseNatsUrlError};
 #[cfg(feature = "smtp")]
 pub use next_hop::{
     NextHop, NextHopError, NextHopOptions, NextHopUrl, ParseNextHopError, TlsLevel, UnknownTlsLevel,
@@ -143,6 +150,8 @@ pub use pattern::{InvalidPattern, RecipientPattern};
 pub use pipe::{InvalidPipeUrl, Pipe, PipeError, PipeOptions, PipeUrl};
 pub use registry::{Around, ParseTargetError, PreparedTarget, TargetUrl};
 pub use routes::{Routes, UnknownTarget};
+#[cfg(feature = "s3")]
+pub use s3::{ParseS3UrlError, S3, S3Credentials, S3Error, S3Options, S3Url};
 pub use space::{FreeSpace, MinFree, Storage};
 pub use stdout::Stdout;
 pub use target::{

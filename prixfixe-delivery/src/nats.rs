@@ -34,8 +34,8 @@
 //! acknowledge or acknowledges before it writes, has too few replicas, or drops old messages for new ones is a fault: of
 //! [`Nats::open`], and later `451 4.3.5`. Servers that cannot be reached are a target that is down, `451 4.4.1`.
 
-mod copies;
 mod inspect;
+mod letter;
 mod link;
 mod options;
 mod publish;
@@ -54,16 +54,17 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use self::copies::copies;
 use self::inspect::Found;
 use self::link::{Login, Shared, State};
 use self::publish::Post;
+use crate::domains::copies;
 use crate::upstream::{Pass, Upstream};
 use crate::{
-    Asked, BoxFuture, Delivered, Failure, FailureKind, Health, Outcomes, Target, Transaction,
+    Asked, BoxFuture, Delivered, Failure, FailureKind, Health, Outcomes, Target, TlsUse,
+    Transaction,
 };
 
-pub use self::options::{NatsError, NatsOptions, NatsTls};
+pub use self::options::{NatsError, NatsOptions};
 pub use self::url::{NatsUrl, ParseNatsUrlError};
 
 /// A target that publishes mail to a NATS JetStream stream. Clones share everything.
@@ -95,7 +96,7 @@ impl Nats {
         if options.objects.is_empty() || !options.objects.bytes().all(is_word) {
             return Err(NatsError::Bucket(options.objects));
         }
-        if options.has_credentials() && options.tls() != NatsTls::Verify && !url.is_loopback() {
+        if options.has_credentials() && options.tls() != TlsUse::Verify && !url.is_loopback() {
             return Err(NatsError::CredentialsInClear);
         }
         let away = State::Away("it was not reached yet".into(), Instant::now());

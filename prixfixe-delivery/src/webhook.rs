@@ -3,7 +3,6 @@
 //! `docs/WEBHOOK.md` has the payloads and the replies.
 
 mod answer;
-mod facts;
 mod file;
 mod form;
 mod json;
@@ -29,12 +28,12 @@ use prixfixe_server::{Mail, Message, Recipient, Reply, reply};
 use tokio::sync::Semaphore;
 
 use self::answer::{Answer, Said};
-use self::facts::Facts;
 use self::file::{Watched, lines};
 pub use self::options::{On4xx, UnknownWord, WebhookFormat, WebhookOptions};
 use self::payload::Payload;
 use self::signature::Secrets;
 pub use self::url::WebhookUrl;
+use crate::facts::Facts;
 use crate::http::{Client, ClientOptions, HttpError, HttpSetupError, Request, Response, TlsFiles};
 use crate::upstream::{Patience, Upstream};
 use crate::{Asked, BoxFuture, Delivered, Failure, Health, Outcomes, Target, Transaction};

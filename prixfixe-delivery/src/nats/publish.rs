@@ -14,8 +14,9 @@ use prixfixe_server::{Digest, Gathered, Message, Reply, header_separator};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
-use super::copies::{Copy, payload, subject, wire_size};
+use super::letter::{headers, payload, subject, wire_size};
 use super::link::{Session, words_of};
+use crate::domains::Copy;
 use crate::{Delivered, Failure, FailureKind};
 
 /// What is published of a mail.
@@ -106,7 +107,7 @@ impl Post<'_> {
     /// A copy as it is published: whole, or as the name of an object.
     async fn letter(&self, copy: &Copy<'_>) -> Result<Letter, Failure> {
         let size = self.content.size();
-        let mut headers = copy.headers(self.message, &self.digest, size);
+        let mut headers = headers(copy, self.message, &self.digest, size);
         let trace = self.message.trace_headers(copy.recipients.iter().copied());
         let whole = wire_size(&headers) + trace.len() + header_separator(b" ").len();
         let whole = (whole as u64).saturating_add(size);

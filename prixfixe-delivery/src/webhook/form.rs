@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::facts::Facts;
 use super::mime::{Attachment, Parsed};
+use crate::facts::Facts;
 
 /// A form, and the boundary of its parts.
 pub(super) struct Form {

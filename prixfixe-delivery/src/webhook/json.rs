@@ -7,8 +7,8 @@ use serde::ser::{SerializeSeq, SerializeStruct};
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use super::facts::{Envelope, Facts, Tls};
 use super::mime::{Address, Attachment, Header, Parsed};
+use crate::facts::{Envelope, Facts, Tls};
 
 #[derive(Serialize)]
 struct Event<'a> {

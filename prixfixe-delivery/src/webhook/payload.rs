@@ -7,10 +7,10 @@ use hyper::header::{HeaderName, HeaderValue};
 use prixfixe_server::{Gathered, Reply};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::facts::Facts;
 use super::signature::{Secrets, whole};
 use super::{MEMORY, Shared, WebhookFormat, ascii, form, json, postmark, raw};
 use crate::Failure;
+use crate::facts::Facts;
 use crate::http::Part;
 
 /// What is posted.

@@ -6,9 +6,9 @@ use mail_parser::HeaderName;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::facts::Facts;
 use super::json::Base64;
 use super::mime::{Address, Attachment, Parsed};
+use crate::facts::Facts;
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]

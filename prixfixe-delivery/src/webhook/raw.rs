@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use hyper::header::{HeaderName, HeaderValue};
 
-use super::facts::Facts;
+use crate::facts::Facts;
 
 /// The addresses of a copy's recipients take so much of the headers at the most: servers bound them, many at 8 KiB.
 pub(super) const MAX_RECIPIENTS: usize = 4 << 10;

@@ -7,20 +7,20 @@ use serde::Serialize;
 /// The envelope of a copy, and where it came from. `recipients` are those of the copy alone: nobody else's address is
 /// disclosed.
 #[derive(Debug)]
-pub(super) struct Facts {
-    pub(super) id: String,
-    pub(super) digest: String,
-    pub(super) received: Timestamp,
-    pub(super) size: u64,
-    pub(super) client: Client,
+pub(crate) struct Facts {
+    pub(crate) id: String,
+    pub(crate) digest: String,
+    pub(crate) received: Timestamp,
+    pub(crate) size: u64,
+    pub(crate) client: Client,
     /// Empty: the null reverse-path.
-    pub(super) from: String,
-    pub(super) recipients: Vec<Recipient>,
-    pub(super) parameters: MailParameters,
+    pub(crate) from: String,
+    pub(crate) recipients: Vec<Recipient>,
+    pub(crate) parameters: MailParameters,
 }
 
 impl Facts {
-    pub(super) fn new(
+    pub(crate) fn new(
         message: &Message,
         digest: Digest,
         size: u64,
@@ -40,25 +40,26 @@ impl Facts {
     }
 
     /// When it was received, to the millisecond.
-    pub(super) fn received_text(&self) -> String {
+    pub(crate) fn received_text(&self) -> String {
         format!("{:.3}", self.received)
     }
 
-    pub(super) fn to(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn to(&self) -> impl Iterator<Item = String> {
         self.recipients.iter().map(ToString::to_string)
     }
 
     /// The recipients as services write them in one field.
-    pub(super) fn to_text(&self) -> String {
+    #[cfg(feature = "webhook")]
+    pub(crate) fn to_text(&self) -> String {
         self.to().collect::<Vec<_>>().join(",")
     }
 
-    pub(super) fn user(&self) -> Option<&str> {
+    pub(crate) fn user(&self) -> Option<&str> {
         self.client.identity().map(|identity| identity.name())
     }
 
     /// The version of TLS, such as `1.3`.
-    pub(super) fn tls_version(&self) -> Option<&'static str> {
+    pub(crate) fn tls_version(&self) -> Option<&'static str> {
         let version = self.client.tls()?.version.as_str();
         Some(version.strip_prefix("TLSv").unwrap_or(version))
     }
@@ -66,7 +67,7 @@ impl Facts {
 
 /// The envelope as JSON has it.
 #[derive(Debug, Serialize)]
-pub(super) struct Envelope<'a> {
+pub(crate) struct Envelope<'a> {
     from: &'a str,
     to: Vec<String>,
     helo: Option<&'a str>,
@@ -93,7 +94,7 @@ struct DsnRecipient {
 
 /// What was agreed with the client.
 #[derive(Debug, Serialize)]
-pub(super) struct Tls<'a> {
+pub(crate) struct Tls<'a> {
     version: &'static str,
     cipher: &'static str,
     client: Option<&'a str>,
@@ -151,7 +152,7 @@ fn notify(notify: Notify) -> Vec<&'static str> {
 }
 
 impl Facts {
-    pub(super) fn tls(&self) -> Option<Tls<'_>> {
+    pub(crate) fn tls(&self) -> Option<Tls<'_>> {
         let tls = self.client.tls()?;
         Some(Tls {
             version: self.tls_version()?,

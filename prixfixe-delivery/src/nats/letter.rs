@@ -1,4 +1,4 @@
-//! One message of the stream's for each domain that a mail goes to.
+//! What is published of a mail: one message of the stream's for each domain that it goes to.
 
 use std::str::FromStr;
 use std::time::SystemTime;
@@ -6,48 +6,9 @@ use std::time::SystemTime;
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use jiff::Timestamp;
-use prixfixe_server::{
-    Body, BodyError, Digest, ForwardPath, Message, Recipient, Reply, header_separator,
-};
+use prixfixe_server::{Body, BodyError, Digest, Message, Reply, header_separator};
 
-/// The recipients of one domain.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Copy<'a> {
-    /// Lower-case A-labels, or an address literal.
-    pub(super) domain: String,
-    pub(super) recipients: Vec<&'a Recipient>,
-    /// Where they stand among all recipients.
-    pub(super) places: Vec<usize>,
-}
-
-/// The copies of a mail, in the order in which their domains were named first. `own` is the domain of `postmaster` alone.
-pub(super) fn copies<'a>(recipients: &'a [Recipient], own: &str) -> Vec<Copy<'a>> {
-    let mut copies: Vec<Copy<'a>> = Vec::new();
-    let mut known = std::collections::HashMap::new();
-    for (place, recipient) in recipients.iter().enumerate() {
-        let domain = domain(recipient, own);
-        let index = *known.entry(domain.clone()).or_insert(copies.len());
-        if index == copies.len() {
-            copies.push(Copy {
-                domain,
-                recipients: Vec::new(),
-                places: Vec::new(),
-            });
-        }
-        if let Some(copy) = copies.get_mut(index) {
-            copy.recipients.push(recipient);
-            copy.places.push(place);
-        }
-    }
-    copies
-}
-
-fn domain(recipient: &Recipient, own: &str) -> String {
-    match recipient.path() {
-        ForwardPath::Mailbox(mailbox) => mailbox.domain().to_ascii().into_owned(),
-        ForwardPath::Postmaster => own.to_ascii_lowercase(),
-    }
-}
+use crate::domains::Copy;
 
 /// `SUBJECT.TLD.DOMAIN`: labels reversed, so that a consumer can ask for all of a domain and below. An address literal is
 /// one word. What means something in a subject becomes `-`.
@@ -69,47 +30,45 @@ pub(super) fn subject(prefix: &str, domain: &str) -> String {
     subject
 }
 
-impl Copy<'_> {
-    /// The id that the stream knows a repeat by.
-    fn message_id(&self, digest: &Digest) -> String {
-        format!("{digest}.{}", self.domain)
+/// What a consumer needs to know beside the content. `size` is the content's.
+pub(super) fn headers(copy: &Copy<'_>, message: &Message, digest: &Digest, size: u64) -> HeaderMap {
+    let client = message.client();
+    let mut headers = Headers(HeaderMap::new());
+    // The stream knows a repeat by it.
+    headers.add("Nats-Msg-Id", format!("{digest}.{}", copy.domain));
+    headers.add("Prixfixe-Id", message.id());
+    headers.add("Prixfixe-Digest", digest);
+    headers.add("Prixfixe-From", message.envelope().reverse_path());
+    for recipient in &copy.recipients {
+        headers.add("Prixfixe-To", recipient);
     }
-
-    /// What a consumer needs to know beside the content. `size` is the content's.
-    pub(super) fn headers(&self, message: &Message, digest: &Digest, size: u64) -> HeaderMap {
-        let client = message.client();
-        let mut headers = Headers(HeaderMap::new());
-        headers.add("Nats-Msg-Id", self.message_id(digest));
-        headers.add("Prixfixe-Id", message.id());
-        headers.add("Prixfixe-Digest", digest);
-        headers.add("Prixfixe-From", message.envelope().reverse_path());
-        for recipient in &self.recipients {
-            headers.add("Prixfixe-To", recipient);
-        }
-        headers.add("Prixfixe-Peer", client.peer());
-        if let Some(helo) = client.helo() {
-            headers.add("Prixfixe-Helo", helo);
-        }
-        if let Some(tls) = client.tls() {
-            headers.add("Prixfixe-Tls", tls.version);
-        }
-        if let Some(identity) = client.identity() {
-            headers.add("Prixfixe-User", identity);
-        }
-        headers.add("Prixfixe-Received", time(message.received_at()));
-        headers.add("Prixfixe-Size", size);
-        for finding in message.verdict().findings() {
-            let name = match &*finding.name {
-                "spf" => "Prixfixe-Spf",
-                "dkim" => "Prixfixe-Dkim",
-                "dmarc" => "Prixfixe-Dmarc",
-                _ => continue,
-            };
-            headers.add(name, &finding.value);
-        }
-        headers.add("Content-Type", "message/rfc822");
-        headers.0
+    headers.add("Prixfixe-Peer", client.peer());
+    if let Some(helo) = client.helo() {
+        headers.add("Prixfixe-Helo", helo);
     }
+    if let Some(tls) = client.tls() {
+        let version = tls.version.as_str();
+        headers.add(
+            "Prixfixe-Tls",
+            version.strip_prefix("TLSv").unwrap_or(version),
+        );
+    }
+    if let Some(identity) = client.identity() {
+        headers.add("Prixfixe-User", identity);
+    }
+    headers.add("Prixfixe-Received", time(message.received_at()));
+    headers.add("Prixfixe-Size", size);
+    for finding in message.verdict().findings() {
+        let name = match &*finding.name {
+            "spf" => "Prixfixe-Spf",
+            "dkim" => "Prixfixe-Dkim",
+            "dmarc" => "Prixfixe-Dmarc",
+            _ => continue,
+        };
+        headers.add(name, &finding.value);
+    }
+    headers.add("Content-Type", "message/rfc822");
+    headers.0
 }
 
 struct Headers(HeaderMap);
@@ -167,36 +126,14 @@ pub(super) async fn payload(
 mod tests {
     use std::time::Duration;
 
-    use prixfixe_server::{Client, Envelope, Identity};
+    use prixfixe_server::{Client, Envelope, Identity, Recipient};
 
     use super::*;
+    use crate::domains::copies;
 
     fn recipients(list: &[&str]) -> Vec<Recipient> {
         let path = |it: &&str| Recipient::new(it.parse().unwrap());
         list.iter().map(path).collect()
-    }
-
-    #[test]
-    fn there_is_a_copy_for_each_domain_however_it_is_written() {
-        let list = recipients(&[
-            "a@Example.com",
-            "b@example.org",
-            "c@example.com.",
-            "d@B\u{fc}cher.example",
-            "e@xn--bcher-kva.example",
-            "postmaster",
-        ]);
-        let copies: Vec<_> = copies(&list, "Example.org")
-            .into_iter()
-            .map(|copy| (copy.domain, copy.places))
-            .collect();
-        let expected = [
-            ("example.com", vec![0, 2]),
-            ("example.org", vec![1, 5]),
-            ("xn--bcher-kva.example", vec![3, 4]),
-        ];
-        let expected = expected.map(|(domain, places)| (domain.to_owned(), places));
-        assert_eq!(copies, expected);
     }
 
     #[test]
@@ -233,7 +170,7 @@ mod tests {
         let mut message = Message::new(client, envelope, ["Subject: x\r\n"]);
         let digest = message.digest().await.unwrap();
         let copies = copies(&list, "localhost");
-        let headers = copies[0].headers(&message, &digest, 12);
+        let headers = headers(&copies[0], &message, &digest, 12);
         let all =
             |name: &str| -> Vec<&str> { headers.get_all(name).map(HeaderValue::as_str).collect() };
         assert_eq!(all("Prixfixe-To"), ["b@example.org", "c@example.org"]);
