@@ -8,7 +8,7 @@ use std::path;
 use prixfixe_delivery::Target;
 
 /// A log is for programs and stays as it is, so nothing is written unless standard error is a terminal.
-pub(crate) fn greet(mail: &[SocketAddr], target: &Target, admin: &[SocketAddr]) {
+pub(crate) fn greet(mail: &[impl Display], target: &Target, admin: &[SocketAddr]) {
     let mut stderr = io::stderr();
     if stderr.is_terminal() {
         // A terminal that hung up is no reason to stop, as `eprint!` would.
@@ -16,7 +16,7 @@ pub(crate) fn greet(mail: &[SocketAddr], target: &Target, admin: &[SocketAddr]) 
     }
 }
 
-fn text(mail: &[SocketAddr], target: &Target, admin: &[SocketAddr]) -> String {
+fn text(mail: &[impl Display], target: &Target, admin: &[SocketAddr]) -> String {
     let page = match admin {
         [] => "none; --admin 127.0.0.1:9125 serves one".to_owned(),
         addresses => list(addresses.iter().map(|address| format!("http://{address}/"))),

@@ -21,6 +21,8 @@ mod proxy;
 mod reconfigure;
 mod reload;
 mod sessions;
+#[cfg(unix)]
+mod unix;
 
 /// Runs `async fn NAME(transport: Transport)` as a test on each transport.
 macro_rules! on_both_transports {
