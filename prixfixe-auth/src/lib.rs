@@ -1,0 +1,4 @@
+//! Logging in over SMTP (RFC 4954).
+#![deny(missing_docs)]
+
+pub mod mechanism;
