@@ -257,10 +257,13 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
-    /// The subject of the chain that a client showed, if the CA vouches for it.
-    pub(crate) fn client_subject(&self, chain: &[CertificateDer<'_>]) -> Option<String> {
+    /// The certificate that a client showed, if the CA vouches for it.
+    pub(crate) fn verified_client<'c, 'd>(
+        &self,
+        chain: &'c [CertificateDer<'d>],
+    ) -> Option<&'c CertificateDer<'d>> {
         let now = self.server.time_provider.current_time()?;
-        self.clients.verified_subject(chain, now)
+        self.clients.verified(chain, now)
     }
 
     pub(crate) fn warn_of_expiry(&self, now: SystemTime) {

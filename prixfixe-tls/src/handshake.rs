@@ -7,6 +7,7 @@ use std::time::Instant;
 use prixfixe_network::OutputBuffer;
 use rustls::HandshakeKind;
 
+use crate::certificate;
 use crate::channel::Channel;
 use crate::config::Generation;
 use crate::resolver::take_server_name;
@@ -154,17 +155,21 @@ impl Handshake {
     fn info(&mut self) -> TlsInfo {
         let connection = self.channel.connection();
         let chain = connection.peer_certificates().unwrap_or_default();
+        let verified = self.generation.verified_client(chain);
+        let version = connection
+            .protocol_version()
+            .and_then(TlsVersion::of)
+            .unwrap_or_default();
         TlsInfo {
-            version: connection
-                .protocol_version()
-                .and_then(TlsVersion::of)
-                .unwrap_or_default(),
+            version,
             cipher_suite: connection
                 .negotiated_cipher_suite()
                 .and_then(|suite| suite.suite().as_str())
                 .unwrap_or_default(),
             server_name: self.server_name.take(),
-            client_subject: self.generation.client_subject(chain),
+            client_subject: verified.and_then(certificate::subject),
+            client_name: verified.and_then(certificate::name),
+            channel_binding: None,
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         }
     }
