@@ -10,6 +10,7 @@ use rustls::{ServerConfig, version};
 
 use crate::certificate::{Certificate, CertificateInfo};
 use crate::client_auth::{ClientAuth, ClientPolicy};
+use crate::exporter::ExporterSecret;
 use crate::resolver::Resolver;
 use crate::source::{CertificateSource, Digest, Material, Origin, Pair, digest};
 use crate::watch::Watch;
@@ -334,6 +335,7 @@ impl Policy {
         // The strongest that both have, not the client's first: what auditing tools ask for.
         config.ignore_client_order = true;
         config.ticketer = aws_lc_rs::Ticketer::new()?;
+        config.key_log = Arc::new(ExporterSecret);
         // A client that resumes gets a new ticket each time, so that one is enough.
         config.send_tls13_tickets = 1;
         Ok(config)
