@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::{IpNet, Ipv4Net};
 use prixfixe_network::{BindError, Listener};
 
+use crate::AuthMode;
+
 /// How many bits IPv4-mapped addresses have in common (RFC 4291 section 2.5.5.2).
 #[cfg(feature = "proxy-protocol")]
 const MAPPED_PREFIX: u8 = 96;
@@ -38,6 +40,8 @@ enum Socket {
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     pub(crate) implicit_tls: bool,
+    /// `None`: as the settings have it.
+    pub(crate) auth: Option<AuthMode>,
     #[cfg(feature = "proxy-protocol")]
     pub(crate) balancers: Vec<IpNet>,
 }
@@ -55,6 +59,12 @@ impl Endpoint {
     #[cfg(feature = "tls")]
     pub fn implicit_tls(mut self) -> Self {
         self.rules.implicit_tls = true;
+        self
+    }
+
+    /// Whether clients may or must log in here, in place of what [`Settings::auth`](crate::Settings::auth) says.
+    pub fn auth(mut self, mode: AuthMode) -> Self {
+        self.rules.auth = Some(mode);
         self
     }
 
@@ -95,6 +105,7 @@ impl Rules {
     pub(crate) const fn none() -> Self {
         Self {
             implicit_tls: false,
+            auth: None,
             #[cfg(feature = "proxy-protocol")]
             balancers: Vec::new(),
         }
