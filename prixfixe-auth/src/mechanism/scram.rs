@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use self::verifier::hmac;
+pub(crate) use self::verifier::hmac;
 pub use self::verifier::{InvalidVerifier, MAX_ITERATIONS, MIN_ITERATIONS, Verifier};
 use super::{Fault, check_authorization, decode_saslname, prepare_name};
 

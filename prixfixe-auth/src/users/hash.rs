@@ -226,9 +226,18 @@ mod tests {
             ("$2y$05$bvIG6Nmid91Mu9RcmmWZfO", InvalidHash::Form),
             (&d, InvalidHash::Form),
             ("$argon2id$", InvalidHash::Argon2),
-            ("$argon2id$v=19$m=64,t=2,p=1$c2FsdHNhbHQ", InvalidHash::Argon2),
-            ("$argon2id$v=20$m=64,t=2,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA", InvalidHash::Argon2),
-            ("$argon2id$v=19$m=7,t=2,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA", InvalidHash::Argon2),
+            (
+                "$argon2id$v=19$m=64,t=2,p=1$c2FsdHNhbHQ",
+                InvalidHash::Argon2,
+            ),
+            (
+                "$argon2id$v=20$m=64,t=2,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
+                InvalidHash::Argon2,
+            ),
+            (
+                "$argon2id$v=19$m=7,t=2,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
+                InvalidHash::Argon2,
+            ),
             ("{SCRAM-SHA-256}1,2", InvalidVerifier::Form.into()),
         ] {
             assert_eq!(Hash::parse(text).unwrap_err(), problem, "{text}");

@@ -267,7 +267,12 @@ impl Client {
 
     fn hears(&mut self, reply: &str) {
         let mut input = reply.as_bytes();
-        while let Some(_) = self.0.poll_event(Instant::now(), &mut input).unwrap() {}
+        while self
+            .0
+            .poll_event(Instant::now(), &mut input)
+            .unwrap()
+            .is_some()
+        {}
     }
 
     /// A line, without its end.

@@ -127,7 +127,7 @@ fn stored_key(salted: &[u8; 32]) -> [u8; 32] {
     Sha256::digest(client_key.as_ref()).into()
 }
 
-pub(super) fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+pub(crate) fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
     // HMAC takes a key of any length: there is no error.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
         return [0; 32];
