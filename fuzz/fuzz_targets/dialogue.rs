@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use prixfixe_core::{
-    Answer, BareLineEnds, Config, Connection, Event, MAX_LINE, OUTPUT_HIGH_WATER, Question, replies,
+    Answer, Auth, BareLineEnds, Config, Connection, Event, MAX_LOGIN_LINE, Mechanism,
+    OUTPUT_HIGH_WATER, Question, replies,
 };
 use prixfixe_fuzz::assert_well_formed;
 
@@ -28,6 +29,8 @@ struct Session {
     /// Answers wait for an operation.
     late: bool,
     refuse: bool,
+    /// Responses of the login under way.
+    responses: usize,
     in_clear: bool,
 }
 
@@ -41,6 +44,9 @@ impl Session {
         config.max_recipients = 3;
         config.max_errors = 5;
         config.starttls = true;
+        let mut auth = Auth::new([Mechanism::PLAIN, Mechanism::LOGIN]);
+        auth.in_plaintext = true;
+        config.auth = Some(auth);
         Self {
             connection: Connection::new(Arc::new(config), now),
             now,
@@ -51,6 +57,7 @@ impl Session {
             content: None,
             late: false,
             refuse: false,
+            responses: 0,
             in_clear: false,
         }
     }
@@ -75,7 +82,7 @@ impl Session {
             let event =
                 self.connection
                     .poll_event_with_room(self.now, &mut input, &mut replies, &mut room);
-            assert!(replies.len() < OUTPUT_HIGH_WATER + 1024);
+            assert!(replies.len() < OUTPUT_HIGH_WATER + MAX_LOGIN_LINE);
             let go_on = event.is_some() || replies.len() >= OUTPUT_HIGH_WATER;
             self.output.append(&mut replies);
             if let Some(event) = event {
@@ -90,7 +97,7 @@ impl Session {
         if self.connection.is_closed() {
             self.held.clear();
         } else if self.connection.question().is_none() && !self.in_clear {
-            assert!(self.held.len() < MAX_LINE);
+            assert!(self.held.len() < self.connection.max_line());
         }
     }
 
@@ -114,6 +121,11 @@ impl Session {
             Event::Mail { .. } => assert_eq!(self.connection.question(), Some(Question::Mail)),
             Event::Rcpt { .. } => assert_eq!(self.connection.question(), Some(Question::Rcpt)),
             Event::CommandRefused { reply, .. } => assert!(!reply.is_positive()),
+            Event::Auth {
+                initial_response, ..
+            } => self.responses = usize::from(initial_response.is_some()),
+            Event::AuthResponse(_) => self.responses += 1,
+            Event::AuthAborted(reply) => assert!(!reply.is_positive()),
             Event::Reset => assert_eq!(self.content, None),
             _ => {}
         }
@@ -124,6 +136,10 @@ impl Session {
         let question = self.connection.question();
         let answer = match std::mem::take(&mut self.refuse) && question.is_some() {
             true => Answer::Refuse(replies::LOCAL_ERROR),
+            // As LOGIN does.
+            false if question == Some(Question::Auth) && self.responses < 2 => {
+                Answer::Challenge(b"?".to_vec())
+            }
             false => Answer::Accept,
         };
         if question == Some(Question::Data) && answer == Answer::Accept {

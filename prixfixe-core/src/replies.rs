@@ -85,7 +85,7 @@ pub const UNKNOWN_MECHANISM: Reply = reply(504, (5, 5, 4), "Unknown authenticati
 pub const BAD_RESPONSE: Reply = reply(501, (5, 5, 2), "Malformed authentication response");
 /// The client has cancelled its login.
 pub const LOGIN_CANCELLED: Reply = reply(501, (5, 7, 0), "Authentication cancelled");
-/// A response in a login of more than 12,288 octets.
+/// A response in a login of more than [`MAX_LOGIN_LINE`](crate::MAX_LOGIN_LINE) octets.
 pub const RESPONSE_TOO_LONG: Reply = reply(500, (5, 5, 6), "Authentication response too long");
 /// The client is who it says (RFC 4954 section 6).
 pub const LOGIN_OK: Reply = reply(235, (2, 7, 0), "Authentication successful");
@@ -140,6 +140,16 @@ pub(crate) fn extended_hello(config: &Config, tls: bool, output: &mut Vec<u8>) {
     output.extend_from_slice(BEHIND_SIZE);
     if config.starttls && !tls {
         output.extend_from_slice(b"250-STARTTLS\r\n");
+    }
+    if let Some(auth) = &config.auth
+        && auth.is_offered(tls)
+    {
+        output.extend_from_slice(b"250-AUTH");
+        for mechanism in &auth.mechanisms {
+            output.push(b' ');
+            output.extend_from_slice(mechanism.as_str().as_bytes());
+        }
+        output.extend_from_slice(b"\r\n");
     }
     if config.dsn {
         output.extend_from_slice(b"250-DSN\r\n");

@@ -5,7 +5,11 @@ use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
 
+use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::{Engine, decoded_len_estimate, encoded_len};
 use zeroize::Zeroizing;
+
+use crate::{MAX_LOGIN_LINE, Reply, replies};
 
 /// The name of a SASL mechanism (RFC 4422 section 3.1): up to 20 of `A` to `Z`, digits, `-` and `_`.
 ///
@@ -125,6 +129,42 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret({} octets)", self.0.len())
     }
+}
+
+/// What stands behind the mechanism in AUTH (RFC 4954 section 4).
+pub(crate) fn initial_response(text: &str) -> Result<Secret, Reply> {
+    match text {
+        "=" => Ok(Secret::default()),
+        text => decoded(text.as_bytes()),
+    }
+}
+
+/// A line behind a challenge.
+pub(crate) fn response(line: &[u8]) -> Result<Secret, Reply> {
+    match line {
+        b"*" => Err(replies::LOGIN_CANCELLED),
+        line => decoded(line),
+    }
+}
+
+fn decoded(text: &[u8]) -> Result<Secret, Reply> {
+    // Written to in place, so that no copy is left behind.
+    let mut octets = Zeroizing::new(vec![0; decoded_len_estimate(text.len())]);
+    let length = BASE64.decode_slice(text, octets.as_mut_slice());
+    octets.truncate(length.map_err(|_| replies::BAD_RESPONSE)?);
+    Ok(Secret(octets))
+}
+
+/// Whether a challenge fits in a line.
+pub(crate) fn fits(data: &[u8]) -> bool {
+    encoded_len(data.len(), true).is_some_and(|length| length <= MAX_LOGIN_LINE - "334 \r\n".len())
+}
+
+/// The reply that is a challenge.
+pub(crate) fn push_challenge(data: &[u8], output: &mut Vec<u8>) {
+    output.extend_from_slice(b"334 ");
+    output.extend_from_slice(BASE64.encode(data).as_bytes());
+    output.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The matrix in the crate's docs is read here, and every cell of it tried.
 
 use super::*;
-use crate::{BareLineEnds, parser};
+use crate::{Auth, BareLineEnds, Mechanism, parser};
 
 const MATRIX: &str = include_str!("../matrix.md");
 
@@ -42,6 +42,7 @@ fn lines(name: &str) -> Vec<&'static str> {
         "`NOOP`, `HELP`" => vec!["NOOP", "HELP", "VRFY x"],
         "`QUIT`" => vec!["QUIT"],
         "`STARTTLS`" => vec!["STARTTLS"],
+        "`AUTH`" => vec!["AUTH PLAIN", "auth plain =", "AUTH  PLAIN\tAGEAYg=="],
         _ => panic!("{name} is no command"),
     }
 }
@@ -50,12 +51,17 @@ fn lines(name: &str) -> Vec<&'static str> {
 fn outcome(state: State, line: &'static str) -> String {
     let config = Config {
         starttls: true,
+        auth: Some(Auth {
+            in_plaintext: true,
+            ..Auth::new([Mechanism::PLAIN])
+        }),
         ..Config::default()
     };
     let session = Session {
         config: &config,
         extended: true,
         tls: false,
+        authenticated: false,
     };
     let command = parser::command(line.as_bytes()).unwrap();
     let from = state.interrupted(&command).map_or(state, |(next, _)| next);
@@ -65,6 +71,7 @@ fn outcome(state: State, line: &'static str) -> String {
         Say::Greeting => "220".to_owned(),
         Say::Hello | Say::ExtendedHello => "250".to_owned(),
         Say::StartMailInput => "354".to_owned(),
+        Say::Challenge(_) => "334".to_owned(),
         Say::Reply(reply) | Say::Refusal(reply) | Say::AfterChunk { reply, .. } => {
             reply.code().to_string()
         }

@@ -9,8 +9,10 @@
 
 mod allocation;
 mod answers;
+mod auth;
 mod dialogues;
 mod idle;
+mod login;
 mod output;
 mod refusals;
 mod server;
