@@ -19,4 +19,4 @@ mod users;
 mod work;
 
 pub use exchange::{by_certificate, scram};
-pub use users::{OpenError, Users};
+pub use users::{LineError, OpenError, PreparedUsers, Users, users_line};

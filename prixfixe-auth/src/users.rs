@@ -1,6 +1,7 @@
 //! A file of users.
 
 mod hash;
+mod line;
 mod table;
 mod watch;
 
@@ -16,7 +17,8 @@ use prixfixe_server::{
 use zeroize::Zeroizing;
 
 use self::hash::Hash;
-use self::table::Table;
+pub use self::line::{LineError, users_line};
+use self::table::{BadLine, Table};
 use self::watch::Seen;
 use crate::exchange::{by_certificate, scram};
 use crate::mechanism::prepare_name;
@@ -67,6 +69,15 @@ struct Shared {
     key: Zeroizing<[u8; 32]>,
 }
 
+/// Users that were read, and that nobody looks after yet.
+#[derive(Debug)]
+pub struct PreparedUsers {
+    path: PathBuf,
+    table: Table,
+    bad: Vec<BadLine>,
+    seen: Seen,
+}
+
 /// The users cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -91,26 +102,25 @@ impl Users {
     ///
     /// When it cannot be read, or has over 16 MiB.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
+        Self::prepare(path)?.start()
+    }
+
+    /// Reads the file. It starts no thread yet: for a process that is to become another user before.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or has over 16 MiB.
+    pub fn prepare(path: impl Into<PathBuf>) -> Result<PreparedUsers, OpenError> {
         let path = path.into();
         let mut seen = Seen::default();
-        // An empty file differs from no digest at all.
-        let table = watch::read(&path, &mut seen)?;
-        let mut key = Zeroizing::new([0; 32]);
-        getrandom::fill(key.as_mut()).map_err(io::Error::from)?;
-        let shared = Arc::new(Shared {
+        // What was never seen has another content.
+        let found = watch::read(&path, &mut seen)?;
+        let (table, bad) = found.unwrap_or_else(|| Table::parse(b""));
+        Ok(PreparedUsers {
             path,
-            table: RwLock::new(Arc::new(table.unwrap_or_else(|| Table::parse(b"").0))),
-            seen: Mutex::new(seen),
-            workers: Workers::start()?,
-            key,
-        });
-        let (ended, wait) = mpsc::channel();
-        let watched = Arc::downgrade(&shared);
-        let thread = thread::Builder::new().name("prixfixe-users".to_owned());
-        thread.spawn(move || watch::watch(&watched, &wait))?;
-        Ok(Self {
-            shared,
-            _ended: ended,
+            table,
+            bad,
+            seen,
         })
     }
 
@@ -154,6 +164,43 @@ impl Users {
             Ok(None) => Err(Reply::BAD_CREDENTIALS),
             Err(_) => Err(Reply::LOGIN_UNAVAILABLE),
         }
+    }
+}
+
+impl PreparedUsers {
+    /// What is wrong with the file, a line each, up to 20. [`start`](Self::start) logs it.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let path = self.path.display();
+        let of_line = |bad: &BadLine| format!("{path}:{}: {}", bad.number, bad.problem);
+        let bad = self.bad.iter().take(watch::MAX_NAMED).map(of_line);
+        bad.collect()
+    }
+
+    /// Begins to look for changes of the file.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread or no random bytes.
+    pub fn start(self) -> Result<Users, OpenError> {
+        watch::tell(&self.path, &self.table, &self.bad);
+        let mut key = Zeroizing::new([0; 32]);
+        getrandom::fill(key.as_mut()).map_err(io::Error::from)?;
+        let shared = Arc::new(Shared {
+            path: self.path,
+            table: RwLock::new(Arc::new(self.table)),
+            seen: Mutex::new(self.seen),
+            workers: Workers::start()?,
+            key,
+        });
+        let (ended, wait) = mpsc::channel();
+        let watched = Arc::downgrade(&shared);
+        let thread = thread::Builder::new().name("prixfixe-users".to_owned());
+        thread.spawn(move || watch::watch(&watched, &wait))?;
+        Ok(Users {
+            shared,
+            _ended: ended,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use prixfixe_tls::{Reloaded, TlsConfig, Watch};
 use toml::{Table, Value};
 use tracing::{info, warn};
 
+use crate::auth::{self, Logins};
 use crate::config::{self, Configuration, ConfigurationArguments};
 use crate::error::Error;
 use crate::file_limit::{FileLimit, Room};
@@ -23,6 +24,7 @@ pub(crate) struct Reload {
     pub(crate) needs_tls: bool,
     pub(crate) server: Arc<Server>,
     pub(crate) delivery: Delivery,
+    pub(crate) logins: Logins,
     pub(crate) file_limit: FileLimit,
     pub(crate) logging: Arc<Logging>,
 }
@@ -99,8 +101,10 @@ impl Reload {
             _ => None,
         };
         let room = self.file_limit.room(next);
-        let settings = settings(next, room, config.clone());
+        let logins = self.logins.next(next)?;
+        let settings = settings(next, room, config.clone(), &logins);
         self.server.reconfigure(|_| settings)?;
+        self.logins = logins;
         if let Some(tls) = tls {
             self.tls = tls;
         }
@@ -130,6 +134,9 @@ impl Reload {
         if quieter {
             self.logging.change(&next.log);
         }
+        if let Some(warning) = auth::warning(next) {
+            warn!(target: "prixfixe", "{warning}");
+        }
         if next.limits.max_connections > self.running.limits.max_connections {
             self.file_limit.warn(next);
         }
@@ -154,6 +161,7 @@ pub(crate) fn settings(
     configuration: &Configuration,
     room: Room,
     tls: Option<TlsConfig>,
+    logins: &Logins,
 ) -> Settings {
     let limits = &configuration.limits;
     let settings = Settings::default()
@@ -175,6 +183,7 @@ pub(crate) fn settings(
             config::BareLineEnds::Repair => BareLineEnds::Repair,
         })
         .tls_required(configuration.tls.required);
+    let settings = logins.add_to(settings, &configuration.auth);
     let settings = match limits.max_connections_per_client {
         Some(connections) => settings.max_connections_per_client(connections.get()),
         None => settings,
@@ -206,6 +215,7 @@ impl Configuration {
             user: self.user.clone(),
             limits: wanted.limits.clone(),
             tls: tls.clone(),
+            auth: wanted.auth.clone(),
             accept: wanted.accept.clone(),
             delivery: config::Delivery {
                 target: self.delivery.target.clone(),

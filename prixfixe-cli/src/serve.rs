@@ -8,6 +8,7 @@ use prixfixe_server::{Server, Transport};
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Status};
+use crate::auth;
 use crate::config::{self, Configuration, ConfigurationArguments, Environment};
 use crate::control::Control;
 use crate::error::Error;
@@ -44,6 +45,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .partition(|(purpose, _)| *purpose == Purpose::Admin);
     // What can fail comes before mail's sockets listen: under `reuse-port` connections to them are taken from a process that serves.
     let delivery = privileges::acting_as(user.as_ref(), || prepare_delivery(&configuration))?;
+    let logins = privileges::acting_as(user.as_ref(), || auth::prepare(&configuration))?;
     let admin = Admin::bind(&configuration, systemd::sockets(for_admin))?;
     let mut sockets = Sockets::open(&configuration, for_mail)?;
     let implicit_tls = sockets.implicit_tls();
@@ -54,12 +56,13 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     }
     // Its threads write files, which belong to whoever the process is.
     let delivery = delivery.start()?;
+    let logins = logins.start()?;
     // All but the threads' own is open by now.
     let file_limit = limit.with_what_is_open(&configuration);
     file_limit.warn(&configuration);
     let room = file_limit.room(&configuration);
     let builder = Server::builder()
-        .settings(reload::settings(&configuration, room, tls.clone()))
+        .settings(reload::settings(&configuration, room, tls.clone(), &logins))
         .threads(configuration.threads())
         .transport(transport(&configuration))
         .handler(delivery.clone());
@@ -71,6 +74,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let listening = configuration.clone();
     let reload = Reload {
         tls: Certificates::new(&configuration.tls, tls)?,
+        logins,
         needs_tls: implicit_tls.contains(&true),
         arguments,
         running: configuration,
@@ -81,6 +85,9 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     };
     control.serve(Arc::clone(&server), reload)?;
     privileges::warn_of_root(&listening);
+    if let Some(warning) = auth::warning(&listening) {
+        warn!(target: "prixfixe", "{warning}");
+    }
     log_listeners(&listening, &server, &implicit_tls);
     welcome::greet(server.local_addresses(), &listening.delivery.target, &page);
     systemd::watch(Arc::clone(&server))?;

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use prixfixe_server::{BindError, BoundSocket, Endpoint, IpNet, Listener, ServerBuilder};
 
-use crate::config::{Configuration, Invalid, Scope, Target};
+use crate::config::{Configuration, Invalid, Mode, Scope, Target};
 use crate::error::Error;
 use crate::systemd::Purpose;
 
@@ -18,6 +18,8 @@ struct Bound {
     implicit_tls: bool,
     /// Where load balancers are.
     balancers: Vec<IpNet>,
+    /// Whether clients may or must log in. `None`: as everywhere.
+    auth: Option<Mode>,
 }
 
 impl Sockets {
@@ -57,6 +59,9 @@ impl Sockets {
     pub(crate) fn add_to<H>(self, builder: ServerBuilder<H>) -> ServerBuilder<H> {
         self.0.into_iter().fold(builder, |builder, bound| {
             let mut endpoint = Endpoint::from(bound.listener).proxy_protocol_from(bound.balancers);
+            if let Some(mode) = bound.auth {
+                endpoint = endpoint.auth(mode.into());
+            }
             if bound.implicit_tls {
                 endpoint = endpoint.implicit_tls();
             }
@@ -78,6 +83,7 @@ fn bind_configured(configuration: &Configuration) -> Result<Sockets, Error> {
             listener,
             implicit_tls: configured.implicit_tls,
             balancers: configured.proxy_protocol_from.clone(),
+            auth: configured.auth,
         }));
     }
     Ok(Sockets(bound))
@@ -120,6 +126,7 @@ fn take_over(
     inherited: Vec<(Purpose, TcpListener)>,
 ) -> Result<Sockets, Error> {
     let balancers = balancers_of_all(configuration)?;
+    let auth = auth_of_all(configuration)?;
     let mut bound = Vec::with_capacity(inherited.len());
     for (index, (purpose, socket)) in inherited.into_iter().enumerate() {
         let invalid = |problem: String| Invalid {
@@ -137,6 +144,7 @@ fn take_over(
             listener: listener.leave_backlog(),
             implicit_tls,
             balancers: balancers.clone(),
+            auth,
         });
     }
     Ok(Sockets(bound))
@@ -156,6 +164,21 @@ fn balancers_of_all(configuration: &Configuration) -> Result<Vec<IpNet>, Invalid
         place: "listener.proxy-protocol-from".to_owned(),
         problem: "differs between listeners, which inherited sockets replace; \
                   set --proxy-protocol-from, which is for all of them"
+            .to_owned(),
+    })
+}
+
+/// The same for logins.
+fn auth_of_all(configuration: &Configuration) -> Result<Option<Mode>, Invalid> {
+    let mut all = configuration.listeners.iter().map(|listener| listener.auth);
+    let first = all.next().flatten();
+    if all.all(|mode| mode == first) {
+        return Ok(first);
+    }
+    Err(Invalid {
+        place: "listener.auth".to_owned(),
+        problem: "differs between listeners, which inherited sockets replace; \
+                  set --auth, which is for all of them"
             .to_owned(),
     })
 }

@@ -7,7 +7,7 @@ use super::hash::{Cost, Hash, InvalidHash};
 use crate::mechanism::prepare_name;
 
 /// Where no line says otherwise.
-const USUAL_ITERATIONS: u32 = 15_000;
+pub(super) const USUAL_ITERATIONS: u32 = 15_000;
 /// The longest name, and room for any hash.
 const MAX_LINE: usize = 1024;
 

@@ -20,7 +20,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// What was changed so lately may change again without its time changing.
 const SETTLED: Duration = Duration::from_secs(2);
 /// Bad lines that are named each time the file is read.
-const MAX_NAMED: usize = 20;
+pub(super) const MAX_NAMED: usize = 20;
 
 /// A file as it was when it was read.
 #[derive(Debug, Default)]
@@ -63,8 +63,11 @@ fn number(_: &Metadata) -> u64 {
     0
 }
 
+/// What is in a file: its users, and the lines that say nothing.
+pub(super) type Found = (Table, Vec<BadLine>);
+
 /// The table, if the content is another than was seen before.
-pub(super) fn read(path: &Path, seen: &mut Seen) -> Result<Option<Table>, OpenError> {
+pub(super) fn read(path: &Path, seen: &mut Seen) -> Result<Option<Found>, OpenError> {
     let failed = |source| OpenError::Read {
         path: path.to_owned(),
         source,
@@ -92,12 +95,11 @@ pub(super) fn read(path: &Path, seen: &mut Seen) -> Result<Option<Table>, OpenEr
     if !is_new {
         return Ok(None);
     }
-    let (table, bad) = Table::parse(&content);
-    tell(path, &table, &bad);
-    Ok(Some(table))
+    Ok(Some(Table::parse(&content)))
 }
 
-fn tell(path: &Path, table: &Table, bad: &[BadLine]) {
+/// Tells what was read.
+pub(super) fn tell(path: &Path, table: &Table, bad: &[BadLine]) {
     let file = path.display();
     for BadLine { number, problem } in bad.iter().take(MAX_NAMED) {
         tracing::warn!(%file, line = number, %problem, "bad line in the users file");
@@ -113,7 +115,10 @@ fn tell(path: &Path, table: &Table, bad: &[BadLine]) {
 pub(super) fn refresh(shared: &Shared) {
     let mut seen = shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
     match read(&shared.path, &mut seen) {
-        Ok(Some(table)) => shared.replace(table),
+        Ok(Some((table, bad))) => {
+            tell(&shared.path, &table, &bad);
+            shared.replace(table);
+        }
         Ok(None) => {}
         Err(error) => {
             if !seen.failed {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
 use super::address::ListenAddress;
+use super::auth::{Auth, Mode};
 use super::given::Invalid;
 use super::sources::Sources;
 use super::tls::CERTIFICATE;
@@ -51,6 +52,13 @@ pub(crate) struct Listener {
         deserialize_with = "read::networks"
     )]
     pub(crate) proxy_protocol_from: Vec<IpNet>,
+    /// Whether clients may or must log in here. `None`: as `auth.mode` has it.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::some_word"
+    )]
+    pub(crate) auth: Option<Mode>,
 }
 
 impl Listener {
@@ -59,6 +67,7 @@ impl Listener {
             address,
             implicit_tls,
             proxy_protocol_from: Vec::new(),
+            auth: None,
         }
     }
 }
@@ -94,8 +103,15 @@ impl Origin {
 pub(super) fn listeners(
     sources: &Sources<'_>,
     of_file: &[Listener],
+    auth: &Auth,
     has_certificate: bool,
 ) -> Result<Vec<Listener>, Invalid> {
+    for (index, mode) in of_file.iter().map(|listener| listener.auth).enumerate() {
+        if let Some(problem) = mode.and_then(|mode| auth.needs(mode, has_certificate)) {
+            let place = sources.file.place("listener.auth", Some(index));
+            return Err(Invalid::new(place.unwrap_or_default(), problem));
+        }
+    }
     let mut found = of_kind(sources, of_file, false)?;
     if found.is_empty() && of_file.is_empty() {
         let address = ListenAddress::localhost(default_port(sources)?);

@@ -281,6 +281,12 @@ pub(crate) mod read {
         text.deserialize(deserializer)
     }
 
+    pub(crate) fn some_word<'de, D: Deserializer<'de>, T: ValueEnum>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        word(deserializer).map(Some)
+    }
+
     pub(crate) fn accepted_domains<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<String>, D::Error> {
