@@ -23,7 +23,11 @@ fn text(id: &'static str, value: &'static str) -> BoxedStrategy<String> {
         (_, "CIDR") => "10\\.[1-9]?[0-9]\\.0\\.0/16,[1-9]::/16,::1,unix".boxed(),
         (_, "TARGET") => "maildir:[^\0]{0,20}[^\0\\s]".boxed(),
         // Of blanks alone a variable counts as not set.
-        (_, "FILE") => "[^\0]{0,20}[^\0\\s]".boxed(),
+        // The other two need somebody who checks logins.
+        ("auth.mode", _) => prop::sample::select(vec!["off", "any"])
+            .prop_map(String::from)
+            .boxed(),
+        (_, "FILE" | "SOCKET") => "[^\0]{0,20}[^\0\\s]".boxed(),
         (_, "LEVEL") => {
             prop::sample::select(vec!["off", "error", "warn", "info", "debug", "trace"])
                 .prop_map(String::from)
@@ -72,6 +76,7 @@ proptest! {
             .iter()
             .flatten()
             .map(|(variable, value)| (variable.as_str(), value.as_str()))
+            .filter(|(variable, _)| *variable != if files { "SMTP_AUTH_DOVECOT" } else { "SMTP_AUTH_USERS" })
             .filter(|(variable, _)| sensible.contains(variable) || !variable.starts_with("SMTP_TLS_"))
             .collect();
         let (idle_timeout, idle_commands) = idle;
