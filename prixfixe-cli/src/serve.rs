@@ -135,6 +135,9 @@ fn log_listeners(
     protocols: &[Protocol],
 ) {
     let transport = transport_name(server.transport());
+    let targets = configuration.routed_targets();
+    let urls = targets.iter().filter_map(|target| target.url.as_ref());
+    let deliver = urls.map(ToString::to_string).collect::<Vec<_>>().join(",");
     let kinds = implicit_tls.iter().zip(protocols);
     for (address, (implicit, protocol)) in server.addresses().iter().zip(kinds) {
         info!(
@@ -144,7 +147,7 @@ fn log_listeners(
             transport,
             protocol = (*protocol == Protocol::Lmtp).then_some("lmtp"),
             tls = implicit.then_some("implicit"),
-            deliver = %configuration.delivery.target,
+            deliver,
             "listening"
         );
     }

@@ -20,4 +20,5 @@ mod reload;
 mod restart;
 mod storage;
 mod systemd;
+mod targets;
 mod usage;
