@@ -31,6 +31,10 @@ pub(crate) enum Command<'i> {
     Help,
     Quit,
     StartTls,
+    /// What is said of the client is not looked at yet: it may not be this one's to say.
+    Xclient {
+        argument: &'i str,
+    },
     /// None of SMTP's.
     Other {
         verb: &'i str,

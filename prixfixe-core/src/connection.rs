@@ -10,7 +10,7 @@ use crate::line::{LineError, LineReader};
 use crate::parser;
 use crate::state::{Say, Session, State, Step};
 use crate::time::Unit;
-use crate::{Abort, Answer, Config, Event, Protocol, Question, Reply, replies};
+use crate::{Abort, Answer, Config, Event, Protocol, Question, Reply, replies, xclient};
 
 /// The dialogue with one client. See the [crate's docs](crate) for how to run it.
 ///
@@ -34,6 +34,7 @@ pub struct Connection {
     errors: u32,
     extended: bool,
     tls: bool,
+    xclient: bool,
     eof: bool,
     quit: bool,
     shutting_down: bool,
@@ -135,10 +136,19 @@ impl Connection {
             errors: 0,
             extended: false,
             tls: false,
+            xclient: false,
             eof: false,
             quit: false,
             shutting_down: false,
         }
+    }
+
+    /// The client is a proxy that may say by XCLIENT whose session this is, more than once: EHLO offers it, and
+    /// [`Event::Xclient`] tells. From any other client it is 550 5.7.0.
+    ///
+    /// A proxy is believed whatever it says.
+    pub fn offer_xclient(&mut self) {
+        self.xclient = true;
     }
 
     /// Takes from the front of `input` what it can do with it, appends replies to `output`, and gives the
@@ -623,6 +633,11 @@ impl Connection {
                 return said.turn(line, reply);
             }
         };
+        if let Command::Xclient { argument } = command
+            && self.xclient
+        {
+            return self.become_another(argument, line, output);
+        }
         let session = Session {
             config: &self.config,
             extended: self.extended,
@@ -652,6 +667,26 @@ impl Connection {
             refused.forgiven = failed;
         }
         turn
+    }
+
+    /// The session begins anew, with the client that XCLIENT names.
+    fn become_another<'i>(
+        &mut self,
+        argument: &str,
+        line: &'i [u8],
+        output: &mut Vec<u8>,
+    ) -> Turn<'i> {
+        let refusal = match (self.state.renewed(), xclient::parse(argument)) {
+            (Some(state), Some(told)) => {
+                self.state = state;
+                self.extended = false;
+                self.errors = 0;
+                return Turn::Event(Event::Xclient(Box::new(told)));
+            }
+            (None, _) => replies::OUT_OF_ORDER,
+            (_, None) => replies::BAD_ARGUMENT,
+        };
+        self.reply(&refusal, output).turn(line, refusal)
     }
 
     /// Does what comes of a line, or of a piece of a body, which has none.
@@ -697,7 +732,7 @@ impl Connection {
             }
             Say::ExtendedHello => {
                 self.extended = true;
-                replies::extended_hello(&self.config, self.tls, output);
+                replies::extended_hello(&self.config, self.tls, self.xclient, output);
             }
             Say::StartMailInput => output.extend_from_slice(replies::START_MAIL_INPUT),
             Say::Nothing | Say::Reply(_) | Say::Refusal(_) | Say::AfterChunk { .. } => {}

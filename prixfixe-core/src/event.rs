@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{ForwardPath, RcptParameters, Reply, Ret, ReversePath};
+use crate::{ForwardPath, RcptParameters, Reply, Ret, ReversePath, Xclient};
 
 /// Something that the client did. Borrows from the input that was lent to
 /// [`poll_event`](crate::Connection::poll_event).
@@ -69,6 +69,9 @@ pub enum Event<'i> {
     /// STARTTLS was accepted, its 220 is in the output: send that in clear, make the TLS connection, then
     /// call [`tls_established`](crate::Connection::tls_established).
     StartTls,
+    /// A proxy said whose session this is (XCLIENT). All that the client before it said is forgotten, but for TLS, and the
+    /// question [whether it is wanted](Question::Connect) is open again: accepted, it gets a greeting.
+    Xclient(Box<Xclient>),
     /// Question: what about a command that is none of SMTP's? [`Answer::AcceptWith`] is the reply to it. By
     /// [`Answer::Accept`], which says nothing, it is refused as an unknown one.
     Command {
@@ -114,6 +117,7 @@ impl fmt::Debug for Event<'_> {
                 .field("reply", reply)
                 .finish(),
             Self::StartTls => f.write_str("StartTls"),
+            Self::Xclient(told) => f.debug_tuple("Xclient").field(told).finish(),
             Self::Command { verb, argument } => f
                 .debug_struct("Command")
                 .field("verb", verb)
@@ -145,7 +149,7 @@ pub enum Abort {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Question {
-    /// Is this client wanted? Open from the beginning.
+    /// Is this client wanted? Open from the beginning, and again after [`Event::Xclient`].
     Connect,
     /// Is a client of this name wanted? Opened by [`Event::Hello`].
     Hello,

@@ -41,6 +41,7 @@ pub(crate) enum Told {
     CommandRefused(u16),
     StartTls,
     Command,
+    Xclient,
 }
 
 const NO_MESSAGE: Delivered = Delivered {
@@ -84,6 +85,9 @@ impl Server {
             message: NO_MESSAGE,
             in_clear: false,
         };
+        if settings.xclient {
+            server.connection.offer_xclient();
+        }
         server.answer(Some(Stage::Connect), "");
         server
     }
@@ -188,6 +192,11 @@ impl Server {
             Event::CommandRefused { reply, line } => {
                 self.refused_lines.push(line.to_vec());
                 Told::CommandRefused(reply.code())
+            }
+            Event::Xclient(told) => {
+                let address = told.address.value().map(ToString::to_string);
+                question = Some((Some(Stage::Connect), address.unwrap_or_default()));
+                Told::Xclient
             }
             Event::StartTls => {
                 self.in_clear = true;

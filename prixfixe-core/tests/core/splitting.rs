@@ -35,6 +35,8 @@ const FRAGMENTS: &[&[u8]] = &[
     b"QUIT\r\n",
     b"STARTTLS\r\n",
     b"XYZZY\r\n",
+    b"XCLIENT ADDR=192.0.2.7 LOGIN=ann\r\n",
+    b"XCLIENT ADDR=nowhere\r\n",
     b"GET / HTTP/1.1\r\n",
     b"Subject: hello\r\n\r\nA line of text, as there are many of them in a message, and it has an end.\r\n",
     b"\r\n.\r\n",
@@ -70,6 +72,7 @@ fn settings(repairs_line_ends: bool, lmtp: bool) -> Settings {
     Settings {
         repairs_line_ends,
         lmtp,
+        xclient: repairs_line_ends,
         max_message_size: Some(2000),
         max_recipients: Some(2),
         refusals: vec![
