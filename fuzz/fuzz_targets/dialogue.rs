@@ -46,8 +46,10 @@ impl Session {
         config.max_recipients = 3;
         config.max_errors = 5;
         config.starttls = true;
+        let mut connection = Connection::with_protocol(Arc::new(config), protocol, now);
+        connection.offer_xclient();
         Self {
-            connection: Connection::with_protocol(Arc::new(config), protocol, now),
+            connection,
             protocol,
             recipients: 0,
             now,

@@ -23,6 +23,7 @@ struct Known {
     protocol: Protocol,
     /// It may say by XCLIENT whose session this is.
     is_proxy: bool,
+    host_name: Option<Box<str>>,
     greeting: Option<Greeting>,
     tls: Option<Arc<TlsInfo>>,
     identity: Option<Identity>,
@@ -134,6 +135,12 @@ impl Client {
         self
     }
 
+    /// The name of the client's host in the DNS, where a proxy has told it by XCLIENT.
+    #[must_use]
+    pub fn host_name(&self) -> Option<&str> {
+        self.0.host_name.as_deref()
+    }
+
     pub(crate) fn with_xclient(mut self) -> Self {
         Arc::make_mut(&mut self.0).is_proxy = true;
         self
@@ -145,16 +152,20 @@ impl Client {
 
     /// The client of which this one, a proxy, has told by XCLIENT. What it left unsaid is as it was; TLS is the connection's.
     pub(crate) fn renamed(&self, told: &Xclient) -> Self {
-        let address = told.address.value().copied();
         let port = |port: &Attribute<u16>| port.value().copied().unwrap_or_default();
-        let peer = match address {
-            Some(address) => Peer::Ip(SocketAddr::new(address, port(&told.port))),
-            None => self.0.peer,
+        let proxy = match self.0.via {
+            Via::Balancer(proxy) => proxy,
+            Via::Direct | Via::HealthCheck => self.0.peer,
         };
-        let via = match (address, self.0.via) {
-            // It came by a proxy before.
-            (Some(_), Via::Direct | Via::HealthCheck) => Via::Balancer(self.0.peer),
-            (_, via) => via,
+        let peer = match told.address {
+            Attribute::Is(address) => Peer::Ip(SocketAddr::new(address, port(&told.port))),
+            Attribute::Unsaid => self.0.peer,
+            _ => proxy,
+        };
+        let host_name = match &told.name {
+            Attribute::Is(name) => Some(name.clone()),
+            Attribute::Unsaid => self.0.host_name.clone(),
+            _ => None,
         };
         let greeting = match &told.helo {
             Attribute::Is(name) => Some(Greeting {
@@ -177,9 +188,10 @@ impl Client {
             id: self.0.id,
             peer,
             local,
-            via,
+            via: Via::Balancer(proxy),
             protocol: self.0.protocol,
             is_proxy: true,
+            host_name,
             greeting,
             tls: self.0.tls.clone(),
             identity,
@@ -242,6 +254,7 @@ impl Known {
             via,
             protocol: Protocol::Smtp,
             is_proxy: false,
+            host_name: None,
             greeting: None,
             tls: None,
             identity: None,

@@ -15,8 +15,11 @@ impl SmtpSession {
     pub(super) fn become_another(&mut self, now: Instant, told: &Xclient) {
         self.client = self.client.renamed(told);
         self.conversation = self.shared.application.begin();
-        self.place = None;
         self.refused = false;
+        if told.address.is_unsaid() {
+            return;
+        }
+        self.place = None;
         if let Some(address) = told.address.value() {
             match self.shared.clients.connect(now, *address) {
                 Ok(place) => self.place = place,

@@ -108,6 +108,15 @@ async fn the_application_sees_the_client_of_which_a_proxy_tells(transport: Trans
         notes.take(),
         ["connect 203.0.113.10:0 via Some(\"127.0.0.1\") helo None identity None local Some(587)"]
     );
+    // Of whom nothing can be told is the proxy itself.
+    let nobody = "XCLIENT ADDR=[UNAVAILABLE] NAME=[TEMPUNAVAIL]";
+    assert!(client.ask(nobody).await.starts_with("220"));
+    assert_eq!(
+        notes.take(),
+        [format!(
+            "connect {own} via Some(\"127.0.0.1\") helo None identity None local Some(587)"
+        )]
+    );
     let snapshot = server.metrics().snapshot();
     let connections: u64 = snapshot.connections.iter().map(|(_, count)| count).sum();
     assert_eq!(connections, 1, "it is one connection");
