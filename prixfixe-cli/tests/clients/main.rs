@@ -8,7 +8,9 @@
 mod balancers;
 mod fallback;
 mod kill;
+mod lmtp;
 mod postfix;
+mod proxies;
 mod support;
 mod tls;
 mod transports;

@@ -303,6 +303,7 @@ fn needed(option: &str) -> &'static [&'static str] {
 #[test]
 fn no_option_is_left_out_of_the_precedence_table() {
     let with_a_test_of_their_own = [
+        "xclient-from",
         "listen-lmtp",
         "listen-tls",
         "proxy-protocol-from",
