@@ -103,16 +103,22 @@ fn claimed_name(head: &Head) -> &str {
 /// The protocol name of the registry that RFC 3848 and RFC 6531 section 4.3 began.
 fn protocol(head: &Head) -> &'static str {
     let tls = head.client.tls().is_some();
+    let login = head.client.identity().is_some();
     match (
         head.envelope.parameters().smtputf8,
         tls,
+        login,
         head.client.is_extended(),
     ) {
-        (true, true, _) => "UTF8SMTPS",
-        (true, false, _) => "UTF8SMTP",
-        (false, true, _) => "ESMTPS",
-        (false, false, true) => "ESMTP",
-        (false, false, false) => "SMTP",
+        (true, true, true, _) => "UTF8SMTPSA",
+        (true, true, false, _) => "UTF8SMTPS",
+        (true, false, true, _) => "UTF8SMTPA",
+        (true, false, false, _) => "UTF8SMTP",
+        (false, true, true, _) => "ESMTPSA",
+        (false, true, false, _) => "ESMTPS",
+        (false, false, true, _) => "ESMTPA",
+        (false, false, false, true) => "ESMTP",
+        (false, false, false, false) => "SMTP",
     }
 }
 

@@ -99,6 +99,7 @@ impl Record {
             info,
             id = %delivery.id,
             peer = %client.peer(),
+            user = client.identity().map(|user| display(Cut(user))),
             from = %Cut(transaction.envelope.reverse_path()),
             recipients = %Recipients::of_message(transaction.envelope.recipients()),
             size = delivery.size,
@@ -169,6 +170,7 @@ impl Record {
             peer = %client.peer(),
             balancer = client.balancer().map(display),
             helo = client.helo().map(|helo| display(Cut(helo))),
+            user = client.identity().map(|user| display(Cut(user))),
             tls = client.tls().map(|tls| tls.version.as_str()),
             tls_subject = subject.map(|subject| display(Cut(subject))),
             accepted = self.accepted,
@@ -284,6 +286,7 @@ const fn name(question: Option<Question>) -> &'static str {
         Some(Question::Data) => "data",
         Some(Question::Message) => "message",
         Some(Question::Command) => "command",
+        Some(Question::Auth) => "authenticate",
         _ => "reset",
     }
 }
