@@ -7,7 +7,8 @@
 //! | [`Users`] | a file of users | SCRAM-SHA-256, SCRAM-SHA-256-PLUS, PLAIN, LOGIN, EXTERNAL |
 //! | [`Dovecot`] | Dovecot, over its socket | what it announces of SCRAM-SHA-256, PLAIN, LOGIN, OAUTHBEARER, XOAUTH2, EXTERNAL |
 //!
-//! For one of your own there are whole exchanges ([`scram`], [`by_certificate`]) and the mechanisms
+//! For one of your own there are whole exchanges ([`scram`], [`bearer`],
+//! [`by_certificate`]) and the mechanisms
 //! without I/O ([`mechanism`]).
 //!
 //! No back end needs a runtime: what is slow or blocks is done by threads of this crate, and the
@@ -23,5 +24,5 @@ mod work;
 
 #[cfg(unix)]
 pub use dovecot::Dovecot;
-pub use exchange::{by_certificate, scram};
+pub use exchange::{bearer, by_certificate, scram};
 pub use users::{LineError, OpenError, PreparedUsers, Users, users_line};
