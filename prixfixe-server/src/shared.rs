@@ -164,7 +164,7 @@ impl SmtpService {
     }
 
     /// As where nothing is said of logins.
-    fn shared(&self) -> Arc<Shared> {
+    pub(crate) fn shared(&self) -> Arc<Shared> {
         self.shared_by(&Rules::none())
     }
 

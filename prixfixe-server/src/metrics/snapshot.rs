@@ -80,7 +80,7 @@ impl MetricsSnapshot {
     }
 
     /// What is counted; the rest is as of a server that does nothing.
-    pub(super) fn of(counts: &Counts, now: Instant) -> Self {
+    pub(crate) fn of(counts: &Counts, now: Instant) -> Self {
         let mut snapshot = Self {
             messages_succeeded: 0,
             messages_failed: FailureReason::zero().into(),

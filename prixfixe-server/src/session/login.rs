@@ -254,3 +254,6 @@ impl SmtpSession {
         !(mailbox.local_part().eq_ignore_ascii_case(local) && mailbox.domain() == *domain)
     }
 }
+
+#[cfg(all(test, feature = "tls"))]
+mod tests;
