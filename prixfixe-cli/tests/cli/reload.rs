@@ -333,7 +333,9 @@ fn a_storm_of_hangups_is_harmless() {
 fn logins_change_for_new_connections() {
     let directory = TempDir::new().unwrap();
     let users = ["first", "second"].map(|name| directory.path().join(name));
-    users.each_ref().map(|file| fs::write(file, "").unwrap());
+    for file in &users {
+        fs::write(file, "").unwrap();
+    }
     let text = |mode: &str, file: &PathBuf| {
         format!(
             "{DISCARD}[auth]\nmode = '{mode}'\nusers = '{}'\n[tls]\nself-signed = true\n\
