@@ -5,6 +5,7 @@
 // What helps a test may fail like one.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod auth;
 mod balancers;
 mod fallback;
 mod kill;
