@@ -12,6 +12,8 @@
 
 mod dialogue;
 mod faults;
+mod login;
+mod real;
 mod reuse;
 mod scripted;
 mod streaming;
