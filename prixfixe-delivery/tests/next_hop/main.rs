@@ -13,6 +13,8 @@
 mod dialogue;
 mod faults;
 mod login;
+#[cfg(unix)]
+mod programs;
 mod real;
 mod reuse;
 mod scripted;
