@@ -1,4 +1,4 @@
-//! Dovecot and Postfix as next hops. Each test is skipped where its program is missing.
+//! Dovecot, Postfix and Exim as next hops. Each test is skipped where its program is missing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -307,4 +307,96 @@ async fn a_postfix_that_wants_tls_says_what_to_write() {
     let hop = postfix.hop("smtp", |options| options.tls = Some(TlsLevel::Require));
     let told = relay(&hop, envelope_to(&["bob@example.org"]), &[HELLO]).await;
     assert!(told[0].starts_with("ok: 250 2.0.0 "), "{told:?}");
+}
+
+const EXIM: &str = "
+primary_hostname = next.test
+spool_directory = FOLDER/spool
+log_file_path = FOLDER/log/%s.log
+pid_file_path = FOLDER/pid
+daemon_smtp_ports = PORT
+local_interfaces = 127.0.0.1
+keep_environment =
+acl_smtp_rcpt = rcpt
+acl_smtp_data = accept
+auth_advertise_hosts = *
+tls_advertise_hosts =
+chunking_advertise_hosts = *
+queue_only = true
+begin acl
+rcpt:
+  deny message = 5.7.0 Authentication required
+       !authenticated = *
+  deny message = 5.1.1 unknown user
+       local_parts = nobody
+  accept
+begin routers
+all:
+  driver = redirect
+  data = :blackhole:
+begin authenticators
+plain:
+  driver = plaintext
+  public_name = PLAIN
+  server_prompts = :
+  server_condition = ${if and{{eq{$auth2}{mx}}{eq{$auth3}{one}}}}
+  server_set_id = $auth2
+";
+
+/// An Exim that takes mail from whoever logs in as `mx` with the password `one`.
+async fn exim() -> Program {
+    let folder = folder("exim", &["spool", "log"]);
+    let port = unused_port([127, 0, 0, 1]).unwrap();
+    let path = folder.path().display().to_string();
+    give(folder.path(), "Debian-exim");
+    let config = folder.path().join("exim.conf");
+    let text = EXIM
+        .replace("FOLDER", &path)
+        .replace("PORT", &port.to_string());
+    fs::write(&config, text).unwrap();
+    let mut command = Command::new("exim4");
+    command.arg("-C").arg(&config).arg("-bdf");
+    let mut program = Program {
+        child: command.spawn().unwrap(),
+        port,
+        folder,
+        stop: None,
+    };
+    program.ready().await;
+    program
+}
+
+#[tokio::test]
+async fn exim_takes_mail_from_who_logs_in() {
+    if !can_run("exim4") {
+        return;
+    }
+    let exim = exim().await;
+    let password = exim.folder.path().join("password");
+    fs::write(&password, "one\n").unwrap();
+    let hop = exim.hop("smtp", |options| {
+        options.tls = Some(TlsLevel::Off);
+        options.username = Some("mx".to_owned());
+        options.password_file = Some(password.clone());
+    });
+    for _ in 0..2 {
+        let to = ["nobody@example.org", "bob@example.org"];
+        let told = relay(&hop, envelope_to(&to), &[HELLO]).await;
+        assert!(
+            told[0].starts_with("rcpt: 550 5.1.1 unknown user |"),
+            "{told:?}"
+        );
+        assert!(told[1].starts_with("ok: 250 "), "{told:?}");
+    }
+    fs::write(&password, "two\n").unwrap();
+    let hop = exim.hop("smtp", |options| {
+        options.tls = Some(TlsLevel::Off);
+        options.username = Some("mx".to_owned());
+        options.password_file = Some(password.clone());
+    });
+    let told = relay(&hop, envelope_to(&["bob@example.org"]), &[HELLO]).await;
+    assert!(
+        told[0].contains("look at username and password-file"),
+        "{told:?}"
+    );
 }
