@@ -9,6 +9,7 @@
 
 mod endpoint;
 mod formats;
+mod how_to;
 mod misbehaviour;
 mod payloads;
 mod replies;
