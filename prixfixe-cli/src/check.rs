@@ -14,6 +14,13 @@ pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error>
         .as_deref()
         .map(privileges::look_up)
         .transpose()?;
+    for listener in &configuration.listeners {
+        listener
+            .group
+            .as_deref()
+            .map(privileges::look_up_group)
+            .transpose()?;
+    }
     configuration.admin.look_up()?;
     configuration.tls.load(&configuration.domain)?;
     print(&configuration.to_toml()?)?;
@@ -50,5 +57,6 @@ fn is_loopback(target: &Target) -> bool {
     match target {
         Target::Both(scope, _) => *scope == Scope::Loopback,
         Target::Addresses(addresses) => addresses.iter().all(|it| it.ip().is_loopback()),
+        Target::Unix(_) => true,
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use prixfixe_delivery::OpenError;
 use prixfixe_server::printable::Printable;
-use prixfixe_server::{BindError, SettingsError, StartError};
+use prixfixe_server::{Address, BindError, SettingsError, StartError};
 use prixfixe_tls::TlsError;
 
 use crate::config::{self, Invalid, Mistakes};
@@ -31,7 +31,7 @@ pub(crate) enum Error {
     #[error("--admin: cannot listen on {address}: {source}; {}", admin_remedy(.source))]
     Admin {
         /// What was tried to be bound.
-        address: SocketAddr,
+        address: Address,
         /// What the system says.
         source: io::Error,
     },
@@ -273,6 +273,14 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Error> {
 /// What the two usual reasons call for.
 fn bind_remedy(error: &BindError) -> &'static str {
     match error.source.kind() {
+        io::ErrorKind::AddrInUse if error.address.ip().is_none() => {
+            "; stop the other server, or choose another path"
+        }
+        io::ErrorKind::AlreadyExists => "; choose another path, or remove the file",
+        io::ErrorKind::NotFound => "; make its directory",
+        io::ErrorKind::PermissionDenied if error.address.ip().is_none() => {
+            "; choose a path whose directory this user may write to"
+        }
         io::ErrorKind::AddrInUse => "; stop the other server, or choose another port with --listen",
         io::ErrorKind::PermissionDenied => {
             "; choose a port over 1023, or give the capability CAP_NET_BIND_SERVICE"

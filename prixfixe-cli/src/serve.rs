@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use prixfixe_delivery::AcceptRecipients;
-use prixfixe_server::{Server, Transport};
+use prixfixe_server::{Protocol, Server, Transport};
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Status};
@@ -50,6 +50,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let admin = Admin::bind(&configuration, systemd::sockets(for_admin))?;
     let mut sockets = Sockets::open(&configuration, for_mail)?;
     let implicit_tls = sockets.implicit_tls();
+    let protocols = sockets.protocols();
     if let Some(user) = &user {
         sockets = sockets.for_threads(configuration.threads())?;
         privileges::drop_to(user)?;
@@ -70,7 +71,12 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .handler(delivery.clone());
     let server = Arc::new(sockets.add_to(builder).start()?);
 
-    let status = Status::new(Arc::clone(&server), implicit_tls.clone(), delivery.clone());
+    let status = Status::new(
+        Arc::clone(&server),
+        implicit_tls.clone(),
+        protocols.clone(),
+        delivery.clone(),
+    );
     let page = admin.addresses();
     admin.serve(status, control.leaving())?;
     let listening = configuration.clone();
@@ -87,8 +93,8 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     };
     control.serve(Arc::clone(&server), reload)?;
     privileges::warn_of_root(&listening);
-    log_listeners(&listening, &server, &implicit_tls);
-    welcome::greet(server.local_addresses(), &listening, &page);
+    log_listeners(&listening, &server, &implicit_tls, &protocols);
+    welcome::greet(server.addresses(), &listening, &page);
     systemd::watch(Arc::clone(&server))?;
 
     pollster::block_on(server.stopped());
@@ -115,14 +121,21 @@ pub(crate) fn transport_name(transport: Transport) -> &'static str {
 }
 
 /// The server has its addresses in the order in which it was given the sockets.
-fn log_listeners(configuration: &Configuration, server: &Server, implicit_tls: &[bool]) {
+fn log_listeners(
+    configuration: &Configuration,
+    server: &Server,
+    implicit_tls: &[bool],
+    protocols: &[Protocol],
+) {
     let transport = transport_name(server.transport());
-    for (address, implicit) in server.local_addresses().iter().zip(implicit_tls) {
+    let kinds = implicit_tls.iter().zip(protocols);
+    for (address, (implicit, protocol)) in server.addresses().iter().zip(kinds) {
         info!(
             target: "prixfixe",
             %address,
             domain = configuration.domain,
             transport,
+            protocol = (*protocol == Protocol::Lmtp).then_some("lmtp"),
             tls = implicit.then_some("implicit"),
             deliver = %configuration.delivery.target,
             "listening"

@@ -138,12 +138,9 @@ pub use maildir::{
     PreparedMaildir,
 };
 #[cfg(feature = "nats")]
-pub use nats::{Nats, NatsError, NatsOptions, NatsTls, NatsUrl, ParseNatsUrlError};
 pub use nats::{Nats, NatsError, NatsOptions, NatsUrl, ParseNatsUrlError};
 #[cfg(feature = "smtp")]
-pub use next_hop::{
-    NextHop, NextHopError, NextHopOptions, NextHopUrl, ParseNextHopError, TlsLevel, UnknownTlsLevel,
-};
+pub use next_hop::{NextHop, NextHopError, NextHopOptions, NextHopUrl, ParseNextHopError};
 pub use options::{TargetOptions, TlsUse};
 pub use pattern::{InvalidPattern, RecipientPattern};
 #[cfg(all(unix, feature = "pipe"))]

@@ -61,14 +61,14 @@ use prixfixe_client::{Config, StartTls};
 use prixfixe_server::Mail;
 
 use self::login::Login;
-pub use self::options::{NextHopError, NextHopOptions, TlsLevel, UnknownTlsLevel};
+pub use self::options::{NextHopError, NextHopOptions};
 use self::pool::Pool;
 use self::tls::Security;
 use self::transaction::Relay;
 use self::url::Kind;
 pub use self::url::{NextHopUrl, ParseNextHopError};
 use crate::upstream::{Patience, Upstream};
-use crate::{Asked, Failure, Health, Target, Transaction};
+use crate::{Asked, Failure, Health, Target, TlsUse, Transaction};
 
 /// Another server that mail is handed to: an LMTP server, or the next SMTP server.
 ///
@@ -114,7 +114,7 @@ impl NextHop {
         let security = Security::new(url, &options)?;
         let login = Login::new(&options)?;
         let config = config(url, &options, &security)?;
-        let plain = (security.level == TlsLevel::Opportunistic).then(|| {
+        let plain = (security.level == TlsUse::Opportunistic).then(|| {
             let mut plain = config.clone();
             plain.start_tls = StartTls::Never;
             Arc::new(plain)
@@ -156,9 +156,9 @@ fn config(
     };
     let mut config = config.map_err(|_| NextHopError::OwnDomain(name.to_owned()))?;
     config.start_tls = match (url.kind, security.level) {
-        (Kind::Smtps, _) | (_, TlsLevel::Off) => StartTls::Never,
-        (_, TlsLevel::Opportunistic) => StartTls::WhenOffered,
-        (_, TlsLevel::Require | TlsLevel::Verify) => StartTls::Required,
+        (Kind::Smtps, _) | (_, TlsUse::Off) => StartTls::Never,
+        (_, TlsUse::Opportunistic) => StartTls::WhenOffered,
+        (_, TlsUse::Require | TlsUse::Verify) => StartTls::Required,
     };
     // What is not verified is spoken to with a password on this machine alone.
     config.plaintext_passwords = url.is_local();
@@ -190,6 +190,10 @@ impl Target for NextHop {
 
     fn health(&self) -> Health {
         self.0.upstream.health()
+    }
+
+    fn is_relay(&self) -> bool {
+        !self.0.url.is_lmtp()
     }
 }
 

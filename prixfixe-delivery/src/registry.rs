@@ -4,6 +4,12 @@
 
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "smtp")]
+mod next_hop;
+#[cfg(all(unix, feature = "pipe"))]
+mod pipe;
+#[cfg(feature = "s3")]
+mod s3;
 #[cfg(feature = "webhook")]
 mod webhook;
 
@@ -66,12 +72,22 @@ pub(crate) struct Wanted<'a> {
 /// Every kind.
 static KINDS: &[Kind] = &[
     MAILDIR,
+    #[cfg(feature = "smtp")]
+    next_hop::LMTP,
+    #[cfg(feature = "smtp")]
+    next_hop::SMTP,
+    #[cfg(feature = "smtp")]
+    next_hop::SMTPS,
     #[cfg(feature = "webhook")]
     webhook::HTTPS,
     #[cfg(feature = "webhook")]
     webhook::HTTP,
     #[cfg(feature = "nats")]
     nats::NATS,
+    #[cfg(feature = "s3")]
+    s3::S3_KIND,
+    #[cfg(all(unix, feature = "pipe"))]
+    pipe::PIPE,
     STDOUT,
     DISCARD,
 ];

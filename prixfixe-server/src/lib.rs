@@ -134,7 +134,7 @@ mod trace;
 
 pub use body::{Body, BodyError};
 pub use check::{Check, CheckSession, Content, Edit, Finding, Verdict};
-pub use client::{Client, ClientBuilder, ConnectionId, Credentials, Identity, Peer};
+pub use client::{Client, ClientBuilder, ConnectionId, Identity, Peer};
 #[cfg(feature = "digest")]
 pub use digest::Digest;
 pub use endpoint::Endpoint;
@@ -161,8 +161,10 @@ pub use prixfixe_core::{
     Mailbox, Notify, OriginalRecipient, Protocol, RcptParameters, Reply, Ret, ReversePath, reply,
 };
 pub use prixfixe_network::{
-    BindError, BoundSocket, Listener, StartError as TransportError, Transport,
+    Address, BindError, BoundSocket, Credentials, Listener, StartError as TransportError, Transport,
 };
+#[cfg(unix)]
+pub use prixfixe_network::{BoundUnixSocket, UnixSocket};
 #[cfg(feature = "tls")]
 pub use prixfixe_tls::{
     CertificateInfo, CertificateSource, ClientAuth, HandshakeError, Reloaded, TlsConfig,

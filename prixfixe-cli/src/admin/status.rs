@@ -1,14 +1,13 @@
 //! How the server is, for people and for load balancers.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use prixfixe_delivery::Delivery;
 use prixfixe_server::printable::Printable;
-use prixfixe_server::{Incident, Server};
+use prixfixe_server::{Address, Incident, Protocol, Server};
 use serde::Serialize;
 
 use super::storage::{self, StorageReport};
@@ -25,6 +24,7 @@ pub(crate) struct Status {
     delivery: Delivery,
     /// For each of the server's addresses, in their order, whether TLS comes first.
     implicit_tls: Vec<bool>,
+    protocols: Vec<Protocol>,
     started: Timestamp,
     since: Instant,
 }
@@ -50,7 +50,7 @@ pub(crate) enum Readiness {
 ///   "domain": "mx.example.com",
 ///   "started": "2026-01-31T12:00:00Z",
 ///   "uptime_seconds": 86400,
-///   "listeners": [{"address": "0.0.0.0:25", "tls": "starttls"}],
+///   "listeners": [{"address": "0.0.0.0:25", "protocol": "smtp", "tls": "starttls"}],
 ///   "max_connections": 100,
 ///   "storage": [{
 ///     "path": "/var/mail",
@@ -126,16 +126,24 @@ pub(crate) struct IncidentReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ListenerReport {
     /// The address really bound.
-    pub(crate) address: SocketAddr,
+    pub(crate) address: String,
+    /// `smtp` or `lmtp`.
+    pub(crate) protocol: String,
     /// `implicit` (before anything else), `starttls` (offered) or `none`.
     pub(crate) tls: &'static str,
 }
 
 impl Status {
-    /// `implicit_tls` is for each of the server's addresses, in their order.
-    pub(crate) fn new(server: Arc<Server>, implicit_tls: Vec<bool>, delivery: Delivery) -> Self {
+    /// `implicit_tls` and `protocols` are for each of the server's addresses, in their order.
+    pub(crate) fn new(
+        server: Arc<Server>,
+        implicit_tls: Vec<bool>,
+        protocols: Vec<Protocol>,
+        delivery: Delivery,
+    ) -> Self {
         Self {
             implicit_tls,
+            protocols,
             started: Timestamp::now(),
             since: Instant::now(),
             delivery,
@@ -189,11 +197,14 @@ impl Status {
         } else {
             "none"
         };
-        let addresses = self.server.local_addresses().iter().zip(&self.implicit_tls);
-        let report = |(address, implicit): (&SocketAddr, &bool)| ListenerReport {
-            address: *address,
-            tls: if *implicit { "implicit" } else { starttls },
-        };
+        let kinds = self.implicit_tls.iter().zip(&self.protocols);
+        let addresses = self.server.addresses().iter().zip(kinds);
+        let report =
+            |(address, (implicit, protocol)): (&Address, (&bool, &Protocol))| ListenerReport {
+                address: Printable(&address.to_string()).to_string(),
+                protocol: protocol.as_str().to_ascii_lowercase(),
+                tls: if *implicit { "implicit" } else { starttls },
+            };
         addresses.map(report).collect()
     }
 }

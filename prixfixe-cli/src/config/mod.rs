@@ -15,6 +15,7 @@ mod hints;
 mod limits;
 mod listeners;
 mod log;
+mod sockets;
 mod sources;
 pub(crate) mod targets;
 #[cfg(test)]
@@ -37,14 +38,15 @@ pub(crate) use self::arguments::{AdminArguments, invalid_argument};
 pub(crate) use self::delivery::Delivery;
 pub use self::given::{Invalid, Mistakes};
 pub(crate) use self::hints::hint_for_argument;
+pub(crate) use self::listeners::Listener;
 pub(crate) use self::log::{Log, LogFormat, LogLevel};
+pub(crate) use self::sockets::Trusted;
 pub(crate) use self::tls::Tls;
 pub use self::variables::Environment;
 
 use self::accept::Accept;
 use self::file::File;
 use self::limits::Limits;
-use self::listeners::Listener;
 use self::sources::Sources;
 use self::targets::{Route, Target as MailTarget};
 use self::units::{Count, switch};

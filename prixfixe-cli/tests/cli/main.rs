@@ -9,6 +9,7 @@ mod check;
 mod chromium;
 mod harness;
 mod lifecycle;
+mod lmtp;
 mod logs;
 mod metrics;
 mod page;

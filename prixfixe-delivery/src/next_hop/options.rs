@@ -1,18 +1,18 @@
 //! How a next hop is spoken with.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
+
+use crate::TlsUse;
 
 /// How a next hop is spoken with.
 ///
 /// ```
-/// use prixfixe_delivery::{NextHopOptions, TlsLevel};
+/// use prixfixe_delivery::{NextHopOptions, TlsUse};
 ///
 /// let mut options = NextHopOptions::default();
 /// options.own_domain = "mx.example.com".into();
-/// options.tls = Some(TlsLevel::Verify);
+/// options.tls = Some(TlsUse::Verify);
 /// assert_eq!(options.concurrency, 16);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,10 +33,10 @@ pub struct NextHopOptions {
     /// The file with the password, on one line. It is read when the target is opened and again for each login, so that a
     /// new password needs no restart.
     pub password_file: Option<PathBuf>,
-    /// How TLS is used. Unless it is set: [`Off`](TlsLevel::Off) for `lmtp:`,
-    /// [`Opportunistic`](TlsLevel::Opportunistic) for `smtp:`, and [`Verify`](TlsLevel::Verify) for `smtps:` and
+    /// How TLS is used. Unless it is set: [`Off`](TlsUse::Off) for `lmtp:`,
+    /// [`Opportunistic`](TlsUse::Opportunistic) for `smtp:`, and [`Verify`](TlsUse::Verify) for `smtps:` and
     /// wherever there is a `username`.
-    pub tls: Option<TlsLevel>,
+    pub tls: Option<TlsUse>,
     /// A PEM file of the certificate authorities that the next hop's certificate is verified against. The system's unless
     /// it is set.
     pub tls_ca: Option<PathBuf>,
@@ -67,53 +67,6 @@ impl Default for NextHopOptions {
     }
 }
 
-/// How TLS is used on the way to a next hop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum TlsLevel {
-    /// Not at all.
-    Off,
-    /// Where it is offered, with whatever certificate is shown; in plaintext where it cannot be had. It keeps out those
-    /// who only listen (RFC 7435).
-    Opportunistic,
-    /// Always, with whatever certificate is shown.
-    Require,
-    /// Always, with a certificate for the host's name from an authority that is trusted.
-    Verify,
-}
-
-/// The text is no [`TlsLevel`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no level of TLS: write off, opportunistic, require or verify")]
-pub struct UnknownTlsLevel(String);
-
-impl TlsLevel {
-    const ALL: [(&'static str, Self); 4] = [
-        ("off", Self::Off),
-        ("opportunistic", Self::Opportunistic),
-        ("require", Self::Require),
-        ("verify", Self::Verify),
-    ];
-}
-
-impl FromStr for TlsLevel {
-    type Err = UnknownTlsLevel;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|(name, _)| *name == text);
-        found
-            .map(|(_, level)| level)
-            .ok_or_else(|| UnknownTlsLevel(text.to_owned()))
-    }
-}
-
-impl fmt::Display for TlsLevel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let found = Self::ALL.into_iter().find(|(_, level)| level == self);
-        f.write_str(found.map_or("", |(name, _)| name))
-    }
-}
-
 /// A next hop that cannot be used as it is configured. The message says what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -131,10 +84,10 @@ pub enum NextHopError {
     #[error(
         "tls = \"{0}\" would send a password to a server that is not verified: write tls = \"verify\", or leave it out"
     )]
-    UnverifiedLogin(TlsLevel),
+    UnverifiedLogin(TlsUse),
     /// `smtps:` without TLS.
     #[error("tls = \"{0}\" does not go with smtps: write \"require\" or \"verify\", or smtp:")]
-    NotSmtps(TlsLevel),
+    NotSmtps(TlsUse),
     /// TLS over a Unix socket.
     #[error("a Unix socket has no TLS: leave tls, tls-ca, tls-cert and tls-key out")]
     UnixTls,
@@ -157,18 +110,4 @@ pub enum NextHopError {
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn levels_are_read_and_written_the_same() {
-        for text in ["off", "opportunistic", "require", "verify"] {
-            assert_eq!(text.parse::<TlsLevel>().unwrap().to_string(), text);
-        }
-        let error = "on".parse::<TlsLevel>().unwrap_err().to_string();
-        assert!(error.contains("write off, opportunistic, require or verify"));
-    }
 }

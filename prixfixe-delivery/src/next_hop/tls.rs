@@ -11,13 +11,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
-use super::options::{NextHopError, NextHopOptions, TlsLevel};
+use super::options::{NextHopError, NextHopOptions};
 use super::url::{Kind, NextHopUrl, Place};
+use crate::TlsUse;
 
 /// How connections to one next hop are secured.
 #[derive(Clone)]
 pub(super) struct Security {
-    pub(super) level: TlsLevel,
+    pub(super) level: TlsUse,
     /// `None`: not at all.
     pub(super) client: Option<(TlsConnector, ServerName<'static>)>,
 }
@@ -27,9 +28,9 @@ impl Security {
     pub(super) fn new(url: &NextHopUrl, options: &NextHopOptions) -> Result<Self, NextHopError> {
         let level = level(url, options)?;
         let host = match (&url.place, level) {
-            (Place::Unix(_), _) | (_, TlsLevel::Off) => {
+            (Place::Unix(_), _) | (_, TlsUse::Off) => {
                 return Ok(Self {
-                    level: TlsLevel::Off,
+                    level: TlsUse::Off,
                     client: None,
                 });
             }
@@ -44,44 +45,44 @@ impl Security {
     }
 
     pub(super) fn verifies(&self) -> bool {
-        self.level == TlsLevel::Verify
+        self.level == TlsUse::Verify
     }
 }
 
 /// The level that is in force, where it makes sense.
-fn level(url: &NextHopUrl, options: &NextHopOptions) -> Result<TlsLevel, NextHopError> {
+fn level(url: &NextHopUrl, options: &NextHopOptions) -> Result<TlsUse, NextHopError> {
     if let Place::Unix(_) = url.place {
-        let is_asked_for = options.tls.is_some_and(|level| level != TlsLevel::Off);
+        let is_asked_for = options.tls.is_some_and(|level| level != TlsUse::Off);
         let has_files = [&options.tls_ca, &options.tls_cert, &options.tls_key];
         return match is_asked_for || has_files.into_iter().any(Option::is_some) {
             true => Err(NextHopError::UnixTls),
-            false => Ok(TlsLevel::Off),
+            false => Ok(TlsUse::Off),
         };
     }
     let has_login = options.username.is_some();
     let level = options.tls.unwrap_or(match url.kind {
-        _ if has_login => TlsLevel::Verify,
-        Kind::Lmtp => TlsLevel::Off,
-        Kind::Smtp => TlsLevel::Opportunistic,
-        Kind::Smtps => TlsLevel::Verify,
+        _ if has_login => TlsUse::Verify,
+        Kind::Lmtp => TlsUse::Off,
+        Kind::Smtp => TlsUse::Opportunistic,
+        Kind::Smtps => TlsUse::Verify,
     });
-    if url.kind == Kind::Smtps && level < TlsLevel::Require {
+    if url.kind == Kind::Smtps && level < TlsUse::Require {
         return Err(NextHopError::NotSmtps(level));
     }
-    if has_login && level < TlsLevel::Verify && !url.is_local() {
+    if has_login && level < TlsUse::Verify && !url.is_local() {
         return Err(NextHopError::UnverifiedLogin(level));
     }
     Ok(level)
 }
 
-fn client_config(level: TlsLevel, options: &NextHopOptions) -> Result<ClientConfig, NextHopError> {
+fn client_config(level: TlsUse, options: &NextHopOptions) -> Result<ClientConfig, NextHopError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(fault)?;
     let builder = match (level, &options.tls_ca) {
-        (TlsLevel::Verify, Some(file)) => builder.with_root_certificates(file_roots(file)?),
-        (TlsLevel::Verify, None) => builder.with_root_certificates(system_roots()?),
+        (TlsUse::Verify, Some(file)) => builder.with_root_certificates(file_roots(file)?),
+        (TlsUse::Verify, None) => builder.with_root_certificates(system_roots()?),
         _ => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyCertificate { provider })),
@@ -199,7 +200,7 @@ impl ServerCertVerifier for AnyCertificate {
 mod tests {
     use super::*;
 
-    fn level_of(url: &str, tls: Option<TlsLevel>, login: bool) -> Result<TlsLevel, NextHopError> {
+    fn level_of(url: &str, tls: Option<TlsUse>, login: bool) -> Result<TlsUse, NextHopError> {
         let options = NextHopOptions {
             tls,
             username: login.then(|| "mx".to_owned()),
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_level_and_a_login_verifies() {
-        use TlsLevel::{Off, Opportunistic, Require, Verify};
+        use TlsUse::{Off, Opportunistic, Require, Verify};
         for (url, tls, login, expected) in [
             ("lmtp:mail.example:24", None, false, Ok(Off)),
             ("smtp:mail.example", None, false, Ok(Opportunistic)),
@@ -270,7 +271,7 @@ mod tests {
             assert!(error.contains(&file.display().to_string()), "{error}");
         }
         let options = NextHopOptions {
-            tls: Some(TlsLevel::Require),
+            tls: Some(TlsUse::Require),
             tls_cert: Some(empty),
             ..NextHopOptions::default()
         };

@@ -361,7 +361,7 @@ async fn the_content_is_judged_there_or_is_our_matter() {
 
 #[tokio::test]
 async fn tls_that_ends_in_the_middle_is_our_matter() {
-    use prixfixe_delivery::TlsLevel;
+    use prixfixe_delivery::TlsUse;
     let starttls = |after: &[Do]| {
         let steps = [hear("STARTTLS"), say("220 go on")];
         [hello(&["STARTTLS"]), steps.to_vec(), after.to_vec()].concat()
@@ -387,7 +387,7 @@ async fn tls_that_ends_in_the_middle_is_our_matter() {
     ] {
         let server = Scripted::new(vec![script]).await;
         let mut options = options();
-        options.tls = Some(TlsLevel::Require);
+        options.tls = Some(TlsUse::Require);
         let told = send(&open(&server.url("smtp"), options)).await;
         assert!(told[0].starts_with("rcpt: 451 4.4.1"), "{told:?}");
         assert!(told[0].contains(log), "{log}: {told:?}");

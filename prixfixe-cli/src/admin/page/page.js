@@ -123,8 +123,8 @@ function showStatus(status) {
   const uptime = byId("uptime");
   uptime.textContent = span(status.uptime_seconds);
   uptime.title = `since ${new Date(status.started).toLocaleString("en-GB")}`;
-  byId("listeners").replaceChildren(...status.listeners.map(({ address, tls }) =>
-    element("span", { className: "listener" }, address, ...(tls === "none" ? [] : [element("small", {}, tls === "implicit" ? " TLS" : " STARTTLS")]))));
+  byId("listeners").replaceChildren(...status.listeners.map(({ address, protocol, tls }) =>
+    element("span", { className: "listener" }, address, ...(protocol === "lmtp" ? [element("small", {}, " LMTP")] : []), ...(tls === "none" ? [] : [element("small", {}, tls === "implicit" ? " TLS" : " STARTTLS")]))));
 }
 
 /** Red below the least, or until a tenth more is free; amber while four times the least are not. */

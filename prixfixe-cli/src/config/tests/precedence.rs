@@ -283,7 +283,13 @@ fn needed(option: &str) -> &'static [&'static str] {
 
 #[test]
 fn no_option_is_left_out_of_the_precedence_table() {
-    let with_a_test_of_their_own = ["listen-tls", "proxy-protocol-from", "tls.cert", "tls.key"];
+    let with_a_test_of_their_own = [
+        "listen-lmtp",
+        "listen-tls",
+        "proxy-protocol-from",
+        "tls.cert",
+        "tls.key",
+    ];
     for arg in COMMAND.get_arguments() {
         let id = arg.get_id().as_str();
         let is_a_case = CASES.iter().any(|case| case.0 == id);

@@ -7,6 +7,7 @@ use super::*;
 /// Any text that the option takes.
 fn text(id: &'static str, value: &'static str) -> BoxedStrategy<String> {
     match (id, value) {
+        ("listen-lmtp", _) => "lmtp[a-z]{1,9}:[1-9],unix:/[a-z]{1,9}".boxed(),
         ("listen-tls", _) => "tls[a-z]{1,9}:[1-9]".boxed(),
         ("listen", _) => (any::<std::net::SocketAddr>(), "[a-z]{1,9}", 1..=u16::MAX)
             .prop_map(|(address, name, port)| format!("{address},{name}:{port},*:{port}"))
@@ -19,7 +20,7 @@ fn text(id: &'static str, value: &'static str) -> BoxedStrategy<String> {
             (1..=1024_u32).prop_map(|number| number.to_string()).boxed()
         }
         (_, "BOOLEAN") => any::<bool>().prop_map(|on| on.to_string()).boxed(),
-        (_, "CIDR") => "10\\.[1-9]?[0-9]\\.0\\.0/16,[1-9]::/16,::1".boxed(),
+        (_, "CIDR") => "10\\.[1-9]?[0-9]\\.0\\.0/16,[1-9]::/16,::1,unix".boxed(),
         (_, "TARGET") => "maildir:[^\0]{0,20}[^\0\\s]".boxed(),
         // Of blanks alone a variable counts as not set.
         (_, "FILE") => "[^\0]{0,20}[^\0\\s]".boxed(),
