@@ -116,7 +116,7 @@ impl Client {
         request: &Request,
         patience: Duration,
     ) -> Result<Response, Broken> {
-        let progress = Progress::new();
+        let progress = Progress::new(request.size());
         let head = request.to_hyper(self.0.host.clone(), &progress);
         let sent = connection.sender.send_request(head);
         let sent = std::pin::pin!(sent);
@@ -200,3 +200,6 @@ fn is_reset(error: &hyper::Error) -> bool {
         )
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
     clippy::unwrap_used
 )]
 
+mod chaos;
 mod endpoint;
 mod formats;
 mod how_to;
