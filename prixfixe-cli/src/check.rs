@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::auth;
 use crate::config::{Configuration, ConfigurationArguments, Environment, Scope, Target};
 use crate::error::{Error, print, warn};
 use crate::privileges;
@@ -23,7 +24,15 @@ pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error>
     }
     configuration.admin.look_up()?;
     configuration.tls.load(&configuration.domain)?;
+    let logins = auth::prepare(&configuration)?;
     print(&configuration.to_toml()?)?;
+    for warning in logins
+        .warnings()
+        .into_iter()
+        .chain(auth::warning(&configuration))
+    {
+        warn(&warning);
+    }
     for warning in Environment::of_this_process().warnings() {
         warn(&warning);
     }

@@ -24,6 +24,18 @@ pub(crate) enum Error {
     /// A certificate, a key or what is asked of TLS is wrong.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Those who may log in cannot be read.
+    #[error("--auth-users: {0}")]
+    Users(#[from] prixfixe_auth::OpenError),
+    /// No line for a users file can be made.
+    #[error(transparent)]
+    Line(#[from] prixfixe_auth::LineError),
+    /// The password was not typed alike twice.
+    #[error("the two passwords differ; nothing was printed")]
+    Differ,
+    /// Standard input gives no password.
+    #[error("cannot read the password: {0}")]
+    Input(io::Error),
     /// An address cannot be listened on.
     #[error("{error}{remedy}", error = .0, remedy = bind_remedy(.0))]
     Bind(#[from] BindError),
@@ -190,6 +202,9 @@ impl Error {
             Self::Arguments(_)
             | Self::Configuration(_)
             | Self::Tls(_)
+            | Self::Users(_)
+            | Self::Line(_)
+            | Self::Differ
             | Self::NoAdmin
             | Self::NoSuchPage(_)
             | Self::NoAdminPort(_)
@@ -220,6 +235,7 @@ impl Error {
             | Self::Unprintable(_)
             | Self::Load(_)
             | Self::Write { .. }
+            | Self::Input(_)
             | Self::Output(_) => ExitCode::FAILURE,
         }
     }

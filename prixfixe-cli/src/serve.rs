@@ -8,6 +8,7 @@ use prixfixe_server::{Protocol, Server, Transport};
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Status};
+use crate::auth;
 use crate::config::{self, Configuration, ConfigurationArguments, Environment};
 use crate::control::Control;
 use crate::error::Error;
@@ -47,6 +48,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let targets = privileges::acting_as(user.as_ref(), || Prepared::new(&configuration))?;
     let recipients = AcceptRecipients::default();
     recipients::Prepared::new(&configuration)?.put_into(&recipients);
+    let logins = privileges::acting_as(user.as_ref(), || auth::prepare(&configuration))?;
     let admin = Admin::bind(&configuration, systemd::sockets(for_admin))?;
     let mut sockets = Sockets::open(&configuration, for_mail)?;
     let implicit_tls = sockets.implicit_tls();
@@ -59,12 +61,13 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     // Its threads write files, which belong to whoever the process is.
     let targets = targets.start(&configuration)?;
     let delivery = targets.delivery().clone();
+    let logins = logins.start()?;
     // All but the threads' own is open by now.
     let file_limit = limit.with_what_is_open(&configuration);
     file_limit.warn(&configuration);
     let room = file_limit.room(&configuration);
     let builder = Server::builder()
-        .settings(reload::settings(&configuration, room, tls.clone()))
+        .settings(reload::settings(&configuration, room, tls.clone(), &logins))
         .threads(configuration.threads())
         .transport(transport(&configuration))
         .check(recipients.clone())
@@ -82,6 +85,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let listening = configuration.clone();
     let reload = Reload {
         tls: Certificates::new(&configuration.tls, tls)?,
+        logins,
         needs_tls: implicit_tls.contains(&true),
         arguments,
         running: configuration,
@@ -93,6 +97,9 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     };
     control.serve(Arc::clone(&server), reload)?;
     privileges::warn_of_root(&listening);
+    if let Some(warning) = auth::warning(&listening) {
+        warn!(target: "prixfixe", "{warning}");
+    }
     log_listeners(&listening, &server, &implicit_tls, &protocols);
     welcome::greet(server.addresses(), &listening, &page);
     systemd::watch(Arc::clone(&server))?;
@@ -128,6 +135,9 @@ fn log_listeners(
     protocols: &[Protocol],
 ) {
     let transport = transport_name(server.transport());
+    let targets = configuration.routed_targets();
+    let urls = targets.iter().filter_map(|target| target.url.as_ref());
+    let deliver = urls.map(ToString::to_string).collect::<Vec<_>>().join(",");
     let kinds = implicit_tls.iter().zip(protocols);
     for (address, (implicit, protocol)) in server.addresses().iter().zip(kinds) {
         info!(
@@ -137,7 +147,7 @@ fn log_listeners(
             transport,
             protocol = (*protocol == Protocol::Lmtp).then_some("lmtp"),
             tls = implicit.then_some("implicit"),
-            deliver = %configuration.delivery.target,
+            deliver,
             "listening"
         );
     }

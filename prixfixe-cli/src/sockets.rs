@@ -8,7 +8,7 @@ use prixfixe_server::{
     UnixSocket,
 };
 
-use crate::config::{self, Configuration, Invalid, Scope, Target, Trusted};
+use crate::config::{self, Configuration, Invalid, Mode, Scope, Target, Trusted};
 use crate::error::Error;
 use crate::privileges;
 use crate::systemd::{Inherited, Purpose};
@@ -23,6 +23,8 @@ struct Bound {
     protocol: Protocol,
     /// Where load balancers are.
     balancers: Vec<Trusted>,
+    /// Whether clients may or must log in. `None`: as everywhere.
+    auth: Option<Mode>,
 }
 
 impl Sockets {
@@ -72,6 +74,9 @@ impl Sockets {
             if bound.balancers.contains(&Trusted::Unix) {
                 endpoint = endpoint.proxy_protocol_from_unix();
             }
+            if let Some(mode) = bound.auth {
+                endpoint = endpoint.auth(mode.into());
+            }
             if bound.implicit_tls {
                 endpoint = endpoint.implicit_tls();
             }
@@ -95,6 +100,7 @@ fn bind_configured(configuration: &Configuration) -> Result<Sockets, Error> {
             implicit_tls: configured.implicit_tls,
             protocol: configured.protocol,
             balancers: configured.proxy_protocol_from.clone(),
+            auth: configured.auth,
         }));
     }
     Ok(Sockets(bound))
@@ -175,6 +181,7 @@ fn take_over(
     inherited: Vec<(Purpose, Inherited)>,
 ) -> Result<Sockets, Error> {
     let balancers = balancers_of_all(configuration)?;
+    let auth = auth_of_all(configuration)?;
     let mut bound = Vec::with_capacity(inherited.len());
     for (index, (purpose, socket)) in inherited.into_iter().enumerate() {
         let invalid = |problem: String| Invalid {
@@ -202,6 +209,7 @@ fn take_over(
             listener: listener.leave_backlog(),
             implicit_tls,
             balancers: balancers.clone(),
+            auth,
         });
     }
     Ok(Sockets(bound))
@@ -221,6 +229,21 @@ fn balancers_of_all(configuration: &Configuration) -> Result<Vec<Trusted>, Inval
         place: "listener.proxy-protocol-from".to_owned(),
         problem: "differs between listeners, which inherited sockets replace; \
                   set --proxy-protocol-from, which is for all of them"
+            .to_owned(),
+    })
+}
+
+/// The same for logins.
+fn auth_of_all(configuration: &Configuration) -> Result<Option<Mode>, Invalid> {
+    let mut all = configuration.listeners.iter().map(|listener| listener.auth);
+    let first = all.next().flatten();
+    if all.all(|mode| mode == first) {
+        return Ok(first);
+    }
+    Err(Invalid {
+        place: "listener.auth".to_owned(),
+        problem: "differs between listeners, which inherited sockets replace; \
+                  set --auth, which is for all of them"
             .to_owned(),
     })
 }

@@ -156,6 +156,18 @@ impl Client {
         self.0.tls.as_deref()
     }
 
+    /// The `tls-exporter` channel binding (RFC 9266), where the TLS connection has one.
+    #[cfg(feature = "tls")]
+    pub(crate) fn channel_binding(&self) -> Option<[u8; 32]> {
+        self.tls().and_then(|tls| tls.channel_binding)
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[allow(clippy::unused_self, reason = "as with TLS")]
+    pub(crate) const fn channel_binding(&self) -> Option<[u8; 32]> {
+        None
+    }
+
     /// Whom the client has proved to be.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
@@ -167,6 +179,10 @@ impl Client {
             return;
         }
         Arc::make_mut(&mut self.0).greeting = Some(greeting);
+    }
+
+    pub(crate) fn identified(&mut self, identity: Identity) {
+        Arc::make_mut(&mut self.0).identity = Some(identity);
     }
 
     /// RFC 3207 section 4.2: what was learned in clear is forgotten.

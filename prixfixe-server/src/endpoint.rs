@@ -11,6 +11,8 @@ use prixfixe_core::Protocol;
 use prixfixe_network::UnixSocket;
 use prixfixe_network::{BindError, Listener, Peer};
 
+use crate::AuthMode;
+
 /// How many bits IPv4-mapped addresses have in common (RFC 4291 section 2.5.5.2).
 #[cfg(feature = "proxy-protocol")]
 const MAPPED_PREFIX: u8 = 96;
@@ -46,6 +48,8 @@ enum Socket {
 pub(crate) struct Rules {
     pub(crate) implicit_tls: bool,
     pub(crate) protocol: Protocol,
+    /// `None`: as the settings have it.
+    pub(crate) auth: Option<AuthMode>,
     #[cfg(feature = "proxy-protocol")]
     pub(crate) balancers: Vec<IpNet>,
     #[cfg(feature = "proxy-protocol")]
@@ -91,6 +95,12 @@ impl Endpoint {
     /// ([`Accepted::each`](crate::Accepted::each)). RFC 2033 section 5 forbids it on port 25.
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.rules.protocol = protocol;
+        self
+    }
+
+    /// Whether clients may or must log in here, in place of what [`Settings::auth`](crate::Settings::auth) says.
+    pub fn auth(mut self, mode: AuthMode) -> Self {
+        self.rules.auth = Some(mode);
         self
     }
 
@@ -141,11 +151,17 @@ impl Rules {
         Self {
             implicit_tls: false,
             protocol: Protocol::Smtp,
+            auth: None,
             #[cfg(feature = "proxy-protocol")]
             balancers: Vec::new(),
             #[cfg(feature = "proxy-protocol")]
             balancers_on_unix: false,
         }
+    }
+
+    /// Nothing can come of it without a certificate.
+    pub(crate) const fn needs_tls(&self) -> bool {
+        self.implicit_tls || matches!(self.auth, Some(AuthMode::Offer | AuthMode::Require))
     }
 
     #[cfg(not(feature = "proxy-protocol"))]

@@ -1,11 +1,15 @@
 //! What can be set anew while a server runs.
 
+mod auth;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::tls::TlsConfig;
 use prixfixe_core::{BareLineEnds, Config, DomainPattern, EhloKeyword, InvalidDomain};
 
+pub(crate) use self::auth::{Auth, FailureLimits};
+pub use self::auth::{AuthMode, AuthSender};
 use crate::clients::{ClientLimits, ConnectionLimit};
 use crate::gather::MESSAGE_MEMORY;
 
@@ -26,6 +30,7 @@ use crate::gather::MESSAGE_MEMORY;
 #[must_use = "settings change a server when they are given to it"]
 pub struct Settings {
     pub(crate) dialogue: Config,
+    pub(crate) auth: Auth,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) accepted_domains: Vec<DomainPattern>,
     /// The first of those asked for that is no domain.
@@ -282,9 +287,11 @@ impl Settings {
         }
     }
 
-    /// Whether a server can run with them; `implicit_tls`: TLS comes first on one of its listeners.
+    /// Whether a server can run with them; `implicit_tls`: one of its listeners is for TLS.
     pub(crate) fn check(&self, implicit_tls: bool) -> Result<(), SettingsError> {
-        if self.tls.is_none() && (self.dialogue.tls_required || implicit_tls) {
+        // Passwords never go in plaintext.
+        let needs_tls = implicit_tls || self.auth.mode.needs_tls();
+        if self.tls.is_none() && (self.dialogue.tls_required || needs_tls) {
             return Err(SettingsError::NoCertificate);
         }
         if !is_domain(&self.dialogue.domain) {
@@ -306,6 +313,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             dialogue: Config::default(),
+            auth: Auth::default(),
             tls: None,
             accepted_domains: Vec::new(),
             bad_domain: None,

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
 use super::address::ListenAddress;
+use super::auth::{Auth, Mode};
 use super::given::Invalid;
-use super::sockets::{Mode, Trusted};
+use super::sockets::{Mode as FileMode, Trusted};
 use super::sources::Sources;
 use super::tls::CERTIFICATE;
 use super::words::{self, display, display_all, display_some, read};
@@ -62,7 +63,7 @@ pub(crate) struct Listener {
         serialize_with = "display_some",
         deserialize_with = "read::mode"
     )]
-    pub(crate) mode: Option<Mode>,
+    pub(crate) mode: Option<FileMode>,
     /// Of a Unix socket: whose it is.
     #[serde(
         default,
@@ -78,6 +79,13 @@ pub(crate) struct Listener {
         deserialize_with = "read::trusted"
     )]
     pub(crate) proxy_protocol_from: Vec<Trusted>,
+    /// Whether clients may or must log in here. `None`: as `auth.mode` has it.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::some_word"
+    )]
+    pub(crate) auth: Option<Mode>,
 }
 
 /// Which flag, and which variable, say where listeners are.
@@ -114,6 +122,7 @@ impl Listener {
             mode: None,
             group: None,
             proxy_protocol_from: Vec::new(),
+            auth: None,
         }
     }
 
@@ -185,8 +194,15 @@ impl Origin {
 pub(super) fn listeners(
     sources: &Sources<'_>,
     of_file: &[Listener],
+    auth: &Auth,
     has_certificate: bool,
 ) -> Result<Vec<Listener>, Invalid> {
+    for (index, mode) in of_file.iter().map(|listener| listener.auth).enumerate() {
+        if let Some(problem) = mode.and_then(|mode| auth.needs(mode, has_certificate)) {
+            let place = sources.file.place("listener.auth", Some(index));
+            return Err(Invalid::new(place.unwrap_or_default(), problem));
+        }
+    }
     let mut found = of_kind(sources, of_file, Kind::Clear)?;
     if found.is_empty() && of_file.is_empty() {
         let address = ListenAddress::localhost(default_port(sources)?);

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod admin;
+mod auth;
 mod bench;
 mod check;
 mod chromium;
@@ -19,4 +20,5 @@ mod reload;
 mod restart;
 mod storage;
 mod systemd;
+mod targets;
 mod usage;
