@@ -110,6 +110,20 @@ impl Client {
         attempt.map_err(|broken| broken.error)
     }
 
+    /// Whether there is a connection, or can be one. It is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError`], where there is none.
+    pub(crate) async fn reach(&self) -> Result<(), HttpError> {
+        let connection = match self.kept().await {
+            Some(kept) => kept,
+            None => self.0.connector.connect().await?,
+        };
+        self.keep(connection);
+        Ok(())
+    }
+
     async fn attempt(
         &self,
         mut connection: Connection,

@@ -329,6 +329,16 @@ async fn a_program_that_vanishes_is_a_fault_and_costs_no_message() {
     assert_eq!(reply(&outcome), "451 4.3.0");
     assert!(detail(&outcome).starts_with("cannot run: "));
     assert!(pipe.health().fault().is_some());
+    // It comes back, and no message is needed to see that.
+    fs::copy("/bin/true", script.path("program")).unwrap();
+    let is_up = async {
+        while pipe.health().fault().is_some() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, is_up)
+        .await
+        .expect("it is found to be there again");
 }
 
 #[test]
