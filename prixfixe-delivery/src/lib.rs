@@ -130,7 +130,7 @@ pub use maildir::{
     PreparedMaildir,
 };
 #[cfg(feature = "nats")]
-pub use nats::{Nats, NatsError, NatsOptions, NatsUrl, ParseNatsUrlError};
+pub use nats::{Nats, NatsError, NatsOptions, NatsTls, NatsUrl, ParseNatsUrlError};
 pub use options::{TargetOptions, TlsUse};
 pub use pattern::{InvalidPattern, RecipientPattern};
 pub use registry::{Around, ParseTargetError, PreparedTarget, TargetUrl};

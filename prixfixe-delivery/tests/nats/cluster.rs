@@ -61,8 +61,10 @@ async fn one_server_of_three_may_die_and_two_may_not() {
     let folder = tempfile::tempdir().unwrap();
     let mut servers = cluster(folder.path());
     prepare(&context(&servers[2].address()).await).await;
-    let mut options = NatsOptions::default();
-    options.timeout = Duration::from_secs(3);
+    let options = NatsOptions {
+        timeout: Duration::from_secs(3),
+        ..NatsOptions::default()
+    };
     let target = Nats::open(&url(&servers), options).await.unwrap();
     send_until_taken(&target, "bob@example.org", "three").await;
 

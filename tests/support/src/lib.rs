@@ -17,6 +17,7 @@ mod certificate;
 mod data;
 #[cfg(feature = "echo")]
 mod echo;
+mod http;
 mod maildir;
 mod ports;
 mod programs;
@@ -29,6 +30,7 @@ pub use certificate::SelfSigned;
 pub use data::{Meaning, data, meaning, stuffed, texts};
 #[cfg(feature = "echo")]
 pub use echo::{ECHO_TIMEOUT, Echo};
+pub use http::{HttpAnswer, HttpRequest, HttpServer};
 pub use maildir::{Mail, mail_in};
 pub use ports::unused_port;
 pub use programs::{has, python_with, run};
