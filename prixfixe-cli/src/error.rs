@@ -46,6 +46,12 @@ pub(crate) enum Error {
         /// What is wrong with it.
         source: OpenError,
     },
+    /// The file of recipients cannot be used.
+    #[error("--accept-recipients: {0}")]
+    Recipients(#[from] prixfixe_delivery::RecipientsFileError),
+    /// Recipients cannot be asked about there.
+    #[error("--check-recipients: {0}")]
+    Check(String),
     /// A route leads to a target that is not there.
     #[error("[[route]]: {0}")]
     Route(#[from] prixfixe_delivery::UnknownTarget),
@@ -195,6 +201,8 @@ impl Error {
             | Self::InheritedAdmin(_)
             | Self::Delivery { .. }
             | Self::Route(_)
+            | Self::Recipients(_)
+            | Self::Check(_)
             | Self::Fsync(_)
             | Self::Start(_)
             | Self::Settings(_)

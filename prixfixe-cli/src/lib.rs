@@ -16,6 +16,7 @@ mod health;
 mod logging;
 mod manual;
 mod privileges;
+mod recipients;
 mod reload;
 mod serve;
 mod signals;

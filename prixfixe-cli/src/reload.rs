@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use prixfixe_delivery::AcceptRecipients;
 use prixfixe_server::{BareLineEnds, Server, Settings};
 use prixfixe_tls::{Reloaded, TlsConfig, Watch};
 use toml::{Table, Value};
@@ -12,6 +13,7 @@ use crate::config::{self, Configuration, ConfigurationArguments};
 use crate::error::Error;
 use crate::file_limit::{FileLimit, Room};
 use crate::logging::Logging;
+use crate::recipients;
 use crate::targets::Targets;
 
 /// What runs, and what it was read from.
@@ -23,6 +25,7 @@ pub(crate) struct Reload {
     pub(crate) needs_tls: bool,
     pub(crate) server: Arc<Server>,
     pub(crate) targets: Targets,
+    pub(crate) recipients: AcceptRecipients,
     pub(crate) file_limit: FileLimit,
     pub(crate) logging: Arc<Logging>,
 }
@@ -56,6 +59,7 @@ impl Reload {
         let next = self.running.changed_while_running(&wanted, self.needs_tls);
         let tls = self.certificates(&next)?;
         let targets = self.targets.prepare(&next)?;
+        let recipients = recipients::Prepared::new(&next)?;
         self.change_fsync(&next)?;
         if let Err(error) = self.change_server(&next, tls) {
             // Back to what it was, which cannot fail: at most the directories are synced once more.
@@ -64,6 +68,7 @@ impl Reload {
             return Err(error);
         }
         self.targets.replace(targets);
+        recipients.put_into(&self.recipients);
         let delivery = self.targets.delivery();
         delivery.set_min_free(next.delivery.min_free());
         self.report(&next, &wanted);
@@ -173,6 +178,7 @@ pub(crate) fn settings(
         .command_timeout(limits.command_timeout.get())
         .min_data_rate(u32::try_from(limits.min_data_rate.get()).unwrap_or(u32::MAX))
         .drain_timeout(limits.drain_timeout.get())
+        .handler_timeout(configuration.longest_answer())
         .accept_domains(&configuration.accept.domains)
         .bare_line_ends(match configuration.accept.bare_line_ends {
             config::BareLineEnds::Refuse => BareLineEnds::Refuse,

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use prixfixe_delivery::AcceptRecipients;
 use prixfixe_server::{Server, Transport};
 use tracing::{info, warn};
 
@@ -17,7 +18,7 @@ use crate::signals::Signals;
 use crate::sockets::Sockets;
 use crate::systemd::Purpose;
 use crate::targets::Prepared;
-use crate::{privileges, systemd, welcome};
+use crate::{privileges, recipients, systemd, welcome};
 
 pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> {
     // Before there are threads: it changes the environment.
@@ -44,6 +45,8 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .partition(|(purpose, _)| *purpose == Purpose::Admin);
     // What can fail comes before mail's sockets listen: under `reuse-port` connections to them are taken from a process that serves.
     let targets = privileges::acting_as(user.as_ref(), || Prepared::new(&configuration))?;
+    let recipients = AcceptRecipients::default();
+    recipients::Prepared::new(&configuration)?.put_into(&recipients);
     let admin = Admin::bind(&configuration, systemd::sockets(for_admin))?;
     let mut sockets = Sockets::open(&configuration, for_mail)?;
     let implicit_tls = sockets.implicit_tls();
@@ -63,6 +66,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .settings(reload::settings(&configuration, room, tls.clone()))
         .threads(configuration.threads())
         .transport(transport(&configuration))
+        .check(recipients.clone())
         .handler(delivery.clone());
     let server = Arc::new(sockets.add_to(builder).start()?);
 
@@ -77,6 +81,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         running: configuration,
         server: Arc::clone(&server),
         targets,
+        recipients,
         file_limit,
         logging,
     };

@@ -28,16 +28,10 @@ impl Prepared {
 
     /// Starts them all: their threads belong to whoever the process is.
     pub(crate) fn start(self, configuration: &Configuration) -> Result<Targets, Error> {
-        // For connections that outlive the thread of a session, and for what watches over them.
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("prixfixe-targets")
-            .enable_all()
-            .build()
-            .map_err(Error::Threads)?;
+        let mut runtime = Surroundings::default();
         let mut opened = HashMap::new();
         for (target, prepared) in self.0 {
-            let started = start(&runtime, &target, prepared)?;
+            let started = runtime.start(&target, prepared)?;
             opened.insert(target.name.clone(), (target, started));
         }
         let delivery = Delivery::new(routes(configuration, &opened)?);
@@ -49,9 +43,40 @@ impl Prepared {
     }
 }
 
+/// For connections that outlive the thread of a session, and for what watches over them. Begun for the first target
+/// that has any.
+#[derive(Default)]
+struct Surroundings(Option<Runtime>);
+
+impl Surroundings {
+    fn start(
+        &mut self,
+        target: &Target,
+        prepared: PreparedTarget,
+    ) -> Result<Arc<dyn Opened>, Error> {
+        let started = match url(target).is_remote() {
+            true => self.runtime()?.block_on(prepared.start()),
+            false => pollster::block_on(prepared.start()),
+        };
+        started.map_err(|error| Error::from((target.name.as_str(), error)))
+    }
+
+    fn runtime(&mut self) -> Result<&Runtime, Error> {
+        if self.0.is_none() {
+            let runtime = Builder::new_multi_thread()
+                .worker_threads(1)
+                .thread_name("prixfixe-targets")
+                .enable_all()
+                .build();
+            self.0 = Some(runtime.map_err(Error::EventLoop)?);
+        }
+        self.0.as_ref().ok_or(Error::Stopped)
+    }
+}
+
 /// The targets in use.
 pub(crate) struct Targets {
-    runtime: Runtime,
+    runtime: Surroundings,
     opened: HashMap<String, (Target, Arc<dyn Opened>)>,
     delivery: Delivery,
 }
@@ -68,7 +93,7 @@ impl Targets {
     }
 
     /// Opens what a configuration asks for and is not open yet.
-    pub(crate) fn prepare(&self, configuration: &Configuration) -> Result<Next, Error> {
+    pub(crate) fn prepare(&mut self, configuration: &Configuration) -> Result<Next, Error> {
         let around = around(configuration);
         let mut opened = HashMap::new();
         for target in configuration.routed_targets() {
@@ -78,7 +103,7 @@ impl Targets {
                 .filter(|(it, _)| *it == target);
             let started = match same {
                 Some((_, started)) => Arc::clone(started),
-                None => start(&self.runtime, &target, prepare(&target, &around)?)?,
+                None => self.runtime.start(&target, prepare(&target, &around)?)?,
             };
             opened.insert(target.name.clone(), (target, started));
         }
@@ -107,15 +132,6 @@ fn around(configuration: &Configuration) -> Around {
 fn prepare(target: &Target, around: &Around) -> Result<PreparedTarget, Error> {
     let opened = url(target).prepare(&target.name, &target.options(), around);
     opened.map_err(|error| Error::from((target.name.as_str(), error)))
-}
-
-fn start(
-    runtime: &Runtime,
-    target: &Target,
-    prepared: PreparedTarget,
-) -> Result<Arc<dyn Opened>, Error> {
-    let started = runtime.block_on(prepared.start());
-    started.map_err(|error| Error::from((target.name.as_str(), error)))
 }
 
 /// The configuration has seen to it that there is one.

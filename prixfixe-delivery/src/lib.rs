@@ -89,6 +89,7 @@
 //! has seen it. Files have mode 0600 and directories 0700; run the reader as the same user.
 #![deny(missing_docs)]
 
+mod accept;
 mod attempt;
 mod delivery;
 mod discard;
@@ -104,8 +105,12 @@ mod maildir;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "smtp")]
+mod next_hop;
 mod options;
 mod pattern;
+#[cfg(all(unix, feature = "pipe"))]
+mod pipe;
 mod registry;
 mod routes;
 #[cfg(feature = "s3")]
@@ -119,6 +124,9 @@ mod visit;
 #[cfg(feature = "webhook")]
 mod webhook;
 
+pub use accept::{AcceptRecipients, RecipientsFile, RecipientsFileError};
+#[cfg(feature = "webhook")]
+pub use accept::{AskOptions, AskRecipients};
 pub use delivery::Delivery;
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};
@@ -130,9 +138,13 @@ pub use maildir::{
     PreparedMaildir,
 };
 #[cfg(feature = "nats")]
-pub use nats::{Nats, NatsError, NatsOptions, NatsTls, NatsUrl, ParseNatsUrlError};
+pub use nats::{Nats, NatsError, NatsOptions, NatsUrl, ParseNatsUrlError};
+#[cfg(feature = "smtp")]
+pub use next_hop::{NextHop, NextHopError, NextHopOptions, NextHopUrl, ParseNextHopError};
 pub use options::{TargetOptions, TlsUse};
 pub use pattern::{InvalidPattern, RecipientPattern};
+#[cfg(all(unix, feature = "pipe"))]
+pub use pipe::{InvalidPipeUrl, Pipe, PipeError, PipeOptions, PipeUrl};
 pub use registry::{Around, ParseTargetError, PreparedTarget, TargetUrl};
 pub use routes::{Routes, UnknownTarget};
 #[cfg(feature = "s3")]

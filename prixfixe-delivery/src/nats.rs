@@ -60,10 +60,11 @@ use self::publish::Post;
 use crate::domains::copies;
 use crate::upstream::{Pass, Upstream};
 use crate::{
-    Asked, BoxFuture, Delivered, Failure, FailureKind, Health, Outcomes, Target, Transaction,
+    Asked, BoxFuture, Delivered, Failure, FailureKind, Health, Outcomes, Target, TlsUse,
+    Transaction,
 };
 
-pub use self::options::{NatsError, NatsOptions, NatsTls};
+pub use self::options::{NatsError, NatsOptions};
 pub use self::url::{NatsUrl, ParseNatsUrlError};
 
 /// A target that publishes mail to a NATS JetStream stream. Clones share everything.
@@ -95,7 +96,7 @@ impl Nats {
         if options.objects.is_empty() || !options.objects.bytes().all(is_word) {
             return Err(NatsError::Bucket(options.objects));
         }
-        if options.has_credentials() && options.tls() != NatsTls::Verify && !url.is_loopback() {
+        if options.has_credentials() && options.tls() != TlsUse::Verify && !url.is_loopback() {
             return Err(NatsError::CredentialsInClear);
         }
         let away = State::Away("it was not reached yet".into(), Instant::now());

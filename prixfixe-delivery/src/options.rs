@@ -1,5 +1,6 @@
 //! What can be set for a target, whatever its kind.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,17 +39,29 @@ pub struct TargetOptions {
 }
 
 /// How strong TLS to a target has to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum TlsUse {
     /// None.
     Off,
-    /// Where it is offered, with any certificate.
+    /// Where it is offered, with any certificate; in plaintext where it cannot be had. It keeps out those who only listen
+    /// (RFC 7435).
     Opportunistic,
     /// Always, with any certificate.
     Require,
     /// Always, with a certificate of that name from a trusted authority.
     Verify,
+}
+
+impl fmt::Display for TlsUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Opportunistic => "opportunistic",
+            Self::Require => "require",
+            Self::Verify => "verify",
+        })
+    }
 }
 
 impl TargetOptions {

@@ -4,6 +4,12 @@
 
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "smtp")]
+mod next_hop;
+#[cfg(all(unix, feature = "pipe"))]
+mod pipe;
+#[cfg(feature = "s3")]
+mod s3;
 #[cfg(feature = "webhook")]
 mod webhook;
 
@@ -47,6 +53,8 @@ pub(crate) struct Kind {
     pub(crate) check_options: fn(&TargetOptions) -> Result<(), (&'static str, String)>,
     /// True for what passes mail on by SMTP to whomever the recipient names.
     pub(crate) is_relay: bool,
+    /// True for what needs a runtime of tokio's, as it is at the other end of a connection.
+    pub(crate) is_remote: bool,
     /// Opens what can be opened as the user who starts the program.
     pub(crate) prepare: fn(&Wanted<'_>) -> Result<PreparedTarget, OpenError>,
 }
@@ -64,12 +72,22 @@ pub(crate) struct Wanted<'a> {
 /// Every kind.
 static KINDS: &[Kind] = &[
     MAILDIR,
+    #[cfg(feature = "smtp")]
+    next_hop::LMTP,
+    #[cfg(feature = "smtp")]
+    next_hop::SMTP,
+    #[cfg(feature = "smtp")]
+    next_hop::SMTPS,
     #[cfg(feature = "webhook")]
     webhook::HTTPS,
     #[cfg(feature = "webhook")]
     webhook::HTTP,
     #[cfg(feature = "nats")]
     nats::NATS,
+    #[cfg(feature = "s3")]
+    s3::S3_KIND,
+    #[cfg(all(unix, feature = "pipe"))]
+    pipe::PIPE,
     STDOUT,
     DISCARD,
 ];
@@ -84,6 +102,7 @@ const MAILDIR: Kind = Kind {
     keys: &[],
     check_options: |_| Ok(()),
     is_relay: false,
+    is_remote: false,
     prepare: |wanted| {
         let path = behind_colon(wanted.url.as_str());
         let maildir = Maildir::prepare(path, wanted.around.maildir.clone())?;
@@ -98,6 +117,7 @@ const DISCARD: Kind = Kind {
     keys: &[],
     check_options: |_| Ok(()),
     is_relay: false,
+    is_remote: false,
     prepare: |_| Ok(PreparedTarget(Prepared::Discard)),
 };
 
@@ -108,6 +128,7 @@ const STDOUT: Kind = Kind {
     keys: &[],
     check_options: |_| Ok(()),
     is_relay: false,
+    is_remote: false,
     prepare: |_| Ok(PreparedTarget(Prepared::Stdout(PreparedStdout::open()?))),
 };
 
@@ -198,6 +219,12 @@ impl TargetUrl {
     #[must_use]
     pub fn is_relay(&self) -> bool {
         self.kind.is_relay
+    }
+
+    /// True for what needs a runtime of tokio's around it.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.kind.is_remote
     }
 
     /// The text.

@@ -35,6 +35,13 @@ pub(crate) struct Pass {
     _probe: Option<OwnedSemaphorePermit>,
 }
 
+/// The right to ask a target about a recipient, before there is a content. It takes no place.
+#[cfg(feature = "smtp")]
+#[derive(Debug)]
+pub(crate) struct Approach {
+    _probe: Option<OwnedSemaphorePermit>,
+}
+
 impl Upstream {
     pub(crate) fn new(name: &str, concurrency: usize) -> Self {
         Self(Arc::new(Shared {
@@ -48,13 +55,7 @@ impl Upstream {
 
     /// A place there, once there is one. While it is down only one at a time tries, and everybody else is refused at once.
     pub(crate) async fn enter(&self) -> Result<Pass, Failure> {
-        let probe = match self.is_down() {
-            true => match Arc::clone(&self.0.probe).try_acquire_owned() {
-                Ok(probe) => Some(probe),
-                Err(_) => return Err(self.refusal()),
-            },
-            false => None,
-        };
+        let probe = self.probe()?;
         // It is never closed.
         let place = Arc::clone(&self.0.places).acquire_owned().await;
         let place = place.map_err(|_| self.refusal())?;
@@ -63,6 +64,35 @@ impl Upstream {
             _place: place,
             _probe: probe,
         })
+    }
+
+    /// The right to ask it. While it is down only one at a time has it, and everybody else is refused at once.
+    #[cfg(feature = "smtp")]
+    pub(crate) fn approach(&self) -> Result<Approach, Failure> {
+        let probe = self.probe()?;
+        Ok(Approach { _probe: probe })
+    }
+
+    /// Its answer was that it works.
+    #[cfg(feature = "smtp")]
+    pub(crate) fn succeeded(&self) {
+        self.0.succeeded();
+    }
+
+    /// It does not work. The words are for the log and for `/readyz`.
+    #[cfg(feature = "smtp")]
+    pub(crate) fn failed(&self, detail: &str) {
+        self.0.failed(detail);
+    }
+
+    fn probe(&self) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+        match self.is_down() {
+            true => match Arc::clone(&self.0.probe).try_acquire_owned() {
+                Ok(probe) => Ok(Some(probe)),
+                Err(_) => Err(self.refusal()),
+            },
+            false => Ok(None),
+        }
     }
 
     /// True from a failure to the next success.
@@ -82,16 +112,26 @@ impl Upstream {
 impl Pass {
     /// It works: also where it refused this mail.
     pub(crate) fn succeeded(&self) {
-        self.shared.is_down.store(false, Ordering::Release);
-        self.shared.monitor.succeeded();
+        self.shared.succeeded();
     }
 
     /// It does not work. The words are for the log and for `/readyz`.
     pub(crate) fn failed(&self, detail: &str) {
-        self.shared.is_down.store(true, Ordering::Release);
+        self.shared.failed(detail);
+    }
+}
+
+impl Shared {
+    fn succeeded(&self) {
+        self.is_down.store(false, Ordering::Release);
+        self.monitor.succeeded();
+    }
+
+    fn failed(&self, detail: &str) {
+        self.is_down.store(true, Ordering::Release);
         let error = io::Error::other(detail.to_owned());
-        let fault = Fault::new("deliver to", &self.shared.name, error);
-        self.shared.monitor.failed(Arc::new(fault));
+        let fault = Fault::new("deliver to", &self.name, error);
+        self.monitor.failed(Arc::new(fault));
     }
 }
 

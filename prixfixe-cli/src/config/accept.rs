@@ -1,9 +1,11 @@
 //! The `[accept]` table.
 
+use std::path::PathBuf;
+
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::words::{Word, read};
+use super::words::{Word, check_url, path, read};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -13,10 +15,37 @@ pub(crate) struct Accept {
     #[arg(id = "accept.domains", long = "accept-domain", value_name = "NAME")]
     #[serde(deserialize_with = "read::accepted_domains")]
     pub(crate) domains: Vec<String>,
+    /// File of recipients to accept: addresses, or @DOMAIN, one per line; read again when it changes
+    #[arg(id = "accept.recipients-file", long = "accept-recipients", value_name = "FILE", value_parser = path)]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::path"
+    )]
+    pub(crate) recipients_file: Option<PathBuf>,
+    /// HTTP server to ask about each recipient
+    #[arg(id = "accept.check", long = "check-recipients", value_name = "URL", value_parser = check_url)]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::check_url"
+    )]
+    pub(crate) check: Option<String>,
+    /// What becomes of a recipient that it gives no answer about.
+    #[arg(skip)]
+    #[serde(deserialize_with = "read::word")]
+    pub(crate) on_failure: OnFailure,
     /// Whether to refuse a message with a bare CR or LF, or to turn each into CRLF
     #[arg(id = "accept.bare-line-ends", long = "bare-line-ends", value_name = "refuse|repair", value_parser = Word::<BareLineEnds>::default())]
     #[serde(deserialize_with = "read::word")]
     pub(crate) bare_line_ends: BareLineEnds,
+}
+
+/// What becomes of a recipient that `accept.check` gives no answer about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnFailure {
+    #[default]
+    Defer,
+    Accept,
 }
 
 /// What becomes of a message with a bare CR or LF.

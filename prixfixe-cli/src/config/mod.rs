@@ -29,7 +29,7 @@ use std::num::NonZeroUsize;
 use clap::{ArgAction, FromArgMatches, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::accept::BareLineEnds;
+pub(crate) use self::accept::{BareLineEnds, OnFailure};
 pub(crate) use self::address::{Scope, Target};
 pub(crate) use self::admin::Admin;
 pub use self::arguments::ConfigurationArguments;

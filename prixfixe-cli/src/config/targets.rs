@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use prixfixe_delivery::{RecipientPattern, TargetOptions, TargetUrl, TlsUse};
@@ -15,6 +16,9 @@ use super::words::{display_all, display_some, read};
 
 /// The name of `delivery.target`.
 pub(crate) const DEFAULT: &str = "default";
+
+/// Of every kind but webhooks.
+const USUAL_FINAL: Duration = Duration::from_secs(300);
 
 /// One `[[target]]` table. Which of the options a kind takes it knows itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -190,6 +194,18 @@ impl Configuration {
             .collect()
     }
 
+    /// How long one question to a target may take at the most: it has answered by then, or its own time is over.
+    pub(crate) fn longest_answer(&self) -> Duration {
+        let time_of = |target: &Target| {
+            let each = target.timeout.map_or(Duration::ZERO, Seconds::get);
+            let last = target.final_timeout.map_or(USUAL_FINAL, Seconds::get);
+            // To connect, to be greeted, to log in, and to say who the mail is from: then the message.
+            each.saturating_mul(8).saturating_add(last)
+        };
+        let targets = self.routed_targets();
+        targets.iter().map(time_of).max().unwrap_or(USUAL_FINAL)
+    }
+
     /// What no table says by itself: names that are there and meet, and a relay that is not open to everybody.
     pub(super) fn check_targets(&self, sources: &Sources<'_>) -> Result<(), Invalid> {
         let mut names = HashSet::from([DEFAULT]);
@@ -245,7 +261,9 @@ impl Configuration {
 
     /// A relay for everybody is found within hours, and its address is on every list the next day.
     fn check_relay(&self, sources: &Sources<'_>) -> Result<(), Invalid> {
-        if !self.accept.domains.is_empty() {
+        let accept = &self.accept;
+        let has_file = accept.recipients_file.is_some();
+        if !accept.domains.is_empty() || has_file || accept.check.is_some() {
             return Ok(());
         }
         let url_of = |name: &str| match name {
@@ -255,7 +273,7 @@ impl Configuration {
         let is_relay = |name: &str| url_of(name).is_some_and(TargetUrl::is_relay);
         let problem = |name: &str| {
             format!(
-                "`{name}` passes mail on to anybody; add --accept-domain, or recipients with domains to its route"
+                "`{name}` passes mail on to anybody; add --accept-domain, --accept-recipients or --check-recipients, or recipients with domains to its route"
             )
         };
         if self.routes.is_empty() && is_relay(DEFAULT) {

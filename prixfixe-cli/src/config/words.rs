@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use ipnet::IpNet;
-use prixfixe_delivery::{InvalidPattern, ParseTargetError, RecipientPattern, TargetUrl};
+use prixfixe_delivery::{
+    InvalidPattern, ParseTargetError, RecipientPattern, TargetUrl, WebhookUrl,
+};
 use prixfixe_server::DomainPattern;
 use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
 use serde::{Deserializer, Serializer};
@@ -98,6 +100,14 @@ pub(crate) fn delivery_target(text: &str) -> Result<TargetUrl, Problem> {
         }
         .into()
     })
+}
+
+/// Where recipients are asked about.
+pub(crate) fn check_url(text: &str) -> Result<String, Problem> {
+    match text.parse::<WebhookUrl>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string().into()),
+    }
 }
 
 /// A target's name: it is in metrics, in the log and in file names.
@@ -285,6 +295,7 @@ pub(crate) mod read {
         path: PathBuf,
         delivery_target: TargetUrl,
         target_name: String,
+        check_url: String,
         address: ListenAddress,
         admin_address: ListenAddress,
         implicit: bool,

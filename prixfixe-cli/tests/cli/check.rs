@@ -31,10 +31,12 @@ reload-interval = 60
 
 [accept]
 domains = []
+on-failure = "defer"
 bare-line-ends = "refuse"
 
 [delivery]
 target = "maildir:./mail"
+timeout = 30
 fsync = true
 min-free = 15728640
 

@@ -139,7 +139,7 @@ fn what_one_client_may_do_changes_for_new_connections() {
 #[test]
 fn what_must_wait_is_named_every_time_until_it_is_taken_back() {
     let mut server = Reloading::start(DISCARD);
-    let elsewhere = "threads = 3\ntransport = 'raw'\ndelivery.target = 'stdout:'\n";
+    let elsewhere = "threads = 3\ntransport = 'raw'\ndelivery.target = 'discard:'\n";
     let cores = std::thread::available_parallelism().unwrap().get();
     for _ in 0..2 {
         let lines = server.reload(elsewhere, "reloaded");
@@ -147,7 +147,6 @@ fn what_must_wait_is_named_every_time_until_it_is_taken_back() {
         assert_eq!(
             lines,
             [
-                format!("{waits} key=delivery.target old=discard: new=stdout:"),
                 format!("{waits} key=threads old={cores} new=3"),
                 format!("{waits} key=transport old=auto new=raw"),
                 "INFO  reloaded".to_owned(),
@@ -155,6 +154,59 @@ fn what_must_wait_is_named_every_time_until_it_is_taken_back() {
         );
     }
     assert_eq!(server.reload(DISCARD, "reloaded"), ["INFO  reloaded"]);
+}
+
+#[test]
+fn targets_and_routes_change_for_new_transactions() {
+    let mut server = Reloading::start(DISCARD);
+    let mut client = Client::greeted(&server.serve);
+    client.ask("HELO client.example", "250");
+    client.ask("MAIL FROM:<>", "250");
+    client.ask("RCPT TO:<ann@example.com>", "250");
+    // The routes that a transaction began with are its routes.
+    let routed = "[[target]]\nname = 'keep'\nurl = 'maildir:kept'\n\
+                  [[route]]\nrecipients = ['@example.com']\nto = ['keep']\n";
+    server.reload(routed, "reloaded");
+    client.ask("RCPT TO:<ann@example.org>", "250");
+    client.ask("RSET", "250");
+    client.ask("MAIL FROM:<>", "250");
+    client.ask("RCPT TO:<ann@example.org>", "550 5.7.1");
+    client.ask("RCPT TO:<ann@example.com>", "250");
+    client.ask("DATA", "354");
+    client.send("Hello\r\n.\r\n");
+    assert!(client.reply().starts_with("250"));
+    let kept = server.file.with_file_name("kept").join("new");
+    assert_eq!(fs::read_dir(kept).unwrap().count(), 1);
+
+    // What cannot be opened changes nothing.
+    let bad = routed.replace("maildir:kept", "maildir:mail.toml/kept");
+    let lines = server.reload(&bad, "the old one stays");
+    assert!(lines[0].contains("[[target]] keep: "), "{lines:#?}");
+    client.ask("MAIL FROM:<>", "250");
+    client.ask("RCPT TO:<ann@example.com>", "250");
+    client.ask("RSET", "250");
+    server.reload(
+        "[[route]]\nto = ['default']\ndelivery.target = 'discard:'\n",
+        "the old one stays",
+    );
+}
+
+#[test]
+fn recipients_of_a_file_are_accepted_and_no_others() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("recipients");
+    fs::write(&file, "ann@example.com\n@example.org\n").unwrap();
+    let accept = format!("{DISCARD}accept.recipients-file = '{}'\n", file.display());
+    let mut server = Reloading::start(&accept);
+    let mut client = Client::greeted(&server.serve);
+    client.ask("HELO client.example", "250");
+    client.ask("MAIL FROM:<>", "250");
+    client.ask("RCPT TO:<ann@example.com>", "250");
+    client.ask("RCPT TO:<bob@example.org>", "250");
+    client.ask("RCPT TO:<bob@example.com>", "550 5.1.1");
+    client.ask("RCPT TO:<postmaster>", "250");
+    server.reload(DISCARD, "reloaded");
+    client.ask("RCPT TO:<bob@example.com>", "250");
 }
 
 #[test]

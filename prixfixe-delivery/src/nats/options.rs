@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::TlsUse;
+
 /// How a [`Nats`](crate::Nats) target is used.
 #[derive(Debug, Clone)]
 pub struct NatsOptions {
@@ -23,9 +25,9 @@ pub struct NatsOptions {
     pub password_file: Option<PathBuf>,
     /// A credentials file (JWT and NKey), as `nsc` makes it.
     pub creds_file: Option<PathBuf>,
-    /// How connections are secured. By default: [`NatsTls::Verify`] where there are credentials, else
-    /// [`NatsTls::Off`]. A server that insists on TLS gets it.
-    pub tls: Option<NatsTls>,
+    /// How connections are secured. By default: [`TlsUse::Verify`] where there are credentials, else
+    /// [`TlsUse::Off`]. A server that insists on TLS gets it.
+    pub tls: Option<TlsUse>,
     /// The file with the certificates that servers are verified against. By default: the system's.
     pub tls_ca: Option<PathBuf>,
     /// The client's certificate chain, in PEM.
@@ -36,18 +38,6 @@ pub struct NatsOptions {
     pub min_replicas: usize,
     /// The object store bucket for messages that are larger than the server takes. By default: `prixfixe`.
     pub objects: String,
-}
-
-/// How a connection to a NATS server is secured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum NatsTls {
-    /// It is not, unless the server insists.
-    Off,
-    /// It is encrypted, and nobody knows by whom it is read at the other end.
-    Require,
-    /// It is encrypted, and the server's certificate is verified.
-    Verify,
 }
 
 impl Default for NatsOptions {
@@ -76,10 +66,10 @@ impl NatsOptions {
         self.username.is_some() || self.creds_file.is_some()
     }
 
-    pub(super) fn tls(&self) -> NatsTls {
+    pub(super) fn tls(&self) -> TlsUse {
         self.tls.unwrap_or(match self.has_credentials() {
-            true => NatsTls::Verify,
-            false => NatsTls::Off,
+            true => TlsUse::Verify,
+            false => TlsUse::Off,
         })
     }
 }

@@ -14,7 +14,8 @@ use async_nats::rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-use super::options::{NatsError, NatsOptions, NatsTls};
+use super::options::{NatsError, NatsOptions};
+use crate::TlsUse;
 
 /// What connections are secured with; `None` where they are not.
 pub(super) fn client_config(options: &NatsOptions) -> Result<Option<ClientConfig>, NatsError> {
@@ -23,14 +24,19 @@ pub(super) fn client_config(options: &NatsOptions) -> Result<Option<ClientConfig
         .with_safe_default_protocol_versions()
         .map_err(|error| NatsError::Tls(error.to_string()))?;
     let builder = match options.tls() {
-        NatsTls::Off => return Ok(None),
-        NatsTls::Require => {
+        TlsUse::Off => return Ok(None),
+        TlsUse::Opportunistic => {
+            return Err(NatsError::Options(
+                "tls of NATS is off, require or verify, never opportunistic",
+            ));
+        }
+        TlsUse::Require => {
             let verifier = Arc::new(Anybody(provider));
             builder
                 .dangerous()
                 .with_custom_certificate_verifier(verifier)
         }
-        NatsTls::Verify => builder.with_root_certificates(roots(options.tls_ca.as_deref())?),
+        TlsUse::Verify => builder.with_root_certificates(roots(options.tls_ca.as_deref())?),
     };
     let config = match (&options.tls_cert, &options.tls_key) {
         (Some(certificate), Some(key)) => {

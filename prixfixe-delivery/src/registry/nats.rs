@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Kind, PreparedTarget, Wanted};
-use crate::{Nats, NatsOptions, NatsTls, NatsUrl, OpenError, TargetOptions, TlsUse};
+use crate::{Nats, NatsOptions, NatsUrl, OpenError};
 
 pub(super) const NATS: Kind = Kind {
     scheme: "nats",
@@ -23,28 +23,24 @@ pub(super) const NATS: Kind = Kind {
         "min-replicas",
         "objects",
     ],
-    check_options: |options| match options.tls.map(tls) {
-        Some(Err(problem)) => Err(("tls", problem)),
-        _ => Ok(()),
-    },
+    check_options: |_| Ok(()),
     is_relay: false,
+    is_remote: true,
     prepare,
 };
 
 fn prepare(wanted: &Wanted<'_>) -> Result<PreparedTarget, OpenError> {
     let url: NatsUrl = super::url(wanted)?;
-    let options = options_of(wanted).map_err(super::wrong_option)?;
+    let options = options_of(wanted);
     Ok(PreparedTarget::later(async move {
         let nats = Nats::open(&url, options).await.map_err(OpenError::remote)?;
         Ok(Arc::new(nats) as _)
     }))
 }
 
-fn options_of(wanted: &Wanted<'_>) -> Result<NatsOptions, (&'static str, String)> {
+fn options_of(wanted: &Wanted<'_>) -> NatsOptions {
     let (given, usual) = (wanted.options, NatsOptions::default());
-    let TargetOptions { tls: given_tls, .. } = given;
-    let tls = given_tls.map(tls).transpose();
-    Ok(NatsOptions {
+    NatsOptions {
         name: wanted.name.to_owned(),
         domain: wanted.around.domain.clone(),
         concurrency: given.concurrency.unwrap_or(usual.concurrency),
@@ -53,22 +49,11 @@ fn options_of(wanted: &Wanted<'_>) -> Result<NatsOptions, (&'static str, String)
         username: given.username.clone(),
         password_file: given.password_file.clone(),
         creds_file: given.creds_file.clone(),
-        tls: tls.map_err(|problem| ("tls", problem))?,
+        tls: given.tls,
         tls_ca: given.tls_ca.clone(),
         tls_cert: given.tls_cert.clone(),
         tls_key: given.tls_key.clone(),
         min_replicas: given.min_replicas.unwrap_or(usual.min_replicas),
         objects: given.objects.clone().unwrap_or(usual.objects),
-    })
-}
-
-fn tls(given: TlsUse) -> Result<NatsTls, String> {
-    match given {
-        TlsUse::Off => Ok(NatsTls::Off),
-        TlsUse::Require => Ok(NatsTls::Require),
-        TlsUse::Verify => Ok(NatsTls::Verify),
-        TlsUse::Opportunistic => {
-            Err("`opportunistic` is for smtp: alone; give off, require or verify".to_owned())
-        }
     }
 }

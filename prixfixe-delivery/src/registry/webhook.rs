@@ -30,6 +30,7 @@ pub(super) const HTTPS: Kind = Kind {
         Err(wrong) => Err(wrong),
     },
     is_relay: false,
+    is_remote: true,
     prepare,
 };
 

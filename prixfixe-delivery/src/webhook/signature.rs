@@ -5,7 +5,8 @@ use std::fmt::{self, Write};
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use bytes::Bytes;
 
 use super::file::lines;
@@ -25,6 +26,12 @@ enum Key {
     /// `whsk_`: `v1a`.
     Private(Ed25519KeyPair),
 }
+
+/// Secrets are passed around with and without padding.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// The specification wants 24 to 64 bytes.
 const SHARED: std::ops::RangeInclusive<usize> = 24..=64;
@@ -108,7 +115,7 @@ impl Secrets {
 
 impl Key {
     fn parse(line: &str) -> Result<Self, &'static str> {
-        let decode = |text: &str| STANDARD.decode(text).map_err(|_| "it is not base64");
+        let decode = |text: &str| LENIENT.decode(text).map_err(|_| "it is not base64");
         if let Some(text) = line.strip_prefix("whsec_") {
             let bytes = decode(text)?;
             return match SHARED.contains(&bytes.len()) {

@@ -22,6 +22,17 @@ pub struct WebhookUrl {
     pub(super) path: Box<str>,
 }
 
+impl WebhookUrl {
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// What a request asks for. It was read as a part of a URL before.
+    pub(crate) fn target(&self) -> hyper::Uri {
+        self.path.parse().unwrap_or_default()
+    }
+}
+
 impl FromStr for WebhookUrl {
     type Err = InvalidHttpUrl;
 

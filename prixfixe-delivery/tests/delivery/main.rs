@@ -9,6 +9,8 @@
     reason = "so tests fail"
 )]
 
+#[cfg(feature = "webhook")]
+mod accept;
 mod crash;
 mod directory;
 mod faults;

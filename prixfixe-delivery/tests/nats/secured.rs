@@ -1,6 +1,6 @@
 //! Passwords, certificates.
 
-use prixfixe_delivery::{NatsError, NatsTls};
+use prixfixe_delivery::{NatsError, TlsUse};
 use prixfixe_test_support::SelfSigned;
 
 use super::server::Server;
@@ -39,7 +39,7 @@ async fn a_password_and_a_certificate_are_checked() {
 
     let mut unverified = good.clone();
     unverified.tls_ca = None;
-    unverified.tls = Some(NatsTls::Require);
+    unverified.tls = Some(TlsUse::Require);
     let target = open(&address, unverified).await;
     send_until_taken(&target, "bob@example.org", "two").await;
     assert_eq!(messages(&context).await, 2);
@@ -79,7 +79,7 @@ async fn what_cannot_work_is_said_at_once() {
         options.username = Some("mx".to_owned());
         options.password_file = Some(password.clone());
     };
-    for tls in [NatsTls::Off, NatsTls::Require] {
+    for tls in [TlsUse::Off, TlsUse::Require] {
         let error = refused(&|it| {
             with_login(it);
             it.tls = Some(tls);
@@ -97,7 +97,7 @@ async fn what_cannot_work_is_said_at_once() {
         "{error}"
     );
     let error = refused(&|it| {
-        it.tls = Some(NatsTls::Verify);
+        it.tls = Some(TlsUse::Verify);
         it.tls_cert = Some(password.clone());
     })
     .await;

@@ -100,6 +100,24 @@ const CASES: &[Case] = &[
         ],
     ),
     (
+        "accept.recipients-file",
+        "",
+        ("accept.recipients-file = '/a'", r#""/a""#),
+        [("/b", r#""/b""#), ("/c", r#""/c""#)],
+    ),
+    (
+        "accept.check",
+        "",
+        (
+            "accept.check = 'http://127.0.0.1/'",
+            r#""http://127.0.0.1/""#,
+        ),
+        [
+            ("https://a.example/", r#""https://a.example/""#),
+            ("https://b.example/", r#""https://b.example/""#),
+        ],
+    ),
+    (
         "accept.bare-line-ends",
         r#""refuse""#,
         ("accept.bare-line-ends = 'repair'", r#""repair""#),

@@ -1,0 +1,38 @@
+//! Which recipients there are: the check that `accept.*` asks for.
+
+use prixfixe_delivery::{AcceptRecipients, AskOptions, AskRecipients, RecipientsFile};
+
+use crate::config::{Configuration, OnFailure};
+use crate::error::Error;
+
+/// What is ready, and not in force yet.
+pub(crate) struct Prepared {
+    file: Option<RecipientsFile>,
+    ask: Option<AskRecipients>,
+}
+
+impl Prepared {
+    pub(crate) fn new(configuration: &Configuration) -> Result<Self, Error> {
+        let accept = &configuration.accept;
+        let file = accept.recipients_file.as_ref();
+        let file = file.map(RecipientsFile::open).transpose()?;
+        let ask = match &accept.check {
+            Some(url) => Some(ask(url, accept.on_failure)?),
+            None => None,
+        };
+        Ok(Self { file, ask })
+    }
+
+    pub(crate) fn put_into(self, recipients: &AcceptRecipients) {
+        recipients.set_file(self.file);
+        recipients.set_ask(self.ask);
+    }
+}
+
+fn ask(url: &str, on_failure: OnFailure) -> Result<AskRecipients, Error> {
+    let wrong = |error: &dyn std::error::Error| Error::Check(error.to_string());
+    let url = url.parse().map_err(|error| wrong(&error))?;
+    let mut options = AskOptions::default();
+    options.accept_on_failure = on_failure == OnFailure::Accept;
+    AskRecipients::new(&url, options).map_err(|error| wrong(&error))
+}

@@ -1,0 +1,111 @@
+//! Which recipients there are: a file that names them, and an HTTP server that is asked.
+
+#[cfg(feature = "webhook")]
+mod ask;
+mod file;
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use prixfixe_server::{Check, CheckSession, Client, ForwardPath, Rcpt, Reply};
+
+#[cfg(feature = "webhook")]
+pub use self::ask::{AskOptions, AskRecipients};
+pub use self::file::{RecipientsFile, RecipientsFileError};
+
+/// The check of recipients before a handler: a [file](RecipientsFile), and then an HTTP server ([`AskRecipients`]).
+///
+/// Each that is set must accept a recipient. `postmaster` is always accepted (RFC 5321 section 4.5.1): alone, at the
+/// server's own domain and at every other one. Clones share everything.
+///
+/// ```no_run
+/// use prixfixe_delivery::{AcceptRecipients, RecipientsFile};
+/// use prixfixe_server::{Server, inbox};
+///
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let recipients = AcceptRecipients::default();
+/// recipients.set_file(Some(RecipientsFile::open("/etc/prixfixe/recipients")?));
+/// let server = Server::builder()
+///     .listen(([127, 0, 0, 1], 2525))
+///     .check(recipients.clone())
+///     .handler(inbox().0)
+///     .start()?;
+/// # drop(server);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Default)]
+pub struct AcceptRecipients(Arc<RwLock<Rules>>);
+
+#[derive(Clone, Default)]
+struct Rules {
+    file: Option<Arc<RecipientsFile>>,
+    #[cfg(feature = "webhook")]
+    ask: Option<Arc<AskRecipients>>,
+}
+
+impl AcceptRecipients {
+    /// The file for recipients from now on; `None`: there is none.
+    pub fn set_file(&self, file: Option<RecipientsFile>) {
+        self.write(|rules| rules.file = file.map(Arc::new));
+    }
+
+    /// The server that is asked from now on; `None`: nobody is.
+    #[cfg(feature = "webhook")]
+    pub fn set_ask(&self, ask: Option<AskRecipients>) {
+        self.write(|rules| rules.ask = ask.map(Arc::new));
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Rules)) {
+        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn now(&self) -> Rules {
+        let rules = self.0.read();
+        rules.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Check for AcceptRecipients {
+    type Session = Self;
+
+    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Self, Reply> {
+        Ok(Self::clone(self))
+    }
+
+    /// A server may be asked later on.
+    fn needs_runtime(&self) -> bool {
+        cfg!(feature = "webhook")
+    }
+}
+
+impl CheckSession for AcceptRecipients {
+    async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        if is_postmaster(rcpt.path()) {
+            return Ok(());
+        }
+        let rules = self.now();
+        if let Some(file) = &rules.file
+            && !file.names(rcpt.path())
+        {
+            return Err(Reply::NO_SUCH_USER);
+        }
+        #[cfg(feature = "webhook")]
+        if let Some(ask) = &rules.ask {
+            ask.about(rcpt).await?;
+        }
+        Ok(())
+    }
+}
+
+fn is_postmaster(path: &ForwardPath) -> bool {
+    match path.mailbox() {
+        None => true,
+        Some(mailbox) => mailbox.local_part().eq_ignore_ascii_case("postmaster"),
+    }
+}
+
+impl fmt::Debug for AcceptRecipients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcceptRecipients").finish_non_exhaustive()
+    }
+}

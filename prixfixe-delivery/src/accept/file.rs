@@ -1,0 +1,254 @@
+//! A file that names recipients, read again when it changes.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use prixfixe_server::ForwardPath;
+
+use crate::RecipientPattern;
+use crate::pattern::Index;
+
+/// A file of recipients: addresses and [patterns](RecipientPattern) such as `@example.com`, one on each line. Empty
+/// lines, and those that begin with `#`, say nothing.
+///
+/// It is looked at again at most once in 2 s, when a recipient is asked about, and read by a thread of its own. A new
+/// content that cannot be used is logged, and the one before stays.
+pub struct RecipientsFile(Arc<Shared>);
+
+struct Shared {
+    path: PathBuf,
+    known: RwLock<Arc<Index>>,
+    seen: Mutex<Seen>,
+}
+
+struct Seen {
+    looked: Instant,
+    stamp: Option<Stamp>,
+    is_being_read: bool,
+}
+
+/// What changes when a file does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    size: u64,
+}
+
+/// Why a file of recipients cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecipientsFileError {
+    /// It cannot be read.
+    #[error("cannot read {path:?}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line names no recipients.
+    #[error("{path:?}, line {line}: {source}")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: crate::InvalidPattern,
+    },
+}
+
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Some million addresses.
+const MAX_SIZE: u64 = 64 << 20;
+
+impl RecipientsFile {
+    /// Reads the file. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`RecipientsFileError`], which names the line.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, RecipientsFileError> {
+        let path = path.into();
+        let stamp = stamp(&path);
+        let known = read(&path)?;
+        Ok(Self(Arc::new(Shared {
+            path,
+            known: RwLock::new(Arc::new(known)),
+            seen: Mutex::new(Seen {
+                looked: Instant::now(),
+                stamp,
+                is_being_read: false,
+            }),
+        })))
+    }
+
+    /// Whether the file names a recipient, as it was read last.
+    #[must_use]
+    pub fn names(&self, path: &ForwardPath) -> bool {
+        self.look(Instant::now());
+        let known = self.0.known.read();
+        let known = Arc::clone(&known.unwrap_or_else(PoisonError::into_inner));
+        known.find(path, "").is_some()
+    }
+
+    /// Has it read again where it has changed.
+    fn look(&self, now: Instant) {
+        let mut seen = self.0.seen();
+        if seen.is_being_read || now.saturating_duration_since(seen.looked) < INTERVAL {
+            return;
+        }
+        seen.looked = now;
+        let stamp = stamp(&self.0.path);
+        if stamp == seen.stamp {
+            return;
+        }
+        seen.stamp = stamp;
+        seen.is_being_read = true;
+        drop(seen);
+        let shared = Arc::clone(&self.0);
+        let thread = thread::Builder::new().name("recipients".to_owned());
+        if thread.spawn(move || shared.read_again()).is_err() {
+            self.0.seen().is_being_read = false;
+        }
+    }
+}
+
+impl Shared {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_again(&self) {
+        match read(&self.path) {
+            Ok(known) => {
+                *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+                tracing::info!(target: "prixfixe", file = %self.path.display(), "recipients read again");
+            }
+            Err(error) => {
+                tracing::error!(target: "prixfixe", %error, "recipients not read again; those known before stay");
+            }
+        }
+        self.seen().is_being_read = false;
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok()?;
+    Some(Stamp {
+        modified: metadata.modified().ok(),
+        size: metadata.len(),
+    })
+}
+
+fn read(path: &Path) -> Result<Index, RecipientsFileError> {
+    let text = read_text(path).map_err(|source| RecipientsFileError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut index = Index::default();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let pattern: RecipientPattern =
+            line.parse().map_err(|source| RecipientsFileError::Line {
+                path: path.to_owned(),
+                line: number + 1,
+                source,
+            })?;
+        index.add(&pattern, 0);
+    }
+    Ok(index)
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    // A named pipe would block for ever.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut text = String::new();
+    File::open(path)?
+        .take(MAX_SIZE + 1)
+        .read_to_string(&mut text)?;
+    match text.len() as u64 > MAX_SIZE {
+        true => Err(io::Error::other("it is larger than 64 MiB")),
+        false => Ok(text),
+    }
+}
+
+impl fmt::Debug for RecipientsFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RecipientsFile").field(&self.0.path).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_names_addresses_and_domains() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("recipients");
+        fs::write(&path, "# ours\n\nbob@example.com\r\n @example.org \n").unwrap();
+        let file = RecipientsFile::open(&path).unwrap();
+        for (recipient, is_known) in [
+            ("bob@example.com", true),
+            ("BOB@EXAMPLE.COM", true),
+            ("ann@example.com", false),
+            ("ann@example.org", true),
+            ("ann@mx.example.org", false),
+        ] {
+            assert_eq!(
+                file.names(&recipient.parse().unwrap()),
+                is_known,
+                "{recipient}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("recipients");
+        fs::write(&path, "bob@example.com\n\nexample.org\n").unwrap();
+        let error = RecipientsFile::open(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("line 3: \"example.org\" names no recipients"),
+            "{error}"
+        );
+        assert!(RecipientsFile::open(directory.path()).is_err());
+    }
+
+    #[test]
+    fn it_is_read_again_when_it_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("recipients");
+        fs::write(&path, "bob@example.com\n").unwrap();
+        let file = RecipientsFile::open(&path).unwrap();
+        let ann = "ann@example.com".parse().unwrap();
+        fs::write(&path, "ann@example.com\n# more\n").unwrap();
+        assert!(!file.names(&ann), "it was looked at a moment ago");
+        let mut now = Instant::now();
+        while !file.names(&ann) {
+            now += INTERVAL;
+            file.look(now);
+            thread::yield_now();
+        }
+        // What cannot be used changes nothing.
+        fs::write(&path, "nonsense\n").unwrap();
+        file.look(now + INTERVAL);
+        while file.0.seen().is_being_read {
+            thread::yield_now();
+        }
+        assert!(file.names(&ann));
+    }
+}

@@ -1,0 +1,18 @@
+//! Webhooks against endpoints that behave, and that do not.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod endpoint;
+mod formats;
+mod misbehaviour;
+mod payloads;
+mod replies;
+mod schema;
+mod tls;
+mod transports;
+mod verifiers;
