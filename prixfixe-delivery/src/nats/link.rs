@@ -197,8 +197,14 @@ impl Shared {
             State::Away(_, known) => *known,
             State::Faulty(_) | State::Ready(_) => until,
         };
+        let is_over = until <= Instant::now();
+        let is_told = self.upstream.is_down();
         self.state.send_replace(State::Away(words.into(), until));
-        if until <= Instant::now() {
+        if is_over {
+            if !is_told {
+                let target = &self.options.name;
+                tracing::error!(target, cause = %words, "no stream can be reached; mail is answered 451 meanwhile");
+            }
             self.report(Err(words)).await;
         }
     }
