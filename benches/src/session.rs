@@ -37,8 +37,8 @@ pub fn run(workload: &Workload, repetitions: u32) -> Result<u64, StartError> {
     let transport = Transport::new(Arc::new(service), &Options::default());
     let here = SocketAddr::from(([127, 0, 0, 1], 25));
     let connection = Connection {
-        peer: here,
-        local: here,
+        peer: here.into(),
+        local: Some(here),
         listener: 0,
     };
     let now = Instant::now();

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use prixfixe_core::{
-    Answer, BareLineEnds, Config, Connection, Event, MAX_LINE, OUTPUT_HIGH_WATER, Protocol,
-    Question, replies,
+    Answer, Auth, BareLineEnds, Config, Connection, Event, MAX_LOGIN_LINE, Mechanism,
+    OUTPUT_HIGH_WATER, Protocol, Question, replies,
 };
 use prixfixe_fuzz::assert_well_formed;
 
@@ -33,6 +33,8 @@ struct Session {
     /// Answers wait for an operation.
     late: bool,
     refuse: bool,
+    /// Responses of the login under way.
+    responses: usize,
     in_clear: bool,
 }
 
@@ -46,6 +48,9 @@ impl Session {
         config.max_recipients = 3;
         config.max_errors = 5;
         config.starttls = true;
+        let mut auth = Auth::new([Mechanism::PLAIN, Mechanism::LOGIN]);
+        auth.in_plaintext = true;
+        config.auth = Some(auth);
         Self {
             connection: Connection::with_protocol(Arc::new(config), protocol, now),
             protocol,
@@ -58,6 +63,7 @@ impl Session {
             content: None,
             late: false,
             refuse: false,
+            responses: 0,
             in_clear: false,
         }
     }
@@ -82,7 +88,7 @@ impl Session {
             let event =
                 self.connection
                     .poll_event_with_room(self.now, &mut input, &mut replies, &mut room);
-            assert!(replies.len() < OUTPUT_HIGH_WATER + 1024);
+            assert!(replies.len() < OUTPUT_HIGH_WATER + MAX_LOGIN_LINE);
             let go_on = event.is_some() || replies.len() >= OUTPUT_HIGH_WATER;
             self.output.append(&mut replies);
             if let Some(event) = event {
@@ -97,7 +103,7 @@ impl Session {
         if self.connection.is_closed() {
             self.held.clear();
         } else if self.connection.question().is_none() && !self.in_clear {
-            assert!(self.held.len() < MAX_LINE);
+            assert!(self.held.len() < self.connection.max_line());
         }
     }
 
@@ -124,6 +130,11 @@ impl Session {
             }
             Event::Rcpt { .. } => assert_eq!(self.connection.question(), Some(Question::Rcpt)),
             Event::CommandRefused { reply, .. } => assert!(!reply.is_positive()),
+            Event::Auth {
+                initial_response, ..
+            } => self.responses = usize::from(initial_response.is_some()),
+            Event::AuthResponse(_) => self.responses += 1,
+            Event::AuthAborted(reply) => assert!(!reply.is_positive()),
             Event::Reset => assert_eq!(self.content, None),
             _ => {}
         }
@@ -136,6 +147,10 @@ impl Session {
             true => Answer::Refuse(replies::LOCAL_ERROR),
             false if question == Some(Question::Message) && self.protocol == Protocol::Lmtp => {
                 Answer::Each(vec![replies::MESSAGE_OK; self.recipients])
+            }
+            // As LOGIN does.
+            false if question == Some(Question::Auth) && self.responses < 2 => {
+                Answer::Challenge(b"?".to_vec())
             }
             false => Answer::Accept,
         };

@@ -26,6 +26,12 @@ pub(crate) enum Command {
     /// Ask a running server whether it is ready.
     #[command(after_help = HEALTH_EXAMPLES)]
     Health(AdminArguments),
+    /// Print a line for a file of users that may log in.
+    #[command(after_help = PASSWORD_EXAMPLES)]
+    Password {
+        /// Name of the user
+        name: String,
+    },
     /// Drive any SMTP server, and report throughput and latency.
     Bench(Box<bench::Arguments>),
     /// Print a shell completion script.
@@ -69,6 +75,15 @@ Examples:
       exits 0, or 2 with what is wrong
   SMTP_PORT=2600 prixfixe check > prixfixe.toml
       saves what flags and variables amount to as a file";
+
+const PASSWORD_EXAMPLES: &str = "\
+Examples:
+  prixfixe password ann@example.com >> users
+      asks for the password twice, on the terminal
+  printf '%s\\n' \"$PASSWORD\" | prixfixe password ann@example.com >> users
+      reads it from a line of standard input
+
+The line has a SCRAM-SHA-256 verifier with 15,000 iterations, and not the password.";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

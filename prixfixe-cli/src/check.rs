@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::auth;
 use crate::config::{Configuration, ConfigurationArguments, Environment, Scope, Target};
 use crate::error::{Error, print, warn};
 use crate::privileges;
@@ -14,9 +15,24 @@ pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error>
         .as_deref()
         .map(privileges::look_up)
         .transpose()?;
+    for listener in &configuration.listeners {
+        listener
+            .group
+            .as_deref()
+            .map(privileges::look_up_group)
+            .transpose()?;
+    }
     configuration.admin.look_up()?;
     configuration.tls.load(&configuration.domain)?;
+    let logins = auth::prepare(&configuration)?;
     print(&configuration.to_toml()?)?;
+    for warning in logins
+        .warnings()
+        .into_iter()
+        .chain(auth::warning(&configuration))
+    {
+        warn(&warning);
+    }
     for warning in Environment::of_this_process().warnings() {
         warn(&warning);
     }
@@ -50,5 +66,6 @@ fn is_loopback(target: &Target) -> bool {
     match target {
         Target::Both(scope, _) => *scope == Scope::Loopback,
         Target::Addresses(addresses) => addresses.iter().all(|it| it.ip().is_loopback()),
+        Target::Unix(_) => true,
     }
 }

@@ -56,7 +56,7 @@ impl Control {
     ) -> Result<(), Error> {
         let (reloads, requests) = mpsc::sync_channel(1);
         let control = Arc::clone(self);
-        let addresses = server.local_addresses().iter().map(ToString::to_string);
+        let addresses = server.addresses().iter().map(ToString::to_string);
         let status = format!(
             "Receiving mail on {}",
             addresses.collect::<Vec<_>>().join(", ")

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use prixfixe_delivery::OpenError;
 use prixfixe_server::printable::Printable;
-use prixfixe_server::{BindError, SettingsError, StartError};
+use prixfixe_server::{Address, BindError, SettingsError, StartError};
 use prixfixe_tls::TlsError;
 
 use crate::config::{self, Invalid, Mistakes};
@@ -24,6 +24,18 @@ pub(crate) enum Error {
     /// A certificate, a key or what is asked of TLS is wrong.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Those who may log in cannot be read.
+    #[error("--auth-users: {0}")]
+    Users(#[from] prixfixe_auth::OpenError),
+    /// No line for a users file can be made.
+    #[error(transparent)]
+    Line(#[from] prixfixe_auth::LineError),
+    /// The password was not typed alike twice.
+    #[error("the two passwords differ; nothing was printed")]
+    Differ,
+    /// Standard input gives no password.
+    #[error("cannot read the password: {0}")]
+    Input(io::Error),
     /// An address cannot be listened on.
     #[error("{error}{remedy}", error = .0, remedy = bind_remedy(.0))]
     Bind(#[from] BindError),
@@ -31,7 +43,7 @@ pub(crate) enum Error {
     #[error("--admin: cannot listen on {address}: {source}; {}", admin_remedy(.source))]
     Admin {
         /// What was tried to be bound.
-        address: SocketAddr,
+        address: Address,
         /// What the system says.
         source: io::Error,
     },
@@ -190,6 +202,9 @@ impl Error {
             Self::Arguments(_)
             | Self::Configuration(_)
             | Self::Tls(_)
+            | Self::Users(_)
+            | Self::Line(_)
+            | Self::Differ
             | Self::NoAdmin
             | Self::NoSuchPage(_)
             | Self::NoAdminPort(_)
@@ -220,6 +235,7 @@ impl Error {
             | Self::Unprintable(_)
             | Self::Load(_)
             | Self::Write { .. }
+            | Self::Input(_)
             | Self::Output(_) => ExitCode::FAILURE,
         }
     }
@@ -273,6 +289,14 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Error> {
 /// What the two usual reasons call for.
 fn bind_remedy(error: &BindError) -> &'static str {
     match error.source.kind() {
+        io::ErrorKind::AddrInUse if error.address.ip().is_none() => {
+            "; stop the other server, or choose another path"
+        }
+        io::ErrorKind::AlreadyExists => "; choose another path, or remove the file",
+        io::ErrorKind::NotFound => "; make its directory",
+        io::ErrorKind::PermissionDenied if error.address.ip().is_none() => {
+            "; choose a path whose directory this user may write to"
+        }
         io::ErrorKind::AddrInUse => "; stop the other server, or choose another port with --listen",
         io::ErrorKind::PermissionDenied => {
             "; choose a port over 1023, or give the capability CAP_NET_BIND_SERVICE"

@@ -46,6 +46,8 @@ fn addresses(target: Target) -> Vec<SocketAddr> {
     match target {
         Target::Both(_, port) => Scope::Loopback.addresses(port).to_vec(),
         Target::Addresses(addresses) => addresses.into_iter().map(reachable).collect(),
+        // No admin address is one.
+        Target::Unix(_) => Vec::new(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod admin;
 mod arguments;
+mod auth;
 mod bench;
 mod check;
 mod config;
@@ -15,6 +16,7 @@ mod file_limit;
 mod health;
 mod logging;
 mod manual;
+mod password;
 mod privileges;
 mod recipients;
 mod reload;
@@ -47,6 +49,7 @@ fn run() -> Result<ExitCode, Error> {
         Some(Command::Serve(arguments)) => serve::run(arguments),
         Some(Command::Check(arguments)) => check::run(&arguments),
         Some(Command::Health(arguments)) => health::run(&arguments),
+        Some(Command::Password { name }) => password::run(&name),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Completions { shell }) => manual::completions(shell),
         Some(Command::Man { subcommand }) => manual::man(subcommand.as_deref()),

@@ -9,6 +9,7 @@ use prixfixe_tls::{Reloaded, TlsConfig, Watch};
 use toml::{Table, Value};
 use tracing::{info, warn};
 
+use crate::auth::{self, Logins};
 use crate::config::{self, Configuration, ConfigurationArguments};
 use crate::error::Error;
 use crate::file_limit::{FileLimit, Room};
@@ -26,6 +27,7 @@ pub(crate) struct Reload {
     pub(crate) server: Arc<Server>,
     pub(crate) targets: Targets,
     pub(crate) recipients: AcceptRecipients,
+    pub(crate) logins: Logins,
     pub(crate) file_limit: FileLimit,
     pub(crate) logging: Arc<Logging>,
 }
@@ -108,8 +110,10 @@ impl Reload {
             _ => None,
         };
         let room = self.file_limit.room(next);
-        let settings = settings(next, room, config.clone());
+        let logins = self.logins.next(next)?;
+        let settings = settings(next, room, config.clone(), &logins);
         self.server.reconfigure(|_| settings)?;
+        self.logins = logins;
         if let Some(tls) = tls {
             self.tls = tls;
         }
@@ -139,6 +143,9 @@ impl Reload {
         if quieter {
             self.logging.change(&next.log);
         }
+        if let Some(warning) = auth::warning(next) {
+            warn!(target: "prixfixe", "{warning}");
+        }
         if next.limits.max_connections > self.running.limits.max_connections {
             self.file_limit.warn(next);
         }
@@ -163,6 +170,7 @@ pub(crate) fn settings(
     configuration: &Configuration,
     room: Room,
     tls: Option<TlsConfig>,
+    logins: &Logins,
 ) -> Settings {
     let limits = &configuration.limits;
     let settings = Settings::default()
@@ -185,6 +193,7 @@ pub(crate) fn settings(
             config::BareLineEnds::Repair => BareLineEnds::Repair,
         })
         .tls_required(configuration.tls.required);
+    let settings = logins.add_to(settings, &configuration.auth);
     let settings = match limits.max_connections_per_client {
         Some(connections) => settings.max_connections_per_client(connections.get()),
         None => settings,
@@ -216,6 +225,7 @@ impl Configuration {
             user: self.user.clone(),
             limits: wanted.limits.clone(),
             tls: tls.clone(),
+            auth: wanted.auth.clone(),
             accept: wanted.accept.clone(),
             delivery: wanted.delivery.clone(),
             admin: self.admin.clone(),

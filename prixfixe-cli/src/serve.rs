@@ -4,10 +4,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use prixfixe_delivery::AcceptRecipients;
-use prixfixe_server::{Server, Transport};
+use prixfixe_server::{Protocol, Server, Transport};
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Status};
+use crate::auth;
 use crate::config::{self, Configuration, ConfigurationArguments, Environment};
 use crate::control::Control;
 use crate::error::Error;
@@ -47,9 +48,11 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let targets = privileges::acting_as(user.as_ref(), || Prepared::new(&configuration))?;
     let recipients = AcceptRecipients::default();
     recipients::Prepared::new(&configuration)?.put_into(&recipients);
+    let logins = privileges::acting_as(user.as_ref(), || auth::prepare(&configuration))?;
     let admin = Admin::bind(&configuration, systemd::sockets(for_admin))?;
     let mut sockets = Sockets::open(&configuration, for_mail)?;
     let implicit_tls = sockets.implicit_tls();
+    let protocols = sockets.protocols();
     if let Some(user) = &user {
         sockets = sockets.for_threads(configuration.threads())?;
         privileges::drop_to(user)?;
@@ -58,24 +61,31 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     // Its threads write files, which belong to whoever the process is.
     let targets = targets.start(&configuration)?;
     let delivery = targets.delivery().clone();
+    let logins = logins.start()?;
     // All but the threads' own is open by now.
     let file_limit = limit.with_what_is_open(&configuration);
     file_limit.warn(&configuration);
     let room = file_limit.room(&configuration);
     let builder = Server::builder()
-        .settings(reload::settings(&configuration, room, tls.clone()))
+        .settings(reload::settings(&configuration, room, tls.clone(), &logins))
         .threads(configuration.threads())
         .transport(transport(&configuration))
         .check(recipients.clone())
         .handler(delivery.clone());
     let server = Arc::new(sockets.add_to(builder).start()?);
 
-    let status = Status::new(Arc::clone(&server), implicit_tls.clone(), delivery.clone());
+    let status = Status::new(
+        Arc::clone(&server),
+        implicit_tls.clone(),
+        protocols.clone(),
+        delivery.clone(),
+    );
     let page = admin.addresses();
     admin.serve(status, control.leaving())?;
     let listening = configuration.clone();
     let reload = Reload {
         tls: Certificates::new(&configuration.tls, tls)?,
+        logins,
         needs_tls: implicit_tls.contains(&true),
         arguments,
         running: configuration,
@@ -87,8 +97,11 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     };
     control.serve(Arc::clone(&server), reload)?;
     privileges::warn_of_root(&listening);
-    log_listeners(&listening, &server, &implicit_tls);
-    welcome::greet(server.local_addresses(), &listening, &page);
+    if let Some(warning) = auth::warning(&listening) {
+        warn!(target: "prixfixe", "{warning}");
+    }
+    log_listeners(&listening, &server, &implicit_tls, &protocols);
+    welcome::greet(server.addresses(), &listening, &page);
     systemd::watch(Arc::clone(&server))?;
 
     pollster::block_on(server.stopped());
@@ -115,16 +128,26 @@ pub(crate) fn transport_name(transport: Transport) -> &'static str {
 }
 
 /// The server has its addresses in the order in which it was given the sockets.
-fn log_listeners(configuration: &Configuration, server: &Server, implicit_tls: &[bool]) {
+fn log_listeners(
+    configuration: &Configuration,
+    server: &Server,
+    implicit_tls: &[bool],
+    protocols: &[Protocol],
+) {
     let transport = transport_name(server.transport());
-    for (address, implicit) in server.local_addresses().iter().zip(implicit_tls) {
+    let targets = configuration.routed_targets();
+    let urls = targets.iter().filter_map(|target| target.url.as_ref());
+    let deliver = urls.map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let kinds = implicit_tls.iter().zip(protocols);
+    for (address, (implicit, protocol)) in server.addresses().iter().zip(kinds) {
         info!(
             target: "prixfixe",
             %address,
             domain = configuration.domain,
             transport,
+            protocol = (*protocol == Protocol::Lmtp).then_some("lmtp"),
             tls = implicit.then_some("implicit"),
-            deliver = %configuration.delivery.target,
+            deliver,
             "listening"
         );
     }

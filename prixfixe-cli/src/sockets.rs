@@ -1,13 +1,17 @@
 //! The sockets on which mail is received: configured, or inherited.
 
-use std::net::TcpListener;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
-use prixfixe_server::{BindError, BoundSocket, Endpoint, IpNet, Listener, ServerBuilder};
+use prixfixe_server::{
+    BindError, BoundSocket, BoundUnixSocket, Endpoint, Listener, Protocol, ServerBuilder,
+    UnixSocket,
+};
 
-use crate::config::{Configuration, Invalid, Scope, Target};
+use crate::config::{self, Configuration, Invalid, Mode, Scope, Target, Trusted};
 use crate::error::Error;
-use crate::systemd::Purpose;
+use crate::privileges;
+use crate::systemd::{Inherited, Purpose};
 
 /// They listen already, though nothing is accepted yet.
 pub(crate) struct Sockets(Vec<Bound>);
@@ -16,21 +20,29 @@ struct Bound {
     listener: Listener,
     /// TLS comes first.
     implicit_tls: bool,
+    protocol: Protocol,
     /// Where load balancers are.
-    balancers: Vec<IpNet>,
+    balancers: Vec<Trusted>,
+    /// Whether clients may or must log in. `None`: as everywhere.
+    auth: Option<Mode>,
 }
 
 impl Sockets {
     /// Inherited ones replace those that are configured.
     pub(crate) fn open(
         configuration: &Configuration,
-        inherited: Vec<(Purpose, TcpListener)>,
+        inherited: Vec<(Purpose, Inherited)>,
     ) -> Result<Self, Error> {
         if inherited.is_empty() {
             bind_configured(configuration)
         } else {
             take_over(configuration, inherited)
         }
+    }
+
+    /// What each of them speaks.
+    pub(crate) fn protocols(&self) -> Vec<Protocol> {
+        self.0.iter().map(|bound| bound.protocol).collect()
     }
 
     /// For each of them, whether TLS comes first.
@@ -56,7 +68,15 @@ impl Sockets {
     /// In their order.
     pub(crate) fn add_to<H>(self, builder: ServerBuilder<H>) -> ServerBuilder<H> {
         self.0.into_iter().fold(builder, |builder, bound| {
-            let mut endpoint = Endpoint::from(bound.listener).proxy_protocol_from(bound.balancers);
+            let mut endpoint = Endpoint::from(bound.listener)
+                .protocol(bound.protocol)
+                .proxy_protocol_from(Trusted::networks(&bound.balancers));
+            if bound.balancers.contains(&Trusted::Unix) {
+                endpoint = endpoint.proxy_protocol_from_unix();
+            }
+            if let Some(mode) = bound.auth {
+                endpoint = endpoint.auth(mode.into());
+            }
             if bound.implicit_tls {
                 endpoint = endpoint.implicit_tls();
             }
@@ -67,17 +87,20 @@ impl Sockets {
 
 fn bind_configured(configuration: &Configuration) -> Result<Sockets, Error> {
     let targets = configuration.look_up_listeners()?;
+    let wanted = configuration.listeners.iter().zip(targets);
     let sockets = if configuration.reuse_port {
-        listen_beside(targets)?
+        listen_beside(wanted)?
     } else {
-        targets.into_iter().map(bind).collect::<Result<_, _>>()?
+        wanted.map(listen).collect::<Result<_, _>>()?
     };
     let mut bound = Vec::new();
     for (configured, listeners) in configuration.listeners.iter().zip(sockets) {
         bound.extend(listeners.into_iter().map(|listener| Bound {
             listener,
             implicit_tls: configured.implicit_tls,
+            protocol: configured.protocol,
             balancers: configured.proxy_protocol_from.clone(),
+            auth: configured.auth,
         }));
     }
     Ok(Sockets(bound))
@@ -85,13 +108,48 @@ fn bind_configured(configuration: &Configuration) -> Result<Sockets, Error> {
 
 /// Binds every address before it listens on any: one that cannot be had is found out before any takes connections from the
 /// process beside which this one starts.
-fn listen_beside(targets: Vec<Target>) -> Result<Vec<Vec<Listener>>, BindError> {
-    let bound: Vec<Vec<BoundSocket>> = targets
-        .into_iter()
-        .map(bind_shared)
-        .collect::<Result<_, _>>()?;
-    let listen = |sockets: Vec<BoundSocket>| sockets.into_iter().map(BoundSocket::listen).collect();
-    bound.into_iter().map(listen).collect()
+fn listen_beside<'c>(
+    wanted: impl Iterator<Item = (&'c config::Listener, Target)>,
+) -> Result<Vec<Vec<Listener>>, Error> {
+    let bind = |(configured, target)| match target {
+        Target::Unix(path) => Ok(Beside::Unix(unix_socket(configured, &path)?.bind_shared()?)),
+        target => Ok(Beside::Ports(bind_shared(target)?)),
+    };
+    let bound: Vec<Beside> = wanted.map(bind).collect::<Result<_, Error>>()?;
+    let listen = |bound| match bound {
+        Beside::Unix(socket) => Ok(vec![socket.listen()?]),
+        Beside::Ports(sockets) => sockets.into_iter().map(BoundSocket::listen).collect(),
+    };
+    let listeners: Result<_, BindError> = bound.into_iter().map(listen).collect();
+    Ok(listeners?)
+}
+
+/// What is bound where another process may listen, and does not listen yet.
+enum Beside {
+    Ports(Vec<BoundSocket>),
+    Unix(BoundUnixSocket),
+}
+
+/// Listens on all that the address of a listener stands for.
+fn listen((configured, target): (&config::Listener, Target)) -> Result<Vec<Listener>, Error> {
+    match target {
+        Target::Unix(path) => {
+            let socket = unix_socket(configured, &path)?;
+            Ok(vec![Listener::bind_unix(&socket)?])
+        }
+        target => Ok(bind(target)?),
+    }
+}
+
+fn unix_socket(configured: &config::Listener, path: &Path) -> Result<UnixSocket, Error> {
+    let mut socket = UnixSocket::new(path);
+    if let Some(mode) = configured.mode {
+        socket = socket.mode(mode.0);
+    }
+    if let Some(group) = &configured.group {
+        socket = socket.group(privileges::look_up_group(group)?);
+    }
+    Ok(socket)
 }
 
 /// Listens on all that an address stands for.
@@ -100,6 +158,7 @@ pub(crate) fn bind(target: Target) -> Result<Vec<Listener>, BindError> {
         Target::Both(Scope::Loopback, port) => Listener::bind_localhost(port),
         Target::Both(Scope::All, port) => Listener::bind_all(port),
         Target::Addresses(addresses) => addresses.into_iter().map(Listener::bind).collect(),
+        Target::Unix(path) => Ok(vec![Listener::bind_unix(&UnixSocket::new(path))?]),
     }
 }
 
@@ -112,14 +171,17 @@ pub(crate) fn bind_shared(target: Target) -> Result<Vec<BoundSocket>, BindError>
             .into_iter()
             .map(BoundSocket::bind_shared)
             .collect(),
+        // They have ways of their own.
+        Target::Unix(_) => Ok(Vec::new()),
     }
 }
 
 fn take_over(
     configuration: &Configuration,
-    inherited: Vec<(Purpose, TcpListener)>,
+    inherited: Vec<(Purpose, Inherited)>,
 ) -> Result<Sockets, Error> {
     let balancers = balancers_of_all(configuration)?;
+    let auth = auth_of_all(configuration)?;
     let mut bound = Vec::with_capacity(inherited.len());
     for (index, (purpose, socket)) in inherited.into_iter().enumerate() {
         let invalid = |problem: String| Invalid {
@@ -131,19 +193,30 @@ fn take_over(
             let problem = "needs a certificate; add --tls-cert and --tls-key, or --tls-self-signed";
             return Err(invalid(problem.to_owned()).into());
         }
-        let listener = Listener::try_from(socket)
+        let listener = socket
+            .listener()
             .map_err(|error| invalid(format!("cannot be used: {error}")))?;
+        let protocol = match purpose {
+            Purpose::Lmtp => Protocol::Lmtp,
+            Purpose::Smtp | Purpose::Smtps | Purpose::Admin => Protocol::Smtp,
+        };
+        if protocol == Protocol::Lmtp && listener.local_address().port() == 25 {
+            let problem = "has port 25, which is for SMTP alone; choose another for LMTP, like 24";
+            return Err(invalid(problem.to_owned()).into());
+        }
         bound.push(Bound {
+            protocol,
             listener: listener.leave_backlog(),
             implicit_tls,
             balancers: balancers.clone(),
+            auth,
         });
     }
     Ok(Sockets(bound))
 }
 
 /// An inherited socket has no table in the configuration, so whom it trusts has to be the same everywhere.
-fn balancers_of_all(configuration: &Configuration) -> Result<Vec<IpNet>, Invalid> {
+fn balancers_of_all(configuration: &Configuration) -> Result<Vec<Trusted>, Invalid> {
     let mut all = configuration
         .listeners
         .iter()
@@ -156,6 +229,21 @@ fn balancers_of_all(configuration: &Configuration) -> Result<Vec<IpNet>, Invalid
         place: "listener.proxy-protocol-from".to_owned(),
         problem: "differs between listeners, which inherited sockets replace; \
                   set --proxy-protocol-from, which is for all of them"
+            .to_owned(),
+    })
+}
+
+/// The same for logins.
+fn auth_of_all(configuration: &Configuration) -> Result<Option<Mode>, Invalid> {
+    let mut all = configuration.listeners.iter().map(|listener| listener.auth);
+    let first = all.next().flatten();
+    if all.all(|mode| mode == first) {
+        return Ok(first);
+    }
+    Err(Invalid {
+        place: "listener.auth".to_owned(),
+        problem: "differs between listeners, which inherited sockets replace; \
+                  set --auth, which is for all of them"
             .to_owned(),
     })
 }

@@ -2,13 +2,15 @@
 //! may speak the same; without one nothing of this does anything.
 
 use std::env;
+use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use listenfd::ListenFd;
-use prixfixe_server::Server;
+use prixfixe_server::{Listener, Server};
 use sd_notify::NotifyState;
 use socket2::SockRef;
 use tracing::warn;
@@ -22,13 +24,38 @@ pub(crate) enum Purpose {
     Smtp,
     /// TLS comes first.
     Smtps,
+    Lmtp,
     /// The admin endpoints.
     Admin,
 }
 
+/// A socket that was passed.
+pub(crate) enum Inherited {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Inherited {
+    /// The socket, for mail.
+    pub(crate) fn listener(self) -> io::Result<Listener> {
+        match self {
+            Self::Tcp(socket) => Listener::try_from(socket),
+            Self::Unix(socket) => Listener::try_from(socket),
+        }
+    }
+
+    fn listens(&self) -> bool {
+        let listens = match self {
+            Self::Tcp(socket) => SockRef::from(socket).is_listener(),
+            Self::Unix(socket) => SockRef::from(socket).is_listener(),
+        };
+        listens.unwrap_or(false)
+    }
+}
+
 /// The listening sockets that were passed to this process (`LISTEN_FDS`), in their order. To be called while there is one
 /// thread: it takes the variables out of the environment.
-pub(crate) fn inherited_sockets() -> Result<Vec<(Purpose, TcpListener)>, Invalid> {
+pub(crate) fn inherited_sockets() -> Result<Vec<(Purpose, Inherited)>, Invalid> {
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
     let mut passed = ListenFd::from_env();
@@ -40,12 +67,11 @@ pub(crate) fn inherited_sockets() -> Result<Vec<(Purpose, TcpListener)>, Invalid
             problem,
         };
         let purpose = Purpose::from_name(name).map_err(invalid)?;
-        let not_tcp = "is no TCP socket; give it a ListenStream= with an address and a port";
-        let socket = passed
-            .take_tcp_listener(index)
-            .map_err(|_| invalid(not_tcp.to_owned()))?;
-        let socket = socket.ok_or_else(|| invalid(not_tcp.to_owned()))?;
-        if !SockRef::from(&socket).is_listener().unwrap_or(false) {
+        let not_a_stream =
+            "is no stream socket; give it a ListenStream= with an address and a port, or a path";
+        let socket =
+            take(&mut passed, index, purpose).ok_or_else(|| invalid(not_a_stream.to_owned()))?;
+        if !socket.listens() {
             return Err(invalid(
                 "does not listen; its unit needs Accept=no".to_owned(),
             ));
@@ -55,9 +81,24 @@ pub(crate) fn inherited_sockets() -> Result<Vec<(Purpose, TcpListener)>, Invalid
     Ok(sockets)
 }
 
-/// Without their purposes.
-pub(crate) fn sockets(inherited: Vec<(Purpose, TcpListener)>) -> Vec<TcpListener> {
-    inherited.into_iter().map(|(_, socket)| socket).collect()
+/// The admin endpoints are asked by HTTP, over TCP alone.
+fn take(passed: &mut ListenFd, index: usize, purpose: Purpose) -> Option<Inherited> {
+    if let Ok(socket) = passed.take_tcp_listener(index) {
+        return socket.map(Inherited::Tcp);
+    }
+    let socket = passed.take_unix_listener(index).ok().flatten();
+    socket
+        .filter(|_| purpose != Purpose::Admin)
+        .map(Inherited::Unix)
+}
+
+/// Those of the admin endpoints, which are none of Unix.
+pub(crate) fn sockets(inherited: Vec<(Purpose, Inherited)>) -> Vec<TcpListener> {
+    let tcp = |(_, socket)| match socket {
+        Inherited::Tcp(socket) => Some(socket),
+        Inherited::Unix(_) => None,
+    };
+    inherited.into_iter().filter_map(tcp).collect()
 }
 
 impl Purpose {
@@ -69,11 +110,12 @@ impl Purpose {
         };
         match stem {
             "smtps" | "submissions" => Ok(Self::Smtps),
+            "lmtp" => Ok(Self::Lmtp),
             "admin" => Ok(Self::Admin),
             "smtp" | "submission" | "unknown" | "" => Ok(Self::Smtp),
             _ if is_unit => Ok(Self::Smtp),
             _ => Err(
-                "has a name that says nothing; set FileDescriptorName= to smtp, smtps or admin"
+                "has a name that says nothing; set FileDescriptorName= to smtp, smtps, lmtp or admin"
                     .to_owned(),
             ),
         }
@@ -147,6 +189,9 @@ mod tests {
         }
         for name in ["smtps", "submissions", "smtps.socket"] {
             assert_eq!(Purpose::from_name(name), Ok(Purpose::Smtps), "{name}");
+        }
+        for name in ["lmtp", "lmtp.socket"] {
+            assert_eq!(Purpose::from_name(name), Ok(Purpose::Lmtp), "{name}");
         }
         assert_eq!(Purpose::from_name("admin"), Ok(Purpose::Admin));
         assert!(Purpose::from_name("http").is_err());

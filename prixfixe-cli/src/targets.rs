@@ -145,6 +145,8 @@ fn routes(
     opened: &HashMap<String, (Target, Arc<dyn Opened>)>,
 ) -> Result<Routes, Error> {
     let mut routes = Routes::new(configuration.domain.as_str());
+    let mut opened: Vec<_> = opened.iter().collect();
+    opened.sort_unstable_by_key(|(name, _)| *name);
     for (name, (_, target)) in opened {
         routes = routes.shared_target(name.as_str(), Arc::clone(target));
     }

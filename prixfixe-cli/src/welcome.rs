@@ -10,7 +10,7 @@ use prixfixe_delivery::TargetUrl;
 use crate::config::Configuration;
 
 /// A log is for programs and stays as it is, so nothing is written unless standard error is a terminal.
-pub(crate) fn greet(mail: &[SocketAddr], configuration: &Configuration, admin: &[SocketAddr]) {
+pub(crate) fn greet(mail: &[impl Display], configuration: &Configuration, admin: &[SocketAddr]) {
     let mut stderr = io::stderr();
     if stderr.is_terminal() {
         // A terminal that hung up is no reason to stop, as `eprint!` would.
@@ -26,7 +26,7 @@ fn urls(configuration: &Configuration) -> Vec<TargetUrl> {
         .collect()
 }
 
-fn text(mail: &[SocketAddr], targets: &[TargetUrl], admin: &[SocketAddr]) -> String {
+fn text(mail: &[impl Display], targets: &[TargetUrl], admin: &[SocketAddr]) -> String {
     let page = match admin {
         [] => "none; --admin 127.0.0.1:9125 serves one".to_owned(),
         addresses => list(addresses.iter().map(|address| format!("http://{address}/"))),

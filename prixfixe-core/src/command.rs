@@ -31,6 +31,11 @@ pub(crate) enum Command<'i> {
     Help,
     Quit,
     StartTls,
+    Auth {
+        mechanism: &'i str,
+        /// In base64; `=` is an empty one.
+        initial_response: Option<&'i str>,
+    },
     /// None of SMTP's.
     Other {
         verb: &'i str,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::EhloKeyword;
+use crate::{EhloKeyword, Mechanism};
 
 /// What a connection offers and where its limits lie. All connections of a server share one.
 ///
@@ -68,6 +68,43 @@ pub struct Config {
     pub mt_priority: bool,
     /// Refuse MAIL with 530 while TLS is not active (RFC 3207 section 4).
     pub tls_required: bool,
+    /// Offer AUTH (RFC 4954). `None`: it is 502.
+    pub auth: Option<Auth>,
+}
+
+/// How clients log in.
+///
+/// ```
+/// use prixfixe_core::{Auth, Config, Mechanism};
+///
+/// let mut config = Config::new("mx.example.com");
+/// config.auth = Some(Auth::new([Mechanism::PLAIN]));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Auth {
+    /// What is offered; AUTH by any other mechanism is 504. See
+    /// [`Connection::set_auth_mechanisms`](crate::Connection::set_auth_mechanisms) for one client.
+    pub mechanisms: Vec<Mechanism>,
+    /// Offer it while TLS is not active, too. Without it AUTH in plaintext is 538, and not offered.
+    pub in_plaintext: bool,
+    /// Refuse MAIL with 530 before a login.
+    pub required: bool,
+}
+
+impl Auth {
+    /// These mechanisms, under TLS alone, for those who like.
+    pub fn new(mechanisms: impl IntoIterator<Item = Mechanism>) -> Self {
+        Self {
+            mechanisms: mechanisms.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// True where a client hears of it.
+    pub(crate) fn is_offered(&self, tls: bool) -> bool {
+        (tls || self.in_plaintext) && !self.mechanisms.is_empty()
+    }
 }
 
 /// What becomes of a content with a bare CR or a bare LF, which no line of mail has (RFC 5321 section 2.3.8).
@@ -109,6 +146,7 @@ impl Config {
             requiretls: false,
             mt_priority: false,
             tls_required: false,
+            auth: None,
         }
     }
 

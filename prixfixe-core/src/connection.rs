@@ -10,7 +10,10 @@ use crate::line::{LineError, LineReader};
 use crate::parser;
 use crate::state::{Say, Session, State, Step};
 use crate::time::Unit;
-use crate::{Abort, Answer, Config, Event, Protocol, Question, Reply, replies};
+use crate::{
+    Abort, Answer, Config, Event, MAX_LINE, MAX_LOGIN_LINE, Mechanism, Protocol, Question, Reply,
+    replies, sasl,
+};
 
 /// The dialogue with one client. See the [crate's docs](crate) for how to run it.
 ///
@@ -34,6 +37,8 @@ pub struct Connection {
     errors: u32,
     extended: bool,
     tls: bool,
+    /// It has logged in.
+    authenticated: bool,
     eof: bool,
     quit: bool,
     shutting_down: bool,
@@ -81,6 +86,17 @@ fn announces_chunk(line: &[u8]) -> bool {
                     .first()
                     .is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
         })
+}
+
+/// What is told of a refused line that begins so: a password may stand behind it.
+const AUTH: &[u8] = b"AUTH";
+
+/// As much of a line as its refusal tells.
+fn shown(line: &[u8]) -> &[u8] {
+    match line.split_at_checked(AUTH.len()) {
+        Some((verb, _)) if verb.eq_ignore_ascii_case(AUTH) => AUTH,
+        _ => line,
+    }
 }
 
 fn front(input: &[u8], length: usize) -> &[u8] {
@@ -135,6 +151,7 @@ impl Connection {
             errors: 0,
             extended: false,
             tls: false,
+            authenticated: false,
             eof: false,
             quit: false,
             shutting_down: false,
@@ -145,7 +162,7 @@ impl Connection {
     /// next event.
     ///
     /// `None`: nothing more can be done now. What is left in `input` is a line that is not complete, under
-    /// [`MAX_LINE`](crate::MAX_LINE) octets, or has to wait: for the answer to the open question, or for the
+    /// [`max_line`](Self::max_line) octets, or has to wait: for the answer to the open question, or for the
     /// output to be flushed. Keep it, and come again with the same octets in front and more behind them; none
     /// is searched twice. Octets of a body stay in `input` only where they have to wait. Once the connection
     /// [is closed](Self::is_closed), what is left is of no use.
@@ -218,6 +235,7 @@ impl Connection {
             return;
         };
         self.state = state;
+        let is_positive = matches!(&say, Say::Reply(reply) if reply.is_positive());
         // A refusal by the handler is no bad command, so it is not counted as one.
         match say {
             Say::Reply(reply) if self.idles_by_refusal(question, &reply) => {
@@ -252,6 +270,7 @@ impl Connection {
             say => self.say(say, output),
         }
         match question {
+            Some(Question::Auth) => self.authenticated = is_positive,
             Some(Question::Data) if self.state.takes_body() => self.idle.message_begins(now),
             Some(Question::Message) => self.idle.message_ends(now),
             _ => {}
@@ -383,8 +402,36 @@ impl Connection {
         self.state = self.state.tls_established();
         self.lines = LineReader::new();
         self.extended = false;
+        self.authenticated = false;
         self.tls = true;
         self.unit.next(now);
+    }
+
+    /// The mechanisms that this client is offered, in place of those of the [configuration](crate::Auth::mechanisms): some depend on
+    /// its TLS connection. Without AUTH in the configuration, nothing happens.
+    pub fn set_auth_mechanisms(&mut self, mechanisms: Vec<Mechanism>) {
+        let auth = self.config.auth.as_ref();
+        if auth.is_some_and(|auth| auth.mechanisms != mechanisms)
+            && let Some(auth) = &mut Arc::make_mut(&mut self.config).auth
+        {
+            auth.mechanisms = mechanisms;
+        }
+    }
+
+    /// True once a login was accepted, and until STARTTLS.
+    #[must_use]
+    pub fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+
+    /// The longest line that may come next, in octets, CR LF included: [`MAX_LOGIN_LINE`] where the response to a challenge
+    /// does, else [`MAX_LINE`].
+    #[must_use]
+    pub fn max_line(&self) -> usize {
+        match self.state.takes_response() {
+            true => MAX_LOGIN_LINE,
+            false => MAX_LINE,
+        }
     }
 
     /// The client sent more in clear text behind STARTTLS: ends the session with 554 5.5.1. Run inside TLS,
@@ -453,7 +500,36 @@ impl Connection {
         if self.state.takes_commands() {
             return self.read_line(now, input, output);
         }
+        if self.state.takes_response() {
+            return self.read_response(now, input, output);
+        }
         Turn::Wait
+    }
+
+    /// Takes the line behind a challenge. Whatever stands in it, it is no command.
+    fn read_response<'i>(
+        &mut self,
+        now: Instant,
+        input: &mut &'i [u8],
+        output: &mut Vec<u8>,
+    ) -> Turn<'i> {
+        let Some(line) = self.lines.read_up_to(MAX_LOGIN_LINE, input) else {
+            self.unit.octets(now, input.len() as u64);
+            return Turn::Wait;
+        };
+        self.unit.next(now);
+        if line.is_err() {
+            self.unit.refuse(now);
+        }
+        let line = line.map_err(LineError::reply_to_response);
+        let (state, step) = self.state.response(line.and_then(sasl::response));
+        self.state = state;
+        if let Say::Reply(reply) = &step.say
+            && let Said::TooMuch = self.reply(reply, output)
+        {
+            return Turn::Event(Event::AuthAborted(replies::TOO_MANY_ERRORS));
+        }
+        step.event.map_or(Turn::Again, Turn::Event)
     }
 
     fn skip_chunk<'i>(
@@ -568,7 +644,7 @@ impl Connection {
                 Turn::Wait
             }
             Some(Err(error)) => {
-                let line = front(input, input.len() - rest.len());
+                let line = shown(front(input, input.len() - rest.len()));
                 self.unit.next(now);
                 self.unit.refuse(now);
                 *input = rest;
@@ -607,6 +683,7 @@ impl Connection {
             return Turn::Event(Event::MessageAborted(abort));
         }
         *input = rest;
+        let line = shown(line);
         if idle::counts(command.as_ref())
             && !self.idle.allows_command(self.config.max_idle_commands)
         {
@@ -627,6 +704,7 @@ impl Connection {
             config: &self.config,
             extended: self.extended,
             tls: self.tls,
+            authenticated: self.authenticated,
         };
         if let Some(recipients) = self.state.recipients() {
             self.recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
@@ -700,6 +778,7 @@ impl Connection {
                 replies::extended_hello(&self.config, self.tls, output);
             }
             Say::StartMailInput => output.extend_from_slice(replies::START_MAIL_INPUT),
+            Say::Challenge(data) => sasl::push_challenge(&data, output),
             Say::Nothing | Say::Reply(_) | Say::Refusal(_) | Say::AfterChunk { .. } => {}
         }
     }
@@ -781,6 +860,13 @@ impl LineError {
     const fn reply(self) -> Reply {
         match self {
             Self::TooLong => replies::LINE_TOO_LONG,
+            Self::BareCrOrLf => replies::BARE_CR_OR_LF_IN_COMMAND,
+        }
+    }
+
+    const fn reply_to_response(self) -> Reply {
+        match self {
+            Self::TooLong => replies::RESPONSE_TOO_LONG,
             Self::BareCrOrLf => replies::BARE_CR_OR_LF_IN_COMMAND,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{ForwardPath, RcptParameters, Reply, Ret, ReversePath};
+use crate::{ForwardPath, Mechanism, RcptParameters, Reply, Ret, ReversePath, Secret};
 
 /// Something that the client did. Borrows from the input that was lent to
 /// [`poll_event`](crate::Connection::poll_event).
@@ -60,7 +60,7 @@ pub enum Event<'i> {
     /// ([`Abort::Refused`]), and those of the chunks that a client had sent by then.
     CommandRefused {
         /// The line as the client sent it, without its CR LF: all of it or its beginning. Of BDAT
-        /// the verb alone. Any octets may stand in it, and a password, or a line of a mail whose
+        /// and AUTH the verb alone. Any octets may stand in it, and a password, or a line of a mail whose
         /// DATA was refused.
         line: &'i [u8],
         /// The reply, which is in the output.
@@ -69,6 +69,19 @@ pub enum Event<'i> {
     /// STARTTLS was accepted, its 220 is in the output: send that in clear, make the TLS connection, then
     /// call [`tls_established`](crate::Connection::tls_established).
     StartTls,
+    /// Question: is the client who it wants to be? It said AUTH (RFC 4954), by a mechanism that is offered.
+    /// [`Answer::Challenge`] asks it for more, which comes as [`AuthResponse`](Self::AuthResponse).
+    Auth {
+        /// The mechanism.
+        mechanism: Mechanism,
+        /// What came with it, decoded. It may be empty.
+        initial_response: Option<Secret>,
+    },
+    /// The same question: the response to a challenge, decoded.
+    AuthResponse(Secret),
+    /// The login is over without an answer: in place of a response the client cancelled it, or sent what is none. The reply
+    /// is in the output. Where the session ends in the middle of a login, [`is_closed`](crate::Connection::is_closed) says so.
+    AuthAborted(Reply),
     /// Question: what about a command that is none of SMTP's? [`Answer::AcceptWith`] is the reply to it. By
     /// [`Answer::Accept`], which says nothing, it is refused as an unknown one.
     Command {
@@ -114,6 +127,16 @@ impl fmt::Debug for Event<'_> {
                 .field("reply", reply)
                 .finish(),
             Self::StartTls => f.write_str("StartTls"),
+            Self::Auth {
+                mechanism,
+                initial_response,
+            } => f
+                .debug_struct("Auth")
+                .field("mechanism", mechanism)
+                .field("initial_response", initial_response)
+                .finish(),
+            Self::AuthResponse(response) => f.debug_tuple("AuthResponse").field(response).finish(),
+            Self::AuthAborted(reply) => f.debug_tuple("AuthAborted").field(reply).finish(),
             Self::Command { verb, argument } => f
                 .debug_struct("Command")
                 .field("verb", verb)
@@ -159,6 +182,8 @@ pub enum Question {
     Message,
     /// What about this command? Opened by [`Event::Command`].
     Command,
+    /// Is the client who it wants to be? Opened by [`Event::Auth`] and [`Event::AuthResponse`].
+    Auth,
 }
 
 /// The answer to a [`Question`].
@@ -178,6 +203,10 @@ pub enum Answer {
     /// accepted. A reply that is no 2xx, 4xx or 5xx, or that would end the session, becomes 451 4.3.0. Where there are not as many
     /// as recipients, and to any other question, it contradicts itself: a refusal with 451 4.3.0.
     Each(Vec<Reply>),
+    /// To [`Question::Auth`]: 334 with this, and the client's next line is its response. What does not fit in a line of
+    /// [`MAX_LOGIN_LINE`](crate::MAX_LOGIN_LINE) octets, and a challenge to any other question, contradicts itself and
+    /// becomes a refusal with 451 4.3.0.
+    Challenge(Vec<u8>),
 }
 
 /// The parameters of MAIL.

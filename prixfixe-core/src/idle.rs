@@ -104,6 +104,7 @@ pub(crate) fn counts(command: Result<&Command<'_>, &CommandError>) -> bool {
         Ok(Command::Noop | Command::Vrfy | Command::Help | Command::Other { .. }) => true,
         Ok(Command::Mail { .. } | Command::Rcpt { .. } | Command::Data) => false,
         Ok(Command::Bdat { .. } | Command::StartTls | Command::Quit) => false,
+        Ok(Command::Auth { .. }) => false,
         Err(error) => !error.ends_session(),
     }
 }

@@ -7,8 +7,8 @@
 //!
 //! With it come the extensions PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8
 //! (RFC 6531), ENHANCEDSTATUSCODES (RFC 2034), CHUNKING and BINARYMIME (RFC 3030), STARTTLS (RFC 3207), for
-//! which TLS itself is the caller's, DSN (RFC 3461), REQUIRETLS (RFC 8689) and MT-PRIORITY (RFC 6710), whose
-//! parameters are handed on, and LIMITS (RFC 9422).
+//! which TLS itself is the caller's, AUTH (RFC 4954), of which the caller speaks the mechanisms, DSN (RFC 3461),
+//! REQUIRETLS (RFC 8689) and MT-PRIORITY (RFC 6710), whose parameters are handed on, and LIMITS (RFC 9422).
 //!
 //! It speaks LMTP (RFC 2033) too: see [`Connection::with_protocol`].
 //!
@@ -19,8 +19,8 @@
 //! 2. Put what the client sends behind what was left of the input, and call
 //!    [`poll_event`](Connection::poll_event) until it gives `None`.
 //! 3. Do what the events say. [`Hello`](Event::Hello), [`Mail`](Event::Mail), [`Rcpt`](Event::Rcpt),
-//!    [`Data`](Event::Data), [`MessageEnd`](Event::MessageEnd) and [`Command`](Event::Command) open a
-//!    [`Question`]: [`answer`](Connection::answer) it, now or later, then poll again.
+//!    [`Data`](Event::Data), [`MessageEnd`](Event::MessageEnd), [`Command`](Event::Command),
+//!    [`Auth`](Event::Auth) and [`AuthResponse`](Event::AuthResponse) open a [`Question`]: [`answer`](Connection::answer) it, now or later, then poll again.
 //! 4. Send the output. When [`is_closed`](Connection::is_closed) says so, close behind it.
 //! 5. Wait for input, for the answer to a question, or for the [`deadline`](Connection::deadline), of which
 //!    [`handle_timeout`](Connection::handle_timeout) is told. At the end of the input call
@@ -99,6 +99,12 @@
 //!   `ChunkAsked`).
 //! - `Data` and `Chunk` are those in which a body comes; they end in `MessageAsked`, a chunk that is not the
 //!   last in `Chunks`. A refused body is read to its true end, and then replied to.
+//! - `AuthAsked` has an open question too. Accepted or refused, it leads to `Ready`; a challenge leads to
+//!   `AuthChallenged`, in which the next line is a response, whatever stands in it. A response leads to `AuthAsked`, what
+//!   is none (`*`, no base64, too long) to `Ready`. So a client must not send commands behind AUTH before its end, but
+//!   where the mechanism needs no challenge: then they are run.
+//! - AUTH is 502 where it is not configured, 538 where it is for TLS alone, 503 after a login, and 504 by a mechanism that
+//!   is not offered. Where a login is required, MAIL before it is 530. A login lasts until STARTTLS.
 //! - `StartTls` waits for [`tls_established`](Connection::tls_established), which leads to `Start`.
 //! - In LMTP it is LHLO that leads to `HelloAsked`, and HELO and EHLO are 500. What is said at or behind the end of the data
 //!   is said once for each recipient that was accepted, but for a 421.
@@ -111,8 +117,9 @@
 //! # What a client cannot do
 //!
 //! - Make it grow. A connection has a fixed size, a line in the input that is not complete is under
-//!   [`MAX_LINE`] octets, pieces of a body leave as they come, nothing is allocated for a command. Output waits once it is
-//!   [`OUTPUT_HIGH_WATER`] octets; behind that fits one more reply, in LMTP one for each recipient of a message.
+//!   [`MAX_LINE`] octets, behind AUTH under [`MAX_LOGIN_LINE`], pieces of a body leave as they come, nothing is allocated
+//!   for a command. Output waits once it is [`OUTPUT_HIGH_WATER`] octets; behind that fits one more reply, in LMTP one for
+//!   each recipient of a message.
 //! - End a message where others see no end, or the other way round: only CR LF . CR LF ends a body, and a bare
 //!   CR or LF anywhere is refused, or [repaired](BareLineEnds) in a content.
 //! - Have the octets of a chunk run as commands: they are skipped where BDAT is refused, and where it does not say how many
@@ -156,18 +163,20 @@ mod punycode;
 mod received;
 pub mod replies;
 mod reply;
+mod sasl;
 mod scan;
 mod state;
 mod time;
 
 pub use address::{ForwardPath, InvalidMailbox, Mailbox, ReversePath};
-pub use config::{BareLineEnds, Config};
+pub use config::{Auth, BareLineEnds, Config};
 pub use connection::{Connection, OUTPUT_HIGH_WATER};
 pub use domain::{Domain, InvalidDomain};
 pub use domain_pattern::DomainPattern;
 pub use dsn::{InvalidDsn, Notify, OriginalRecipient, RcptParameters, Ret};
 pub use ehlo::{EhloKeyword, InvalidEhloKeyword};
 pub use event::{Abort, Answer, BodyType, Event, MailParameters, Question};
-pub use line::MAX_LINE;
+pub use line::{MAX_LINE, MAX_LOGIN_LINE};
 pub use protocol::Protocol;
 pub use reply::{EnhancedCode, InvalidReply, Reply};
+pub use sasl::{InvalidMechanism, Mechanism, Secret};

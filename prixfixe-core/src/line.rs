@@ -6,6 +6,9 @@ use memchr::{memchr, memchr2};
 /// extensions make lines longer; this is room for all of them.
 pub const MAX_LINE: usize = 2048;
 
+/// The longest line of a login behind AUTH, in octets, CR LF included (RFC 4954 section 4).
+pub const MAX_LOGIN_LINE: usize = 12_288;
+
 /// Finds lines at the front of an input that grows, and looks at no octet twice.
 ///
 /// A line ends with CR LF and nothing else. Inside a line, neither may stand alone: the line is refused as
@@ -48,13 +51,22 @@ impl LineReader {
 
     /// Takes a line from the front of the input; gives it without its CR LF. `None`: it is not complete.
     pub(crate) fn read<'i>(&mut self, input: &mut &'i [u8]) -> Option<Result<&'i [u8], LineError>> {
+        self.read_up_to(MAX_LINE, input)
+    }
+
+    /// As [`read`](Self::read), with another limit.
+    pub(crate) fn read_up_to<'i>(
+        &mut self,
+        limit: usize,
+        input: &mut &'i [u8],
+    ) -> Option<Result<&'i [u8], LineError>> {
         if !self.skip(input) {
             return None;
         }
         let Self::Searching { searched } = *self else {
             return None;
         };
-        let window = input.get(..MAX_LINE).unwrap_or(input);
+        let window = input.get(..limit).unwrap_or(input);
         let found = memchr2(b'\r', b'\n', window.get(searched..)?).map(|at| searched + at);
         let first = found.unwrap_or(window.len());
         match (window.get(first), window.get(first + 1)) {
@@ -66,7 +78,7 @@ impl LineReader {
             }
             (Some(b'\r'), Some(_)) => self.refuse(LineError::BareCrOrLf, first + 1, input),
             (Some(b'\n'), _) => self.refuse(LineError::BareCrOrLf, first + 1, input),
-            _ if window.len() == MAX_LINE => self.refuse(LineError::TooLong, MAX_LINE, input),
+            _ if window.len() == limit => self.refuse(LineError::TooLong, limit, input),
             _ => {
                 *self = Self::Searching { searched: first };
                 None

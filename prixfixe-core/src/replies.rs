@@ -75,6 +75,20 @@ pub const HELLO_FIRST: Reply = reply(503, (5, 5, 1), "Send EHLO first");
 pub const BINARYMIME_NEEDS_BDAT: Reply = reply(503, (5, 5, 1), "BODY=BINARYMIME needs BDAT");
 /// TLS is required before MAIL (RFC 3207 section 4).
 pub const STARTTLS_FIRST: Reply = reply(530, (5, 7, 0), "Issue STARTTLS first");
+/// A login is required before MAIL (RFC 4954 section 6).
+pub const LOGIN_FIRST: Reply = reply(530, (5, 7, 0), "Authentication required");
+/// AUTH in plaintext, where it is offered under TLS alone (RFC 4954 section 6).
+pub const TLS_BEFORE_LOGIN: Reply = reply(538, (5, 7, 11), "Encryption required to log in");
+/// AUTH by a mechanism that is not offered.
+pub const UNKNOWN_MECHANISM: Reply = reply(504, (5, 5, 4), "Unknown authentication mechanism");
+/// A response in a login that is not base64, or does not follow the mechanism.
+pub const BAD_RESPONSE: Reply = reply(501, (5, 5, 2), "Malformed authentication response");
+/// The client has cancelled its login.
+pub const LOGIN_CANCELLED: Reply = reply(501, (5, 7, 0), "Authentication cancelled");
+/// A response in a login of more than [`MAX_LOGIN_LINE`](crate::MAX_LOGIN_LINE) octets.
+pub const RESPONSE_TOO_LONG: Reply = reply(500, (5, 5, 6), "Authentication response too long");
+/// The client is who it says (RFC 4954 section 6).
+pub const LOGIN_OK: Reply = reply(235, (2, 7, 0), "Authentication successful");
 /// An internationalised address without SMTPUTF8 (RFC 6531 section 3.5).
 pub const NEEDS_SMTPUTF8: Reply = reply(553, (5, 6, 7), "Non-ASCII address needs SMTPUTF8");
 /// One recipient too many: the transaction goes on (RFC 5321 section 4.5.3.1.10).
@@ -129,6 +143,16 @@ pub(crate) fn extended_hello(config: &Config, tls: bool, output: &mut Vec<u8>) {
     output.extend_from_slice(BEHIND_SIZE);
     if config.starttls && !tls {
         output.extend_from_slice(b"250-STARTTLS\r\n");
+    }
+    if let Some(auth) = &config.auth
+        && auth.is_offered(tls)
+    {
+        output.extend_from_slice(b"250-AUTH");
+        for mechanism in &auth.mechanisms {
+            output.push(b' ');
+            output.extend_from_slice(mechanism.as_str().as_bytes());
+        }
+        output.extend_from_slice(b"\r\n");
     }
     if config.dsn {
         output.extend_from_slice(b"250-DSN\r\n");

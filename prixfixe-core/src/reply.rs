@@ -103,6 +103,11 @@ impl Reply {
     pub const TOO_LARGE: Self = replies::TOO_LARGE;
     /// 554 5.7.1: refused as a matter of policy.
     pub const REFUSED: Self = reply!(554 5.7.1 "Refused by policy");
+    /// 535 5.7.8: a login that is wrong, whatever is wrong about it (RFC 4954 section 6).
+    pub const BAD_CREDENTIALS: Self = reply!(535 5.7.8 "Authentication failed");
+    /// 454 4.7.0: a login cannot be checked now (RFC 4954 section 6).
+    pub const LOGIN_UNAVAILABLE: Self =
+        reply!(454 4.7.0 "Temporary authentication failure, try again later");
     /// 500 5.5.1: no command that is known here.
     pub const UNKNOWN_COMMAND: Self = replies::UNKNOWN_COMMAND;
 

@@ -9,8 +9,8 @@ use crate::chunk::Chunk;
 use crate::command::Command;
 use crate::parser::{Offered, Parameters};
 use crate::{
-    Abort, Answer, BodyType, Config, Event, ForwardPath, MailParameters, Question, RcptParameters,
-    Reply, ReversePath, replies,
+    Abort, Answer, BodyType, Config, Event, ForwardPath, MailParameters, Mechanism, Question,
+    RcptParameters, Reply, ReversePath, Secret, replies, sasl,
 };
 
 /// Where the dialogue stands.
@@ -48,6 +48,10 @@ pub(crate) enum State {
     MessageAsked,
     /// Between transactions too. A chunk was refused; the client may have sent the next ones already.
     Failed,
+    /// Question: is the client who it wants to be?
+    AuthAsked,
+    /// A challenge was sent: a line with the response comes next.
+    AuthChallenged,
     /// STARTTLS was accepted, the handshake is someone else's matter.
     StartTls,
     /// The session is over.
@@ -81,6 +85,8 @@ pub(crate) struct Session<'c> {
     pub(crate) extended: bool,
     /// TLS is active.
     pub(crate) tls: bool,
+    /// The client has logged in.
+    pub(crate) authenticated: bool,
 }
 
 impl Session<'_> {
@@ -109,6 +115,7 @@ pub(crate) enum Say {
     Hello,
     ExtendedHello,
     StartMailInput,
+    Challenge(Vec<u8>),
     Reply(Reply),
     /// The caller refused a command that is none of SMTP's: one bad command more.
     Refusal(Reply),
@@ -130,6 +137,7 @@ impl State {
             Self::RcptAsked(_) => Some(Question::Rcpt),
             Self::DataAsked | Self::ChunkAsked { .. } => Some(Question::Data),
             Self::MessageAsked => Some(Question::Message),
+            Self::AuthAsked => Some(Question::Auth),
             _ => None,
         }
     }
@@ -164,9 +172,17 @@ impl State {
         matches!(self, Self::Data(_) | Self::Chunk(..))
     }
 
+    /// The response to a challenge comes next.
+    pub(crate) const fn takes_response(self) -> bool {
+        matches!(self, Self::AuthChallenged)
+    }
+
     /// Nothing is under way that a server going away should wait for.
     pub(crate) const fn is_idle(self) -> bool {
-        matches!(self, Self::Start | Self::Ready | Self::Failed)
+        matches!(
+            self,
+            Self::Start | Self::Ready | Self::Failed | Self::AuthChallenged
+        )
     }
 
     /// Between MAIL and the end of the transaction.
@@ -267,6 +283,13 @@ impl State {
             Command::Help => (self, Step::reply(replies::HELP)),
             Command::Quit => (Self::Closed, Step::reply(replies::GOODBYE)),
             Command::StartTls => self.starttls(session),
+            Command::Auth {
+                mechanism,
+                initial_response,
+            } => match self.auth(mechanism, initial_response, session) {
+                Ok(event) => (Self::AuthAsked, Step::ask(event)),
+                Err(reply) => (self, Step::reply(reply)),
+            },
             Command::Other { verb, argument } => match self.resting() {
                 Some(before) => (
                     Self::CommandAsked(before),
@@ -296,6 +319,10 @@ impl State {
     ) -> Result<MailParameters, Reply> {
         if session.config.tls_required && !session.tls {
             return Err(replies::STARTTLS_FIRST);
+        }
+        let is_required = session.config.auth.as_ref().is_some_and(|it| it.required);
+        if is_required && !session.authenticated {
+            return Err(replies::LOGIN_FIRST);
         }
         match self {
             Self::Ready | Self::Failed => {}
@@ -405,6 +432,42 @@ impl State {
         (Self::StartTls, step)
     }
 
+    fn auth(
+        self,
+        mechanism: &str,
+        initial_response: Option<&str>,
+        session: Session<'_>,
+    ) -> Result<Event<'static>, Reply> {
+        let auth = session.config.auth.as_ref();
+        let auth = auth.ok_or(replies::NOT_IMPLEMENTED)?;
+        if !session.tls && !auth.in_plaintext {
+            return Err(replies::TLS_BEFORE_LOGIN);
+        }
+        match self {
+            Self::Ready | Self::Failed if !session.authenticated => {}
+            Self::Start => return Err(replies::HELLO_FIRST),
+            _ => return Err(replies::OUT_OF_ORDER),
+        }
+        let is_meant = |it: &&Mechanism| it.as_str().eq_ignore_ascii_case(mechanism);
+        let mechanism = auth.mechanisms.iter().find(is_meant);
+        Ok(Event::Auth {
+            mechanism: mechanism.ok_or(replies::UNKNOWN_MECHANISM)?.clone(),
+            initial_response: initial_response.map(sasl::initial_response).transpose()?,
+        })
+    }
+
+    /// The line behind a challenge came: a response, or what ends the login.
+    pub(crate) fn response(self, response: Result<Secret, Reply>) -> (Self, Step<'static>) {
+        match response {
+            Ok(response) => (Self::AuthAsked, Step::ask(Event::AuthResponse(response))),
+            Err(reply) => {
+                let event = Some(Event::AuthAborted(reply.clone()));
+                let say = Say::Reply(reply);
+                (Self::Ready, Step { say, event })
+            }
+        }
+    }
+
     /// Octets of a body came; small pieces of it are put together in the room, if there is some. `None`: they are
     /// used up, more are to follow.
     pub(crate) fn body<'i: 'r, 'r>(
@@ -468,7 +531,10 @@ impl State {
             Answer::Refuse(reply) if reply.is_transient() || reply.is_permanent() => {
                 self.refused(reply)
             }
-            Answer::AcceptWith(_) | Answer::Refuse(_) | Answer::Each(_) => {
+            Answer::Challenge(data) if self == Self::AuthAsked && sasl::fits(&data) => {
+                Some((Self::AuthChallenged, Say::Challenge(data)))
+            }
+            Answer::AcceptWith(_) | Answer::Refuse(_) | Answer::Each(_) | Answer::Challenge(_) => {
                 self.refused(replies::LOCAL_ERROR)
             }
         }
@@ -500,6 +566,7 @@ impl State {
                 (Self::Rcpt(transaction), replies::RECIPIENT_OK)
             }
             Self::MessageAsked => (Self::Ready, replies::MESSAGE_OK),
+            Self::AuthAsked => (Self::Ready, replies::LOGIN_OK),
             _ => return None,
         };
         let next = if closes { Self::Closed } else { next };

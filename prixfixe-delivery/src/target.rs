@@ -61,8 +61,8 @@ pub trait Target: Send + Sync + 'static {
         false
     }
 
-    /// True for what is on this machine and tells nothing about a message that its `250` does not: the log then has no
-    /// line of the target's own.
+    /// True for what is on this machine: [`begin`](Self::begin) and [`Transaction::rcpt`] answer at once, there is one
+    /// outcome for all recipients, and a `250` tells all that the log could say of it.
     fn is_local(&self) -> bool {
         false
     }
@@ -90,6 +90,14 @@ impl<'a, T> Asked<'a, T> {
     /// An answer that has to be waited for.
     pub fn later(future: impl Future<Output = T> + Send + 'a) -> Self {
         Self::Later(Box::pin(future))
+    }
+
+    /// The answer, if it is there.
+    pub fn now(self) -> Option<T> {
+        match self {
+            Self::Now(answer) => Some(answer),
+            Self::Later(_) => None,
+        }
     }
 
     /// Waits for it.

@@ -95,6 +95,8 @@ impl AttemptResult {
 pub struct TargetStatus {
     /// Its configured name.
     pub name: String,
+    /// It is at the other end of a connection, or a program.
+    pub is_remote: bool,
     /// What stands in the way of mail for it; `None` while it works.
     pub fault: Option<Arc<Fault>>,
     /// Attempts by result, in the order of [`AttemptResult::ALL`].
@@ -143,6 +145,7 @@ impl Tracked {
         };
         TargetStatus {
             name: self.name.to_string(),
+            is_remote: !self.target.is_local(),
             fault: self.health().fault(),
             attempts: std::array::from_fn(|index| {
                 self.counts

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use prixfixe_server::{Accepted, Mail, Message, Rcpt, Reply, Session, reply};
 
-use crate::Transaction;
 use crate::attempt::Attempt;
 use crate::delivery::InForce;
 use crate::routes::Routes;
 use crate::tracked::Tracked;
+use crate::{Asked, Failure, Transaction};
 
 /// The session of every handler of this crate.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Session for Visit {
     async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
         // Where this is dropped in the middle, the transaction is lost.
         let way = std::mem::replace(&mut self.way, Way::Lost);
-        let (way, result) = way.rcpt(rcpt).await;
+        let (way, result) = way.rcpt(rcpt).answer().await;
         self.way = way;
         result
     }
@@ -106,43 +106,97 @@ impl Session for Visit {
     }
 }
 
+/// The way from here, and what the client is told.
+type Went = (Way, Result<(), Reply>);
+
 impl Way {
-    async fn rcpt(self, rcpt: Rcpt<'_>) -> (Self, Result<(), Reply>) {
+    /// A target on this machine costs neither an allocation nor room in every idle session.
+    fn rcpt<'a>(self, rcpt: Rcpt<'a>) -> Asked<'a, Went> {
         let routes = match &self {
             Self::Routed(routes) => routes,
             Self::Open(open) => &open.routes,
-            Self::None | Self::Lost => return (Self::Lost, Err(LOST)),
+            Self::None | Self::Lost => return Asked::Now((Self::Lost, Err(LOST))),
         };
         let target = match target_of(routes, &rcpt) {
             Ok(target) => target,
-            Err(reply) => return (self, Err(reply)),
+            Err(reply) => return Asked::Now((self, Err(reply))),
         };
-        let routes = match self {
-            Self::Open(open) if Arc::ptr_eq(&open.target, &target) => return open.rcpt(rcpt).await,
-            Self::Open(open) if open.taken > 0 => return (Self::Open(open), Err(ANOTHER_WAY)),
+        let is_local = target.target().is_local();
+        match self {
+            Self::Open(open) if Arc::ptr_eq(&open.target, &target) => match is_local {
+                true => Asked::Now(open.rcpt_now(rcpt)),
+                false => Asked::later(open.rcpt(rcpt)),
+            },
+            Self::Open(open) if open.taken > 0 => Asked::Now((Self::Open(open), Err(ANOTHER_WAY))),
             // Nobody goes the other way after all.
-            Self::Open(Open { routes, .. }) | Self::Routed(routes) => routes,
-            Self::None | Self::Lost => return (Self::Lost, Err(LOST)),
-        };
-        let mail = Mail::new(rcpt.client(), rcpt.envelope());
-        match begin(&routes, &target, mail).await {
-            Ok(transaction) => {
-                let open = Open {
-                    routes,
-                    target,
-                    transaction,
-                    taken: 0,
-                };
-                open.rcpt(rcpt).await
-            }
-            Err(reply) => (Self::Routed(routes), Err(reply)),
+            Self::Open(Open { routes, .. }) | Self::Routed(routes) => match is_local {
+                true => Asked::Now(Open::begin_now(routes, target, rcpt)),
+                false => Asked::later(Open::begin(routes, target, rcpt)),
+            },
+            Self::None | Self::Lost => Asked::Now((Self::Lost, Err(LOST))),
         }
     }
 }
 
 impl Open {
-    async fn rcpt(mut self, rcpt: Rcpt<'_>) -> (Way, Result<(), Reply>) {
+    async fn begin(routes: Arc<Routes>, target: Arc<Tracked>, rcpt: Rcpt<'_>) -> Went {
+        if let Err(reply) = admit(&routes, &target, rcpt) {
+            return (Way::Routed(routes), Err(reply));
+        }
+        let mail = Mail::new(rcpt.client(), rcpt.envelope());
+        let begun = target.target().begin(mail).answer().await;
+        match Self::begun(routes, target, begun) {
+            Ok(open) => open.rcpt(rcpt).await,
+            Err(went) => went,
+        }
+    }
+
+    fn begin_now(routes: Arc<Routes>, target: Arc<Tracked>, rcpt: Rcpt<'_>) -> Went {
+        if let Err(reply) = admit(&routes, &target, rcpt) {
+            return (Way::Routed(routes), Err(reply));
+        }
+        let mail = Mail::new(rcpt.client(), rcpt.envelope());
+        let begun = target.target().begin(mail).now();
+        match Self::begun(
+            routes,
+            target,
+            begun.unwrap_or_else(|| Err(Failure::said(LOST))),
+        ) {
+            Ok(open) => open.rcpt_now(rcpt),
+            Err(went) => went,
+        }
+    }
+
+    fn begun(
+        routes: Arc<Routes>,
+        target: Arc<Tracked>,
+        begun: Result<Box<dyn Transaction>, Failure>,
+    ) -> Result<Self, Went> {
+        match begun {
+            Ok(transaction) => Ok(Self {
+                routes,
+                target,
+                transaction,
+                taken: 0,
+            }),
+            Err(failure) => {
+                target.count_failure(&failure);
+                Err((Way::Routed(routes), Err(failure.into_reply())))
+            }
+        }
+    }
+
+    async fn rcpt(mut self, rcpt: Rcpt<'_>) -> Went {
         let answer = self.transaction.rcpt(rcpt.recipient()).answer().await;
+        self.answered(answer)
+    }
+
+    fn rcpt_now(mut self, rcpt: Rcpt<'_>) -> Went {
+        let answer = self.transaction.rcpt(rcpt.recipient()).now();
+        self.answered(answer.unwrap_or_else(|| Err(Failure::said(LOST))))
+    }
+
+    fn answered(mut self, answer: Result<(), Failure>) -> Went {
         let result = match answer {
             Ok(()) => {
                 self.taken += 1;
@@ -157,20 +211,14 @@ impl Open {
     }
 }
 
-async fn begin(
-    routes: &Routes,
-    target: &Tracked,
-    mail: Mail<'_>,
-) -> Result<Box<dyn Transaction>, Reply> {
-    // The only one was asked at MAIL.
-    if routes.only().is_none() {
-        target.target().admit(mail)?;
+/// The only target was asked at MAIL.
+fn admit(routes: &Routes, target: &Tracked, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+    match routes.only() {
+        Some(_) => Ok(()),
+        None => target
+            .target()
+            .admit(Mail::new(rcpt.client(), rcpt.envelope())),
     }
-    let begun = target.target().begin(mail).answer().await;
-    begun.map_err(|failure| {
-        target.count_failure(&failure);
-        failure.into_reply()
-    })
 }
 
 /// Where a recipient goes, if its client may send there.

@@ -52,7 +52,7 @@ impl BoundSocket {
     ///
     /// [`BindError`].
     pub fn bind_shared(address: SocketAddr) -> Result<Self, BindError> {
-        let failed = |source| BindError { address, source };
+        let failed = |source| BindError::new(address, source);
         let (socket, shares_port) = open(address, true).map_err(failed)?;
         Ok(Self {
             address: local_address(&socket).map_err(failed)?,
@@ -93,7 +93,7 @@ impl BoundSocket {
     pub fn listen(self) -> Result<Listener, BindError> {
         let address = self.address;
         Listener::listen(self.socket, self.shares_port, true)
-            .map_err(|source| BindError { address, source })
+            .map_err(|source| BindError::new(address, source))
     }
 }
 

@@ -1,18 +1,17 @@
 //! An accepted connection, apart from its socket: what both transports keep for each.
 
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(feature = "tokio")]
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
 
-use crate::Session;
 use crate::completion::Party;
 #[cfg(feature = "tokio")]
 use crate::control::Control;
 use crate::control::{Permit, Stage};
 use crate::pump::{Next, Pump, PumpSocket};
+use crate::{Peer, Session};
 
 /// A session with its pump, its place within the connection limit, and its part in a drain.
 #[derive(Debug)]
@@ -21,7 +20,7 @@ pub(crate) struct Served<S> {
     /// Whether the session knows that the server is going away.
     told: bool,
     /// `None`: it is a stream of the caller's own.
-    peer: Option<SocketAddr>,
+    peer: Option<Peer>,
     permit: Permit,
     /// Last, so that nobody takes the connection for gone before its session is. The caller waits for a stream of its
     /// own itself.
@@ -31,7 +30,7 @@ pub(crate) struct Served<S> {
 impl<S: Session> Served<S> {
     pub(crate) fn new(
         session: S,
-        peer: Option<SocketAddr>,
+        peer: Option<Peer>,
         permit: Permit,
         party: Option<Party>,
     ) -> Self {

@@ -112,11 +112,13 @@
 //!   run out, connections wait in the backlog.
 #![deny(missing_docs)]
 
+mod address;
 mod bound;
 mod completion;
 mod connection;
 mod control;
 mod heartbeat;
+mod listen_socket;
 mod listener;
 mod options;
 mod output;
@@ -131,8 +133,11 @@ pub mod simulation;
 mod sys;
 #[cfg(feature = "tokio")]
 mod tokio_transport;
+#[cfg(unix)]
+mod unix;
 mod wakers;
 
+pub use address::{Address, Credentials, Peer};
 pub use bound::BoundSocket;
 pub use listener::{BindError, Listener};
 pub use options::{Options, Transport};
@@ -142,3 +147,5 @@ pub use running::{ConnectionCount, Running};
 pub use server::{StartError, serve};
 pub use service::{Connection, Service, canonical};
 pub use session::Session;
+#[cfg(unix)]
+pub use unix::{BoundUnixSocket, UnixSocket};

@@ -9,10 +9,17 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+#[cfg(unix)]
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 
 use socket2::{SockRef, Socket};
 
+use crate::Address;
 use crate::bound::{self, ALL, LOCALHOST, bind_families};
+use crate::listen_socket::ListenSocket;
+#[cfg(unix)]
+use crate::unix::{SocketFile, UnixSocket};
 
 /// How many connections the kernel holds for us until they are accepted (it takes the lesser of this and
 /// `net.core.somaxconn`). Clients over a short backlog wait a second for their next SYN.
@@ -29,14 +36,21 @@ pub(crate) const BACKLOG: i32 = 4096;
 /// ```
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
+    socket: ListenSocket,
+    address: Address,
     /// Whether more sockets can be bound to the address beside this one.
     shares_port: bool,
     succession: Succession,
     /// For the second thread and those after it: bound already.
     reserved: Vec<TcpListener>,
+    file: OwnFile,
 }
+
+/// The file of a Unix socket that was bound here: it goes when the last of those who accept does.
+#[cfg(unix)]
+pub(crate) type OwnFile = Option<Arc<SocketFile>>;
+#[cfg(not(unix))]
+pub(crate) type OwnFile = Option<Arc<()>>;
 
 impl Listener {
     /// Listens on `address`, whose port may be 0. An IPv6 address is for IPv6 only, so that `0.0.0.0` and
@@ -46,7 +60,7 @@ impl Listener {
     ///
     /// [`BindError`], also when another process listens there already, whatever options that one has set.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
-        Self::bind_socket(address, false).map_err(|source| BindError { address, source })
+        Self::bind_socket(address, false).map_err(|source| BindError::new(address, source))
     }
 
     /// Listens on `address`, beside other processes of the same user that listen there: a new server starts,
@@ -59,7 +73,32 @@ impl Listener {
     ///
     /// [`BindError`].
     pub fn bind_shared(address: SocketAddr) -> Result<Self, BindError> {
-        Self::bind_socket(address, true).map_err(|source| BindError { address, source })
+        Self::bind_socket(address, true).map_err(|source| BindError::new(address, source))
+    }
+
+    /// Listens on a Unix socket. The file of a process that is gone is replaced, and the file goes when the transport stops.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`], also when another process listens there, or the file is no socket.
+    #[cfg(unix)]
+    pub fn bind_unix(socket: &UnixSocket) -> Result<Self, BindError> {
+        let failed = |source| socket.failed(source);
+        let (bound, file) = socket.bind().map_err(failed)?;
+        Self::listen_unix(bound, file, &socket.path).map_err(failed)
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn listen_unix(
+        socket: Socket,
+        file: SocketFile,
+        path: &std::path::Path,
+    ) -> io::Result<Self> {
+        socket.listen(BACKLOG)?;
+        let mut listener = Self::try_from(UnixListener::from(socket))?;
+        listener.address = Address::Unix(path.to_owned());
+        listener.file = Some(Arc::new(file));
+        Ok(listener)
     }
 
     /// Binds the sockets of so many threads now, rather than when they start: a process that will have given up the right to bind
@@ -71,10 +110,13 @@ impl Listener {
     /// [`BindError`].
     pub fn reserve(mut self, threads: NonZeroUsize) -> Result<Self, BindError> {
         let missing = threads.get().saturating_sub(1 + self.reserved.len());
-        if self.shares_port {
+        if self.shares_port
+            && let Address::Ip(address) = self.address
+        {
             for _ in 0..missing {
-                let own = Self::bind_shared(self.address)?;
-                self.reserved.push(own.socket);
+                if let ListenSocket::Tcp(own) = Self::bind_shared(address)?.socket {
+                    self.reserved.push(own);
+                }
             }
         }
         Ok(self)
@@ -128,8 +170,19 @@ impl Listener {
 
     /// The address really bound.
     #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The address in a network that is really bound. A Unix socket has none: it says `0.0.0.0:0`; see
+    /// [`address`](Self::address).
+    #[must_use]
     pub fn local_address(&self) -> SocketAddr {
-        self.address
+        self.address.ip_or_none()
+    }
+
+    pub(crate) fn file(&self) -> OwnFile {
+        self.file.clone()
     }
 
     pub(crate) fn succession(&self) -> Succession {
@@ -137,18 +190,20 @@ impl Listener {
     }
 
     /// A socket for the thread of that number, from 1: its own on the same address where that can be had, else the same again.
-    pub(crate) fn for_thread(&self, thread: usize) -> io::Result<TcpListener> {
+    pub(crate) fn for_thread(&self, thread: usize) -> io::Result<ListenSocket> {
         let reserved = thread
             .checked_sub(1)
             .and_then(|index| self.reserved.get(index));
         if let Some(reserved) = reserved {
-            return reserved.try_clone();
+            return reserved.try_clone().map(ListenSocket::Tcp);
         }
-        if self.shares_port {
-            match Self::bind_socket(self.address, true) {
+        if self.shares_port
+            && let Address::Ip(address) = self.address
+        {
+            match Self::bind_socket(address, true) {
                 Ok(own) => return Ok(own.socket),
                 Err(error) => {
-                    tracing::debug!(address = %self.address, %error, "threads share a listening socket");
+                    tracing::debug!(%address, %error, "threads share a listening socket");
                 }
             }
         }
@@ -156,7 +211,7 @@ impl Listener {
     }
 
     /// The same socket again.
-    pub(crate) fn same(&self) -> io::Result<TcpListener> {
+    pub(crate) fn same(&self) -> io::Result<ListenSocket> {
         self.socket.try_clone()
     }
 
@@ -176,10 +231,35 @@ impl Listener {
     }
 }
 
-/// The socket itself, without those that were [reserved](Listener::reserve). It does not block.
-impl From<Listener> for TcpListener {
-    fn from(listener: Listener) -> Self {
-        listener.socket
+/// The socket itself, without those that were [reserved](Listener::reserve). It does not block. An error: it is a Unix socket.
+impl TryFrom<Listener> for TcpListener {
+    type Error = io::Error;
+
+    fn try_from(listener: Listener) -> io::Result<Self> {
+        match listener.socket {
+            ListenSocket::Tcp(socket) => Ok(socket),
+            #[cfg(unix)]
+            ListenSocket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+/// Takes over a Unix socket that listens already, as one that was inherited (socket activation) does. Its file stays.
+#[cfg(unix)]
+impl TryFrom<UnixListener> for Listener {
+    type Error = io::Error;
+
+    fn try_from(socket: UnixListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let path = socket.local_addr()?.as_pathname().map(Into::into);
+        Ok(Self {
+            address: Address::Unix(path.unwrap_or_default()),
+            socket: ListenSocket::Unix(socket),
+            shares_port: false,
+            succession: Succession::Alone,
+            reserved: Vec::new(),
+            file: None,
+        })
     }
 }
 
@@ -191,11 +271,12 @@ impl TryFrom<TcpListener> for Listener {
         socket.set_nonblocking(true)?;
         SockRef::from(&socket).set_tcp_nodelay(true)?;
         Ok(Self {
-            address: socket.local_addr()?,
-            socket,
+            address: Address::Ip(socket.local_addr()?),
+            socket: ListenSocket::Tcp(socket),
             shares_port: false,
             succession: Succession::Alone,
             reserved: Vec::new(),
+            file: None,
         })
     }
 }
@@ -216,9 +297,18 @@ pub(crate) enum Succession {
 #[error("cannot listen on {address}: {source}")]
 pub struct BindError {
     /// The address that was asked for.
-    pub address: SocketAddr,
+    pub address: Address,
     /// What the system says.
     pub source: io::Error,
+}
+
+impl BindError {
+    pub(crate) fn new(address: impl Into<Address>, source: io::Error) -> Self {
+        Self {
+            address: address.into(),
+            source,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -237,8 +327,9 @@ mod tests {
     fn a_handshake_that_one_socket_ignores_reaches_the_next() {
         let old = Listener::bind_shared((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = old.local_address();
+        let old = TcpListener::try_from(old).unwrap();
         let before = std::net::TcpStream::connect(address).unwrap();
-        sys::ignore_handshakes(&SockRef::from(&old.socket)).unwrap();
+        sys::ignore_handshakes(&SockRef::from(&old)).unwrap();
 
         // Over loopback a handshake is over when connect(2) returns, if it is answered.
         let client = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
@@ -247,15 +338,15 @@ mod tests {
         assert!(client.peer_addr().is_err());
 
         // What was there is accepted, and nothing else is.
-        let (_, peer) = old.socket.accept().unwrap();
+        let (_, peer) = old.accept().unwrap();
         assert_eq!(peer, before.local_addr().unwrap());
-        assert!(old.socket.accept().is_err());
+        assert!(old.accept().is_err());
 
-        let new = Listener::bind_shared(address).unwrap();
+        let new = TcpListener::try_from(Listener::bind_shared(address).unwrap()).unwrap();
         drop(old);
         let start = Instant::now();
         let (_, peer) = loop {
-            match new.socket.accept() {
+            match new.accept() {
                 Ok(accepted) => break accepted,
                 Err(_) => assert!(start.elapsed() < Duration::from_secs(60), "never repeated"),
             }

@@ -12,8 +12,8 @@ use socket2::SockRef;
 use crate::completion::Party;
 use crate::connection::Served;
 use crate::control::{Control, Permit};
-use crate::listener::Succession;
-use crate::{Connection, Service, canonical, sys};
+use crate::listener::{OwnFile, Succession};
+use crate::{Address, Connection, Peer, Service, canonical, sys};
 
 /// Connections that are accepted in one go; then it is the turn of those that are there.
 pub(crate) const ACCEPTS_A_TURN: usize = 64;
@@ -35,8 +35,10 @@ pub(crate) struct Reception<S> {
     control: Arc<Control>,
     party: Party,
     listener: usize,
-    address: SocketAddr,
+    address: Address,
     succession: Succession,
+    /// Held until nothing is accepted any more.
+    _file: OwnFile,
     backoff: Option<Duration>,
     /// When it was last told that nothing can be accepted.
     told: Option<Instant>,
@@ -50,8 +52,9 @@ impl<S: Service> Reception<S> {
         control: Arc<Control>,
         party: Party,
         listener: usize,
-        address: SocketAddr,
+        address: Address,
         succession: Succession,
+        file: OwnFile,
     ) -> Self {
         Self {
             service,
@@ -60,6 +63,7 @@ impl<S: Service> Reception<S> {
             listener,
             address,
             succession,
+            _file: file,
             backoff: None,
             told: None,
             is_told: false,
@@ -79,8 +83,8 @@ impl<S: Service> Reception<S> {
         }
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
     }
 
     pub(crate) fn succession(&self) -> Succession {
@@ -96,7 +100,7 @@ impl<S: Service> Reception<S> {
     pub(crate) fn admit<'s, T>(
         &mut self,
         socket: &'s T,
-        peer: SocketAddr,
+        peer: Peer,
         now: Instant,
     ) -> Option<Served<S::Session>>
     where
@@ -106,12 +110,15 @@ impl<S: Service> Reception<S> {
             tracing::info!(listener = %self.address, "accepting connections again");
         }
         let socket = SockRef::from(socket);
-        if !sys::NODELAY_IS_INHERITED {
+        if !sys::NODELAY_IS_INHERITED && peer.ip().is_some() {
             // Slower without, but right.
             let _ = socket.set_tcp_nodelay(true);
         }
         let connection = Connection {
-            peer: canonical(peer),
+            peer: match peer {
+                Peer::Ip(address) => Peer::Ip(canonical(address)),
+                unix @ Peer::Unix(_) => unix,
+            },
             local: self.local_address(&socket),
             listener: self.listener,
         };
@@ -154,15 +161,16 @@ impl<S: Service> Reception<S> {
     }
 
     /// It is the listener's, at no cost, unless that one listens on all addresses.
-    fn local_address(&self, socket: &SockRef<'_>) -> SocketAddr {
-        if !self.address.ip().is_unspecified() {
-            return self.address;
+    fn local_address(&self, socket: &SockRef<'_>) -> Option<SocketAddr> {
+        let own = self.address.ip()?;
+        if !own.ip().is_unspecified() {
+            return Some(own);
         }
         let asked = socket
             .local_addr()
             .ok()
             .and_then(|address| address.as_socket());
-        asked.map_or(self.address, canonical)
+        Some(asked.map_or(own, canonical))
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 #[cfg(feature = "tokio")]
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::Transport;
 use crate::completion::Completion;
 use crate::control::{Control, Stage};
+use crate::{Address, Transport};
 #[cfg(feature = "tokio")]
 use crate::{Session, tokio_transport};
 
@@ -17,7 +17,8 @@ use crate::{Session, tokio_transport};
 #[derive(Debug)]
 #[must_use = "dropping it stops the transport"]
 pub struct Running {
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Address>,
+    local_addresses: Vec<SocketAddr>,
     transport: Transport,
     control: Arc<Control>,
     completion: Completion,
@@ -25,12 +26,13 @@ pub struct Running {
 
 impl Running {
     pub(crate) fn new(
-        addresses: Vec<SocketAddr>,
+        addresses: Vec<Address>,
         transport: Transport,
         control: Arc<Control>,
         completion: Completion,
     ) -> Self {
         Self {
+            local_addresses: addresses.iter().filter_map(Address::ip).collect(),
             addresses,
             transport,
             control,
@@ -40,8 +42,14 @@ impl Running {
 
     /// The addresses really bound, in the order of the listeners.
     #[must_use]
-    pub fn local_addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[Address] {
         &self.addresses
+    }
+
+    /// Those of [`addresses`](Self::addresses) that are in a network.
+    #[must_use]
+    pub fn local_addresses(&self) -> &[SocketAddr] {
+        &self.local_addresses
     }
 
     /// The transport that runs: never `Auto`.

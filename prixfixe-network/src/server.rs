@@ -1,14 +1,14 @@
 //! Starting a transport.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use crate::completion::{Party, completion};
 use crate::control::Control;
+use crate::listen_socket::ListenSocket;
 use crate::listener::Succession;
 use crate::reception::Reception;
-use crate::{Listener, Options, Running, Service, Transport, raw_transport};
+use crate::{Address, Listener, Options, Running, Service, Transport, raw_transport};
 
 /// Serves `listeners` until told to stop.
 ///
@@ -59,7 +59,7 @@ pub enum StartError {
     #[error("cannot accept connections on {address}: {source}")]
     Listener {
         /// Where it listens.
-        address: SocketAddr,
+        address: Address,
         /// What the system says.
         source: io::Error,
     },
@@ -80,7 +80,7 @@ pub(crate) struct Start<'a, S> {
 
 impl<S: Service> Start<'_, S> {
     /// The listening sockets of one thread.
-    pub(crate) fn sockets(&self, thread: usize) -> Result<Vec<TcpListener>, StartError> {
+    pub(crate) fn sockets(&self, thread: usize) -> Result<Vec<ListenSocket>, StartError> {
         let socket = |listener: &Listener| {
             let socket = if thread == 0 {
                 listener.same()
@@ -88,7 +88,7 @@ impl<S: Service> Start<'_, S> {
                 listener.for_thread(thread)
             };
             socket.map_err(|source| StartError::Listener {
-                address: listener.local_address(),
+                address: listener.address().clone(),
                 source,
             })
         };
@@ -104,8 +104,9 @@ impl<S: Service> Start<'_, S> {
                 control,
                 party.clone(),
                 index,
-                listener.local_address(),
+                listener.address().clone(),
                 listener.succession(),
+                listener.file(),
             )
         })
     }
@@ -134,9 +135,9 @@ fn start<S: Service>(
         Transport::Auto | Transport::Tokio => crate::tokio_transport::start(&start)?,
         _ => raw_transport::start(&start)?,
     }
-    let addresses = listeners.iter().map(Listener::local_address).collect();
+    let addresses = listeners.iter().map(|it| it.address().clone());
     Ok(Running::new(
-        addresses,
+        addresses.collect(),
         transport,
         start.control,
         completion,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::Session;
+use crate::{Peer, Session};
 
 /// Makes a session for every connection that a transport accepts.
 pub trait Service: Send + Sync + 'static {
@@ -21,15 +21,15 @@ pub trait Service: Send + Sync + 'static {
     fn over_limit(&self, now: Instant, connection: &Connection) -> &[u8];
 }
 
-/// What is known of a TCP connection when it is accepted.
+/// What is known of a connection when it is accepted.
 ///
 /// IPv4 addresses are IPv4 addresses, also on an inherited dual-stack listener that has them mapped into IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connection {
-    /// The peer's address.
-    pub peer: SocketAddr,
-    /// The address that the peer connected to.
-    pub local: SocketAddr,
+    /// Who connected.
+    pub peer: Peer,
+    /// The address that the peer connected to, where it came by a network.
+    pub local: Option<SocketAddr>,
     /// Which of the listeners, in the order in which they were given to the transport.
     pub listener: usize,
 }

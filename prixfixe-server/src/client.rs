@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prixfixe_core::Protocol;
+use prixfixe_network::Credentials;
 
 use crate::tls::TlsInfo;
 
@@ -37,18 +38,6 @@ pub enum Peer {
     Other,
 }
 
-/// Who runs the process at the other end of a Unix socket, as the operating system says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Credentials {
-    /// The user's number.
-    pub user: u32,
-    /// The group's number.
-    pub group: u32,
-    /// The process's number, where the system tells it.
-    pub process: Option<u32>,
-}
-
 /// Whom a client has proved to be, by a login or a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Identity {
@@ -64,7 +53,7 @@ pub struct ConnectionId(u64);
 pub(crate) enum Via {
     Direct,
     /// A load balancer at this address, which has said whose connection it is.
-    Balancer(SocketAddr),
+    Balancer(Peer),
     /// A load balancer that has come by itself.
     HealthCheck,
 }
@@ -118,7 +107,9 @@ impl Client {
     #[must_use]
     pub fn balancer(&self) -> Option<SocketAddr> {
         match (self.0.via, self.0.peer) {
-            (Via::Balancer(address), _) | (Via::HealthCheck, Peer::Ip(address)) => Some(address),
+            (Via::Balancer(Peer::Ip(address)), _) | (Via::HealthCheck, Peer::Ip(address)) => {
+                Some(address)
+            }
             _ => None,
         }
     }
@@ -165,6 +156,18 @@ impl Client {
         self.0.tls.as_deref()
     }
 
+    /// The `tls-exporter` channel binding (RFC 9266), where the TLS connection has one.
+    #[cfg(feature = "tls")]
+    pub(crate) fn channel_binding(&self) -> Option<[u8; 32]> {
+        self.tls().and_then(|tls| tls.channel_binding)
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[allow(clippy::unused_self, reason = "as with TLS")]
+    pub(crate) const fn channel_binding(&self) -> Option<[u8; 32]> {
+        None
+    }
+
     /// Whom the client has proved to be.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
@@ -209,6 +212,16 @@ impl Peer {
         match self {
             Self::Ip(address) => Some(address.ip()),
             Self::Unix(_) | Self::Other => None,
+        }
+    }
+}
+
+impl From<prixfixe_network::Peer> for Peer {
+    fn from(peer: prixfixe_network::Peer) -> Self {
+        match peer {
+            prixfixe_network::Peer::Ip(address) => Self::Ip(address),
+            prixfixe_network::Peer::Unix(credentials) => Self::Unix(credentials),
+            _ => Self::Other,
         }
     }
 }
@@ -268,6 +281,12 @@ impl ClientBuilder {
         self
     }
 
+    /// It is a process on this machine, over a Unix socket.
+    pub fn unix(mut self, credentials: Option<Credentials>) -> Self {
+        self.0.peer = Peer::Unix(credentials);
+        self
+    }
+
     /// The address that it connected to.
     pub fn local(mut self, address: impl Into<SocketAddr>) -> Self {
         self.0.local = Some(address.into());
@@ -276,7 +295,7 @@ impl ClientBuilder {
 
     /// The load balancer that it came by.
     pub fn balancer(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.0.via = Via::Balancer(address.into());
+        self.0.via = Via::Balancer(Peer::Ip(address.into()));
         self
     }
 

@@ -1,11 +1,17 @@
 //! Where a server listens, and how.
 
-use std::net::{IpAddr, SocketAddr};
+#[cfg(feature = "proxy-protocol")]
+use std::net::IpAddr;
+use std::net::SocketAddr;
 
 #[cfg(feature = "proxy-protocol")]
 use ipnet::{IpNet, Ipv4Net};
 use prixfixe_core::Protocol;
-use prixfixe_network::{BindError, Listener};
+#[cfg(unix)]
+use prixfixe_network::UnixSocket;
+use prixfixe_network::{BindError, Listener, Peer};
+
+use crate::AuthMode;
 
 /// How many bits IPv4-mapped addresses have in common (RFC 4291 section 2.5.5.2).
 #[cfg(feature = "proxy-protocol")]
@@ -32,6 +38,8 @@ pub struct Endpoint {
 #[derive(Debug)]
 enum Socket {
     Address(SocketAddr),
+    #[cfg(unix)]
+    Unix(UnixSocket),
     Bound(Listener),
 }
 
@@ -40,8 +48,12 @@ enum Socket {
 pub(crate) struct Rules {
     pub(crate) implicit_tls: bool,
     pub(crate) protocol: Protocol,
+    /// `None`: as the settings have it.
+    pub(crate) auth: Option<AuthMode>,
     #[cfg(feature = "proxy-protocol")]
     pub(crate) balancers: Vec<IpNet>,
+    #[cfg(feature = "proxy-protocol")]
+    pub(crate) balancers_on_unix: bool,
 }
 
 impl Endpoint {
@@ -49,6 +61,23 @@ impl Endpoint {
     pub fn new(address: impl Into<SocketAddr>) -> Self {
         Self {
             socket: Socket::Address(address.into()),
+            rules: Rules::none(),
+        }
+    }
+
+    /// Listens on a Unix socket, for processes of this machine. Limits of one client and
+    /// [`tls_required`](crate::Settings::tls_required) don't apply to them.
+    ///
+    /// ```
+    /// use prixfixe_server::{Endpoint, Protocol, UnixSocket};
+    ///
+    /// let socket = UnixSocket::new("/run/app/lmtp.sock").mode(0o660);
+    /// let endpoint = Endpoint::unix(socket).protocol(Protocol::Lmtp);
+    /// ```
+    #[cfg(unix)]
+    pub fn unix(socket: UnixSocket) -> Self {
+        Self {
+            socket: Socket::Unix(socket),
             rules: Rules::none(),
         }
     }
@@ -69,6 +98,12 @@ impl Endpoint {
         self
     }
 
+    /// Whether clients may or must log in here, in place of what [`Settings::auth`](crate::Settings::auth) says.
+    pub fn auth(mut self, mode: AuthMode) -> Self {
+        self.rules.auth = Some(mode);
+        self
+    }
+
     /// A peer in one of these networks is a load balancer: its connections must begin with a PROXY protocol header,
     /// version 1 or 2, also before a TLS handshake, and the address in it is the
     /// [client's](crate::Client::peer). Without one within the command timeout, or with a bad one, the connection is
@@ -84,9 +119,18 @@ impl Endpoint {
         self
     }
 
+    /// As [`proxy_protocol_from`](Self::proxy_protocol_from), for every process that connects to this Unix socket.
+    #[cfg(feature = "proxy-protocol")]
+    pub fn proxy_protocol_from_unix(mut self) -> Self {
+        self.rules.balancers_on_unix = true;
+        self
+    }
+
     pub(crate) fn bind(self) -> Result<Listener, BindError> {
         match self.socket {
             Socket::Address(address) => Listener::bind(address),
+            #[cfg(unix)]
+            Socket::Unix(socket) => Listener::bind_unix(&socket),
             Socket::Bound(listener) => Ok(listener),
         }
     }
@@ -107,23 +151,32 @@ impl Rules {
         Self {
             implicit_tls: false,
             protocol: Protocol::Smtp,
+            auth: None,
             #[cfg(feature = "proxy-protocol")]
             balancers: Vec::new(),
+            #[cfg(feature = "proxy-protocol")]
+            balancers_on_unix: false,
         }
     }
 
     #[cfg(not(feature = "proxy-protocol"))]
     #[allow(clippy::unused_self, reason = "as with the PROXY protocol")]
-    pub(crate) const fn is_balancer(&self, _: IpAddr) -> bool {
+    pub(crate) const fn is_balancer(&self, _: Peer) -> bool {
         false
     }
 
     #[cfg(feature = "proxy-protocol")]
-    pub(crate) fn is_balancer(&self, address: IpAddr) -> bool {
-        self.balancers
-            .iter()
-            .any(|network| network.contains(&address))
+    pub(crate) fn is_balancer(&self, peer: Peer) -> bool {
+        match peer.ip() {
+            Some(address) => contains(&self.balancers, address),
+            None => self.balancers_on_unix,
+        }
     }
+}
+
+#[cfg(feature = "proxy-protocol")]
+fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
 }
 
 /// Peers are known by their IPv4 addresses where they have any, so that is how networks of them are to be looked for.

@@ -1,13 +1,12 @@
 //! What a connection goes through before its SMTP session: the header of a load balancer, the limits of its client.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::tls::Tls;
 use prixfixe_core::Protocol;
-use prixfixe_network::{Connection, OutputBuffer, Session};
+use prixfixe_network::{self as network, Connection, OutputBuffer, Session};
 use tracing::Level;
 
 use crate::client::Via;
@@ -78,8 +77,8 @@ impl Front {
         connection: &Connection,
     ) -> Self {
         let Connection { peer, local, .. } = *connection;
-        if !rules.is_balancer(peer.ip()) {
-            let client = client(peer, local, Via::Direct).speaking(rules.protocol);
+        if !rules.is_balancer(peer) {
+            let client = Client::new(peer.into(), local, Via::Direct).speaking(rules.protocol);
             return Self::admit(shared, rules.implicit_tls, now, client);
         }
         // Without the time that `min_data_rate` grants: a header is short.
@@ -186,15 +185,18 @@ impl Awaiting {
         let mut rest = bytes;
         let client = match self.reader.read(&mut rest) {
             Ok(None) => return None,
-            Ok(Some(Source::Balancer)) => client(peer, local, Via::HealthCheck),
+            Ok(Some(Source::Balancer)) => Client::new(peer.into(), local, Via::HealthCheck),
             // HAProxy's checks with version 1 give their own connection as the client's.
-            Ok(Some(Source::Client { peer: own, .. })) if own == peer => {
-                client(peer, local, Via::HealthCheck)
+            Ok(Some(Source::Client { peer: own, .. })) if Peer::Ip(own) == peer.into() => {
+                Client::new(peer.into(), local, Via::HealthCheck)
             }
             Ok(Some(Source::Client {
                 peer: client_peer,
                 local: client_local,
-            })) => client(client_peer, client_local, Via::Balancer(peer)),
+            })) => {
+                let via = Via::Balancer(peer.into());
+                Client::new(Peer::Ip(client_peer), Some(client_local), via)
+            }
             Err(error) => {
                 self.end = Some(End::Bad(error));
                 return None;
@@ -254,7 +256,7 @@ impl Drop for Awaiting {
 }
 
 impl End {
-    fn count(&self, counts: &Counts, peer: SocketAddr, reader: &HeaderReader) {
+    fn count(&self, counts: &Counts, peer: network::Peer, reader: &HeaderReader) {
         let text = match self {
             Self::Admitted => return,
             Self::Shutdown => return counts.connection(ConnectionResult::Unfinished),
@@ -272,15 +274,15 @@ impl End {
         counts.recent.note(Note {
             kind: IncidentKind::ConnectionRefused,
             cause: Cause::Text(text),
-            client: Some(peer.ip()),
+            client: peer.ip(),
             sender: None,
             recipient: None,
         });
     }
 
     /// A balancer that is set up wrongly is told of; one that only looks whether the port is open is not.
-    fn log(&self, log: &Log, now: Instant, peer: SocketAddr, reader: &HeaderReader) {
-        let grant = || log.grant(Level::WARN, now, Some(peer.ip()));
+    fn log(&self, log: &Log, now: Instant, peer: network::Peer, reader: &HeaderReader) {
+        let grant = || log.grant(Level::WARN, now, peer.ip());
         match self {
             Self::Bad(error) => {
                 granted!(grant(), warn, %peer, error = %Cut(error), "bad PROXY header");
@@ -395,8 +397,4 @@ impl Session for Front {
             State::Header(_) | State::Refused(_) => false,
         }
     }
-}
-
-fn client(peer: SocketAddr, local: SocketAddr, via: Via) -> Client {
-    Client::new(Peer::Ip(peer), Some(local), via)
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use prixfixe_core::Reply;
 
-use crate::hooks::{Command, Data, Hello, Login, Mail, Rcpt};
-use crate::{Client, Identity, Message};
+use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
+use crate::{Client, Identity, Login, Message};
 
 pub use accepted::Accepted;
 pub(crate) use accepted::Outcome;
@@ -115,13 +115,18 @@ pub trait Session: Send + 'static {
         async { Ok(()) }
     }
 
-    /// The client wants to log in. Not asked yet: no mechanism is offered.
+    /// The client wants to log in. Asked where mechanisms are offered
+    /// ([`Settings::auth_mechanisms`](crate::Settings::auth_mechanisms)) and no
+    /// [`Authenticator`](crate::Authenticator) is set. `Ok`: the client is this one from now on, up to a STARTTLS.
+    ///
+    /// [`Reply::BAD_CREDENTIALS`] is for a login that is wrong, and counts against the client;
+    /// [`Reply::LOGIN_UNAVAILABLE`] for one that cannot be checked now.
     fn authenticate(
         &mut self,
         login: Login<'_>,
     ) -> impl Future<Output = Result<Identity, Reply>> + Send {
         let _ = login;
-        async { Err(crate::replies::AUTHENTICATION_FAILED) }
+        async { Err(Reply::BAD_CREDENTIALS) }
     }
 
     /// The client wants to begin a transaction.

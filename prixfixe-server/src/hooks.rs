@@ -1,7 +1,5 @@
 //! What the questions of a session are about: one value for each, so that what comes later is a method more.
 
-use std::fmt;
-
 use prixfixe_core::{ForwardPath, MailParameters, RcptParameters, ReversePath};
 
 use crate::{Client, Envelope, Recipient};
@@ -41,62 +39,6 @@ impl<'a> Hello<'a> {
     #[must_use]
     pub fn is_extended(&self) -> bool {
         self.extended
-    }
-}
-
-/// A client wants to log in. Not asked yet: no mechanism is offered.
-#[derive(Clone, Copy)]
-pub struct Login<'a> {
-    client: &'a Client,
-    mechanism: &'a str,
-    user: &'a str,
-    secret: &'a [u8],
-}
-
-impl<'a> Login<'a> {
-    /// The question, for a test of a session: this user with a password.
-    #[must_use]
-    pub fn plain(client: &'a Client, user: &'a str, password: &'a str) -> Self {
-        Self {
-            client,
-            mechanism: "PLAIN",
-            user,
-            secret: password.as_bytes(),
-        }
-    }
-
-    /// Who asks.
-    #[must_use]
-    pub fn client(&self) -> &'a Client {
-        self.client
-    }
-
-    /// The mechanism's name in the registry of SASL.
-    #[must_use]
-    pub fn mechanism(&self) -> &'a str {
-        self.mechanism
-    }
-
-    /// The name that the client gives.
-    #[must_use]
-    pub fn user(&self) -> &'a str {
-        self.user
-    }
-
-    /// The password or token.
-    #[must_use]
-    pub fn secret(&self) -> &'a [u8] {
-        self.secret
-    }
-}
-
-impl fmt::Debug for Login<'_> {
-    /// Without the secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login")
-            .field("mechanism", &self.mechanism)
-            .field("user", &self.user)
-            .finish_non_exhaustive()
     }
 }
 

@@ -99,6 +99,7 @@
 )]
 
 mod accepted;
+mod authenticator;
 mod body;
 mod check;
 mod client;
@@ -117,6 +118,7 @@ mod inbox;
 pub mod inspect;
 mod limits;
 mod log;
+mod login;
 mod message;
 mod metrics;
 #[cfg(feature = "proxy-protocol")]
@@ -132,21 +134,23 @@ mod shared;
 mod tls;
 mod trace;
 
+pub use authenticator::{Authenticating, Authenticator};
 pub use body::{Body, BodyError};
 pub use check::{Check, CheckSession, Content, Edit, Finding, Verdict};
-pub use client::{Client, ClientBuilder, ConnectionId, Credentials, Identity, Peer};
+pub use client::{Client, ClientBuilder, ConnectionId, Identity, Peer};
 #[cfg(feature = "digest")]
 pub use digest::Digest;
 pub use endpoint::Endpoint;
 pub use envelope::{Envelope, EnvelopeBuilder, Recipient};
 pub use gather::Gathered;
 pub use handler::{Accepted, BoxHandler, BoxSession, Closure, Handler, OrReply, Session, Sessions};
-pub use hooks::{Command, Data, Hello, Login, Mail, Rcpt};
+pub use hooks::{Command, Data, Hello, Mail, Rcpt};
 pub use id::MessageId;
 pub use inbox::{Inbox, InboxHandler, bounded_inbox, inbox};
 #[cfg(feature = "proxy-protocol")]
 pub use ipnet::IpNet;
 pub use limits::Limits;
+pub use login::{Login, LoginBuilder, UserPassword};
 pub use message::{CollectedMessage, Message};
 #[cfg(feature = "metrics")]
 pub use metrics::ProcessUsage;
@@ -157,17 +161,20 @@ pub use metrics::{
 pub use prixfixe_core::printable;
 pub use prixfixe_core::{
     BareLineEnds, BodyType, Domain, DomainPattern, EhloKeyword, EnhancedCode, ForwardPath,
-    InvalidDomain, InvalidDsn, InvalidEhloKeyword, InvalidMailbox, InvalidReply, MailParameters,
-    Mailbox, Notify, OriginalRecipient, Protocol, RcptParameters, Reply, Ret, ReversePath, reply,
+    InvalidDomain, InvalidDsn, InvalidEhloKeyword, InvalidMailbox, InvalidMechanism, InvalidReply,
+    MailParameters, Mailbox, Mechanism, Notify, OriginalRecipient, Protocol, RcptParameters, Reply,
+    Ret, ReversePath, Secret, reply,
 };
 pub use prixfixe_network::{
-    BindError, BoundSocket, Listener, StartError as TransportError, Transport,
+    Address, BindError, BoundSocket, Credentials, Listener, StartError as TransportError, Transport,
 };
+#[cfg(unix)]
+pub use prixfixe_network::{BoundUnixSocket, UnixSocket};
 #[cfg(feature = "tls")]
 pub use prixfixe_tls::{
     CertificateInfo, CertificateSource, ClientAuth, HandshakeError, Reloaded, TlsConfig,
     TlsConfigBuilder, TlsError, TlsInfo, TlsVersion, TrustAnchors, UnknownVersion, Watch,
 };
 pub use server::{Server, ServerBuilder, ServerHandle, StartError};
-pub use settings::{Settings, SettingsError};
+pub use settings::{AuthMode, AuthSender, Settings, SettingsError};
 pub use trace::header_separator;

@@ -33,10 +33,6 @@ pub(crate) const HANDLER_TIMED_OUT: Reply = Reply::from_static(
     "processing took too long, try again later",
 );
 
-/// A login that nobody checks, or that is wrong.
-pub(crate) const AUTHENTICATION_FAILED: Reply =
-    Reply::from_static(535, EnhancedCode(5, 7, 8), "authentication failed");
-
 /// The handler panicked. The connection is closed.
 pub(crate) const HANDLER_PANICKED: Reply = Reply::from_static(
     421,

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use prixfixe_network::{BindError, Listener, Options, Running, Service, Transport};
+use prixfixe_network::{Address, BindError, Listener, Options, Running, Service, Transport};
 
 use crate::check::Checks;
 use crate::conversation::Application;
@@ -74,7 +74,13 @@ impl Server {
         }
     }
 
-    /// The addresses really bound, in the order of the `listen` calls.
+    /// The addresses really bound, in the order of the endpoints, Unix sockets among them.
+    #[must_use]
+    pub fn addresses(&self) -> &[Address] {
+        self.inner.running.addresses()
+    }
+
+    /// Those of [`addresses`](Self::addresses) that are in a network.
     #[must_use]
     pub fn local_addresses(&self) -> &[SocketAddr] {
         self.inner.running.local_addresses()

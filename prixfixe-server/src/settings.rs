@@ -1,11 +1,15 @@
 //! What can be set anew while a server runs.
 
+mod auth;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::tls::TlsConfig;
 use prixfixe_core::{BareLineEnds, Config, DomainPattern, EhloKeyword, InvalidDomain};
 
+pub(crate) use self::auth::{Auth, FailureLimits};
+pub use self::auth::{AuthMode, AuthSender};
 use crate::clients::{ClientLimits, ConnectionLimit};
 use crate::gather::MESSAGE_MEMORY;
 
@@ -26,6 +30,7 @@ use crate::gather::MESSAGE_MEMORY;
 #[must_use = "settings change a server when they are given to it"]
 pub struct Settings {
     pub(crate) dialogue: Config,
+    pub(crate) auth: Auth,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) accepted_domains: Vec<DomainPattern>,
     /// The first of those asked for that is no domain.
@@ -306,6 +311,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             dialogue: Config::default(),
+            auth: Auth::default(),
             tls: None,
             accepted_domains: Vec::new(),
             bad_domain: None,

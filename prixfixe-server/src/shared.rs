@@ -16,7 +16,7 @@ use crate::gather::Gathering;
 use crate::log::Log;
 use crate::metrics::{Cause, Counts, Note};
 use crate::session::Told;
-use crate::{ConnectionResult, IncidentKind, Settings, SettingsError, replies};
+use crate::{ConnectionResult, IncidentKind, Peer, Settings, SettingsError, replies};
 
 /// The parts of a running server that a session needs. A session keeps those that it began with.
 pub(crate) struct Shared {
@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) counts: Arc<Counts>,
     pub(crate) log: Arc<Log>,
     pub(crate) dialogue: Arc<Config>,
+    /// For processes of this machine: what they say crosses no network, so that TLS is never required.
+    local_dialogue: Arc<Config>,
     pub(crate) domain: Arc<str>,
     pub(crate) handler_timeout: Duration,
     pub(crate) clients: Clients,
@@ -44,6 +46,8 @@ impl Shared {
     ) -> Self {
         let mut dialogue = settings.dialogue.clone();
         dialogue.starttls = settings.tls.is_some();
+        let mut local_dialogue = dialogue.clone();
+        local_dialogue.tls_required = false;
         Self {
             application,
             counts,
@@ -51,11 +55,20 @@ impl Shared {
             domain: dialogue.domain.as_str().into(),
             accepted_domains,
             dialogue: Arc::new(dialogue),
+            local_dialogue: Arc::new(local_dialogue),
             handler_timeout: settings.handler_timeout,
             clients,
             tls: settings.tls.clone(),
             gathering,
         }
+    }
+
+    /// What is offered to a client that comes from there.
+    pub(crate) fn dialogue_with(&self, peer: Peer) -> Arc<Config> {
+        Arc::clone(match peer {
+            Peer::Unix(_) => &self.local_dialogue,
+            Peer::Ip(_) | Peer::Other => &self.dialogue,
+        })
     }
 
     /// Where the end of a message is told.
@@ -176,11 +189,11 @@ impl Service for SmtpService {
     fn over_limit(&self, now: Instant, connection: &Connection) -> &[u8] {
         self.counts.connection(ConnectionResult::OverLimit);
         self.log
-            .crowded(now, connection.peer, &replies::TOO_MANY_CONNECTIONS);
+            .crowded(now, connection.peer.into(), &replies::TOO_MANY_CONNECTIONS);
         self.counts.recent.note(Note {
             kind: IncidentKind::ConnectionRefused,
             cause: Cause::Reply(replies::TOO_MANY_CONNECTIONS),
-            client: Some(connection.peer.ip()),
+            client: connection.peer.ip(),
             sender: None,
             recipient: None,
         });

@@ -122,6 +122,24 @@ pub(crate) fn subject(certificate: &CertificateDer<'_>) -> Option<String> {
     )
 }
 
+/// Whom a client's certificate names (see [`TlsInfo::client_name`](crate::TlsInfo::client_name)).
+pub(crate) fn name(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let alternatives = parsed.subject_alternative_name().ok().flatten();
+    let mailbox = alternatives.and_then(|it| {
+        it.value.general_names.iter().find_map(|name| match name {
+            GeneralName::RFC822Name(mailbox) => Some(*mailbox),
+            _ => None,
+        })
+    });
+    let common_name = || parsed.subject().iter_common_name().next()?.as_str().ok();
+    mailbox
+        .or_else(common_name)
+        .filter(|name| !name.is_empty() && name.len() <= MAX_SUBJECT)
+        .filter(|name| !name.contains(char::is_control))
+        .map(str::to_owned)
+}
+
 /// A subject longer than this, in characters, is cut: it stands in log lines.
 const MAX_SUBJECT: usize = 256;
 const EXPIRY_WARNING: Duration = Duration::from_secs(30 * DAY.as_secs());

@@ -10,7 +10,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
 use crate::TlsError;
-use crate::certificate::{certificates, subject};
+use crate::certificate::certificates;
 use crate::source::{Material, TrustAnchors};
 
 /// Whether clients are asked for a certificate.
@@ -69,21 +69,20 @@ impl ClientPolicy {
         }
     }
 
-    /// The subject of the chain that a client showed, if the CA vouches for it now.
-    pub(crate) fn verified_subject(
+    /// The certificate that a client showed, if the CA vouches for it now.
+    pub(crate) fn verified<'c, 'd>(
         &self,
-        chain: &[CertificateDer<'_>],
+        chain: &'c [CertificateDer<'d>],
         now: UnixTime,
-    ) -> Option<String> {
+    ) -> Option<&'c CertificateDer<'d>> {
         let (first, rest) = chain.split_first()?;
         match self {
             Self::Off => None,
-            Self::Request(lenient) => lenient
-                .0
-                .verify_client_cert(first, rest, now)
-                .ok()
-                .and_then(|_| subject(first)),
-            Self::Require(_) => subject(first),
+            Self::Request(lenient) => {
+                let verified = lenient.0.verify_client_cert(first, rest, now);
+                verified.is_ok().then_some(first)
+            }
+            Self::Require(_) => Some(first),
         }
     }
 }

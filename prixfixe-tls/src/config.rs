@@ -10,6 +10,7 @@ use rustls::{ServerConfig, version};
 
 use crate::certificate::{Certificate, CertificateInfo};
 use crate::client_auth::{ClientAuth, ClientPolicy};
+use crate::exporter::ExporterSecret;
 use crate::resolver::Resolver;
 use crate::source::{CertificateSource, Digest, Material, Origin, Pair, digest};
 use crate::watch::Watch;
@@ -257,10 +258,13 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
-    /// The subject of the chain that a client showed, if the CA vouches for it.
-    pub(crate) fn client_subject(&self, chain: &[CertificateDer<'_>]) -> Option<String> {
+    /// The certificate that a client showed, if the CA vouches for it.
+    pub(crate) fn verified_client<'c, 'd>(
+        &self,
+        chain: &'c [CertificateDer<'d>],
+    ) -> Option<&'c CertificateDer<'d>> {
         let now = self.server.time_provider.current_time()?;
-        self.clients.verified_subject(chain, now)
+        self.clients.verified(chain, now)
     }
 
     pub(crate) fn warn_of_expiry(&self, now: SystemTime) {
@@ -331,6 +335,7 @@ impl Policy {
         // The strongest that both have, not the client's first: what auditing tools ask for.
         config.ignore_client_order = true;
         config.ticketer = aws_lc_rs::Ticketer::new()?;
+        config.key_log = Arc::new(ExporterSecret);
         // A client that resumes gets a new ticket each time, so that one is enough.
         config.send_tls13_tickets = 1;
         Ok(config)

@@ -1,14 +1,18 @@
 //! A handshake under way.
 
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use prixfixe_network::OutputBuffer;
 use rustls::HandshakeKind;
+use rustls::crypto::tls13::OkmBlock;
 
+use crate::certificate;
 use crate::channel::Channel;
 use crate::config::Generation;
+use crate::exporter::{channel_binding, take_secret};
 use crate::resolver::take_server_name;
 use crate::turn::{Held, Queued, Turnstile};
 use crate::{HandshakeError, TlsConfig, TlsInfo, TlsVersion};
@@ -25,10 +29,21 @@ pub(crate) struct Handshake {
     pub(crate) turn: Option<Held>,
     progress: Progress,
     server_name: Option<String>,
+    /// In TLS 1.3, once the server has said all that is its part.
+    exporter: Option<Exporter>,
     /// What came right behind the peer's last message.
     pub(crate) plaintext: Vec<u8>,
     pub(crate) eof: bool,
     pub(crate) shutdown: bool,
+}
+
+/// The exporter secret, which is wiped when it is dropped.
+struct Exporter(OkmBlock);
+
+impl fmt::Debug for Exporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Exporter")
+    }
 }
 
 /// How far the two have come.
@@ -67,6 +82,7 @@ impl Handshake {
             turn: None,
             progress: Progress::Silent,
             server_name: None,
+            exporter: None,
             plaintext: Vec::new(),
             eof: false,
             shutdown: false,
@@ -141,6 +157,7 @@ impl Handshake {
         self.progress = Progress::Stepped;
         // Another user of the same rustls configuration may have left a name behind.
         take_server_name();
+        take_secret();
         let plaintext = &mut self.plaintext;
         let result = self
             .channel
@@ -148,23 +165,32 @@ impl Handshake {
         if let Some(name) = take_server_name() {
             self.server_name = Some(name);
         }
+        if let Some(secret) = take_secret() {
+            self.exporter = Some(Exporter(secret));
+        }
         result
     }
 
     fn info(&mut self) -> TlsInfo {
         let connection = self.channel.connection();
         let chain = connection.peer_certificates().unwrap_or_default();
+        let verified = self.generation.verified_client(chain);
+        let version = connection
+            .protocol_version()
+            .and_then(TlsVersion::of)
+            .unwrap_or_default();
         TlsInfo {
-            version: connection
-                .protocol_version()
-                .and_then(TlsVersion::of)
-                .unwrap_or_default(),
+            version,
             cipher_suite: connection
                 .negotiated_cipher_suite()
                 .and_then(|suite| suite.suite().as_str())
                 .unwrap_or_default(),
             server_name: self.server_name.take(),
-            client_subject: self.generation.client_subject(chain),
+            client_subject: verified.and_then(certificate::subject),
+            client_name: verified.and_then(certificate::name),
+            channel_binding: self.exporter.take().and_then(|exporter| {
+                channel_binding(connection.negotiated_cipher_suite()?, &exporter.0)
+            }),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         }
     }

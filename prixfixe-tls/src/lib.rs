@@ -14,6 +14,7 @@ mod channel;
 mod client_auth;
 mod config;
 mod error;
+mod exporter;
 mod handshake;
 mod info;
 mod key;

@@ -32,12 +32,12 @@ pub(super) fn bind(target: Target, shared: bool) -> Result<Vec<TcpListener>, Err
     }
     let listeners = sockets::bind(target).map_err(cannot_bind)?;
     let bounded = |listener: Listener| {
-        let address = listener.local_address();
-        let socket = TcpListener::from(listener);
-        match listen(&socket) {
-            Ok(()) => Ok(socket),
-            Err(source) => Err(Error::Admin { address, source }),
-        }
+        let address = listener.address().clone();
+        let listening = TcpListener::try_from(listener).and_then(|socket| {
+            listen(&socket)?;
+            Ok(socket)
+        });
+        listening.map_err(|source| Error::Admin { address, source })
     };
     listeners.into_iter().map(bounded).collect()
 }
@@ -55,7 +55,7 @@ pub(super) fn spare(socket: &TcpListener) -> Result<TcpListener, Error> {
 }
 
 fn unblocked(bound: BoundSocket) -> Result<TcpListener, Error> {
-    let address = bound.local_address();
+    let address = bound.local_address().into();
     let socket = TcpListener::from(bound);
     match socket.set_nonblocking(true) {
         Ok(()) => Ok(socket),

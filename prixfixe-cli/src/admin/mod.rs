@@ -94,7 +94,10 @@ impl Admin {
         let listen = |socket: &TcpListener| {
             let address = socket.local_addr().map_err(Error::LocalAddress)?;
             if !self.spares.is_empty() {
-                let failed = |source: io::Error| Error::Admin { address, source };
+                let failed = |source: io::Error| Error::Admin {
+                    address: address.into(),
+                    source,
+                };
                 listen::listen(socket).map_err(failed)?;
             }
             Ok(address)

@@ -86,7 +86,7 @@ impl Route {
             Self::Readiness => {
                 let readiness = status.readiness();
                 let code = match readiness {
-                    Readiness::Ready => StatusCode::OK,
+                    Readiness::Ready | Readiness::Degraded(_) => StatusCode::OK,
                     Readiness::Draining | Readiness::Failing(_) => StatusCode::SERVICE_UNAVAILABLE,
                 };
                 response(code, TEXT, format!("{readiness}\n"))

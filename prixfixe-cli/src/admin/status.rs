@@ -1,18 +1,17 @@
 //! How the server is, for people and for load balancers.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use prixfixe_delivery::Delivery;
 use prixfixe_server::printable::Printable;
-use prixfixe_server::{Incident, Server};
+use prixfixe_server::{Address, Incident, Protocol, Server};
 use serde::Serialize;
 
 use super::storage::{self, StorageReport};
-use super::targets;
+use super::targets::{self, TargetReport};
 use crate::serve::transport_name;
 
 /// About what the numbers take, so that their text does not grow step by step.
@@ -25,6 +24,7 @@ pub(crate) struct Status {
     delivery: Delivery,
     /// For each of the server's addresses, in their order, whether TLS comes first.
     implicit_tls: Vec<bool>,
+    protocols: Vec<Protocol>,
     started: Timestamp,
     since: Instant,
 }
@@ -35,6 +35,8 @@ pub(crate) enum Readiness {
     Ready,
     /// The server was told to stop.
     Draining,
+    /// Mail for some recipients cannot be delivered at the moment: a target is down, and another one is not.
+    Degraded(String),
     /// Messages cannot be kept at the moment: their clients are told to try again later.
     Failing(String),
 }
@@ -50,7 +52,7 @@ pub(crate) enum Readiness {
 ///   "domain": "mx.example.com",
 ///   "started": "2026-01-31T12:00:00Z",
 ///   "uptime_seconds": 86400,
-///   "listeners": [{"address": "0.0.0.0:25", "tls": "starttls"}],
+///   "listeners": [{"address": "0.0.0.0:25", "protocol": "smtp", "tls": "starttls"}],
 ///   "max_connections": 100,
 ///   "storage": [{
 ///     "path": "/var/mail",
@@ -59,6 +61,16 @@ pub(crate) enum Readiness {
 ///     "min_free_bytes": 15728640,
 ///     "min_free_inodes": 1000,
 ///     "short": false
+///   }],
+///   "targets": [{
+///     "name": "default",
+///     "remote": false,
+///     "up": true,
+///     "error": null,
+///     "delivered": 9000,
+///     "deferred": 3,
+///     "refused": 0,
+///     "timeout": 0
 ///   }],
 ///   "recent": [{
 ///     "time": "2026-02-01T11:59:00Z",
@@ -76,7 +88,7 @@ pub(crate) enum Readiness {
 /// Texts hold no control characters and none that reorder or hide text. They may hold `<` and `&`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct StatusReport {
-    /// `ready`, `draining` or `failing`.
+    /// `ready`, `degraded` (some recipients' mail cannot be delivered), `draining` or `failing`.
     pub(crate) state: &'static str,
     /// Why the state is not `ready`; else null.
     pub(crate) reason: Option<String>,
@@ -96,6 +108,8 @@ pub(crate) struct StatusReport {
     pub(crate) max_connections: usize,
     /// Each file system that mail is written to, where it says what is free.
     pub(crate) storage: Vec<StorageReport>,
+    /// Where mail is handed to.
+    pub(crate) targets: Vec<TargetReport>,
     /// The latest refusals and failures, at most 50, the latest first.
     pub(crate) recent: Vec<IncidentReport>,
 }
@@ -126,16 +140,24 @@ pub(crate) struct IncidentReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ListenerReport {
     /// The address really bound.
-    pub(crate) address: SocketAddr,
+    pub(crate) address: String,
+    /// `smtp` or `lmtp`.
+    pub(crate) protocol: String,
     /// `implicit` (before anything else), `starttls` (offered) or `none`.
     pub(crate) tls: &'static str,
 }
 
 impl Status {
-    /// `implicit_tls` is for each of the server's addresses, in their order.
-    pub(crate) fn new(server: Arc<Server>, implicit_tls: Vec<bool>, delivery: Delivery) -> Self {
+    /// `implicit_tls` and `protocols` are for each of the server's addresses, in their order.
+    pub(crate) fn new(
+        server: Arc<Server>,
+        implicit_tls: Vec<bool>,
+        protocols: Vec<Protocol>,
+        delivery: Delivery,
+    ) -> Self {
         Self {
             implicit_tls,
+            protocols,
             started: Timestamp::now(),
             since: Instant::now(),
             delivery,
@@ -147,7 +169,7 @@ impl Status {
     pub(super) fn metrics(&self) -> String {
         let mut text = String::with_capacity(METRICS_SIZE);
         self.server.metrics().encode(&mut text);
-        let is_ready = self.readiness() == Readiness::Ready;
+        let is_ready = matches!(self.readiness(), Readiness::Ready | Readiness::Degraded(_));
         storage::encode(&mut text, is_ready, &self.delivery.storage());
         targets::encode(&mut text, &self.delivery.targets());
         text
@@ -161,7 +183,20 @@ impl Status {
         }
         match self.delivery.fault() {
             Some(fault) => Readiness::Failing(Printable(&fault.to_string()).to_string()),
-            None => Readiness::Ready,
+            None => self.partly(),
+        }
+    }
+
+    fn partly(&self) -> Readiness {
+        let targets = self.delivery.targets();
+        let down = targets.iter().filter_map(|target| {
+            let fault = target.fault.as_ref()?.to_string();
+            Some(format!("{}: {}", target.name, Printable(&fault)))
+        });
+        let down: Vec<String> = down.collect();
+        match down.is_empty() {
+            true => Readiness::Ready,
+            false => Readiness::Degraded(down.join("; ")),
         }
     }
 
@@ -179,6 +214,7 @@ impl Status {
             listeners: self.listeners(),
             max_connections: self.server.max_connections(),
             storage: self.delivery.storage().iter().map(Into::into).collect(),
+            targets: self.delivery.targets().iter().map(Into::into).collect(),
             recent: recent.into_iter().map(IncidentReport::from).collect(),
         }
     }
@@ -189,11 +225,14 @@ impl Status {
         } else {
             "none"
         };
-        let addresses = self.server.local_addresses().iter().zip(&self.implicit_tls);
-        let report = |(address, implicit): (&SocketAddr, &bool)| ListenerReport {
-            address: *address,
-            tls: if *implicit { "implicit" } else { starttls },
-        };
+        let kinds = self.implicit_tls.iter().zip(&self.protocols);
+        let addresses = self.server.addresses().iter().zip(kinds);
+        let report =
+            |(address, (implicit, protocol)): (&Address, (&bool, &Protocol))| ListenerReport {
+                address: Printable(&address.to_string()).to_string(),
+                protocol: protocol.as_str().to_ascii_lowercase(),
+                tls: if *implicit { "implicit" } else { starttls },
+            };
         addresses.map(report).collect()
     }
 }
@@ -226,6 +265,7 @@ impl Readiness {
         match self {
             Self::Ready => "ready",
             Self::Draining => "draining",
+            Self::Degraded(_) => "degraded",
             Self::Failing(_) => "failing",
         }
     }
@@ -237,6 +277,7 @@ impl fmt::Display for Readiness {
         match self {
             Self::Ready => f.write_str("ready"),
             Self::Draining => f.write_str("draining: the server is stopping"),
+            Self::Degraded(down) => write!(f, "ready, but not everywhere: {down}"),
             Self::Failing(fault) => write!(f, "mail cannot be delivered: {fault}"),
         }
     }

@@ -3,6 +3,43 @@
 use std::fmt::{self, Write as _};
 
 use prixfixe_delivery::{AttemptResult, TargetStatus};
+use prixfixe_server::printable::Printable;
+use serde::Serialize;
+
+/// A target that mail is handed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct TargetReport {
+    /// Its configured name.
+    pub(crate) name: String,
+    /// It is at the other end of a connection, or a program.
+    pub(crate) remote: bool,
+    /// Mail can be handed to it.
+    pub(crate) up: bool,
+    /// What stands in the way; else null.
+    pub(crate) error: Option<String>,
+    /// Attempts, by result.
+    pub(crate) delivered: u64,
+    pub(crate) deferred: u64,
+    pub(crate) refused: u64,
+    pub(crate) timeout: u64,
+}
+
+impl From<&TargetStatus> for TargetReport {
+    fn from(target: &TargetStatus) -> Self {
+        let [delivered, deferred, refused, timeout] = target.attempts;
+        let fault = target.fault.as_ref().map(ToString::to_string);
+        Self {
+            name: target.name.clone(),
+            remote: target.is_remote,
+            up: fault.is_none(),
+            error: fault.map(|fault| Printable(&fault).to_string()),
+            delivered,
+            deferred,
+            refused,
+            timeout,
+        }
+    }
+}
 
 /// Appends the numbers of all targets. Their names need no escapes: letters, digits, `-` and `_`.
 pub(super) fn encode(text: &mut String, targets: &[TargetStatus]) {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// A host and a port, as configured: names are kept, and looked up where the address is used.
@@ -19,6 +20,8 @@ enum Host {
     /// `*`: 0.0.0.0 and [::].
     All,
     Name(String),
+    /// A Unix socket. It has no port.
+    Unix(PathBuf),
 }
 
 /// What a [`ListenAddress`] stands for.
@@ -27,6 +30,7 @@ pub(crate) enum Target {
     /// An address of each family, or of the one that the host has.
     Both(Scope, u16),
     Addresses(Vec<SocketAddr>),
+    Unix(PathBuf),
 }
 
 /// Which address of a family.
@@ -63,7 +67,16 @@ impl ListenAddress {
 
     /// Port 0: each socket gets one that is free.
     pub(crate) fn is_any_port(&self) -> bool {
-        self.port == 0
+        self.port == 0 && !self.is_unix()
+    }
+
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self.host, Host::Unix(_))
+    }
+
+    /// 0 where it is any, or there is none.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Looks a name up.
@@ -72,6 +85,7 @@ impl ListenAddress {
             Host::Localhost => Ok(Target::Both(Scope::Loopback, self.port)),
             Host::All => Ok(Target::Both(Scope::All, self.port)),
             Host::Ip(address) => Ok(Target::Addresses(vec![*address])),
+            Host::Unix(path) => Ok(Target::Unix(path.clone())),
             Host::Name(name) => {
                 let mut addresses: Vec<SocketAddr> = (name.as_str(), self.port)
                     .to_socket_addrs()
@@ -96,6 +110,17 @@ impl FromStr for ListenAddress {
                 "`{text}` is not an address with a port; give for example 127.0.0.1:2525, [::1]:2525 or localhost:2525"
             )
         };
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path {
+                "" => Err(format!(
+                    "`{text}` has no path; give one like unix:/run/prixfixe/lmtp.sock"
+                )),
+                path => Ok(Self {
+                    host: Host::Unix(path.into()),
+                    port: 0,
+                }),
+            };
+        }
         if let Ok(address) = text.parse::<SocketAddr>() {
             return Ok(Self {
                 host: Host::Ip(address),
@@ -152,6 +177,7 @@ impl fmt::Display for ListenAddress {
             Host::Localhost => write!(f, "localhost:{}", self.port),
             Host::All => write!(f, "*:{}", self.port),
             Host::Name(name) => write!(f, "{name}:{}", self.port),
+            Host::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -187,6 +213,7 @@ mod tests {
             "localhost:2525",
             "*:25",
             "mx.example:65535",
+            "unix:/run/prixfixe/lmtp.sock",
         ] {
             assert_eq!(
                 text.parse::<ListenAddress>()
@@ -249,6 +276,10 @@ mod tests {
             (
                 "2001:db8::1:25",
                 "`2001:db8::1:25` has no brackets; give [2001:db8::1]:25",
+            ),
+            (
+                "unix:",
+                "`unix:` has no path; give one like unix:/run/prixfixe/lmtp.sock",
             ),
             ("::1", "`::1` has no brackets, or no port; give [::1]:2525"),
             (

@@ -10,6 +10,7 @@ use super::Configuration;
 use super::accept::Accept;
 use super::admin::Admin;
 use super::arguments::COMMAND;
+use super::auth::Auth;
 use super::delivery::Delivery;
 use super::limits::Limits;
 use super::listeners::Listener;
@@ -39,6 +40,7 @@ pub(super) static KEYS: LazyLock<Vec<String>> = LazyLock::new(|| {
         ("", fields::<Configuration>()),
         ("limits.", fields::<Limits>()),
         ("tls.", fields::<Tls>()),
+        ("auth.", fields::<Auth>()),
         ("accept.", fields::<Accept>()),
         ("delivery.", fields::<Delivery>()),
         ("admin.", fields::<Admin>()),

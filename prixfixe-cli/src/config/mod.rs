@@ -8,6 +8,7 @@ mod accept;
 pub(crate) mod address;
 mod admin;
 mod arguments;
+mod auth;
 mod delivery;
 mod file;
 mod given;
@@ -15,6 +16,7 @@ mod hints;
 mod limits;
 mod listeners;
 mod log;
+mod sockets;
 mod sources;
 pub(crate) mod targets;
 #[cfg(test)]
@@ -34,17 +36,19 @@ pub(crate) use self::address::{Scope, Target};
 pub(crate) use self::admin::Admin;
 pub use self::arguments::ConfigurationArguments;
 pub(crate) use self::arguments::{AdminArguments, invalid_argument};
+pub(crate) use self::auth::{Auth, Mode};
 pub(crate) use self::delivery::Delivery;
 pub use self::given::{Invalid, Mistakes};
 pub(crate) use self::hints::hint_for_argument;
+pub(crate) use self::listeners::Listener;
 pub(crate) use self::log::{Log, LogFormat, LogLevel};
+pub(crate) use self::sockets::Trusted;
 pub(crate) use self::tls::Tls;
 pub use self::variables::Environment;
 
 use self::accept::Accept;
 use self::file::File;
 use self::limits::Limits;
-use self::listeners::Listener;
 use self::sources::Sources;
 use self::targets::{Route, Target as MailTarget};
 use self::units::{Count, switch};
@@ -81,6 +85,8 @@ pub struct Configuration {
     pub(crate) limits: Limits,
     #[command(flatten)]
     pub(crate) tls: Tls,
+    #[command(flatten)]
+    pub(crate) auth: Auth,
     #[command(flatten)]
     pub(crate) accept: Accept,
     #[command(flatten)]
@@ -132,6 +138,7 @@ impl Default for Configuration {
             user: None,
             limits: Limits::default(),
             tls: Tls::default(),
+            auth: Auth::default(),
             accept: Accept::default(),
             delivery: Delivery::default(),
             admin: Admin::default(),
@@ -181,7 +188,9 @@ impl Configuration {
         self.delivery.complete(self.limits.max_message_size.get());
         self.tls.check(sources)?;
         self.check_targets(sources)?;
-        self.listeners = listeners::listeners(sources, &self.listeners, self.tls.is_on())?;
+        self.auth.check(sources, self.tls.is_on())?;
+        self.listeners =
+            listeners::listeners(sources, &self.listeners, &self.auth, self.tls.is_on())?;
         Ok(())
     }
 

@@ -12,12 +12,13 @@ use ipnet::IpNet;
 use prixfixe_delivery::{
     InvalidPattern, ParseTargetError, RecipientPattern, TargetUrl, WebhookUrl,
 };
-use prixfixe_server::DomainPattern;
+use prixfixe_server::{DomainPattern, Protocol};
 use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
 use serde::{Deserializer, Serializer};
 
 use super::address::ListenAddress;
 use super::given::Problem;
+use super::sockets::{Mode, Trusted};
 
 /// Clients read it before they can have asked for SMTPUTF8, so that it is ASCII (RFC 6531 section 3.7.1).
 pub(crate) fn own_domain(text: &str) -> Result<String, Problem> {
@@ -91,6 +92,41 @@ pub(crate) fn network(text: &str) -> Result<IpNet, Problem> {
     Ok(network)
 }
 
+/// A network, or `unix` for whoever comes over a Unix socket.
+pub(crate) fn trusted(text: &str) -> Result<Trusted, Problem> {
+    match text {
+        "unix" => Ok(Trusted::Unix),
+        _ => network(text).map(Trusted::Network),
+    }
+}
+
+/// The mode of a file, as `chmod` takes it.
+pub(crate) fn mode(text: &str) -> Result<Mode, Problem> {
+    let is_octal =
+        (3..=4).contains(&text.len()) && text.bytes().all(|it| matches!(it, b'0'..=b'7'));
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if is_octal && mode <= 0o777 => Ok(Mode(mode)),
+        _ => Err(format!("`{text}` is not a mode; give one like 0660").into()),
+    }
+}
+
+/// Whether there is such a group is seen where it is looked up.
+pub(crate) fn group(text: &str) -> Result<String, Problem> {
+    match text {
+        "" => Err(Problem("names no group; give one of this host".to_owned())),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// What is spoken on a listener.
+pub(crate) fn protocol(text: &str) -> Result<Protocol, Problem> {
+    match text {
+        "smtp" => Ok(Protocol::Smtp),
+        "lmtp" => Ok(Protocol::Lmtp),
+        _ => Err(format!("`{text}` is not known; give one of smtp, lmtp").into()),
+    }
+}
+
 pub(crate) fn delivery_target(text: &str) -> Result<TargetUrl, Problem> {
     text.parse().map_err(|error: ParseTargetError| {
         let is_path = text.starts_with(['/', '.', '~']);
@@ -151,6 +187,9 @@ pub(crate) fn address(text: &str) -> Result<ListenAddress, Problem> {
 pub(crate) fn admin_address(text: &str) -> Result<ListenAddress, Problem> {
     match text.parse::<u16>() {
         Ok(port) => Err(format!("`{text}` has no address; give 127.0.0.1:{port}").into()),
+        Err(_) if text.starts_with("unix:") => {
+            Err(format!("`{text}` is no place for HTTP; give an address with a port").into())
+        }
         Err(_) => address(text),
     }
 }
@@ -299,6 +338,9 @@ pub(crate) mod read {
         address: ListenAddress,
         admin_address: ListenAddress,
         implicit: bool,
+        mode: Mode,
+        group: String,
+        protocol: Protocol,
     }
 
     pub(crate) fn word<'de, D: Deserializer<'de>, T: ValueEnum>(
@@ -329,10 +371,10 @@ pub(crate) mod read {
         deserializer.deserialize_seq(List(accepted_domain))
     }
 
-    pub(crate) fn networks<'de, D: Deserializer<'de>>(
+    pub(crate) fn trusted<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<Vec<IpNet>, D::Error> {
-        deserializer.deserialize_seq(List(network))
+    ) -> Result<Vec<Trusted>, D::Error> {
+        deserializer.deserialize_seq(List(super::trusted))
     }
 
     pub(crate) fn tables<'de, D: Deserializer<'de>, T: serde::Deserialize<'de>>(

@@ -29,6 +29,10 @@ client-auth = "off"
 handshake-timeout = 30
 reload-interval = 60
 
+[auth]
+mode = "off"
+sender = "any"
+
 [accept]
 domains = []
 on-failure = "defer"

@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod admin;
+mod auth;
 mod bench;
 mod check;
 mod chromium;
 mod harness;
 mod lifecycle;
+mod lmtp;
 mod logs;
 mod metrics;
 mod page;
@@ -18,4 +20,5 @@ mod reload;
 mod restart;
 mod storage;
 mod systemd;
+mod targets;
 mod usage;

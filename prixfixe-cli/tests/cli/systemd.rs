@@ -1,8 +1,9 @@
 //! What a service manager passes and is told.
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -16,6 +17,11 @@ use crate::harness::{Client, PATIENCE, Serve, profile, run};
 /// The binary with these sockets from descriptor 3 on, as systemd would pass them. A shell moves
 /// them there, and knows the process id, which stays.
 pub(crate) fn activated(sockets: &[&TcpListener], names: &str, arguments: &str) -> Command {
+    let descriptors = sockets.iter().map(|it| it.try_clone().unwrap().into());
+    activated_with(descriptors.collect(), names, arguments)
+}
+
+fn activated_with(sockets: Vec<OwnedFd>, names: &str, arguments: &str) -> Command {
     let standard = ["0", "1"];
     let mut script = String::new();
     for (place, _) in sockets.iter().enumerate() {
@@ -33,9 +39,7 @@ pub(crate) fn activated(sockets: &[&TcpListener], names: &str, arguments: &str) 
     ));
     let mut command = Command::new("/bin/sh");
     command.env_clear().envs(profile()).args(["-c", &script]);
-    let mut streams = sockets
-        .iter()
-        .map(|socket| Stdio::from(OwnedFd::from(socket.try_clone().unwrap())));
+    let mut streams = sockets.into_iter().map(Stdio::from);
     command.stdin(streams.next().unwrap());
     if let Some(stream) = streams.next() {
         command.stdout(stream);
@@ -131,12 +135,51 @@ fn an_inherited_admin_socket_leaves_the_listeners_as_they_are() {
 }
 
 #[test]
+fn a_unix_socket_is_inherited_for_lmtp() {
+    for transport in ["tokio", "raw"] {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("lmtp.sock");
+        let lmtp = UnixListener::bind(&path).unwrap();
+        let descriptors = vec![socket().into(), lmtp.into()];
+        let arguments = format!("--deliver discard: --transport {transport}");
+        let mut command = activated_with(descriptors, "smtp:lmtp", &arguments);
+        let mut serve = Serve::spawn(command.current_dir(directory.path()), directory);
+        let line = serve.line("listening");
+        assert!(
+            line.contains(&format!("address=unix:{} ", path.display())),
+            "{line}"
+        );
+        assert!(line.contains(" protocol=lmtp "), "{line}");
+        let stream = UnixStream::connect(&path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut greeting = String::new();
+        BufReader::new(&stream).read_line(&mut greeting).unwrap();
+        assert!(greeting.contains(" LMTP "), "{greeting}");
+        drop(stream);
+        serve.signal(Signal::TERM);
+        serve.line("stopped");
+        // It is the service manager's.
+        assert!(path.exists());
+    }
+    let directory = TempDir::new().unwrap();
+    let admin = UnixListener::bind(directory.path().join("admin.sock")).unwrap();
+    let (status, _, stderr) = run(&mut activated_with(vec![admin.into()], "admin", ""));
+    assert_eq!(
+        (status, stderr.as_str()),
+        (
+            2,
+            "prixfixe: inherited socket 1 (\"admin\"): is no stream socket; give it a ListenStream= with an address and a port, or a path\n"
+        )
+    );
+}
+
+#[test]
 fn sockets_that_cannot_be_meant_are_told_apart() {
     let unbound = socket();
     let cases = [
         (
             "http",
-            "inherited socket 1 (\"http\"): has a name that says nothing; set FileDescriptorName= to smtp, smtps or admin",
+            "inherited socket 1 (\"http\"): has a name that says nothing; set FileDescriptorName= to smtp, smtps, lmtp or admin",
         ),
         (
             "smtps",

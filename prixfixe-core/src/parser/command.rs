@@ -1,4 +1,4 @@
-//! Command lines (RFC 5321 section 4.1.1, RFC 3030 section 2, RFC 3207 section 4).
+//! Command lines (RFC 5321 section 4.1.1, RFC 3030 section 2, RFC 3207 section 4, RFC 4954 section 4).
 
 use nom::Parser;
 use nom::bytes::complete::{tag, take_while1};
@@ -44,6 +44,7 @@ pub(crate) fn command(protocol: Protocol, line: &[u8]) -> Result<Command<'_>> {
         b"HELO" if protocol == Protocol::Smtp => helo(text_or(CommandError::Argument)?),
         b"LHLO" if protocol == Protocol::Lmtp => ehlo(text_or(CommandError::Argument)?),
         b"EHLO" | b"HELO" | b"LHLO" => Err(CommandError::Unknown),
+        b"AUTH" => auth(text_or(CommandError::Argument)?),
         b"RSET" => alone(Command::Rset, argument),
         b"QUIT" => alone(Command::Quit, argument),
         b"STARTTLS" => alone(Command::StartTls, argument),
@@ -51,7 +52,7 @@ pub(crate) fn command(protocol: Protocol, line: &[u8]) -> Result<Command<'_>> {
         b"HELP" => with_text(Command::Help, text_or(CommandError::Argument)?),
         b"VRFY" if argument.is_empty() => Err(CommandError::Argument),
         b"VRFY" => with_text(Command::Vrfy, text_or(CommandError::Argument)?),
-        b"EXPN" | b"TURN" | b"ATRN" | b"ETRN" | b"SEND" | b"SOML" | b"SAML" | b"AUTH" | b"BURL" => {
+        b"EXPN" | b"TURN" | b"ATRN" | b"ETRN" | b"SEND" | b"SOML" | b"SAML" | b"BURL" => {
             Err(CommandError::NotImplemented)
         }
         _ if is_request_line(line) => Err(CommandError::Http),
@@ -158,6 +159,23 @@ fn bdat(argument: &str) -> Result<Command<'_>> {
         last: last.is_some(),
     });
     whole(bdat, argument).map_err(|_| CommandError::ChunkSize)
+}
+
+/// ```abnf
+/// auth-command     = "AUTH" SP sasl-mech [SP initial-response] *(CRLF [base64]) [CRLF cancel-response] CRLF
+/// initial-response = base64 / "="
+/// ```
+///
+/// With any number of blanks. What follows in other lines is no part of the command here.
+fn auth(argument: &str) -> Result<Command<'_>> {
+    let mut words = argument.split([' ', '\t']).filter(|word| !word.is_empty());
+    match (words.next(), words.next(), words.next()) {
+        (Some(mechanism), initial_response, None) => Ok(Command::Auth {
+            mechanism,
+            initial_response,
+        }),
+        _ => Err(CommandError::Argument),
+    }
 }
 
 /// A command that has no argument.

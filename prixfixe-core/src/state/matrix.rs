@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::command::CommandError;
-use crate::{BareLineEnds, Protocol, parser};
+use crate::{Auth, BareLineEnds, Mechanism, Protocol, parser};
 
 const MATRIX: &str = include_str!("../matrix.md");
 
@@ -46,6 +46,7 @@ fn lines(name: &str, protocol: Protocol) -> Vec<&'static str> {
         "`NOOP`, `HELP`" => vec!["NOOP", "HELP", "VRFY x"],
         "`QUIT`" => vec!["QUIT"],
         "`STARTTLS`" => vec!["STARTTLS"],
+        "`AUTH`" => vec!["AUTH PLAIN", "auth plain =", "AUTH  PLAIN\tAGEAYg=="],
         _ => panic!("{name} is no command"),
     }
 }
@@ -54,12 +55,17 @@ fn lines(name: &str, protocol: Protocol) -> Vec<&'static str> {
 fn outcome(state: State, line: &'static str, protocol: Protocol) -> String {
     let config = Config {
         starttls: true,
+        auth: Some(Auth {
+            in_plaintext: true,
+            ..Auth::new([Mechanism::PLAIN])
+        }),
         ..Config::default()
     };
     let session = Session {
         config: &config,
         extended: true,
         tls: false,
+        authenticated: false,
     };
     let command = parser::command(protocol, line.as_bytes()).unwrap();
     let from = state.interrupted(&command).map_or(state, |(next, _)| next);
@@ -69,6 +75,7 @@ fn outcome(state: State, line: &'static str, protocol: Protocol) -> String {
         Say::Greeting => "220".to_owned(),
         Say::Hello | Say::ExtendedHello => "250".to_owned(),
         Say::StartMailInput => "354".to_owned(),
+        Say::Challenge(_) => "334".to_owned(),
         Say::Reply(reply) | Say::Refusal(reply) | Say::AfterChunk { reply, .. } => {
             reply.code().to_string()
         }

@@ -9,9 +9,11 @@
 
 mod allocation;
 mod answers;
+mod auth;
 mod dialogues;
 mod idle;
 mod lmtp;
+mod login;
 mod output;
 mod refusals;
 mod server;

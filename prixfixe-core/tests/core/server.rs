@@ -9,6 +9,8 @@ use prixfixe_core::{
 };
 use prixfixe_dialogue::{DOMAIN, Delivered, Settings, Stage};
 
+use crate::login::Login;
+
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) connection: Connection,
@@ -24,6 +26,7 @@ pub(crate) struct Server {
     pub(crate) room: Vec<u8>,
     held: Vec<u8>,
     message: Delivered,
+    login: Option<Login>,
     /// Between STARTTLS and the handshake.
     in_clear: bool,
 }
@@ -41,6 +44,10 @@ pub(crate) enum Told {
     CommandRefused(u16),
     StartTls,
     Command,
+    /// The mechanism, and the initial response.
+    Auth(String, Option<Vec<u8>>),
+    AuthResponse(Vec<u8>),
+    AuthAborted(u16),
 }
 
 const NO_MESSAGE: Delivered = Delivered {
@@ -59,6 +66,7 @@ impl Server {
         config.starttls = settings.starttls;
         config.dsn = settings.dsn;
         config.tls_required = settings.tls_required;
+        config.auth = settings.auth.map(Login::offered);
         config.max_message_size = settings.max_message_size.unwrap_or(config.max_message_size);
         config.max_recipients = settings.max_recipients.unwrap_or(config.max_recipients);
         config.max_errors = settings.max_errors.unwrap_or(config.max_errors);
@@ -82,6 +90,7 @@ impl Server {
             room: Vec::new(),
             held: Vec::new(),
             message: NO_MESSAGE,
+            login: None,
             in_clear: false,
         };
         server.answer(Some(Stage::Connect), "");
@@ -123,7 +132,7 @@ impl Server {
         }
         self.held = input.to_vec();
         self.room = room;
-        assert!(self.connection.is_closed() || self.held.len() < prixfixe_core::MAX_LINE);
+        assert!(self.connection.is_closed() || self.held.len() < self.connection.max_line());
         if self.in_clear && !self.held.is_empty() {
             self.connection
                 .clear_text_after_starttls(self.now, &mut self.output);
@@ -162,7 +171,25 @@ impl Server {
                 question = Some((None, String::new()));
                 Told::Command
             }
-
+            Event::Auth {
+                mechanism,
+                initial_response,
+            } => {
+                question = Some((None, String::new()));
+                let initial_response = initial_response.map(|it| it.to_vec());
+                self.login = Some(Login::new(&mechanism, initial_response.clone()));
+                Told::Auth(mechanism.to_string(), initial_response)
+            }
+            Event::AuthResponse(response) => {
+                question = Some((None, String::new()));
+                let login = self.login.as_mut().expect("a login is under way");
+                login.said.push(response.to_vec());
+                Told::AuthResponse(response.to_vec())
+            }
+            Event::AuthAborted(reply) => {
+                self.login.take().expect("a login is under way");
+                Told::AuthAborted(reply.code())
+            }
             Event::Body(piece) => {
                 assert!(!piece.is_empty());
                 self.message
@@ -231,6 +258,11 @@ impl Server {
     }
 
     fn answer(&mut self, stage: Option<Stage>, address: &str) {
+        if self.connection.question() == Some(Question::Auth) {
+            let login = self.login.as_ref().expect("a login is under way");
+            let answer = login.answer(self.settings.auth);
+            return self.connection.answer(self.now, answer, &mut self.output);
+        }
         let answer = match stage.and_then(|stage| self.refusal(stage, address)) {
             Some(reply) => Answer::Refuse(reply),
             None if stage == Some(Stage::Message) && self.settings.lmtp => self.outcomes(),

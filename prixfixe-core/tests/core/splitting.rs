@@ -35,6 +35,16 @@ const FRAGMENTS: &[&[u8]] = &[
     b"QUIT\r\n",
     b"STARTTLS\r\n",
     b"XYZZY\r\n",
+    b"EHLO c\r\nAUTH PLAIN AGFubgBzZWNyZXQ=\r\n",
+    b"EHLO c\r\nAUTH LOGIN\r\n",
+    b"AUTH LOGIN\r\nYW5u\r\n",
+    b"AUTH PLAIN\r\n",
+    b"AUTH PLAIN =\r\n",
+    b"AUTH PLAIN ?\r\n",
+    b"AUTH OTHER\r\n",
+    b"AGFubgBzZWNyZXQ=\r\n",
+    b"YW5u\r\n",
+    b"*\r\n",
     b"GET / HTTP/1.1\r\n",
     b"Subject: hello\r\n\r\nA line of text, as there are many of them in a message, and it has an end.\r\n",
     b"\r\n.\r\n",
@@ -54,6 +64,7 @@ fn octets() -> impl Strategy<Value = Vec<u8>> {
         12 => proptest::sample::select(FRAGMENTS).prop_map(<[u8]>::to_vec),
         1 => proptest::collection::vec(any::<u8>(), 0..100),
         1 => (0..3000_usize).prop_map(|length| vec![b'x'; length]),
+        1 => (12_200..12_400_usize).prop_map(|length| vec![b'A'; length]),
         1 => (0..60_usize).prop_map(|lines| b"Received: x\r\n".repeat(lines)),
     ];
     proptest::collection::vec(fragment, 0..30).prop_map(|fragments| fragments.concat())
@@ -72,6 +83,7 @@ fn settings(repairs_line_ends: bool, lmtp: bool) -> Settings {
         lmtp,
         max_message_size: Some(2000),
         max_recipients: Some(2),
+        auth: Some(prixfixe_dialogue::Auth::Any),
         refusals: vec![
             refusal(Stage::Rcpt, "bad@example.net"),
             refusal(Stage::Message, "full@example.net"),

@@ -1,20 +1,20 @@
 //! Accepts the connections of one listening socket.
 
 use std::io;
-use std::net::{self, SocketAddr};
 use std::time::Instant;
 
-use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
 use super::connections::Connections;
+use super::stream::{Listening, Stream};
+use crate::listen_socket::ListenSocket;
 use crate::listener::Succession;
 use crate::reception::{ACCEPTS_A_TURN, Reception};
-use crate::{Service, StartError, listener};
+use crate::{Peer, Service, StartError, listener};
 
 #[derive(Debug)]
 pub(super) struct Acceptor<S: Service> {
-    socket: TcpListener,
+    socket: Listening,
     reception: Reception<S>,
     /// There may be connections to accept.
     ready: bool,
@@ -24,16 +24,16 @@ pub(super) struct Acceptor<S: Service> {
 
 impl<S: Service> Acceptor<S> {
     pub(super) fn new(
-        socket: net::TcpListener,
+        socket: ListenSocket,
         reception: Reception<S>,
         registry: &Registry,
         token: Token,
     ) -> Result<Self, StartError> {
-        let mut socket = TcpListener::from_std(socket);
+        let mut socket = Listening::new(socket);
         registry
             .register(&mut socket, token, Interest::READABLE)
             .map_err(|source| StartError::Listener {
-                address: reception.address(),
+                address: reception.address().clone(),
                 source,
             })?;
         Ok(Self {
@@ -78,7 +78,10 @@ impl<S: Service> Acceptor<S> {
 
     /// Lets others have what has not begun yet.
     pub(super) fn leave(&self) {
-        self.reception.leave(&self.socket);
+        // Only a port is shared with others.
+        if let Listening::Tcp(socket) = &self.socket {
+            self.reception.leave(socket);
+        }
     }
 
     /// Closes the socket, of which others may have it open; the poller would go on to report it then.
@@ -108,12 +111,17 @@ impl<S: Service> Acceptor<S> {
 
     fn receive(
         &mut self,
-        stream: TcpStream,
-        peer: SocketAddr,
+        stream: Stream,
+        peer: Peer,
         now: Instant,
         connections: &mut Connections<S::Session>,
     ) {
-        if let Some(served) = self.reception.admit(&stream, peer, now) {
+        let served = match &stream {
+            Stream::Tcp(socket) => self.reception.admit(socket, peer, now),
+            #[cfg(unix)]
+            Stream::Unix(socket) => self.reception.admit(socket, peer, now),
+        };
+        if let Some(served) = served {
             connections.add(stream, served);
         }
     }

@@ -7,12 +7,12 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 
 use mio::event::Event;
-use mio::net::TcpStream;
 use mio::{Registry, Token};
 use slab::Slab;
 
 use super::deadlines::{Armed, Deadlines};
 use super::socket::Socket;
+use super::stream::Stream;
 use super::woken::{KeyWaker, Woken};
 use crate::Session;
 use crate::connection::Served;
@@ -67,7 +67,7 @@ impl<S: Session> Connections<S> {
     }
 
     /// A connection is new: its first turn sends the greeting.
-    pub(super) fn add(&mut self, stream: TcpStream, served: Served<S>) {
+    pub(super) fn add(&mut self, stream: Stream, served: Served<S>) {
         let vacant = self.slab.vacant_entry();
         let key = vacant.key();
         let key_waker = KeyWaker::new(&self.woken, key);

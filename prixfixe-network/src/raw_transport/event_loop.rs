@@ -1,7 +1,6 @@
 //! Waits for what happens, and gives each connection its turn.
 
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use super::connections::Connections;
 use super::woken::{LoopWaker, Woken};
 use crate::control::{Control, LEAVING, Stage, StageWatch};
 use crate::heartbeat::Pulse;
+use crate::listen_socket::ListenSocket;
 use crate::server::Start;
 use crate::{Service, StartError};
 
@@ -49,7 +49,10 @@ enum Course<S: Service> {
 }
 
 impl<S: Service> EventLoop<S> {
-    pub(super) fn new(start: &Start<'_, S>, sockets: Vec<TcpListener>) -> Result<Self, StartError> {
+    pub(super) fn new(
+        start: &Start<'_, S>,
+        sockets: Vec<ListenSocket>,
+    ) -> Result<Self, StartError> {
         let poll = Poll::new().map_err(StartError::EventLoop)?;
         let woken = Arc::new(Woken::new(poll.registry(), WAKER).map_err(StartError::EventLoop)?);
         let first_connection = FIRST_LISTENER + sockets.len();

@@ -7,6 +7,7 @@ mod connections;
 mod deadlines;
 mod event_loop;
 mod socket;
+mod stream;
 mod woken;
 
 use std::thread;

@@ -4,9 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 
 use mio::event::Event;
-use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use super::stream::Stream;
 use crate::pump::PumpSocket;
 use crate::sys::SHORT_TRANSFER_EMPTIES;
 
@@ -14,7 +14,7 @@ use crate::sys::SHORT_TRANSFER_EMPTIES;
 /// has reported is remembered until a transfer shows that it is over; then `WouldBlock` needs no system call.
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     readable: bool,
     writable: bool,
     /// The end of the stream came with the last data: no report will follow for it.
@@ -26,7 +26,7 @@ pub(super) struct Socket {
 impl Socket {
     /// A socket that was accepted just now: it can be written to, and whether anything can be read the poller
     /// will tell.
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: Stream) -> Self {
         Self {
             stream,
             readable: false,

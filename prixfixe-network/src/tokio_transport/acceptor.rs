@@ -1,24 +1,24 @@
 //! Accepts connections and gives each a task.
 
 use std::future::{Future, poll_fn};
-use std::net::{self, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
 
 use super::connection;
+use super::listening::{Accepted, Listening, accept_now};
 use crate::control::{LEAVING, Stage};
 use crate::heartbeat::Pulse;
+use crate::listen_socket::ListenSocket;
 use crate::listener::Succession;
 use crate::reception::{ACCEPTS_A_TURN, Reception};
-use crate::{Service, StartError, listener};
+use crate::{Peer, Service, StartError, listener};
 
 pub(super) struct Acceptor<S: Service> {
-    socket: TcpListener,
+    socket: Listening,
     reception: Reception<S>,
     pulse: Pulse,
     /// Nothing can be accepted until it is over.
@@ -27,12 +27,9 @@ pub(super) struct Acceptor<S: Service> {
 
 impl<S: Service> Acceptor<S> {
     /// To be called within the runtime that is to run it.
-    pub(super) fn new(
-        socket: net::TcpListener,
-        reception: Reception<S>,
-    ) -> Result<Self, StartError> {
-        let socket = TcpListener::from_std(socket).map_err(|source| StartError::Listener {
-            address: reception.address(),
+    pub(super) fn new(socket: ListenSocket, reception: Reception<S>) -> Result<Self, StartError> {
+        let socket = Listening::new(socket).map_err(|source| StartError::Listener {
+            address: reception.address().clone(),
             source,
         })?;
         Ok(Self {
@@ -57,7 +54,10 @@ impl<S: Service> Acceptor<S> {
     /// Lets others have what has not begun yet.
     async fn leave(&mut self) {
         let control = Arc::clone(self.reception.control());
-        self.reception.leave(&self.socket);
+        // Only a port is shared with others.
+        if let Listening::Tcp(socket) = &self.socket {
+            self.reception.leave(socket);
+        }
         let draining = control.reached(Stage::Draining);
         self.accept_until(tokio::time::timeout(LEAVING, draining))
             .await;
@@ -99,25 +99,31 @@ impl<S: Service> Acceptor<S> {
     /// listener would reset them.
     fn drain_backlog(mut self) {
         // Tokio's own accept can wait for an event that hasn't been fetched yet, so that one is bypassed.
-        let Ok(socket) = self.socket.into_std() else {
+        let Ok(socket) = self.socket.into_inner() else {
             return;
         };
         for _ in 0..listener::BACKLOG {
-            let Ok((stream, peer)) = socket.accept() else {
+            let Ok((stream, peer)) = accept_now(&socket) else {
                 break;
             };
-            let stream = stream
-                .set_nonblocking(true)
-                .and_then(|()| TcpStream::from_std(stream));
-            if let Ok(stream) = stream {
-                spawn(&mut self.reception, stream, peer);
-            }
+            spawn(&mut self.reception, stream, peer);
         }
     }
 }
 
-fn spawn<S: Service>(reception: &mut Reception<S>, stream: TcpStream, peer: SocketAddr) {
-    if let Some(served) = reception.admit(&stream, peer, Instant::now()) {
-        tokio::spawn(connection::drive(stream, served));
+fn spawn<S: Service>(reception: &mut Reception<S>, accepted: Accepted, peer: Peer) {
+    let now = Instant::now();
+    match accepted {
+        Accepted::Tcp(stream) => {
+            if let Some(served) = reception.admit(&stream, peer, now) {
+                tokio::spawn(connection::drive(stream, served));
+            }
+        }
+        #[cfg(unix)]
+        Accepted::Unix(stream) => {
+            if let Some(served) = reception.admit(&stream, peer, now) {
+                tokio::spawn(connection::drive(stream, served));
+            }
+        }
     }
 }

@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::time::Sleep;
 
 use super::socket::Socket;
@@ -22,6 +24,17 @@ pub(super) trait Stream: Send {
 }
 
 impl Stream for TcpStream {
+    fn socket<'s>(&'s mut self, cx: &'s mut Context<'_>) -> impl PumpSocket + 's {
+        Socket {
+            stream: self,
+            cx,
+            asks_kernel: false,
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Stream for UnixStream {
     fn socket<'s>(&'s mut self, cx: &'s mut Context<'_>) -> impl PumpSocket + 's {
         Socket {
             stream: self,

@@ -6,12 +6,12 @@
 
 mod acceptor;
 mod connection;
+mod listening;
 mod socket;
 mod stream;
 
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use self::acceptor::Acceptor;
 pub(crate) use self::stream::serve as serve_stream;
 use crate::completion::{Completion, Party, completion};
 use crate::control::{Control, Stage};
+use crate::listen_socket::ListenSocket;
 use crate::options::thread_count;
 use crate::server::Start;
 use crate::{Service, StartError};
@@ -167,7 +168,7 @@ fn yield_turn(cx: &mut Context<'_>) -> Poll<()> {
 /// Makes the runtime that is entered watch the listening sockets.
 fn register<S: Service>(
     start: &Start<'_, S>,
-    sockets: Vec<TcpListener>,
+    sockets: Vec<ListenSocket>,
     party: &Party,
 ) -> Result<Vec<Acceptor<S>>, StartError> {
     let register = || {

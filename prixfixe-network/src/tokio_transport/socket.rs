@@ -8,20 +8,22 @@ use std::task::{Context, Poll};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::pump::PumpSocket;
 
 /// A stream in the course of one turn. Where it says `WouldBlock`, tokio has registered the task's waker;
 /// after a short read or write it does so without asking the kernel.
-pub(super) struct Socket<'s, 'c> {
-    pub(super) stream: &'s mut TcpStream,
+pub(super) struct Socket<'s, 'c, T> {
+    pub(super) stream: &'s mut T,
     pub(super) cx: &'s mut Context<'c>,
     /// The next read goes to the kernel, past what tokio knows.
     pub(super) asks_kernel: bool,
 }
 
-impl Read for Socket<'_, '_> {
+impl<T: AsyncRead + Unpin> Read for Socket<'_, '_, T>
+where
+    for<'a> SockRef<'a>: From<&'a T>,
+{
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if mem::take(&mut self.asks_kernel) {
             match (&*SockRef::from(&*self.stream)).read(buffer) {
@@ -38,7 +40,7 @@ impl Read for Socket<'_, '_> {
     }
 }
 
-impl Write for Socket<'_, '_> {
+impl<T: AsyncWrite + Unpin> Write for Socket<'_, '_, T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match Pin::new(&mut *self.stream).poll_write(self.cx, bytes) {
             Poll::Ready(result) => result,
@@ -51,7 +53,10 @@ impl Write for Socket<'_, '_> {
     }
 }
 
-impl PumpSocket for Socket<'_, '_> {
+impl<T: AsyncRead + AsyncWrite + Unpin> PumpSocket for Socket<'_, '_, T>
+where
+    for<'a> SockRef<'a>: From<&'a T>,
+{
     fn ask_kernel(&mut self) {
         self.asks_kernel = true;
     }

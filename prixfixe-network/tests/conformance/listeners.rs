@@ -154,8 +154,8 @@ fn all_addresses_are_served_in_both_families() {
             assert_eq!(
                 connection,
                 Connection {
-                    peer,
-                    local: address,
+                    peer: peer.into(),
+                    local: Some(address),
                     listener
                 }
             );

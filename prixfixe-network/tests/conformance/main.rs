@@ -17,6 +17,8 @@ mod stops;
 mod succession;
 mod toy;
 mod turns;
+#[cfg(unix)]
+mod unix;
 
 /// A test of each case for each way.
 macro_rules! conformance {
@@ -90,4 +92,12 @@ conformance! {
         all_threads_have_their_turns,
         a_thread_that_stands_still_is_waited_for,
         a_stopped_transport_is_not_waited_for;
+    unix:
+        a_client_of_a_unix_socket_is_served,
+        one_too_many_on_a_unix_socket_is_told,
+        who_stands_in_the_backlog_of_a_unix_socket_is_told_of_the_end,
+        the_file_goes_with_the_transport,
+        a_peer_of_a_unix_socket_that_vanishes_drops_its_session,
+        a_stream_larger_than_the_buffers_of_a_unix_socket_arrives_whole,
+        a_successor_on_a_unix_socket_fails_no_connection;
 }

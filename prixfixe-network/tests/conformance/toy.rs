@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use prixfixe_network::{Connection, OutputBuffer, Service, Session};
+use prixfixe_network::{Connection, OutputBuffer, Peer, Service, Session};
 
 /// Input that a session holds before it wants no more.
 const ENOUGH_INPUT: usize = 64 * 1024;
@@ -79,6 +79,13 @@ impl Seen {
     }
 }
 
+fn port_of(peer: Peer) -> u16 {
+    match peer {
+        Peer::Ip(address) => address.port(),
+        _ => 0,
+    }
+}
+
 impl Service for Toy {
     type Session = ToySession;
 
@@ -90,7 +97,7 @@ impl Service for Toy {
         output.extend_from_slice(b"HELLO\n");
         ToySession {
             seen: Arc::clone(&self.seen),
-            port: connection.peer.port(),
+            port: port_of(connection.peer),
             timeout: self.timeout,
             deadline: now + self.timeout,
             input: VecDeque::new(),

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use prixfixe_core::Reply;
 
 use super::{Accepted, Handler, Session};
-use crate::hooks::{Command, Data, Hello, Login, Mail, Rcpt};
-use crate::{Client, Identity, Message};
+use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
+use crate::{Client, Identity, Login, Message};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Reply>> + Send + 'a>>;
 

@@ -140,11 +140,13 @@ impl Log {
     }
 
     /// A connection over the connection limit was refused. The first in a minute is always told.
-    pub(crate) fn crowded(&self, now: Instant, peer: SocketAddr, reply: &Reply) {
-        let client = peer.ip();
-        let grant = self.grant_by(Level::INFO, now, |limit| limit.allows_crowd(now, client));
+    pub(crate) fn crowded(&self, now: Instant, peer: Peer, reply: &Reply) {
+        let grant = match peer.ip() {
+            Some(client) => self.grant_by(Level::INFO, now, |it| it.allows_crowd(now, client)),
+            None => self.grant(Level::INFO, now, None),
+        };
         let who = Who {
-            peer: Peer::Ip(peer),
+            peer,
             balancer: None,
             helo: None,
         };

@@ -128,7 +128,7 @@ fn a_refusal_has_its_facts() {
         log.refused(start, who(1), &refused);
         log.crowded(
             start,
-            ([192, 0, 2, 2], 1024).into(),
+            Peer::Ip(([192, 0, 2, 2], 1024).into()),
             &replies::TOO_MANY_CONNECTIONS,
         );
     });

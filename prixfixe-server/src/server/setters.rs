@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use prixfixe_core::{BareLineEnds, EhloKeyword};
+use prixfixe_core::{BareLineEnds, EhloKeyword, Mechanism};
 
 use super::ServerBuilder;
 #[cfg(feature = "tls")]
 use crate::tls::TlsConfig;
+use crate::{AuthMode, AuthSender, Authenticator};
 
 impl<H> ServerBuilder<H> {
     /// The name that the server gives itself. Default `localhost`.
@@ -211,6 +212,45 @@ impl<H> ServerBuilder<H> {
     /// What becomes of a content with a bare CR or LF. Default: the message is refused.
     pub fn bare_line_ends(mut self, line_ends: BareLineEnds) -> Self {
         self.settings = self.settings.bare_line_ends(line_ends);
+        self
+    }
+
+    /// Whether clients may or must log in. Default: off. See [`Settings::auth`](crate::Settings::auth).
+    pub fn auth(mut self, mode: AuthMode) -> Self {
+        self.settings = self.settings.auth(mode);
+        self
+    }
+
+    /// Who checks logins, in place of [`Session::authenticate`](crate::Session::authenticate).
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.settings = self.settings.authenticator(authenticator);
+        self
+    }
+
+    /// The mechanisms that [`Session::authenticate`](crate::Session::authenticate) speaks, the preferred one first. They are
+    /// offered where no [`authenticator`](Self::authenticator) is set.
+    pub fn auth_mechanisms(mut self, mechanisms: impl IntoIterator<Item = Mechanism>) -> Self {
+        self.settings = self.settings.auth_mechanisms(mechanisms);
+        self
+    }
+
+    /// What a client that has logged in may send as. Default: anything.
+    pub fn auth_sender(mut self, sender: AuthSender) -> Self {
+        self.settings = self.settings.auth_sender(sender);
+        self
+    }
+
+    /// Failed logins of one client with one name in ten minutes. Default 5, for clients from afar. See
+    /// [`Settings::auth_max_failures`](crate::Settings::auth_max_failures).
+    pub fn auth_max_failures(mut self, failures: u32) -> Self {
+        self.settings = self.settings.auth_max_failures(failures);
+        self
+    }
+
+    /// Failed logins of one client in ten minutes, whatever the names. Default 50, for clients from afar. See
+    /// [`Settings::auth_max_client_failures`](crate::Settings::auth_max_client_failures).
+    pub fn auth_max_client_failures(mut self, failures: u32) -> Self {
+        self.settings = self.settings.auth_max_client_failures(failures);
         self
     }
 }

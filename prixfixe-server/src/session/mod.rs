@@ -70,7 +70,7 @@ enum Pending {
 
 impl SmtpSession {
     pub(crate) fn new(shared: Arc<Shared>, now: Instant, client: Client) -> Self {
-        let dialogue = Arc::clone(&shared.dialogue);
+        let dialogue = shared.dialogue_with(client.peer());
         let connection = Connection::with_protocol(dialogue, client.protocol(), now);
         Self {
             connection,

@@ -1,6 +1,7 @@
 //! What shows only between a session and its transport.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
@@ -27,8 +28,8 @@ fn service(handler: impl Handler) -> SmtpService {
 
 fn connection() -> Connection {
     Connection {
-        peer: ([192, 0, 2, 1], 1024).into(),
-        local: ([192, 0, 2, 2], 25).into(),
+        peer: SocketAddr::from(([192, 0, 2, 1], 1024)).into(),
+        local: Some(([192, 0, 2, 2], 25).into()),
         listener: 0,
     }
 }
@@ -114,8 +115,8 @@ fn a_client_that_never_reads_has_the_time_of_one_command() {
     let application = Arc::new(Application::new(Arc::new(accept), Default::default()));
     let service = SmtpService::new(application, &settings, vec![Rules::none()]);
     let connection = Connection {
-        peer: ([192, 0, 2, 1], 1024).into(),
-        local: ([192, 0, 2, 2], 25).into(),
+        peer: SocketAddr::from(([192, 0, 2, 1], 1024)).into(),
+        local: Some(([192, 0, 2, 2], 25).into()),
         listener: 0,
     };
     let start = Instant::now();

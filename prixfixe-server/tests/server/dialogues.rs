@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prixfixe_dialogue::{
-    DOMAIN, Delivered, Dialogue, Settings, Stage, Step, folder, line_begins_with, read_all,
+    Auth, DOMAIN, Delivered, Dialogue, Settings, Stage, Step, USER, folder, line_begins_with,
+    read_all,
 };
 use prixfixe_server::{
-    Accepted, BareLineEnds, CertificateSource, Endpoint, EnhancedCode, Mail, Message, Protocol,
-    Rcpt, Reply, Server, Session, TlsConfig, Transport,
+    Accepted, AuthMode, BareLineEnds, CertificateSource, Endpoint, EnhancedCode, Identity, Login,
+    Mail, Mechanism, Message, Protocol, Rcpt, Reply, Server, Session, TlsConfig, Transport,
 };
 use prixfixe_test_support::SelfSigned;
 use rustls::pki_types::ServerName;
@@ -126,6 +127,14 @@ fn start(
         builder = builder.bare_line_ends(BareLineEnds::Repair);
     }
     builder = builder.dsn(settings.dsn);
+    if let Some(auth) = settings.auth {
+        builder = builder.auth_mechanisms([Mechanism::PLAIN, Mechanism::LOGIN]);
+        builder = builder.auth(match auth {
+            Auth::Offer => AuthMode::Offer,
+            Auth::Require => AuthMode::Require,
+            Auth::Any => AuthMode::Any,
+        });
+    }
     if settings.starttls {
         builder = builder.tls(certificate.server.clone());
     }
@@ -167,6 +176,14 @@ impl Scripted {
 }
 
 impl Session for Scripted {
+    async fn authenticate(&mut self, mut login: Login<'_>) -> Result<Identity, Reply> {
+        let given = login.password().await?;
+        match (given.user(), given.password()) == USER {
+            true => Ok(Identity::new(given.user())),
+            false => Err(Reply::BAD_CREDENTIALS),
+        }
+    }
+
     async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
         self.judge(Stage::Mail, &mail.reverse_path().to_string())
     }

@@ -22,6 +22,8 @@ mod reconfigure;
 mod reload;
 mod runtime;
 mod sessions;
+#[cfg(unix)]
+mod unix;
 
 /// Runs `async fn NAME(transport: Transport)` as a test on each transport.
 macro_rules! on_both_transports {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use prixfixe_tls::{ClientAuth, HandshakeError, TlsConfig, TrustAnchors};
-use rcgen::{DnType, KeyPair};
+use rcgen::{DnType, KeyPair, SanType};
 use rustls::{AlertDescription, Error};
 
 use crate::authority::{Authority, Issued};
@@ -120,6 +120,37 @@ fn a_subject_cannot_forge_log_lines() {
         let subject = subject.unwrap();
         assert!(subject.starts_with("CN=a??bxxx"), "{subject}");
         assert_eq!(subject.len(), 256);
+    }
+}
+
+#[test]
+fn a_client_is_named_by_its_mailbox_or_else_by_its_common_name() {
+    let case = Case::new();
+    let issue = |mailbox: Option<&str>, name: &str| {
+        let key = KeyPair::generate().unwrap();
+        case.clients.issue_with(&key, &[], |params| {
+            params.distinguished_name.push(DnType::CommonName, name);
+            let mailbox = mailbox.map(|it| SanType::Rfc822Name(it.try_into().unwrap()));
+            params.subject_alt_names.extend(mailbox);
+        })
+    };
+    let config = case.config(ClientAuth::Request);
+    for (own, expected) in [
+        (issue(None, "ann"), Some("ann")),
+        (
+            issue(Some("ann@example.com"), "bob"),
+            Some("ann@example.com"),
+        ),
+        (issue(None, "a\r\nb"), None),
+        (issue(None, &"x".repeat(257)), None),
+    ] {
+        for (_, server) in case.connect(&config, Some(&own)) {
+            assert_eq!(server.info().client_name.as_deref(), expected);
+        }
+    }
+    let strangers = Case::new().clients.issue_client("ann");
+    for (_, server) in case.connect(&config, Some(&strangers)) {
+        assert_eq!(server.info().client_name, None);
     }
 }
 

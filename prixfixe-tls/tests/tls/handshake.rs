@@ -46,6 +46,36 @@ fn both_versions_are_spoken_and_reported() {
     }
 }
 
+/// RFC 9266: the client works it out by itself, with what rustls gives it.
+#[test]
+fn both_ends_have_the_same_channel_binding_with_tls_1_3() {
+    let world = World::new();
+    for resumed in [false, true] {
+        let (client, server) = match resumed {
+            false => world.established(TLS13),
+            true => {
+                let config = std::sync::Arc::new(world.client_config(TLS13));
+                let tls = world.issued.builder().build().unwrap();
+                let connect = || {
+                    let mut client = Client::new(&config, "mx.example.com");
+                    let mut server = Server::implicit(&tls);
+                    exchange(&mut client, &mut server);
+                    (client, server)
+                };
+                connect();
+                connect()
+            }
+        };
+        let label = b"EXPORTER-Channel-Binding";
+        let expected = client.tls.export_keying_material([0; 32], label, Some(b""));
+        let info = server.info();
+        assert_eq!(info.resumed, resumed);
+        assert_eq!(info.channel_binding, Some(expected.unwrap()));
+    }
+    let (_, server) = world.established(TLS12);
+    assert_eq!(server.info().channel_binding, None);
+}
+
 #[test]
 fn a_minimum_of_1_3_refuses_1_2_with_an_alert() {
     let world = World::new();

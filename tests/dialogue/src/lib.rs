@@ -73,11 +73,27 @@ pub struct Settings {
     pub starttls: bool,
     /// `tls-required on`.
     pub tls_required: bool,
+    /// `auth offer`, `auth require` or `auth any`: clients may or must log in, by PLAIN and LOGIN.
+    pub auth: Option<Auth>,
     /// `at-once`: each send is to arrive in one piece.
     pub at_once: bool,
     /// `refuse`: what the handler does not want.
     pub refusals: Vec<Refusal>,
 }
+
+/// How clients log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// They may, under TLS: as [`USER`].
+    Offer,
+    /// They have to.
+    Require,
+    /// As anybody, with any password, in plaintext too.
+    Any,
+}
+
+/// Who may log in, and the password.
+pub const USER: (&str, &[u8]) = ("ann", b"secret");
 
 /// The server's name in every dialogue.
 pub const DOMAIN: &str = "mx.example.com";

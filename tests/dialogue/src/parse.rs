@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::escape::unescape;
-use crate::{Delivered, Dialogue, Refusal, Settings, Stage, Step};
+use crate::{Auth, Delivered, Dialogue, Refusal, Settings, Stage, Step};
 
 /// A line of a file is none of a dialogue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +58,15 @@ fn line(dialogue: &mut Dialogue, line: &str) -> Option<()> {
     Some(())
 }
 
+fn auth(value: &str) -> Option<Auth> {
+    match value {
+        "offer" => Some(Auth::Offer),
+        "require" => Some(Auth::Require),
+        "any" => Some(Auth::Any),
+        _ => None,
+    }
+}
+
 fn setting(settings: &mut Settings, setting: &str) -> Option<()> {
     let (key, value) = setting.split_once(' ').unwrap_or((setting, ""));
     match key {
@@ -72,6 +81,7 @@ fn setting(settings: &mut Settings, setting: &str) -> Option<()> {
         "dsn" if value == "on" => settings.dsn = true,
         "starttls" if value == "on" => settings.starttls = true,
         "tls-required" if value == "on" => settings.tls_required = true,
+        "auth" => settings.auth = Some(auth(value)?),
         "at-once" if value.is_empty() => settings.at_once = true,
         "refuse" => settings.refusals.push(refusal(value)?),
         _ => return None,

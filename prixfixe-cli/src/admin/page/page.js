@@ -5,7 +5,7 @@ const PATIENCE = 5000;
 const FEW = 10; // rows of the table of refusals until more are asked for
 const SUCCESS = "smtp_messages_success_total", FAILED = "smtp_messages_failed_total";
 const CONNECTIONS = "smtp_connections_total", HANDSHAKES = "smtp_tls_handshakes_total";
-const STATES = { ready: "Ready", draining: "Draining", failing: "Cannot deliver" };
+const STATES = { ready: "Ready", draining: "Draining", failing: "Cannot deliver", degraded: "Degraded" };
 
 /** What the codes of refused commands mostly stand for; the reply itself is among the latest refusals. */
 const CODES = {
@@ -118,13 +118,14 @@ function showStatus(status) {
     if (byId(id).textContent !== text) byId(id).textContent = text;
   }
   showStorage(status.storage || []);
+  showTargets(status.targets || []);
   byId("version").textContent = status.version;
   byId("transport").textContent = status.transport;
   const uptime = byId("uptime");
   uptime.textContent = span(status.uptime_seconds);
   uptime.title = `since ${new Date(status.started).toLocaleString("en-GB")}`;
-  byId("listeners").replaceChildren(...status.listeners.map(({ address, tls }) =>
-    element("span", { className: "listener" }, address, ...(tls === "none" ? [] : [element("small", {}, tls === "implicit" ? " TLS" : " STARTTLS")]))));
+  byId("listeners").replaceChildren(...status.listeners.map(({ address, protocol, tls }) =>
+    element("span", { className: "listener" }, address, ...(protocol === "lmtp" ? [element("small", {}, " LMTP")] : []), ...(tls === "none" ? [] : [element("small", {}, tls === "implicit" ? " TLS" : " STARTTLS")]))));
 }
 
 /** Red below the least, or until a tenth more is free; amber while four times the least are not. */
@@ -140,10 +141,25 @@ function showStorage(all) {
   }));
 }
 
+/** One target on this machine has nothing to say that the numbers above do not. */
+function showTargets(all) {
+  byId("targets-part").hidden = all.length < 2 && all.every((one) => one.up && !one.remote);
+  byId("targets").tBodies[0].replaceChildren(...all.map((one) => {
+    const state = element("b", { className: one.up ? "" : "bad" }, one.up ? "up" : "down");
+    const cells = [one.name, state, ...["delivered", "deferred", "refused", "timeout"].map((result) => say("count", one[result])), one.error || ""];
+    const heads = ["Target", "State", "Delivered", "Deferred", "Refused", "No answer", "Last error"];
+    return element("tr", {}, ...cells.map((cell, index) => {
+      const data = element("td", {}, cell);
+      data.dataset.head = heads[index];
+      return data;
+    }));
+  }));
+}
+
 /** The state's name stands before it already. */
 function reason({ state, reason }) {
   if (state === "ready") return "Mail is accepted.";
-  return String(reason || "").replace(/^(draining|mail cannot be delivered): /, "");
+  return String(reason || "").replace(/^(draining|mail cannot be delivered|ready, but not everywhere): /, "");
 }
 
 /** Every element that names a metric gets its value: exact in `data-value`, rounded as text. */

@@ -21,6 +21,7 @@ fn key(id: &str) -> Option<String> {
     let key = match id {
         "listen" => " `[[listener]]` `address` ".to_owned(),
         "listen-tls" => " `[[listener]]` `tls = \"implicit\"` ".to_owned(),
+        "listen-lmtp" => " `[[listener]]` `protocol = \"lmtp\"` ".to_owned(),
         "proxy-protocol-from" => " `[[listener]]` `proxy-protocol-from` ".to_owned(),
         _ => code(KEYS.iter().find(|key| *key == id)?),
     };

@@ -129,3 +129,93 @@ fn repeated_flags_add_up_for_lists() {
     let configuration = load("", &[], &["--listen", "a:1", "--listen=b:2,c:3"]).unwrap();
     assert_eq!(shown(&configuration, "listen"), r#"["a:1", "b:2", "c:3"]"#);
 }
+
+#[test]
+fn lmtp_and_unix_sockets() {
+    let file = "[[listener]]\naddress = 'a:24'\nprotocol = 'lmtp'\n\
+                [[listener]]\naddress = 'unix:/run/l.sock'\nprotocol = 'lmtp'\nmode = '0600'\ngroup = 'mail'\n\
+                [[listener]]\naddress = 'unix:/run/s.sock'\nproxy-protocol-from = ['unix']\n";
+    let listeners = |file, variables: &[_], flags: &[_]| {
+        let configuration = load(file, variables, flags).unwrap();
+        let printed = configuration.to_toml().unwrap();
+        assert_eq!(
+            load(&printed, &[], &[]).as_ref(),
+            Ok(&configuration),
+            "{printed}"
+        );
+        let shown = configuration.listeners.iter().map(|listener| {
+            let mode = listener.mode.map_or(String::new(), |it| format!(" {it}"));
+            let group = listener.group.as_deref().unwrap_or_default();
+            format!("{} {}{mode} {group}", listener.protocol, listener.address)
+        });
+        let shown: Vec<String> = shown.map(|it| it.trim_end().to_owned()).collect();
+        shown.join(", ")
+    };
+    assert_eq!(
+        listeners(file, &[], &[]),
+        "SMTP unix:/run/s.sock, LMTP a:24, LMTP unix:/run/l.sock 0600 mail"
+    );
+    // The flag and the variable replace those of their kind, and go beside the default.
+    let variables = [("SMTP_LISTEN_LMTP", "c:24,unix:/v.sock")];
+    assert_eq!(
+        listeners(file, &variables, &[]),
+        "SMTP unix:/run/s.sock, LMTP c:24, LMTP unix:/v.sock"
+    );
+    assert_eq!(
+        listeners("", &variables, &["--listen-lmtp", "unix:/f.sock"]),
+        "SMTP localhost:2525, LMTP unix:/f.sock"
+    );
+    assert_eq!(
+        listeners("", &[], &["--listen", "unix:/s.sock"]),
+        "SMTP unix:/s.sock"
+    );
+}
+
+#[test]
+fn listeners_that_cannot_be_meant_are_told_what_mends_them() {
+    for (flags, problem) in [
+        (
+            ["--listen-lmtp", "a:25"],
+            "--listen-lmtp: `a:25` has port 25, which is for SMTP alone; choose another for LMTP, like 24",
+        ),
+        (
+            ["--listen-lmtp", "unix:"],
+            "--listen-lmtp: `unix:` has no path; give one like unix:/run/prixfixe/lmtp.sock",
+        ),
+        (
+            ["--listen", "unix:/a,unix:/a"],
+            "--listen: `unix:/a` is there twice; remove one",
+        ),
+        (
+            ["--admin", "unix:/a"],
+            "--admin: `unix:/a` is no place for HTTP; give an address with a port",
+        ),
+    ] {
+        assert_eq!(load("", &[], &flags).unwrap_err(), problem);
+    }
+    for (line, problem) in [
+        (
+            "protocol = 'lmtp'",
+            "FILE:2: listener.address: `*:25` has port 25, which is for SMTP alone; choose another for LMTP, like 24",
+        ),
+        (
+            "protocol = 'pop3'",
+            "FILE:3: listener.protocol: `pop3` is not known; give one of smtp, lmtp",
+        ),
+        (
+            "mode = '0660'",
+            "FILE:2: listener.address: `*:25` is no Unix socket, so mode and group have no meaning; remove them",
+        ),
+        (
+            "mode = '0999'",
+            "FILE:3: listener.mode: `0999` is not a mode; give one like 0660",
+        ),
+        (
+            "group = ''",
+            "FILE:3: listener.group: names no group; give one of this host",
+        ),
+    ] {
+        let file = format!("[[listener]]\naddress = '*:25'\n{line}\n");
+        assert_eq!(load(&file, &[], &[]).unwrap_err(), problem);
+    }
+}

@@ -1,5 +1,6 @@
 //! The configuration that files, variables and flags amount to together.
 
+mod auth;
 mod documentation;
 mod errors;
 mod file;

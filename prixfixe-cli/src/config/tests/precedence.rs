@@ -91,6 +91,24 @@ const CASES: &[Case] = &[
         [("1m30s", "90"), ("3", "3")],
     ),
     (
+        "auth.mode",
+        r#""off""#,
+        ("auth.mode = 'offer'", r#""offer""#),
+        [("any", r#""any""#), ("require", r#""require""#)],
+    ),
+    (
+        "auth.users",
+        "",
+        ("auth.users = 'a'", r#""a""#),
+        [("b", r#""b""#), ("c", r#""c""#)],
+    ),
+    (
+        "auth.dovecot",
+        "",
+        ("auth.dovecot = '/a'", r#""/a""#),
+        [("/b", r#""/b""#), ("/c", r#""/c""#)],
+    ),
+    (
         "accept.domains",
         "[]",
         ("accept.domains = ['a', 'b']", r#"["a", "b"]"#),
@@ -275,6 +293,7 @@ fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
 fn needed(option: &str) -> &'static [&'static str] {
     match option {
         "tls.key-password-file" => &["--tls-cert=cert", "--tls-key=key"],
+        "auth.mode" => &["--tls-self-signed", "--auth-users=users"],
         "tls.required" => &["--tls-self-signed"],
         "tls.client-auth" => &["--tls-self-signed", "--tls-client-ca=ca"],
         _ => &[],
@@ -283,7 +302,13 @@ fn needed(option: &str) -> &'static [&'static str] {
 
 #[test]
 fn no_option_is_left_out_of_the_precedence_table() {
-    let with_a_test_of_their_own = ["listen-tls", "proxy-protocol-from", "tls.cert", "tls.key"];
+    let with_a_test_of_their_own = [
+        "listen-lmtp",
+        "listen-tls",
+        "proxy-protocol-from",
+        "tls.cert",
+        "tls.key",
+    ];
     for arg in COMMAND.get_arguments() {
         let id = arg.get_id().as_str();
         let is_a_case = CASES.iter().any(|case| case.0 == id);

@@ -7,6 +7,7 @@ use super::*;
 /// Any text that the option takes.
 fn text(id: &'static str, value: &'static str) -> BoxedStrategy<String> {
     match (id, value) {
+        ("listen-lmtp", _) => "lmtp[a-z]{1,9}:[1-9],unix:/[a-z]{1,9}".boxed(),
         ("listen-tls", _) => "tls[a-z]{1,9}:[1-9]".boxed(),
         ("listen", _) => (any::<std::net::SocketAddr>(), "[a-z]{1,9}", 1..=u16::MAX)
             .prop_map(|(address, name, port)| format!("{address},{name}:{port},*:{port}"))
@@ -19,10 +20,15 @@ fn text(id: &'static str, value: &'static str) -> BoxedStrategy<String> {
             (1..=1024_u32).prop_map(|number| number.to_string()).boxed()
         }
         (_, "BOOLEAN") => any::<bool>().prop_map(|on| on.to_string()).boxed(),
-        (_, "CIDR") => "10\\.[1-9]?[0-9]\\.0\\.0/16,[1-9]::/16,::1".boxed(),
+        (_, "CIDR") => "10\\.[1-9]?[0-9]\\.0\\.0/16,[1-9]::/16,::1,unix".boxed(),
         (_, "TARGET") => "maildir:[^\0]{0,20}[^\0\\s]".boxed(),
+        (_, "URL") => "https://[a-z]{1,9}\\.example/[a-z]{0,9}".boxed(),
         // Of blanks alone a variable counts as not set.
-        (_, "FILE") => "[^\0]{0,20}[^\0\\s]".boxed(),
+        // The other two need somebody who checks logins.
+        ("auth.mode", _) => prop::sample::select(vec!["off", "any"])
+            .prop_map(String::from)
+            .boxed(),
+        (_, "FILE" | "SOCKET") => "[^\0]{0,20}[^\0\\s]".boxed(),
         (_, "LEVEL") => {
             prop::sample::select(vec!["off", "error", "warn", "info", "debug", "trace"])
                 .prop_map(String::from)
@@ -71,6 +77,7 @@ proptest! {
             .iter()
             .flatten()
             .map(|(variable, value)| (variable.as_str(), value.as_str()))
+            .filter(|(variable, _)| *variable != if files { "SMTP_AUTH_DOVECOT" } else { "SMTP_AUTH_USERS" })
             .filter(|(variable, _)| sensible.contains(variable) || !variable.starts_with("SMTP_TLS_"))
             .collect();
         let (idle_timeout, idle_commands) = idle;

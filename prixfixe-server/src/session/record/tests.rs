@@ -1,5 +1,6 @@
 //! The lines of whole sessions.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -79,8 +80,8 @@ fn service(handler: impl Handler, max_idle_commands: u32) -> impl Service {
 /// Plays a client of this service that says all of it at once.
 fn play(service: &impl Service, sent: &str, end: End) {
     let connection = Connection {
-        peer: ([192, 0, 2, 1], 1024).into(),
-        local: ([192, 0, 2, 2], 25).into(),
+        peer: SocketAddr::from(([192, 0, 2, 1], 1024)).into(),
+        local: Some(([192, 0, 2, 2], 25).into()),
         listener: 0,
     };
     let now = Instant::now();

@@ -70,8 +70,9 @@ where
             peer: SocketAddr::from((
                 Ipv4Addr::new(10, answer, high, low),
                 1024 + (number % 60_000) as u16,
-            )),
-            local: SocketAddr::from(([10, 255, 0, 1], 25)),
+            ))
+            .into(),
+            local: Some(SocketAddr::from(([10, 255, 0, 1], 25))),
             listener: usize::from(client.plan.security == Security::Implicit),
         };
         match server.transport.admit(now, &connection) {
