@@ -18,6 +18,7 @@ mod large;
 mod messages;
 mod secured;
 mod server;
+mod transports;
 
 use std::time::Duration;
 

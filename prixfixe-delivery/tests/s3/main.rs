@@ -11,6 +11,7 @@
 
 mod scripted;
 mod stores;
+mod transports;
 
 use std::time::Duration;
 

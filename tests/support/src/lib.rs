@@ -15,6 +15,7 @@
 #[cfg(feature = "tls")]
 mod certificate;
 mod data;
+mod dialogue;
 #[cfg(feature = "echo")]
 mod echo;
 mod http;
@@ -28,6 +29,7 @@ mod waiting;
 #[cfg(feature = "tls")]
 pub use certificate::SelfSigned;
 pub use data::{Meaning, data, meaning, stuffed, texts};
+pub use dialogue::talk;
 #[cfg(feature = "echo")]
 pub use echo::{ECHO_TIMEOUT, Echo};
 pub use http::{HttpAnswer, HttpRequest, HttpServer};
