@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use prixfixe_test_support::{has, python_with, run, unused_port, wait_until};
+use prixfixe_test_support::{PATIENCE, has, python_with, run, unused_port, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+
+use tokio::task::JoinHandle;
 
 use super::*;
 
@@ -14,6 +17,8 @@ struct Store {
     endpoint: String,
     python: PathBuf,
     child: Child,
+    /// How it was started.
+    command: Command,
     /// All that it listens on.
     ports: Vec<u16>,
     _folder: tempfile::TempDir,
@@ -71,6 +76,21 @@ else:
 "#;
 
 impl Store {
+    /// It stands still, and says nothing, for a moment.
+    async fn freeze(&self) {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, Signal::STOP).expect("it is there");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        kill_process(process, Signal::CONT).expect("it is there");
+    }
+
+    /// It is killed, and started again.
+    fn kill(&mut self) {
+        self.child.kill().expect("it is there");
+        self.child.wait().expect("it is gone");
+        self.child = self.command.spawn().expect("the store runs");
+    }
+
     fn look(&self, what: &[&str]) -> String {
         let mut command = Command::new(&self.python);
         command.args(["-c", LOOK, &self.endpoint]).args(what);
@@ -91,6 +111,7 @@ impl Store {
             endpoint: format!("http://127.0.0.1:{port}"),
             python,
             child,
+            command,
             ports: Vec::new(),
             _folder: folder,
         };
@@ -293,6 +314,74 @@ async fn a_bucket_that_is_missing_is_named(store: &Store) {
     );
     assert!(failure.to_string().contains("NoSuchBucket"), "{failure}");
     assert!(target.health().fault().is_some());
+}
+
+/// Eight senders, each of which sends its messages until they are taken: what clients' queues do.
+fn senders(store: &Store, work: &async_channel::Receiver<usize>) -> Vec<JoinHandle<()>> {
+    let target = Arc::new(open(&store.endpoint, |options| {
+        options.timeout = Duration::from_millis(700);
+        options.final_timeout = Duration::from_millis(700);
+    }));
+    let sender = |_| {
+        let (target, work) = (Arc::clone(&target), work.clone());
+        tokio::spawn(async move {
+            while let Ok(index) = work.recv().await {
+                let start = std::time::Instant::now();
+                while let Err(failure) = send_one(&*target, content(&index.to_string())).await {
+                    assert_eq!(failure.reply().code(), 451, "{failure:?}");
+                    assert!(start.elapsed() < PATIENCE, "never: {failure:?}");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        })
+    };
+    (0..8).map(sender).collect()
+}
+
+fn work(messages: usize) -> async_channel::Receiver<usize> {
+    let (left, work) = async_channel::unbounded();
+    (0..messages).for_each(|index| left.try_send(index).expect("room"));
+    work
+}
+
+async fn until_left(work: &async_channel::Receiver<usize>, left: usize) {
+    while work.len() > left {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn moto_has_each_message_once_however_often_it_freezes() {
+    let Some(store) = Store::moto() else { return };
+    let work = work(60);
+    let senders = senders(&store, &work);
+    for left in [45, 30, 15] {
+        until_left(&work, left).await;
+        store.freeze().await;
+    }
+    work.close();
+    for sender in senders {
+        sender.await.expect("it ends");
+    }
+    let pairs = store.pairs();
+    assert!(pairs.ends_with("objects 120\n"), "{pairs}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn seaweedfs_has_each_message_once_when_it_was_killed() {
+    let Some(mut store) = Store::seaweedfs() else {
+        return;
+    };
+    let work = work(60);
+    let senders = senders(&store, &work);
+    until_left(&work, 30).await;
+    store.kill();
+    work.close();
+    for sender in senders {
+        sender.await.expect("it ends");
+    }
+    let pairs = store.pairs();
+    assert!(pairs.ends_with("objects 120\n"), "{pairs}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
