@@ -145,7 +145,10 @@ impl Shared {
                 };
                 self.state.send_replace(State::Ready(Arc::new(session)));
                 self.report(Ok(())).await;
-                PERIOD
+                match self.upstream.is_down() {
+                    true => RETRY,
+                    false => PERIOD,
+                }
             }
             Found::Fault(words) => {
                 let is_known =
