@@ -1,13 +1,16 @@
 //! Who checks logins.
 
+mod any;
+
 use std::fmt;
 use std::future::Future;
-use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use prixfixe_core::{Mechanism, Reply};
 
+pub(crate) use self::any::{Anybody, MECHANISMS as ANY_MECHANISMS};
 use crate::{Client, Identity, Login};
 
 /// What an [`Authenticator`] gives.
@@ -38,8 +41,8 @@ pub type Authenticating<'a> = Pin<Box<dyn Future<Output = Result<Identity, Reply
 /// }
 /// ```
 pub trait Authenticator: Send + Sync + 'static {
-    /// The mechanisms that this client is offered, the preferred one first. Asked when a client connects where logins
-    /// are taken in plaintext, and when its TLS connection is there. None: AUTH is not offered to it.
+    /// The mechanisms that this client is offered, the preferred one first. Asked when its TLS connection is there. None: AUTH
+    /// is not offered to it.
     fn mechanisms(&self, client: &Client) -> Vec<Mechanism>;
 
     /// Checks a login by one of them. Its `Err` is the reply: [`Reply::BAD_CREDENTIALS`] where the login is wrong
@@ -68,13 +71,15 @@ impl AnyAuthenticator {
     pub(crate) fn new(authenticator: impl Authenticator) -> Self {
         Self(Arc::new(authenticator))
     }
-}
 
-impl Deref for AnyAuthenticator {
-    type Target = dyn Authenticator;
+    /// The mechanisms for this client. Where that panics, of which the panic hook tells, there are none.
+    pub(crate) fn mechanisms_of(&self, client: &Client) -> Vec<Mechanism> {
+        let mechanisms = catch_unwind(AssertUnwindSafe(|| self.0.mechanisms(client)));
+        mechanisms.unwrap_or_default()
+    }
 
-    fn deref(&self) -> &Self::Target {
-        &*self.0
+    pub(crate) async fn authenticate(&self, login: Login<'_>) -> Result<Identity, Reply> {
+        self.0.authenticate(login).await
     }
 }
 

@@ -181,6 +181,10 @@ impl Client {
         Arc::make_mut(&mut self.0).greeting = Some(greeting);
     }
 
+    pub(crate) fn identified(&mut self, identity: Identity) {
+        Arc::make_mut(&mut self.0).identity = Some(identity);
+    }
+
     /// RFC 3207 section 4.2: what was learned in clear is forgotten.
     pub(crate) fn secured(&mut self, tls: TlsInfo) {
         let known = Arc::make_mut(&mut self.0);

@@ -25,11 +25,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Once};
 use std::task::{Context, Poll, Waker};
 
-use prixfixe_core::Reply;
+use prixfixe_core::{Mechanism, Reply, Secret};
 
 use self::runtime::Within;
+use crate::authenticator::AnyAuthenticator;
 use crate::check::Checks;
 use crate::client::Greeting;
+use crate::login::Exchange;
 use crate::{Accepted, Client, Envelope, Handler, Message, Recipient};
 
 /// Over this, in bytes, the future of each connection is worth a warning.
@@ -43,12 +45,23 @@ pub(crate) enum Question {
     Rcpt(Arc<Envelope>, Recipient),
     Data(Arc<Envelope>),
     Message(Box<Message>),
+    /// The client is who it says, for all that the session knows. Accepted, the client is the one with that identity.
+    Login(Box<LoginQuestion>),
     Command {
         verb: Box<str>,
         argument: Box<str>,
     },
     /// The transaction is gone.
     Reset,
+}
+
+/// A login: by what, what came with it, and the way to the client.
+pub(crate) struct LoginQuestion {
+    pub(crate) mechanism: Mechanism,
+    pub(crate) initial_response: Option<Secret>,
+    pub(crate) exchange: Arc<Exchange>,
+    /// `None`: the session is asked.
+    pub(crate) authenticator: Option<AnyAuthenticator>,
 }
 
 /// What the session says, and what came of the question beside that.

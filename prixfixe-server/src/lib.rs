@@ -155,8 +155,8 @@ pub use message::{CollectedMessage, Message};
 #[cfg(feature = "metrics")]
 pub use metrics::ProcessUsage;
 pub use metrics::{
-    ConnectionResult, DurationHistogram, FailureReason, HandshakeFailure, Incident, IncidentKind,
-    Metrics, MetricsSnapshot, TimeoutPhase,
+    AuthMechanism, AuthResult, ConnectionResult, DurationHistogram, FailureReason,
+    HandshakeFailure, Incident, IncidentKind, Metrics, MetricsSnapshot, TimeoutPhase,
 };
 pub use prixfixe_core::printable;
 pub use prixfixe_core::{

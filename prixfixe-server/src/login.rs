@@ -10,7 +10,7 @@ use prixfixe_core::{Mechanism, Reply, Secret};
 
 use crate::Client;
 
-pub(crate) use self::exchange::Exchange;
+pub(crate) use self::exchange::{Exchange, Request};
 pub use self::password::UserPassword;
 pub use self::scripted::LoginBuilder;
 use self::scripted::Script;

@@ -33,6 +33,20 @@ pub(crate) const HANDLER_TIMED_OUT: Reply = Reply::from_static(
     "processing took too long, try again later",
 );
 
+/// One client has failed to log in too often, as whoever it says or as one user.
+pub(crate) const TOO_MANY_FAILED_LOGINS: Reply = Reply::from_static(
+    421,
+    EnhancedCode(4, 7, 0),
+    "too many failed logins, try again later",
+);
+
+/// Who has logged in may send as itself alone.
+pub(crate) const ANOTHER_SENDER: Reply = Reply::from_static(
+    553,
+    EnhancedCode(5, 7, 1),
+    "you may not send as this sender",
+);
+
 /// The handler panicked. The connection is closed.
 pub(crate) const HANDLER_PANICKED: Reply = Reply::from_static(
     421,

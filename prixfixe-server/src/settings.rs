@@ -287,9 +287,11 @@ impl Settings {
         }
     }
 
-    /// Whether a server can run with them; `implicit_tls`: TLS comes first on one of its listeners.
+    /// Whether a server can run with them; `implicit_tls`: one of its listeners is for TLS.
     pub(crate) fn check(&self, implicit_tls: bool) -> Result<(), SettingsError> {
-        if self.tls.is_none() && (self.dialogue.tls_required || implicit_tls) {
+        // Passwords never go in plaintext.
+        let needs_tls = implicit_tls || self.auth.mode.needs_tls();
+        if self.tls.is_none() && (self.dialogue.tls_required || needs_tls) {
             return Err(SettingsError::NoCertificate);
         }
         if !is_domain(&self.dialogue.domain) {

@@ -8,7 +8,7 @@ use prixfixe_core::Config;
 use prixfixe_network::{Connection, Service};
 
 use crate::accepted::{AcceptedDomains, InForce};
-use crate::clients::Clients;
+use crate::clients::{Clients, Failures};
 use crate::conversation::Begin;
 use crate::endpoint::Rules;
 use crate::front::Front;
@@ -16,7 +16,8 @@ use crate::gather::Gathering;
 use crate::log::Log;
 use crate::metrics::{Cause, Counts, Note};
 use crate::session::Told;
-use crate::{ConnectionResult, IncidentKind, Peer, Settings, SettingsError, replies};
+use crate::settings::Auth;
+use crate::{AuthMode, ConnectionResult, IncidentKind, Peer, Settings, SettingsError, replies};
 
 /// The parts of a running server that a session needs. A session keeps those that it began with.
 pub(crate) struct Shared {
@@ -32,9 +33,12 @@ pub(crate) struct Shared {
     pub(crate) accepted_domains: InForce,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) gathering: Gathering,
+    pub(crate) auth: Auth,
+    pub(crate) failures: Arc<Failures>,
 }
 
 impl Shared {
+    #[expect(clippy::too_many_arguments, reason = "one for each part, in one place")]
     fn new(
         application: Arc<dyn Begin>,
         counts: Arc<Counts>,
@@ -42,10 +46,13 @@ impl Shared {
         clients: Clients,
         gathering: Gathering,
         accepted_domains: InForce,
+        failures: Arc<Failures>,
         settings: &Settings,
     ) -> Self {
         let mut dialogue = settings.dialogue.clone();
         dialogue.starttls = settings.tls.is_some();
+        let auth = settings.auth.clone().in_force();
+        dialogue.auth = auth.offered();
         let mut local_dialogue = dialogue.clone();
         local_dialogue.tls_required = false;
         Self {
@@ -60,6 +67,8 @@ impl Shared {
             clients,
             tls: settings.tls.clone(),
             gathering,
+            auth,
+            failures,
         }
     }
 
@@ -69,6 +78,20 @@ impl Shared {
             Peer::Unix(_) => &self.local_dialogue,
             Peer::Ip(_) | Peer::Other => &self.dialogue,
         })
+    }
+
+    /// The same, where logins are handled so.
+    fn with_auth(&self, mode: AuthMode, settings: &Settings) -> Self {
+        Self::new(
+            Arc::clone(&self.application),
+            Arc::clone(&self.counts),
+            Arc::clone(&self.log),
+            self.clients.clone(),
+            self.gathering.clone(),
+            self.accepted_domains.clone(),
+            Arc::clone(&self.failures),
+            &settings.clone().auth(mode),
+        )
     }
 
     /// Where the end of a message is told.
@@ -84,10 +107,37 @@ fn accepted_domains(settings: &Settings) -> AcceptedDomains {
     AcceptedDomains::new(&settings.dialogue.domain, &settings.accepted_domains)
 }
 
+/// What sessions share, where listeners do not all handle logins alike.
+struct Sharing {
+    usual: Arc<Shared>,
+    others: Vec<(AuthMode, Arc<Shared>)>,
+}
+
+impl Sharing {
+    fn new(usual: Shared, settings: &Settings, rules: &[Rules]) -> Self {
+        let mut others: Vec<(AuthMode, Arc<Shared>)> = Vec::new();
+        for mode in rules.iter().filter_map(|rules| rules.auth) {
+            if others.iter().all(|(other, _)| *other != mode) {
+                others.push((mode, Arc::new(usual.with_auth(mode, settings))));
+            }
+        }
+        let usual = Arc::new(usual);
+        Self { usual, others }
+    }
+
+    fn by(&self, rules: &Rules) -> Arc<Shared> {
+        let mut others = self.others.iter();
+        let other = rules
+            .auth
+            .and_then(|mode| others.find(|(other, _)| *other == mode));
+        Arc::clone(other.map_or(&self.usual, |(_, shared)| shared))
+    }
+}
+
 /// Makes a session for each connection.
 pub(crate) struct SmtpService {
     /// Swapped whole when the server is reconfigured. Looked at once a connection.
-    shared: RwLock<Arc<Shared>>,
+    shared: RwLock<Sharing>,
     counts: Arc<Counts>,
     log: Arc<Log>,
     /// Of each listener.
@@ -110,10 +160,11 @@ impl SmtpService {
             clients,
             Gathering::new(settings.message_memory, settings.temporary.clone()),
             InForce::new(accepted_domains(settings)),
+            Arc::new(Failures::new(now)),
             settings,
         );
         Self {
-            shared: RwLock::new(Arc::new(shared)),
+            shared: RwLock::new(Sharing::new(shared, settings, &rules)),
             counts,
             log,
             rules,
@@ -125,8 +176,16 @@ impl SmtpService {
         &self.counts
     }
 
-    fn shared(&self) -> Arc<Shared> {
-        Arc::clone(&self.shared.read().unwrap_or_else(PoisonError::into_inner))
+    /// As where nothing is said of logins.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.shared_by(&Rules::none())
+    }
+
+    fn shared_by(&self, rules: &Rules) -> Arc<Shared> {
+        self.shared
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .by(rules)
     }
 
     fn rules(&self, connection: &Connection) -> &Rules {
@@ -138,7 +197,7 @@ impl SmtpService {
 impl SmtpService {
     /// Sessions made from now on have these settings. An error changes nothing.
     pub(crate) fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
-        settings.check(self.rules.iter().any(|it| it.implicit_tls))?;
+        settings.check(self.rules.iter().any(Rules::needs_tls))?;
         let old = self.shared();
         let clients = old.clients.with_limits(
             settings.client_limits,
@@ -146,7 +205,7 @@ impl SmtpService {
             Instant::now(),
         );
         let (application, counts) = (Arc::clone(&old.application), Arc::clone(&self.counts));
-        let shared = Arc::new(Shared::new(
+        let shared = Shared::new(
             application,
             counts,
             Arc::clone(&self.log),
@@ -154,8 +213,10 @@ impl SmtpService {
             old.gathering
                 .with(settings.message_memory, settings.temporary.clone()),
             old.accepted_domains.replaced(accepted_domains(settings)),
+            Arc::clone(&old.failures),
             settings,
-        ));
+        );
+        let shared = Sharing::new(shared, settings, &self.rules);
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
         Ok(())
     }
@@ -183,7 +244,8 @@ impl Service for SmtpService {
 
     fn session(&self, now: Instant, connection: &Connection) -> Front {
         self.log.tick(now);
-        Front::new(self.shared(), self.rules(connection), now, connection)
+        let rules = self.rules(connection);
+        Front::new(self.shared_by(rules), rules, now, connection)
     }
 
     fn over_limit(&self, now: Instant, connection: &Connection) -> &[u8] {

@@ -106,16 +106,22 @@ fn protocol(head: &Head) -> &'static str {
     if head.client.protocol() == Protocol::Lmtp {
         return lmtp(head, tls);
     }
+    let login = head.client.identity().is_some();
     match (
         head.envelope.parameters().smtputf8,
         tls,
+        login,
         head.client.is_extended(),
     ) {
-        (true, true, _) => "UTF8SMTPS",
-        (true, false, _) => "UTF8SMTP",
-        (false, true, _) => "ESMTPS",
-        (false, false, true) => "ESMTP",
-        (false, false, false) => "SMTP",
+        (true, true, true, _) => "UTF8SMTPSA",
+        (true, true, false, _) => "UTF8SMTPS",
+        (true, false, true, _) => "UTF8SMTPA",
+        (true, false, false, _) => "UTF8SMTP",
+        (false, true, true, _) => "ESMTPSA",
+        (false, true, false, _) => "ESMTPS",
+        (false, false, true, _) => "ESMTPA",
+        (false, false, false, true) => "ESMTP",
+        (false, false, false, false) => "SMTP",
     }
 }
 

@@ -28,7 +28,7 @@ impl ConnectionLimit {
 }
 
 /// Counts the connections of each client that has any: there are never more entries than connections.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Connections {
     limit: u32,
     over: OverLimit,
@@ -116,7 +116,7 @@ impl Drop for Place {
 }
 
 /// Neither loopback, nor private (RFC 1918, RFC 4193), nor link-local.
-fn is_public(address: IpAddr) -> bool {
+pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
         IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),

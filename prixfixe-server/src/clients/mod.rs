@@ -4,6 +4,7 @@
 //! given (RFC 6177 section 2), so a limit on single addresses would be none.
 
 mod connections;
+mod failures;
 #[cfg(feature = "client-limits")]
 mod rate;
 #[cfg(not(feature = "client-limits"))]
@@ -16,6 +17,7 @@ use std::time::Instant;
 
 use self::connections::Connections;
 pub(crate) use self::connections::{ConnectionLimit, Place};
+pub(crate) use self::failures::Failures;
 use self::rate::Rate;
 
 /// The limits as they are set; of those a minute 0 is none.
@@ -28,7 +30,7 @@ pub(crate) struct ClientLimits {
 }
 
 /// What clients have had of their limits.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Clients {
     limits: ClientLimits,
     connections: Option<Connections>,

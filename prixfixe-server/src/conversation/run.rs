@@ -9,10 +9,10 @@ use prixfixe_core::Reply;
 use tracing::{Span, info_span};
 
 use super::stack::Stack;
-use super::{About, Answer, Question, Told, is_abandoned, told};
+use super::{About, Answer, LoginQuestion, Question, Told, is_abandoned, told};
 use crate::check::Checks;
 use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
-use crate::{Accepted, Client, Handler, Session, replies};
+use crate::{Accepted, Client, Handler, Identity, Login, Session, replies};
 
 /// A span around each question to the application, so that its own log lines have the peer and the message's id.
 macro_rules! question_span {
@@ -98,6 +98,17 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
             let result = asked(span, Box::pin(session.message(*message))).await;
             give(in_time(session, result));
         }
+        Question::Login(login) => {
+            let span = question_span!("authenticate", client, mechanism = login.mechanism);
+            // Boxed as a message's is.
+            let result = asked(span, Box::pin(authenticate(session, client, *login))).await;
+            let result = result.unwrap_or(Err(Reply::LOGIN_UNAVAILABLE));
+            let result = result.map(|identity| client.identified(identity));
+            super::give(Answer {
+                result: result.map(|()| Accepted::default()),
+                about: About::Client(client.clone()),
+            });
+        }
         Question::Command { verb, argument } => {
             let span = question_span!("command", client);
             let command = Command::new(client, &verb, &argument);
@@ -105,6 +116,25 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
             give(late(result).map(Accepted::with_reply));
         }
         Question::Reset => session.reset(),
+    }
+}
+
+/// Asks whoever checks logins.
+async fn authenticate<S: Session>(
+    session: &mut Stack<S>,
+    client: &Client,
+    question: LoginQuestion,
+) -> Result<Identity, Reply> {
+    let LoginQuestion {
+        mechanism,
+        initial_response,
+        exchange,
+        authenticator,
+    } = question;
+    let login = Login::new(client, mechanism, initial_response, &exchange);
+    match authenticator {
+        Some(authenticator) => authenticator.authenticate(login).await,
+        None => session.authenticate(login).await,
     }
 }
 

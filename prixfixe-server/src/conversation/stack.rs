@@ -7,7 +7,7 @@ use prixfixe_core::{Protocol, Reply};
 use crate::check::{self, Checks, Content, Opened};
 use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
 use crate::message::Sent;
-use crate::{Accepted, Client, Handler, Message, Session, replies};
+use crate::{Accepted, Client, Handler, Identity, Login, Message, Session, replies};
 
 pub(super) struct Stack<S> {
     checks: Opened,
@@ -28,6 +28,10 @@ impl<S: Session> Stack<S> {
     pub(super) async fn hello(&mut self, hello: Hello<'_>) -> Result<(), Reply> {
         self.checks.hello(hello).await?;
         self.session.hello(hello).await
+    }
+
+    pub(super) async fn authenticate(&mut self, login: Login<'_>) -> Result<Identity, Reply> {
+        self.session.authenticate(login).await
     }
 
     pub(super) async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {

@@ -63,6 +63,8 @@ pub(crate) struct Refused<'a> {
     pub(crate) command: Option<&'static str>,
     pub(crate) from: Option<&'a dyn Display>,
     pub(crate) to: Option<&'a dyn Display>,
+    /// Whom a login was for.
+    pub(crate) user: Option<&'a dyn Display>,
     /// The limit that the client is over, where the reply does not tell.
     pub(crate) limit: Option<&'a dyn Display>,
     pub(crate) reply: &'a Reply,
@@ -73,6 +75,7 @@ pub(crate) struct Refused<'a> {
 pub(crate) enum What {
     Connect,
     Command,
+    Auth,
     Mail,
     Rcpt,
     Message,
@@ -168,6 +171,7 @@ fn write_refused(grant: Grant, who: Who<'_>, refused: &Refused<'_>) {
         helo = who.helo.map(|helo| display(Cut(helo))),
         what = refused.what.as_str(),
         command = refused.command,
+        user = refused.user.map(|user| display(Cut(user))),
         from = refused.from.map(|from| display(Cut(from))),
         to = refused.to.map(|to| display(Cut(to))),
         limit = refused.limit.map(display),
@@ -195,6 +199,7 @@ impl<'a> Refused<'a> {
             command: None,
             from: None,
             to: None,
+            user: None,
             limit: None,
             reply,
         }
@@ -206,6 +211,7 @@ impl What {
         match self {
             Self::Connect => "connect",
             Self::Command => "command",
+            Self::Auth => "auth",
             Self::Mail => "mail",
             Self::Rcpt => "rcpt",
             Self::Message => "message",

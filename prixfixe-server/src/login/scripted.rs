@@ -1,5 +1,6 @@
 //! Logins without a client, for tests of hooks and back ends.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use prixfixe_core::{Mechanism, Reply, Secret, replies};
@@ -31,11 +32,14 @@ pub struct LoginBuilder<'a> {
     script: Script<'a>,
 }
 
+/// From a challenge to the response, or to none.
+type Answers<'a> = dyn FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'a;
+
 /// What a client of a test's answers.
 #[derive(Default)]
 pub(super) struct Script<'a> {
-    responses: std::collections::VecDeque<Secret>,
-    answers: Option<Box<dyn FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'a>>,
+    responses: VecDeque<Secret>,
+    answers: Option<Box<Answers<'a>>>,
 }
 
 impl<'a> LoginBuilder<'a> {

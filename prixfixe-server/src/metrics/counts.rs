@@ -11,7 +11,9 @@ use crate::tls::TlsVersion;
 use crossbeam_utils::CachePadded;
 
 use super::histogram::Histogram;
-use super::labels::{ConnectionResult, FailureReason, HandshakeFailure, TimeoutPhase};
+use super::labels::{
+    AuthMechanism, AuthResult, ConnectionResult, FailureReason, HandshakeFailure, TimeoutPhase,
+};
 use super::recent::Recent;
 use super::window::Window;
 
@@ -47,6 +49,8 @@ pub(super) struct Shard {
     /// By the version that was agreed on.
     pub(super) handshakes: [AtomicU64; VERSIONS.len()],
     pub(super) failed_handshakes: [AtomicU64; HandshakeFailure::COUNT],
+    /// By mechanism, and then by what became of them.
+    pub(super) logins: [[AtomicU64; AuthResult::COUNT]; AuthMechanism::COUNT],
     pub(super) refused_commands: [AtomicU64; CODES],
     pub(super) timeouts: [AtomicU64; TimeoutPhase::COUNT],
 }
@@ -114,6 +118,13 @@ impl Counts {
 
     pub(crate) fn handshake_failed(&self, failure: HandshakeFailure) {
         if let Some(counter) = self.shard().failed_handshakes.get(failure as usize) {
+            add(counter, 1);
+        }
+    }
+
+    pub(crate) fn login(&self, mechanism: AuthMechanism, result: AuthResult) {
+        let counters = self.shard().logins.get(mechanism as usize);
+        if let Some(counter) = counters.and_then(|it| it.get(result as usize)) {
             add(counter, 1);
         }
     }
@@ -186,6 +197,7 @@ impl Shard {
             connections: Default::default(),
             handshakes: Default::default(),
             failed_handshakes: Default::default(),
+            logins: Default::default(),
             refused_commands: std::array::from_fn(|_| AtomicU64::new(0)),
             timeouts: Default::default(),
         }

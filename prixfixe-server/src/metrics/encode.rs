@@ -14,8 +14,8 @@ use super::{Exposition, Metrics, MetricsSnapshot};
 
 /// Codes that have a series from the start, those of the dialogue's own refusals: a rate over a series that begins at 1
 /// would miss its first.
-const CODES: [u16; 14] = [
-    421, 450, 451, 452, 500, 501, 502, 503, 530, 550, 552, 553, 554, 555,
+const CODES: [u16; 18] = [
+    421, 450, 451, 452, 454, 500, 501, 502, 503, 504, 530, 535, 538, 550, 552, 553, 554, 555,
 ];
 
 impl Collector for Exposition {
@@ -131,6 +131,18 @@ impl Writer<'_> {
             codes
                 .into_iter()
                 .map(|code| ([("code", u32::from(code))], counted(code))),
+        )?;
+        let logins = snapshot.logins.iter().map(|(mechanism, result, count)| {
+            let labels = [
+                ("mechanism", mechanism.as_str()),
+                ("result", result.as_str()),
+            ];
+            (labels, *count)
+        });
+        self.counters(
+            "smtp_auth",
+            "Logins by mechanism and what became of them",
+            logins,
         )?;
         self.counter(
             "smtp_timeouts",

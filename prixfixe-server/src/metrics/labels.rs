@@ -1,7 +1,7 @@
 //! The values of labels: small fixed sets, each value known when the program is compiled.
 
 use crate::tls::HandshakeError;
-use prixfixe_core::{Abort, EnhancedCode, Reply, replies as core_replies};
+use prixfixe_core::{Abort, EnhancedCode, Mechanism, Reply, replies as core_replies};
 
 use crate::replies;
 
@@ -115,6 +115,44 @@ label! {
 }
 
 label! {
+    /// What became of a login: `smtp_auth_total{result}`.
+    AuthResult {
+        /// The client is who it says.
+        Ok = "ok",
+        /// It is not: the name or the password is wrong.
+        Failed = "failed",
+        /// It, or it with this name, has failed too often before.
+        Blocked = "blocked",
+        /// Nobody could tell: a back end is away, or took too long.
+        Unavailable = "unavailable",
+        /// The client cancelled it, or sent what the mechanism has no use for.
+        Aborted = "aborted",
+    }
+}
+
+label! {
+    /// How a client wanted to log in: `smtp_auth_total{mechanism}`.
+    AuthMechanism {
+        /// PLAIN (RFC 4616).
+        Plain = "PLAIN",
+        /// LOGIN.
+        Login = "LOGIN",
+        /// SCRAM-SHA-256 (RFC 7677).
+        ScramSha256 = "SCRAM-SHA-256",
+        /// The same, bound to the TLS connection.
+        ScramSha256Plus = "SCRAM-SHA-256-PLUS",
+        /// OAUTHBEARER (RFC 7628).
+        OauthBearer = "OAUTHBEARER",
+        /// XOAUTH2.
+        Xoauth2 = "XOAUTH2",
+        /// EXTERNAL (RFC 4422).
+        External = "EXTERNAL",
+        /// A mechanism of the application's own.
+        Other = "other",
+    }
+}
+
+label! {
     /// What is told in [`Incident`](crate::Incident).
     IncidentKind {
         /// A connection was closed before the greeting.
@@ -125,6 +163,8 @@ label! {
         RecipientRefused = "recipient_refused",
         /// A command was refused by the rules of the protocol or a limit.
         CommandRefused = "command_refused",
+        /// A login failed, or was not taken.
+        LoginFailed = "login_failed",
         /// A message was received and not accepted.
         MessageFailed = "message_failed",
         /// A TLS handshake failed.
@@ -161,6 +201,28 @@ impl FailureReason {
             Abort::Timeout => Self::Timeout,
             Abort::Eof => Self::ConnectionLost,
             _ => Self::GivenUp,
+        }
+    }
+}
+
+impl AuthMechanism {
+    pub(crate) fn of(mechanism: &Mechanism) -> Self {
+        let own = Self::ALL.iter().find(|it| *mechanism == it.as_str());
+        own.copied().unwrap_or(Self::Other)
+    }
+}
+
+impl AuthResult {
+    /// Of a login that is refused with this.
+    pub(crate) fn of(refusal: &Reply) -> Self {
+        if *refusal == replies::TOO_MANY_FAILED_LOGINS {
+            Self::Blocked
+        } else if refusal.code() == 535 {
+            Self::Failed
+        } else if refusal.is_permanent() {
+            Self::Aborted
+        } else {
+            Self::Unavailable
         }
     }
 }

@@ -28,7 +28,8 @@ use prometheus_client::registry::Registry;
 pub(crate) use self::counts::{Counts, Times};
 pub use self::histogram::DurationHistogram;
 pub use self::labels::{
-    ConnectionResult, FailureReason, HandshakeFailure, IncidentKind, TimeoutPhase,
+    AuthMechanism, AuthResult, ConnectionResult, FailureReason, HandshakeFailure, IncidentKind,
+    TimeoutPhase,
 };
 #[cfg(feature = "metrics")]
 use self::process::Process;

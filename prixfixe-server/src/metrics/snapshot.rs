@@ -7,7 +7,9 @@ use crate::tls::TlsVersion;
 
 use super::counts::{Counts, FIRST_CODE, VERSIONS};
 use super::histogram::DurationHistogram;
-use super::labels::{ConnectionResult, FailureReason, HandshakeFailure, TimeoutPhase};
+use super::labels::{
+    AuthMechanism, AuthResult, ConnectionResult, FailureReason, HandshakeFailure, TimeoutPhase,
+};
 #[cfg(feature = "metrics")]
 use super::process::ProcessUsage;
 use super::window;
@@ -49,6 +51,8 @@ pub struct MetricsSnapshot {
     pub(crate) tls_handshakes: Vec<(TlsVersion, u64)>,
     /// TLS handshakes that did not, by how they ended.
     pub tls_handshake_failures: Vec<(HandshakeFailure, u64)>,
+    /// Logins, by mechanism and what became of them. Those that did not come to an end with the connection are not among them.
+    pub logins: Vec<(AuthMechanism, AuthResult, u64)>,
     /// Commands that were refused, by reply code; codes that were not used are left out.
     pub command_errors: Vec<(u16, u64)>,
     /// Sessions that ended because the client took too long, over a handshake, a command, a body or a chunk.
@@ -76,7 +80,7 @@ impl MetricsSnapshot {
     }
 
     /// What is counted; the rest is as of a server that does nothing.
-    pub(super) fn of(counts: &Counts, now: Instant) -> Self {
+    pub(crate) fn of(counts: &Counts, now: Instant) -> Self {
         let mut snapshot = Self {
             messages_succeeded: 0,
             messages_failed: FailureReason::zero().into(),
@@ -90,6 +94,7 @@ impl MetricsSnapshot {
             max_connections: 0,
             tls_handshakes: VERSIONS.map(|version| (version, 0)).into(),
             tls_handshake_failures: HandshakeFailure::zero().into(),
+            logins: logins(),
             command_errors: Vec::new(),
             timeouts: 0,
             timeouts_by_phase: TimeoutPhase::zero().into(),
@@ -113,6 +118,10 @@ impl MetricsSnapshot {
             add_all(&mut self.tls_handshakes, &shard.handshakes);
             add_all(&mut self.tls_handshake_failures, &shard.failed_handshakes);
             add_all(&mut self.timeouts_by_phase, &shard.timeouts);
+            for ((_, _, total), counter) in self.logins.iter_mut().zip(shard.logins.as_flattened())
+            {
+                *total += counter.load(Relaxed);
+            }
             for (code, counter) in (FIRST_CODE..).zip(&shard.refused_commands) {
                 self.add_code(code, counter.load(Relaxed));
             }
@@ -151,6 +160,15 @@ impl MetricsSnapshot {
             self.success_rate = succeeded as f64 / (succeeded + failed) as f64;
         }
     }
+}
+
+fn logins() -> Vec<(AuthMechanism, AuthResult, u64)> {
+    let results = |mechanism| AuthResult::ALL.iter().map(move |it| (mechanism, *it, 0));
+    AuthMechanism::ALL
+        .iter()
+        .copied()
+        .flat_map(results)
+        .collect()
 }
 
 fn add_all<L>(totals: &mut [(L, u64)], counters: &[AtomicU64]) {

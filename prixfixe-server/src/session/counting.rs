@@ -45,6 +45,10 @@ impl SmtpSession {
         }
     }
 
+    pub(super) fn note_failed_login(&self, reply: &Reply) {
+        self.note(IncidentKind::LoginFailed, Cause::Reply(reply.clone()));
+    }
+
     fn note(&self, kind: IncidentKind, cause: Cause) {
         self.shared
             .counts
@@ -52,7 +56,7 @@ impl SmtpSession {
             .note(Note::new(kind, cause, &self.client));
     }
 
-    fn log_refused(&self, now: Instant, refused: &Refused<'_>) {
+    pub(super) fn log_refused(&self, now: Instant, refused: &Refused<'_>) {
         self.shared
             .log
             .refused(now, Who::from(&self.client), refused);

@@ -1,11 +1,12 @@
 //! One client's session: the dialogue of `prixfixe-core`, the handler's answers and the body between them.
 //!
-//! What a session holds is bounded: [`INPUT_LIMIT`] and one read of input that waits, a body of
+//! What a session holds is bounded: [`INPUT_LIMIT`], in a login the longest line of one, and one read of input that waits, a body of
 //! [`HIGH_WATER`](crate::body::HIGH_WATER) and one read, the envelope, and the replies of 16 KiB and one more.
 
 mod counting;
 mod delivery;
 mod input;
+mod login;
 mod question;
 mod record;
 mod refused_line;
@@ -22,6 +23,7 @@ use prixfixe_network::{OutputBuffer, Session};
 
 use self::delivery::{Delivery, Transaction};
 use self::input::Input;
+use self::login::Login;
 pub(crate) use self::record::Told;
 use self::record::{EndReason, MessageResult, Record};
 use crate::conversation::{Conversation, Panicked};
@@ -64,6 +66,8 @@ enum Pending {
     Nothing,
     /// The answer to the dialogue's open question, by then.
     Answer(Instant),
+    /// The answer to a login, or it waits for the client to go on with it.
+    Login(Box<Login>),
     /// What becomes of a message, whose content may still be coming.
     Message(Box<Delivery>),
 }
@@ -149,6 +153,12 @@ impl SmtpSession {
             }
             Event::CommandRefused { line, reply } => self.refuse_command(now, line, reply),
             Event::StartTls => self.wants_tls = true,
+            Event::Auth {
+                mechanism,
+                initial_response,
+            } => self.begin_login(now, mechanism, initial_response, cx),
+            Event::AuthResponse(response) => self.continue_login(now, response, cx),
+            Event::AuthAborted(reply) => self.abort_login(now, &reply, cx),
             question => self.ask_event(now, &question, cx),
         }
     }
@@ -159,6 +169,7 @@ impl SmtpSession {
         match (self.connection.question(), &self.pending) {
             (None, _) => return true,
             (Some(Open::Message), _) => return self.settle_message(now),
+            (Some(Open::Auth), _) => self.poll_login(now, cx),
             (Some(Open::Connect), Pending::Nothing) => self.ask_connect(now, cx),
             (Some(_), _) => {
                 if let Poll::Ready(outcome) = self.conversation.poll(cx) {
@@ -261,6 +272,17 @@ impl SmtpSession {
                 self.settle(now, outcome, cx);
                 ended = true;
             }
+            Pending::Login(login) if login.deadline.is_some_and(|deadline| deadline <= now) => {
+                self.record.handler_timed_out(
+                    &self.shared.log,
+                    now,
+                    &self.client,
+                    self.connection.question(),
+                );
+                let outcome = self.conversation.abandon(cx);
+                self.settle_login(now, outcome);
+                ended = true;
+            }
             Pending::Message(delivery)
                 if delivery.deadline().is_some_and(|deadline| deadline <= now) =>
             {
@@ -326,7 +348,7 @@ impl Inspect for SmtpSession {
         };
         Held {
             under_way: self.connection.in_transaction()
-                || matches!(self.pending, Pending::Answer(_)),
+                || matches!(self.pending, Pending::Answer(_) | Pending::Login(_)),
             input: self.input.len(),
             output: self.output.len(),
             body,
@@ -386,13 +408,16 @@ impl Session for SmtpSession {
     }
 
     fn wants_read(&self) -> bool {
-        self.input.len() < INPUT_LIMIT && !self.stalled && !self.connection.is_closed()
+        self.input.len() < INPUT_LIMIT.max(self.connection.max_line())
+            && !self.stalled
+            && !self.connection.is_closed()
     }
 
     fn deadline(&self) -> Option<Instant> {
         let application = match &self.pending {
             Pending::Nothing => None,
             Pending::Answer(deadline) => Some(*deadline),
+            Pending::Login(login) => login.deadline,
             Pending::Message(delivery) => delivery.deadline(),
         };
         application.or_else(|| self.connection.deadline())
@@ -419,6 +444,7 @@ impl Upgrade for SmtpSession {
         self.client.secured(info);
         self.conversation.set_client(self.client.clone());
         self.connection.tls_established(now);
+        self.offer_mechanisms();
     }
 
     fn clear_text_instead_of_handshake(&mut self, now: Instant) {

@@ -67,6 +67,9 @@ impl SmtpSession {
         if address.is_some_and(|it| !self.shared.clients.allows_message(now, it)) {
             return self.answer(now, Err(replies::TOO_MANY_MESSAGES), About::Nothing, cx);
         }
+        if self.is_another_sender(envelope.reverse_path()) {
+            return self.answer(now, Err(replies::ANOTHER_SENDER), About::Nothing, cx);
+        }
         self.ask(now, Question::Mail(envelope), cx);
     }
 
@@ -172,7 +175,7 @@ impl SmtpSession {
     }
 
     /// Passes an answer on. A refusal may end the session: by itself, or as one too many since the last message.
-    fn say_answer(&mut self, now: Instant, answer: Answer) {
+    pub(super) fn say_answer(&mut self, now: Instant, answer: Answer) {
         let is_first = self.connection.question() == Some(Open::Connect);
         match &answer {
             Answer::Refuse(reply) if is_first || reply.code() == 421 || reply.closes() => {

@@ -110,6 +110,7 @@ impl Record {
             id = %delivery.id,
             digest = transaction.envelope.known_digest().map(display),
             peer = %client.peer(),
+            user = client.identity().map(|user| display(Cut(user))),
             from = %Cut(transaction.envelope.reverse_path()),
             recipients = %Recipients::of_message(transaction.envelope.recipients()),
             size = delivery.size,
@@ -180,6 +181,7 @@ impl Record {
             peer = %client.peer(),
             balancer = client.balancer().map(display),
             helo = client.helo().map(|helo| display(Cut(helo))),
+            user = client.identity().map(|user| display(Cut(user))),
             tls = client.tls().map(|tls| tls.version.as_str()),
             tls_subject = subject.map(|subject| display(Cut(subject))),
             accepted = self.accepted,
@@ -299,6 +301,7 @@ const fn name(question: Option<Question>) -> &'static str {
         Some(Question::Data) => "data",
         Some(Question::Message) => "message",
         Some(Question::Command) => "command",
+        Some(Question::Auth) => "authenticate",
         _ => "reset",
     }
 }

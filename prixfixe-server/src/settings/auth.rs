@@ -3,7 +3,7 @@
 use prixfixe_core::Mechanism;
 
 use super::Settings;
-use crate::authenticator::{AnyAuthenticator, Authenticator};
+use crate::authenticator::{ANY_MECHANISMS, AnyAuthenticator, Anybody, Authenticator};
 
 /// Whether clients may or must log in (AUTH, RFC 4954).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -41,6 +41,37 @@ pub(crate) struct Auth {
     pub(crate) mechanisms: Vec<Mechanism>,
     pub(crate) sender: AuthSender,
     pub(crate) limits: FailureLimits,
+}
+
+impl AuthMode {
+    pub(super) const fn needs_tls(self) -> bool {
+        matches!(self, Self::Offer | Self::Require)
+    }
+}
+
+impl Auth {
+    /// Whoever was set, nobody is asked where everybody is right.
+    pub(crate) fn in_force(mut self) -> Self {
+        if self.mode == AuthMode::Any {
+            self.authenticator = Some(AnyAuthenticator::new(Anybody));
+        }
+        self
+    }
+
+    /// What the dialogue offers to a client of which nothing is known.
+    pub(crate) fn offered(&self) -> Option<prixfixe_core::Auth> {
+        let mechanisms = match (self.mode, &self.authenticator) {
+            (AuthMode::Off, _) => return None,
+            (AuthMode::Any, _) => ANY_MECHANISMS.to_vec(),
+            // It is asked once the client speaks TLS.
+            (AuthMode::Offer | AuthMode::Require, Some(_)) => Vec::new(),
+            (AuthMode::Offer | AuthMode::Require, None) => self.mechanisms.clone(),
+        };
+        let mut offered = prixfixe_core::Auth::new(mechanisms);
+        offered.in_plaintext = self.mode == AuthMode::Any;
+        offered.required = self.mode == AuthMode::Require;
+        Some(offered)
+    }
 }
 
 /// How often a client may fail in ten minutes. `None`: the default, for clients from afar. 0: as often as it likes.

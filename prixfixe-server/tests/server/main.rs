@@ -6,6 +6,8 @@
     reason = "a test that panics has failed"
 )]
 
+mod auth;
+mod auth_programs;
 mod checks;
 mod client;
 mod client_limits;
