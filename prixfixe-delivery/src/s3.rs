@@ -34,6 +34,7 @@ mod key;
 mod multipart;
 mod object;
 mod options;
+mod pair;
 mod sidecar;
 mod store;
 mod url;
@@ -43,15 +44,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use prixfixe_server::{Digest, Gathered, Mail, Message, Recipient, Reply};
+use prixfixe_server::{Digest, Gathered, Mail, Message, Recipient};
 use rusty_s3::{Bucket, UrlStyle};
 use tokio::time::sleep;
 
 use self::credentials::{Credentials, Environment, process_environment, variable};
 use self::key::{Names, Template};
-use self::object::{Checksum, Object, whole};
-use self::sidecar::{Attempt, sidecar};
-use self::store::{Head, Mode, Put, Store};
+use self::object::{Object, whole};
+use self::pair::Pair;
+use self::sidecar::Attempt;
+use self::store::Store;
 use crate::domains::{Copy, copies};
 use crate::facts::Facts;
 use crate::http::{Client, ClientOptions, Origin, TlsFiles};
@@ -329,65 +331,6 @@ async fn probe(shared: Weak<Shared>) {
         return;
     }
 }
-
-/// The two objects of a copy.
-struct Pair<'a> {
-    store: &'a Arc<Store>,
-    facts: &'a Facts,
-    json: String,
-    object: Object<'a>,
-}
-
-impl Pair<'_> {
-    /// Stores both, unless they are there. What became of it, in words.
-    ///
-    /// An attempt has an id and a time of its own, in both objects. So a sidecar that an earlier attempt left alone is written
-    /// over, and that of an attempt which comes second belongs to the one that was first.
-    async fn put(&self, attempt: &Attempt) -> Result<&'static str, Failure> {
-        if self.put_sidecar(attempt, Mode::New).await? == Put::Exists {
-            match self.store.head(self.object.key).await? {
-                Head::Found(_) => return Ok(THERE),
-                Head::Absent => {
-                    self.put_sidecar(attempt, Mode::Over).await?;
-                }
-                Head::Hidden => {
-                    return match self.store.put(&self.object, Mode::New).await? {
-                        Put::Exists => Ok(THERE),
-                        Put::Stored => {
-                            self.put_sidecar(attempt, Mode::Over).await?;
-                            Ok("stored")
-                        }
-                    };
-                }
-            }
-        }
-        if self.store.put(&self.object, Mode::New).await? == Put::Stored {
-            return Ok("stored");
-        }
-        // Another attempt was first, at this very moment or before somebody removed its sidecar.
-        if let Head::Found(Some(first)) = self.store.head(self.object.key).await? {
-            self.put_sidecar(&first, Mode::Over).await?;
-        }
-        Ok(THERE)
-    }
-
-    async fn put_sidecar(&self, attempt: &Attempt, mode: Mode) -> Result<Put, Failure> {
-        let json = sidecar(self.facts, attempt);
-        let json =
-            json.map_err(|error| Failure::said(Reply::TRY_LATER).because(error.to_string()))?;
-        let object = Object {
-            key: &self.json,
-            content_type: "application/json",
-            checksum: Checksum::of(&json),
-            front: json.into(),
-            content: None,
-            attempt: None,
-        };
-        self.store.put(&object, mode).await
-    }
-}
-
-const THERE: &str = "there already";
 
 #[cfg(test)]
 mod tests {

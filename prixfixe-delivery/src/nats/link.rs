@@ -145,7 +145,10 @@ impl Shared {
                 };
                 self.state.send_replace(State::Ready(Arc::new(session)));
                 self.report(Ok(())).await;
-                PERIOD
+                match self.upstream.is_down() {
+                    true => RETRY,
+                    false => PERIOD,
+                }
             }
             Found::Fault(words) => {
                 let is_known =
@@ -197,8 +200,14 @@ impl Shared {
             State::Away(_, known) => *known,
             State::Faulty(_) | State::Ready(_) => until,
         };
+        let is_over = until <= Instant::now();
+        let is_told = self.upstream.is_down();
         self.state.send_replace(State::Away(words.into(), until));
-        if until <= Instant::now() {
+        if is_over {
+            if !is_told {
+                let target = &self.options.name;
+                tracing::error!(target, cause = %words, "no stream can be reached; mail is answered 451 meanwhile");
+            }
             self.report(Err(words)).await;
         }
     }

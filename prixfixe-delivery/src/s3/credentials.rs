@@ -228,6 +228,8 @@ async fn from_container(environment: &Environment) -> Result<Option<Known>, Stri
     issued(&text).map(Some).map_err(failed)
 }
 
+const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
+
 /// IMDSv2: a token first, so that a request which somebody else made this host send gets nothing.
 async fn from_instance(environment: &Environment) -> Result<Known, String> {
     const NONE: &str = "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, write a shared credentials \
@@ -251,7 +253,6 @@ async fn from_instance(environment: &Environment) -> Result<Known, String> {
             .await
             .map_err(failed)
     };
-    const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
     let roles = get(ROLES).await?;
     let role = roles.lines().next().unwrap_or_default().trim();
     issued(&get(&format!("{ROLES}{role}")).await?).map_err(failed)
@@ -306,6 +307,8 @@ async fn ask(
 mod tests {
     use std::collections::HashMap;
 
+    use prixfixe_test_support::HttpServer;
+
     use super::*;
 
     fn environment(variables: &[(&str, &str)]) -> Environment {
@@ -358,5 +361,73 @@ mod tests {
         let full = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://192.0.2.1/x");
         let error = found(&[full]).await.unwrap_err();
         assert!(error.contains("plaintext"), "{error}");
+    }
+
+    const ISSUED: &str =
+        r#"{"AccessKeyId":"KEY","SecretAccessKey":"s","Token":"t","Expiration":"EXPIRES"}"#;
+
+    fn issued_until(expires: &str) -> String {
+        ISSUED.replace("EXPIRES", expires)
+    }
+
+    #[tokio::test]
+    async fn an_instance_is_asked_for_a_token_first() {
+        let server = HttpServer::start(|request| {
+            let has_token = request.header("x-aws-ec2-metadata-token") == Some("token");
+            let body = match (&*request.method, request.path()) {
+                ("PUT", "/latest/api/token") => {
+                    request.header("x-aws-ec2-metadata-token-ttl-seconds")?;
+                    "token".to_owned()
+                }
+                ("GET", ROLES) if has_token => "mx\n".to_owned(),
+                ("GET", path) if has_token && path == format!("{ROLES}mx") => {
+                    issued_until("2099-01-01T00:00:00Z")
+                }
+                _ => return Some((401, String::new(), String::new())),
+            };
+            Some((200, String::new(), body))
+        });
+        let url = server.url();
+        let endpoint = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", url.as_str());
+        assert_eq!(found(&[endpoint]).await.unwrap(), "KEY s t");
+    }
+
+    #[tokio::test]
+    async fn a_container_shows_its_token_and_what_ends_soon_is_fetched_anew() {
+        let server = HttpServer::start(|request| {
+            let may = request.header("authorization") == Some("let me in");
+            let status = if may { 200 } else { 403 };
+            Some((status, String::new(), issued_until("2026-01-01T00:00:00Z")))
+        });
+        let full = format!("{}/role", server.url());
+        let full = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", full.as_str());
+        let error = found(&[full]).await.unwrap_err();
+        assert!(error.ends_with("status 403"), "{error}");
+
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("token");
+        fs::write(&token, "let me in\n").unwrap();
+        let file = (
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+            token.to_str().unwrap(),
+        );
+        let credentials = Credentials::new(None, environment(&[full, file]));
+        for _ in 0..2 {
+            credentials.current().await.unwrap();
+        }
+        assert_eq!(server.requests().len(), 3, "they have ended long ago");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_is_not_repeated() {
+        let server = HttpServer::start(|_| Some((200, String::new(), "secret".to_owned())));
+        let full = server.url();
+        let error = found(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &full)])
+            .await
+            .unwrap_err();
+        assert!(
+            error.contains("holds no credentials") && !error.contains("secret"),
+            "{error}"
+        );
     }
 }

@@ -1,10 +1,10 @@
 //! What is stored: a few bytes, or trace headers and a gathered content.
 
+use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use prixfixe_server::{Gathered, Reply, header_separator};
-use sha2::{Digest, Sha256};
 use tokio::task::yield_now;
 
 use super::sidecar::Attempt;
@@ -25,14 +25,14 @@ pub(super) struct Object<'a> {
 
 /// A SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Checksum([u8; 32]);
+pub(super) struct Checksum([u8; SHA256_OUTPUT_LEN]);
 
 /// Larger ones are stored in parts.
 pub(super) const MAX_SINGLE: u64 = 16 << 20;
 
 impl Checksum {
     pub(super) fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        Self::from(digest(&SHA256, bytes))
     }
 
     pub(super) fn base64(&self) -> String {
@@ -41,6 +41,13 @@ impl Checksum {
 
     pub(super) fn hexadecimal(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl From<aws_lc_rs::digest::Digest> for Checksum {
+    fn from(digest: aws_lc_rs::digest::Digest) -> Self {
+        // It has this length, as SHA-256 has.
+        Self(digest.as_ref().try_into().unwrap_or_default())
     }
 }
 
@@ -77,7 +84,7 @@ pub(super) async fn whole(
     mut trace: Vec<u8>,
     content: &Gathered,
 ) -> Result<(Bytes, Checksum), Reply> {
-    let mut hash = Sha256::new();
+    let mut hash = Context::new(&SHA256);
     let mut body = content.body();
     let mut next = body.chunk().await?;
     trace.extend_from_slice(header_separator(next.as_deref().unwrap_or_default()));
@@ -88,5 +95,5 @@ pub(super) async fn whole(
         yield_now().await;
         next = body.chunk().await?;
     }
-    Ok((Bytes::from(trace), Checksum(hash.finalize().into())))
+    Ok((Bytes::from(trace), Checksum::from(hash.finish())))
 }

@@ -139,7 +139,7 @@ mod tests {
             ("s3://ma il", "no bucket"),
             ("s3://key:secret@mail/x", "AWS_ACCESS_KEY_ID"),
             ("s3://mail/a//b", "no prefix"),
-            ("s3://mail//", "no prefix"),
+            ("s3://mail/a//", "no prefix"),
             ("s3://mail/../b", "no prefix"),
             ("s3://mail/a/.", "no prefix"),
             ("s3://mail/a?b", "no prefix"),

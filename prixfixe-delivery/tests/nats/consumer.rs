@@ -1,34 +1,33 @@
-//! A consumer that no one here wrote: nats-py.
+//! A consumer that no one here wrote, on nats-py: the one of `docs/how-to/nats.md`, as it stands there.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 
-use prixfixe_test_support::{python_with, run};
+use prixfixe_test_support::python_with;
 
 use super::server::Server;
 use super::*;
 
-const CONSUMER: &str = r#"
-import asyncio, sys, nats
-async def main():
-    connection = await nats.connect(sys.argv[1])
-    stream = connection.jetstream()
-    inbox = await stream.pull_subscribe("mail.org.example.>", durable="app", stream="MAIL")
-    plain = await stream.pull_subscribe("mail.org.example", durable="plain", stream="MAIL")
-    for message in await plain.fetch(2, timeout=20):
-        header = message.header
-        print(header["Prixfixe-From"], header["Prixfixe-To"], header["Nats-Msg-Id"].split(".", 1)[1])
-        data = message.data
-        if "Prixfixe-Object" in header:
-            bucket, name = header["Prixfixe-Object"].split("/")
-            data = (await (await stream.object_store(bucket)).get(name)).data
-        print(len(data), data.count(b"\r\n"), data.endswith(b"end\r\n"))
-        await message.ack()
-    await connection.close()
-asyncio.run(main())
-"#;
+/// The first block in that language.
+fn example(language: &str) -> &'static str {
+    let page = include_str!("../../../docs/how-to/nats.md");
+    let (_, behind) = page
+        .split_once(&format!("```{language}\n"))
+        .expect("a block");
+    behind.split_once("```").expect("its end").0
+}
+
+struct Consumer(Child);
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nats_py_reads_messages_and_objects() {
+async fn the_consumer_of_the_guide_reads_messages_and_objects() {
     let Some(python) = python_with("nats") else {
         return;
     };
@@ -37,25 +36,30 @@ async fn nats_py_reads_messages_and_objects() {
     };
     prepared(&server.address()).await;
     let target = open(&server.address(), options()).await;
-    let small = content("small") + "end\r\n";
-    let large = content("large") + &"0123456789\r\n".repeat(200_000) + "end\r\n";
-    for content in [small, large] {
+    let large = content("large") + &"0123456789\r\n".repeat(200_000);
+    for content in [content("small"), large] {
         let outcomes = send(&target, &["bob@example.org"], content).await;
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     }
-    let address = server.address();
-    let script = tokio::task::spawn_blocking(move || {
-        run(Command::new(python).args(["-c", CONSUMER, &address]))
+    let mut command = Command::new(python);
+    command
+        .args(["-c", example("python")])
+        .env("NATS_URL", server.address())
+        .stdout(Stdio::piped());
+    let mut consumer = Consumer(command.spawn().expect("it runs"));
+    let output = BufReader::new(consumer.0.stdout.take().expect("its output"));
+    let lines = tokio::task::spawn_blocking(move || {
+        let lines: Vec<String> = output
+            .lines()
+            .take(2)
+            .map(|it| it.expect("a line"))
+            .collect();
+        lines
     });
-    let printed = script.await.unwrap();
-    let lines: Vec<&str> = printed.lines().collect();
-    assert_eq!(
-        lines[0], "ann@example.com bob@example.org example.org",
-        "{printed}"
-    );
-    assert!(
-        lines[1].ends_with("True") && lines[3].ends_with("True"),
-        "{printed}"
-    );
-    assert!(lines[3].starts_with("2400"), "{printed}");
+    let lines = lines.await.unwrap();
+    for (line, subject) in lines.iter().zip(["small", "large"]) {
+        assert!(line.starts_with("ann@example.com "), "{line}");
+        assert!(line.ends_with(&format!(" {subject}")), "{line}");
+    }
+    assert_eq!(lines.len(), 2);
 }

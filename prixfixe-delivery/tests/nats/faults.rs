@@ -99,16 +99,26 @@ async fn a_server_that_stands_still_is_451_in_time_and_mail_flows_when_it_goes_o
     assert_eq!(messages(&context).await, 2, "the repeat is none");
 }
 
+/// `PRIXFIXE_FAULTS_MESSAGES=20000` for the long form.
+fn number() -> usize {
+    let set = std::env::var("PRIXFIXE_FAULTS_MESSAGES").ok();
+    set.and_then(|it| it.parse().ok()).unwrap_or(300)
+}
+
+/// So many are taken between two faults.
+const STEP: usize = 75;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_is_there_after_kills_and_nothing_is_there_twice() {
-    const MESSAGES: usize = 300;
+async fn what_was_acknowledged_is_there_after_kills_and_freezes_and_nothing_is_there_twice() {
     let Some(mut server) = Server::start() else {
         return;
     };
     prepared(&server.address()).await;
-    let target = Arc::new(open(&server.address(), options()).await);
+    let mut options = options();
+    options.timeout = Duration::from_secs(2);
+    let target = Arc::new(open(&server.address(), options).await);
     let (left, work) = async_channel::unbounded();
-    (0..MESSAGES).for_each(|index| left.try_send(index).unwrap());
+    (0..number()).for_each(|index| left.try_send(index).unwrap());
     left.close();
     let senders: Vec<_> = (0..8)
         .map(|_| {
@@ -120,18 +130,31 @@ async fn what_was_acknowledged_is_there_after_kills_and_nothing_is_there_twice()
             })
         })
         .collect();
-    // Killed whenever a part of them is done, and not before the server has taken some.
-    for part in 1..=3 {
-        while work.len() > MESSAGES - part * MESSAGES / 4 {
-            tokio::task::yield_now().await;
+    let mut is_to_die = true;
+    loop {
+        let next = work.len().saturating_sub(STEP);
+        while work.len() > next {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        server.kill();
-        server.run();
+        if work.is_empty() {
+            break;
+        }
+        match is_to_die {
+            true => {
+                server.kill();
+                server.run();
+            }
+            false => {
+                server.freeze();
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                server.thaw();
+            }
+        }
+        is_to_die = !is_to_die;
     }
     for sender in senders {
         sender.await.unwrap();
     }
     let context = context(&server.address()).await;
-    assert_eq!(messages(&context).await, MESSAGES as u64);
+    assert_eq!(messages(&context).await, number() as u64);
 }

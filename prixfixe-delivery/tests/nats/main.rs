@@ -2,7 +2,13 @@
 //! frozen, killed or told otherwise.
 
 // What helps a test may fail like one.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "so tests fail"
+)]
 
 mod cluster;
 mod consumer;
@@ -12,6 +18,7 @@ mod large;
 mod messages;
 mod secured;
 mod server;
+mod transports;
 
 use std::time::Duration;
 
@@ -67,10 +74,11 @@ async fn bucket(context: &Context, num_replicas: usize) {
 
 /// A target that is content with one copy, and impatient.
 fn options() -> NatsOptions {
-    let mut options = NatsOptions::default();
-    options.min_replicas = 1;
-    options.timeout = Duration::from_secs(10);
-    options
+    NatsOptions {
+        min_replicas: 1,
+        timeout: Duration::from_secs(10),
+        ..NatsOptions::default()
+    }
 }
 
 async fn open(address: &str, options: NatsOptions) -> Nats {

@@ -13,6 +13,8 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     folder: PathBuf,
     child: Option<Child>,
+    /// Where it runs the file of `deploy/`: what differs for this one.
+    deployed: Option<Vec<String>>,
     _own: Option<tempfile::TempDir>,
 }
 
@@ -37,13 +39,21 @@ impl Server {
     }
 
     /// One that is not running yet.
-    pub(crate) fn in_folder(folder: &Path, port: u16) -> Self {
+    fn in_folder(folder: &Path, port: u16) -> Self {
         Self {
             port,
             folder: folder.to_owned(),
             child: None,
+            deployed: None,
             _own: None,
         }
+    }
+
+    /// One that runs the file of `deploy/`, with these arguments. Certificates are in the folder above its own.
+    pub(crate) fn deployed(folder: &Path, port: u16, arguments: Vec<String>) -> Self {
+        let mut server = Self::in_folder(folder, port);
+        server.deployed = Some(arguments);
+        server
     }
 
     pub(crate) fn address(&self) -> String {
@@ -63,7 +73,22 @@ impl Server {
     pub(crate) fn run(&mut self) {
         let log = fs::File::create(self.folder.join("log")).expect("a file");
         let mut command = Command::new("nats-server");
-        command.arg("-c").arg(self.folder.join("nats.conf"));
+        match &self.deployed {
+            None => command.arg("-c").arg(self.folder.join("nats.conf")),
+            Some(arguments) => {
+                let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/nats/nats.conf");
+                let above = self.folder.parent().expect("a folder above");
+                command
+                    .env("NATS_STORE", self.folder.join("store"))
+                    .env("NATS_CERT", above.join("cert.pem"))
+                    .env("NATS_KEY", above.join("key.pem"))
+                    .env("NATS_ADMIN_PASSWORD", "admin-secret")
+                    .env("NATS_MX_PASSWORD", "mx-secret")
+                    .env("NATS_APP_PASSWORD", "app-secret")
+                    .args(["-c", file, "-a", "127.0.0.1", "-p", &self.port.to_string()])
+                    .args(arguments)
+            }
+        };
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,6 +1,6 @@
 //! Logging in at a next hop.
 
-use prixfixe_delivery::{NextHop, NextHopError, NextHopOptions, TlsLevel};
+use prixfixe_delivery::{NextHop, NextHopError, NextHopOptions, TlsUse};
 
 use crate::scripted::{
     Scripted, content, envelope, hear, hello, is_down, open, options, say, send,
@@ -12,7 +12,7 @@ fn with_password(password: &str, folder: &std::path::Path) -> NextHopOptions {
     let mut options = options();
     options.username = Some("mx".to_owned());
     options.password_file = Some(file);
-    options.tls = Some(TlsLevel::Off);
+    options.tls = Some(TlsUse::Off);
     options
 }
 
@@ -82,10 +82,10 @@ fn what_does_not_go_together_is_an_error_at_once() {
     let open = |url: &str, options: NextHopOptions| NextHop::open(&url.parse().unwrap(), options);
     let good = || with_password("one", folder.path());
     let mut unverified = good();
-    unverified.tls = Some(TlsLevel::Opportunistic);
+    unverified.tls = Some(TlsUse::Opportunistic);
     assert_eq!(
         open("smtp:relay.example", unverified).err(),
-        Some(NextHopError::UnverifiedLogin(TlsLevel::Opportunistic))
+        Some(NextHopError::UnverifiedLogin(TlsUse::Opportunistic))
     );
     let mut half = good();
     half.username = None;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command};
 
-use prixfixe_delivery::{NextHop, TlsLevel};
+use prixfixe_delivery::{NextHop, TlsUse};
 use prixfixe_test_support::{SelfSigned, has, unused_port};
 use tempfile::TempDir;
 
@@ -266,9 +266,9 @@ async fn postfix_takes_mail_and_refuses_who_is_unknown() {
     let other = postfix.folder.path().join("etc/other.pem");
     fs::write(&other, SelfSigned::new("localhost").certificate_pem).unwrap();
     for (level, ca) in [
-        (TlsLevel::Off, None),
-        (TlsLevel::Opportunistic, None),
-        (TlsLevel::Verify, Some(ca)),
+        (TlsUse::Off, None),
+        (TlsUse::Opportunistic, None),
+        (TlsUse::Verify, Some(ca)),
     ] {
         let hop = postfix.hop("smtp", |options| {
             (options.tls, options.tls_ca) = (Some(level), ca.clone());
@@ -287,7 +287,7 @@ async fn postfix_takes_mail_and_refuses_who_is_unknown() {
         }
     }
     let hop = postfix.hop("smtp", |options| {
-        (options.tls, options.tls_ca) = (Some(TlsLevel::Verify), Some(other));
+        (options.tls, options.tls_ca) = (Some(TlsUse::Verify), Some(other));
     });
     let told = relay(&hop, envelope_to(&["bob@example.org"]), &[HELLO]).await;
     assert!(told[0].starts_with("rcpt: 451 4.4.1 "), "{told:?}");
@@ -301,10 +301,10 @@ async fn a_postfix_that_wants_tls_says_what_to_write() {
     }
     let certificate = SelfSigned::new("localhost");
     let postfix = postfix("smtpd_tls_security_level = encrypt", &certificate).await;
-    let hop = postfix.hop("smtp", |options| options.tls = Some(TlsLevel::Off));
+    let hop = postfix.hop("smtp", |options| options.tls = Some(TlsUse::Off));
     let told = relay(&hop, envelope_to(&["bob@example.org"]), &[HELLO]).await;
     assert!(told[0].contains("it wants TLS"), "{told:?}");
-    let hop = postfix.hop("smtp", |options| options.tls = Some(TlsLevel::Require));
+    let hop = postfix.hop("smtp", |options| options.tls = Some(TlsUse::Require));
     let told = relay(&hop, envelope_to(&["bob@example.org"]), &[HELLO]).await;
     assert!(told[0].starts_with("ok: 250 2.0.0 "), "{told:?}");
 }
@@ -375,7 +375,7 @@ async fn exim_takes_mail_from_who_logs_in() {
     let password = exim.folder.path().join("password");
     fs::write(&password, "one\n").unwrap();
     let hop = exim.hop("smtp", |options| {
-        options.tls = Some(TlsLevel::Off);
+        options.tls = Some(TlsUse::Off);
         options.username = Some("mx".to_owned());
         options.password_file = Some(password.clone());
     });
@@ -390,7 +390,7 @@ async fn exim_takes_mail_from_who_logs_in() {
     }
     fs::write(&password, "two\n").unwrap();
     let hop = exim.hop("smtp", |options| {
-        options.tls = Some(TlsLevel::Off);
+        options.tls = Some(TlsUse::Off);
         options.username = Some("mx".to_owned());
         options.password_file = Some(password.clone());
     });

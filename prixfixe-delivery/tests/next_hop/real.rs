@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 
-use prixfixe_delivery::{NextHop, NextHopOptions, Outcomes, Target, TlsLevel, Transaction};
+use prixfixe_delivery::{NextHop, NextHopOptions, Outcomes, Target, TlsUse, Transaction};
 use prixfixe_server::{
     Accepted, CertificateSource, Client, Handler, Inbox, Mail, Message, Rcpt, Reply, Server,
     Session, TlsConfig, Transport, inbox, reply,
@@ -216,12 +216,12 @@ async fn a_certificate_is_verified_where_that_is_asked_for() {
     let (back, mut inbox) = secured(&right, folder.path());
     let own_ca = folder.path().join("cert.pem");
     for (level, ca, secured) in [
-        (TlsLevel::Off, None, Some(false)),
-        (TlsLevel::Opportunistic, None, Some(true)),
-        (TlsLevel::Require, None, Some(true)),
-        (TlsLevel::Verify, Some(own_ca.clone()), Some(true)),
-        (TlsLevel::Verify, Some(ca), None),
-        (TlsLevel::Verify, None, None),
+        (TlsUse::Off, None, Some(false)),
+        (TlsUse::Opportunistic, None, Some(true)),
+        (TlsUse::Require, None, Some(true)),
+        (TlsUse::Verify, Some(own_ca.clone()), Some(true)),
+        (TlsUse::Verify, Some(ca), None),
+        (TlsUse::Verify, None, None),
     ] {
         let hop = hop_to(&back, |options| {
             (options.tls, options.tls_ca) = (Some(level), ca.clone());
@@ -250,7 +250,7 @@ async fn a_certificate_for_another_name_is_not_enough() {
     let folder = tempfile::tempdir().unwrap();
     let (back, _inbox) = secured(&SelfSigned::new("mx.example.net"), folder.path());
     let hop = hop_to(&back, |options| {
-        options.tls = Some(TlsLevel::Verify);
+        options.tls = Some(TlsUse::Verify);
         options.tls_ca = Some(folder.path().join("cert.pem"));
     });
     let told = send(&hop).await;

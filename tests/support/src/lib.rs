@@ -15,8 +15,10 @@
 #[cfg(feature = "tls")]
 mod certificate;
 mod data;
+mod dialogue;
 #[cfg(feature = "echo")]
 mod echo;
+mod http;
 mod maildir;
 mod ports;
 mod programs;
@@ -27,8 +29,10 @@ mod waiting;
 #[cfg(feature = "tls")]
 pub use certificate::SelfSigned;
 pub use data::{Meaning, data, meaning, stuffed, texts};
+pub use dialogue::talk;
 #[cfg(feature = "echo")]
 pub use echo::{ECHO_TIMEOUT, Echo};
+pub use http::{HttpAnswer, HttpRequest, HttpServer};
 pub use maildir::{Mail, mail_in};
 pub use ports::unused_port;
 pub use programs::{has, python_with, run};
