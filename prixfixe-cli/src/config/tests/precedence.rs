@@ -157,6 +157,15 @@ const CASES: &[Case] = &[
         [("2m", "120"), ("3", "3")],
     ),
     (
+        "delivery.secret-file",
+        "",
+        (
+            "delivery.target = 'https://a.example/'\ndelivery.secret-file = '/a'",
+            r#""/a""#,
+        ),
+        [("/b", r#""/b""#), ("/c", r#""/c""#)],
+    ),
+    (
         "delivery.fsync",
         "true",
         ("delivery.fsync = false", "false"),
