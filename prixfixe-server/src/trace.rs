@@ -142,3 +142,7 @@ impl fmt::Display for TcpInfo {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "tls")]
+mod tests;

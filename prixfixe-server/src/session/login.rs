@@ -1,4 +1,5 @@
-//! Logins: what a hook or a back end asks of the client while it speaks a mechanism, and what comes of it.
+//! Logins: what a hook or a back end asks of the client while it speaks a mechanism, and what comes
+//! of it.
 
 use std::fmt::Display;
 use std::net::IpAddr;
