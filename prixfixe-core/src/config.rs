@@ -35,7 +35,7 @@ pub struct Config {
     /// HELP, EXPN, HELO, EHLO, unknown commands, and MAIL and RCPT that are refused. The one after them ends the session.
     /// 0: no limit.
     ///
-    /// DATA, BDAT, STARTTLS, and MAIL and RCPT that are accepted never count, and neither does a recipient too many
+    /// DATA, BDAT, AUTH, STARTTLS, and MAIL and RCPT that are accepted never count, and neither does a recipient too many
     /// (`452 4.5.3`), which a client need not know of.
     pub max_idle_commands: u32,
     /// How long a client may take to come to DATA or BDAT, since the connection began or since its last message,

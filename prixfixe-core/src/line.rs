@@ -209,6 +209,35 @@ mod tests {
         assert_eq!(lines, [Err(LineError::TooLong)]);
     }
 
+    /// RFC 4954 section 4: the line of a login ends at the same octet, wherever it is cut.
+    #[test]
+    fn another_limit_is_kept_as_exactly() {
+        for (length, is_good) in [
+            (12_285, true),
+            (12_286, true),
+            (12_287, false),
+            (20_000, false),
+        ] {
+            let text = format!("{}\r\nNOOP\r\n", "x".repeat(length));
+            for cut in [1, 12_285, 12_286, 12_287, 12_288, 12_289] {
+                let mut reader = LineReader::new();
+                let mut first = None;
+                let (early, _) = text.split_at(cut);
+                for held in [early, &text] {
+                    let mut input = held.as_bytes();
+                    if first.is_none() {
+                        first = reader.read_up_to(MAX_LOGIN_LINE, &mut input);
+                    }
+                }
+                let expected = match is_good {
+                    true => Ok(&text.as_bytes()[..length]),
+                    false => Err(LineError::TooLong),
+                };
+                assert_eq!(first, Some(expected), "{length} at {cut}");
+            }
+        }
+    }
+
     #[test]
     fn what_is_held_of_a_line_is_bounded() {
         let mut reader = LineReader::new();

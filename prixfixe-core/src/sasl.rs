@@ -1,4 +1,5 @@
-//! What a login is made of (RFC 4422, RFC 4954): the name of a mechanism, and what a client says in it.
+//! What a login is made of (RFC 4422, RFC 4954): the name of a mechanism, and what a client says in
+//! it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::{MAX_LOGIN_LINE, Reply, replies};
 
-/// The name of a SASL mechanism (RFC 4422 section 3.1): up to 20 of `A` to `Z`, digits, `-` and `_`.
+/// The name of a SASL mechanism (RFC 4422 section 3.1): up to 20 of `A` to `Z`, digits, `-` and
+/// `_`.
 ///
 /// ```
 /// use prixfixe_core::Mechanism;
@@ -84,8 +86,8 @@ impl fmt::Display for Mechanism {
     }
 }
 
-/// Octets that nobody else is to see, such as a password. They are wiped from memory when they are dropped, and their
-/// `Debug` form is their number.
+/// Octets that nobody else is to see, such as a password. They are wiped from memory when they are
+/// dropped, and their `Debug` form is their number.
 ///
 /// Compared by `==` they take a time that tells how alike they are: that is for tests.
 #[derive(Clone, PartialEq, Eq, Default)]

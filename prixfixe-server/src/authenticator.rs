@@ -16,8 +16,9 @@ use crate::{Client, Identity, Login};
 /// What an [`Authenticator`] gives.
 pub type Authenticating<'a> = Pin<Box<dyn Future<Output = Result<Identity, Reply>> + Send + 'a>>;
 
-/// What checks logins, in place of [`Session::authenticate`](crate::Session::authenticate): a file of users, another
-/// server. It is set by [`Settings::authenticator`](crate::Settings::authenticator).
+/// What checks logins, in place of [`Session::authenticate`](crate::Session::authenticate): a file
+/// of users, another server. It is set by
+/// [`Settings::authenticator`](crate::Settings::authenticator).
 ///
 /// ```
 /// use prixfixe_server::{Authenticating, Authenticator, Client, Identity, Login, Mechanism, Reply};
@@ -41,15 +42,17 @@ pub type Authenticating<'a> = Pin<Box<dyn Future<Output = Result<Identity, Reply
 /// }
 /// ```
 pub trait Authenticator: Send + Sync + 'static {
-    /// The mechanisms that this client is offered, the preferred one first. Asked when its TLS connection is there. None: AUTH
-    /// is not offered to it.
+    /// The mechanisms that this client is offered, the preferred one first. Asked when its TLS
+    /// connection is there. None: AUTH is not offered to it.
     fn mechanisms(&self, client: &Client) -> Vec<Mechanism>;
 
-    /// Checks a login by one of them. Its `Err` is the reply: [`Reply::BAD_CREDENTIALS`] where the login is wrong
-    /// (a failure, which counts against the client), [`Reply::LOGIN_UNAVAILABLE`] where it cannot be checked now.
+    /// Checks a login by one of them. Its `Err` is the reply: [`Reply::BAD_CREDENTIALS`] where the
+    /// login is wrong (a failure, which counts against the client), [`Reply::LOGIN_UNAVAILABLE`]
+    /// where it cannot be checked now.
     ///
-    /// The future is polled by the connection's own task or loop: do slow hashes elsewhere. It may be dropped at any
-    /// `.await`: the client cancels, is gone, or the server's `handler_timeout` is over.
+    /// The future is polled by the connection's own task or loop: do slow hashes elsewhere. It may
+    /// be dropped at any `.await`: the client cancels, is gone, or the server's `handler_timeout`
+    /// is over.
     fn authenticate<'a>(&'a self, login: Login<'a>) -> Authenticating<'a>;
 }
 
@@ -72,7 +75,8 @@ impl AnyAuthenticator {
         Self(Arc::new(authenticator))
     }
 
-    /// The mechanisms for this client. Where that panics, of which the panic hook tells, there are none.
+    /// The mechanisms for this client. Where that panics, of which the panic hook tells, there are
+    /// none.
     pub(crate) fn mechanisms_of(&self, client: &Client) -> Vec<Mechanism> {
         let mechanisms = catch_unwind(AssertUnwindSafe(|| self.0.mechanisms(client)));
         mechanisms.unwrap_or_default()

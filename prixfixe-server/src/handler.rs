@@ -100,8 +100,8 @@ pub trait Handler: Send + Sync + 'static {
 ///
 /// Each hook's future may be dropped at any `.await`: when the client is gone, when the server stops, and when it takes longer
 /// than the server's `handler_timeout`. In the last case the client receives
-/// `451 4.3.0` and the session goes on; over MAIL and over a message [`reset`](Self::reset) is called, since the
-/// transaction is gone. A panic ends the connection with `421 4.3.0` and is logged.
+/// `451 4.3.0` (at a login `454 4.7.0`) and the session goes on; over MAIL and over a message
+/// [`reset`](Self::reset) is called, since the transaction is gone. A panic ends the connection with `421 4.3.0` and is logged.
 ///
 /// The futures are polled by the connection's own task or loop: do blocking work elsewhere.
 #[diagnostic::on_unimplemented(

@@ -20,8 +20,8 @@ use self::scripted::Script;
 /// [`password`](Self::password) speaks PLAIN and LOGIN. A mechanism of your own is spoken by
 /// [`initial_response`](Self::initial_response) and [`challenge`](Self::challenge).
 ///
-/// An `Err` of a method is the reply to the client: return it as it is. Nothing that a client says here is in the
-/// `Debug` form or in a log, and what is kept of it is wiped from memory.
+/// An `Err` of a method is the reply to the client: return it as it is. Nothing that a client says
+/// here is in the `Debug` form or in a log, and what is kept of it is wiped from memory.
 ///
 /// ```
 /// use prixfixe_server::{Identity, Login, Reply};
@@ -96,8 +96,9 @@ impl<'a> Login<'a> {
         &self.mechanism
     }
 
-    /// What the client has sent with AUTH, decoded. It may be empty. `None`: nothing, so that mechanisms in which the
-    /// client speaks first begin with an empty [`challenge`](Self::challenge) (RFC 4954 section 4).
+    /// What the client has sent with AUTH, decoded. It may be empty. `None`: nothing, so that
+    /// mechanisms in which the client speaks first begin with an empty
+    /// [`challenge`](Self::challenge) (RFC 4954 section 4).
     #[must_use]
     pub fn initial_response(&self) -> Option<&[u8]> {
         self.initial_response.as_deref()
@@ -121,8 +122,8 @@ impl<'a> Login<'a> {
         }
     }
 
-    /// What the client has said first: the [`initial_response`](Self::initial_response), or without one its answer to
-    /// an empty challenge.
+    /// What the client has said first: the [`initial_response`](Self::initial_response), or without
+    /// one its answer to an empty challenge.
     ///
     /// # Errors
     ///
@@ -134,8 +135,9 @@ impl<'a> Login<'a> {
         }
     }
 
-    /// Says whose login it claims to be, as soon as that is known and before a password is looked at: for the log, and
-    /// for the limit of failures of one client and name. [`password`](Self::password) does so by itself.
+    /// Says whose login it claims to be, as soon as that is known and before a password is looked
+    /// at: for the log, and for the limit of failures of one client and name.
+    /// [`password`](Self::password) does so by itself.
     ///
     /// # Errors
     ///

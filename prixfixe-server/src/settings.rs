@@ -150,7 +150,7 @@ impl Settings {
     /// connection is closed. Default 100; 0: no limit.
     ///
     /// NOOP, RSET, VRFY, HELP, HELO, EHLO and unknown commands count, and MAIL and RCPT that are refused, by the handler too.
-    /// DATA, BDAT, STARTTLS, MAIL and RCPT that are accepted, and a recipient too many (`452 4.5.3`) never do.
+    /// DATA, BDAT, AUTH, STARTTLS, MAIL and RCPT that are accepted, and a recipient too many (`452 4.5.3`) never do.
     pub fn max_idle_commands(mut self, commands: u32) -> Self {
         self.dialogue.max_idle_commands = commands;
         self
@@ -171,7 +171,8 @@ impl Settings {
         self
     }
 
-    /// How long the handler may take over one question before the client is told `451 4.3.0`. Default five minutes.
+    /// How long the handler may take over one question before the client is told `451 4.3.0`, at a
+    /// login `454 4.7.0`. Default five minutes.
     pub fn handler_timeout(mut self, timeout: Duration) -> Self {
         self.handler_timeout = timeout.min(LONGEST_TIMEOUT);
         self

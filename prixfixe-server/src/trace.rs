@@ -159,3 +159,7 @@ impl fmt::Display for TcpInfo {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "tls")]
+mod tests;

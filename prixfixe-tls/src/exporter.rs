@@ -1,7 +1,8 @@
 //! The channel binding `tls-exporter` (RFC 9266).
 //!
-//! rustls's unbuffered connection exports nothing. But it tells the exporter secret to a [`KeyLog`], and of that the
-//! binding is two steps of HKDF (RFC 8446 section 7.5). No other secret is looked at.
+//! rustls's unbuffered connection exports nothing. But it tells the exporter secret to a
+//! [`KeyLog`], and of that the binding is two steps of HKDF (RFC 8446 section 7.5). No other secret
+//! is looked at.
 
 use std::cell::Cell;
 
@@ -13,7 +14,8 @@ const LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 const EXPORTER_SECRET: &str = "EXPORTER_SECRET";
 
 thread_local! {
-    /// That of the handshake that was processed last on this thread. It is wiped when it is dropped.
+    /// That of the handshake that was processed last on this thread. It is wiped when it is
+    /// dropped.
     static SECRET: Cell<Option<OkmBlock>> = const { Cell::new(None) };
 }
 

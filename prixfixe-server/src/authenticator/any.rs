@@ -40,8 +40,8 @@ impl Authenticator for Anybody {
     }
 }
 
-/// EXTERNAL has the name alone, XOAUTH2 `user=NAME` and OAUTHBEARER (RFC 7628 section 3.1) `n,a=NAME,`, each behind or before
-/// a control-A.
+/// EXTERNAL has the name alone, XOAUTH2 `user=NAME` and OAUTHBEARER (RFC 7628 section 3.1)
+/// `n,a=NAME,`, each behind or before a control-A.
 fn named_in(response: &str) -> Option<&str> {
     let (first, rest) = response.split_once('\x01').unwrap_or((response, ""));
     let name = match first.strip_prefix("user=") {

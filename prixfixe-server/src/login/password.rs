@@ -20,7 +20,8 @@ impl UserPassword {
         &self.user
     }
 
-    /// The password: UTF-8, from old clients anything. Compare it in constant time, or by what a password hash says.
+    /// The password: UTF-8, from old clients anything. Compare it in constant time, or by what a
+    /// password hash says.
     #[must_use]
     pub fn password(&self) -> &[u8] {
         &self.password
@@ -39,12 +40,13 @@ impl fmt::Debug for UserPassword {
 impl Login<'_> {
     /// Speaks PLAIN or LOGIN, whichever the client has chosen, and gives what it says.
     ///
-    /// In PLAIN a client may ask to act as somebody else (the authorization identity). That is refused with `535 5.7.8`.
+    /// In PLAIN a client may ask to act as somebody else (the authorization identity). That is
+    /// refused with `535 5.7.8`.
     ///
     /// # Errors
     ///
-    /// The reply to give: `501 5.5.2` for what is no PLAIN, `504 5.5.4` for another mechanism, or what
-    /// [`challenge`](Self::challenge) and [`claim`](Self::claim) say.
+    /// The reply to give: `501 5.5.2` for what is no PLAIN, `504 5.5.4` for another mechanism, or
+    /// what [`challenge`](Self::challenge) and [`claim`](Self::claim) say.
     pub async fn password(&mut self) -> Result<UserPassword, Reply> {
         let given = if self.mechanism == Mechanism::PLAIN {
             plain(&self.first_response().await?)?

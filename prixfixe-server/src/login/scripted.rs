@@ -8,8 +8,8 @@ use prixfixe_core::{Mechanism, Reply, Secret, replies};
 use super::{Login, Other};
 use crate::Client;
 
-/// The client's side of a [`Login`] of a test's: it says the responses that are given, one for each challenge, and then
-/// cancels.
+/// The client's side of a [`Login`] of a test's: it says the responses that are given, one for each
+/// challenge, and then cancels.
 ///
 /// ```
 /// use prixfixe_server::{Client, Login, Mechanism};
@@ -65,7 +65,8 @@ impl<'a> LoginBuilder<'a> {
         self
     }
 
-    /// What the client answers to each challenge behind the responses that are given. `None`: it cancels.
+    /// What the client answers to each challenge behind the responses that are given. `None`: it
+    /// cancels.
     pub fn answers(mut self, answers: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'a) -> Self {
         self.script.answers = Some(Box::new(answers));
         self

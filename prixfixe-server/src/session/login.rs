@@ -1,4 +1,5 @@
-//! Logins: what a hook or a back end asks of the client while it speaks a mechanism, and what comes of it.
+//! Logins: what a hook or a back end asks of the client while it speaks a mechanism, and what comes
+//! of it.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -255,5 +256,6 @@ impl SmtpSession {
     }
 }
 
-#[cfg(all(test, feature = "tls"))]
+#[cfg(test)]
+#[cfg(feature = "tls")]
 mod tests;

@@ -16,8 +16,9 @@ pub enum AuthMode {
     Offer,
     /// As [`Offer`](Self::Offer), and MAIL before a login is `530 5.7.0`.
     Require,
-    /// For tests: every password is right, in plaintext too. Nobody is asked, neither the session nor an
-    /// [`Authenticator`]. The mechanisms are PLAIN, LOGIN, XOAUTH2, OAUTHBEARER and EXTERNAL.
+    /// For tests: every password is right, in plaintext too. Nobody is asked, neither the session
+    /// nor an [`Authenticator`]. The mechanisms are PLAIN, LOGIN, XOAUTH2, OAUTHBEARER and
+    /// EXTERNAL.
     Any,
 }
 
@@ -28,8 +29,8 @@ pub enum AuthSender {
     /// Whatever it says.
     #[default]
     Any,
-    /// Its own [identity](crate::Client::identity) alone, and the null reverse-path; else MAIL is `553 5.7.1`. An identity
-    /// without a domain is at the server's own. Case does not matter.
+    /// Its own [identity](crate::Client::identity) alone, and the null reverse-path; else MAIL is
+    /// `553 5.7.1`. An identity without a domain is at the server's own. Case does not matter.
     Own,
 }
 
@@ -74,7 +75,8 @@ impl Auth {
     }
 }
 
-/// How often a client may fail in ten minutes. `None`: the default, for clients from afar. 0: as often as it likes.
+/// How often a client may fail in ten minutes. `None`: the default, for clients from afar. 0: as
+/// often as it likes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct FailureLimits {
     pub(crate) of_name: Option<u32>,
@@ -82,10 +84,12 @@ pub(crate) struct FailureLimits {
 }
 
 impl Settings {
-    /// Whether clients may or must log in. Default: off. An [`Endpoint`](crate::Endpoint::auth) may have it otherwise.
+    /// Whether clients may or must log in. Default: off. An [`Endpoint`](crate::Endpoint::auth) may
+    /// have it otherwise.
     ///
-    /// Who checks logins is set by [`authenticator`](Self::authenticator), or it is the session, with
-    /// [`auth_mechanisms`](Self::auth_mechanisms). But for [`AuthMode::Any`] AUTH is offered under TLS alone.
+    /// Who checks logins is set by [`authenticator`](Self::authenticator), or it is the session,
+    /// with [`auth_mechanisms`](Self::auth_mechanisms). But for [`AuthMode::Any`] AUTH is offered
+    /// under TLS alone.
     pub fn auth(mut self, mode: AuthMode) -> Self {
         self.auth.mode = mode;
         self
@@ -97,8 +101,9 @@ impl Settings {
         self
     }
 
-    /// The mechanisms that [`Session::authenticate`](crate::Session::authenticate) speaks, the preferred one first. They are
-    /// offered where no [`authenticator`](Self::authenticator) is set.
+    /// The mechanisms that [`Session::authenticate`](crate::Session::authenticate) speaks, the
+    /// preferred one first. They are offered where no [`authenticator`](Self::authenticator) is
+    /// set.
     pub fn auth_mechanisms(mut self, mechanisms: impl IntoIterator<Item = Mechanism>) -> Self {
         self.auth.mechanisms = mechanisms.into_iter().collect();
         self
@@ -110,11 +115,13 @@ impl Settings {
         self
     }
 
-    /// Failed logins of one client with one name in ten minutes; one more is told `421 4.7.0` and the connection is
-    /// closed, and so is every login of the two for as long, a right one too. 0: no limit.
+    /// Failed logins of one client with one name in ten minutes; one more is told `421 4.7.0` and
+    /// the connection is closed, and so is every login of the two for as long, a right one too. 0:
+    /// no limit.
     ///
-    /// Default 5. Unless it is set, clients with a loopback, private (RFC 1918, RFC 4193) or link-local address have no
-    /// limit. At most 65,536 clients and names are known at once; those beyond that are not counted.
+    /// Default 5. Unless it is set, clients with a loopback, private (RFC 1918, RFC 4193) or
+    /// link-local address have no limit. At most 65,536 clients and names are known at once; those
+    /// beyond that are not counted.
     pub fn auth_max_failures(mut self, failures: u32) -> Self {
         self.auth.limits.of_name = Some(failures);
         self
