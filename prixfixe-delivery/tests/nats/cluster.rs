@@ -130,6 +130,7 @@ async fn what_deploy_sets_up_takes_mail_of_any_size_from_a_user_with_few_rights(
             env!("CARGO_MANIFEST_DIR"),
             "/../deploy/nats/setup.py"
         ))
+        .env("MAX_BYTES", "100000000")
         .env("NATS_CA", folder.path().join("cert.pem"))
         .env(
             "NATS_URL",
