@@ -105,7 +105,7 @@ memory() {
         after=$(status VmRSS)
         sleep 2
     done
-    echo "| $label | $(((after - before) * 1024 / count)) octets each, by $count |"
+    echo "| $label | $(((after - before) * 1024 / count)) bytes each, by $count |"
     kill "$holder" && wait "$holder" 2>/dev/null || true
 }
 

@@ -54,7 +54,7 @@ idle() {
         after=$(status RssAnon)
         sleep 2
     done
-    echo "| idle, $2 | $1 | $connections connections | $(((after - before) * 1024 / connections)) octets each |"
+    echo "| idle, $2 | $1 | $connections connections | $(((after - before) * 1024 / connections)) bytes each |"
     kill "$load" && wait "$load" || true
     stop "$server"
 }

@@ -273,14 +273,7 @@ fn no_command_of_the_guide_takes_mail_for_everybody() {
 fn kubernetes_gives_a_configuration_that_is_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = deploy::read("kubernetes/prixfixe.yaml");
-    let (_, rest) = text
-        .split_once("prixfixe.toml: |\n")
-        .expect("a configuration");
-    let lines = rest
-        .lines()
-        .take_while(|line| line.is_empty() || line.starts_with("    "))
-        .map(|line| line.trim_start_matches("    "));
-    let configuration = lines.collect::<Vec<_>>().join("\n");
+    let configuration = deploy::read("kubernetes/prixfixe.toml");
     let here = folder.path().display();
     let configuration = put(&configuration, "\"/tls/", &format!("\"{here}/"));
     fs::write(folder.path().join("prixfixe.toml"), configuration).expect("a file");
@@ -312,5 +305,94 @@ fn kubernetes_gives_a_configuration_that_is_one() {
         run(Command::new("kubernetes-validate")
             .args(["--strict", "--kubernetes-version", "1.34"])
             .arg(deploy::path("kubernetes/prixfixe.yaml")));
+    }
+}
+
+/// Files that a kustomization names.
+fn named(kustomization: &str, list: &str) -> Vec<String> {
+    let (_, rest) = kustomization.split_once(&format!("{list}:\n")).expect(list);
+    rest.lines()
+        .map_while(|line| line.strip_prefix("  - "))
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_kustomizations_name_files_that_are_there() {
+    let base = deploy::read("kubernetes/kustomization.yaml");
+    let monitoring = deploy::read("kubernetes/monitoring/kustomization.yaml");
+    assert!(base.contains("files: [prixfixe.toml]"));
+    assert!(base.contains("#   - monitoring"));
+    let (base, monitoring) = (named(&base, "resources"), named(&monitoring, "resources"));
+    assert_eq!((base.len(), monitoring.len()), (1, 2));
+    for file in base {
+        assert!(deploy::path("kubernetes").join(file).exists());
+    }
+    for file in monitoring {
+        assert!(deploy::path("kubernetes/monitoring").join(file).exists());
+    }
+    // kubectl is in no list of packages of the gate.
+    if Command::new("kubectl").arg("help").output().is_ok() {
+        let built = run(Command::new("kubectl")
+            .arg("kustomize")
+            .arg(deploy::path("kubernetes")));
+        assert!(built.contains("image: registry.example.com/prixfixe:0.1.0"));
+        assert!(built.contains("name: prixfixe-") && built.contains("kind: StatefulSet"));
+    }
+}
+
+#[test]
+fn the_rules_of_the_operator_are_those_of_prometheus() {
+    let rules = deploy::read("prometheus/alerts.yml");
+    let (_, groups) = rules.split_once("\ngroups:\n").expect("groups");
+    let expected: Vec<_> = groups
+        .lines()
+        .map(|line| match line.is_empty() {
+            true => String::new(),
+            false => format!("  {line}"),
+        })
+        .collect();
+    let rule = deploy::read("kubernetes/monitoring/prometheusrule.yaml");
+    let (_, found) = rule.split_once("\n  groups:\n").expect("groups");
+    assert_eq!(
+        found.trim_end(),
+        expected.join("\n").trim_end(),
+        "run deploy/kubernetes/monitoring/generate"
+    );
+}
+
+#[test]
+fn one_server_takes_what_its_compose_file_sets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = deploy::read("compose.single.yaml");
+    let mut variables = image_variables();
+    for line in text.lines().map(str::trim) {
+        if let Some((name, value)) = line.split_once(": ").filter(|_| line.starts_with("SMTP_")) {
+            let value = match value.split_once(":-") {
+                Some((_, default)) => default.trim_end_matches('}'),
+                None if value.contains(":?") => "example.com",
+                None => value.trim_matches('"'),
+            };
+            variables.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    known(&variables);
+    let resolved = check(&[], &variables, folder.path());
+    for part in [
+        "domains = [\"example.com\"]",
+        "max-connections = 1000",
+        "\"*:2525\"",
+    ] {
+        assert!(resolved.contains(part), "{part} is not in {resolved}");
+    }
+    assert!(text.contains("max-size: 50m") && text.contains("enable_ipv6: true"));
+    if has("docker-compose") {
+        let mut command = Command::new("docker-compose");
+        command
+            .env("SMTP_ACCEPT_DOMAINS", "example.com")
+            .arg("-f")
+            .arg(deploy::path("compose.single.yaml"))
+            .args(["config", "--quiet"]);
+        run(&mut command);
     }
 }
