@@ -434,6 +434,12 @@ impl Connection {
         self.authenticated
     }
 
+    /// Who the client is was learned by other means, such as a proxy that is trusted: as if it had
+    /// logged in, or as if it had not.
+    pub fn set_authenticated(&mut self, authenticated: bool) {
+        self.authenticated = authenticated;
+    }
+
     /// The longest line that may come next, in octets, CR LF included: [`MAX_LOGIN_LINE`] where the response to a challenge
     /// does, else [`MAX_LINE`].
     #[must_use]

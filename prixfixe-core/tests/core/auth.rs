@@ -123,6 +123,22 @@ fn the_longest_challenge_fits_in_a_line() {
     assert!(challenge.starts_with("334 ") && challenge.len() == MAX_LOGIN_LINE - 2);
 }
 
+#[test]
+fn who_is_known_by_other_means_need_not_log_in() {
+    let (mut connection, now, _) = greeted(in_plaintext(|config| {
+        config.auth.as_mut().unwrap().required = true;
+    }));
+    for (authenticated, code) in [(false, 530), (true, 0)] {
+        connection.set_authenticated(authenticated);
+        let (event, _) = poll(&mut connection, now, "MAIL FROM:<>\r\n");
+        let refused = match event {
+            Some(Event::CommandRefused { reply, .. }) => reply.code(),
+            _ => 0,
+        };
+        assert_eq!(refused, code);
+    }
+}
+
 /// What a client says to prove who it is stands in no event's `Debug` form and in no refused line.
 #[test]
 fn a_password_is_not_told() {
