@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use prixfixe_server::{
-    Client, Digest, Envelope, Mail, Message, MessageId, Recipient, Reply, reply,
+    Digest, Envelope, Message, MessageId, Recipient,
 };
 
+use crate::hand_over::{checked, hand_over, next_of};
 use crate::memory::{Final, Memory};
 use crate::tracked::Tracked;
 use crate::{Delivered, Failure, FailureKind, Outcomes, Transaction};
@@ -14,20 +15,15 @@ use crate::{Delivered, Failure, FailureKind, Outcomes, Transaction};
 /// One message on its way to one target.
 pub(crate) struct Attempt {
     target: Arc<Tracked>,
-    client: Client,
     envelope: Arc<Envelope>,
     id: MessageId,
     since: Instant,
 }
 
-/// The target did not say what became of each recipient.
-const LOCAL_ERROR: Reply = reply!(451 4.3.0 "Local error, try again later");
-
 impl Attempt {
     pub(crate) fn new(target: &Arc<Tracked>, message: &Message) -> Self {
         Self {
             target: Arc::clone(target),
-            client: message.client().clone(),
             envelope: message.shared_envelope(),
             id: message.id(),
             since: Instant::now(),
@@ -40,19 +36,18 @@ impl Attempt {
         transaction: Box<dyn Transaction>,
         message: Message,
     ) -> Outcomes {
-        let recipients = message.shared_envelope();
-        let outcomes = transaction.deliver(message).await;
-        let outcomes = match outcomes {
-            Outcomes::Each(each) if each.len() != recipients.recipients().len() => {
-                Failure::said(LOCAL_ERROR).into()
-            }
-            outcomes => outcomes,
-        };
-        self.target.count(&outcomes, self.since.elapsed());
-        if !self.target.target().is_local() {
-            self.log(recipients.recipients(), &outcomes);
-        }
+        let envelope = message.shared_envelope();
+        let recipients = envelope.recipients();
+        let outcomes = checked(transaction.deliver(message).await, recipients.len());
+        self.tell(recipients, &outcomes);
         outcomes
+    }
+
+    fn tell(&self, recipients: &[Recipient], outcomes: &Outcomes) {
+        self.target.count(outcomes, self.since.elapsed());
+        if !self.target.target().is_local() {
+            self.log(recipients, outcomes);
+        }
     }
 
     /// Hands the message over, but not to those recipients who have it, or are refused for good, since an earlier
@@ -131,37 +126,12 @@ impl Attempt {
         recipients: Vec<Recipient>,
         message: Message,
     ) -> Vec<Result<Delivered, Failure>> {
-        let mail = Mail::new(&self.client, &self.envelope);
-        let begun = self.target.target().begin(mail).answer().await;
-        let mut transaction = match begun {
-            Ok(transaction) => transaction,
-            Err(failure) => return vec![Err(failure); recipients.len()],
-        };
-        let mut refusals = Vec::with_capacity(recipients.len());
-        let mut taken = Vec::with_capacity(recipients.len());
-        for recipient in recipients {
-            let answer = transaction.rcpt(&recipient).answer().await;
-            if answer.is_ok() {
-                taken.push(recipient);
-            }
-            refusals.push(answer.err());
-        }
-        let count = taken.len();
-        let outcomes = match count {
-            0 => Vec::new(),
-            _ => {
-                let message = message.with_recipients(taken);
-                self.make(transaction, message).await.each_of(count)
-            }
-        };
-        let mut outcomes = outcomes.into_iter();
-        let each = refusals.into_iter().map(|refusal| match refusal {
-            Some(failure) => Err(failure),
-            None => outcomes
-                .next()
-                .unwrap_or_else(|| Err(Failure::said(LOCAL_ERROR))),
-        });
-        each.collect()
+        let count = recipients.len();
+        let message = message.with_recipients(recipients);
+        let envelope = message.shared_envelope();
+        let outcomes = hand_over(self.target.target(), message).await;
+        self.tell(envelope.recipients(), &outcomes);
+        outcomes.each_of(count)
     }
 
     /// One line for each answer of the target's.

@@ -98,6 +98,7 @@ mod domains;
 #[cfg(any(feature = "s3", feature = "webhook"))]
 mod facts;
 mod fault;
+mod hand_over;
 mod health;
 #[cfg(feature = "http")]
 mod http;
@@ -132,6 +133,7 @@ pub use accept::{AskOptions, AskRecipients};
 pub use delivery::Delivery;
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};
+pub use hand_over::hand_over;
 pub use health::Health;
 #[cfg(feature = "http")]
 pub use http::{HttpSetupError, InvalidHttpUrl};
