@@ -51,8 +51,10 @@ impl Session {
         let mut auth = Auth::new([Mechanism::PLAIN, Mechanism::LOGIN]);
         auth.in_plaintext = true;
         config.auth = Some(auth);
+        let mut connection = Connection::with_protocol(Arc::new(config), protocol, now);
+        connection.offer_xclient();
         Self {
-            connection: Connection::with_protocol(Arc::new(config), protocol, now),
+            connection,
             protocol,
             recipients: 0,
             now,

@@ -5,18 +5,24 @@
 //! | back end | asks | mechanisms |
 //! |---|---|---|
 //! | [`Users`] | a file of users | SCRAM-SHA-256, SCRAM-SHA-256-PLUS, PLAIN, LOGIN, EXTERNAL |
+//! | [`Dovecot`] | Dovecot, over its socket | what it announces of SCRAM-SHA-256, PLAIN, LOGIN, OAUTHBEARER, XOAUTH2, EXTERNAL |
 //!
-//! For one of your own there are whole exchanges ([`scram`], [`by_certificate`]) and the mechanisms
+//! For one of your own there are whole exchanges ([`scram`], [`bearer`],
+//! [`by_certificate`]) and the mechanisms
 //! without I/O ([`mechanism`]).
 //!
 //! No back end needs a runtime: what is slow or blocks is done by threads of this crate, and the
 //! futures run on any executor.
 #![deny(missing_docs)]
 
+#[cfg(unix)]
+mod dovecot;
 mod exchange;
 pub mod mechanism;
 mod users;
 mod work;
 
-pub use exchange::{by_certificate, scram};
+#[cfg(unix)]
+pub use dovecot::Dovecot;
+pub use exchange::{bearer, by_certificate, scram};
 pub use users::{LineError, OpenError, PreparedUsers, Users, users_line};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use prixfixe_auth::{PreparedUsers, Users};
+use prixfixe_auth::{Dovecot, PreparedUsers, Users};
 use prixfixe_server::{Authenticator, Settings};
 
 use crate::config::{self, Configuration, Mode};
@@ -13,21 +13,23 @@ use crate::error::Error;
 pub(crate) enum PreparedLogins {
     Nobody,
     Users(PreparedUsers),
+    Dovecot(PathBuf),
 }
 
 /// Whoever checks logins now.
 #[derive(Clone, Default)]
 pub(crate) struct Logins {
-    /// The file, to know it again.
-    place: Option<PathBuf>,
+    /// The file and the socket, to know them again.
+    place: (Option<PathBuf>, Option<PathBuf>),
     back_end: Option<Arc<dyn Authenticator>>,
 }
 
-/// Reads and checks the file. It starts no thread.
+/// Reads and checks the file. It starts no thread. Dovecot may come later.
 pub(crate) fn prepare(configuration: &Configuration) -> Result<PreparedLogins, Error> {
-    match &configuration.auth.users {
-        Some(file) => Ok(PreparedLogins::Users(Users::prepare(file)?)),
-        None => Ok(PreparedLogins::Nobody),
+    match (&configuration.auth.users, &configuration.auth.dovecot) {
+        (Some(file), _) => Ok(PreparedLogins::Users(Users::prepare(file)?)),
+        (None, Some(socket)) => Ok(PreparedLogins::Dovecot(socket.clone())),
+        (None, None) => Ok(PreparedLogins::Nobody),
     }
 }
 
@@ -35,7 +37,7 @@ impl PreparedLogins {
     /// What is wrong with a part of the file.
     pub(crate) fn warnings(&self) -> Vec<String> {
         match self {
-            Self::Nobody => Vec::new(),
+            Self::Nobody | Self::Dovecot(_) => Vec::new(),
             Self::Users(users) => users.warnings(),
         }
     }
@@ -46,8 +48,15 @@ impl PreparedLogins {
             Self::Users(users) => {
                 let users = users.start()?;
                 Ok(Logins {
-                    place: Some(users.path().to_owned()),
+                    place: (Some(users.path().to_owned()), None),
                     back_end: Some(Arc::new(users)),
+                })
+            }
+            Self::Dovecot(socket) => {
+                let dovecot = Dovecot::open(socket).map_err(Error::Threads)?;
+                Ok(Logins {
+                    place: (None, Some(dovecot.path().to_owned())),
+                    back_end: Some(Arc::new(dovecot)),
                 })
             }
         }
@@ -57,7 +66,8 @@ impl PreparedLogins {
 impl Logins {
     /// The same, where another configuration asks for the same.
     pub(crate) fn next(&self, configuration: &Configuration) -> Result<Self, Error> {
-        match self.place == configuration.auth.users {
+        let auth = &configuration.auth;
+        match self.place == (auth.users.clone(), auth.dovecot.clone()) {
             true => Ok(self.clone()),
             false => prepare(configuration)?.start(),
         }

@@ -50,7 +50,9 @@ fn shared_address(configuration: &Configuration, targets: &[Target]) -> Option<S
     }
     let mut listeners = configuration.listeners.iter().zip(targets);
     let (listener, _) = listeners.find(|(listener, target)| {
-        listener.proxy_protocol_from.is_empty() && !is_loopback(target)
+        listener.proxy_protocol_from.is_empty()
+            && listener.xclient_from.is_empty()
+            && !is_loopback(target)
     })?;
     Some(format!(
         "limits.max-connections-per-client is not set: on listener {} a client with a public address has half of \

@@ -25,6 +25,8 @@ struct Bound {
     balancers: Vec<Trusted>,
     /// Whether clients may or must log in. `None`: as everywhere.
     auth: Option<Mode>,
+    /// Where mail proxies are that say whose session it is.
+    proxies: Vec<Trusted>,
 }
 
 impl Sockets {
@@ -70,7 +72,11 @@ impl Sockets {
         self.0.into_iter().fold(builder, |builder, bound| {
             let mut endpoint = Endpoint::from(bound.listener)
                 .protocol(bound.protocol)
-                .proxy_protocol_from(Trusted::networks(&bound.balancers));
+                .proxy_protocol_from(Trusted::networks(&bound.balancers))
+                .xclient_from(Trusted::networks(&bound.proxies));
+            if bound.proxies.contains(&Trusted::Unix) {
+                endpoint = endpoint.xclient_from_unix();
+            }
             if bound.balancers.contains(&Trusted::Unix) {
                 endpoint = endpoint.proxy_protocol_from_unix();
             }
@@ -101,6 +107,7 @@ fn bind_configured(configuration: &Configuration) -> Result<Sockets, Error> {
             protocol: configured.protocol,
             balancers: configured.proxy_protocol_from.clone(),
             auth: configured.auth,
+            proxies: configured.xclient_from.clone(),
         }));
     }
     Ok(Sockets(bound))
@@ -180,7 +187,10 @@ fn take_over(
     configuration: &Configuration,
     inherited: Vec<(Purpose, Inherited)>,
 ) -> Result<Sockets, Error> {
-    let balancers = balancers_of_all(configuration)?;
+    let balancers = same_for_all(configuration, "proxy-protocol-from", |it| {
+        &it.proxy_protocol_from
+    })?;
+    let proxies = same_for_all(configuration, "xclient-from", |it| &it.xclient_from)?;
     let auth = auth_of_all(configuration)?;
     let mut bound = Vec::with_capacity(inherited.len());
     for (index, (purpose, socket)) in inherited.into_iter().enumerate() {
@@ -210,26 +220,29 @@ fn take_over(
             implicit_tls,
             balancers: balancers.clone(),
             auth,
+            proxies: proxies.clone(),
         });
     }
     Ok(Sockets(bound))
 }
 
 /// An inherited socket has no table in the configuration, so whom it trusts has to be the same everywhere.
-fn balancers_of_all(configuration: &Configuration) -> Result<Vec<Trusted>, Invalid> {
-    let mut all = configuration
-        .listeners
-        .iter()
-        .map(|listener| &listener.proxy_protocol_from);
+fn same_for_all(
+    configuration: &Configuration,
+    key: &str,
+    of: fn(&config::Listener) -> &Vec<Trusted>,
+) -> Result<Vec<Trusted>, Invalid> {
+    let mut all = configuration.listeners.iter().map(of);
     let first = all.next().cloned().unwrap_or_default();
     if all.all(|networks| *networks == first) {
         return Ok(first);
     }
     Err(Invalid {
-        place: "listener.proxy-protocol-from".to_owned(),
-        problem: "differs between listeners, which inherited sockets replace; \
-                  set --proxy-protocol-from, which is for all of them"
-            .to_owned(),
+        place: format!("listener.{key}"),
+        problem: format!(
+            "differs between listeners, which inherited sockets replace; \
+             set --{key}, which is for all of them"
+        ),
     })
 }
 

@@ -36,6 +36,10 @@ pub(crate) enum Command<'i> {
         /// In base64; `=` is an empty one.
         initial_response: Option<&'i str>,
     },
+    /// What is said of the client is not looked at yet: it may not be this one's to say.
+    Xclient {
+        argument: &'i str,
+    },
     /// None of SMTP's.
     Other {
         verb: &'i str,

@@ -11,8 +11,8 @@ use crate::parser;
 use crate::state::{Say, Session, State, Step};
 use crate::time::Unit;
 use crate::{
-    Abort, Answer, Config, Event, MAX_LINE, MAX_LOGIN_LINE, Mechanism, Protocol, Question, Reply,
-    replies, sasl,
+    Abort, Answer, Attribute, Config, Event, MAX_LINE, MAX_LOGIN_LINE, Mechanism, Protocol,
+    Question, Reply, replies, sasl, xclient,
 };
 
 /// The dialogue with one client. See the [crate's docs](crate) for how to run it.
@@ -39,6 +39,7 @@ pub struct Connection {
     tls: bool,
     /// It has logged in.
     authenticated: bool,
+    xclient: bool,
     eof: bool,
     quit: bool,
     shutting_down: bool,
@@ -152,10 +153,19 @@ impl Connection {
             extended: false,
             tls: false,
             authenticated: false,
+            xclient: false,
             eof: false,
             quit: false,
             shutting_down: false,
         }
+    }
+
+    /// The client is a proxy that may say by XCLIENT whose session this is, more than once: EHLO offers it, and
+    /// [`Event::Xclient`] tells. From any other client it is 550 5.7.0.
+    ///
+    /// A proxy is believed whatever it says.
+    pub fn offer_xclient(&mut self) {
+        self.xclient = true;
     }
 
     /// Takes from the front of `input` what it can do with it, appends replies to `output`, and gives the
@@ -700,6 +710,11 @@ impl Connection {
                 return said.turn(line, reply);
             }
         };
+        if let Command::Xclient { argument } = command
+            && self.xclient
+        {
+            return self.become_another(argument, line, output);
+        }
         let session = Session {
             config: &self.config,
             extended: self.extended,
@@ -730,6 +745,31 @@ impl Connection {
             refused.forgiven = failed;
         }
         turn
+    }
+
+    /// The session begins anew, with the client that XCLIENT names.
+    fn become_another<'i>(
+        &mut self,
+        argument: &str,
+        line: &'i [u8],
+        output: &mut Vec<u8>,
+    ) -> Turn<'i> {
+        let refusal = match (self.state.renewed(), xclient::parse(argument)) {
+            (Some(state), Some(told)) => {
+                self.state = state;
+                self.extended = false;
+                self.errors = 0;
+                self.authenticated = match told.login {
+                    Attribute::Is(_) => true,
+                    Attribute::Unsaid => self.authenticated,
+                    Attribute::Unavailable | Attribute::Unknown => false,
+                };
+                return Turn::Event(Event::Xclient(Box::new(told)));
+            }
+            (None, _) => replies::OUT_OF_ORDER,
+            (_, None) => replies::BAD_ARGUMENT,
+        };
+        self.reply(&refusal, output).turn(line, refusal)
     }
 
     /// Does what comes of a line, or of a piece of a body, which has none.
@@ -775,7 +815,7 @@ impl Connection {
             }
             Say::ExtendedHello => {
                 self.extended = true;
-                replies::extended_hello(&self.config, self.tls, output);
+                replies::extended_hello(&self.config, self.tls, self.xclient, output);
             }
             Say::StartMailInput => output.extend_from_slice(replies::START_MAIL_INPUT),
             Say::Challenge(data) => sasl::push_challenge(&data, output),

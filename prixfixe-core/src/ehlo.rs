@@ -36,7 +36,7 @@ pub enum InvalidEhloKeyword {
 const MAX_LENGTH: usize = 512 - 6;
 
 /// What this crate offers, or would have to carry out if it were offered.
-const OWN: [&str; 14] = [
+const OWN: [&str; 15] = [
     "PIPELINING",
     "SIZE",
     "8BITMIME",
@@ -48,6 +48,7 @@ const OWN: [&str; 14] = [
     "AUTH",
     "DSN",
     "LIMITS",
+    "XCLIENT",
     "REQUIRETLS",
     "MT-PRIORITY",
     "HELP",
@@ -101,13 +102,13 @@ mod tests {
     /// RFC 5321 section 4.1.1.1.
     #[test]
     fn keywords() {
-        let keyword: EhloKeyword = "XCLIENT NAME ADDR".parse().unwrap();
-        assert_eq!(keyword.name(), "XCLIENT");
+        let keyword: EhloKeyword = "XFORWARD NAME ADDR".parse().unwrap();
+        assert_eq!(keyword.name(), "XFORWARD");
         let longest = "X".repeat(MAX_LENGTH);
         for good in [
             "X",
             "8X-1",
-            "XCLIENT NAME ADDR",
+            "XFORWARD NAME ADDR",
             "X-PRIORITY MIXER",
             &longest,
         ] {

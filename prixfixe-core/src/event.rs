@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{ForwardPath, Mechanism, RcptParameters, Reply, Ret, ReversePath, Secret};
+use crate::{ForwardPath, Mechanism, RcptParameters, Reply, Ret, ReversePath, Secret, Xclient};
 
 /// Something that the client did. Borrows from the input that was lent to
 /// [`poll_event`](crate::Connection::poll_event).
@@ -82,6 +82,9 @@ pub enum Event<'i> {
     /// The login is over without an answer: in place of a response the client cancelled it, or sent what is none. The reply
     /// is in the output. Where the session ends in the middle of a login, [`is_closed`](crate::Connection::is_closed) says so.
     AuthAborted(Reply),
+    /// A proxy said whose session this is (XCLIENT). All that the client before it said is forgotten, but for TLS, and the
+    /// question [whether it is wanted](Question::Connect) is open again: accepted, it gets a greeting.
+    Xclient(Box<Xclient>),
     /// Question: what about a command that is none of SMTP's? [`Answer::AcceptWith`] is the reply to it. By
     /// [`Answer::Accept`], which says nothing, it is refused as an unknown one.
     Command {
@@ -137,6 +140,7 @@ impl fmt::Debug for Event<'_> {
                 .finish(),
             Self::AuthResponse(response) => f.debug_tuple("AuthResponse").field(response).finish(),
             Self::AuthAborted(reply) => f.debug_tuple("AuthAborted").field(reply).finish(),
+            Self::Xclient(told) => f.debug_tuple("Xclient").field(told).finish(),
             Self::Command { verb, argument } => f
                 .debug_struct("Command")
                 .field("verb", verb)
@@ -168,7 +172,7 @@ pub enum Abort {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Question {
-    /// Is this client wanted? Open from the beginning.
+    /// Is this client wanted? Open from the beginning, and again after [`Event::Xclient`].
     Connect,
     /// Is a client of this name wanted? Opened by [`Event::Hello`].
     Hello,

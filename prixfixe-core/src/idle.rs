@@ -102,6 +102,7 @@ pub(crate) fn counts(command: Result<&Command<'_>, &CommandError>) -> bool {
     match command {
         Ok(Command::Helo { .. } | Command::Ehlo { .. } | Command::Rset) => true,
         Ok(Command::Noop | Command::Vrfy | Command::Help | Command::Other { .. }) => true,
+        Ok(Command::Xclient { .. }) => true,
         Ok(Command::Mail { .. } | Command::Rcpt { .. } | Command::Data) => false,
         Ok(Command::Bdat { .. } | Command::StartTls | Command::Quit) => false,
         Ok(Command::Auth { .. }) => false,

@@ -108,6 +108,8 @@
 //! - `StartTls` waits for [`tls_established`](Connection::tls_established), which leads to `Start`.
 //! - In LMTP it is LHLO that leads to `HelloAsked`, and HELO and EHLO are 500. What is said at or behind the end of the data
 //!   is said once for each recipient that was accepted, but for a 421.
+//! - XCLIENT, where it is [offered](Connection::offer_xclient), leads from `Start`, `Ready` and `Failed` to `ConnectAsked`, and is
+//!   503 in the other states. Where it is not it is 550.
 //! - HELO, EHLO, RSET and QUIT in `Chunks` first give [`Event::MessageAborted`].
 //! - STARTTLS is 502 where it is not configured and 503 where TLS is active. MAIL is 530 where TLS is required
 //!   and not active. A MAIL over the size limit is 552, a RCPT over the recipient limit 452, an
@@ -167,6 +169,7 @@ mod sasl;
 mod scan;
 mod state;
 mod time;
+mod xclient;
 
 pub use address::{ForwardPath, InvalidMailbox, Mailbox, ReversePath};
 pub use config::{Auth, BareLineEnds, Config};
@@ -180,3 +183,4 @@ pub use line::{MAX_LINE, MAX_LOGIN_LINE};
 pub use protocol::Protocol;
 pub use reply::{EnhancedCode, InvalidReply, Reply};
 pub use sasl::{InvalidMechanism, Mechanism, Secret};
+pub use xclient::{Attribute, Xclient};

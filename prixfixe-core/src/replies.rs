@@ -89,6 +89,8 @@ pub const LOGIN_CANCELLED: Reply = reply(501, (5, 7, 0), "Authentication cancell
 pub const RESPONSE_TOO_LONG: Reply = reply(500, (5, 5, 6), "Authentication response too long");
 /// The client is who it says (RFC 4954 section 6).
 pub const LOGIN_OK: Reply = reply(235, (2, 7, 0), "Authentication successful");
+/// XCLIENT of a client that is no proxy.
+pub const XCLIENT_DENIED: Reply = reply(550, (5, 7, 0), "Not authorized to use XCLIENT");
 /// An internationalised address without SMTPUTF8 (RFC 6531 section 3.5).
 pub const NEEDS_SMTPUTF8: Reply = reply(553, (5, 6, 7), "Non-ASCII address needs SMTPUTF8");
 /// One recipient too many: the transaction goes on (RFC 5321 section 4.5.3.1.10).
@@ -131,7 +133,7 @@ pub(crate) fn hello(config: &Config, output: &mut Vec<u8>) {
 /// The reply to EHLO (RFC 5321 section 4.1.1.1: `ehlo-ok-rsp`).
 ///
 /// It is the longest of all, and a client may ask for it without end. So it is copied from parts that are known.
-pub(crate) fn extended_hello(config: &Config, tls: bool, output: &mut Vec<u8>) {
+pub(crate) fn extended_hello(config: &Config, tls: bool, xclient: bool, output: &mut Vec<u8>) {
     const BEFORE_SIZE: &[u8] = b"\r\n250-PIPELINING\r\n250-SIZE ";
     const BEHIND_SIZE: &[u8] = b"\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n\
         250-CHUNKING\r\n250-BINARYMIME\r\n";
@@ -158,6 +160,11 @@ pub(crate) fn extended_hello(config: &Config, tls: bool, output: &mut Vec<u8>) {
         output.extend_from_slice(b"250-DSN\r\n");
     }
     push_limits(config, output);
+    if xclient {
+        output.extend_from_slice(
+            b"250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT\r\n",
+        );
+    }
     if config.requiretls && tls {
         output.extend_from_slice(b"250-REQUIRETLS\r\n");
     }
@@ -200,7 +207,7 @@ mod tests {
         let mut config = Config::default();
         change(&mut config);
         let mut output = Vec::new();
-        extended_hello(&config, tls, &mut output);
+        extended_hello(&config, tls, false, &mut output);
         String::from_utf8(output).unwrap()
     }
 

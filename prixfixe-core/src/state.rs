@@ -229,6 +229,11 @@ impl State {
         }
     }
 
+    /// The client is another one: is it wanted? `None`: not now.
+    pub(crate) fn renewed(self) -> Option<Self> {
+        self.is_idle().then_some(Self::ConnectAsked)
+    }
+
     /// Commands that end a message between its chunks do so first, and then come a second time.
     pub(crate) const fn interrupted(self, command: &Command<'_>) -> Option<(Self, Abort)> {
         match (self, command) {
@@ -290,6 +295,8 @@ impl State {
                 Ok(event) => (Self::AuthAsked, Step::ask(event)),
                 Err(reply) => (self, Step::reply(reply)),
             },
+            // The connection sees to it where it is offered.
+            Command::Xclient { .. } => (self, Step::reply(replies::XCLIENT_DENIED)),
             Command::Other { verb, argument } => match self.resting() {
                 Some(before) => (
                     Self::CommandAsked(before),

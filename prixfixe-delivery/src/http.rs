@@ -110,13 +110,27 @@ impl Client {
         attempt.map_err(|broken| broken.error)
     }
 
+    /// Whether there is a connection, or can be one. It is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError`], where there is none.
+    pub(crate) async fn reach(&self) -> Result<(), HttpError> {
+        let connection = match self.kept().await {
+            Some(kept) => kept,
+            None => self.0.connector.connect().await?,
+        };
+        self.keep(connection);
+        Ok(())
+    }
+
     async fn attempt(
         &self,
         mut connection: Connection,
         request: &Request,
         patience: Duration,
     ) -> Result<Response, Broken> {
-        let progress = Progress::new();
+        let progress = Progress::new(request.size());
         let head = request.to_hyper(self.0.host.clone(), &progress);
         let sent = connection.sender.send_request(head);
         let sent = std::pin::pin!(sent);
@@ -200,3 +214,6 @@ fn is_reset(error: &hyper::Error) -> bool {
         )
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,6 +112,8 @@ mod pattern;
 #[cfg(all(unix, feature = "pipe"))]
 mod pipe;
 mod registry;
+#[cfg(any(feature = "webhook", all(unix, feature = "pipe")))]
+mod revival;
 mod routes;
 #[cfg(feature = "s3")]
 mod s3;

@@ -42,6 +42,7 @@
 
 mod connect;
 mod content;
+mod envelope;
 mod lent;
 mod link;
 mod login;

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use prixfixe_server::{EnhancedCode, Mail, Message, Recipient, Reply, header_separator, reply};
 
 use self::program::{Ended, Input, Program};
+use crate::revival::{Revival, Revived};
 use crate::upstream::Upstream;
 use crate::{Asked, BoxFuture, Delivered, Failure, Health, Outcomes, Target, Transaction};
 
@@ -51,6 +52,7 @@ pub struct Pipe(Arc<Shared>);
 struct Shared {
     program: Program,
     upstream: Upstream,
+    revival: Revival,
 }
 
 /// The program of a [`Pipe`]: `pipe:/PATH`.
@@ -142,6 +144,7 @@ impl Pipe {
         check(&url.0)?;
         Ok(Self(Arc::new(Shared {
             upstream: Upstream::new(&options.name, options.concurrency.get()),
+            revival: Revival::default(),
             program: Program {
                 path: url.0.clone(),
                 args: options.args,
@@ -215,7 +218,7 @@ impl Transaction for Piping {
 
 impl Shared {
     async fn run(
-        &self,
+        self: &Arc<Self>,
         mut message: Message,
         recipients: &[Recipient],
     ) -> Result<Delivered, Failure> {
@@ -256,9 +259,24 @@ impl Shared {
             Ended::Content(error) => Err(Failure::said(error.into()).because(detail)),
             _ => {
                 pass.failed(&detail);
+                Revival::begin(self, true);
                 Err(Failure::said(Reply::TRY_LATER).because(detail))
             }
         }
+    }
+}
+
+impl Revived for Shared {
+    fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    fn revival(&self) -> &Revival {
+        &self.revival
+    }
+
+    async fn look(&self) -> Result<(), String> {
+        check(&self.program.path).map_err(|error| error.to_string())
     }
 }
 

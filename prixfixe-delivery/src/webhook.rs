@@ -35,6 +35,7 @@ use self::signature::Secrets;
 pub use self::url::WebhookUrl;
 use crate::facts::Facts;
 use crate::http::{Client, ClientOptions, HttpError, HttpSetupError, Request, Response, TlsFiles};
+use crate::revival::{Revival, Revived};
 use crate::upstream::{Patience, Upstream};
 use crate::{Asked, BoxFuture, Delivered, Failure, Health, Outcomes, Target, Transaction};
 
@@ -47,6 +48,7 @@ pub struct Webhook(Arc<Shared>);
 struct Shared {
     client: Client,
     upstream: Upstream,
+    revival: Revival,
     uri: Uri,
     format: WebhookFormat,
     on_4xx: On4xx,
@@ -115,6 +117,7 @@ impl Webhook {
         Ok(Self(Arc::new(Shared {
             client: Client::new(url.origin.clone(), &client)?,
             upstream: Upstream::new(&options.name, options.concurrency.get()),
+            revival: Revival::default(),
             uri: uri.map_err(|_| WebhookError::Path(url.path.to_string()))?,
             format: options.format,
             on_4xx: options.on_4xx,
@@ -186,7 +189,7 @@ impl Transaction for Posting {
 
 impl Shared {
     async fn post(
-        &self,
+        self: &Arc<Self>,
         mut message: Message,
         recipients: Vec<Recipient>,
     ) -> Result<Delivered, Failure> {
@@ -213,6 +216,7 @@ impl Shared {
                 Answer::Unclear(failure) => Err(failure),
                 Answer::Broken(failure) => {
                     pass.failed(&failure.to_string());
+                    Revival::begin(self, true);
                     Err(failure)
                 }
             },
@@ -221,6 +225,7 @@ impl Shared {
             Err(error) => {
                 let detail = error.to_string();
                 pass.failed(&detail);
+                Revival::begin(self, error.is_reached());
                 Err(match error.is_unknown() {
                     true => Failure::unknown(detail),
                     false => Failure::unreachable(detail),
@@ -286,6 +291,21 @@ impl Shared {
             json: &json,
         };
         Ok((Answer::of(&said, self.on_4xx), status.as_u16()))
+    }
+}
+
+impl Revived for Shared {
+    fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    fn revival(&self) -> &Revival {
+        &self.revival
+    }
+
+    async fn look(&self) -> Result<(), String> {
+        let reached = self.client.reach().await;
+        reached.map_err(|error| error.to_string())
     }
 }
 

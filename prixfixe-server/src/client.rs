@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prixfixe_core::Protocol;
+use prixfixe_core::{Attribute, Protocol, Xclient};
 use prixfixe_network::Credentials;
 
 use crate::tls::TlsInfo;
@@ -21,6 +21,9 @@ struct Known {
     local: Option<SocketAddr>,
     via: Via,
     protocol: Protocol,
+    /// It may say by XCLIENT whose session this is.
+    is_proxy: bool,
+    host_name: Option<Box<str>>,
     greeting: Option<Greeting>,
     tls: Option<Arc<TlsInfo>>,
     identity: Option<Identity>,
@@ -103,7 +106,8 @@ impl Client {
     }
 
     /// The address of the load balancer that the connection came by
-    /// ([`Endpoint::proxy_protocol_from`](crate::Endpoint::proxy_protocol_from)).
+    /// ([`Endpoint::proxy_protocol_from`](crate::Endpoint::proxy_protocol_from)), or of the proxy that told of the client
+    /// ([`Endpoint::xclient_from`](crate::Endpoint::xclient_from)).
     #[must_use]
     pub fn balancer(&self) -> Option<SocketAddr> {
         match (self.0.via, self.0.peer) {
@@ -129,6 +133,69 @@ impl Client {
     pub(crate) fn speaking(mut self, protocol: Protocol) -> Self {
         Arc::make_mut(&mut self.0).protocol = protocol;
         self
+    }
+
+    /// The name of the client's host in the DNS, where a proxy has told it by XCLIENT.
+    #[must_use]
+    pub fn host_name(&self) -> Option<&str> {
+        self.0.host_name.as_deref()
+    }
+
+    pub(crate) fn with_xclient(mut self) -> Self {
+        Arc::make_mut(&mut self.0).is_proxy = true;
+        self
+    }
+
+    pub(crate) fn is_proxy(&self) -> bool {
+        self.0.is_proxy
+    }
+
+    /// The client of which this one, a proxy, has told by XCLIENT. What it left unsaid is as it was; TLS is the connection's.
+    pub(crate) fn renamed(&self, told: &Xclient) -> Self {
+        let port = |port: &Attribute<u16>| port.value().copied().unwrap_or_default();
+        let proxy = match self.0.via {
+            Via::Balancer(proxy) => proxy,
+            Via::Direct | Via::HealthCheck => self.0.peer,
+        };
+        let peer = match told.address {
+            Attribute::Is(address) => Peer::Ip(SocketAddr::new(address, port(&told.port))),
+            Attribute::Unsaid => self.0.peer,
+            _ => proxy,
+        };
+        let host_name = match &told.name {
+            Attribute::Is(name) => Some(name.clone()),
+            Attribute::Unsaid => self.0.host_name.clone(),
+            _ => None,
+        };
+        let greeting = match &told.helo {
+            Attribute::Is(name) => Some(Greeting {
+                name: name.clone(),
+                extended: told.extended.unwrap_or(true),
+            }),
+            Attribute::Unsaid => self.0.greeting.clone(),
+            _ => None,
+        };
+        let identity = match &told.login {
+            Attribute::Is(name) => Some(Identity::new(&**name)),
+            Attribute::Unsaid => self.0.identity.clone(),
+            _ => None,
+        };
+        let local = match told.destination.value() {
+            Some(address) => Some(SocketAddr::new(*address, port(&told.destination_port))),
+            None => self.0.local,
+        };
+        Self(Arc::new(Known {
+            id: self.0.id,
+            peer,
+            local,
+            via: Via::Balancer(proxy),
+            protocol: self.0.protocol,
+            is_proxy: true,
+            host_name,
+            greeting,
+            tls: self.0.tls.clone(),
+            identity,
+        }))
     }
 
     /// The name that the client gave in HELO or EHLO (LHLO in LMTP), as it gave it: no more than a claim.
@@ -202,6 +269,8 @@ impl Known {
             local,
             via,
             protocol: Protocol::Smtp,
+            is_proxy: false,
+            host_name: None,
             greeting: None,
             tls: None,
             identity: None,

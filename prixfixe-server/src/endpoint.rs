@@ -11,7 +11,7 @@ use prixfixe_core::Protocol;
 use prixfixe_network::UnixSocket;
 use prixfixe_network::{BindError, Listener, Peer};
 
-use crate::AuthMode;
+use crate::{AuthMode, Client};
 
 /// How many bits IPv4-mapped addresses have in common (RFC 4291 section 2.5.5.2).
 #[cfg(feature = "proxy-protocol")]
@@ -54,6 +54,10 @@ pub(crate) struct Rules {
     pub(crate) balancers: Vec<IpNet>,
     #[cfg(feature = "proxy-protocol")]
     pub(crate) balancers_on_unix: bool,
+    #[cfg(feature = "proxy-protocol")]
+    pub(crate) proxies: Vec<IpNet>,
+    #[cfg(feature = "proxy-protocol")]
+    pub(crate) proxies_on_unix: bool,
 }
 
 impl Endpoint {
@@ -126,6 +130,26 @@ impl Endpoint {
         self
     }
 
+    /// A peer in one of these networks is a mail proxy, such as nginx's or Dovecot's submission: EHLO offers it XCLIENT, by which
+    /// it says whose session this is. The session begins anew then, and limits, [checks](crate::Check) and the handler see that
+    /// client: its [address](crate::Client::peer), and its [identity](crate::Client::identity) where the proxy has
+    /// logged it in. TLS stays as it is. From any other peer XCLIENT is refused with `550 5.7.0`.
+    ///
+    /// A proxy in this list is believed whatever it says, also that a client is logged in: name no more than your proxies.
+    #[cfg(feature = "proxy-protocol")]
+    pub fn xclient_from(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
+        let networks = networks.into_iter().map(canonical);
+        self.rules.proxies.extend(networks);
+        self
+    }
+
+    /// As [`xclient_from`](Self::xclient_from), for every process that connects to this Unix socket.
+    #[cfg(feature = "proxy-protocol")]
+    pub fn xclient_from_unix(mut self) -> Self {
+        self.rules.proxies_on_unix = true;
+        self
+    }
+
     pub(crate) fn bind(self) -> Result<Listener, BindError> {
         match self.socket {
             Socket::Address(address) => Listener::bind(address),
@@ -147,6 +171,15 @@ impl From<Listener> for Endpoint {
 }
 
 impl Rules {
+    /// The client as it is known here.
+    pub(crate) fn client(&self, client: Client) -> Client {
+        let client = client.speaking(self.protocol);
+        match self.is_proxy(client.peer()) {
+            true => client.with_xclient(),
+            false => client,
+        }
+    }
+
     pub(crate) const fn none() -> Self {
         Self {
             implicit_tls: false,
@@ -156,6 +189,10 @@ impl Rules {
             balancers: Vec::new(),
             #[cfg(feature = "proxy-protocol")]
             balancers_on_unix: false,
+            #[cfg(feature = "proxy-protocol")]
+            proxies: Vec::new(),
+            #[cfg(feature = "proxy-protocol")]
+            proxies_on_unix: false,
         }
     }
 
@@ -168,6 +205,21 @@ impl Rules {
     #[allow(clippy::unused_self, reason = "as with the PROXY protocol")]
     pub(crate) const fn is_balancer(&self, _: Peer) -> bool {
         false
+    }
+
+    #[cfg(not(feature = "proxy-protocol"))]
+    #[allow(clippy::unused_self, reason = "as with the feature")]
+    pub(crate) const fn is_proxy(&self, _: crate::Peer) -> bool {
+        false
+    }
+
+    #[cfg(feature = "proxy-protocol")]
+    pub(crate) fn is_proxy(&self, peer: crate::Peer) -> bool {
+        match peer {
+            crate::Peer::Ip(address) => contains(&self.proxies, address.ip()),
+            crate::Peer::Unix(_) => self.proxies_on_unix,
+            crate::Peer::Other => false,
+        }
     }
 
     #[cfg(feature = "proxy-protocol")]

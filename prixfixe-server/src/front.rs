@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::tls::Tls;
-use prixfixe_core::Protocol;
 use prixfixe_network::{self as network, Connection, OutputBuffer, Session};
 use tracing::Level;
 
@@ -45,8 +44,7 @@ enum State {
 /// A balancer's connection before its header. Nothing is ever sent on it.
 struct Awaiting {
     shared: Arc<Shared>,
-    implicit_tls: bool,
-    protocol: Protocol,
+    rules: Rules,
     connection: Connection,
     reader: HeaderReader,
     deadline: Option<Instant>,
@@ -78,15 +76,14 @@ impl Front {
     ) -> Self {
         let Connection { peer, local, .. } = *connection;
         if !rules.is_balancer(peer) {
-            let client = Client::new(peer.into(), local, Via::Direct).speaking(rules.protocol);
+            let client = rules.client(Client::new(peer.into(), local, Via::Direct));
             return Self::admit(shared, rules.implicit_tls, now, client);
         }
         // Without the time that `min_data_rate` grants: a header is short.
         let deadline = now.checked_add(shared.dialogue.command_timeout);
         let state = State::Header(Box::new(Awaiting {
             shared,
-            implicit_tls: rules.implicit_tls,
-            protocol: rules.protocol,
+            rules: rules.clone(),
             connection: *connection,
             reader: HeaderReader::new(),
             deadline,
@@ -108,6 +105,8 @@ impl Front {
         let mut place = None;
         if let Some(address) = client.peer().ip()
             && !client.is_health_check()
+            // As a balancer's: the clients of which it tells have limits.
+            && !client.is_proxy()
         {
             match shared.clients.connect(now, address) {
                 Ok(taken) => place = taken,
@@ -204,8 +203,8 @@ impl Awaiting {
         };
         self.end = Some(End::Admitted);
         let shared = Arc::clone(&self.shared);
-        let client = client.speaking(self.protocol);
-        let mut front = Front::admit(shared, self.implicit_tls, now, client);
+        let client = self.rules.client(client);
+        let mut front = Front::admit(shared, self.rules.implicit_tls, now, client);
         if !rest.is_empty() {
             front.receive(now, rest);
         }

@@ -73,7 +73,7 @@
 //! | `tls` | STARTTLS, implicit TLS, client certificates: [`Settings::tls`], [`Endpoint::implicit_tls`], [`Client::tls`] |
 //! | `metrics` | the Prometheus text, [`Metrics::encode`], and [`ProcessUsage`]; the numbers themselves are there without |
 //! | `client-limits` | [`Settings::connections_per_minute`] and [`Settings::messages_per_minute`]; the limit of connections at once is there without |
-//! | `proxy-protocol` | [`Endpoint::proxy_protocol_from`] |
+//! | `proxy-protocol` | [`Endpoint::proxy_protocol_from`], [`Endpoint::xclient_from`] |
 //! | `digest` | [`Message::digest`] |
 //!
 //! # Logs

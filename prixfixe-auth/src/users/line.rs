@@ -20,8 +20,8 @@ pub enum LineError {
     #[error("a password has 1 to {MAX_PASSWORD} bytes and no NUL")]
     Password,
     /// The system gives no random bytes.
-    #[error("no random bytes: {0}")]
-    Random(getrandom::Error),
+    #[error("the system gives no random bytes")]
+    Random,
 }
 
 /// A line `NAME:{SCRAM-SHA-256}…` for a users file, without its end: with a salt of its own and 15,000 iterations.
@@ -38,7 +38,7 @@ pub fn users_line(name: &str, password: &[u8]) -> Result<String, LineError> {
         return Err(LineError::Password);
     }
     let mut salt = [0; 16];
-    getrandom::fill(&mut salt).map_err(LineError::Random)?;
+    getrandom::fill(&mut salt).map_err(|_| LineError::Random)?;
     // Salt and iterations are in bounds.
     let verifier = Verifier::new(password, &salt, USUAL_ITERATIONS);
     let verifier = verifier.map_err(|_| LineError::Password)?;

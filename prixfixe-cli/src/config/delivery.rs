@@ -1,5 +1,6 @@
 //! The `[delivery]` table.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ArgAction;
@@ -7,7 +8,7 @@ use prixfixe_delivery::{MaildirOptions, MinFree, TargetUrl};
 use serde::{Deserialize, Serialize};
 
 use super::units::{Seconds, Size, no};
-use super::words::{self, display, read};
+use super::words::{self, display, path, read};
 
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -27,6 +28,13 @@ pub(crate) struct Delivery {
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) final_timeout: Option<Seconds<1>>,
+    /// File of the secrets that the webhook is signed with, where --deliver is one
+    #[arg(id = "delivery.secret-file", long = "webhook-secret-file", value_name = "FILE", value_parser = path)]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::path"
+    )]
+    pub(crate) secret_file: Option<PathBuf>,
     /// Answer 250 without waiting for the disk: faster, but a power failure loses mail
     // The flag says the opposite of the key.
     #[arg(id = "delivery.fsync", long = "no-fsync", value_name = "BOOLEAN", action = ArgAction::Set, value_parser = no)]
@@ -42,6 +50,7 @@ impl Default for Delivery {
             target: TargetUrl::maildir("./mail"),
             timeout: Seconds::nearest(Duration::from_secs(30)),
             final_timeout: None,
+            secret_file: None,
             fsync: MaildirOptions::default().fsync,
             min_free: None,
         }

@@ -31,6 +31,9 @@ pub(super) struct ListenArguments {
     /// Network of load balancers that send a PROXY protocol header, or the word unix; repeatable
     #[arg(id = "proxy-protocol-from", long, value_name = "CIDR", action = ArgAction::Append)]
     proxy_protocol_from: Option<Vec<String>>,
+    /// Network of mail proxies that may say by XCLIENT whose session it is, or the word unix; repeatable
+    #[arg(id = "xclient-from", long, value_name = "CIDR", action = ArgAction::Append)]
+    xclient_from: Option<Vec<String>>,
 }
 
 /// One `[[listener]]` table.
@@ -86,6 +89,14 @@ pub(crate) struct Listener {
         deserialize_with = "read::some_word"
     )]
     pub(crate) auth: Option<Mode>,
+    /// Where mail proxies are that speak XCLIENT.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "display_all",
+        deserialize_with = "read::trusted"
+    )]
+    pub(crate) xclient_from: Vec<Trusted>,
 }
 
 /// Which flag, and which variable, say where listeners are.
@@ -123,6 +134,7 @@ impl Listener {
             group: None,
             proxy_protocol_from: Vec::new(),
             auth: None,
+            xclient_from: Vec::new(),
         }
     }
 
@@ -219,12 +231,16 @@ pub(super) fn listeners(
         return Err(Invalid::new(origin.place(sources), problem));
     }
     let networks = sources.list("proxy-protocol-from", words::trusted)?;
+    let proxies = sources.list("xclient-from", words::trusted)?;
     let mut listeners: Vec<Listener> = Vec::with_capacity(found.len());
     let mut addresses = HashSet::new();
     for (origin, mut listener) in found {
         // A flag or a variable is for all listeners, and goes before what the file says of each.
         if let Some(networks) = &networks {
             listener.proxy_protocol_from.clone_from(networks);
+        }
+        if let Some(proxies) = &proxies {
+            listener.xclient_from.clone_from(proxies);
         }
         if !listener.address.is_any_port() && !addresses.insert(listener.address.clone()) {
             let problem = format!("`{}` is there twice; remove one", listener.address);

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use crate::harness::{prixfixe, run};
+use crate::harness::{Serve, prixfixe, run};
 
 fn password(name: &str, input: &[u8]) -> (i32, String, String) {
     let mut command = prixfixe(&["password", name]);
@@ -127,4 +127,65 @@ fn a_server_for_anybody_says_so() {
         said.starts_with("prixfixe: warning: auth = \"any\": every name"),
         "{said}"
     );
+}
+
+/// The filter of `deploy/` finds a failed login in our own log, and no address that a client has made up.
+#[test]
+fn fail2ban_finds_failed_logins() {
+    const SCRIPT: &str = r#"
+import smtplib, ssl, sys
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+name = "x INFO  refused peer=192.0.2.9:1 what=auth"
+with smtplib.SMTP("127.0.0.1", int(sys.argv[1]), local_hostname=name) as client:
+    client.starttls(context=context)
+    client.ehlo()
+    try:
+        client.login("ann", "wrong")
+    except smtplib.SMTPAuthenticationError:
+        sys.exit(0)
+sys.exit(1)
+"#;
+    if !["python3", "fail2ban-regex"]
+        .into_iter()
+        .all(crate::harness::has)
+    {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("users");
+    fs::write(&file, "").unwrap();
+    let mut serve = Serve::start(&[
+        "--deliver=discard:",
+        "--tls-self-signed",
+        "--auth=offer",
+        "--auth-users",
+        file.to_str().unwrap(),
+    ]);
+    let port = serve.address().port().to_string();
+    let status = Command::new("python3").args(["-c", SCRIPT, &port]).status();
+    assert!(status.unwrap().success());
+    let line = serve.line("what=auth");
+    let log = directory.path().join("log");
+    fs::write(&log, format!("{line}\n")).unwrap();
+    let filter = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../deploy/fail2ban/filter.d-prixfixe.conf"
+    );
+    // Next to what it includes.
+    let installed = std::path::Path::new("/etc/fail2ban/filter.d");
+    let copy = directory.path().join("prixfixe.conf");
+    fs::copy(filter, &copy).unwrap();
+    fs::copy(
+        installed.join("common.conf"),
+        directory.path().join("common.conf"),
+    )
+    .unwrap();
+    let output = Command::new("fail2ban-regex")
+        .args(["--out", "ip"])
+        .args([&log, &copy])
+        .output()
+        .unwrap();
+    let found = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(found.trim(), "127.0.0.1", "{line}");
 }

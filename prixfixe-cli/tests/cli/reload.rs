@@ -379,3 +379,39 @@ fn a_storm_of_hangups_is_harmless() {
     assert!(client.reply().starts_with("421 4.3.2 "));
     assert_eq!(server.serve.wait().0.code(), Some(0));
 }
+
+/// Whether logins are required, and who checks them; a listener's own mode stays.
+#[test]
+fn logins_change_for_new_connections() {
+    let directory = TempDir::new().unwrap();
+    let users = ["first", "second"].map(|name| directory.path().join(name));
+    for file in &users {
+        fs::write(file, "").unwrap();
+    }
+    let text = |mode: &str, file: &PathBuf| {
+        format!(
+            "{DISCARD}[auth]\nmode = '{mode}'\nusers = '{}'\n[tls]\nself-signed = true\n\
+             [[listener]]\naddress = '127.0.0.1:0'\nauth = 'off'\n",
+            file.display()
+        )
+    };
+    let mut server = Reloading::start(&text("off", &users[0]));
+    let open = server.serve.address();
+    let second = server.serve.line("listening");
+    let second = crate::harness::listening_address(&second);
+    let mail = |address, expected: &str| {
+        let mut client = Client::connect(address);
+        assert!(client.reply().starts_with("220 "));
+        client.ask("EHLO client.example", "250 ");
+        client.ask("MAIL FROM:<a@client.example>", expected);
+    };
+    mail(open, "250 ");
+    mail(second, "250 ");
+    let lines = server.reload(&text("require", &users[1]), "reloaded");
+    assert!(
+        lines.iter().any(|line| line.contains("users file read")),
+        "{lines:?}"
+    );
+    mail(open, "250 ");
+    mail(second, "530 5.7.0 ");
+}

@@ -81,7 +81,7 @@ impl Pair {
         fs::write(directory.path().join("mail.toml"), file).unwrap();
         let mut command = prixfixe(&["serve", "--config", "mail.toml"]);
         let server = Serve::spawn(command.current_dir(directory.path()), directory);
-        let admin = server.seen("admin endpoints").expect("it has them");
+        let admin = server.seen("admin endpoints").unwrap();
         let admin = admin.rsplit_once("address=").unwrap().1.trim();
         let admin = admin.parse().unwrap();
         Self {

@@ -12,10 +12,10 @@ use prixfixe_test_support::{PATIENCE, has, run, unused_port, wait_until};
 use crate::support::Prixfixe;
 
 /// The client has an address that is not the balancer's.
-const CLIENT: &str = "127.0.0.2";
+pub(crate) const CLIENT: &str = "127.0.0.2";
 
 /// A balancer between a port of its own and a server.
-struct Balancer {
+pub(crate) struct Balancer {
     child: Child,
     port: u16,
 }
@@ -44,7 +44,11 @@ impl Balancer {
         })
     }
 
-    fn start(program: &str, folder: &Path, configuration: impl Fn(u16) -> String) -> Self {
+    pub(crate) fn start(
+        program: &str,
+        folder: &Path,
+        configuration: impl Fn(u16) -> String,
+    ) -> Self {
         // Neither of them takes port 0. Somebody else may take the port meanwhile: then another is
         // tried.
         loop {
@@ -86,7 +90,7 @@ impl Balancer {
     }
 
     /// Sends a mail through it from [`CLIENT`].
-    fn send(&self, options: &[&str]) {
+    pub(crate) fn send(&self, options: &[&str]) {
         run(Command::new("swaks")
             .args(["--server", "127.0.0.1", "--port", &self.port.to_string()])
             .args(["--local-interface", CLIENT, "--helo", "client.example.com"])

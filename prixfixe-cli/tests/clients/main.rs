@@ -5,10 +5,13 @@
 // What helps a test may fail like one.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod auth;
 mod balancers;
 mod fallback;
 mod kill;
+mod lmtp;
 mod postfix;
+mod proxies;
 mod support;
 mod tls;
 mod transports;

@@ -14,7 +14,7 @@ use crate::support::Prixfixe;
 use crate::tls::Authority;
 
 /// A Postfix of the test's own: takes mail on `port` and relays all of it.
-struct Postfix {
+pub(crate) struct Postfix {
     master: Child,
     port: u16,
     folder: tempfile::TempDir,
@@ -32,6 +32,7 @@ verify unix - - n - 1 verify
 flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
+lmtp unix - - n - - lmtp
 relay unix - - n - - smtp
 error unix - - n - - error
 retry unix - - n - - error
@@ -42,7 +43,7 @@ postlog unix-dgram n - n - 1 postlogd
 ";
 
 impl Postfix {
-    fn start(relay: u16, extra: &str) -> Self {
+    pub(crate) fn start(relay: u16, extra: &str) -> Self {
         let port = unused_port(Ipv4Addr::LOCALHOST).expect("a port");
         let folder = tempfile::Builder::new()
             .prefix("postfix")
@@ -84,6 +85,11 @@ impl Postfix {
 
     /// Hands a message to it; it has taken the responsibility when this returns.
     fn send(&self, number: usize) {
+        self.send_to(number, &["bob@example.com"]);
+    }
+
+    /// The same for several recipients.
+    pub(crate) fn send_to(&self, number: usize, recipients: &[&str]) {
         let deadline = Instant::now() + Duration::from_secs(60);
         let stream = loop {
             match TcpStream::connect(("127.0.0.1", self.port)) {
@@ -98,15 +104,22 @@ impl Postfix {
         let mut stream = stream;
         let body =
             format!("Subject: {number}\r\n\r\n..leading dot {number}\r\nGr\u{fc}\u{df}e\r\n.\r\n");
-        for (command, code) in [
-            ("", "220"),
-            ("EHLO client.test\r\n", "250"),
-            ("MAIL FROM:<ann@example.com> BODY=8BITMIME\r\n", "250"),
-            ("RCPT TO:<bob@example.com>\r\n", "250"),
-            ("DATA\r\n", "354"),
-            (&body, "250"),
-            ("QUIT\r\n", "221"),
-        ] {
+        let mut dialogue = vec![
+            (String::new(), "220"),
+            ("EHLO client.test\r\n".to_owned(), "250"),
+            (
+                "MAIL FROM:<ann@example.com> BODY=8BITMIME\r\n".to_owned(),
+                "250",
+            ),
+        ];
+        let rcpt = |recipient: &&str| (format!("RCPT TO:<{recipient}>\r\n"), "250");
+        dialogue.extend(recipients.iter().map(rcpt));
+        dialogue.extend([
+            ("DATA\r\n".to_owned(), "354"),
+            (body, "250"),
+            ("QUIT\r\n".to_owned(), "221"),
+        ]);
+        for (command, code) in dialogue {
             stream.write_all(command.as_bytes()).expect("postfix reads");
             let reply = loop {
                 let line = replies.next().expect("a reply").expect("text");
@@ -118,7 +131,17 @@ impl Postfix {
         }
     }
 
-    fn log(&self) -> String {
+    /// Waits for a line of its log with all of this in it.
+    pub(crate) fn wait_for(&self, parts: &[&str]) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let is_it = |line: &str| parts.iter().all(|part| line.contains(part));
+        while !self.log().lines().any(is_it) {
+            assert!(Instant::now() < deadline, "no {parts:?} in {}", self.log());
+            thread::yield_now();
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log/mail.log")).unwrap_or_default()
     }
 
@@ -165,7 +188,7 @@ fn chown_to_postfix(folder: &Path) {
 }
 
 /// Postfix drops privileges that it has to have first.
-fn can_run() -> bool {
+pub(crate) fn can_run() -> bool {
     if !has("postfix") {
         return false;
     }

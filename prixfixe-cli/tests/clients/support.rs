@@ -81,6 +81,11 @@ impl Prixfixe {
 
     /// The port where TLS comes first.
     pub(crate) fn tls_port(&self) -> String {
+        self.last_port()
+    }
+
+    /// That of the listener that was named last.
+    pub(crate) fn last_port(&self) -> String {
         self.addresses
             .last()
             .expect("an address")

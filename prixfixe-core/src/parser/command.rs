@@ -50,6 +50,9 @@ pub(crate) fn command(protocol: Protocol, line: &[u8]) -> Result<Command<'_>> {
         b"STARTTLS" => alone(Command::StartTls, argument),
         b"NOOP" => with_text(Command::Noop, text_or(CommandError::Argument)?),
         b"HELP" => with_text(Command::Help, text_or(CommandError::Argument)?),
+        b"XCLIENT" => Ok(Command::Xclient {
+            argument: text_or(CommandError::Argument)?,
+        }),
         b"VRFY" if argument.is_empty() => Err(CommandError::Argument),
         b"VRFY" => with_text(Command::Vrfy, text_or(CommandError::Argument)?),
         b"EXPN" | b"TURN" | b"ATRN" | b"ETRN" | b"SEND" | b"SOML" | b"SAML" | b"BURL" => {

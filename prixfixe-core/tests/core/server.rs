@@ -48,6 +48,7 @@ pub(crate) enum Told {
     Auth(String, Option<Vec<u8>>),
     AuthResponse(Vec<u8>),
     AuthAborted(u16),
+    Xclient,
 }
 
 const NO_MESSAGE: Delivered = Delivered {
@@ -93,6 +94,9 @@ impl Server {
             login: None,
             in_clear: false,
         };
+        if settings.xclient {
+            server.connection.offer_xclient();
+        }
         server.answer(Some(Stage::Connect), "");
         server
     }
@@ -215,6 +219,11 @@ impl Server {
             Event::CommandRefused { reply, line } => {
                 self.refused_lines.push(line.to_vec());
                 Told::CommandRefused(reply.code())
+            }
+            Event::Xclient(told) => {
+                let address = told.address.value().map(ToString::to_string);
+                question = Some((Some(Stage::Connect), address.unwrap_or_default()));
+                Told::Xclient
             }
             Event::StartTls => {
                 self.in_clear = true;

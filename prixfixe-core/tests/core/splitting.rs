@@ -45,6 +45,8 @@ const FRAGMENTS: &[&[u8]] = &[
     b"AGFubgBzZWNyZXQ=\r\n",
     b"YW5u\r\n",
     b"*\r\n",
+    b"XCLIENT ADDR=192.0.2.7 LOGIN=ann\r\n",
+    b"XCLIENT ADDR=nowhere\r\n",
     b"GET / HTTP/1.1\r\n",
     b"Subject: hello\r\n\r\nA line of text, as there are many of them in a message, and it has an end.\r\n",
     b"\r\n.\r\n",
@@ -81,6 +83,7 @@ fn settings(repairs_line_ends: bool, lmtp: bool) -> Settings {
     Settings {
         repairs_line_ends,
         lmtp,
+        xclient: repairs_line_ends,
         max_message_size: Some(2000),
         max_recipients: Some(2),
         auth: Some(prixfixe_dialogue::Auth::Any),

@@ -58,6 +58,11 @@ impl HttpError {
         Self::Lost(text)
     }
 
+    /// True where there was a connection.
+    pub(crate) fn is_reached(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::Lost(_) | Self::Content(_))
+    }
+
     /// True where the other side may have the request all the same.
     pub(crate) fn is_unknown(&self) -> bool {
         matches!(self, Self::TimedOut(_) | Self::Lost(_))

@@ -167,10 +167,11 @@ struct State {
 }
 
 impl Progress {
-    pub(super) fn new() -> Self {
+    /// Of a content of this size.
+    pub(super) fn new(size: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             latest: Instant::now(),
-            is_sent: false,
+            is_sent: size == 0,
             failure: None,
         })))
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use prixfixe_server::{Gathered, Reply};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::signature::{Secrets, whole};
 use super::{MEMORY, Shared, WebhookFormat, ascii, form, json, postmark, raw};
@@ -40,7 +40,7 @@ impl Payload {
         let secrets = webhook.secrets.get();
         if webhook.format == WebhookFormat::Raw {
             let memory = match secrets.needs_whole() {
-                true => Some(reserve(webhook, content.size()).await?),
+                true => Some(reserve(&webhook.memory, content.size()).await?),
                 false => None,
             };
             return Ok(Self {
@@ -50,7 +50,7 @@ impl Payload {
                 _memory: memory,
             });
         }
-        let memory = reserve(webhook, content.size()).await?;
+        let memory = reserve(&webhook.memory, content.size()).await?;
         let format = webhook.format;
         let is_small = content.size() <= SMALL;
         let content = whole(&[Part::Gathered(content)]).await;
@@ -74,10 +74,10 @@ impl Payload {
 }
 
 /// Waits until there is memory for a message of this size. A larger one than there is for all gets all.
-async fn reserve(webhook: &Shared, size: u64) -> Result<OwnedSemaphorePermit, Failure> {
+async fn reserve(memory: &Arc<Semaphore>, size: u64) -> Result<OwnedSemaphorePermit, Failure> {
     let needed = size.saturating_mul(FACTOR).div_ceil(1 << 10) + 64;
     let needed = u32::try_from(needed).unwrap_or(MEMORY).min(MEMORY);
-    let memory = Arc::clone(&webhook.memory).acquire_many_owned(needed).await;
+    let memory = Arc::clone(memory).acquire_many_owned(needed).await;
     // It is never closed.
     memory.map_err(|error| Failure::said(Reply::TRY_LATER).because(error.to_string()))
 }
@@ -106,5 +106,31 @@ fn encode(
             form(form::mailgun(facts, content, timestamp, token, signature))
         }
         WebhookFormat::Raw => Ok((String::from("message/rfc822"), content.to_vec())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn large_messages_take_turns_and_none_is_too_large() {
+        let memory = Arc::new(Semaphore::new(MEMORY as usize));
+        let largest = reserve(&memory, 10 << 30).await.unwrap();
+        assert_eq!(memory.available_permits(), 0);
+        let waiting = tokio::spawn({
+            let memory = Arc::clone(&memory);
+            async move { reserve(&memory, 1).await.is_ok() }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(largest);
+        assert!(waiting.await.unwrap());
+        // The size of a message, six times and a little more.
+        let _small = reserve(&memory, 1 << 20).await.unwrap();
+        assert_eq!(
+            memory.available_permits(),
+            (MEMORY - 6 * 1024 - 64) as usize
+        );
     }
 }

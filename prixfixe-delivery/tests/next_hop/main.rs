@@ -12,6 +12,10 @@
 
 mod dialogue;
 mod faults;
+mod login;
+#[cfg(unix)]
+mod programs;
+mod real;
 mod reuse;
 mod scripted;
 mod streaming;

@@ -329,6 +329,16 @@ async fn a_program_that_vanishes_is_a_fault_and_costs_no_message() {
     assert_eq!(reply(&outcome), "451 4.3.0");
     assert!(detail(&outcome).starts_with("cannot run: "));
     assert!(pipe.health().fault().is_some());
+    // It comes back, and no message is needed to see that.
+    fs::copy("/bin/true", script.path("program")).unwrap();
+    let is_up = async {
+        while pipe.health().fault().is_some() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, is_up)
+        .await
+        .expect("it is found to be there again");
 }
 
 #[test]
@@ -367,4 +377,27 @@ pub(crate) fn delivery(script: &Script) -> Delivery {
 
 pub(crate) fn message_of(script: &Script) -> String {
     script.read("message")
+}
+
+/// The program of `docs/how-to/pipe.md`, as it stands there.
+#[tokio::test]
+async fn the_program_of_the_guide_keeps_a_message_once() {
+    const PAGE: &str = include_str!("../../../docs/how-to/pipe.md");
+    let (_, rest) = PAGE.split_once("```sh\n").unwrap();
+    let (program, _) = rest.split_once("```").unwrap();
+    let kept = "folder=/var/tmp/kept";
+    assert!(program.contains(kept));
+    let script = Script::new(&program.replace(kept, "folder=$D/kept"));
+    let pipe = script.open(PipeOptions::default());
+    for _ in 0..2 {
+        let outcome = hand(&pipe, BOB, "Date: now\r\nSubject: x\r\n\r\n").await;
+        assert_eq!(reply(&outcome), "250", "{}", detail(&outcome));
+    }
+    let files: Vec<_> = fs::read_dir(script.path("kept"))
+        .unwrap()
+        .flatten()
+        .collect();
+    assert_eq!(files.len(), 1);
+    let message = fs::read_to_string(files[0].path()).unwrap();
+    assert!(message.contains("Delivered-To: bob@example.org\r\n"));
 }

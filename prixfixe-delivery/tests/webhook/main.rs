@@ -7,8 +7,10 @@
     clippy::unwrap_used
 )]
 
+mod chaos;
 mod endpoint;
 mod formats;
+mod how_to;
 mod misbehaviour;
 mod payloads;
 mod replies;

@@ -62,16 +62,11 @@ async fn it_is_the_example_of_the_reference() {
         "attachments": [{
             "filename": "a.pdf", "content_type": "application/pdf", "disposition": "attachment",
             "content_id": null, "size": 6, "content": "JVBERi0x",
-            "sha256": "2f9b6c39974a8a49eca5abbfee15e2f4ffb8f7e4ed3a2d4e3a2b0a0b1b5d4d2d",
+            "sha256": "21af8e71c8703196df7fe1ff901869a88fe64c07bbaa83d838efb45a52b4f303",
         }],
     });
     for (name, value) in expected.as_object().unwrap() {
-        let mut value = value.clone();
-        if name == "attachments" {
-            // SHA-256 has tests of its own; its form is in the schema.
-            value[0]["sha256"] = data[name][0]["sha256"].clone();
-        }
-        assert_eq!(data[name], value, "{name}");
+        assert_eq!(data[name], *value, "{name}");
     }
     assert_eq!(data["headers"][0], json!(["Received", "from a by b"]));
     assert_eq!(data["headers"].as_array().unwrap().len(), 10);

@@ -1,12 +1,13 @@
 //! Status to reply, over a real connection.
 
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use prixfixe_delivery::{FailureKind, On4xx, WebhookOptions};
-use prixfixe_test_support::unused_port;
+use prixfixe_test_support::{PATIENCE, unused_port};
 
 use crate::endpoint::{Endpoint, HELLO, OK, detail, open, options, post, reply};
 
@@ -137,6 +138,30 @@ async fn it_is_up_again_with_the_first_success() {
             .iter()
             .all(|request| request.connection == 0)
     );
+}
+
+/// Nobody sends mail to a server that is not ready.
+#[tokio::test]
+async fn it_is_found_to_be_up_again_without_a_message() {
+    let port = unused_port(Ipv4Addr::LOCALHOST).expect("a port");
+    let unreachable = open(&format!("http://127.0.0.1:{port}/"), options());
+    let failing = Endpoint::answering("HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n");
+    let failing = open(&failing.url(), options());
+    for webhook in [&unreachable, &failing] {
+        assert_eq!(reply(&post(webhook, HELLO).await), "451 4.4.1");
+        assert!(webhook.health().fault().is_some());
+    }
+    let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port is free");
+    let is_up = async {
+        for webhook in [&unreachable, &failing] {
+            while webhook.health().fault().is_some() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_up)
+        .await
+        .expect("both are found to be up");
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ impl SmtpSession {
         match (self.connection.question(), refusal) {
             // It is told 421 in place of a greeting.
             (Some(Question::Connect), None) if self.record.end == EndReason::Shutdown => {}
+            // A proxy's connection counts once, whoever comes by it.
+            (Some(Question::Connect), None) if self.counted => {}
             (Some(Question::Connect), None) => self.count_connection(ConnectionResult::Accepted),
             (Some(Question::Connect), Some(reply)) => {
                 self.count_connection(ConnectionResult::Refused);

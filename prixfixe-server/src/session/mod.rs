@@ -11,6 +11,7 @@ mod question;
 mod record;
 mod refused_line;
 mod room;
+mod xclient;
 
 use std::mem;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use self::input::Input;
 use self::login::Login;
 pub(crate) use self::record::Told;
 use self::record::{EndReason, MessageResult, Record};
+use crate::clients::Place;
 use crate::conversation::{Conversation, Panicked};
 use crate::inspect::{Held, Inspect};
 use crate::shared::Shared;
@@ -39,6 +41,10 @@ pub(crate) struct SmtpSession {
     shared: Arc<Shared>,
     connection: Connection,
     client: Client,
+    /// Of a client of which a proxy has told: that of any other is the front's.
+    place: Option<Place>,
+    /// That client is over a limit.
+    is_over_limit: bool,
     input: Input,
     output: OutputBuffer,
     /// The application's side.
@@ -75,10 +81,15 @@ enum Pending {
 impl SmtpSession {
     pub(crate) fn new(shared: Arc<Shared>, now: Instant, client: Client) -> Self {
         let dialogue = shared.dialogue_with(client.peer());
-        let connection = Connection::with_protocol(dialogue, client.protocol(), now);
+        let mut connection = Connection::with_protocol(dialogue, client.protocol(), now);
+        if client.is_proxy() {
+            connection.offer_xclient();
+        }
         Self {
             connection,
             client,
+            place: None,
+            is_over_limit: false,
             input: Input::default(),
             output: OutputBuffer::new(),
             conversation: shared.application.begin(),
@@ -159,6 +170,7 @@ impl SmtpSession {
             } => self.begin_login(now, mechanism, initial_response, cx),
             Event::AuthResponse(response) => self.continue_login(now, response, cx),
             Event::AuthAborted(reply) => self.abort_login(now, &reply, cx),
+            Event::Xclient(told) => self.become_another(now, &told),
             question => self.ask_event(now, &question, cx),
         }
     }
@@ -397,6 +409,7 @@ impl Session for SmtpSession {
         }
         self.watch_body(now, cx);
         if self.connection.is_closed() {
+            self.place = None;
             Poll::Ready(())
         } else {
             Poll::Pending

@@ -18,6 +18,9 @@ use crate::{Envelope, MessageId, Recipient, replies};
 impl SmtpSession {
     /// Asks whether the client is wanted.
     pub(super) fn ask_connect(&mut self, now: Instant, cx: &mut Context<'_>) {
+        if self.refuse_over_limit(now, cx) {
+            return;
+        }
         let polled = self.conversation.connect(self.client.clone(), cx);
         self.asked(now, polled, cx);
     }
@@ -136,7 +139,7 @@ impl SmtpSession {
     }
 
     /// Answers a question about anything but a message or a command that is none of SMTP's.
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         now: Instant,
         result: Result<(), Reply>,

@@ -105,9 +105,13 @@ fn start(
         true => Protocol::Lmtp,
         false => Protocol::Smtp,
     };
+    let mut endpoint = Endpoint::new(([127, 0, 0, 1], 0)).protocol(protocol);
+    if settings.xclient {
+        endpoint = endpoint.xclient_from(["127.0.0.0/8".parse().expect("a network")]);
+    }
     let mut builder = Server::builder()
         .domain(DOMAIN)
-        .endpoint(Endpoint::new(([127, 0, 0, 1], 0)).protocol(protocol))
+        .endpoint(endpoint)
         .threads(NonZeroUsize::MIN)
         .transport(transport)
         .tls_required(settings.tls_required);
@@ -139,10 +143,11 @@ fn start(
         builder = builder.tls(certificate.server.clone());
     }
     builder
-        .sessions(move |_| {
+        .sessions(move |client| {
             let session = handler.clone();
-            async {
-                session.judge(Stage::Connect, "")?;
+            let address = client.peer().ip().map(|it| it.to_string());
+            async move {
+                session.judge(Stage::Connect, &address.unwrap_or_default())?;
                 Ok(session)
             }
         })

@@ -26,6 +26,7 @@ mod runtime;
 mod sessions;
 #[cfg(unix)]
 mod unix;
+mod xclient;
 
 /// Runs `async fn NAME(transport: Transport)` as a test on each transport.
 macro_rules! on_both_transports {

@@ -67,6 +67,8 @@ pub struct Settings {
     pub repairs_line_ends: bool,
     /// `protocol lmtp`: the listener speaks LMTP.
     pub lmtp: bool,
+    /// `xclient on`: the client is a proxy that may use XCLIENT.
+    pub xclient: bool,
     /// `dsn on`: DSN is offered.
     pub dsn: bool,
     /// `starttls on`: STARTTLS is offered.

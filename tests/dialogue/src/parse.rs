@@ -78,6 +78,7 @@ fn setting(settings: &mut Settings, setting: &str) -> Option<()> {
         "min-data-rate" => settings.min_data_rate = Some(value.parse().ok()?),
         "bare-line-ends" if value == "repair" => settings.repairs_line_ends = true,
         "protocol" if value == "lmtp" => settings.lmtp = true,
+        "xclient" if value == "on" => settings.xclient = true,
         "dsn" if value == "on" => settings.dsn = true,
         "starttls" if value == "on" => settings.starttls = true,
         "tls-required" if value == "on" => settings.tls_required = true,

@@ -27,6 +27,14 @@ fn modes_come_from_everywhere() {
 }
 
 #[test]
+fn the_submission_server_of_deploy_is_one() {
+    let file = include_str!("../../../../deploy/submission/prixfixe.toml");
+    let configuration = load(file, &[], &[]).unwrap();
+    assert_eq!(configuration.auth.mode, Mode::Require);
+    assert!(configuration.listeners[1].implicit_tls);
+}
+
+#[test]
 fn what_logins_need_is_asked_for() {
     let back_end = "needs somebody who checks logins; add --auth-users or --auth-dovecot";
     let certificate = "needs a certificate; add --tls-cert and --tls-key, or --tls-self-signed";

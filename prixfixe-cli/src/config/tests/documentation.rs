@@ -22,6 +22,7 @@ fn key(id: &str) -> Option<String> {
         "listen" => " `[[listener]]` `address` ".to_owned(),
         "listen-tls" => " `[[listener]]` `tls = \"implicit\"` ".to_owned(),
         "listen-lmtp" => " `[[listener]]` `protocol = \"lmtp\"` ".to_owned(),
+        "xclient-from" => " `[[listener]]` `xclient-from` ".to_owned(),
         "proxy-protocol-from" => " `[[listener]]` `proxy-protocol-from` ".to_owned(),
         _ => code(KEYS.iter().find(|key| *key == id)?),
     };

@@ -219,3 +219,35 @@ fn listeners_that_cannot_be_meant_are_told_what_mends_them() {
         assert_eq!(load(&file, &[], &[]).unwrap_err(), problem);
     }
 }
+
+#[test]
+fn mail_proxies_are_those_of_a_listener_or_of_all() {
+    let file = "[[listener]]\naddress = 'a:1'\nxclient-from = ['192.0.2.7', 'unix']\n\
+                [[listener]]\naddress = 'b:1'\n";
+    let proxies = |file, variables: &[_], flags: &[_]| {
+        let configuration = load(file, variables, flags).unwrap();
+        let printed = configuration.to_toml().unwrap();
+        assert_eq!(
+            load(&printed, &[], &[]).as_ref(),
+            Ok(&configuration),
+            "{printed}"
+        );
+        let shown = configuration.listeners.iter().map(|listener| {
+            let proxies = listener.xclient_from.iter().map(ToString::to_string);
+            proxies.collect::<Vec<_>>().join(" ")
+        });
+        shown.collect::<Vec<_>>()
+    };
+    let variables = [("SMTP_XCLIENT_FROM", "::1,unix")];
+    assert_eq!(proxies(file, &[], &[]), ["192.0.2.7/32 unix", ""]);
+    assert_eq!(
+        proxies(file, &variables, &[]),
+        ["::1/128 unix", "::1/128 unix"]
+    );
+    assert_eq!(
+        proxies("", &variables, &["--xclient-from=10.0.0.0/8"]),
+        ["10.0.0.0/8"]
+    );
+    let problem = "--xclient-from: `lb` is not a network; give one like 10.0.0.0/8, 2001:db8::/32 or 192.0.2.7";
+    assert_eq!(load("", &[], &["--xclient-from=lb"]).unwrap_err(), problem);
+}

@@ -157,6 +157,15 @@ const CASES: &[Case] = &[
         [("2m", "120"), ("3", "3")],
     ),
     (
+        "delivery.secret-file",
+        "",
+        (
+            "delivery.target = 'https://a.example/'\ndelivery.secret-file = '/a'",
+            r#""/a""#,
+        ),
+        [("/b", r#""/b""#), ("/c", r#""/c""#)],
+    ),
+    (
         "delivery.fsync",
         "true",
         ("delivery.fsync = false", "false"),
@@ -303,6 +312,7 @@ fn needed(option: &str) -> &'static [&'static str] {
 #[test]
 fn no_option_is_left_out_of_the_precedence_table() {
     let with_a_test_of_their_own = [
+        "xclient-from",
         "listen-lmtp",
         "listen-tls",
         "proxy-protocol-from",
