@@ -17,8 +17,6 @@ struct Store {
     endpoint: String,
     python: PathBuf,
     child: Child,
-    /// How it was started.
-    command: Command,
     /// All that it listens on.
     ports: Vec<u16>,
     _folder: tempfile::TempDir,
@@ -84,13 +82,6 @@ impl Store {
         kill_process(process, Signal::CONT).expect("it is there");
     }
 
-    /// It is killed, and started again.
-    fn kill(&mut self) {
-        self.child.kill().expect("it is there");
-        self.child.wait().expect("it is gone");
-        self.child = self.command.spawn().expect("the store runs");
-    }
-
     fn look(&self, what: &[&str]) -> String {
         let mut command = Command::new(&self.python);
         command.args(["-c", LOOK, &self.endpoint]).args(what);
@@ -111,7 +102,6 @@ impl Store {
             endpoint: format!("http://127.0.0.1:{port}"),
             python,
             child,
-            command,
             ports: Vec::new(),
             _folder: folder,
         };
@@ -359,23 +349,6 @@ async fn moto_has_each_message_once_however_often_it_freezes() {
         until_left(&work, left).await;
         store.freeze().await;
     }
-    work.close();
-    for sender in senders {
-        sender.await.expect("it ends");
-    }
-    let pairs = store.pairs();
-    assert!(pairs.ends_with("objects 120\n"), "{pairs}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn seaweedfs_has_each_message_once_when_it_was_killed() {
-    let Some(mut store) = Store::seaweedfs() else {
-        return;
-    };
-    let work = work(60);
-    let senders = senders(&store, &work);
-    until_left(&work, 30).await;
-    store.kill();
     work.close();
     for sender in senders {
         sender.await.expect("it ends");
