@@ -2,13 +2,14 @@
 
 use prixfixe_delivery::{AcceptRecipients, AskOptions, AskRecipients, RecipientsFile};
 
-use crate::config::{Configuration, OnFailure};
+use crate::config::{Configuration, OnFailure, Relay};
 use crate::error::Error;
 
 /// What is ready, and not in force yet.
 pub(crate) struct Prepared {
     file: Option<RecipientsFile>,
     ask: Option<AskRecipients>,
+    relay: bool,
 }
 
 impl Prepared {
@@ -20,12 +21,14 @@ impl Prepared {
             Some(url) => Some(ask(url, accept.on_failure)?),
             None => None,
         };
-        Ok(Self { file, ask })
+        let relay = accept.relay == Relay::Authenticated;
+        Ok(Self { file, ask, relay })
     }
 
     pub(crate) fn put_into(self, recipients: &AcceptRecipients) {
         recipients.set_file(self.file);
         recipients.set_ask(self.ask);
+        recipients.set_relay_for_users(self.relay);
     }
 }
 

@@ -188,6 +188,7 @@ pub(crate) fn settings(
         .drain_timeout(limits.drain_timeout.get())
         .handler_timeout(configuration.longest_answer())
         .accept_domains(&configuration.accept.domains)
+        .relay_for_users(configuration.accept.relay == config::Relay::Authenticated)
         .bare_line_ends(match configuration.accept.bare_line_ends {
             config::BareLineEnds::Refuse => BareLineEnds::Refuse,
             config::BareLineEnds::Repair => BareLineEnds::Repair,

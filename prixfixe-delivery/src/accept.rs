@@ -41,6 +41,7 @@ struct Rules {
     file: Option<Arc<RecipientsFile>>,
     #[cfg(feature = "webhook")]
     ask: Option<Arc<AskRecipients>>,
+    relay_for_users: bool,
 }
 
 impl AcceptRecipients {
@@ -53,6 +54,11 @@ impl AcceptRecipients {
     #[cfg(feature = "webhook")]
     pub fn set_ask(&self, ask: Option<AskRecipients>) {
         self.write(|rules| rules.ask = ask.map(Arc::new));
+    }
+
+    /// Whether clients that have logged in may send to anybody from now on: nobody is asked then.
+    pub fn set_relay_for_users(&self, relay: bool) {
+        self.write(|rules| rules.relay_for_users = relay);
     }
 
     fn write(&self, change: impl FnOnce(&mut Rules)) {
@@ -84,6 +90,9 @@ impl CheckSession for AcceptRecipients {
             return Ok(());
         }
         let rules = self.now();
+        if rules.relay_for_users && rcpt.client().identity().is_some() {
+            return Ok(());
+        }
         if let Some(file) = &rules.file
             && !file.names(rcpt.path())
         {

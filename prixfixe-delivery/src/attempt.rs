@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use prixfixe_server::{
-    Digest, Envelope, Message, MessageId, Recipient,
-};
+use prixfixe_server::{Digest, Envelope, Message, MessageId, Recipient};
 
 use crate::hand_over::{checked, hand_over, next_of};
 use crate::memory::{Final, Memory};

@@ -33,6 +33,7 @@ pub struct Settings {
     pub(crate) auth: Auth,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) accepted_domains: Vec<DomainPattern>,
+    pub(crate) relay_for_users: bool,
     /// The first of those asked for that is no domain.
     bad_domain: Option<String>,
     /// The first keyword of EHLO that was there already, or is one too many.
@@ -209,6 +210,13 @@ impl Settings {
         self
     }
 
+    /// Whether clients that have logged in may send to anybody: [`accept_domains`](Self::accept_domains) binds the others
+    /// alone. For a submission server. Default: no.
+    pub fn relay_for_users(mut self, relay: bool) -> Self {
+        self.relay_for_users = relay;
+        self
+    }
+
     /// What becomes of a content with a bare CR or LF. Default: the message is refused.
     pub fn bare_line_ends(mut self, line_ends: BareLineEnds) -> Self {
         self.dialogue.bare_line_ends = line_ends;
@@ -317,6 +325,7 @@ impl Default for Settings {
             auth: Auth::default(),
             tls: None,
             accepted_domains: Vec::new(),
+            relay_for_users: false,
             bad_domain: None,
             bad_keyword: None,
             handler_timeout: Duration::from_secs(300),

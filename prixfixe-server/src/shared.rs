@@ -33,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) accepted_domains: InForce,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) gathering: Gathering,
+    pub(crate) relay_for_users: bool,
     pub(crate) auth: Auth,
     pub(crate) failures: Arc<Failures>,
 }
@@ -67,6 +68,7 @@ impl Shared {
             clients,
             tls: settings.tls.clone(),
             gathering,
+            relay_for_users: settings.relay_for_users,
             auth,
             failures,
         }

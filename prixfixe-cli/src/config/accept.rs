@@ -33,6 +33,10 @@ pub(crate) struct Accept {
     #[arg(skip)]
     #[serde(deserialize_with = "read::word")]
     pub(crate) on_failure: OnFailure,
+    /// Who may send to anybody, whatever the rest of this table says.
+    #[arg(skip)]
+    #[serde(deserialize_with = "read::word")]
+    pub(crate) relay: Relay,
     /// Whether to refuse a message with a bare CR or LF, or to turn each into CRLF
     #[arg(id = "accept.bare-line-ends", long = "bare-line-ends", value_name = "refuse|repair", value_parser = Word::<BareLineEnds>::default())]
     #[serde(deserialize_with = "read::word")]
@@ -46,6 +50,16 @@ pub(crate) enum OnFailure {
     #[default]
     Defer,
     Accept,
+}
+
+/// Who may send to anybody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Relay {
+    #[default]
+    None,
+    /// Clients that have logged in.
+    Authenticated,
 }
 
 /// What becomes of a message with a bare CR or LF.

@@ -74,6 +74,15 @@ impl ListenAddress {
         matches!(self.host, Host::Unix(_))
     }
 
+    /// Nobody comes there from another host. A name may stand for any address.
+    pub(crate) fn is_of_this_host(&self) -> bool {
+        match &self.host {
+            Host::Localhost | Host::Unix(_) => true,
+            Host::Ip(address) => address.ip().is_loopback(),
+            Host::All | Host::Name(_) => false,
+        }
+    }
+
     /// 0 where it is any, or there is none.
     pub(crate) fn port(&self) -> u16 {
         self.port

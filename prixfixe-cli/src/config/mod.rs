@@ -31,7 +31,7 @@ use std::num::NonZeroUsize;
 use clap::{ArgAction, FromArgMatches, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::accept::{BareLineEnds, OnFailure};
+pub(crate) use self::accept::{BareLineEnds, OnFailure, Relay};
 pub(crate) use self::address::{Scope, Target};
 pub(crate) use self::admin::Admin;
 pub use self::arguments::ConfigurationArguments;
@@ -191,7 +191,7 @@ impl Configuration {
         self.auth.check(sources, self.tls.is_on())?;
         self.listeners =
             listeners::listeners(sources, &self.listeners, &self.auth, self.tls.is_on())?;
-        Ok(())
+        self.check_relay(sources)
     }
 
     pub(crate) fn threads(&self) -> NonZeroUsize {

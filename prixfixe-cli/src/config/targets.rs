@@ -9,7 +9,9 @@ use prixfixe_delivery::{RecipientPattern, TargetOptions, TargetUrl, TlsUse};
 use serde::{Deserialize, Serialize};
 
 use super::Configuration;
+use super::auth::Mode;
 use super::given::Invalid;
+use super::listeners::Listener;
 use super::sources::Sources;
 use super::units::{Count, Seconds};
 use super::words::{display_all, display_some, read};
@@ -249,7 +251,7 @@ impl Configuration {
                 Invalid::new(place.unwrap_or_default(), problem)
             })?;
         }
-        self.check_relay(sources)
+        Ok(())
     }
 
     fn check_route(&self, route: &Route, names: &HashSet<&str>) -> Result<(), String> {
@@ -269,38 +271,82 @@ impl Configuration {
     }
 
     /// A relay for everybody is found within hours, and its address is on every list the next day.
-    fn check_relay(&self, sources: &Sources<'_>) -> Result<(), Invalid> {
-        let accept = &self.accept;
-        let has_file = accept.recipients_file.is_some();
-        if !accept.domains.is_empty() || has_file || accept.check.is_some() {
+    pub(super) fn check_relay(&self, sources: &Sources<'_>) -> Result<(), Invalid> {
+        let Some(relay) = self.open_relay() else {
+            return Ok(());
+        };
+        let modes = |listener: &Listener| listener.auth.unwrap_or(self.auth.mode);
+        if self.listeners.iter().any(|it| modes(it) == Mode::Any) {
+            let problem = format!(
+                "every password is right, and `{}` passes mail on; remove one of them",
+                relay.name
+            );
+            return Err(Invalid::new(sources.place("auth.mode"), problem));
+        }
+        let is_bound = |listener: &Listener| {
+            listener.address.is_of_this_host() || modes(listener) == Mode::Require
+        };
+        if !relay.is_open || self.listeners.iter().all(is_bound) && self.has_logins() {
             return Ok(());
         }
+        let place = match relay.route {
+            None => sources.place("delivery.target"),
+            Some(index) => {
+                let place = sources.file.place("route", Some(index));
+                place.unwrap_or_default()
+            }
+        };
+        let problem = format!(
+            "`{}` passes mail on to anybody; add --accept-domain, --accept-recipients, --check-recipients or \
+             --auth require, or recipients with domains to its route",
+            relay.name
+        );
+        Err(Invalid::new(place, problem))
+    }
+
+    fn has_logins(&self) -> bool {
+        let modes = self.listeners.iter();
+        modes
+            .map(|it| it.auth.unwrap_or(self.auth.mode))
+            .any(|mode| mode == Mode::Require)
+    }
+
+    /// A relay that mail can reach: one that is open to everybody before any other.
+    fn open_relay(&self) -> Option<Relay> {
+        let accept = &self.accept;
+        let is_accepting_all =
+            accept.domains.is_empty() && accept.recipients_file.is_none() && accept.check.is_none();
         let url_of = |name: &str| match name {
             DEFAULT => Some(&self.delivery.target),
             name => self.targets.iter().find(|it| it.name == name)?.url.as_ref(),
         };
         let is_relay = |name: &str| url_of(name).is_some_and(TargetUrl::is_relay);
-        let problem = |name: &str| {
-            format!(
-                "`{name}` passes mail on to anybody; add --accept-domain, --accept-recipients or --check-recipients, or recipients with domains to its route"
-            )
-        };
-        if self.routes.is_empty() && is_relay(DEFAULT) {
-            let place = sources.place("delivery.target");
-            return Err(Invalid::new(
-                place,
-                problem(&self.delivery.target.to_string()),
-            ));
+        if self.routes.is_empty() {
+            return is_relay(DEFAULT).then(|| Relay {
+                name: self.delivery.target.to_string(),
+                route: None,
+                is_open: is_accepting_all,
+            });
         }
-        for (index, route) in self.routes.iter().enumerate() {
-            let relay = route.to.iter().find(|name| is_relay(name));
-            let is_bound = !route.recipients.is_empty()
+        let relays = self.routes.iter().enumerate().filter_map(|(index, route)| {
+            let name = route.to.iter().find(|name| is_relay(name))?;
+            let names_domains = !route.recipients.is_empty()
                 && route.recipients.iter().all(RecipientPattern::names_domain);
-            if let (Some(relay), false) = (relay, is_bound) {
-                let place = sources.file.place("route", Some(index));
-                return Err(Invalid::new(place.unwrap_or_default(), problem(relay)));
-            }
-        }
-        Ok(())
+            Some(Relay {
+                name: name.clone(),
+                route: Some(index),
+                is_open: is_accepting_all && !names_domains,
+            })
+        });
+        relays.max_by_key(|relay| relay.is_open)
     }
+}
+
+/// A target that passes mail on, and how it is reached.
+struct Relay {
+    name: String,
+    /// The number of its route; `None` without routes.
+    route: Option<usize>,
+    /// Any recipient can reach it.
+    is_open: bool,
 }

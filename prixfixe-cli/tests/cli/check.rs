@@ -36,6 +36,7 @@ sender = "any"
 [accept]
 domains = []
 on-failure = "defer"
+relay = "none"
 bare-line-ends = "refuse"
 
 [delivery]

@@ -237,6 +237,20 @@ fn a_relay_is_never_open_to_everybody() {
         assert_eq!(status, 2, "{open}");
         assert!(stderr.contains("passes mail on to anybody"), "{stderr}");
     }
+    let login = "tls.self-signed = true\nauth.users = '/dev/null'\n";
+    let required = format!("auth.mode = 'require'\n{login}{}", route(""));
+    let listener = "[[listener]]\naddress = '0.0.0.0:0'\n";
+    let weaker = format!("{required}{listener}auth = 'offer'\n");
+    assert_eq!(check(&required).0, 0);
+    assert_eq!(check(&format!("{required}{listener}")).0, 0);
+    assert_eq!(check(&weaker).0, 2);
+    let any = format!(
+        "auth.mode = 'any'\naccept.domains = ['example.com']\n{}",
+        route("")
+    );
+    let (status, _, stderr) = check(&any);
+    assert_eq!(status, 2);
+    assert!(stderr.contains("every password is right"), "{stderr}");
     for bound in [
         "accept.domains = ['example.com']\ndelivery.target = 'smtp:relay.example.com'\n".to_owned(),
         format!("accept.domains = ['example.com']\n{}", route("")),

@@ -166,6 +166,13 @@ impl<H> ServerBuilder<H> {
         self
     }
 
+    /// Whether clients that have logged in may send to anybody: [`accept_domains`](Self::accept_domains) binds the others
+    /// alone. For a submission server. Default: no.
+    pub fn relay_for_users(mut self, relay: bool) -> Self {
+        self.settings = self.settings.relay_for_users(relay);
+        self
+    }
+
     /// Offers DSN (RFC 3461), for a handler that passes its parameters on or sends notifications. Without
     /// it they are handed on as well, since clients send them unasked; but NOTIFY with SUCCESS is refused.
     /// Default: off.

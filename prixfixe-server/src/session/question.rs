@@ -80,7 +80,8 @@ impl SmtpSession {
         let Some(transaction) = &self.transaction else {
             return;
         };
-        if !transaction.accepted_domains.accept(recipient.path()) {
+        let is_user = self.shared.relay_for_users && self.client.identity().is_some();
+        if !is_user && !transaction.accepted_domains.accept(recipient.path()) {
             let about = About::Recipient(recipient);
             return self.answer(now, Err(replies::NO_SUCH_DOMAIN), about, cx);
         }
