@@ -178,7 +178,11 @@ impl Configuration {
         let default = Target {
             name: DEFAULT.to_owned(),
             url: Some(self.delivery.target.clone()),
-            secret_file: self.delivery.secret_file.clone(),
+            // It says nothing where mail goes elsewhere.
+            secret_file: match self.delivery.target.scheme() {
+                "https" | "http" => self.delivery.secret_file.clone(),
+                _ => None,
+            },
             ..Target::default()
         };
         let is_routed = |name: &str| match &*self.routes {
@@ -211,14 +215,6 @@ impl Configuration {
 
     /// What no table says by itself: names that are there and meet, and a relay that is not open to everybody.
     pub(super) fn check_targets(&self, sources: &Sources<'_>) -> Result<(), Invalid> {
-        let mut of_default = TargetOptions::default();
-        of_default
-            .secret_file
-            .clone_from(&self.delivery.secret_file);
-        if let Err((key, problem)) = self.delivery.target.check_options(&of_default) {
-            let place = sources.place(&format!("delivery.{key}"));
-            return Err(Invalid::new(place, problem));
-        }
         let mut names = HashSet::from([DEFAULT]);
         for (index, target) in self.targets.iter().enumerate() {
             let wrong = |key: &str, problem: String| {
