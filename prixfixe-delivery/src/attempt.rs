@@ -109,9 +109,7 @@ impl Attempt {
             .map(|recipient| match known.of(recipient) {
                 Some(Ok(())) => Ok(Delivered::saying("it has it since an earlier attempt")),
                 Some(Err(reply)) => Err(Failure::said(reply.clone())),
-                None => outcomes
-                    .next()
-                    .unwrap_or_else(|| Err(Failure::said(LOCAL_ERROR))),
+                None => next_of(&mut outcomes),
             });
         let merged = Outcomes::Each(merged.collect());
         memory.remember(digest, &self.envelope, &merged);
