@@ -256,16 +256,42 @@ fn compose_sets_what_the_servers_take() {
 
 #[test]
 fn no_command_of_the_guide_takes_mail_for_everybody() {
-    let guide = fs::read_to_string(deploy::root().join("docs/DEPLOYMENT.md")).expect("a guide");
-    let commands: Vec<_> = [deploy::read("Dockerfile"), guide]
+    let guide = |name| fs::read_to_string(deploy::root().join(name)).expect("a guide");
+    let texts = [
+        deploy::read("Dockerfile"),
+        guide("docs/DEPLOYMENT.md"),
+        guide("docs/PRODUCTION.md"),
+        guide("docs/tutorial/DOCKER.md"),
+    ];
+    let commands: Vec<_> = texts
         .iter()
         .flat_map(|text| text.lines())
         .filter(|line| line.contains("docker run "))
         .map(ToOwned::to_owned)
         .collect();
-    assert!(commands.len() >= 2);
+    assert!(commands.len() >= 4);
     for command in commands {
         assert!(command.contains("SMTP_ACCEPT_DOMAINS="), "{command}");
+    }
+}
+
+#[test]
+fn the_configurations_to_copy_are_ones() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let guide = fs::read_to_string(deploy::root().join("docs/PRODUCTION.md")).expect("a guide");
+    let configurations: Vec<_> = guide
+        .split("```toml\n")
+        .filter(|block| block.starts_with("domain = "))
+        .map(|block| block.split("```").next().expect("its lines"))
+        .collect();
+    assert_eq!(configurations.len(), 3);
+    for configuration in configurations {
+        fs::write(folder.path().join("prixfixe.toml"), configuration).expect("a file");
+        let resolved = check(&["--config", "prixfixe.toml"], &[], folder.path());
+        assert!(
+            resolved.contains("domains = [\"example.com\"]"),
+            "{resolved}"
+        );
     }
 }
 
