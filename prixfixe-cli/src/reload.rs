@@ -187,6 +187,7 @@ pub(crate) fn settings(
         .min_data_rate(u32::try_from(limits.min_data_rate.get()).unwrap_or(u32::MAX))
         .drain_timeout(limits.drain_timeout.get())
         .handler_timeout(configuration.longest_answer())
+        .one_recipient_domain(configuration.is_routed_apart())
         .accept_domains(&configuration.accept.domains)
         .relay_for_users(configuration.accept.relay == config::Relay::Authenticated)
         .bare_line_ends(match configuration.accept.bare_line_ends {

@@ -151,7 +151,7 @@ fn routes(
         routes = routes.shared_target(name.as_str(), Arc::clone(target));
     }
     if configuration.routes.is_empty() {
-        return Ok(routes.rest(crate::config::targets::DEFAULT)?);
+        return Ok(routes.rest(configuration.default_name())?);
     }
     for route in &configuration.routes {
         let name = route.to.first().map_or("", String::as_str);

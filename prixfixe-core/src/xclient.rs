@@ -2,7 +2,7 @@
 //!
 //! The protocol is Postfix's (its XCLIENT_README), which nginx's mail proxy and Dovecot's submission speak.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What XCLIENT said of the client, decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]

@@ -1,5 +1,6 @@
 //! The `[delivery]` table.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,10 +14,11 @@ use super::words::{self, display, path, read};
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Delivery {
-    /// Where mail goes: maildir:PATH, discard: or stdout:
-    #[arg(id = "delivery.target", long = "deliver", value_name = "TARGET", value_parser = words::delivery_target)]
-    #[serde(serialize_with = "display", deserialize_with = "read::delivery_target")]
-    pub(crate) target: TargetUrl,
+    /// Where mail goes: maildir:PATH, lmtp:HOST:PORT, smtp:HOST, https://HOST/PATH, pipe:PROGRAM,
+    /// s3://BUCKET, nats://HOST/SUBJECT, stdout:, discard:, or the name of a target of the file
+    #[arg(id = "delivery.target", long = "deliver", value_name = "TARGET", value_parser = words::destination)]
+    #[serde(serialize_with = "display", deserialize_with = "read::destination")]
+    pub(crate) target: Destination,
     /// Time for a target to connect, and for each of its answers but the last
     #[arg(
         id = "delivery.timeout",
@@ -44,10 +46,37 @@ pub(crate) struct Delivery {
     pub(crate) min_free: Option<Size<0, { 1 << 50 }>>,
 }
 
+/// Where mail goes that no route has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Destination {
+    Url(TargetUrl),
+    /// The name of a `[[target]]`.
+    Named(String),
+}
+
+impl Destination {
+    /// The target's URL, where it stands here.
+    pub(crate) fn url(&self) -> Option<&TargetUrl> {
+        match self {
+            Self::Url(url) => Some(url),
+            Self::Named(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(url) => url.fmt(f),
+            Self::Named(name) => f.write_str(name),
+        }
+    }
+}
+
 impl Default for Delivery {
     fn default() -> Self {
         Self {
-            target: TargetUrl::maildir("./mail"),
+            target: Destination::Url(TargetUrl::maildir("./mail")),
             timeout: Seconds::nearest(Duration::from_secs(30)),
             final_timeout: None,
             secret_file: None,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Configuration;
 use super::auth::Mode;
+use super::delivery::Destination;
 use super::given::Invalid;
 use super::listeners::Listener;
 use super::sources::Sources;
@@ -173,25 +174,33 @@ impl From<Tls> for TlsUse {
 }
 
 impl Configuration {
+    /// The name of the target that mail goes to without a route.
+    pub(crate) fn default_name(&self) -> &str {
+        match &self.delivery.target {
+            Destination::Url(_) => DEFAULT,
+            Destination::Named(name) => name,
+        }
+    }
+
     /// The targets that mail can reach, by their names.
     pub(crate) fn routed_targets(&self) -> Vec<Target> {
-        let default = Target {
+        let default = self.delivery.target.url().map(|url| Target {
             name: DEFAULT.to_owned(),
-            url: Some(self.delivery.target.clone()),
+            url: Some(url.clone()),
             // It says nothing where mail goes elsewhere.
-            secret_file: match self.delivery.target.scheme() {
+            secret_file: match url.scheme() {
                 "https" | "http" => self.delivery.secret_file.clone(),
                 _ => None,
             },
             ..Target::default()
-        };
+        });
         let is_routed = |name: &str| match &*self.routes {
-            [] => name == DEFAULT,
+            [] => name == self.default_name(),
             routes => routes
                 .iter()
                 .any(|route| route.to.iter().any(|it| it == name)),
         };
-        let all = std::iter::once(default).chain(self.targets.iter().cloned());
+        let all = default.into_iter().chain(self.targets.iter().cloned());
         all.filter(|target| is_routed(&target.name))
             .map(|target| Target {
                 timeout: target.timeout.or(Some(self.delivery.timeout)),
@@ -199,6 +208,12 @@ impl Configuration {
                 ..target
             })
             .collect()
+    }
+
+    /// Recipients of one message may have to go different ways, of which a transaction has one.
+    pub(crate) fn is_routed_apart(&self) -> bool {
+        let targets: HashSet<_> = self.routes.iter().flat_map(|route| &route.to).collect();
+        targets.len() > 1
     }
 
     /// How long one question to a target may take at the most: it has answered by then, or its own time is over.
@@ -240,6 +255,14 @@ impl Configuration {
             if let Err((key, problem)) = url.check_options(&target.options()) {
                 return wrong(key, problem);
             }
+        }
+        if let (Destination::Named(name), true) = (&self.delivery.target, self.routes.is_empty())
+            && !self.targets.iter().any(|target| target.name == *name)
+        {
+            let problem = format!(
+                "`{name}` is no target of the file, and no kind of target; give maildir:{name}, say"
+            );
+            return Err(Invalid::new(sources.place("delivery.target"), problem));
         }
         for (index, route) in self.routes.iter().enumerate() {
             self.check_route(route, &names).map_err(|problem| {
@@ -313,12 +336,12 @@ impl Configuration {
         let is_accepting_all =
             accept.domains.is_empty() && accept.recipients_file.is_none() && accept.check.is_none();
         let url_of = |name: &str| match name {
-            DEFAULT => Some(&self.delivery.target),
+            DEFAULT => self.delivery.target.url(),
             name => self.targets.iter().find(|it| it.name == name)?.url.as_ref(),
         };
         let is_relay = |name: &str| url_of(name).is_some_and(TargetUrl::is_relay);
         if self.routes.is_empty() {
-            return is_relay(DEFAULT).then(|| Relay {
+            return is_relay(self.default_name()).then(|| Relay {
                 name: self.delivery.target.to_string(),
                 route: None,
                 is_open: is_accepting_all,

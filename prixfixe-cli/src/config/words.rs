@@ -17,6 +17,7 @@ use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
 use serde::{Deserializer, Serializer};
 
 use super::address::ListenAddress;
+use super::delivery::Destination;
 use super::given::Problem;
 use super::sockets::{Mode, Trusted};
 
@@ -124,6 +125,14 @@ pub(crate) fn protocol(text: &str) -> Result<Protocol, Problem> {
         "smtp" => Ok(Protocol::Smtp),
         "lmtp" => Ok(Protocol::Lmtp),
         _ => Err(format!("`{text}` is not known; give one of smtp, lmtp").into()),
+    }
+}
+
+/// A target, or the name of one that the file has.
+pub(crate) fn destination(text: &str) -> Result<Destination, Problem> {
+    match target_name(text) {
+        Ok(name) => Ok(Destination::Named(name)),
+        Err(_) => delivery_target(text).map(Destination::Url),
     }
 }
 
@@ -334,6 +343,7 @@ pub(crate) mod read {
         path: PathBuf,
         delivery_target: TargetUrl,
         target_name: String,
+        destination: Destination,
         check_url: String,
         address: ListenAddress,
         admin_address: ListenAddress,

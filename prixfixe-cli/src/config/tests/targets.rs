@@ -66,6 +66,13 @@ fn only_what_a_route_leads_to_is_opened() {
     assert_eq!(names(""), ["default"]);
     assert_eq!(names(target), ["default"]);
     assert_eq!(names(&format!("{target}[[route]]\nto = ['a']")), ["a"]);
+    assert_eq!(names(&format!("delivery.target = 'a'\n{target}")), ["a"]);
+    let problem = problem(&format!("delivery.target = 'b'\n{target}"));
+    assert!(
+        problem
+            .ends_with("`b` is no target of the file, and no kind of target; give maildir:b, say"),
+        "{problem}"
+    );
 }
 
 #[test]
