@@ -34,7 +34,7 @@ use store::Store;
 
 /// A Maildir: every message a file, and safe once it is there.
 ///
-/// It is a [`Handler`], and a store of its own for those who have messages from elsewhere. Clones share everything; the
+/// It is a [`Target`] and so a handler, and a store of its own for those who have messages from elsewhere. Clones share everything; the
 /// threads end when the last clone and the last [`Incoming`] are gone.
 ///
 /// ```

@@ -34,8 +34,8 @@ enum Way {
     None,
     /// No target was asked yet.
     Routed(Arc<Routes>),
-    /// It goes to this target.
-    Open(Open),
+    /// It goes to this target. Boxed: every idle session has room for it.
+    Open(Box<Open>),
     /// A question to the target was given up in the middle, and with it all that the target knew of the message.
     Lost,
 }
@@ -129,16 +129,21 @@ impl Way {
             },
             Self::Open(open) if open.taken > 0 => Asked::Now((Self::Open(open), Err(ANOTHER_WAY))),
             // Nobody goes the other way after all.
-            Self::Open(Open { routes, .. }) | Self::Routed(routes) => match is_local {
-                true => Asked::Now(Open::begin_now(routes, target, rcpt)),
-                false => Asked::later(Open::begin(routes, target, rcpt)),
-            },
+            Self::Open(open) => Open::start(open.routes, target, rcpt),
+            Self::Routed(routes) => Open::start(routes, target, rcpt),
             Self::None | Self::Lost => Asked::Now((Self::Lost, Err(LOST))),
         }
     }
 }
 
 impl Open {
+    fn start(routes: Arc<Routes>, target: Arc<Tracked>, rcpt: Rcpt<'_>) -> Asked<'_, Went> {
+        match target.target().is_local() {
+            true => Asked::Now(Self::begin_now(routes, target, rcpt)),
+            false => Asked::later(Self::begin(routes, target, rcpt)),
+        }
+    }
+
     async fn begin(routes: Arc<Routes>, target: Arc<Tracked>, rcpt: Rcpt<'_>) -> Went {
         if let Err(reply) = admit(&routes, &target, rcpt) {
             return (Way::Routed(routes), Err(reply));
@@ -171,14 +176,14 @@ impl Open {
         routes: Arc<Routes>,
         target: Arc<Tracked>,
         begun: Result<Box<dyn Transaction>, Failure>,
-    ) -> Result<Self, Went> {
+    ) -> Result<Box<Self>, Went> {
         match begun {
-            Ok(transaction) => Ok(Self {
+            Ok(transaction) => Ok(Box::new(Self {
                 routes,
                 target,
                 transaction,
                 taken: 0,
-            }),
+            })),
             Err(failure) => {
                 target.count_failure(&failure);
                 Err((Way::Routed(routes), Err(failure.into_reply())))
@@ -186,17 +191,17 @@ impl Open {
         }
     }
 
-    async fn rcpt(mut self, rcpt: Rcpt<'_>) -> Went {
+    async fn rcpt(mut self: Box<Self>, rcpt: Rcpt<'_>) -> Went {
         let answer = self.transaction.rcpt(rcpt.recipient()).answer().await;
         self.answered(answer)
     }
 
-    fn rcpt_now(mut self, rcpt: Rcpt<'_>) -> Went {
+    fn rcpt_now(mut self: Box<Self>, rcpt: Rcpt<'_>) -> Went {
         let answer = self.transaction.rcpt(rcpt.recipient()).now();
         self.answered(answer.unwrap_or_else(|| Err(Failure::said(LOST))))
     }
 
-    fn answered(mut self, answer: Result<(), Failure>) -> Went {
+    fn answered(mut self: Box<Self>, answer: Result<(), Failure>) -> Went {
         let result = match answer {
             Ok(()) => {
                 self.taken += 1;

@@ -27,7 +27,6 @@ use std::task::{Context, Poll, Waker};
 
 use prixfixe_core::{Mechanism, Reply, Secret};
 
-use self::runtime::Within;
 use crate::authenticator::AnyAuthenticator;
 use crate::check::Checks;
 use crate::client::Greeting;
@@ -154,12 +153,9 @@ impl<H: Handler> Begin for Application<H> {
         let future = run::run(Arc::clone(&self.handler), self.checks.clone());
         let size = size_of_val(&future);
         self.measured.call_once(|| warn_of(size));
-        let future: Pin<Box<dyn Future<Output = ()> + Send>> = match &self.surroundings {
-            Some(surroundings) => Box::pin(Within::new(Arc::clone(surroundings), Box::pin(future))),
-            None => Box::pin(future),
-        };
         Conversation {
-            future: Some(future),
+            future: Some(Box::pin(future)),
+            surroundings: self.surroundings.clone(),
         }
     }
 }
@@ -178,6 +174,8 @@ fn warn_of(size: usize) {
 pub(crate) struct Conversation {
     /// `None` after a panic.
     future: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// What the future is polled, and dropped, inside of.
+    surroundings: Option<Arc<Surroundings>>,
 }
 
 impl Conversation {
@@ -245,6 +243,7 @@ impl Conversation {
         if what.is_some() {
             let _ = TOLD.try_with(|place| place.set(what));
         }
+        let _entered = self.surroundings.as_ref().and_then(|it| it.enter());
         // The future is dropped after a panic, so nobody sees what it left half done.
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         let _ = TOLD.try_with(Cell::take);
@@ -259,6 +258,7 @@ impl Conversation {
     /// The end of the session is the application's code too.
     fn drop_session(&mut self) {
         let future = self.future.take();
+        let _entered = self.surroundings.as_ref().and_then(|it| it.enter());
         let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
     }
 }

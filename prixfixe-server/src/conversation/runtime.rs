@@ -1,10 +1,7 @@
 //! A tokio runtime for handlers that need one, where the transport has none.
 
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::sync::OnceLock;
 
 use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 
@@ -30,7 +27,7 @@ impl Surroundings {
     }
 
     /// Inside of the runtime from here to the end of the guard. Nothing where there is a runtime already.
-    fn enter(&self) -> Option<EnterGuard<'_>> {
+    pub(super) fn enter(&self) -> Option<EnterGuard<'_>> {
         if Handle::try_current().is_ok() {
             return None;
         }
@@ -48,43 +45,5 @@ impl Drop for Surroundings {
         if let Some(Some(runtime)) = self.0.take() {
             runtime.shutdown_background();
         }
-    }
-}
-
-/// A future that is polled, and dropped, inside of the runtime.
-pub(super) struct Within {
-    surroundings: Arc<Surroundings>,
-    future: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-}
-
-impl Within {
-    pub(super) fn new(
-        surroundings: Arc<Surroundings>,
-        future: Pin<Box<dyn Future<Output = ()> + Send>>,
-    ) -> Self {
-        Self {
-            surroundings,
-            future: Some(future),
-        }
-    }
-}
-
-impl Future for Within {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let _entered = this.surroundings.enter();
-        match &mut this.future {
-            Some(future) => future.as_mut().poll(cx),
-            None => Poll::Ready(()),
-        }
-    }
-}
-
-impl Drop for Within {
-    fn drop(&mut self) {
-        let _entered = self.surroundings.enter();
-        self.future = None;
     }
 }
