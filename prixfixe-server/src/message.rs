@@ -38,10 +38,12 @@ pub(crate) struct Head {
     /// Boxed: without checks there is none.
     pub(crate) verdict: Option<Arc<Verdict>>,
     /// What the client sent, where checks have changed it.
+    #[cfg(feature = "digest")]
     pub(crate) sent: Option<Arc<Sent>>,
 }
 
 /// A message as its client sent it.
+#[cfg(feature = "digest")]
 #[derive(Debug)]
 pub(crate) struct Sent {
     pub(crate) envelope: Arc<Envelope>,
@@ -152,6 +154,7 @@ impl Message {
             envelope: Arc::new(envelope),
             gathering: Gathering::default(),
             verdict: None,
+            #[cfg(feature = "digest")]
             sent: None,
         };
         Self { head, body }
@@ -167,6 +170,7 @@ impl Message {
     /// The same message for these recipients alone. Its [digest](Self::digest) stays that of the whole transaction.
     #[must_use]
     pub fn with_recipients(mut self, recipients: Vec<Recipient>) -> Self {
+        #[cfg(feature = "digest")]
         let whole = Arc::clone(&self.head.envelope);
         let envelope = Arc::make_mut(&mut self.head.envelope);
         envelope.recipients = recipients;

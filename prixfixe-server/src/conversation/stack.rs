@@ -6,7 +6,6 @@ use prixfixe_core::{Protocol, Reply};
 
 use crate::check::{self, Checks, Content, Opened};
 use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
-use crate::message::Sent;
 use crate::{Accepted, Client, Handler, Identity, Login, Message, Session, replies};
 
 pub(super) struct Stack<S> {
@@ -79,10 +78,13 @@ impl<S: Session> Stack<S> {
         let head = &mut message.head;
         let content = Content::new(&head.client, &head.envelope, &gathered);
         let verdict = self.checks.content(content).await?;
-        head.sent = Some(Arc::new(Sent {
-            envelope: Arc::clone(&head.envelope),
-            content: gathered.clone(),
-        }));
+        #[cfg(feature = "digest")]
+        {
+            head.sent = Some(Arc::new(crate::message::Sent {
+                envelope: Arc::clone(&head.envelope),
+                content: gathered.clone(),
+            }));
+        }
         let envelope = Arc::make_mut(&mut head.envelope);
         message.body = check::apply(verdict.edits(), &gathered, envelope).await?;
         head.verdict = Some(Arc::new(verdict));

@@ -213,6 +213,7 @@ impl SmtpSession {
             envelope: transaction.envelope.clone(),
             gathering: self.shared.gathering.clone(),
             verdict: None,
+            #[cfg(feature = "digest")]
             sent: None,
         };
         self.pending = Pending::Message(Box::new(Delivery::new(transaction, head)));
