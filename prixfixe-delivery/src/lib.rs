@@ -1,13 +1,18 @@
-//! Handlers that keep the mail that a [`prixfixe_server::Server`] receives.
+//! Where the mail goes that a [`prixfixe_server::Server`] receives.
 //!
-//! | handler | target | a client's `250` means |
+//! | type | target | a client's `250` means |
 //! |---|---|---|
 //! | [`Maildir`] | `maildir:PATH` | the message is a file in `PATH/new`, content and name on the disk |
+//! | `NextHop` (feature `smtp`) | `lmtp:`, `smtp:`, `smtps:` | the next server has said `250` |
+//! | `Webhook` (feature `webhook`) | `https:` | the endpoint has answered 2xx |
+//! | `Pipe` (feature `pipe`) | `pipe:` | the program has exited with 0 |
+//! | `S3` (feature `s3`) | `s3:` | the message and its sidecar are stored |
+//! | `Nats` (feature `nats`) | `nats:` | the stream has acknowledged a message for each recipient domain |
 //! | [`Stdout`] | `stdout:` | one line of JSON was written and flushed |
 //! | [`Discard`] | `discard:` | the message was counted and dropped |
 //!
-//! A program that knows its handler names it; one that is configured while it runs parses a [`TargetUrl`] and opens a
-//! [`Delivery`], which is any of them.
+//! Each is a [`Target`]. [`Delivery`] is the handler that hands mail to targets, by [`Routes`]. A program that is configured
+//! while it runs parses a [`TargetUrl`] and opens what it names. Maildir, Stdout and Discard are handlers by themselves too.
 //!
 //! ```no_run
 //! use prixfixe_delivery::{Maildir, MaildirOptions};
@@ -21,7 +26,11 @@
 //! # }
 //! ```
 //!
-//! No handler needs a runtime: files are written by threads of this crate, and the futures run on any executor.
+//! Maildir, Stdout and Discard need no runtime: files are written by threads of this crate, and the futures run on any
+//! executor. What is at the other end of a connection needs one of tokio's around it
+//! ([`Handler::needs_runtime`](prixfixe_server::Handler::needs_runtime)).
+//!
+//! What follows is about the Maildir.
 //!
 //! # What cannot be kept is refused
 //!
