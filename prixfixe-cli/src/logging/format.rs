@@ -185,7 +185,6 @@ mod tests {
     use std::time::Duration;
 
     use tracing::level_filters::LevelFilter;
-    use tracing::subscriber::with_default;
 
     use super::super::lines::Lines;
     use super::super::queue::Queue;
@@ -209,7 +208,7 @@ mod tests {
         let lines = Written::default();
         let queue = Queue::start(lines.clone()).unwrap();
         let level = LevelFilter::TRACE;
-        with_default(Lines::new(queue.clone(), format, level), log);
+        prixfixe_test_support::listening(Lines::new(queue.clone(), format, level), log);
         queue.flush(Duration::from_secs(60));
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let start = if format == LogFormat::Json {

@@ -23,7 +23,7 @@ impl Events {
     /// What `log` logs at `level` and above.
     pub(crate) fn of(log: impl FnOnce()) -> Vec<String> {
         let events = Self::default();
-        tracing::subscriber::with_default(events.clone(), log);
+        prixfixe_test_support::listening(events.clone(), log);
         let events = events.0.lock().expect("no panic under it");
         events.clone()
     }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `tls` | `SelfSigned` certificates, and a client that trusts `AnyCertificate` |
 //! | `echo` | an `Echo` session for transports |
+//! | `logs` | a subscriber in force while a test runs |
 //! | `tls-echo` | the same session, behind TLS |
 
 #![deny(missing_docs)]
@@ -19,6 +20,8 @@ mod dialogue;
 #[cfg(feature = "echo")]
 mod echo;
 mod http;
+#[cfg(feature = "logs")]
+mod logs;
 mod maildir;
 mod ports;
 mod programs;
@@ -33,6 +36,8 @@ pub use dialogue::talk;
 #[cfg(feature = "echo")]
 pub use echo::{ECHO_TIMEOUT, Echo};
 pub use http::{HttpAnswer, HttpRequest, HttpServer};
+#[cfg(feature = "logs")]
+pub use logs::listening;
 pub use maildir::{Mail, mail_in};
 pub use ports::unused_port;
 pub use programs::{has, python_with, run};
