@@ -9,6 +9,9 @@ use crate::{Body, Envelope, Gathered, Recipient, reply};
 ///
 /// Header fields are named without regard to case. In a value each line break begins a folded line: a value never
 /// becomes a field of its own.
+///
+/// Places and occurrences are those of the content as the client sent it, which is what every check sees: what other
+/// edits add or remove does not shift them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Edit {
@@ -19,7 +22,7 @@ pub enum Edit {
         /// What stands behind the colon.
         value: String,
     },
-    /// A header field before the one that is at this place now, counted from 0; behind the last if there is none.
+    /// A header field before the one at this place, counted from 0; behind the last if there is none.
     Insert {
         /// The place.
         at: usize,
@@ -86,7 +89,7 @@ pub(crate) async fn apply(
             edit => header.edit(edit),
         }
     }
-    let mut front = vec![Bytes::from(header.fields.concat())];
+    let mut front = vec![Bytes::from(header.into_bytes())];
     if begins_blank && body.is_none() {
         front.push(Bytes::from_static(b"\r\n"));
     }
@@ -135,7 +138,25 @@ fn header_length(content: &[u8]) -> usize {
 
 /// A header, field by field, each with its folded lines and its CR LF.
 struct Header {
-    fields: Vec<Vec<u8>>,
+    /// What is put before the client's fields.
+    front: Vec<Vec<u8>>,
+    fields: Vec<Field>,
+    /// What is put behind them.
+    back: Vec<Vec<u8>>,
+}
+
+/// A field that the client sent, and what becomes of it.
+struct Field {
+    /// What is put before it.
+    before: Vec<Vec<u8>>,
+    sent: Vec<u8>,
+    fate: Fate,
+}
+
+enum Fate {
+    Kept,
+    Changed(Vec<u8>),
+    Removed,
 }
 
 impl Header {
@@ -157,45 +178,60 @@ impl Header {
                 b"\r\n"
             });
         }
-        Self { fields }
+        let field = |sent: Vec<u8>| Field {
+            before: Vec::new(),
+            sent,
+            fate: Fate::Kept,
+        };
+        Self {
+            front: Vec::new(),
+            fields: fields.into_iter().map(field).collect(),
+            back: Vec::new(),
+        }
     }
 
     fn edit(&mut self, edit: &Edit) {
         match edit {
-            Edit::Prepend { name, value } => self.fields.insert(0, field(name, value)),
-            Edit::Insert { at, name, value } => {
-                let at = (*at).min(self.fields.len());
-                self.fields.insert(at, field(name, value));
-            }
+            Edit::Prepend { name, value } => self.front.push(field(name, value)),
+            Edit::Insert { at, name, value } => match self.fields.get_mut(*at) {
+                Some(place) => place.before.push(field(name, value)),
+                None => self.back.push(field(name, value)),
+            },
             Edit::Change {
                 name,
                 occurrence,
                 value,
-            } => {
-                if let Some(place) = self.place(name, *occurrence)
-                    && let Some(old) = self.fields.get_mut(place)
-                {
-                    *old = field(name, value);
-                }
-            }
-            Edit::Remove { name, occurrence } => {
-                if let Some(place) = self.place(name, *occurrence) {
-                    self.fields.remove(place);
-                }
-            }
+            } => self.decide(name, *occurrence, Fate::Changed(field(name, value))),
+            Edit::Remove { name, occurrence } => self.decide(name, *occurrence, Fate::Removed),
             _ => {}
         }
     }
 
-    fn place(&self, name: &str, occurrence: usize) -> Option<usize> {
-        let is_it = |field: &[u8]| {
-            let colon = memchr::memchr(b':', field)?;
-            let written = field.get(..colon)?.trim_ascii_end();
-            written.eq_ignore_ascii_case(name.as_bytes()).then_some(())
+    /// Decides what becomes of a field that the client sent.
+    fn decide(&mut self, name: &str, occurrence: usize, fate: Fate) {
+        let is_it = |field: &&mut Field| {
+            let colon = memchr::memchr(b':', &field.sent);
+            let written = colon.and_then(|colon| field.sent.get(..colon));
+            written.is_some_and(|it| it.trim_ascii_end().eq_ignore_ascii_case(name.as_bytes()))
         };
-        let fields = self.fields.iter().enumerate();
-        let mut places = fields.filter_map(|(at, field)| is_it(field).map(|()| at));
-        places.nth(occurrence)
+        if let Some(field) = self.fields.iter_mut().filter(is_it).nth(occurrence) {
+            field.fate = fate;
+        }
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        let fields = self.fields.into_iter();
+        let fields = fields.flat_map(|field| {
+            let now = match field.fate {
+                Fate::Kept => Some(field.sent),
+                Fate::Changed(now) => Some(now),
+                Fate::Removed => None,
+            };
+            field.before.into_iter().chain(now)
+        });
+        // What is prepended last stands first.
+        let all = self.front.into_iter().rev().chain(fields).chain(self.back);
+        all.flatten().collect()
     }
 }
 
@@ -220,7 +256,7 @@ mod tests {
     fn edited(text: &str, edits: &[Edit]) -> String {
         let mut header = Header::parse(text.as_bytes());
         edits.iter().for_each(|edit| header.edit(edit));
-        String::from_utf8(header.fields.concat()).unwrap()
+        String::from_utf8(header.into_bytes()).unwrap()
     }
 
     #[test]
@@ -278,6 +314,41 @@ mod tests {
         for (edit, expected) in cases {
             assert_eq!(edited(header, &[edit]), expected);
         }
+    }
+
+    #[test]
+    fn places_are_those_of_what_the_client_sent() {
+        let subject = || String::from("Subject");
+        let prepend = |value: &str| Edit::Prepend {
+            name: subject(),
+            value: value.into(),
+        };
+        let remove = |occurrence| Edit::Remove {
+            name: subject(),
+            occurrence,
+        };
+        let insert = |at, value: &str| Edit::Insert {
+            at,
+            name: subject(),
+            value: value.into(),
+        };
+        let change = Edit::Change {
+            name: subject(),
+            occurrence: 1,
+            value: "changed".into(),
+        };
+        let edits = [
+            prepend("first"),
+            remove(0),
+            prepend("second"),
+            insert(1, "third"),
+            insert(1, "fourth"),
+            change,
+        ];
+        assert_eq!(
+            edited("Subject: one\r\nSubject: two\r\n", &edits),
+            "Subject: second\r\nSubject: first\r\nSubject: third\r\nSubject: fourth\r\nSubject: changed\r\n"
+        );
     }
 
     #[test]

@@ -18,7 +18,14 @@ pub struct Verdict {
     edits: Vec<Edit>,
 }
 
-/// One thing that a check found.
+/// One thing that a check found, in the form of RFC 8601 section 2.2: a method, its result, and what it looked at.
+///
+/// ```
+/// use prixfixe_server::Finding;
+///
+/// let finding = Finding::new("dkim", "pass").property("header.d", "example.com");
+/// assert_eq!(finding.get("header.d"), Some("example.com"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
@@ -26,15 +33,46 @@ pub struct Finding {
     pub name: Box<str>,
     /// What was found, such as `pass`.
     pub value: Box<str>,
+    /// What was looked at, such as `smtp.mailfrom` and a domain.
+    pub properties: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Finding {
+    /// A finding without properties.
+    #[must_use]
+    pub fn new(name: impl Into<Box<str>>, value: impl Into<Box<str>>) -> Self {
+        Self {
+            name: name.into(),
+            value: value.into(),
+            properties: Vec::new(),
+        }
+    }
+
+    /// Adds something that was looked at.
+    #[must_use]
+    pub fn property(mut self, name: impl Into<Box<str>>, value: impl Into<Box<str>>) -> Self {
+        self.properties.push((name.into(), value.into()));
+        self
+    }
+
+    /// The first property of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut properties = self.properties.iter();
+        let (_, value) = properties.find(|(it, _)| &**it == name)?;
+        Some(value)
+    }
 }
 
 impl Verdict {
+    /// Adds something that was found, without properties.
+    pub fn finding(self, name: impl Into<Box<str>>, value: impl Into<Box<str>>) -> Self {
+        self.found(Finding::new(name, value))
+    }
+
     /// Adds something that was found.
-    pub fn finding(mut self, name: impl Into<Box<str>>, value: impl Into<Box<str>>) -> Self {
-        self.findings.push(Finding {
-            name: name.into(),
-            value: value.into(),
-        });
+    pub fn found(mut self, finding: Finding) -> Self {
+        self.findings.push(finding);
         self
     }
 
