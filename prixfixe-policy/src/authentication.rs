@@ -227,7 +227,7 @@ impl CheckSession for AuthenticationSession {
         if !self.check.asks_spf() || !is_stranger(mail.client()) {
             return Ok(());
         }
-        let question = spf::Question::new(mail.client(), mail.reverse_path(), &self.check.id);
+        let question = spf::Question::new(mail.client(), mail.reverse_path());
         if let Some(question) = question {
             let check = Arc::clone(&self.check);
             self.spf = Spf::Asked(Task::spawn(async move {

@@ -70,7 +70,8 @@ pub(crate) async fn evaluate(
             };
         }
     }
-    let parameters = DmarcParameters::new(message, signatures, spf.domain(), spf.output());
+    let output = spf.output();
+    let parameters = DmarcParameters::new(message, signatures, spf.domain(), &output);
     let answer = resolver.in_time(resolver.dns().verify_dmarc(parameters));
     match answer.await {
         Some(output) => Answer::from(&output),

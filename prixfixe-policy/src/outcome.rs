@@ -46,16 +46,16 @@ impl fmt::Display for Outcome {
     }
 }
 
-impl From<SpfResult> for Outcome {
-    fn from(result: SpfResult) -> Self {
-        match result {
-            SpfResult::Pass => Self::Pass,
-            SpfResult::Fail => Self::Fail,
-            SpfResult::SoftFail => Self::SoftFail,
-            SpfResult::Neutral => Self::Neutral,
-            SpfResult::TempError => Self::TempError,
-            SpfResult::PermError => Self::PermError,
-            SpfResult::None => Self::None,
+impl From<Outcome> for SpfResult {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Pass => Self::Pass,
+            Outcome::Fail => Self::Fail,
+            Outcome::SoftFail => Self::SoftFail,
+            Outcome::Neutral => Self::Neutral,
+            Outcome::TempError => Self::TempError,
+            Outcome::PermError => Self::PermError,
+            Outcome::None => Self::None,
         }
     }
 }
