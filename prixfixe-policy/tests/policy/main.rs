@@ -7,5 +7,30 @@
     clippy::unwrap_used
 )]
 
+mod authentication;
+mod blocklist;
+mod dkim;
+mod dmarc;
 mod dns;
 mod rfc7208;
+mod served;
+mod trouble;
+
+/// Runs `async fn NAME(transport: Transport)` as a test on each transport.
+macro_rules! on_both_transports {
+    ($($name:ident),* $(,)?) => {
+        mod tokio_transport {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(prixfixe_server::Transport::Tokio).await;
+            })*
+        }
+        mod raw_transport {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(prixfixe_server::Transport::Raw).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both_transports;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mail_auth::hickory_resolver::proto::rr::rdata::{CNAME, MX, PTR};
 use mail_auth::hickory_resolver::proto::rr::{Name, RData, RecordType};
 use prixfixe_policy::Resolver;
-use prixfixe_test_support::{python_with, run};
+use prixfixe_test_support::{has, run};
 use serde_json::Value;
 
 use crate::dns::{Dns, Known};
@@ -27,8 +27,10 @@ fn suite() -> Option<Vec<Value>> {
         eprintln!("skipped: {SUITE} is not installed");
         return None;
     }
-    let python = python_with("yaml")?;
-    let json = run(Command::new(python).args(["-c", AS_JSON, SUITE]));
+    if !has("prixfixe-policy-python") {
+        return None;
+    }
+    let json = run(Command::new("prixfixe-policy-python").args(["-c", AS_JSON, SUITE]));
     serde_json::from_str(&json).ok()
 }
 
