@@ -110,6 +110,10 @@ impl Authentication {
         self
     }
 
+    fn is_on(&self) -> bool {
+        self.asks_spf() || self.asks_dkim()
+    }
+
     fn asks_spf(&self) -> bool {
         self.spf != Mode::Off || self.dmarc != Mode::Off
     }
@@ -133,12 +137,10 @@ impl Authentication {
 impl Check for Authentication {
     type Session = AuthenticationSession;
 
-    const READS_CONTENT: bool = true;
-
     async fn connect(self: &Arc<Self>, _: &Client) -> Result<AuthenticationSession, Reply> {
         Ok(AuthenticationSession {
             check: Arc::clone(self),
-            spf: Spf::NotAsked,
+            transaction: Transaction::Exempt,
         })
     }
 
@@ -151,7 +153,15 @@ impl Check for Authentication {
 #[derive(Debug)]
 pub struct AuthenticationSession {
     check: Arc<Authentication>,
-    spf: Spf,
+    transaction: Transaction,
+}
+
+#[derive(Debug)]
+enum Transaction {
+    /// There is none, or nothing is looked at in it.
+    Exempt,
+    /// A stranger's.
+    Judged(Spf),
 }
 
 /// What is known of SPF in a transaction.
@@ -162,30 +172,49 @@ enum Spf {
     Known(spf::Answer),
 }
 
-impl AuthenticationSession {
-    /// SPF's answer, as soon as it is there; nothing where it was not asked.
-    async fn spf(&mut self) -> Option<&spf::Answer> {
-        if let Spf::Asked(task) = &mut self.spf {
-            self.spf = match task.await {
-                Some(answer) => Spf::Known(answer),
-                None => Spf::NotAsked,
+impl Spf {
+    /// Its answer, as soon as it is there; nothing where it was not asked.
+    async fn answer(&mut self) -> Option<&spf::Answer> {
+        if let Self::Asked(task) = self {
+            *self = match task.await {
+                Some(answer) => Self::Known(answer),
+                None => Self::NotAsked,
             };
         }
-        match &self.spf {
-            Spf::Known(answer) => Some(answer),
+        match self {
+            Self::Known(answer) => Some(answer),
             _ => None,
         }
     }
+}
+
+impl Authentication {
+    fn ask_spf(self: &Arc<Self>, mail: Mail<'_>) -> Spf {
+        let question = spf::Question::new(mail.client(), mail.reverse_path());
+        let Some(question) = question.filter(|_| self.asks_spf()) else {
+            return Spf::NotAsked;
+        };
+        let check = Arc::clone(self);
+        Spf::Asked(Task::spawn(async move {
+            let began = Instant::now();
+            let answer = question.ask(check.resolver.clone()).await;
+            check.observe("spf", answer.outcome(), began);
+            answer
+        }))
+    }
 
     /// What all methods find in a content.
-    async fn look(&mut self, content: Content<'_>, header: &Header) -> Result<Found, Reply> {
-        let check = Arc::clone(&self.check);
+    async fn look(
+        &self,
+        content: Content<'_>,
+        header: &Header,
+        spf: Option<&spf::Answer>,
+    ) -> Result<Found, Reply> {
         let mut found = Found::default();
-        let spf = self.spf().await;
         if let Some(spf) = spf {
             found.findings.push(spf.finding());
         }
-        if !check.asks_dkim() {
+        if !self.asks_dkim() {
             return Ok(found);
         }
         let began = Instant::now();
@@ -195,18 +224,18 @@ impl AuthenticationSession {
             return Ok(found);
         };
         let signed = message.clone();
-        let signatures = dkim::verify(&signed, &check.resolver).await;
+        let signatures = dkim::verify(&signed, &self.resolver).await;
         let findings = dkim::findings(&signatures);
-        check.observe("dkim", dkim::best(&signatures), began);
+        self.observe("dkim", dkim::best(&signatures), began);
         found.findings.extend(findings);
         if let Some(spf) = spf
-            && check.dmarc != Mode::Off
+            && self.dmarc != Mode::Off
         {
             let began = Instant::now();
             let bytes = header.as_bytes();
-            let resolver = &check.resolver;
+            let resolver = &self.resolver;
             let dmarc = dmarc::evaluate(&mut message, bytes, &signatures, spf, resolver).await;
-            check.observe("dmarc", dmarc.outcome(), began);
+            self.observe("dmarc", dmarc.outcome(), began);
             found.findings.push(dmarc.finding());
             found.dmarc = Some(dmarc);
         }
@@ -223,41 +252,40 @@ struct Found {
 
 impl CheckSession for AuthenticationSession {
     async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
-        self.spf = Spf::NotAsked;
-        if !self.check.asks_spf() || !is_stranger(mail.client()) {
-            return Ok(());
-        }
-        let question = spf::Question::new(mail.client(), mail.reverse_path());
-        if let Some(question) = question {
-            let check = Arc::clone(&self.check);
-            self.spf = Spf::Asked(Task::spawn(async move {
-                let began = Instant::now();
-                let answer = question.ask(check.resolver.clone()).await;
-                check.observe("spf", answer.outcome(), began);
-                answer
-            }));
-        }
+        let judged = self.check.is_on() && is_stranger(mail.client());
+        self.transaction = match judged {
+            true => Transaction::Judged(self.check.ask_spf(mail)),
+            false => Transaction::Exempt,
+        };
         Ok(())
     }
 
     async fn rcpt(&mut self, _: Rcpt<'_>) -> Result<(), Reply> {
+        let Transaction::Judged(spf) = &mut self.transaction else {
+            return Ok(());
+        };
         if !self.check.spf_refuses() {
             return Ok(());
         }
-        match self.spf().await.map(spf::Answer::outcome) {
+        match spf.answer().await.map(spf::Answer::outcome) {
             Some(Outcome::Fail) => Err(SPF_FAILED),
             Some(Outcome::TempError) => Err(NO_ANSWER),
             _ => Ok(()),
         }
     }
 
+    fn reads_content(&self) -> bool {
+        matches!(self.transaction, Transaction::Judged(_))
+    }
+
     async fn content(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {
-        if !is_stranger(content.client()) {
+        let Transaction::Judged(spf) = &mut self.transaction else {
             return Ok(Verdict::default());
-        }
+        };
         let header = Header::read(content.gathered()).await;
         let header = header.map_err(|_| UNREADABLE)?;
-        let found = self.look(content, &header).await?;
+        let spf = spf.answer().await;
+        let found = self.check.look(content, &header, spf).await?;
         if self.check.dmarc == Mode::Enforce
             && let Some(dmarc) = &found.dmarc
         {
@@ -271,7 +299,7 @@ impl CheckSession for AuthenticationSession {
     }
 
     fn reset(&mut self) {
-        self.spf = Spf::NotAsked;
+        self.transaction = Transaction::Exempt;
     }
 }
 

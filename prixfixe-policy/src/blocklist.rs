@@ -129,8 +129,6 @@ impl Listing {
 impl Check for Blocklist {
     type Session = BlocklistSession;
 
-    const READS_CONTENT: bool = true;
-
     async fn connect(self: &Arc<Self>, client: &Client) -> Result<BlocklistSession, Reply> {
         let address = client.peer().ip().filter(|_| is_stranger(client));
         let state = match address {
@@ -167,6 +165,10 @@ enum State {
 }
 
 impl BlocklistSession {
+    fn is_asked(&self) -> bool {
+        !matches!(self.state, State::Known(Listing::Absent))
+    }
+
     async fn listing(&mut self) -> Listing {
         match &mut self.state {
             State::Known(listing) => *listing,
@@ -191,6 +193,11 @@ impl CheckSession for BlocklistSession {
             Listing::Listed(_) => Err(LISTED),
             Listing::Absent | Listing::Unknown => Ok(()),
         }
+    }
+
+    /// Who is refused has no content, so nothing is left to be marked.
+    fn reads_content(&self) -> bool {
+        self.list.action == ListedAction::Mark && self.is_asked()
     }
 
     async fn content(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {

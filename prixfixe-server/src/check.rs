@@ -60,10 +60,6 @@ pub trait Check: Send + Sync + 'static {
     /// One connection, as the check sees it.
     type Session: CheckSession;
 
-    /// Whether the [content](CheckSession::content) is looked at. If one of the checks does so, each message is
-    /// [gathered](crate::Gathered) before the handler gets it.
-    const READS_CONTENT: bool = false;
-
     /// A client has connected and waits for the greeting.
     fn connect(
         self: &Arc<Self>,
@@ -102,8 +98,14 @@ pub trait CheckSession: Send + 'static {
         async { Ok(()) }
     }
 
+    /// Whether the [content](Self::content) of this transaction is looked at: asked when it is about to come. If one of
+    /// the checks looks, the message is [gathered](crate::Gathered) before the handler gets it.
+    fn reads_content(&self) -> bool {
+        false
+    }
+
     /// All of the content is there, as the client sent it: without the headers that the server adds, and without the
-    /// edits of other checks. Asked where [`Check::READS_CONTENT`] says so.
+    /// edits of other checks. Asked where [`reads_content`](Self::reads_content) says so.
     fn content(
         &mut self,
         content: Content<'_>,

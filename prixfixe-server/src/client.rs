@@ -21,6 +21,7 @@ struct Known {
     local: Option<SocketAddr>,
     via: Via,
     protocol: Protocol,
+    endpoint: Option<Arc<str>>,
     /// It may say by XCLIENT whose session this is.
     is_proxy: bool,
     host_name: Option<Box<str>>,
@@ -130,6 +131,19 @@ impl Client {
         self.0.protocol
     }
 
+    /// The [name](crate::Endpoint::name) of the endpoint that it came by, if it has one.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        self.0.endpoint.as_deref()
+    }
+
+    pub(crate) fn by(mut self, endpoint: Option<Arc<str>>) -> Self {
+        if endpoint.is_some() {
+            Arc::make_mut(&mut self.0).endpoint = endpoint;
+        }
+        self
+    }
+
     pub(crate) fn speaking(mut self, protocol: Protocol) -> Self {
         Arc::make_mut(&mut self.0).protocol = protocol;
         self
@@ -190,6 +204,7 @@ impl Client {
             local,
             via: Via::Balancer(proxy),
             protocol: self.0.protocol,
+            endpoint: self.0.endpoint.clone(),
             is_proxy: true,
             host_name,
             greeting,
@@ -269,6 +284,7 @@ impl Known {
             local,
             via,
             protocol: Protocol::Smtp,
+            endpoint: None,
             is_proxy: false,
             host_name: None,
             greeting: None,
@@ -369,6 +385,12 @@ impl ClientBuilder {
     /// The load balancer that it came by.
     pub fn balancer(mut self, address: impl Into<SocketAddr>) -> Self {
         self.0.via = Via::Balancer(Peer::Ip(address.into()));
+        self
+    }
+
+    /// The [name](crate::Endpoint::name) of the endpoint that it came by.
+    pub fn endpoint(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.0.endpoint = Some(name.into());
         self
     }
 

@@ -3,6 +3,7 @@
 #[cfg(feature = "proxy-protocol")]
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 #[cfg(feature = "proxy-protocol")]
 use ipnet::{IpNet, Ipv4Net};
@@ -46,6 +47,8 @@ enum Socket {
 /// What holds for the connections of one listener.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
+    /// What the program calls the listener.
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) implicit_tls: bool,
     pub(crate) protocol: Protocol,
     /// `None`: as the settings have it.
@@ -90,6 +93,13 @@ impl Endpoint {
     #[cfg(feature = "tls")]
     pub fn implicit_tls(mut self) -> Self {
         self.rules.implicit_tls = true;
+        self
+    }
+
+    /// What the program calls this endpoint: [`Client::endpoint`] says it of each client that comes by it. A check may
+    /// ask more of strangers at one endpoint than at another.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.rules.name = Some(name.into());
         self
     }
 
@@ -173,7 +183,7 @@ impl From<Listener> for Endpoint {
 impl Rules {
     /// The client as it is known here.
     pub(crate) fn client(&self, client: Client) -> Client {
-        let client = client.speaking(self.protocol);
+        let client = client.speaking(self.protocol).by(self.name.clone());
         match self.is_proxy(client.peer()) {
             true => client.with_xclient(),
             false => client,
@@ -182,6 +192,7 @@ impl Rules {
 
     pub(crate) const fn none() -> Self {
         Self {
+            name: None,
             implicit_tls: false,
             protocol: Protocol::Smtp,
             auth: None,

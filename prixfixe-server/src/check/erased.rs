@@ -31,20 +31,20 @@ impl Checks {
     pub(crate) async fn connect(&self, client: &Client) -> Result<Opened, Reply> {
         let mut opened = Vec::with_capacity(self.0.len());
         for check in self.0.iter() {
-            opened.push((check.connect(client).await?, check.reads_content()));
+            opened.push(check.connect(client).await?);
         }
         Ok(Opened(opened))
     }
 }
 
 /// The sessions of all checks for one connection.
-pub(crate) struct Opened(Vec<(Box<dyn Answers>, bool)>);
+pub(crate) struct Opened(Vec<Box<dyn Answers>>);
 
 macro_rules! ask_all {
     ($($hook:ident($argument:ident);)*) => {
         impl Opened {
             $(pub(crate) async fn $hook(&mut self, argument: $argument<'_>) -> Result<(), Reply> {
-                for (check, _) in &mut self.0 {
+                for check in &mut self.0 {
                     check.$hook(argument).await?;
                 }
                 Ok(())
@@ -54,6 +54,7 @@ macro_rules! ask_all {
         trait Answers: Send {
             $(fn $hook<'a>(&'a mut self, argument: $argument<'a>) -> Boxed<'a, ()>;)*
             fn content<'a>(&'a mut self, content: Content<'a>) -> Boxed<'a, Verdict>;
+            fn reads_content(&self) -> bool;
             fn reset(&mut self);
         }
 
@@ -64,6 +65,10 @@ macro_rules! ask_all {
 
             fn content<'a>(&'a mut self, content: Content<'a>) -> Boxed<'a, Verdict> {
                 Box::pin(self.0.content(content))
+            }
+
+            fn reads_content(&self) -> bool {
+                self.0.reads_content()
             }
 
             fn reset(&mut self) {
@@ -82,14 +87,14 @@ ask_all! {
 
 impl Opened {
     pub(crate) fn read_content(&self) -> bool {
-        self.0.iter().any(|(_, reads_content)| *reads_content)
+        self.0.iter().any(|check| check.reads_content())
     }
 
     /// Asks those that look at the content; what all of them found.
     pub(crate) async fn content(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {
         let mut verdict = Verdict::default();
-        for (check, reads_content) in &mut self.0 {
-            if *reads_content {
+        for check in &mut self.0 {
+            if check.reads_content() {
                 verdict.append(check.content(content).await?);
             }
         }
@@ -97,7 +102,7 @@ impl Opened {
     }
 
     pub(crate) fn reset(&mut self) {
-        self.0.iter_mut().for_each(|(check, _)| check.reset());
+        self.0.iter_mut().for_each(|check| check.reset());
     }
 }
 
@@ -112,7 +117,6 @@ impl fmt::Debug for Checks {
 
 trait Connects: Send + Sync {
     fn connect<'a>(&'a self, client: &'a Client) -> Boxed<'a, Box<dyn Answers>>;
-    fn reads_content(&self) -> bool;
     fn needs_runtime(&self) -> bool;
 }
 
@@ -124,10 +128,6 @@ impl<C: Check> Connects for Erased<C> {
             let session = self.0.connect(client).await?;
             Ok(Box::new(Whole(session)) as Box<dyn Answers>)
         })
-    }
-
-    fn reads_content(&self) -> bool {
-        C::READS_CONTENT
     }
 
     fn needs_runtime(&self) -> bool {

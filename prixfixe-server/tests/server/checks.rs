@@ -120,7 +120,6 @@ struct Scan;
 
 impl Check for Scanner {
     type Session = Scan;
-    const READS_CONTENT: bool = true;
 
     async fn connect(self: &Arc<Self>, _: &Peer) -> Result<Scan, Reply> {
         Ok(Scan)
@@ -128,6 +127,10 @@ impl Check for Scanner {
 }
 
 impl CheckSession for Scan {
+    fn reads_content(&self) -> bool {
+        true
+    }
+
     async fn content(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {
         let mut body = content.gathered().body();
         let mut lines = 0;

@@ -133,7 +133,6 @@ struct Move;
 
 impl Check for Moving {
     type Session = Move;
-    const READS_CONTENT: bool = true;
 
     async fn connect(self: &std::sync::Arc<Self>, _: &Peer) -> Result<Move, Reply> {
         Ok(Move)
@@ -141,6 +140,10 @@ impl Check for Moving {
 }
 
 impl CheckSession for Move {
+    fn reads_content(&self) -> bool {
+        true
+    }
+
     async fn content(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {
         let recipients = content.envelope().recipients();
         let is_there = |name: &str| recipients.iter().any(|it| it.to_string() == name);
