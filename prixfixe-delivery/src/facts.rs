@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use prixfixe_server::{Client, Digest, MailParameters, Message, Notify, Recipient, Ret};
 use serde::Serialize;
 
+use crate::authentication::Authentication;
+
 /// The envelope of a copy, and where it came from. `recipients` are those of the copy alone: nobody else's address is
 /// disclosed.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(crate) struct Facts {
     pub(crate) from: String,
     pub(crate) recipients: Vec<Recipient>,
     pub(crate) parameters: MailParameters,
+    /// Nothing without policy.
+    pub(crate) authentication: Option<Authentication>,
 }
 
 impl Facts {
@@ -36,6 +40,7 @@ impl Facts {
             from: envelope.reverse_path().to_string(),
             recipients,
             parameters: envelope.parameters().clone(),
+            authentication: Authentication::of(message.verdict()),
         }
     }
 

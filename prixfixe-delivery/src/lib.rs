@@ -111,6 +111,8 @@
 
 mod accept;
 mod attempt;
+#[cfg(any(feature = "s3", feature = "webhook"))]
+mod authentication;
 mod delivery;
 mod discard;
 #[cfg(any(feature = "nats", feature = "s3"))]

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::authentication::Authentication;
 use crate::facts::{Envelope, Facts, Tls};
 
 /// What tells one attempt with a message from another. It is in the metadata of `KEY.eml` too.
@@ -22,8 +23,8 @@ struct Sidecar<'a> {
     sha256: &'a str,
     envelope: Envelope<'a>,
     tls: Option<Tls<'a>>,
-    /// Null until there are checks.
-    authentication: Option<()>,
+    /// Null without policy.
+    authentication: Option<&'a Authentication>,
 }
 
 pub(super) fn sidecar(facts: &Facts, attempt: &Attempt) -> serde_json::Result<Vec<u8>> {
@@ -35,6 +36,6 @@ pub(super) fn sidecar(facts: &Facts, attempt: &Attempt) -> serde_json::Result<Ve
         sha256: &attempt.sha256,
         envelope: facts.into(),
         tls: facts.tls(),
-        authentication: None,
+        authentication: facts.authentication.as_ref(),
     })
 }

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::mime::{Address, Attachment, Header, Parsed};
+use crate::authentication::Authentication;
 use crate::facts::{Envelope, Facts, Tls};
 
 #[derive(Serialize)]
@@ -25,7 +26,7 @@ struct Data<'a> {
     automated: bool,
     envelope: Envelope<'a>,
     tls: Option<Tls<'a>>,
-    authentication: Option<()>,
+    authentication: Option<&'a Authentication>,
     from: Vec<Address>,
     to: Vec<Address>,
     cc: Vec<Address>,
@@ -62,7 +63,7 @@ pub(super) fn payload(facts: &Facts, content: &[u8]) -> serde_json::Result<Vec<u
             automated: facts.from.is_empty() || header.is_automated(),
             envelope: facts.into(),
             tls: facts.tls(),
-            authentication: None,
+            authentication: facts.authentication.as_ref(),
             from: header.addresses(&HeaderName::From),
             to: header.addresses(&HeaderName::To),
             cc: header.addresses(&HeaderName::Cc),
