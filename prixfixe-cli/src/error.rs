@@ -50,6 +50,9 @@ pub(crate) enum Error {
     /// A socket for the admin endpoints that was passed on cannot be used.
     #[error("inherited admin socket: {0}")]
     InheritedAdmin(io::Error),
+    /// The DNS cannot be asked.
+    #[error("policy.dns: {0}; set it to the address of a name server")]
+    Dns(#[from] prixfixe_policy::ResolverError),
     /// The place where mail should go cannot be used.
     #[error("{}: {source}", target_place(.name))]
     Delivery {
@@ -203,6 +206,7 @@ impl Error {
             | Self::Configuration(_)
             | Self::Tls(_)
             | Self::Users(_)
+            | Self::Dns(_)
             | Self::Line(_)
             | Self::Differ
             | Self::NoAdmin

@@ -17,6 +17,7 @@ mod health;
 mod logging;
 mod manual;
 mod password;
+mod policy;
 mod privileges;
 mod recipients;
 mod reload;

@@ -14,6 +14,7 @@ use crate::config::{self, Configuration, ConfigurationArguments};
 use crate::error::Error;
 use crate::file_limit::{FileLimit, Room};
 use crate::logging::Logging;
+use crate::policy::Policy;
 use crate::recipients;
 use crate::targets::Targets;
 
@@ -27,6 +28,7 @@ pub(crate) struct Reload {
     pub(crate) server: Arc<Server>,
     pub(crate) targets: Targets,
     pub(crate) recipients: AcceptRecipients,
+    pub(crate) policy: Policy,
     pub(crate) logins: Logins,
     pub(crate) file_limit: FileLimit,
     pub(crate) logging: Arc<Logging>,
@@ -62,6 +64,7 @@ impl Reload {
         let tls = self.certificates(&next)?;
         let targets = self.targets.prepare(&next)?;
         let recipients = recipients::Prepared::new(&next)?;
+        let rules = self.policy.prepare(&next)?;
         self.change_fsync(&next)?;
         if let Err(error) = self.change_server(&next, tls) {
             // Back to what it was, which cannot fail: at most the directories are synced once more.
@@ -71,6 +74,7 @@ impl Reload {
         }
         self.targets.replace(targets);
         recipients.put_into(&self.recipients);
+        self.policy.replace(rules);
         let delivery = self.targets.delivery();
         delivery.set_min_free(next.delivery.min_free());
         self.report(&next, &wanted);
@@ -229,6 +233,7 @@ impl Configuration {
             tls: tls.clone(),
             auth: wanted.auth.clone(),
             accept: wanted.accept.clone(),
+            policy: wanted.policy.clone(),
             delivery: wanted.delivery.clone(),
             admin: self.admin.clone(),
             log: wanted.log.clone(),

@@ -14,6 +14,7 @@ use crate::control::Control;
 use crate::error::Error;
 use crate::file_limit::FileLimit;
 use crate::logging::Logging;
+use crate::policy::Policy;
 use crate::reload::{self, Certificates, Reload};
 use crate::signals::Signals;
 use crate::sockets::Sockets;
@@ -48,6 +49,8 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let targets = privileges::acting_as(user.as_ref(), || Prepared::new(&configuration))?;
     let recipients = AcceptRecipients::default();
     recipients::Prepared::new(&configuration)?.put_into(&recipients);
+    let policy = Policy::default();
+    policy.replace(policy.prepare(&configuration)?);
     let logins = privileges::acting_as(user.as_ref(), || auth::prepare(&configuration))?;
     let admin = Admin::bind(&configuration, systemd::sockets(for_admin))?;
     let mut sockets = Sockets::open(&configuration, for_mail)?;
@@ -71,6 +74,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .threads(configuration.threads())
         .transport(transport(&configuration))
         .check(recipients.clone())
+        .check(policy.clone())
         .handler(delivery.clone());
     let server = Arc::new(sockets.add_to(builder).start()?);
 
@@ -79,6 +83,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         implicit_tls.clone(),
         protocols.clone(),
         delivery.clone(),
+        policy.numbers(),
     );
     let page = admin.addresses();
     admin.serve(status, control.leaving())?;
@@ -92,6 +97,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         server: Arc::clone(&server),
         targets,
         recipients,
+        policy,
         file_limit,
         logging,
     };

@@ -17,6 +17,8 @@ use crate::systemd::{Inherited, Purpose};
 pub(crate) struct Sockets(Vec<Bound>);
 
 struct Bound {
+    /// As [`name_of`] a listener has it.
+    name: Option<String>,
     listener: Listener,
     /// TLS comes first.
     implicit_tls: bool,
@@ -70,7 +72,11 @@ impl Sockets {
     /// In their order.
     pub(crate) fn add_to<H>(self, builder: ServerBuilder<H>) -> ServerBuilder<H> {
         self.0.into_iter().fold(builder, |builder, bound| {
-            let mut endpoint = Endpoint::from(bound.listener)
+            let mut endpoint = match bound.name {
+                Some(name) => Endpoint::from(bound.listener).name(name),
+                None => Endpoint::from(bound.listener),
+            };
+            endpoint = endpoint
                 .protocol(bound.protocol)
                 .proxy_protocol_from(Trusted::networks(&bound.balancers))
                 .xclient_from(Trusted::networks(&bound.proxies));
@@ -102,6 +108,7 @@ fn bind_configured(configuration: &Configuration) -> Result<Sockets, Error> {
     let mut bound = Vec::new();
     for (configured, listeners) in configuration.listeners.iter().zip(sockets) {
         bound.extend(listeners.into_iter().map(|listener| Bound {
+            name: Some(name_of(configured)),
             listener,
             implicit_tls: configured.implicit_tls,
             protocol: configured.protocol,
@@ -135,6 +142,11 @@ fn listen_beside<'c>(
 enum Beside {
     Ports(Vec<BoundSocket>),
     Unix(BoundUnixSocket),
+}
+
+/// How clients that come by a listener are known to have done so.
+pub(crate) fn name_of(listener: &config::Listener) -> String {
+    listener.address.to_string()
 }
 
 /// Listens on all that the address of a listener stands for.
@@ -215,6 +227,7 @@ fn take_over(
             return Err(invalid(problem.to_owned()).into());
         }
         bound.push(Bound {
+            name: None,
             protocol,
             listener: listener.leave_backlog(),
             implicit_tls,

@@ -11,9 +11,6 @@ use mail_auth::hickory_resolver::config::{
 };
 use mail_auth::hickory_resolver::system_conf::read_system_conf;
 
-/// How long all look-ups for one question may take together.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Answers that are kept. A usual one has some hundred bytes; the largest that the DNS allows has 64 KiB.
 const CACHED_ANSWERS: u64 = 1024;
 
@@ -55,6 +52,9 @@ pub enum ResolverError {
 }
 
 impl Resolver {
+    /// How long all look-ups for one question may take together, unless [`timeout`](Self::timeout) says else.
+    pub const TIMEOUT: Duration = Duration::from_secs(10);
+
     /// The name servers that the system uses.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl Resolver {
         let mut options = ResolverOpts::default();
         options.cache_size = CACHED_ANSWERS;
         // Two servers that are silent leave time for a third within the time for all.
-        options.timeout = TIMEOUT / 5;
+        options.timeout = Self::TIMEOUT / 5;
         options.attempts = 2;
         options.positive_max_ttl = Some(KEPT_AT_MOST);
         options.negative_max_ttl = Some(MISSING_KEPT_AT_MOST);
@@ -102,11 +102,11 @@ impl Resolver {
         let dns = dns.map_err(|error| ResolverError::Setup(error.to_string()))?;
         Ok(Self {
             dns: Arc::new(dns),
-            timeout: TIMEOUT,
+            timeout: Self::TIMEOUT,
         })
     }
 
-    /// How long all look-ups for one question may take together; 10 s unless said. Over it the answer is `temperror`.
+    /// How long all look-ups for one question may take together. Over it the answer is `temperror`.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

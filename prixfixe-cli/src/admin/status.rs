@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::storage::{self, StorageReport};
 use super::targets::{self, TargetReport};
+use crate::policy::Numbers;
 use crate::serve::transport_name;
 
 /// About what the numbers take, so that their text does not grow step by step.
@@ -25,6 +26,7 @@ pub(crate) struct Status {
     /// For each of the server's addresses, in their order, whether TLS comes first.
     implicit_tls: Vec<bool>,
     protocols: Vec<Protocol>,
+    policy: Arc<Numbers>,
     started: Timestamp,
     since: Instant,
 }
@@ -154,6 +156,7 @@ impl Status {
         implicit_tls: Vec<bool>,
         protocols: Vec<Protocol>,
         delivery: Delivery,
+        policy: Arc<Numbers>,
     ) -> Self {
         Self {
             implicit_tls,
@@ -161,6 +164,7 @@ impl Status {
             started: Timestamp::now(),
             since: Instant::now(),
             delivery,
+            policy,
             server,
         }
     }
@@ -172,6 +176,7 @@ impl Status {
         let is_ready = matches!(self.readiness(), Readiness::Ready | Readiness::Degraded(_));
         storage::encode(&mut text, is_ready, &self.delivery.storage());
         targets::encode(&mut text, &self.delivery.targets());
+        self.policy.encode(&mut text);
         text
     }
 

@@ -15,6 +15,7 @@ use super::delivery::Delivery;
 use super::limits::Limits;
 use super::listeners::Listener;
 use super::log::Log;
+use super::policy::{Dnsbl, Policy};
 use super::targets::{Route, Target};
 use super::tls::{Certificate, Tls};
 
@@ -42,11 +43,13 @@ pub(super) static KEYS: LazyLock<Vec<String>> = LazyLock::new(|| {
         ("tls.", fields::<Tls>()),
         ("auth.", fields::<Auth>()),
         ("accept.", fields::<Accept>()),
+        ("policy.", fields::<Policy>()),
         ("delivery.", fields::<Delivery>()),
         ("admin.", fields::<Admin>()),
         ("log.", fields::<Log>()),
         ("listener.", fields::<Listener>()),
         ("tls.certificate.", fields::<Certificate>()),
+        ("policy.dnsbl.", fields::<Dnsbl>()),
         ("target.", fields::<Target>()),
         ("route.", fields::<Route>()),
     ];

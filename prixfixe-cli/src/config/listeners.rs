@@ -89,6 +89,9 @@ pub(crate) struct Listener {
         deserialize_with = "read::some_word"
     )]
     pub(crate) auth: Option<Mode>,
+    /// Whether strangers are judged here. `None`: by SMTP they are, by LMTP not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) policy: Option<bool>,
     /// Where mail proxies are that speak XCLIENT.
     #[serde(
         default,
@@ -134,6 +137,7 @@ impl Listener {
             group: None,
             proxy_protocol_from: Vec::new(),
             auth: None,
+            policy: None,
             xclient_from: Vec::new(),
         }
     }
@@ -144,6 +148,11 @@ impl Listener {
             (_, true) => Kind::Tls,
             (_, false) => Kind::Clear,
         }
+    }
+
+    /// Whether strangers are judged here: a client of LMTP is a mail server of ours, as a rule.
+    pub(crate) fn has_policy(&self) -> bool {
+        self.policy.unwrap_or(self.protocol == Protocol::Smtp)
     }
 
     /// What is wrong with it, whatever the others are.

@@ -16,6 +16,7 @@ mod hints;
 mod limits;
 mod listeners;
 mod log;
+pub(crate) mod policy;
 mod sockets;
 mod sources;
 pub(crate) mod targets;
@@ -49,6 +50,7 @@ pub use self::variables::Environment;
 use self::accept::Accept;
 use self::file::File;
 use self::limits::Limits;
+use self::policy::Policy;
 use self::sources::Sources;
 use self::targets::{Route, Target as MailTarget};
 use self::units::{Count, switch};
@@ -89,6 +91,8 @@ pub struct Configuration {
     pub(crate) auth: Auth,
     #[command(flatten)]
     pub(crate) accept: Accept,
+    #[command(flatten)]
+    pub(crate) policy: Policy,
     #[command(flatten)]
     pub(crate) delivery: Delivery,
     #[command(flatten)]
@@ -140,6 +144,7 @@ impl Default for Configuration {
             tls: Tls::default(),
             auth: Auth::default(),
             accept: Accept::default(),
+            policy: Policy::default(),
             delivery: Delivery::default(),
             admin: Admin::default(),
             log: Log::default(),
@@ -185,6 +190,7 @@ impl Configuration {
         if let Some(domains) = sources.list("accept.domains", words::accepted_domain)? {
             self.accept.domains = domains;
         }
+        self.policy.overlay(sources)?;
         self.delivery.complete(self.limits.max_message_size.get());
         self.tls.check(sources)?;
         self.check_targets(sources)?;

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -339,6 +339,7 @@ pub(crate) mod read {
 
     texts! {
         own_domain: String,
+        domain: String,
         user: String,
         path: PathBuf,
         delivery_target: TargetUrl,
@@ -385,6 +386,12 @@ pub(crate) mod read {
         deserializer: D,
     ) -> Result<Vec<Trusted>, D::Error> {
         deserializer.deserialize_seq(List(super::trusted))
+    }
+
+    pub(crate) fn name_servers<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<SocketAddr>, D::Error> {
+        deserializer.deserialize_seq(List(super::super::policy::name_server))
     }
 
     pub(crate) fn tables<'de, D: Deserializer<'de>, T: serde::Deserialize<'de>>(

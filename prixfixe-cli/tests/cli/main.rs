@@ -14,6 +14,7 @@ mod lmtp;
 mod logs;
 mod metrics;
 mod page;
+mod policy;
 mod privileges;
 mod refusals;
 mod reload;

@@ -102,6 +102,12 @@ impl Verdict {
         &self.edits
     }
 
+    /// What this one says, and behind it what another one does: for a check that asks others.
+    pub fn and(mut self, other: Self) -> Self {
+        self.append(other);
+        self
+    }
+
     /// Puts what another check found behind it.
     pub(crate) fn append(&mut self, mut other: Self) {
         self.findings.append(&mut other.findings);

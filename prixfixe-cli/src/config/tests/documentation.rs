@@ -24,6 +24,7 @@ fn key(id: &str) -> Option<String> {
         "listen-lmtp" => " `[[listener]]` `protocol = \"lmtp\"` ".to_owned(),
         "xclient-from" => " `[[listener]]` `xclient-from` ".to_owned(),
         "proxy-protocol-from" => " `[[listener]]` `proxy-protocol-from` ".to_owned(),
+        "policy.dnsbl" => " `[[policy.dnsbl]]` `zone` ".to_owned(),
         _ => code(KEYS.iter().find(|key| *key == id)?),
     };
     Some(key)
@@ -31,7 +32,7 @@ fn key(id: &str) -> Option<String> {
 
 /// In tables of their own.
 fn is_apart(key: &str) -> bool {
-    ["listener.", "target.", "route."]
+    ["listener.", "target.", "route.", "policy.dnsbl.zone"]
         .iter()
         .any(|table| key.starts_with(table))
 }
@@ -61,13 +62,15 @@ fn rows() -> Vec<String> {
     let keys = KEYS
         .iter()
         .filter(|key| !has_flag(key) && !is_table(key) && !is_apart(key));
-    let keys = keys.map(|key| match key.strip_prefix("tls.certificate.") {
-        Some(key) => row([
-            None,
-            None,
-            Some(format!(" `[[tls.certificate]]` `{key}` ")),
-            None,
-        ]),
+    let in_table = |key: &str| {
+        let tables = ["tls.certificate", "policy.dnsbl"];
+        tables.into_iter().find_map(|table| {
+            let key = key.strip_prefix(table)?.strip_prefix('.')?;
+            Some(format!(" `[[{table}]]` `{key}` "))
+        })
+    };
+    let keys = keys.map(|key| match in_table(key) {
+        Some(key) => row([None, None, Some(key), None]),
         None => row([
             None,
             None,

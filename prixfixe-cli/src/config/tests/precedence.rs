@@ -109,6 +109,24 @@ const CASES: &[Case] = &[
         [("/b", r#""/b""#), ("/c", r#""/c""#)],
     ),
     (
+        "policy.spf",
+        r#""off""#,
+        ("policy.spf = 'mark'", r#""mark""#),
+        [("enforce", r#""enforce""#), ("OFF", r#""off""#)],
+    ),
+    (
+        "policy.dkim",
+        r#""off""#,
+        ("policy.dkim = 'mark'", r#""mark""#),
+        [("off", r#""off""#), ("mark", r#""mark""#)],
+    ),
+    (
+        "policy.dmarc",
+        r#""off""#,
+        ("policy.dmarc = 'mark'", r#""mark""#),
+        [("enforce", r#""enforce""#), ("off", r#""off""#)],
+    ),
+    (
         "accept.domains",
         "[]",
         ("accept.domains = ['a', 'b']", r#"["a", "b"]"#),
@@ -315,6 +333,7 @@ fn no_option_is_left_out_of_the_precedence_table() {
         "xclient-from",
         "listen-lmtp",
         "listen-tls",
+        "policy.dnsbl",
         "proxy-protocol-from",
         "tls.cert",
         "tls.key",
@@ -324,6 +343,21 @@ fn no_option_is_left_out_of_the_precedence_table() {
         let is_a_case = CASES.iter().any(|case| case.0 == id);
         assert!(is_a_case || with_a_test_of_their_own.contains(&id), "{id}");
     }
+}
+
+#[test]
+fn blocklists_are_those_of_the_flag_the_variable_or_the_file() {
+    let file = "[[policy.dnsbl]]\nzone = 'a.test'\naction = 'reject'";
+    let zones = |variables: &[_], flags: &[_]| -> Vec<String> {
+        let configuration = load(file, variables, flags).unwrap();
+        let lists = configuration.policy.lists.into_iter();
+        let told = lists.map(|list| format!("{} {:?}", list.zone, list.action));
+        told.collect()
+    };
+    assert_eq!(zones(&[], &[]), ["a.test Reject"]);
+    let variable = [("SMTP_DNSBL", "b.test, c.test")];
+    assert_eq!(zones(&variable, &[]), ["b.test Mark", "c.test Mark"]);
+    assert_eq!(zones(&variable, &["--dnsbl=d.test"]), ["d.test Mark"]);
 }
 
 #[test]

@@ -1,0 +1,242 @@
+//! Policy on the binary, with the zones of a name server that others wrote.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::process::{Child, Command, Stdio};
+
+use prixfixe_test_support::{mail_in, unused_port, wait_until};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::harness::{Client, Serve, has, prixfixe, run};
+
+/// bind9 with a few zones, until it is dropped.
+struct Named {
+    process: Child,
+    address: SocketAddr,
+    _directory: TempDir,
+}
+
+const ZONES: &[(&str, &str)] = &[
+    (
+        "sender.test",
+        "@ TXT \"v=spf1 ip4:127.0.0.1 -all\"\n_dmarc TXT \"v=DMARC1; p=reject\"\n",
+    ),
+    (
+        "other.test",
+        "@ TXT \"v=spf1 ip4:192.0.2.1 -all\"\n_dmarc TXT \"v=DMARC1; p=reject\"\n",
+    ),
+    ("list.test", "1.0.0.127 A 127.0.0.2\n"),
+    ("empty.test", "x A 127.0.0.2\n"),
+];
+
+impl Named {
+    fn start() -> Option<Self> {
+        if !has("named") {
+            return None;
+        }
+        let directory = TempDir::new().unwrap();
+        let folder = directory.path().display();
+        let port = unused_port(Ipv4Addr::LOCALHOST).unwrap();
+        let mut configuration = format!(
+            "options {{ directory \"{folder}\"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};\n\
+             recursion no; pid-file none; session-keyfile none; managed-keys-directory \"{folder}\"; }};\ncontrols {{ }};\n"
+        );
+        for (zone, records) in ZONES {
+            let head = "$TTL 300\n@ SOA ns.test. root.test. 1 1h 1h 1h 5m\n@ NS ns.test.\n";
+            let file = directory.path().join(zone);
+            fs::write(file, format!("{head}{records}")).unwrap();
+            configuration +=
+                &format!("zone \"{zone}\" {{ type primary; file \"{folder}/{zone}\"; }};\n");
+        }
+        let file = directory.path().join("named.conf");
+        fs::write(&file, configuration).unwrap();
+        let mut command = Command::new("named");
+        command.arg("-g").arg("-c").arg(&file);
+        let process = command.stderr(Stdio::null()).spawn().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        wait_until(|| answers(address));
+        Some(Self {
+            process,
+            address,
+            _directory: directory,
+        })
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A question for the root's name servers (RFC 1035 section 4.1) has some answer.
+fn answers(address: SocketAddr) -> bool {
+    let question = b"\0\x01\0\0\0\x01\0\0\0\0\0\0\0\0\x02\0\x01";
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let patience = std::time::Duration::from_millis(200);
+    socket.set_read_timeout(Some(patience)).unwrap();
+    socket.connect(address).unwrap();
+    let _ = socket.send(question);
+    socket.recv(&mut [0; 512]).is_ok()
+}
+
+fn serve(named: &Named, transport: &str, policy: &str) -> Serve {
+    let address = named.address;
+    let file = format!(
+        "domain = 'mx.test'\ntransport = '{transport}'\nadmin.listen = '127.0.0.1:0'\n\
+         [[listener]]\naddress = '127.0.0.1:0'\n\
+         [policy]\ndns = ['{address}']\n{policy}"
+    );
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("mail.toml"), file).unwrap();
+    let mut command = prixfixe(&["serve", "--config", "mail.toml"]);
+    Serve::spawn(command.current_dir(directory.path()), directory)
+}
+
+/// The reply to a message, or to what was refused before it.
+fn send(serve: &Serve, sender: &str, author: &str) -> String {
+    let mut client = Client::connect(serve.address());
+    client.ask("EHLO client.test");
+    client.ask(&format!("MAIL FROM:<{sender}>"));
+    let reply = client.ask("RCPT TO:<bob@mx.test>");
+    if !reply.starts_with("250") {
+        return reply;
+    }
+    client.ask("DATA");
+    client.ask(&format!("From: {author}\r\nSubject: a\r\n\r\nb\r\n."))
+}
+
+fn metrics(serve: &Serve) -> String {
+    let line = serve.seen("admin endpoints").unwrap();
+    let (_, address) = line.rsplit_once("address=").unwrap();
+    let mut stream = TcpStream::connect(address.trim()).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn on_both_transports(test: fn(&Named, &str)) {
+    let Some(named) = Named::start() else { return };
+    for transport in ["tokio", "raw"] {
+        test(&named, transport);
+    }
+}
+
+#[test]
+fn a_message_says_what_its_senders_zone_says() {
+    on_both_transports(|named, transport| {
+        let serve = serve(named, transport, "dmarc = 'enforce'\n");
+        let reply = send(&serve, "ann@sender.test", "ann@sender.test");
+        assert!(reply.starts_with("250 2.0.0"), "{reply}");
+        let mail = mail_in(&serve.directory.path().join("mail"));
+        let expected = "Authentication-Results: mx.test;\r\n\
+            \tspf=pass smtp.mailfrom=sender.test;\r\n\tdkim=none;\r\n\
+            \tdmarc=pass header.from=sender.test policy.dmarc=reject\r\n\
+            From: ann@sender.test\r\n";
+        // Below Received, on top of what the client sent.
+        let text = String::from_utf8_lossy(&mail[0].content);
+        assert!(text.starts_with(expected), "{text}");
+        let reply = send(&serve, "eve@other.test", "ann@sender.test");
+        assert!(reply.starts_with("550 5.7.26"), "{reply}");
+        let metrics = metrics(&serve);
+        for line in [
+            r#"smtp_policy_total{check="spf",result="pass"} 1"#,
+            r#"smtp_policy_total{check="spf",result="fail"} 1"#,
+            r#"smtp_policy_total{check="dmarc",result="fail"} 1"#,
+            r#"smtp_policy_duration_seconds_count{check="dkim"} 2"#,
+        ] {
+            assert!(metrics.contains(line), "{line}\n{metrics}");
+        }
+    });
+}
+
+#[test]
+fn who_is_on_a_list_is_refused_or_marked() {
+    on_both_transports(|named, transport| {
+        let lists = "[[policy.dnsbl]]\nzone = 'list.test'\naction = 'reject'\n";
+        let refusing = serve(named, transport, lists);
+        let reply = send(&refusing, "ann@sender.test", "ann@sender.test");
+        assert!(reply.starts_with("554 5.7.1"), "{reply}");
+        let lists = "[[policy.dnsbl]]\nzone = 'list.test'\n[[policy.dnsbl]]\nzone = 'empty.test'\n";
+        let marking = serve(named, transport, lists);
+        let reply = send(&marking, "ann@sender.test", "ann@sender.test");
+        assert!(reply.starts_with("250"), "{reply}");
+        let mail = mail_in(&marking.directory.path().join("mail"));
+        let text = String::from_utf8_lossy(&mail[0].content);
+        assert!(
+            text.contains("X-Blocklist: list.test (127.0.0.2)\r\n"),
+            "{text}"
+        );
+        assert!(!text.contains("empty.test"), "{text}");
+    });
+}
+
+#[test]
+fn policy_changes_with_a_reload_for_transactions_to_come() {
+    on_both_transports(|named, transport| {
+        let mut serve = serve(named, transport, "spf = 'mark'\n");
+        let reply = send(&serve, "eve@other.test", "eve@other.test");
+        assert!(reply.starts_with("250"), "{reply}");
+        let file = serve.directory.path().join("mail.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace("spf = 'mark'", "spf = 'enforce'")).unwrap();
+        serve.signal(Signal::HUP);
+        serve.line("policy.spf");
+        let reply = send(&serve, "eve@other.test", "eve@other.test");
+        assert!(reply.starts_with("550 5.7.23"), "{reply}");
+    });
+}
+
+#[test]
+fn a_listener_may_judge_nobody() {
+    on_both_transports(|named, transport| {
+        let policy = "spf = 'enforce'\n";
+        let with = serve(named, transport, policy);
+        let reply = send(&with, "eve@other.test", "eve@other.test");
+        assert!(reply.starts_with("550 5.7.23"), "{reply}");
+        let file = fs::read_to_string(with.directory.path().join("mail.toml")).unwrap();
+        let listener = "address = '127.0.0.1:0'\n[policy]";
+        let without = file.replace(listener, &listener.replace("\n[", "\npolicy = false\n["));
+        assert_ne!(file, without);
+        let directory = TempDir::new().unwrap();
+        fs::write(directory.path().join("mail.toml"), without).unwrap();
+        let mut command = prixfixe(&["serve", "--config", "mail.toml"]);
+        let without = Serve::spawn(command.current_dir(directory.path()), directory);
+        let reply = send(&without, "eve@other.test", "eve@other.test");
+        assert!(reply.starts_with("250"), "{reply}");
+    });
+}
+
+#[test]
+fn check_prints_policy_and_names_what_is_wrong_in_it() {
+    let (code, printed, _) = run(&mut prixfixe(&["check", "--dmarc=mark", "--dnsbl=a.test"]));
+    assert_eq!(code, 0);
+    assert!(printed.contains("dmarc = \"mark\""), "{printed}");
+    assert!(
+        printed.contains("[[policy.dnsbl]]\nzone = \"a.test\"\naction = \"mark\""),
+        "{printed}"
+    );
+    for (argument, problem) in [
+        (
+            "--spf=yes",
+            "--spf: `yes` is not known; give one of off, mark, enforce",
+        ),
+        (
+            "--dkim=enforce",
+            "--dkim: `enforce` is not known; give one of off, mark",
+        ),
+        (
+            "--dnsbl=no domain",
+            "--dnsbl: `no domain` is not a domain name",
+        ),
+    ] {
+        let (code, _, stderr) = run(&mut prixfixe(&["check", argument]));
+        assert_eq!(code, 2, "{argument}");
+        assert!(stderr.contains(problem), "{argument}: {stderr}");
+    }
+}
