@@ -216,7 +216,8 @@ impl Configuration {
         targets.len() > 1
     }
 
-    /// How long one question to a target may take at the most: it has answered by then, or its own time is over.
+    /// How long one question to a target, and to the DNS before it, may take at the most: it is answered by then, or
+    /// its own time is over.
     pub(crate) fn longest_answer(&self) -> Duration {
         let time_of = |target: &Target| {
             let each = target.timeout.map_or(Duration::ZERO, Seconds::get);
@@ -225,7 +226,13 @@ impl Configuration {
             each.saturating_mul(8).saturating_add(last)
         };
         let targets = self.routed_targets();
-        targets.iter().map(time_of).max().unwrap_or(USUAL_FINAL)
+        let target = targets.iter().map(time_of).max().unwrap_or(USUAL_FINAL);
+        // SPF, DKIM and DMARC, one after the other.
+        let policy = match self.policy.asks_dns() {
+            true => self.policy.timeout.get().saturating_mul(3),
+            false => Duration::ZERO,
+        };
+        target.saturating_add(policy)
     }
 
     /// What no table says by itself: names that are there and meet, and a relay that is not open to everybody.
