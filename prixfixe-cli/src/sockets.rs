@@ -86,7 +86,7 @@ impl Sockets {
             if bound.implicit_tls {
                 endpoint = endpoint.implicit_tls();
             }
-            builder.endpoint(endpoint)
+            builder.listen(endpoint)
         })
     }
 }

@@ -166,14 +166,14 @@ pub use prixfixe_core::{
     Ret, ReversePath, Secret, reply,
 };
 pub use prixfixe_network::{
-    Address, BindError, BoundSocket, Credentials, Listener, StartError as TransportError, Transport,
+    Address, BindError, BoundSocket, Credentials, Listener, ServeError, Transport,
 };
 #[cfg(unix)]
 pub use prixfixe_network::{BoundUnixSocket, UnixSocket};
 #[cfg(feature = "tls")]
 pub use prixfixe_tls::{
     CertificateInfo, CertificateSource, ClientAuth, HandshakeError, Reloaded, TlsConfig,
-    TlsConfigBuilder, TlsError, TlsInfo, TlsVersion, TrustAnchors, UnknownVersion, Watch,
+    TlsConfigBuilder, TlsError, TlsInfo, TlsVersion, TrustAnchors, Watch,
 };
 pub use server::{Server, ServerBuilder, ServerHandle, StartError};
 pub use settings::{AuthMode, AuthSender, Settings, SettingsError};

@@ -5,7 +5,6 @@ mod setters;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::mem;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
@@ -16,7 +15,7 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use prixfixe_network::{Address, BindError, Listener, Options, Running, Service, Transport};
+use prixfixe_network::{Address, BindError, Options, Running, ServeError, Service, Transport};
 
 use crate::check::Checks;
 use crate::conversation::Application;
@@ -68,7 +67,8 @@ impl Server {
             handler: (),
             settings: Settings::default(),
             endpoints: Vec::new(),
-            options: Options::default(),
+            threads: None,
+            transport: Transport::default(),
             checks: Checks::default(),
             signal: None,
         }
@@ -253,6 +253,18 @@ impl ServerHandle {
         self.inner.running.abort();
     }
 
+    /// [`shutdown`](Self::shutdown), and waits for the end.
+    pub async fn stop(&self) {
+        self.shutdown();
+        self.stopped().await;
+    }
+
+    /// As [`Server::metrics`].
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.inner.metrics.clone()
+    }
+
     /// As [`Server::is_stopping`].
     #[must_use]
     pub fn is_stopping(&self) -> bool {
@@ -323,7 +335,8 @@ pub struct ServerBuilder<H> {
     handler: H,
     pub(crate) settings: Settings,
     endpoints: Vec<Endpoint>,
-    options: Options,
+    threads: Option<NonZeroUsize>,
+    transport: Transport,
     checks: Checks,
     signal: Option<Signal>,
 }
@@ -335,45 +348,38 @@ impl<H> ServerBuilder<H> {
         self
     }
 
-    /// Listens on an address, in clear with STARTTLS where TLS is configured. Port 0: any free port; see
-    /// [`Server::local_addresses`].
-    pub fn listen(self, address: impl Into<SocketAddr>) -> Self {
-        self.endpoint(Endpoint::new(address))
-    }
-
-    /// Listens on an address where TLS comes before anything else (RFC 8314 section 3.3).
-    #[cfg(feature = "tls")]
-    pub fn listen_tls(self, address: impl Into<SocketAddr>) -> Self {
-        self.endpoint(Endpoint::new(address).implicit_tls())
-    }
-
-    /// Listens on a socket that is bound already, in clear.
-    pub fn listener(self, listener: Listener) -> Self {
-        self.endpoint(Endpoint::from(listener))
-    }
-
-    /// Listens on a socket that is bound already, where TLS comes before anything else.
-    #[cfg(feature = "tls")]
-    pub fn listener_tls(self, listener: Listener) -> Self {
-        self.endpoint(Endpoint::from(listener).implicit_tls())
-    }
-
-    /// Listens as described, for example behind load balancers.
-    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
-        self.endpoints.push(endpoint);
+    /// Listens there: on an address, on a socket that is bound already, or as an [`Endpoint`] describes. Called more than
+    /// once, it listens in all of these places. Port 0: any free port; see [`Server::local_addresses`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use prixfixe_server::{Endpoint, Listener, Protocol, Server, inbox};
+    ///
+    /// let bound = Listener::bind(([127, 0, 0, 1], 0).into())?;
+    /// let server = Server::builder()
+    ///     .listen("127.0.0.1:0")
+    ///     .listen(([127, 0, 0, 1], 0))
+    ///     .listen(Endpoint::from(bound).protocol(Protocol::Lmtp))
+    ///     .handler(inbox().0)
+    ///     .start()?;
+    /// assert_eq!(server.local_addresses().len(), 3);
+    /// # Ok(()) }
+    /// ```
+    pub fn listen(mut self, endpoint: impl Into<Endpoint>) -> Self {
+        self.endpoints.push(endpoint.into());
         self
     }
 
     /// Threads of the server's own. Default: the tokio runtime that `start` is called in where there is one,
     /// otherwise one thread a core.
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
-        self.options.threads = Some(threads);
+        self.threads = Some(threads);
         self
     }
 
     /// Which transport moves the bytes. Default `Auto`: tokio, or raw where tokio cannot be set up.
     pub fn transport(mut self, transport: Transport) -> Self {
-        self.options.transport = transport;
+        self.transport = transport;
         self
     }
 
@@ -448,7 +454,8 @@ impl<H> ServerBuilder<H> {
             handler: _,
             settings,
             endpoints,
-            options,
+            threads,
+            transport,
             checks,
             signal,
         } = self;
@@ -456,7 +463,8 @@ impl<H> ServerBuilder<H> {
             handler,
             settings,
             endpoints,
-            options,
+            threads,
+            transport,
             checks,
             signal,
         }
@@ -473,14 +481,16 @@ impl<H: Handler> ServerBuilder<H> {
         if self.endpoints.is_empty() {
             return Err(StartError::NoListener);
         }
-        let (endpoints, settings) = (mem::take(&mut self.endpoints), self.settings.clone());
-        let rules = endpoints.iter().map(|it| it.rules.clone()).collect();
-        let mut options = self.options.clone();
-        options.max_connections = settings.max_connections;
-        options.max_closing = settings.max_closing;
-        options.drain_timeout = settings.drain_timeout;
+        let settings = self.settings.clone();
+        let options = Options::default()
+            .transport(self.transport)
+            .threads(self.threads)
+            .max_connections(settings.max_connections)
+            .max_closing(settings.max_closing)
+            .drain_timeout(settings.drain_timeout);
         let signal = self.signal.take();
-        let service = Arc::new(self.make_service(rules)?);
+        let (service, endpoints) = self.make_service()?;
+        let service = Arc::new(service);
         let listeners = endpoints
             .into_iter()
             .map(Endpoint::bind)
@@ -505,46 +515,40 @@ impl<H: Handler> ServerBuilder<H> {
     }
 
     /// What makes the sessions, without a transport: nothing is bound. For a transport of your own, and for tests that
-    /// drive sessions by [`prixfixe_network::simulation`]. `implicit_tls` says of each listener that there is
-    /// meant to be whether TLS comes before anything else.
+    /// drive sessions by [`prixfixe_network::simulation`]. The first of the [endpoints](Self::listen) stands for the listener
+    /// with the number 0, and so on; a connection of any other listener is served as by `Endpoint::new`.
     ///
     /// # Errors
     ///
     /// As [`start`](Self::start), if it would not fail for what it binds.
-    pub fn into_service(
-        self,
-        implicit_tls: Vec<bool>,
-    ) -> Result<impl Service<Session = impl Inspect>, StartError> {
-        let rules = implicit_tls.into_iter().map(|implicit_tls| {
-            let mut rules = Rules::none();
-            rules.implicit_tls = implicit_tls;
-            rules
-        });
-        self.make_service(rules.collect())
+    pub fn into_service(self) -> Result<impl Service<Session = impl Inspect>, StartError> {
+        self.make_service().map(|(service, _)| service)
     }
 
-    fn make_service(self, rules: Vec<Rules>) -> Result<SmtpService, StartError> {
+    fn make_service(self) -> Result<(SmtpService, Vec<Endpoint>), StartError> {
         let Self {
             handler,
             settings,
-            endpoints: _,
-            options,
+            endpoints,
+            threads: _,
+            transport,
             checks,
             signal: _,
         } = self;
+        let rules: Vec<Rules> = endpoints.iter().map(|it| it.rules.clone()).collect();
         settings.check(rules.iter().any(Rules::needs_tls))?;
         let modes = rules.iter().map(|it| it.auth.unwrap_or(settings.auth.mode));
         if modes.into_iter().any(|mode| mode == AuthMode::Any) {
             tracing::warn!(target: "prixfixe", "every password is right, in plaintext too: AUTH is in the mode for tests");
         }
         let application = Application::new(Arc::new(handler), checks);
-        if options.transport == Transport::Raw {
+        if transport == Transport::Raw {
             application
                 .start_surroundings()
                 .map_err(StartError::Thread)?;
         }
         let application = Arc::new(application);
-        Ok(SmtpService::new(application, &settings, rules))
+        Ok((SmtpService::new(application, &settings, rules), endpoints))
     }
 }
 
@@ -606,21 +610,15 @@ fn wait(future: impl Future<Output = ()>) {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Neither `listen` nor another way to listen was called.
+    /// [`listen`](ServerBuilder::listen) was not called.
     #[error("no address to listen on")]
     NoListener,
-    /// TLS is asked for, by a listener or as a requirement, and `tls` was not called.
-    #[error("TLS is asked for, but there is no certificate")]
-    NoCertificate,
-    /// The domain is empty, too long, or has white space or control characters in it.
-    #[error("{0:?} is no domain name")]
-    Domain(String),
-    /// One of the accepted domains is neither a domain nor `*.` and one.
-    #[error("{0:?} is no domain to accept mail for")]
-    AcceptedDomain(String),
-    /// A keyword of EHLO is given twice, or is one too many.
-    #[error("the keyword {0} of EHLO is given twice, or there are too many")]
-    EhloKeyword(String),
+    /// The settings contradict themselves, or are none that a server can run with.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// What was to be listened on is no address: an IP address and a port are asked for.
+    #[error("{0:?} is no IP address and port, such as 127.0.0.1:25 or [::1]:25")]
+    Address(String),
     /// An address could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -630,16 +628,5 @@ pub enum StartError {
     Thread(#[source] io::Error),
     /// The transport could not be set up.
     #[error(transparent)]
-    Transport(#[from] prixfixe_network::StartError),
-}
-
-impl From<SettingsError> for StartError {
-    fn from(error: SettingsError) -> Self {
-        match error {
-            SettingsError::NoCertificate => Self::NoCertificate,
-            SettingsError::Domain(domain) => Self::Domain(domain),
-            SettingsError::AcceptedDomain(domain) => Self::AcceptedDomain(domain),
-            SettingsError::EhloKeyword(keyword) => Self::EhloKeyword(keyword),
-        }
-    }
+    Transport(#[from] ServeError),
 }

@@ -7,7 +7,7 @@ mod cut;
 mod limit;
 
 use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -52,7 +52,7 @@ pub(crate) use granted;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Who<'a> {
     pub(crate) peer: Peer,
-    pub(crate) balancer: Option<SocketAddr>,
+    pub(crate) balancer: Option<Peer>,
     pub(crate) helo: Option<&'a str>,
 }
 

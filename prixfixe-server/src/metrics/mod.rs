@@ -99,7 +99,7 @@ impl Metrics {
         #[cfg(feature = "metrics")]
         let transport = match transport {
             Transport::Raw => "raw",
-            Transport::Tokio | Transport::Auto => "tokio",
+            _ => "tokio",
         };
         Self {
             inner: Arc::new(Inner {

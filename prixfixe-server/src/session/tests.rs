@@ -27,11 +27,11 @@ fn service(handler: impl Handler) -> SmtpService {
 }
 
 fn connection() -> Connection {
-    Connection {
-        peer: SocketAddr::from(([192, 0, 2, 1], 1024)).into(),
-        local: Some(([192, 0, 2, 2], 25).into()),
-        listener: 0,
-    }
+    Connection::new(
+        SocketAddr::from(([192, 0, 2, 1], 1024)),
+        Some(([192, 0, 2, 2], 25).into()),
+        0,
+    )
 }
 
 /// What a transport sees of a connection that has just come.
@@ -114,11 +114,11 @@ fn a_client_that_never_reads_has_the_time_of_one_command() {
     let settings = Settings::default().max_idle_commands(0);
     let application = Arc::new(Application::new(Arc::new(accept), Default::default()));
     let service = SmtpService::new(application, &settings, vec![Rules::none()]);
-    let connection = Connection {
-        peer: SocketAddr::from(([192, 0, 2, 1], 1024)).into(),
-        local: Some(([192, 0, 2, 2], 25).into()),
-        listener: 0,
-    };
+    let connection = Connection::new(
+        SocketAddr::from(([192, 0, 2, 1], 1024)),
+        Some(([192, 0, 2, 2], 25).into()),
+        0,
+    );
     let start = Instant::now();
     let mut session = service.session(start, &connection);
     let mut cx = Context::from_waker(Waker::noop());
