@@ -142,12 +142,13 @@ impl Front {
             );
         }
         shared.counts.connection(ConnectionResult::ClientLimit);
-        shared.counts.recent.note(Note {
+        shared.counts.note(Note {
             kind: IncidentKind::ConnectionRefused,
             cause: Cause::Reply(reply.clone()),
             client: client.peer().ip(),
             sender: None,
             recipient: None,
+            id: None,
         });
         let mut output = OutputBuffer::new();
         if !implicit_tls {
@@ -270,12 +271,13 @@ impl End {
             Self::Bad(error) => error.to_string().into(),
         };
         counts.connection(ConnectionResult::BadProxyHeader);
-        counts.recent.note(Note {
+        counts.note(Note {
             kind: IncidentKind::ConnectionRefused,
             cause: Cause::Text(text),
             client: peer.ip(),
             sender: None,
             recipient: None,
+            id: None,
         });
     }
 

@@ -155,8 +155,9 @@ pub use message::{CollectedMessage, Message};
 #[cfg(feature = "metrics")]
 pub use metrics::ProcessUsage;
 pub use metrics::{
-    AuthMechanism, AuthResult, ConnectionResult, DurationHistogram, FailureReason,
-    HandshakeFailure, Incident, IncidentKind, Metrics, MetricsSnapshot, TimeoutPhase,
+    AcceptedMessage, AuthMechanism, AuthResult, ClientActivity, ConnectionResult,
+    DurationHistogram, FailureReason, HandshakeFailure, Incident, IncidentKind, Metrics,
+    MetricsSnapshot, TimeoutPhase,
 };
 pub use prixfixe_core::printable;
 pub use prixfixe_core::{

@@ -254,12 +254,13 @@ impl Service for SmtpService {
         self.counts.connection(ConnectionResult::OverLimit);
         self.log
             .crowded(now, connection.peer.into(), &replies::TOO_MANY_CONNECTIONS);
-        self.counts.recent.note(Note {
+        self.counts.note(Note {
             kind: IncidentKind::ConnectionRefused,
             cause: Cause::Reply(replies::TOO_MANY_CONNECTIONS),
             client: connection.peer.ip(),
             sender: None,
             recipient: None,
+            id: None,
         });
         // Clear text would only be noise to a client that expects a handshake.
         if self.rules(connection).implicit_tls {

@@ -54,7 +54,6 @@ impl SmtpSession {
     fn note(&self, kind: IncidentKind, cause: Cause) {
         self.shared
             .counts
-            .recent
             .note(Note::new(kind, cause, &self.client));
     }
 
@@ -87,7 +86,7 @@ impl SmtpSession {
         self.log_refused_within(now, Refused::new(What::Mail, as_sent(reply)));
         let sender = self.sender();
         self.transaction = None;
-        self.shared.counts.recent.note(Note {
+        self.shared.counts.note(Note {
             sender,
             ..self.refusal(IncidentKind::SenderRefused, reply)
         });
@@ -99,7 +98,7 @@ impl SmtpSession {
             ..Refused::new(What::Rcpt, as_sent(reply))
         };
         self.log_refused_within(now, refused);
-        self.shared.counts.recent.note(Note {
+        self.shared.counts.note(Note {
             sender: self.sender(),
             recipient: Some(Address::Path(to)),
             ..self.refusal(IncidentKind::RecipientRefused, reply)
@@ -181,7 +180,7 @@ impl SmtpSession {
             Some("MAIL") => (said.map(Address::AsSent), None),
             _ => (self.sender(), said.map(Address::AsSent)),
         };
-        self.shared.counts.recent.note(Note {
+        self.shared.counts.note(Note {
             sender,
             recipient,
             ..self.refusal(IncidentKind::CommandRefused, &reply)
@@ -203,7 +202,7 @@ impl SmtpSession {
         self.log_refused_within(now, refused);
         let recipients = self.transaction.as_ref();
         let recipient = recipients.and_then(|it| it.envelope.recipients().first().cloned());
-        self.shared.counts.recent.note(Note {
+        self.shared.counts.note(Note {
             sender: self.sender(),
             recipient: recipient.map(|it| Address::Path(it.path)),
             ..self.refusal(IncidentKind::CommandRefused, &reply)

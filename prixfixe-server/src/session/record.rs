@@ -1,6 +1,7 @@
 //! What is told of a session in the log: one event a message, one a connection end.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::tls::HandshakeError;
@@ -9,7 +10,7 @@ use tracing::{Level, debug};
 
 use super::delivery::Delivery;
 use crate::log::{Cut, Grant, Log, Recipients, granted};
-use crate::metrics::{Address, Cause, Counts, Note, Times};
+use crate::metrics::{AcceptedNote, Address, Cause, Counts, Note, Times};
 use crate::{Client, FailureReason, IncidentKind, replies};
 
 /// Counts and circumstances of one connection.
@@ -267,7 +268,12 @@ impl MessageResult<'_> {
         };
         let (reason, cause) = match self {
             // It was taken, and who was refused is the client's to know.
-            Self::Accepted | Self::InPart { .. } => return counts.message_succeeded(times),
+            Self::Accepted | Self::InPart { .. } => {
+                let from = client.peer().ip();
+                return counts.message_succeeded(times, from, delivery.size, || {
+                    accepted_note(from, delivery, times.processing)
+                });
+            }
             Self::Refused(reply) => (
                 FailureReason::of_answer(reply),
                 Cause::Reply((*reply).clone()),
@@ -279,7 +285,8 @@ impl MessageResult<'_> {
             ),
         };
         counts.message_failed(reason, times);
-        counts.recent.note(Note {
+        counts.note(Note {
+            id: Some(delivery.id),
             sender: Some(Address::Path(transaction.envelope.reverse_path().clone())),
             recipient: transaction
                 .envelope
@@ -288,6 +295,20 @@ impl MessageResult<'_> {
                 .map(|it| Address::Path(it.path.clone())),
             ..Note::new(IncidentKind::MessageFailed, cause, client)
         });
+    }
+}
+
+fn accepted_note(client: Option<IpAddr>, delivery: &Delivery, duration: Duration) -> AcceptedNote {
+    let envelope = &delivery.transaction.envelope;
+    let recipients = envelope.recipients();
+    AcceptedNote {
+        id: delivery.id,
+        client,
+        sender: envelope.reverse_path().clone(),
+        recipient: recipients.first().map(|it| it.path.clone()),
+        recipients: recipients.len(),
+        size: delivery.size,
+        duration,
     }
 }
 

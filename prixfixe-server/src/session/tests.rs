@@ -212,7 +212,7 @@ fn a_command_refused_by_a_reply_that_closes_is_a_refused_command() {
         let input = format!("EHLO a.test\r\n{command}\r\n");
         session.receive(Instant::now(), input.as_bytes());
         assert!(poll(&mut session).is_ready());
-        let incidents = service.counts().recent.incidents();
+        let incidents = service.counts().incidents();
         let texts: Vec<&str> = incidents.iter().map(|it| it.text.as_str()).collect();
         assert_eq!(texts, [told]);
     }
