@@ -121,6 +121,7 @@ mod log;
 mod login;
 mod message;
 mod metrics;
+mod observe;
 #[cfg(feature = "proxy-protocol")]
 pub mod proxy;
 #[cfg(not(feature = "proxy-protocol"))]

@@ -221,7 +221,7 @@ impl Server {
     /// ```
     pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send) {
         let session = || self.inner.service.own_session(Instant::now());
-        let over_limit = || self.inner.service.own_over_limit();
+        let over_limit = || self.inner.service.own_over_limit(Instant::now());
         let served = self.inner.running.serve(stream, session, over_limit);
         served.await;
     }

@@ -12,7 +12,7 @@ use prixfixe_core::{ForwardPath, Reply, ReversePath};
 
 use super::labels::IncidentKind;
 use super::talkers::{ClientActivity, Talkers};
-use crate::{Client, MessageId};
+use crate::MessageId;
 
 /// How many are kept.
 pub(crate) const KEPT: usize = 50;
@@ -74,11 +74,11 @@ impl<T: Display> Address<T> {
 }
 
 impl Note {
-    pub(crate) fn new(kind: IncidentKind, cause: Cause, client: &Client) -> Self {
+    pub(crate) fn new(kind: IncidentKind, cause: Cause, client: Option<IpAddr>) -> Self {
         Self {
             kind,
             cause,
-            client: client.peer().ip(),
+            client,
             sender: None,
             recipient: None,
             id: None,

@@ -25,11 +25,11 @@ use prixfixe_network::{OutputBuffer, Session};
 use self::delivery::{Delivery, Transaction};
 use self::input::Input;
 use self::login::Login;
-pub(crate) use self::record::Told;
-use self::record::{EndReason, MessageResult, Record};
+use self::record::{EndReason, Record};
 use crate::clients::Place;
 use crate::conversation::{Conversation, Panicked};
 use crate::inspect::{Held, Inspect};
+use crate::observe::{MessageResult, Observation};
 use crate::shared::Shared;
 use crate::{Client, TimeoutPhase, replies};
 
@@ -162,7 +162,7 @@ impl SmtpSession {
                 self.record.end = EndReason::Timeout;
                 self.count_timeout(now, TimeoutPhase::Message);
             }
-            Event::CommandRefused { line, reply } => self.refuse_command(now, line, reply),
+            Event::CommandRefused { line, reply } => self.refuse_command(now, line, &reply),
             Event::StartTls => self.wants_tls = true,
             Event::Auth {
                 mechanism,
@@ -208,7 +208,7 @@ impl SmtpSession {
             self.record.end = EndReason::Refused(Box::new(reply.clone()));
             let result = MessageResult::Refused(reply);
             self.record
-                .message(self.shared.told(), now, &self.client, delivery, result);
+                .message(self.shared.observer(), now, &self.client, delivery, result);
             self.pending = Pending::Nothing;
         }
     }
@@ -234,7 +234,7 @@ impl SmtpSession {
             }
             let result = MessageResult::Aborted(reason);
             self.record
-                .message(self.shared.told(), now, &self.client, &delivery, result);
+                .message(self.shared.observer(), now, &self.client, &delivery, result);
             let aborted = delivery.abort(reason, &mut self.conversation, cx);
             self.close_if_broken(now, aborted);
         }
@@ -453,7 +453,7 @@ impl Upgrade for SmtpSession {
 
     fn tls_established(&mut self, now: Instant, info: TlsInfo) {
         self.wants_tls = false;
-        self.shared.counts.handshake(info.version);
+        self.observe(now, &Observation::Handshake(info.version));
         self.client.secured(info);
         self.conversation.set_client(self.client.clone());
         self.connection.tls_established(now);
@@ -470,7 +470,7 @@ impl Upgrade for SmtpSession {
     fn tls_failed(&mut self, now: Instant, error: &HandshakeError) {
         self.wants_tls = false;
         self.record.seen(now);
-        self.count_failed_handshake(error);
+        self.observe(now, &Observation::HandshakeFailed(error));
         self.record.end = EndReason::Tls(Box::new(error.clone()));
     }
 }
@@ -494,9 +494,9 @@ impl Drop for SmtpSession {
         if let Pending::Message(delivery) = &mut self.pending {
             delivery.lose(self.record.end == EndReason::Shutdown);
             self.record
-                .message_lost(self.shared.told(), &self.client, delivery);
+                .message_lost(self.shared.observer(), &self.client, delivery);
         }
-        self.count_end();
+        self.count_end(self.record.last);
         let was_told = self.connection.is_closed();
         self.record
             .connection_closed(&self.shared.log, &self.client, was_told);
