@@ -13,7 +13,9 @@ use crate::conversation::Application;
 use crate::endpoint::Rules;
 use crate::log::tests::Events;
 use crate::shared::SmtpService;
-use crate::{Accepted, Command, Data, Handler, Message, Reply, Sessions, Settings, reply};
+use crate::{
+    Accepted, Command, Data, Handler, IncidentKind, Message, Reply, Sessions, Settings, reply,
+};
 
 const MESSAGE: &[u8] = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\nhello\r\n.\r\n";
 
@@ -191,6 +193,21 @@ fn a_panic_is_told_once() {
     let input = b"EHLO a.test\r\nMAIL FROM:<>\r\nRCPT TO:<panic@d.test>\r\nDATA\r\n";
     let events = log_of(input);
     assert_eq!(lines(&events, "panicked").len(), 1, "{events:?}");
+}
+
+#[test]
+fn what_is_refused_at_data_is_listed_with_its_addresses() {
+    let service = service(moody(&Moody::default()));
+    let mut session = service.session(Instant::now(), &connection());
+    assert!(poll(&mut session).is_pending());
+    let input = b"EHLO a.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<panic@d.test>\r\nDATA\r\n";
+    session.receive(Instant::now(), input);
+    let [incident] = &*service.counts().incidents() else {
+        panic!("there is one");
+    };
+    assert_eq!(incident.kind, IncidentKind::CommandRefused);
+    assert_eq!(incident.sender.as_deref(), Some("a@b.test"));
+    assert_eq!(incident.recipient.as_deref(), Some("panic@d.test"));
 }
 
 #[test]
