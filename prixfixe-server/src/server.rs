@@ -1,54 +1,28 @@
 //! Building, running and stopping a server.
 
+mod builder;
+mod error;
+mod handle;
 mod setters;
+mod signal;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
-use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::Instant;
 
+use prixfixe_network::{Address, Running, Transport};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use prixfixe_network::{Address, BindError, Options, Running, ServeError, Service, Transport};
-
-use crate::check::Checks;
-use crate::conversation::Application;
-use crate::endpoint::Rules;
-use crate::handler::Sessions;
-use crate::inspect::Inspect;
+pub use self::builder::ServerBuilder;
+pub use self::error::StartError;
+pub use self::handle::ServerHandle;
 use crate::metrics::Metrics;
 use crate::shared::SmtpService;
-use crate::{AuthMode, Check, Client, Endpoint, Handler, Reply, Session, Settings, SettingsError};
+use crate::{Settings, SettingsError};
 
 /// A server that runs. Dropping it stops it at once; [`stop`](Self::stop) lets it finish.
 pub struct Server {
-    inner: Arc<Inner>,
-}
-
-/// A hand on a server that somebody else owns: to stop it, to wait for its end, to change its settings. Cheap to clone; it
-/// keeps nothing running, but the handler lives as long as it.
-///
-/// ```no_run
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use prixfixe_server::{Server, inbox};
-///
-/// let server = Server::builder().listen(([127, 0, 0, 1], 2525)).handler(inbox().0).start()?;
-/// let handle = server.handle();
-/// tokio::spawn(async move {
-///     let _ = tokio::signal::ctrl_c().await;
-///     handle.shutdown();
-/// });
-/// server.stopped().await;
-/// # Ok(()) }
-/// ```
-#[derive(Clone)]
-pub struct ServerHandle {
     inner: Arc<Inner>,
 }
 
@@ -63,15 +37,7 @@ struct Inner {
 impl Server {
     /// Begins the description of a server.
     pub fn builder() -> ServerBuilder<()> {
-        ServerBuilder {
-            handler: (),
-            settings: Settings::default(),
-            endpoints: Vec::new(),
-            threads: None,
-            transport: Transport::default(),
-            checks: Checks::default(),
-            signal: None,
-        }
+        ServerBuilder::new()
     }
 
     /// The addresses really bound, in the order of the endpoints, Unix sockets among them.
@@ -242,53 +208,6 @@ impl Drop for Server {
     }
 }
 
-impl ServerHandle {
-    /// As [`Server::shutdown`].
-    pub fn shutdown(&self) {
-        self.inner.running.shutdown();
-    }
-
-    /// As [`Server::abort`].
-    pub fn abort(&self) {
-        self.inner.running.abort();
-    }
-
-    /// [`shutdown`](Self::shutdown), and waits for the end.
-    pub async fn stop(&self) {
-        self.shutdown();
-        self.stopped().await;
-    }
-
-    /// As [`Server::metrics`].
-    #[must_use]
-    pub fn metrics(&self) -> Metrics {
-        self.inner.metrics.clone()
-    }
-
-    /// As [`Server::is_stopping`].
-    #[must_use]
-    pub fn is_stopping(&self) -> bool {
-        self.inner.running.is_stopping()
-    }
-
-    /// As [`Server::stopped`].
-    pub async fn stopped(&self) {
-        self.inner.stopped().await;
-    }
-
-    /// As [`Server::reconfigure`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn reconfigure(
-        &self,
-        change: impl FnOnce(Settings) -> Settings,
-    ) -> Result<(), SettingsError> {
-        self.inner.reconfigure(change)
-    }
-}
-
 impl Inner {
     fn reconfigure(&self, change: impl FnOnce(Settings) -> Settings) -> Result<(), SettingsError> {
         let mut current = self.lock_settings();
@@ -312,321 +231,10 @@ impl Inner {
     }
 }
 
-impl fmt::Debug for ServerHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerHandle")
-            .field("running", &self.inner.running)
-            .finish_non_exhaustive()
-    }
-}
-
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("running", &self.inner.running)
             .finish_non_exhaustive()
     }
-}
-
-/// The description of a server, made by [`Server::builder`].
-#[derive(Debug)]
-#[must_use = "a server runs once `start` is called"]
-pub struct ServerBuilder<H> {
-    handler: H,
-    pub(crate) settings: Settings,
-    endpoints: Vec<Endpoint>,
-    threads: Option<NonZeroUsize>,
-    transport: Transport,
-    checks: Checks,
-    signal: Option<Signal>,
-}
-
-impl<H> ServerBuilder<H> {
-    /// All that can be set anew while the server runs, in place of what was set before.
-    pub fn settings(mut self, settings: Settings) -> Self {
-        self.settings = settings;
-        self
-    }
-
-    /// Listens there: on an address, on a socket that is bound already, or as an [`Endpoint`] describes. Called more than
-    /// once, it listens in all of these places. Port 0: any free port; see [`Server::local_addresses`].
-    ///
-    /// ```
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use prixfixe_server::{Endpoint, Listener, Protocol, Server, inbox};
-    ///
-    /// let bound = Listener::bind(([127, 0, 0, 1], 0).into())?;
-    /// let server = Server::builder()
-    ///     .listen("127.0.0.1:0")
-    ///     .listen(([127, 0, 0, 1], 0))
-    ///     .listen(Endpoint::from(bound).protocol(Protocol::Lmtp))
-    ///     .handler(inbox().0)
-    ///     .start()?;
-    /// assert_eq!(server.local_addresses().len(), 3);
-    /// # Ok(()) }
-    /// ```
-    pub fn listen(mut self, endpoint: impl Into<Endpoint>) -> Self {
-        self.endpoints.push(endpoint.into());
-        self
-    }
-
-    /// Threads of the server's own. Default: the tokio runtime that `start` is called in where there is one,
-    /// otherwise one thread a core.
-    pub fn threads(mut self, threads: NonZeroUsize) -> Self {
-        self.threads = Some(threads);
-        self
-    }
-
-    /// Which transport moves the bytes. Default `Auto`: tokio, or raw where tokio cannot be set up.
-    pub fn transport(mut self, transport: Transport) -> Self {
-        self.transport = transport;
-        self
-    }
-
-    /// Shuts the server down when the future is done: by a signal, for instance, or together with an HTTP server.
-    ///
-    /// It is polled by the tokio runtime that `start` is called in, or where there is none by a thread of its own.
-    ///
-    /// ```no_run
-    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// use prixfixe_server::{Server, inbox};
-    ///
-    /// let server = Server::builder()
-    ///     .listen(([127, 0, 0, 1], 2525))
-    ///     .handler(inbox().0)
-    ///     .shutdown_on(async { drop(tokio::signal::ctrl_c().await) })
-    ///     .start()?;
-    /// server.stopped().await;
-    /// # Ok(()) }
-    /// ```
-    pub fn shutdown_on(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
-        self.signal = Some(Signal(Box::pin(signal)));
-        self
-    }
-
-    /// One check more, asked after those that were added before, and before the handler.
-    pub fn check(mut self, check: impl Check) -> Self {
-        self.checks.push(check);
-        self
-    }
-
-    /// What decides and keeps, by a closure that makes a [`Session`] for each connection.
-    ///
-    /// ```
-    /// use prixfixe_server::{Accepted, Client, Message, Rcpt, Reply, Server, Session};
-    ///
-    /// struct Visit {
-    ///     seen: Vec<String>,
-    /// }
-    ///
-    /// impl Session for Visit {
-    ///     async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
-    ///         self.seen.push(rcpt.path().to_string());
-    ///         Ok(())
-    ///     }
-    ///
-    ///     async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
-    ///         message.collect().await?;
-    ///         Ok(Accepted::with_text(format!("{} in all", self.seen.len())))
-    ///     }
-    /// }
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let server = Server::builder()
-    ///     .listen(([127, 0, 0, 1], 0))
-    ///     .sessions(|_: Client| async { Ok(Visit { seen: Vec::new() }) })
-    ///     .start()?;
-    /// # drop(server);
-    /// # Ok(()) }
-    /// ```
-    pub fn sessions<F, S, A>(self, new_session: F) -> ServerBuilder<Sessions<F>>
-    where
-        F: Fn(Client) -> A + Send + Sync + 'static,
-        S: Session,
-        A: Future<Output = Result<S, Reply>> + Send,
-    {
-        self.handler(Sessions::new(new_session))
-    }
-
-    /// What decides and keeps: a [`Handler`], or a closure that takes each message.
-    pub fn handler<G>(self, handler: G) -> ServerBuilder<G> {
-        let Self {
-            handler: _,
-            settings,
-            endpoints,
-            threads,
-            transport,
-            checks,
-            signal,
-        } = self;
-        ServerBuilder {
-            handler,
-            settings,
-            endpoints,
-            threads,
-            transport,
-            checks,
-            signal,
-        }
-    }
-}
-
-impl<H: Handler> ServerBuilder<H> {
-    /// Binds and serves. Connections are accepted when it returns.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError`], which names what is at fault.
-    pub fn start(mut self) -> Result<Server, StartError> {
-        if self.endpoints.is_empty() {
-            return Err(StartError::NoListener);
-        }
-        let settings = self.settings.clone();
-        let options = Options::default()
-            .transport(self.transport)
-            .threads(self.threads)
-            .max_connections(settings.max_connections)
-            .max_closing(settings.max_closing)
-            .drain_timeout(settings.drain_timeout);
-        let signal = self.signal.take();
-        let (service, endpoints) = self.make_service()?;
-        let service = Arc::new(service);
-        let listeners = endpoints
-            .into_iter()
-            .map(Endpoint::bind)
-            .collect::<Result<_, _>>()?;
-        let running = prixfixe_network::serve(listeners, Arc::clone(&service), options)?;
-        let metrics = Metrics::new(
-            Arc::clone(service.counts()),
-            running.connections(),
-            running.transport(),
-            settings.tls.clone(),
-        );
-        let inner = Arc::new(Inner {
-            running,
-            service,
-            settings: Mutex::new(settings),
-            metrics,
-        });
-        if let Some(signal) = signal {
-            signal.watch(Arc::clone(&inner))?;
-        }
-        Ok(Server { inner })
-    }
-
-    /// What makes the sessions, without a transport: nothing is bound. For a transport of your own, and for tests that
-    /// drive sessions by [`prixfixe_network::simulation`]. The first of the [endpoints](Self::listen) stands for the listener
-    /// with the number 0, and so on; a connection of any other listener is served as by `Endpoint::new`.
-    ///
-    /// # Errors
-    ///
-    /// As [`start`](Self::start), if it would not fail for what it binds.
-    pub fn into_service(self) -> Result<impl Service<Session = impl Inspect>, StartError> {
-        self.make_service().map(|(service, _)| service)
-    }
-
-    fn make_service(self) -> Result<(SmtpService, Vec<Endpoint>), StartError> {
-        let Self {
-            handler,
-            settings,
-            endpoints,
-            threads: _,
-            transport,
-            checks,
-            signal: _,
-        } = self;
-        let rules: Vec<Rules> = endpoints.iter().map(|it| it.rules.clone()).collect();
-        settings.check(rules.iter().any(Rules::needs_tls))?;
-        let modes = rules.iter().map(|it| it.auth.unwrap_or(settings.auth.mode));
-        if modes.into_iter().any(|mode| mode == AuthMode::Any) {
-            tracing::warn!(target: "prixfixe", "every password is right, in plaintext too: AUTH is in the mode for tests");
-        }
-        let application = Application::new(Arc::new(handler), checks);
-        if transport == Transport::Raw {
-            application
-                .start_surroundings()
-                .map_err(StartError::Thread)?;
-        }
-        let application = Arc::new(application);
-        Ok((SmtpService::new(application, &settings, rules), endpoints))
-    }
-}
-
-/// What a server is shut down by.
-struct Signal(Pin<Box<dyn Future<Output = ()> + Send>>);
-
-impl Signal {
-    /// Until the signal or the end of the server, however that comes: nothing is left behind then.
-    fn watch(mut self, server: Arc<Inner>) -> Result<(), StartError> {
-        let watched = async move {
-            let mut stopped = pin!(server.running.stopped());
-            poll_fn(|cx| match self.0.as_mut().poll(cx) {
-                Poll::Ready(()) => {
-                    server.running.shutdown();
-                    Poll::Ready(())
-                }
-                Poll::Pending => stopped.as_mut().poll(cx),
-            })
-            .await;
-        };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            drop(runtime.spawn(watched));
-            return Ok(());
-        }
-        let thread = thread::Builder::new().name("shutdown-on".into());
-        let spawned = thread.spawn(move || wait(watched));
-        spawned.map(drop).map_err(StartError::Thread)
-    }
-}
-
-impl fmt::Debug for Signal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Signal")
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Polls a future on this thread until it is done.
-fn wait(future: impl Future<Output = ()>) {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    while future
-        .as_mut()
-        .poll(&mut Context::from_waker(&waker))
-        .is_pending()
-    {
-        thread::park();
-    }
-}
-
-/// Why a server did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// [`listen`](ServerBuilder::listen) was not called.
-    #[error("no address to listen on")]
-    NoListener,
-    /// The settings contradict themselves, or are none that a server can run with.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// What was to be listened on is no address: an IP address and a port are asked for.
-    #[error("{0:?} is no IP address and port, such as 127.0.0.1:25 or [::1]:25")]
-    Address(String),
-    /// An address could not be listened on.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The thread of [`shutdown_on`](ServerBuilder::shutdown_on), or of the runtime that the handler needs, could not be
-    /// started.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[source] io::Error),
-    /// The transport could not be set up.
-    #[error(transparent)]
-    Transport(#[from] ServeError),
 }
