@@ -1,11 +1,11 @@
 //! What is written of a flood.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::span;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 
 use super::*;
 use crate::{Peer, Recipient, replies};
@@ -22,6 +22,9 @@ pub(crate) struct Events(Arc<Mutex<Vec<String>>>);
 impl Events {
     /// What `log` logs at `level` and above.
     pub(crate) fn of(log: impl FnOnce()) -> Vec<String> {
+        // While there is but one subscriber, a thread that has none may settle for all that nobody wants a line.
+        static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Events::default()));
+        LazyLock::force(&ANOTHER);
         let events = Self::default();
         tracing::subscriber::with_default(events.clone(), log);
         let events = events.0.lock().expect("no panic under it");

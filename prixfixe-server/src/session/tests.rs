@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
-use prixfixe_network::{Connection, Service};
+use prixfixe_network::{Connection, Service, Session};
 
 use super::*;
 use crate::conversation::Application;
