@@ -9,7 +9,7 @@ use prixfixe_network::{Options, Service, Transport};
 use super::signal::Signal;
 use super::{Inner, Server, StartError};
 use crate::check::Checks;
-use crate::conversation::Application;
+use crate::conversation::{Application, Checked};
 use crate::endpoint::Rules;
 use crate::handler::Sessions;
 use crate::inspect::Inspect;
@@ -226,6 +226,23 @@ impl<H: Handler> ServerBuilder<H> {
     /// As [`start`](Self::start), if it would not fail for what it binds.
     pub fn into_service(self) -> Result<impl Service<Session = impl Inspect>, StartError> {
         self.make_service().map(|(service, _)| service)
+    }
+
+    /// The [checks](Self::check) and the handler behind them as one [`Handler`], without a server: to test them together
+    /// without a socket. What settings say, the accepted domains among them, is asked by the server alone.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use prixfixe_server::{Client, Handler, Server, inbox};
+    ///
+    /// # async fn example() -> Result<(), prixfixe_server::Reply> {
+    /// let stack = Arc::new(Server::builder().handler(inbox().0).into_handler());
+    /// let session = stack.connect(&Client::builder().build()).await?;
+    /// # drop(session);
+    /// # Ok(()) }
+    /// ```
+    pub fn into_handler(self) -> impl Handler {
+        Checked::new(self.checks, Arc::new(self.handler))
     }
 
     fn make_service(self) -> Result<(SmtpService, Vec<Endpoint>), StartError> {
