@@ -1,6 +1,6 @@
 //! Another protocol on the transports: a finger server (RFC 1288), a line in and some lines out.
 //!
-//! `cargo run --example finger`, then `finger ann@127.0.0.1` or `echo ann | nc 127.0.0.1 7979`.
+//! `cargo run --example finger`, then `echo ann | nc 127.0.0.1 7979`.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,84 +8,66 @@ use std::time::{Duration, Instant};
 
 use prixfixe_network::{Connection, Listener, Options, OutputBuffer, Service, Session, serve};
 
-const MAX_LINE: usize = 256;
-
 struct Finger;
 
 struct Visit {
     line: Vec<u8>,
     output: OutputBuffer,
-    deadline: Instant,
-    is_over: bool,
+    end: Instant,
 }
 
 impl Service for Finger {
     type Session = Visit;
 
     fn session(&self, now: Instant, _: &Connection) -> Visit {
-        let (line, output) = (Vec::new(), OutputBuffer::new());
-        let deadline = now + Duration::from_secs(10);
         Visit {
-            line,
-            output,
-            deadline,
-            is_over: false,
+            line: Vec::new(),
+            output: OutputBuffer::new(),
+            end: now + Duration::from_secs(10),
         }
-    }
-
-    fn over_limit(&self, _: Instant, _: &Connection) -> &[u8] {
-        b"Too many ask at once\r\n"
     }
 }
 
 impl Session for Visit {
-    fn receive(&mut self, _: Instant, bytes: &[u8]) {
+    fn receive(&mut self, now: Instant, bytes: &[u8]) {
         self.line.extend_from_slice(bytes);
-        self.is_over = self.line.contains(&b'\n') || self.line.len() > MAX_LINE;
-        match self.line.trim_ascii() {
-            _ if !self.is_over => {}
-            b"" => self.output.extend_from_slice(b"ann\r\nbob\r\n"),
-            b"ann" => self.output.extend_from_slice(b"ann: on holiday\r\n"),
-            _ => self
-                .output
-                .extend_from_slice(b"Nobody here of that name\r\n"),
+        if self.line.contains(&b'\n') || self.line.len() > 256 {
+            self.end = now;
+            self.output.extend_from_slice(match self.line.trim_ascii() {
+                b"" => b"ann\r\nbob\r\n",
+                b"ann" => b"ann: on holiday\r\n",
+                _ => b"Nobody here of that name\r\n",
+            });
         }
     }
 
-    fn receive_eof(&mut self, _: Instant) {
-        self.is_over = true;
+    fn receive_eof(&mut self, now: Instant) {
+        self.end = now;
+    }
+
+    fn shutdown(&mut self, now: Instant) {
+        self.end = now;
     }
 
     fn poll(&mut self, now: Instant, _: &mut Context<'_>) -> Poll<()> {
-        match self.is_over || now >= self.deadline {
+        match now >= self.end {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
     }
 
+    fn deadline(&self) -> Option<Instant> {
+        Some(self.end)
+    }
+
     fn output(&mut self) -> &mut OutputBuffer {
         &mut self.output
-    }
-
-    fn wants_read(&self) -> bool {
-        !self.is_over
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        Some(self.deadline)
-    }
-
-    fn shutdown(&mut self, _: Instant) {
-        self.is_over = true;
     }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let running = serve(
-        Listener::bind_localhost(7979)?,
-        Arc::new(Finger),
-        Options::default(),
-    )?;
+    let listeners = Listener::bind_localhost(7979)?;
+    let running = serve(listeners, Arc::new(Finger), Options::default())?;
     eprintln!("on {:?}; the end of the input ends it", running.addresses());
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     Ok(())

@@ -15,10 +15,13 @@ pub trait Service: Send + Sync + 'static {
     /// A panic here costs that connection and no other.
     fn session(&self, now: Instant, connection: &Connection) -> Self::Session;
 
-    /// A connection was accepted over the limit: the bytes it is told before it is closed. Empty: nothing.
+    /// A connection was accepted over the limit: the bytes it is told before it is closed. Empty, the default: nothing.
     ///
     /// They are sent as far as the socket takes them at once, which a short reply always is.
-    fn over_limit(&self, now: Instant, connection: &Connection) -> &[u8];
+    fn over_limit(&self, now: Instant, connection: &Connection) -> &[u8] {
+        let _ = (now, connection);
+        &[]
+    }
 }
 
 /// What is known of a connection when it is accepted.
