@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use prixfixe_delivery::{Discard, Maildir, MaildirOptions};
-use prixfixe_server::{Handler, Server, Transport};
+use prixfixe_server::{Endpoint, Handler, Server, Transport};
 use prixfixe_test_support::SelfSigned;
 use prixfixe_tls::{CertificateSource, TlsConfig};
 use rustls::pki_types::ServerName;
@@ -28,7 +28,9 @@ fn start(
         .transport(transport)
         .threads(NonZeroUsize::MIN);
     let server = match tls {
-        Some(tls) => server.listen_tls(([127, 0, 0, 1], 0)).tls(tls),
+        Some(tls) => server
+            .listen(Endpoint::new(([127, 0, 0, 1], 0)).implicit_tls())
+            .tls(tls),
         None => server.listen(([127, 0, 0, 1], 0)),
     };
     Ok(server.handler(handler).start()?)

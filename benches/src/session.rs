@@ -33,14 +33,11 @@ pub fn run(workload: &Workload, repetitions: u32) -> Result<u64, StartError> {
                 Ok(Accepted::default())
             }
         })
-        .into_service(vec![false])?;
+        .listen(([127, 0, 0, 1], 25))
+        .into_service()?;
     let transport = Transport::new(Arc::new(service), &Options::default());
     let here = SocketAddr::from(([127, 0, 0, 1], 25));
-    let connection = Connection {
-        peer: here.into(),
-        local: Some(here),
-        listener: 0,
-    };
+    let connection = Connection::new(here, Some(here), 0);
     let now = Instant::now();
     let Admission::Served(mut served) = transport.admit(now, &connection) else {
         return Ok(0);

@@ -129,7 +129,7 @@ fn transport(configuration: &Configuration) -> Transport {
 pub(crate) fn transport_name(transport: Transport) -> &'static str {
     match transport {
         Transport::Raw => "raw",
-        Transport::Tokio | Transport::Auto => "tokio",
+        _ => "tokio",
     }
 }
 

@@ -92,7 +92,7 @@ impl Sockets {
             if bound.implicit_tls {
                 endpoint = endpoint.implicit_tls();
             }
-            builder.endpoint(endpoint)
+            builder.listen(endpoint)
         })
     }
 }

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use prixfixe_delivery::{
-    Around, Delivery, MaildirOptions, PreparedTarget, Routes, Target as Opened, TargetUrl,
-};
+use prixfixe_delivery::{Around, Delivery, PreparedTarget, Routes, Target as Opened, TargetUrl};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::Configuration;
@@ -121,11 +119,8 @@ impl Targets {
 fn around(configuration: &Configuration) -> Around {
     let mut around = Around::default();
     around.domain.clone_from(&configuration.domain);
-    around.maildir = MaildirOptions {
-        fsync: configuration.delivery.fsync,
-        min_free: configuration.delivery.min_free(),
-        ..MaildirOptions::default()
-    };
+    around.maildir.fsync = configuration.delivery.fsync;
+    around.maildir.min_free = configuration.delivery.min_free();
     around
 }
 

@@ -112,13 +112,9 @@ fn run_floor(path: &Path, length: Duration) -> Result<f64, Error> {
 }
 
 fn run_maildir(path: &Path, length: Duration, workers: NonZeroUsize) -> Result<f64, Error> {
-    let maildir = Maildir::open(
-        path,
-        MaildirOptions {
-            workers,
-            ..MaildirOptions::default()
-        },
-    )?;
+    let mut options = MaildirOptions::default();
+    options.workers = workers;
+    let maildir = Maildir::open(path, options)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let started = Instant::now();
     let count = runtime.block_on(async {

@@ -60,7 +60,13 @@ struct Shared<F: FileSystem> {
 }
 
 /// How a Maildir is kept.
+///
+/// ```
+/// let mut options = prixfixe_delivery::MaildirOptions::default();
+/// options.fsync = false;
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct MaildirOptions {
     /// Whether a message is on the disk, and not only with the operating system, before its client is told so. Without
     /// it an acknowledged message outlives the server but not a loss of power. By default: true.

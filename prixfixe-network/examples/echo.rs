@@ -37,12 +37,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map(|count| count.parse::<NonZeroUsize>())
         .transpose()?;
     let port = arguments.next().map_or(Ok(2007), |port| port.parse())?;
-    let options = Options {
-        transport,
-        threads,
-        max_connections: 100_000,
-        ..Options::default()
-    };
+    let options = Options::default()
+        .transport(transport)
+        .threads(threads)
+        .max_connections(100_000);
     let running = serve(Listener::bind_localhost(port)?, Arc::new(Echoes), options)?;
     eprintln!(
         "{:?} on {:?}; the end of the input ends it",

@@ -34,12 +34,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(other) => return Err(format!("`{other}` is neither tokio nor raw").into()),
     };
     let count = arguments.next().map_or(Ok(9000), |count| count.parse())?;
-    let options = Options {
-        transport,
-        threads: NonZeroUsize::new(1),
-        max_connections: usize::MAX,
-        ..Options::default()
-    };
+    let options = Options::default()
+        .transport(transport)
+        .threads(NonZeroUsize::new(1))
+        .max_connections(usize::MAX);
     let running = serve(
         vec![Listener::bind(([127, 0, 0, 1], 0).into())?],
         Arc::new(Echoes),

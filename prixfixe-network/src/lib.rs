@@ -144,7 +144,7 @@ pub use options::{Options, Transport};
 pub use output::OutputBuffer;
 pub use pump::READ_BUFFER_SIZE;
 pub use running::{ConnectionCount, Running};
-pub use server::{StartError, serve};
+pub use server::{ServeError, serve};
 pub use service::{Connection, Service, canonical};
 pub use session::Session;
 #[cfg(unix)]

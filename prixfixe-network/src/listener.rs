@@ -295,6 +295,7 @@ pub(crate) enum Succession {
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
+#[non_exhaustive]
 pub struct BindError {
     /// The address that was asked for.
     pub address: Address,

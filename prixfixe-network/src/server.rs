@@ -18,14 +18,14 @@ use crate::{Address, Listener, Options, Running, Service, Transport, raw_transpo
 ///
 /// # Errors
 ///
-/// [`StartError`]. With [`Transport::Auto`] it is that of the raw transport, that of tokio having been logged.
+/// [`ServeError`]. With [`Transport::Auto`] it is that of the raw transport, that of tokio having been logged.
 pub fn serve<S: Service>(
     listeners: Vec<Listener>,
     service: Arc<S>,
     options: Options,
-) -> Result<Running, StartError> {
+) -> Result<Running, ServeError> {
     if listeners.is_empty() {
-        return Err(StartError::NoListener);
+        return Err(ServeError::NoListener);
     }
     match options.transport {
         #[cfg(feature = "tokio")]
@@ -45,7 +45,7 @@ pub fn serve<S: Service>(
 /// A transport that cannot be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum StartError {
+pub enum ServeError {
     /// There is nothing to listen on.
     #[error("no listener was given")]
     NoListener,
@@ -80,14 +80,14 @@ pub(crate) struct Start<'a, S> {
 
 impl<S: Service> Start<'_, S> {
     /// The listening sockets of one thread.
-    pub(crate) fn sockets(&self, thread: usize) -> Result<Vec<ListenSocket>, StartError> {
+    pub(crate) fn sockets(&self, thread: usize) -> Result<Vec<ListenSocket>, ServeError> {
         let socket = |listener: &Listener| {
             let socket = if thread == 0 {
                 listener.same()
             } else {
                 listener.for_thread(thread)
             };
-            socket.map_err(|source| StartError::Listener {
+            socket.map_err(|source| ServeError::Listener {
                 address: listener.address().clone(),
                 source,
             })
@@ -118,7 +118,7 @@ fn start<S: Service>(
     listeners: &[Listener],
     service: Arc<S>,
     options: &Options,
-) -> Result<Running, StartError> {
+) -> Result<Running, ServeError> {
     let (party, completion) = completion();
     let has_successors = listeners
         .iter()

@@ -15,16 +15,20 @@ pub trait Service: Send + Sync + 'static {
     /// A panic here costs that connection and no other.
     fn session(&self, now: Instant, connection: &Connection) -> Self::Session;
 
-    /// A connection was accepted over the limit: the bytes it is told before it is closed. Empty: nothing.
+    /// A connection was accepted over the limit: the bytes it is told before it is closed. Empty, the default: nothing.
     ///
     /// They are sent as far as the socket takes them at once, which a short reply always is.
-    fn over_limit(&self, now: Instant, connection: &Connection) -> &[u8];
+    fn over_limit(&self, now: Instant, connection: &Connection) -> &[u8] {
+        let _ = (now, connection);
+        &[]
+    }
 }
 
 /// What is known of a connection when it is accepted.
 ///
 /// IPv4 addresses are IPv4 addresses, also on an inherited dual-stack listener that has them mapped into IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Connection {
     /// Who connected.
     pub peer: Peer,
@@ -32,6 +36,17 @@ pub struct Connection {
     pub local: Option<SocketAddr>,
     /// Which of the listeners, in the order in which they were given to the transport.
     pub listener: usize,
+}
+
+impl Connection {
+    /// For a transport of your own, and for tests.
+    pub fn new(peer: impl Into<Peer>, local: Option<SocketAddr>, listener: usize) -> Self {
+        Self {
+            peer: peer.into(),
+            local,
+            listener,
+        }
+    }
 }
 
 /// The address itself, without the disguise that an IPv4 address has on a dual-stack socket (`::ffff:192.0.2.1`).

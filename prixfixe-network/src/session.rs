@@ -36,11 +36,17 @@ pub trait Session: Send + 'static {
     /// Bytes for the peer; the transport takes from the front what it has sent.
     fn output(&mut self) -> &mut OutputBuffer;
 
-    /// False while the session holds as much input as it cares to: back-pressure.
-    fn wants_read(&self) -> bool;
+    /// False while the session holds as much input as it cares to: back-pressure. By default it is always true, for a
+    /// session that keeps no more of its input than a bounded part.
+    fn wants_read(&self) -> bool {
+        true
+    }
 
-    /// When to call [`poll`](Self::poll) at the latest. `None`: only when something happens.
-    fn deadline(&self) -> Option<Instant>;
+    /// When to call [`poll`](Self::poll) at the latest. `None`, the default: only when something happens, so that a peer
+    /// that says nothing stays for ever.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
 
     /// The server is going away: finish what is under way, then say so and be `Ready`. Called once at most,
     /// and followed by [`poll`](Self::poll).

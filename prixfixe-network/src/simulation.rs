@@ -54,7 +54,7 @@
 //!
 //! let transport = Transport::new(Arc::new(Hello), &Options::default());
 //! # let here = std::net::SocketAddr::from(([127, 0, 0, 1], 25));
-//! let connection = Connection { peer: here.into(), local: Some(here), listener: 0 };
+//! let connection = Connection::new(here, Some(here), 0);
 //! let now = Instant::now();
 //! let Admission::Served(mut served) = transport.admit(now, &connection) else { panic!("one is not too many") };
 //! let mut socket = Memory::default();

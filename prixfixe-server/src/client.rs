@@ -106,16 +106,15 @@ impl Client {
         self.0.local
     }
 
-    /// The address of the load balancer that the connection came by
+    /// The load balancer that the connection came by
     /// ([`Endpoint::proxy_protocol_from`](crate::Endpoint::proxy_protocol_from)), or of the proxy that told of the client
     /// ([`Endpoint::xclient_from`](crate::Endpoint::xclient_from)).
     #[must_use]
-    pub fn balancer(&self) -> Option<SocketAddr> {
-        match (self.0.via, self.0.peer) {
-            (Via::Balancer(Peer::Ip(address)), _) | (Via::HealthCheck, Peer::Ip(address)) => {
-                Some(address)
-            }
-            _ => None,
+    pub fn balancer(&self) -> Option<Peer> {
+        match self.0.via {
+            Via::Direct => None,
+            Via::Balancer(balancer) => Some(balancer),
+            Via::HealthCheck => Some(self.0.peer),
         }
     }
 

@@ -27,6 +27,7 @@ use std::task::{Context, Poll, Waker};
 
 use prixfixe_core::{Mechanism, Reply, Secret};
 
+pub(crate) use self::stack::Checked;
 use crate::authenticator::AnyAuthenticator;
 use crate::check::Checks;
 use crate::client::Greeting;

@@ -1,8 +1,6 @@
 //! Where a server listens, and how.
 
-#[cfg(feature = "proxy-protocol")]
-use std::net::IpAddr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 
 #[cfg(feature = "proxy-protocol")]
@@ -10,15 +8,18 @@ use ipnet::{IpNet, Ipv4Net};
 use prixfixe_core::Protocol;
 #[cfg(unix)]
 use prixfixe_network::UnixSocket;
-use prixfixe_network::{BindError, Listener, Peer};
+use prixfixe_network::{Listener, Peer};
 
-use crate::{AuthMode, Client};
+use crate::{AuthMode, Client, StartError};
 
 /// How many bits IPv4-mapped addresses have in common (RFC 4291 section 2.5.5.2).
 #[cfg(feature = "proxy-protocol")]
 const MAPPED_PREFIX: u8 = 96;
 
-/// Where a server listens and what comes first there: for [`ServerBuilder::endpoint`](crate::ServerBuilder::endpoint).
+/// Where a server listens and what comes first there: for [`ServerBuilder::listen`](crate::ServerBuilder::listen).
+///
+/// An address, a [`Listener`] and a [`UnixSocket`](crate::UnixSocket) are endpoints by themselves. A text is one, too, as
+/// an IP address and a port; one that is none of these is an error when the server starts.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,7 +27,7 @@ const MAPPED_PREFIX: u8 = 96;
 ///
 /// let (handler, _inbox) = inbox();
 /// let behind_balancers = Endpoint::new(([127, 0, 0, 1], 0)).proxy_protocol_from(["10.1.0.0/16".parse()?]);
-/// let server = Server::builder().endpoint(behind_balancers).handler(handler).start()?;
+/// let server = Server::builder().listen(behind_balancers).handler(handler).start()?;
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct Endpoint {
 #[derive(Debug)]
 enum Socket {
     Address(SocketAddr),
+    /// What was meant to be one.
+    NoAddress(String),
     #[cfg(unix)]
     Unix(UnixSocket),
     Bound(Listener),
@@ -66,8 +69,12 @@ pub(crate) struct Rules {
 impl Endpoint {
     /// Listens on an address, in clear with STARTTLS where TLS is configured. Port 0: any free port.
     pub fn new(address: impl Into<SocketAddr>) -> Self {
+        Self::on(Socket::Address(address.into()))
+    }
+
+    const fn on(socket: Socket) -> Self {
         Self {
-            socket: Socket::Address(address.into()),
+            socket,
             rules: Rules::none(),
         }
     }
@@ -83,10 +90,7 @@ impl Endpoint {
     /// ```
     #[cfg(unix)]
     pub fn unix(socket: UnixSocket) -> Self {
-        Self {
-            socket: Socket::Unix(socket),
-            rules: Rules::none(),
-        }
+        Self::on(Socket::Unix(socket))
     }
 
     /// TLS comes before anything else (RFC 8314 section 3.3).
@@ -160,11 +164,12 @@ impl Endpoint {
         self
     }
 
-    pub(crate) fn bind(self) -> Result<Listener, BindError> {
+    pub(crate) fn bind(self) -> Result<Listener, StartError> {
         match self.socket {
-            Socket::Address(address) => Listener::bind(address),
+            Socket::Address(address) => Ok(Listener::bind(address)?),
+            Socket::NoAddress(text) => Err(StartError::Address(text)),
             #[cfg(unix)]
-            Socket::Unix(socket) => Listener::bind_unix(&socket),
+            Socket::Unix(socket) => Ok(Listener::bind_unix(&socket)?),
             Socket::Bound(listener) => Ok(listener),
         }
     }
@@ -173,10 +178,49 @@ impl Endpoint {
 /// Listens on a socket that is bound already.
 impl From<Listener> for Endpoint {
     fn from(listener: Listener) -> Self {
-        Self {
-            socket: Socket::Bound(listener),
-            rules: Rules::none(),
-        }
+        Self::on(Socket::Bound(listener))
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixSocket> for Endpoint {
+    fn from(socket: UnixSocket) -> Self {
+        Self::unix(socket)
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self::new(address)
+    }
+}
+
+impl From<SocketAddrV4> for Endpoint {
+    fn from(address: SocketAddrV4) -> Self {
+        Self::new(address)
+    }
+}
+
+impl From<SocketAddrV6> for Endpoint {
+    fn from(address: SocketAddrV6) -> Self {
+        Self::new(address)
+    }
+}
+
+/// An IP address and a port: `([127, 0, 0, 1], 25)`, `(Ipv6Addr::LOCALHOST, 25)`.
+impl<A: Into<IpAddr>> From<(A, u16)> for Endpoint {
+    fn from(address: (A, u16)) -> Self {
+        Self::new(address)
+    }
+}
+
+/// `127.0.0.1:25`, `[::1]:25`. Names are not looked up.
+impl From<&str> for Endpoint {
+    fn from(text: &str) -> Self {
+        Self::on(match text.parse() {
+            Ok(address) => Socket::Address(address),
+            Err(_) => Socket::NoAddress(text.to_owned()),
+        })
     }
 }
 

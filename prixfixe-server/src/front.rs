@@ -5,19 +5,17 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::tls::Tls;
-use prixfixe_network::{self as network, Connection, OutputBuffer, Session};
-use tracing::Level;
+use prixfixe_network::{Connection, OutputBuffer, Session};
 
 use crate::client::Via;
 use crate::clients::{OverLimit, Place};
 use crate::endpoint::Rules;
 use crate::inspect::{Held, Inspect};
-use crate::log::{Cut, Log, Refused, What, Who, granted};
-use crate::metrics::{Cause, Counts, Note};
+use crate::observe::{NoHeader, Observation};
 use crate::proxy::{HeaderError, HeaderReader, Source};
 use crate::session::SmtpSession;
 use crate::shared::Shared;
-use crate::{Client, ConnectionResult, IncidentKind, Peer, TimeoutPhase, replies};
+use crate::{Client, Peer, replies};
 
 /// How long a header may take that is under way when the server goes away.
 const LAST_HEADER: Duration = Duration::from_secs(1);
@@ -126,12 +124,8 @@ impl Front {
         client: &Client,
         limit: OverLimit,
     ) -> Self {
-        let reply = replies::TOO_MANY_OF_CLIENT;
-        let refused = Refused {
-            limit: Some(&limit),
-            ..Refused::new(What::Connect, &reply)
-        };
-        shared.log.refused(now, Who::from(client), &refused);
+        let observation = Observation::ClientLimit(limit);
+        shared.observer().observe(now, client.into(), &observation);
         if let Some(connections) = shared.clients.tell_of_default(limit) {
             tracing::warn!(
                 target: "prixfixe",
@@ -141,17 +135,9 @@ impl Front {
                  a load balancer without the PROXY protocol makes all its clients one address"
             );
         }
-        shared.counts.connection(ConnectionResult::ClientLimit);
-        shared.counts.recent.note(Note {
-            kind: IncidentKind::ConnectionRefused,
-            cause: Cause::Reply(reply.clone()),
-            client: client.peer().ip(),
-            sender: None,
-            recipient: None,
-        });
         let mut output = OutputBuffer::new();
         if !implicit_tls {
-            reply.encode(output.back());
+            replies::TOO_MANY_OF_CLIENT.encode(output.back());
         }
         Self {
             state: State::Refused(Box::new(output)),
@@ -243,60 +229,18 @@ impl Awaiting {
 
 impl Drop for Awaiting {
     fn drop(&mut self) {
-        let end = self.end.take().unwrap_or(End::Left);
-        end.log(
-            &self.shared.log,
-            self.now,
-            self.connection.peer,
-            &self.reader,
-        );
-        end.count(&self.shared.counts, self.connection.peer, &self.reader);
-    }
-}
-
-impl End {
-    fn count(&self, counts: &Counts, peer: network::Peer, reader: &HeaderReader) {
-        let text = match self {
-            Self::Admitted => return,
-            Self::Shutdown => return counts.connection(ConnectionResult::Unfinished),
-            Self::Left if reader.is_empty() => {
-                return counts.connection(ConnectionResult::HealthCheck);
-            }
-            Self::Left => "PROXY header cut off".into(),
-            Self::TimedOut => {
-                counts.timeout(TimeoutPhase::ProxyHeader);
-                "no PROXY header in time".into()
-            }
-            Self::Bad(error) => error.to_string().into(),
+        let end = match &self.end {
+            Some(End::Admitted) => return,
+            Some(End::Bad(error)) => NoHeader::Bad(error),
+            Some(End::TimedOut) => NoHeader::TimedOut,
+            Some(End::Shutdown) => NoHeader::Shutdown,
+            None | Some(End::Left) if self.reader.is_empty() => NoHeader::Nothing,
+            None | Some(End::Left) => NoHeader::CutOff,
         };
-        counts.connection(ConnectionResult::BadProxyHeader);
-        counts.recent.note(Note {
-            kind: IncidentKind::ConnectionRefused,
-            cause: Cause::Text(text),
-            client: peer.ip(),
-            sender: None,
-            recipient: None,
-        });
-    }
-
-    /// A balancer that is set up wrongly is told of; one that only looks whether the port is open is not.
-    fn log(&self, log: &Log, now: Instant, peer: network::Peer, reader: &HeaderReader) {
-        let grant = || log.grant(Level::WARN, now, peer.ip());
-        match self {
-            Self::Bad(error) => {
-                granted!(grant(), warn, %peer, error = %Cut(error), "bad PROXY header");
-            }
-            Self::TimedOut => {
-                granted!(grant(), warn, %peer, "no PROXY header in time");
-            }
-            Self::Left if !reader.is_empty() => {
-                granted!(grant(), warn, %peer, "PROXY header cut off");
-            }
-            Self::Admitted => {}
-            Self::Left | Self::Shutdown => {
-                tracing::debug!(target: "prixfixe", %peer, "closed before a PROXY header");
-            }
-        }
+        let peer = Peer::from(self.connection.peer);
+        self.shared
+            .observer()
+            .observe(self.now, peer.into(), &Observation::NoHeader(end));
     }
 }
 

@@ -1,7 +1,11 @@
 //! Messages as a stream of values: for tests, and for applications that would rather receive than be called.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use futures_core::Stream;
 use prixfixe_core::Reply;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
@@ -41,7 +45,7 @@ pub fn bounded_inbox(capacity: usize) -> (InboxHandler, Inbox) {
     (InboxHandler(Sender::Bounded(sender)), inbox)
 }
 
-/// The receiving end of [`inbox`].
+/// The receiving end of [`inbox`], and a [`Stream`] of messages.
 #[derive(Debug)]
 pub struct Inbox(Receiver);
 
@@ -54,9 +58,14 @@ enum Receiver {
 impl Inbox {
     /// Waits for the next message. `None`: the server is gone and all of its messages were read.
     pub async fn next(&mut self) -> Option<CollectedMessage> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// [`next`](Self::next), for those who write their futures by hand.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<CollectedMessage>> {
         match &mut self.0 {
-            Receiver::Unbounded(receiver) => receiver.recv().await,
-            Receiver::Bounded(receiver) => receiver.recv().await,
+            Receiver::Unbounded(receiver) => receiver.poll_recv(cx),
+            Receiver::Bounded(receiver) => receiver.poll_recv(cx),
         }
     }
 
@@ -97,6 +106,14 @@ impl Inbox {
     }
 }
 
+impl Stream for Inbox {
+    type Item = CollectedMessage;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Self::poll_next(&mut self, cx)
+    }
+}
+
 /// The handler of [`inbox`], and its session.
 #[derive(Debug, Clone)]
 pub struct InboxHandler(Sender);
@@ -125,6 +142,30 @@ impl Session for InboxHandler {
         match is_taken {
             true => Ok(Accepted::default()),
             false => Err(reply!(451 4.3.0 "nobody reads this inbox any more")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Envelope;
+
+    #[tokio::test]
+    async fn an_inbox_is_a_stream_that_ends_with_its_handler() {
+        for (mut handler, mut inbox) in [inbox(), bounded_inbox(2)] {
+            for content in ["one", "two"] {
+                let client = Client::builder().build();
+                let message = Message::new(client, Envelope::builder().build(), [content]);
+                assert!(handler.message(message).await.is_ok());
+            }
+            drop(handler);
+            let mut stream = Pin::new(&mut inbox);
+            let mut seen = Vec::new();
+            while let Some(message) = poll_fn(|cx| Stream::poll_next(stream.as_mut(), cx)).await {
+                seen.push(message.into_content());
+            }
+            assert_eq!(seen, ["one", "two"]);
         }
     }
 }

@@ -121,6 +121,7 @@ mod log;
 mod login;
 mod message;
 mod metrics;
+mod observe;
 #[cfg(feature = "proxy-protocol")]
 pub mod proxy;
 #[cfg(not(feature = "proxy-protocol"))]
@@ -155,8 +156,9 @@ pub use message::{CollectedMessage, Message};
 #[cfg(feature = "metrics")]
 pub use metrics::ProcessUsage;
 pub use metrics::{
-    AuthMechanism, AuthResult, ConnectionResult, DurationHistogram, FailureReason,
-    HandshakeFailure, Incident, IncidentKind, Metrics, MetricsSnapshot, TimeoutPhase,
+    AcceptedMessage, AuthMechanism, AuthResult, ClientActivity, ConnectionResult,
+    DurationHistogram, FailureReason, HandshakeFailure, Incident, IncidentKind, Metrics,
+    MetricsSnapshot, TimeoutPhase,
 };
 pub use prixfixe_core::printable;
 pub use prixfixe_core::{
@@ -166,14 +168,14 @@ pub use prixfixe_core::{
     Ret, ReversePath, Secret, reply,
 };
 pub use prixfixe_network::{
-    Address, BindError, BoundSocket, Credentials, Listener, StartError as TransportError, Transport,
+    Address, BindError, BoundSocket, Credentials, Listener, ServeError, Transport,
 };
 #[cfg(unix)]
 pub use prixfixe_network::{BoundUnixSocket, UnixSocket};
 #[cfg(feature = "tls")]
 pub use prixfixe_tls::{
     CertificateInfo, CertificateSource, ClientAuth, HandshakeError, Reloaded, TlsConfig,
-    TlsConfigBuilder, TlsError, TlsInfo, TlsVersion, TrustAnchors, UnknownVersion, Watch,
+    TlsConfigBuilder, TlsError, TlsInfo, TlsVersion, TrustAnchors, Watch,
 };
 pub use server::{Server, ServerBuilder, ServerHandle, StartError};
 pub use settings::{AuthMode, AuthSender, Settings, SettingsError};

@@ -14,10 +14,10 @@ use crate::endpoint::Rules;
 use crate::front::Front;
 use crate::gather::Gathering;
 use crate::log::Log;
-use crate::metrics::{Cause, Counts, Note};
-use crate::session::Told;
+use crate::metrics::Counts;
+use crate::observe::{Observation, Observer};
 use crate::settings::Auth;
-use crate::{AuthMode, ConnectionResult, IncidentKind, Peer, Settings, SettingsError, replies};
+use crate::{AuthMode, Peer, Settings, SettingsError, replies};
 
 /// The parts of a running server that a session needs. A session keeps those that it began with.
 pub(crate) struct Shared {
@@ -96,9 +96,9 @@ impl Shared {
         )
     }
 
-    /// Where the end of a message is told.
-    pub(crate) fn told(&self) -> Told<'_> {
-        Told {
+    /// Where it is told what happens.
+    pub(crate) fn observer(&self) -> Observer<'_> {
+        Observer {
             log: &self.log,
             counts: &self.counts,
         }
@@ -174,6 +174,13 @@ impl SmtpService {
         }
     }
 
+    fn observer(&self) -> Observer<'_> {
+        Observer {
+            log: &self.log,
+            counts: &self.counts,
+        }
+    }
+
     pub(crate) fn counts(&self) -> &Arc<Counts> {
         &self.counts
     }
@@ -230,8 +237,10 @@ impl SmtpService {
     }
 
     /// What a stream of the caller's own is told over the connection limit.
-    pub(crate) fn own_over_limit(&self) -> &[u8] {
-        self.counts.connection(ConnectionResult::OverLimit);
+    pub(crate) fn own_over_limit(&self, now: Instant) -> &[u8] {
+        let observation = Observation::Crowded;
+        self.observer()
+            .observe(now, Peer::Other.into(), &observation);
         &self.over_limit
     }
 
@@ -251,16 +260,9 @@ impl Service for SmtpService {
     }
 
     fn over_limit(&self, now: Instant, connection: &Connection) -> &[u8] {
-        self.counts.connection(ConnectionResult::OverLimit);
-        self.log
-            .crowded(now, connection.peer.into(), &replies::TOO_MANY_CONNECTIONS);
-        self.counts.recent.note(Note {
-            kind: IncidentKind::ConnectionRefused,
-            cause: Cause::Reply(replies::TOO_MANY_CONNECTIONS),
-            client: connection.peer.ip(),
-            sender: None,
-            recipient: None,
-        });
+        let peer = Peer::from(connection.peer);
+        self.observer()
+            .observe(now, peer.into(), &Observation::Crowded);
         // Clear text would only be noise to a client that expects a handshake.
         if self.rules(connection).implicit_tls {
             &[]

@@ -41,11 +41,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = TlsConfig::builder().certificate(source).build()?;
     let _watch = config.watch(Duration::from_secs(5))?;
     let listener = Listener::bind(address.parse::<SocketAddr>()?)?;
-    let options = Options {
-        transport,
-        max_connections: 30_000,
-        ..Options::default()
-    };
+    let options = Options::default()
+        .transport(transport)
+        .max_connections(30_000);
     let _running = serve(vec![listener], Arc::new(Echoes { config }), options)?;
     loop {
         std::thread::park();

@@ -43,12 +43,6 @@ impl TlsConfig {
         TlsConfigBuilder::default()
     }
 
-    /// What the next handshake will use.
-    #[must_use]
-    pub fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.generation().server)
-    }
-
     /// How long a handshake may take.
     #[must_use]
     pub fn handshake_timeout(&self) -> Duration {
@@ -329,12 +323,13 @@ impl Policy {
             .with_protocol_versions(match self.min_version {
                 TlsVersion::Tls12 => &both,
                 TlsVersion::Tls13 => &newest,
-            })?
+            })
+            .map_err(TlsError::setup)?
             .with_client_cert_verifier(clients.verifier())
             .with_cert_resolver(Arc::new(Resolver::new(certificates)));
         // The strongest that both have, not the client's first: what auditing tools ask for.
         config.ignore_client_order = true;
-        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::setup)?;
         config.key_log = Arc::new(ExporterSecret);
         // A client that resumes gets a new ticket each time, so that one is enough.
         config.send_tls13_tickets = 1;

@@ -132,7 +132,7 @@ pub enum TlsError {
     },
     /// The cryptography cannot be set up.
     #[error("TLS cannot be configured: {0}")]
-    Rustls(#[from] rustls::Error),
+    Setup(#[source] ProtocolError),
 }
 
 /// Why a handshake did not come to its end.
@@ -149,6 +149,23 @@ pub enum HandshakeError {
     #[error("the peer sent too much for a handshake")]
     TooLarge,
     /// The two sides have nothing in common, or the peer broke the protocol. An alert tells the peer.
-    #[error("{0}")]
-    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Tls(ProtocolError),
+}
+
+/// What the TLS library says is wrong, in its words. Which library that is, and in which version, concerns nobody else.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error(transparent)]
+pub struct ProtocolError(rustls::Error);
+
+impl TlsError {
+    pub(crate) const fn setup(error: rustls::Error) -> Self {
+        Self::Setup(ProtocolError(error))
+    }
+}
+
+impl HandshakeError {
+    pub(crate) const fn tls(error: rustls::Error) -> Self {
+        Self::Tls(ProtocolError(error))
+    }
 }

@@ -138,7 +138,7 @@ impl Handshake {
                 .get_or_insert_with(|| Queued::new(Turnstile::of_this_thread()));
             self.turn = Some(ready!(queued.poll_turn(cx)).hold(now, cx));
             if let Err(error) = self.step() {
-                return Poll::Ready(Outcome::Failed(error.into()));
+                return Poll::Ready(Outcome::Failed(HandshakeError::tls(error)));
             }
             if !self.channel.connection().is_handshaking() {
                 return Poll::Ready(Outcome::Established(Box::new(self.info())));

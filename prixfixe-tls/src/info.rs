@@ -1,7 +1,6 @@
 //! What was agreed in a handshake.
 
 use std::fmt;
-use std::str::FromStr;
 
 use rustls::ProtocolVersion;
 
@@ -79,23 +78,5 @@ impl TlsVersion {
 impl fmt::Display for TlsVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// The text is no version that is spoken here.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the TLS version must be 1.2 or 1.3")]
-pub struct UnknownVersion;
-
-/// Reads `1.2` or `1.3`, as in a configuration.
-impl FromStr for TlsVersion {
-    type Err = UnknownVersion;
-
-    fn from_str(text: &str) -> Result<Self, UnknownVersion> {
-        match text {
-            "1.2" => Ok(Self::Tls12),
-            "1.3" => Ok(Self::Tls13),
-            _ => Err(UnknownVersion),
-        }
     }
 }

@@ -1,7 +1,7 @@
-//! Certificates into a rustls configuration that can be swapped while running, and TLS as a session around
+//! Certificates into a configuration that can be swapped while running, and TLS as a session around
 //! a session.
 //!
-//! [`TlsConfig`] is the first half, of use to any rustls server: it reads certificates and keys, finds at
+//! [`TlsConfig`] is the first half: it reads certificates and keys, finds at
 //! start whatever could go wrong at the first handshake, and reads them anew while running.
 //!
 //! [`Tls`] is the second: it wraps any [`Upgrade`] session and is itself a
@@ -27,8 +27,8 @@ mod watch;
 pub use certificate::CertificateInfo;
 pub use client_auth::ClientAuth;
 pub use config::{Reloaded, TlsConfig, TlsConfigBuilder};
-pub use error::{HandshakeError, TlsError};
-pub use info::{TlsInfo, TlsVersion, UnknownVersion};
+pub use error::{HandshakeError, ProtocolError, TlsError};
+pub use info::{TlsInfo, TlsVersion};
 pub use session::{Tls, Upgrade};
 pub use source::{CertificateSource, TrustAnchors};
 pub use watch::Watch;

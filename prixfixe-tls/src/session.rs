@@ -140,7 +140,7 @@ impl<S: Upgrade> Tls<S> {
         self.layer = match Handshake::new(now, config, clear) {
             Ok(handshake) => Layer::Handshake(Box::new(handshake)),
             Err(error) => {
-                self.inner.tls_failed(now, &error.into());
+                self.inner.tls_failed(now, &HandshakeError::tls(error));
                 Layer::Failed(Box::default())
             }
         };

@@ -63,6 +63,10 @@ fn unblocked(bound: BoundSocket) -> Result<TcpListener, Error> {
     }
 }
 
-fn cannot_bind(BindError { address, source }: BindError) -> Error {
+fn cannot_bind(
+    BindError {
+        address, source, ..
+    }: BindError,
+) -> Error {
     Error::Admin { address, source }
 }

@@ -53,7 +53,7 @@ fn start(transport: Transport, endpoint: Endpoint, mailboxes: &Mailboxes) -> Ser
     let mailboxes = mailboxes.clone();
     Server::builder()
         .domain("mx.test")
-        .endpoint(endpoint.protocol(Protocol::Lmtp))
+        .listen(endpoint.protocol(Protocol::Lmtp))
         .transport(transport)
         .sessions(move |_| {
             let session = mailboxes.clone();

@@ -73,22 +73,16 @@ fn one_message_at_a_time() {
 
 #[test]
 fn many_messages_at_once() {
-    crash_at_every_operation(
-        12,
-        &MaildirOptions {
-            workers: 6.try_into().unwrap(),
-            ..one_worker()
-        },
-    );
+    let mut six_workers = one_worker();
+    six_workers.workers = 6.try_into().unwrap();
+    crash_at_every_operation(12, &six_workers);
 }
 
 #[test]
 fn directories_that_another_process_made_and_never_synced() {
     let disk = Simulated::default();
-    let careless = MaildirOptions {
-        fsync: false,
-        ..one_worker()
-    };
+    let mut careless = one_worker();
+    careless.fsync = false;
     Maildir::open_on(disk.clone(), ROOT, careless).unwrap();
     let new = Path::new(ROOT).join("new");
     let stored = runtime()

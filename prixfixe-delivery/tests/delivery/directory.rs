@@ -50,16 +50,9 @@ async fn files_and_directories_are_their_owners_alone() {
 #[tokio::test]
 async fn many_threads_and_two_handles_store_everything_once() {
     let directory = tempfile::tempdir().unwrap();
-    let open = || {
-        Maildir::open(
-            directory.path(),
-            MaildirOptions {
-                fsync: false,
-                ..MaildirOptions::default()
-            },
-        )
-        .unwrap()
-    };
+    let mut options = MaildirOptions::default();
+    options.fsync = false;
+    let open = || Maildir::open(directory.path(), options.clone()).unwrap();
     let maildirs = [open(), open()];
     let tasks: Vec<_> = (0..400)
         .map(|number| {
@@ -264,10 +257,8 @@ async fn a_file_system_that_is_unmounted_takes_no_mail_below_it_and_works_when_i
         return;
     };
     let root = mounted.0.path().to_owned();
-    let options = MaildirOptions {
-        probe_interval: Duration::from_millis(1),
-        ..MaildirOptions::default()
-    };
+    let mut options = MaildirOptions::default();
+    options.probe_interval = Duration::from_millis(1);
     // On the disk below: a server was started once before the file system was mounted.
     mounted.unmount();
     drop(Maildir::open(&root, MaildirOptions::default()).unwrap());
@@ -312,11 +303,9 @@ async fn too_little_free_space_is_seen_and_so_is_enough() {
     let Some(mounted) = Mounted::new("size=4m,nr_inodes=2000") else {
         return;
     };
-    let options = MaildirOptions {
-        probe_interval: Duration::from_millis(1),
-        min_free: MinFree::bytes(1 << 20),
-        ..MaildirOptions::default()
-    };
+    let mut options = MaildirOptions::default();
+    options.probe_interval = Duration::from_millis(1);
+    options.min_free = MinFree::bytes(1 << 20);
     let maildir = Maildir::open(mounted.0.path().join("mail"), options.clone()).unwrap();
     let mut health = maildir.health();
     assert!(health.fault().is_none());
@@ -376,10 +365,8 @@ async fn a_full_disk_refuses_and_works_again_when_there_is_room() {
         return;
     };
     let root = mounted.0.path().join("mail");
-    let options = MaildirOptions {
-        probe_interval: Duration::from_millis(1),
-        ..MaildirOptions::default()
-    };
+    let mut options = MaildirOptions::default();
+    options.probe_interval = Duration::from_millis(1);
     let maildir = Maildir::open(&root, options).unwrap();
     let mut health = maildir.health();
 

@@ -165,10 +165,8 @@ fn a_rename_that_was_done_and_reported_as_failed_leaves_nothing_in_new() {
 #[test]
 fn a_failed_sync_of_the_directory_fails_every_message_that_it_was_for() {
     let disk = Simulated::default();
-    let options = prixfixe_delivery::MaildirOptions {
-        workers: 8.try_into().unwrap(),
-        ..one_worker()
-    };
+    let mut options = one_worker();
+    options.workers = 8.try_into().unwrap();
     let maildir = Maildir::open_on(disk.clone(), ROOT, options).unwrap();
     disk.plan(Plan::Sound);
     // Every sync of the directory fails: whoever shares one shares its fate.

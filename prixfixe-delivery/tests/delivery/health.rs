@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::Bytes;
-use prixfixe_delivery::{Maildir, MaildirOptions};
+use prixfixe_delivery::Maildir;
 use prixfixe_server::Server;
 
 use crate::messages::{ROOT, one_worker, open, store};
@@ -105,10 +105,8 @@ async fn whoever_gives_up_a_message_never_waits_for_the_disk() {
 
 /// A Maildir that probes its disk all the time.
 fn open_probing(disk: &Simulated) -> Maildir<Simulated> {
-    let options = MaildirOptions {
-        probe_interval: Duration::from_millis(1),
-        ..one_worker()
-    };
+    let mut options = one_worker();
+    options.probe_interval = Duration::from_millis(1);
     Maildir::open_on(disk.clone(), ROOT, options).unwrap()
 }
 

@@ -17,11 +17,10 @@ pub const ROOT: &str = "/srv/mail";
 
 /// One worker and no probes but those that are asked for, so that the order of operations is always the same.
 pub fn one_worker() -> MaildirOptions {
-    MaildirOptions {
-        workers: NonZeroUsize::MIN,
-        probe_interval: Duration::from_hours(1),
-        ..MaildirOptions::default()
-    }
+    let mut options = MaildirOptions::default();
+    options.workers = NonZeroUsize::MIN;
+    options.probe_interval = Duration::from_hours(1);
+    options
 }
 
 pub fn open(disk: &Simulated) -> Maildir<Simulated> {
@@ -103,10 +102,8 @@ async fn a_small_message_costs_six_operations_in_the_order_that_keeps_it() {
 #[tokio::test]
 async fn without_fsync_nothing_is_synced() {
     let disk = Simulated::default();
-    let options = MaildirOptions {
-        fsync: false,
-        ..one_worker()
-    };
+    let mut options = one_worker();
+    options.fsync = false;
     let maildir = Maildir::open_on(disk.clone(), ROOT, options).unwrap();
     let stored = store(&maildir, [Bytes::from("text\r\n")]).await.unwrap();
     assert_eq!(
@@ -125,10 +122,8 @@ async fn messages_that_come_during_a_sync_of_the_directory_share_the_next() {
     const MESSAGES: usize = 40;
 
     let disk = Simulated::default();
-    let options = MaildirOptions {
-        workers: WORKERS.try_into().unwrap(),
-        ..one_worker()
-    };
+    let mut options = one_worker();
+    options.workers = WORKERS.try_into().unwrap();
     let maildir = Maildir::open_on(disk.clone(), ROOT, options).unwrap();
     disk.plan(Plan::Sound);
     disk.state().slow_until_renames = MESSAGES;

@@ -20,14 +20,9 @@ const COUNT: &str = "PRIXFIXE_TEST_COUNT";
 async fn child() {
     let directory = std::env::var(DIRECTORY).unwrap();
     let count: usize = std::env::var(COUNT).unwrap().parse().unwrap();
-    let maildir = Maildir::open(
-        directory,
-        MaildirOptions {
-            workers: 4.try_into().unwrap(),
-            ..Default::default()
-        },
-    )
-    .unwrap();
+    let mut options = MaildirOptions::default();
+    options.workers = 4.try_into().unwrap();
+    let maildir = Maildir::open(directory, options).unwrap();
     let tasks: Vec<_> = (0..4)
         .map(|_| {
             let maildir = maildir.clone();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use prixfixe_delivery::{NextHop, NextHopOptions, Outcomes, Target, TlsUse, Transaction};
 use prixfixe_server::{
-    Accepted, CertificateSource, Client, Handler, Inbox, Mail, Message, Rcpt, Reply, Server,
-    Session, TlsConfig, Transport, inbox, reply,
+    Accepted, CertificateSource, Client, Endpoint, Handler, Inbox, Mail, Message, Rcpt, Reply,
+    Server, Session, TlsConfig, Transport, inbox, reply,
 };
 use prixfixe_test_support::SelfSigned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -198,7 +198,7 @@ fn secured(certificate: &SelfSigned, folder: &std::path::Path) -> (Server, Inbox
     let tls = TlsConfig::builder().certificate(source).build().unwrap();
     let (handler, inbox) = inbox();
     let server = server(Transport::Tokio)
-        .listen_tls(([127, 0, 0, 1], 0))
+        .listen(Endpoint::new(([127, 0, 0, 1], 0)).implicit_tls())
         .tls(tls)
         .handler(handler)
         .start()

@@ -10,7 +10,7 @@ use super::stream::{Listening, Stream};
 use crate::listen_socket::ListenSocket;
 use crate::listener::Succession;
 use crate::reception::{ACCEPTS_A_TURN, Reception};
-use crate::{Peer, Service, StartError, listener};
+use crate::{Peer, ServeError, Service, listener};
 
 #[derive(Debug)]
 pub(super) struct Acceptor<S: Service> {
@@ -28,11 +28,11 @@ impl<S: Service> Acceptor<S> {
         reception: Reception<S>,
         registry: &Registry,
         token: Token,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, ServeError> {
         let mut socket = Listening::new(socket);
         registry
             .register(&mut socket, token, Interest::READABLE)
-            .map_err(|source| StartError::Listener {
+            .map_err(|source| ServeError::Listener {
                 address: reception.address().clone(),
                 source,
             })?;

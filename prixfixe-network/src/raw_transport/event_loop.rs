@@ -14,7 +14,7 @@ use crate::control::{Control, LEAVING, Stage, StageWatch};
 use crate::heartbeat::Pulse;
 use crate::listen_socket::ListenSocket;
 use crate::server::Start;
-use crate::{Service, StartError};
+use crate::{ServeError, Service};
 
 /// Reports that are fetched at once.
 const EVENTS: usize = 1024;
@@ -52,9 +52,9 @@ impl<S: Service> EventLoop<S> {
     pub(super) fn new(
         start: &Start<'_, S>,
         sockets: Vec<ListenSocket>,
-    ) -> Result<Self, StartError> {
-        let poll = Poll::new().map_err(StartError::EventLoop)?;
-        let woken = Arc::new(Woken::new(poll.registry(), WAKER).map_err(StartError::EventLoop)?);
+    ) -> Result<Self, ServeError> {
+        let poll = Poll::new().map_err(ServeError::EventLoop)?;
+        let woken = Arc::new(Woken::new(poll.registry(), WAKER).map_err(ServeError::EventLoop)?);
         let first_connection = FIRST_LISTENER + sockets.len();
         let acceptors = start
             .receptions(&start.party)

@@ -19,9 +19,9 @@ use self::event_loop::EventLoop;
 use crate::control::Stage;
 use crate::options::thread_count;
 use crate::server::Start;
-use crate::{Service, StartError};
+use crate::{ServeError, Service};
 
-pub(crate) fn start<S: Service>(start: &Start<'_, S>) -> Result<(), StartError> {
+pub(crate) fn start<S: Service>(start: &Start<'_, S>) -> Result<(), ServeError> {
     let mut loops = Vec::new();
     for index in 0..thread_count(start.options) {
         loops.push(EventLoop::new(start, start.sockets(index)?)?);
@@ -42,7 +42,7 @@ pub(crate) fn start<S: Service>(start: &Start<'_, S>) -> Result<(), StartError> 
         let thread = thread::Builder::new().name(format!("prixfixe-raw-{index}"));
         if let Err(error) = thread.spawn(run) {
             start.control.advance(Stage::Aborted);
-            return Err(StartError::Thread(error));
+            return Err(ServeError::Thread(error));
         }
     }
     Ok(())

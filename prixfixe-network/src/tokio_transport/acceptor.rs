@@ -15,7 +15,7 @@ use crate::heartbeat::Pulse;
 use crate::listen_socket::ListenSocket;
 use crate::listener::Succession;
 use crate::reception::{ACCEPTS_A_TURN, Reception};
-use crate::{Peer, Service, StartError, listener};
+use crate::{Peer, ServeError, Service, listener};
 
 pub(super) struct Acceptor<S: Service> {
     socket: Listening,
@@ -27,8 +27,8 @@ pub(super) struct Acceptor<S: Service> {
 
 impl<S: Service> Acceptor<S> {
     /// To be called within the runtime that is to run it.
-    pub(super) fn new(socket: ListenSocket, reception: Reception<S>) -> Result<Self, StartError> {
-        let socket = Listening::new(socket).map_err(|source| StartError::Listener {
+    pub(super) fn new(socket: ListenSocket, reception: Reception<S>) -> Result<Self, ServeError> {
+        let socket = Listening::new(socket).map_err(|source| ServeError::Listener {
             address: reception.address().clone(),
             source,
         })?;

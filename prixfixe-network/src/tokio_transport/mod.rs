@@ -28,16 +28,16 @@ use crate::control::{Control, Stage};
 use crate::listen_socket::ListenSocket;
 use crate::options::thread_count;
 use crate::server::Start;
-use crate::{Service, StartError};
+use crate::{ServeError, Service};
 
-pub(crate) fn start<S: Service>(start: &Start<'_, S>) -> Result<(), StartError> {
+pub(crate) fn start<S: Service>(start: &Start<'_, S>) -> Result<(), ServeError> {
     match Handle::try_current() {
         Ok(runtime) if start.options.threads.is_none() => start_within(start, &runtime),
         _ => start_threads(start),
     }
 }
 
-fn start_within<S: Service>(start: &Start<'_, S>, runtime: &Handle) -> Result<(), StartError> {
+fn start_within<S: Service>(start: &Start<'_, S>, runtime: &Handle) -> Result<(), ServeError> {
     let (party, connections) = completion();
     let sockets = start.sockets(0)?;
     let acceptors = register(start, sockets, &party)?;
@@ -52,10 +52,10 @@ fn start_within<S: Service>(start: &Start<'_, S>, runtime: &Handle) -> Result<()
     Ok(())
 }
 
-fn start_threads<S: Service>(start: &Start<'_, S>) -> Result<(), StartError> {
+fn start_threads<S: Service>(start: &Start<'_, S>) -> Result<(), ServeError> {
     let mut workers = Vec::new();
     for index in 0..thread_count(start.options) {
-        let runtime = OwnRuntime::new().map_err(StartError::Runtime)?;
+        let runtime = OwnRuntime::new().map_err(ServeError::Runtime)?;
         let entered = runtime.enter();
         let sockets = start.sockets(index)?;
         let (party, connections) = completion();
@@ -73,7 +73,7 @@ fn start_threads<S: Service>(start: &Start<'_, S>) -> Result<(), StartError> {
         let thread = thread::Builder::new().name(format!("prixfixe-tokio-{index}"));
         if let Err(error) = thread.spawn(move || worker.run()) {
             start.control.advance(Stage::Aborted);
-            return Err(StartError::Thread(error));
+            return Err(ServeError::Thread(error));
         }
     }
     Ok(())
@@ -170,7 +170,7 @@ fn register<S: Service>(
     start: &Start<'_, S>,
     sockets: Vec<ListenSocket>,
     party: &Party,
-) -> Result<Vec<Acceptor<S>>, StartError> {
+) -> Result<Vec<Acceptor<S>>, ServeError> {
     let register = || {
         // To find out whether there is a timer.
         drop(tokio::time::sleep(Duration::ZERO));
@@ -182,7 +182,7 @@ fn register<S: Service>(
     };
     // A runtime without I/O or timers says so by a panic and in no other way.
     catch_unwind(AssertUnwindSafe(register)).unwrap_or_else(|_| {
-        Err(StartError::Runtime(io::Error::new(
+        Err(ServeError::Runtime(io::Error::new(
             io::ErrorKind::Unsupported,
             "it has no I/O or no timers",
         )))

@@ -5,8 +5,6 @@ use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use prixfixe_network::Options;
-
 use crate::harness::{Client, Harness, Way, wait_until};
 use crate::toy::Toy;
 
@@ -23,11 +21,7 @@ fn start_lingering(way: Way, linger: Duration) -> Harness {
     Harness::start(
         way,
         Toy::default(),
-        Options {
-            linger,
-            drain_timeout: NEVER,
-            ..way.options()
-        },
+        way.options().linger(linger).drain_timeout(NEVER),
     )
 }
 
@@ -96,14 +90,7 @@ pub(crate) fn a_peer_that_never_takes_its_last_bytes_is_given_up(way: Way) {
         timeout: SOON,
         ..Toy::default()
     };
-    let harness = Harness::start(
-        way,
-        toy,
-        Options {
-            linger: SOON,
-            ..way.options()
-        },
-    );
+    let harness = Harness::start(way, toy, way.options().linger(SOON));
     let mut client = harness.client();
     // More than fits anywhere, and nobody reads it: the session gives up first, then the pump.
     client.send("POUR 1000000\n");

@@ -38,12 +38,10 @@ impl Way {
             Self::Threads => (Transport::Tokio, NonZeroUsize::new(2)),
             Self::Raw => (Transport::Raw, NonZeroUsize::new(2)),
         };
-        Options {
-            transport,
-            threads,
-            max_connections: 20_000,
-            ..Options::default()
-        }
+        Options::default()
+            .transport(transport)
+            .threads(threads)
+            .max_connections(20_000)
     }
 }
 
@@ -65,8 +63,11 @@ impl Harness {
     }
 
     pub(crate) fn single_on(way: Way, listener: Listener, toy: Toy, options: Options) -> Self {
-        let threads = options.threads.and(NonZeroUsize::new(1));
-        Self::start_on(way, 1, vec![listener], toy, Options { threads, ..options })
+        let threads = match way {
+            Way::Within => None,
+            Way::Threads | Way::Raw => NonZeroUsize::new(1),
+        };
+        Self::start_on(way, 1, vec![listener], toy, options.threads(threads))
     }
 
     pub(crate) fn listen(way: Way, listeners: Vec<Listener>, toy: Toy, options: Options) -> Self {

@@ -8,21 +8,13 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::Duration;
 
-use prixfixe_network::Options;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::harness::{Client, Harness, Way, child, limit_descriptors, wait_until};
 use crate::toy::Toy;
 
 pub(crate) fn a_connection_over_the_limit_is_told_and_closed(way: Way) {
-    let harness = Harness::start(
-        way,
-        Toy::default(),
-        Options {
-            max_connections: 2,
-            ..way.options()
-        },
-    );
+    let harness = Harness::start(way, Toy::default(), way.options().max_connections(2));
     let (mut one, mut two) = (harness.client(), harness.client());
     for _ in 0..20 {
         let mut three = Client::connect(harness.address());
@@ -39,14 +31,7 @@ pub(crate) fn a_connection_over_the_limit_is_told_and_closed(way: Way) {
 
 /// Closing a socket with unread input is a reset, which may destroy the reply.
 pub(crate) fn what_an_over_limit_peer_has_sent_does_not_cost_it_the_reply(way: Way) {
-    let harness = Harness::single(
-        way,
-        Toy::default(),
-        Options {
-            max_connections: 1,
-            ..way.options()
-        },
-    );
+    let harness = Harness::single(way, Toy::default(), way.options().max_connections(1));
     let mut holder = harness.client();
     for round in 1..=10 {
         let held = harness.seen.hold();
@@ -69,14 +54,7 @@ pub(crate) fn what_an_over_limit_peer_has_sent_does_not_cost_it_the_reply(way: W
 
 /// The client connects again the moment it has its last reply: its place must be free by then.
 pub(crate) fn a_peer_that_has_its_last_reply_has_given_its_place_back(way: Way) {
-    let harness = Harness::start(
-        way,
-        Toy::default(),
-        Options {
-            max_connections: 1,
-            ..way.options()
-        },
-    );
+    let harness = Harness::start(way, Toy::default(), way.options().max_connections(1));
     for round in 0..300 {
         let mut client = harness.client();
         client.send(if round % 2 == 0 { "QUIT\n" } else { "LEAVE\n" });
@@ -89,11 +67,9 @@ pub(crate) fn peers_that_never_close_keep_no_place(way: Way) {
     let harness = Harness::start(
         way,
         Toy::default(),
-        Options {
-            max_connections: 1,
-            linger: Duration::from_secs(3600),
-            ..way.options()
-        },
+        way.options()
+            .max_connections(1)
+            .linger(Duration::from_secs(3600)),
     );
     let mut stay = Vec::new();
     // One and 256 may linger beside the one session.
@@ -112,12 +88,10 @@ pub(crate) fn peers_that_do_not_close_have_as_many_places_as_are_set(way: Way) {
         let harness = Harness::start(
             way,
             Toy::default(),
-            Options {
-                max_closing: at_first,
-                linger: Duration::from_secs(3600),
-                drain_timeout: Duration::from_secs(3600),
-                ..way.options()
-            },
+            way.options()
+                .max_closing(at_first)
+                .linger(Duration::from_secs(3600))
+                .drain_timeout(Duration::from_secs(3600)),
         );
         harness.running.set_max_closing(later);
         let mut client = harness.client();

@@ -151,14 +151,7 @@ fn all_addresses_are_served_in_both_families() {
             client.expect("HELLO");
             let connection = *harness.seen.connections.lock().unwrap().last().unwrap();
             let peer = client.stream().local_addr().unwrap();
-            assert_eq!(
-                connection,
-                Connection {
-                    peer: peer.into(),
-                    local: Some(address),
-                    listener
-                }
-            );
+            assert_eq!(connection, Connection::new(peer, Some(address), listener));
         }
     }
 }

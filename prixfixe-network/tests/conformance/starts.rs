@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use prixfixe_network::{Options, StartError, Transport, serve};
+use prixfixe_network::{Options, ServeError, Transport, serve};
 use rustix::process::{Resource, setrlimit};
 
 use crate::harness::{Harness, Way, child, limit_descriptors, loopback, runtime};
@@ -12,7 +12,7 @@ use crate::toy::Toy;
 #[test]
 fn without_a_listener_there_is_nothing_to_start() {
     let result = serve(Vec::new(), Arc::new(Toy::default()), Options::default());
-    assert!(matches!(result, Err(StartError::NoListener)), "{result:?}");
+    assert!(matches!(result, Err(ServeError::NoListener)), "{result:?}");
 }
 
 #[test]
@@ -29,12 +29,9 @@ fn auto_is_raw_where_tokio_cannot_be_set_up() {
         .build()
         .unwrap();
     let _entered = bare.enter();
-    let tokio = Options {
-        transport: Transport::Tokio,
-        ..Options::default()
-    };
+    let tokio = Options::default().transport(Transport::Tokio);
     let result = serve(vec![loopback()], Arc::new(Toy::default()), tokio);
-    assert!(matches!(result, Err(StartError::Runtime(_))), "{result:?}");
+    assert!(matches!(result, Err(ServeError::Runtime(_))), "{result:?}");
     let harness = Harness::start(Way::Raw, Toy::default(), Options::default());
     assert_eq!(harness.running.transport(), Transport::Raw);
     harness.client().echo("served");
@@ -61,16 +58,13 @@ fn start_short_of_descriptors() {
     let mut failed = 0;
     for spare in 0.. {
         let listeners = vec![loopback()];
-        let options = Options {
-            threads: NonZeroUsize::new(2),
-            ..Options::default()
-        };
+        let options = Options::default().threads(NonZeroUsize::new(2));
         let limit = limit_descriptors(spare);
         let result =
             runtime.block_on(async { serve(listeners, Arc::new(Toy::default()), options) });
         setrlimit(Resource::Nofile, limit).unwrap();
         match result {
-            Err(StartError::EventLoop(_) | StartError::Listener { .. }) => failed += 1,
+            Err(ServeError::EventLoop(_) | ServeError::Listener { .. }) => failed += 1,
             Err(error) => panic!("auto fails with raw's error: {error}"),
             Ok(running) if running.transport() == Transport::Raw => drop(running),
             Ok(_) => break,
@@ -85,10 +79,7 @@ fn threads_of_its_own_do_without_the_runtime_around_them() {
         .build()
         .unwrap();
     let _entered = bare.enter();
-    let options = Options {
-        threads: NonZeroUsize::new(1),
-        ..Options::default()
-    };
+    let options = Options::default().threads(NonZeroUsize::new(1));
     let harness = Harness::start(Way::Threads, Toy::default(), options);
     assert_eq!(harness.running.transport(), Transport::Tokio);
     harness.client().echo("served");

@@ -5,8 +5,6 @@ use std::net::TcpStream;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use prixfixe_network::Options;
-
 use crate::harness::{Client, Harness, Way, wait_until};
 use crate::toy::Toy;
 
@@ -65,10 +63,7 @@ pub(crate) fn shutdown_tells_those_who_stand_in_the_backlog(way: Way) {
 }
 
 pub(crate) fn sessions_that_outlast_the_drain_are_dropped(way: Way) {
-    let options = Options {
-        drain_timeout: Duration::from_millis(50),
-        ..way.options()
-    };
+    let options = way.options().drain_timeout(Duration::from_millis(50));
     let harness = Harness::start(way, Toy::default(), options);
     let mut client = harness.client();
     client.send("ASK\n");
@@ -92,10 +87,7 @@ pub(crate) fn abort_drops_all(way: Way) {
 }
 
 pub(crate) fn abort_cuts_a_drain_short(way: Way) {
-    let options = Options {
-        drain_timeout: Duration::from_secs(3600),
-        ..way.options()
-    };
+    let options = way.options().drain_timeout(Duration::from_secs(3600));
     let harness = Harness::start(way, Toy::default(), options);
     let mut client = harness.client();
     client.send("ASK\n");

@@ -104,10 +104,7 @@ pub(crate) fn a_client_of_a_unix_socket_is_served(way: Way) {
 
 pub(crate) fn one_too_many_on_a_unix_socket_is_told(way: Way) {
     let place = Place::new();
-    let options = Options {
-        max_connections: 1,
-        ..way.options()
-    };
+    let options = way.options().max_connections(1);
     let _harness = place.serve(way, options);
     let mut first = place.client();
     first.expect("HELLO");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use prixfixe_core::Reply;
-use tracing::{Span, info_span};
+use tracing::info_span;
 
 use super::stack::Stack;
 use super::{About, Answer, LoginQuestion, Question, Told, is_abandoned, told};
@@ -27,12 +27,30 @@ macro_rules! question_span {
     };
 }
 
+/// Runs a hook inside its span, unless it is to be dropped: then there is no answer.
+///
+/// No function: the future of one would have room for the hook twice, as its argument and as what it pins.
+macro_rules! asked {
+    ($span:expr, $hook:expr) => {{
+        let span = $span;
+        let mut hook = pin!($hook);
+        poll_fn(|cx| {
+            if is_abandoned() {
+                return Poll::Ready(None);
+            }
+            let _entered = span.enter();
+            hook.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }};
+}
+
 /// The conversation with a handler about a connection.
 pub(super) async fn run<H: Handler>(handler: Arc<H>, checks: Checks) {
     let mut client = connected().await;
     let connected = {
         let span = question_span!("connect", client);
-        asked(span, Stack::connect(&checks, &handler, &client)).await
+        asked!(span, Stack::connect(&checks, &handler, &client))
     };
     drop((handler, checks));
     let mut session = match connected.unwrap_or(Err(replies::HANDLER_TIMED_OUT)) {
@@ -61,7 +79,7 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
         Question::Hello(greeting) => {
             let span = question_span!("hello", client);
             let hello = Hello::new(client, &greeting.name, greeting.extended);
-            let result = asked(span, session.hello(hello)).await;
+            let result = asked!(span, session.hello(hello));
             let result = late(result).map(|()| client.greeted(greeting));
             super::give(Answer {
                 result: result.map(|()| Accepted::default()),
@@ -70,14 +88,14 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
         }
         Question::Mail(envelope) => {
             let span = question_span!("mail", client);
-            let result = asked(span, session.mail(Mail::new(client, &envelope))).await;
+            let result = asked!(span, session.mail(Mail::new(client, &envelope)));
             drop(envelope);
             settle(session, result);
         }
         Question::Rcpt(envelope, recipient) => {
             let span = question_span!("rcpt", client);
             let rcpt = Rcpt::new(client, &envelope, &recipient);
-            let result = asked(span, session.rcpt(rcpt)).await;
+            let result = asked!(span, session.rcpt(rcpt));
             drop(envelope);
             let result = late(result);
             super::give(Answer {
@@ -87,7 +105,7 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
         }
         Question::Data(envelope) => {
             let span = question_span!("data", client);
-            let result = asked(span, session.data(Data::new(client, &envelope))).await;
+            let result = asked!(span, session.data(Data::new(client, &envelope)));
             drop(envelope);
             // A refusal here ends the transaction, of which the session is told by itself.
             give(late(result).map(|()| Accepted::default()));
@@ -95,13 +113,13 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
         Question::Message(message) => {
             let span = question_span!("message", client, id = message.id());
             // Boxed, or every idle connection would have room for the largest local of `message`.
-            let result = asked(span, Box::pin(session.message(*message))).await;
+            let result = asked!(span, Box::pin(session.message(*message)));
             give(in_time(session, result));
         }
         Question::Login(login) => {
             let span = question_span!("authenticate", client, mechanism = login.mechanism);
             // Boxed as a message's is.
-            let result = asked(span, Box::pin(authenticate(session, client, *login))).await;
+            let result = asked!(span, Box::pin(authenticate(session, client, *login)));
             let result = result.unwrap_or(Err(Reply::LOGIN_UNAVAILABLE));
             let result = result.map(|identity| client.identified(identity));
             super::give(Answer {
@@ -112,7 +130,7 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
         Question::Command { verb, argument } => {
             let span = question_span!("command", client);
             let command = Command::new(client, &verb, &argument);
-            let result = asked(span, session.command(command)).await;
+            let result = asked!(span, session.command(command));
             give(late(result).map(Accepted::with_reply));
         }
         Question::Reset => session.reset(),
@@ -149,19 +167,6 @@ fn connected() -> impl Future<Output = Client> {
 /// Waits for the next question.
 fn next() -> impl Future<Output = Told> {
     poll_fn(|_| told().map_or(Poll::Pending, Poll::Ready))
-}
-
-/// Runs a hook inside its span, unless it is to be dropped: then there is no answer.
-async fn asked<T>(span: Span, hook: impl Future<Output = T>) -> Option<T> {
-    let mut hook = pin!(hook);
-    poll_fn(|cx| {
-        if is_abandoned() {
-            return Poll::Ready(None);
-        }
-        let _entered = span.enter();
-        hook.as_mut().poll(cx).map(Some)
-    })
-    .await
 }
 
 /// The answer of a hook that may have been dropped. The transaction, if there is one, goes on without it: what the session

@@ -8,7 +8,32 @@ use crate::check::{self, Checks, Content, Opened};
 use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
 use crate::{Accepted, Client, Handler, Identity, Login, Message, Session, replies};
 
-pub(super) struct Stack<S> {
+/// The checks of a server and its handler.
+pub(crate) struct Checked<H> {
+    checks: Checks,
+    handler: Arc<H>,
+}
+
+impl<H> Checked<H> {
+    pub(crate) const fn new(checks: Checks, handler: Arc<H>) -> Self {
+        Self { checks, handler }
+    }
+}
+
+impl<H: Handler> Handler for Checked<H> {
+    type Session = Stack<H::Session>;
+
+    async fn connect(self: &Arc<Self>, client: &Client) -> Result<Self::Session, Reply> {
+        Stack::connect(&self.checks, &self.handler, client).await
+    }
+
+    fn needs_runtime(&self) -> bool {
+        self.checks.need_runtime() || self.handler.needs_runtime()
+    }
+}
+
+/// Those of one connection.
+pub(crate) struct Stack<S> {
     checks: Opened,
     session: S,
 }
@@ -24,31 +49,52 @@ impl<S: Session> Stack<S> {
         Ok(Self { checks, session })
     }
 
-    pub(super) async fn hello(&mut self, hello: Hello<'_>) -> Result<(), Reply> {
+    /// The message after the checks of its content, and with their edits.
+    async fn checked(&mut self, mut message: Message) -> Result<Message, Reply> {
+        let gathered = message.gather().await?;
+        let head = &mut message.head;
+        let content = Content::new(&head.client, &head.envelope, &gathered);
+        let verdict = self.checks.content(content).await?;
+        #[cfg(feature = "digest")]
+        {
+            head.sent = Some(Arc::new(crate::message::Sent {
+                envelope: Arc::clone(&head.envelope),
+                content: gathered.clone(),
+            }));
+        }
+        let envelope = Arc::make_mut(&mut head.envelope);
+        message.body = check::apply(verdict.edits(), &gathered, envelope).await?;
+        head.verdict = Some(Arc::new(verdict));
+        Ok(message)
+    }
+}
+
+impl<S: Session> Session for Stack<S> {
+    async fn hello(&mut self, hello: Hello<'_>) -> Result<(), Reply> {
         self.checks.hello(hello).await?;
         self.session.hello(hello).await
     }
 
-    pub(super) async fn authenticate(&mut self, login: Login<'_>) -> Result<Identity, Reply> {
+    async fn authenticate(&mut self, login: Login<'_>) -> Result<Identity, Reply> {
         self.session.authenticate(login).await
     }
 
-    pub(super) async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
         self.checks.mail(mail).await?;
         self.session.mail(mail).await
     }
 
-    pub(super) async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+    async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
         self.checks.rcpt(rcpt).await?;
         self.session.rcpt(rcpt).await
     }
 
-    pub(super) async fn data(&mut self, data: Data<'_>) -> Result<(), Reply> {
+    async fn data(&mut self, data: Data<'_>) -> Result<(), Reply> {
         self.checks.data(data).await?;
         self.session.data(data).await
     }
 
-    pub(super) async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
+    async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
         let mut named = None;
         if self.checks.read_content() {
             named = Some(Arc::clone(&message.head.envelope));
@@ -72,30 +118,11 @@ impl<S: Session> Stack<S> {
         }
     }
 
-    /// The message after the checks of its content, and with their edits.
-    async fn checked(&mut self, mut message: Message) -> Result<Message, Reply> {
-        let gathered = message.gather().await?;
-        let head = &mut message.head;
-        let content = Content::new(&head.client, &head.envelope, &gathered);
-        let verdict = self.checks.content(content).await?;
-        #[cfg(feature = "digest")]
-        {
-            head.sent = Some(Arc::new(crate::message::Sent {
-                envelope: Arc::clone(&head.envelope),
-                content: gathered.clone(),
-            }));
-        }
-        let envelope = Arc::make_mut(&mut head.envelope);
-        message.body = check::apply(verdict.edits(), &gathered, envelope).await?;
-        head.verdict = Some(Arc::new(verdict));
-        Ok(message)
-    }
-
-    pub(super) async fn command(&mut self, command: Command<'_>) -> Result<Reply, Reply> {
+    async fn command(&mut self, command: Command<'_>) -> Result<Reply, Reply> {
         self.session.command(command).await
     }
 
-    pub(super) fn reset(&mut self) {
+    fn reset(&mut self) {
         self.checks.reset();
         self.session.reset();
     }

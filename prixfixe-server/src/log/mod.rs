@@ -7,10 +7,10 @@ mod cut;
 mod limit;
 
 use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prixfixe_core::Reply;
 use tracing::Level;
@@ -52,7 +52,7 @@ pub(crate) use granted;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Who<'a> {
     pub(crate) peer: Peer,
-    pub(crate) balancer: Option<SocketAddr>,
+    pub(crate) balancer: Option<Peer>,
     pub(crate) helo: Option<&'a str>,
 }
 
@@ -148,12 +148,7 @@ impl Log {
             Some(client) => self.grant_by(Level::INFO, now, |it| it.allows_crowd(now, client)),
             None => self.grant(Level::INFO, now, None),
         };
-        let who = Who {
-            peer,
-            balancer: None,
-            helo: None,
-        };
-        write_refused(grant, who, &Refused::new(What::Connect, reply));
+        write_refused(grant, peer.into(), &Refused::new(What::Connect, reply));
     }
 
     fn lock(&self) -> MutexGuard<'_, LineLimit> {
@@ -219,6 +214,17 @@ impl What {
     }
 }
 
+impl From<Peer> for Who<'_> {
+    /// Of whom no more is known yet.
+    fn from(peer: Peer) -> Self {
+        Self {
+            peer,
+            balancer: None,
+            helo: None,
+        }
+    }
+}
+
 impl<'a> From<&'a Client> for Who<'a> {
     fn from(client: &'a Client) -> Self {
         Self {
@@ -227,6 +233,11 @@ impl<'a> From<&'a Client> for Who<'a> {
             helo: client.helo(),
         }
     }
+}
+
+/// Seconds with microseconds, which is as fine as a log needs.
+pub(crate) fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e6
 }
 
 #[cfg(test)]

@@ -4,20 +4,24 @@
 //! own: a thread always uses the same, so that threads do not wait for each other's lines. Whoever reads adds them up.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::tls::TlsVersion;
 use crossbeam_utils::CachePadded;
 
+use super::accepted::{AcceptedNote, LISTED_PER_SECOND, LatestAccepted};
 use super::histogram::Histogram;
 use super::labels::{
     AuthMechanism, AuthResult, ConnectionResult, FailureReason, HandshakeFailure, TimeoutPhase,
 };
-use super::recent::Recent;
+use super::recent::{Incident, Note, Recent};
+use super::talkers::{ClientActivity, GENERATION_SECONDS, Talkers, add_up};
 use super::window::Window;
 
-/// More sets of counters than this are not worth their memory (3 KiB each).
+/// More sets of counters than this are not worth their memory (at most 10 KiB each).
 const MOST_SHARDS: usize = 64;
 
 /// Reply codes are 400 to 599.
@@ -32,7 +36,8 @@ pub(crate) struct Counts {
     others: Box<[CachePadded<Shard>]>,
     /// One less than how many there are, which is a power of two.
     mask: usize,
-    pub(crate) recent: Recent,
+    recent: Recent,
+    pub(super) accepted: LatestAccepted,
 }
 
 /// The counters of a thread, or of several.
@@ -53,6 +58,8 @@ pub(super) struct Shard {
     pub(super) logins: [[AtomicU64; AuthResult::COUNT]; AuthMechanism::COUNT],
     pub(super) refused_commands: [AtomicU64; CODES],
     pub(super) timeouts: [AtomicU64; TimeoutPhase::COUNT],
+    /// A thread of another core waits for it only where there are more threads than sets of counters.
+    talkers: Mutex<Talkers>,
 }
 
 /// The TLS versions that can be agreed on.
@@ -80,14 +87,27 @@ impl Counts {
             others: (1..shards).map(|_| shard()).collect(),
             mask: shards - 1,
             recent: Recent::default(),
+            accepted: LatestAccepted::default(),
         }
     }
 
-    pub(crate) fn message_succeeded(&self, times: Times) {
+    /// `note` is made for those that are listed for people.
+    pub(crate) fn message_succeeded(
+        &self,
+        times: Times,
+        client: Option<IpAddr>,
+        size: u64,
+        note: impl FnOnce() -> AcceptedNote,
+    ) {
         let shard = self.shard();
+        let second = self.second(times.now);
         add(&shard.succeeded, 1);
-        shard.succeeded_lately.add(self.second(times.now));
+        let in_this_second = shard.succeeded_lately.add(second);
         shard.message(times);
+        shard.accepted_from(client, size, generation(second));
+        if in_this_second <= LISTED_PER_SECOND {
+            self.accepted.note(note());
+        }
     }
 
     pub(crate) fn message_failed(&self, reason: FailureReason, times: Times) {
@@ -142,6 +162,27 @@ impl Counts {
         }
     }
 
+    /// For people: what a client was refused.
+    pub(crate) fn note(&self, note: Note) {
+        self.recent
+            .note(note, generation(self.second(Instant::now())));
+    }
+
+    /// The latest first.
+    pub(crate) fn incidents(&self) -> Vec<Incident> {
+        self.recent.incidents()
+    }
+
+    pub(super) fn clients(&self, now: Instant) -> Vec<ClientActivity> {
+        let generation = generation(self.second(now));
+        let mut all = self.recent.clients(generation);
+        for shard in self.shards() {
+            let mut talkers = shard.talkers.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(talkers.all(generation));
+        }
+        add_up(all)
+    }
+
     /// Whole seconds since counting began.
     pub(super) fn second(&self, now: Instant) -> u32 {
         u32::try_from(self.age(now).as_secs()).unwrap_or(u32::MAX)
@@ -162,6 +203,10 @@ impl Counts {
             .get(place)
             .map_or(&*self.first, |shard| &**shard)
     }
+}
+
+fn generation(second: u32) -> u32 {
+    second / GENERATION_SECONDS
 }
 
 /// Threads are numbered as they come.
@@ -200,7 +245,16 @@ impl Shard {
             logins: Default::default(),
             refused_commands: std::array::from_fn(|_| AtomicU64::new(0)),
             timeouts: Default::default(),
+            talkers: Mutex::default(),
         }
+    }
+
+    fn accepted_from(&self, client: Option<IpAddr>, size: u64, generation: u32) {
+        let mut talkers = self.talkers.lock().unwrap_or_else(PoisonError::into_inner);
+        talkers.count(client, generation, |activity| {
+            activity.accepted = activity.accepted.saturating_add(1);
+            activity.bytes = activity.bytes.saturating_add(size);
+        });
     }
 
     fn message(&self, times: Times) {

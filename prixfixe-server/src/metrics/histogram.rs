@@ -3,8 +3,44 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Upper bounds of the buckets, in nanoseconds. One more bucket takes what is over the last.
-pub(crate) const BOUNDS: [u64; 13] = [
+/// Upper bounds of the buckets that durations are counted in, in nanoseconds. One more bucket takes what is over the last.
+///
+/// They are finer than those of [`EXPOSED`]: a server that keeps mail in memory answers within the first of those, and a
+/// percentile there would be invented.
+const BOUNDS: [u64; 27] = [
+    10_000,
+    20_000,
+    30_000,
+    50_000,
+    70_000,
+    100_000,
+    150_000,
+    200_000,
+    300_000,
+    500_000,
+    700_000,
+    1_000_000,
+    1_500_000,
+    2_500_000,
+    5_000_000,
+    7_000_000,
+    10_000_000,
+    15_000_000,
+    20_000_000,
+    30_000_000,
+    50_000_000,
+    100_000_000,
+    200_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_000_000_000,
+    5_000_000_000,
+];
+
+const BUCKETS: usize = BOUNDS.len() + 1;
+
+/// Upper bounds of the buckets of `/metrics`, whose text is promised. Each is one of [`BOUNDS`].
+const EXPOSED: [u64; 13] = [
     100_000,
     500_000,
     1_000_000,
@@ -20,23 +56,27 @@ pub(crate) const BOUNDS: [u64; 13] = [
     5_000_000_000,
 ];
 
-const BUCKETS: usize = BOUNDS.len() + 1;
-
 /// Counts durations; two atomic additions each.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Histogram {
     buckets: [AtomicU64; BUCKETS],
     /// Nanoseconds: five hundred years of them.
     sum: AtomicU64,
 }
 
+impl Default for Histogram {
+    fn default() -> Self {
+        Self {
+            buckets: std::array::from_fn(|_| AtomicU64::new(0)),
+            sum: AtomicU64::new(0),
+        }
+    }
+}
+
 impl Histogram {
     pub(crate) fn record(&self, duration: Duration) {
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let place = BOUNDS
-            .iter()
-            .take_while(|bound| nanoseconds > **bound)
-            .count();
+        let place = BOUNDS.partition_point(|bound| *bound < nanoseconds);
         if let Some(bucket) = self.buckets.get(place) {
             bucket.fetch_add(1, Relaxed);
             self.sum.fetch_add(nanoseconds, Relaxed);
@@ -71,13 +111,27 @@ impl DurationHistogram {
         Duration::from_nanos(self.sum)
     }
 
-    /// The buckets: an upper bound, inclusive, and how many durations are within it and over the bound before. The last
-    /// has no bound.
+    /// The buckets of `/metrics`: an upper bound, inclusive, and how many durations are within it and over the bound
+    /// before. The last has no bound.
     pub fn buckets(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
-        let bounds = BOUNDS
-            .iter()
-            .map(|bound| Some(Duration::from_nanos(*bound)));
-        bounds.chain([None]).zip(self.buckets)
+        let mut fine = self.fine_buckets();
+        let exposed = EXPOSED.map(|bound| Some(Duration::from_nanos(bound)));
+        exposed.into_iter().chain([None]).map(move |wanted| {
+            let mut sum = 0;
+            for (bound, count) in fine.by_ref() {
+                sum += count;
+                if bound == wanted {
+                    break;
+                }
+            }
+            (wanted, sum)
+        })
+    }
+
+    /// The same, as finely as they were counted: two to five buckets for each of a power of ten, from 10 microseconds on.
+    pub fn fine_buckets(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
+        let bounds = BOUNDS.map(|bound| Some(Duration::from_nanos(bound)));
+        bounds.into_iter().chain([None]).zip(self.buckets)
     }
 }
 
@@ -105,6 +159,26 @@ mod tests {
         assert_eq!(counts, [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
         assert_eq!(read.count(), 6);
         assert_eq!(read.sum(), Duration::from_nanos(durations.iter().sum()));
+    }
+
+    #[test]
+    fn fast_messages_are_told_apart_below_the_first_bound_of_the_metrics() {
+        let histogram = Histogram::default();
+        let durations = [9, 10, 11, 45, 99];
+        for microseconds in durations {
+            histogram.record(Duration::from_micros(microseconds));
+        }
+        let mut read = DurationHistogram::default();
+        read.add(&histogram);
+        let fine: Vec<u64> = read.fine_buckets().map(|(_, count)| count).collect();
+        assert_eq!(fine.get(..6), Some(&[2, 1, 0, 1, 0, 1][..]));
+        assert_eq!(read.buckets().next().map(|(_, count)| count), Some(5));
+    }
+
+    #[test]
+    fn each_bound_of_the_metrics_is_one_of_the_fine_ones() {
+        assert!(EXPOSED.iter().all(|bound| BOUNDS.contains(bound)));
+        assert!(BOUNDS.is_sorted() && EXPOSED.is_sorted());
     }
 
     #[test]

@@ -17,8 +17,7 @@ macro_rules! label {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// How many there are.
-            pub const COUNT: usize = Self::ALL.len();
+            pub(crate) const COUNT: usize = Self::ALL.len();
 
             /// A count of zero for each.
             #[allow(dead_code, reason = "not all of the labels are counted")]

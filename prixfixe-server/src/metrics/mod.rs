@@ -1,5 +1,6 @@
 //! What a server counts: for Prometheus, for programs, and for people.
 
+mod accepted;
 mod counts;
 #[cfg(feature = "metrics")]
 mod encode;
@@ -9,6 +10,7 @@ mod labels;
 mod process;
 mod recent;
 mod snapshot;
+mod talkers;
 #[cfg(feature = "metrics")]
 mod together;
 mod window;
@@ -25,6 +27,8 @@ use prometheus_client::encoding::prometheus_text;
 #[cfg(feature = "metrics")]
 use prometheus_client::registry::Registry;
 
+pub use self::accepted::AcceptedMessage;
+pub(crate) use self::accepted::AcceptedNote;
 pub(crate) use self::counts::{Counts, Times};
 pub use self::histogram::DurationHistogram;
 pub use self::labels::{
@@ -38,6 +42,7 @@ pub use self::process::ProcessUsage;
 pub use self::recent::Incident;
 pub(crate) use self::recent::{Address, Cause, Note};
 pub use self::snapshot::MetricsSnapshot;
+pub use self::talkers::ClientActivity;
 
 /// The numbers of a [`Server`](crate::Server), given by [`Server::metrics`](crate::Server::metrics). Cheap to clone; it
 /// outlives the server.
@@ -99,7 +104,7 @@ impl Metrics {
         #[cfg(feature = "metrics")]
         let transport = match transport {
             Transport::Raw => "raw",
-            Transport::Tokio | Transport::Auto => "tokio",
+            _ => "tokio",
         };
         Self {
             inner: Arc::new(Inner {
@@ -178,7 +183,20 @@ impl Metrics {
     /// The latest refusals and failures, at most 50, the latest first. The same thing several times in a row is one.
     #[must_use]
     pub fn recent(&self) -> Vec<Incident> {
-        self.inner.counts.recent.incidents()
+        self.inner.counts.incidents()
+    }
+
+    /// The latest messages that were accepted, at most 200, the latest first. Where more than 50 come in a second, some of them
+    /// are left out.
+    #[must_use]
+    pub fn accepted(&self) -> Vec<AcceptedMessage> {
+        self.inner.counts.accepted.messages()
+    }
+
+    /// The clients that did most in the last half hour to hour, the busiest first.
+    #[must_use]
+    pub fn clients(&self) -> Vec<ClientActivity> {
+        self.inner.counts.clients(Instant::now())
     }
 
     /// The server's certificates come from here from now on.

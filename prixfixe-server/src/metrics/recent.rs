@@ -11,7 +11,8 @@ use prixfixe_core::printable::Printable;
 use prixfixe_core::{ForwardPath, Reply, ReversePath};
 
 use super::labels::IncidentKind;
-use crate::Client;
+use super::talkers::{ClientActivity, Talkers};
+use crate::MessageId;
 
 /// How many are kept.
 pub(crate) const KEPT: usize = 50;
@@ -39,18 +40,21 @@ pub struct Incident {
     /// The recipient, where it is known; of several, the first. Of a RCPT that the dialogue refused:
     /// the argument.
     pub recipient: Option<String>,
+    /// The message that failed; of several in a row, the last.
+    pub id: Option<MessageId>,
     /// How often it happened in a row. They are then one.
     pub count: u64,
 }
 
 /// The same, as it is noted: it is made a text only when somebody asks.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Note {
     pub(crate) kind: IncidentKind,
     pub(crate) cause: Cause,
     pub(crate) client: Option<IpAddr>,
     pub(crate) sender: Option<Address<ReversePath>>,
     pub(crate) recipient: Option<Address<ForwardPath>>,
+    pub(crate) id: Option<MessageId>,
 }
 
 /// An address, or what a client sent in place of one.
@@ -61,7 +65,7 @@ pub(crate) enum Address<T> {
 }
 
 impl<T: Display> Address<T> {
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         match self {
             Self::Path(path) => escaped(&path.to_string()),
             Self::AsSent(text) => escaped(text),
@@ -70,14 +74,24 @@ impl<T: Display> Address<T> {
 }
 
 impl Note {
-    pub(crate) fn new(kind: IncidentKind, cause: Cause, client: &Client) -> Self {
+    pub(crate) fn new(kind: IncidentKind, cause: Cause, client: Option<IpAddr>) -> Self {
         Self {
             kind,
             cause,
-            client: client.peer().ip(),
+            client,
             sender: None,
             recipient: None,
+            id: None,
         }
+    }
+
+    /// Whether they are the same to whoever reads them. Each message has an id of its own.
+    fn is_like(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.cause == other.cause
+            && self.client == other.client
+            && self.sender == other.sender
+            && self.recipient == other.recipient
     }
 }
 
@@ -91,7 +105,13 @@ pub(crate) enum Cause {
 /// A ring of notes. Nothing comes here on the way of a message that is accepted.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
-    notes: Mutex<VecDeque<Noted>>,
+    notes: Mutex<Notes>,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    latest: VecDeque<Noted>,
+    talkers: Talkers,
 }
 
 #[derive(Debug)]
@@ -102,31 +122,42 @@ struct Noted {
 }
 
 impl Recent {
-    pub(crate) fn note(&self, note: Note) {
+    /// `generation`: that of [`Talkers`] at this time.
+    pub(super) fn note(&self, note: Note, generation: u32) {
         let last = SystemTime::now();
         let mut notes = self.lock();
-        match notes.back_mut() {
+        notes.talkers.count(note.client, generation, |activity| {
+            activity.refused = activity.refused.saturating_add(1);
+        });
+        match notes.latest.back_mut() {
             // A client that does the same wrong again and again leaves the others' place alone.
-            Some(latest) if latest.note == note => {
+            Some(latest) if latest.note.is_like(&note) => {
                 latest.last = last;
                 latest.count += 1;
+                latest.note.id = note.id;
             }
             _ => {
-                if notes.len() >= KEPT {
-                    notes.pop_front();
+                if notes.latest.len() >= KEPT {
+                    notes.latest.pop_front();
                 }
                 let count = 1;
-                notes.push_back(Noted { note, last, count });
+                notes.latest.push_back(Noted { note, last, count });
             }
         }
     }
 
     /// The latest first.
     pub(crate) fn incidents(&self) -> Vec<Incident> {
-        self.lock().iter().rev().map(Noted::incident).collect()
+        let notes = self.lock();
+        notes.latest.iter().rev().map(Noted::incident).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Noted>> {
+    /// How many refusals and failures each client had.
+    pub(super) fn clients(&self, generation: u32) -> Vec<ClientActivity> {
+        self.lock().talkers.all(generation)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Notes> {
         // A note is there or not, whatever happened to its thread.
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,6 +181,7 @@ impl Noted {
             client: note.client,
             sender: note.sender.as_ref().map(Address::shown),
             recipient: note.recipient.as_ref().map(Address::shown),
+            id: note.id,
             count: self.count,
         }
     }
@@ -175,6 +207,7 @@ mod tests {
             client: Some(IpAddr::from([192, 0, 2, 1])),
             sender: None,
             recipient: None,
+            id: None,
         }
     }
 
@@ -182,7 +215,7 @@ mod tests {
     fn the_latest_are_kept_and_come_first() {
         let recent = Recent::default();
         for number in 0..KEPT + 10 {
-            recent.note(note(number.to_string()));
+            recent.note(note(number.to_string()), 0);
         }
         let texts: Vec<String> = recent.incidents().into_iter().map(|it| it.text).collect();
         let expected: Vec<String> = (10..KEPT + 10).rev().map(|it| it.to_string()).collect();
@@ -193,7 +226,7 @@ mod tests {
     fn the_same_in_a_row_is_one() {
         let recent = Recent::default();
         for text in ["a", "a", "a", "b", "a"] {
-            recent.note(note(text));
+            recent.note(note(text), 0);
         }
         let counts: Vec<(String, u64)> = recent
             .incidents()
@@ -206,7 +239,7 @@ mod tests {
     #[test]
     fn what_reorders_or_hides_text_is_spelled_out_as_in_the_log() {
         let recent = Recent::default();
-        recent.note(note("a\u{202e}b\u{200b}"));
+        recent.note(note("a\u{202e}b\u{200b}"), 0);
         let texts: Vec<String> = recent.incidents().into_iter().map(|it| it.text).collect();
         assert_eq!(texts, [r"a\u{202e}b\u{200b}"]);
     }
@@ -216,10 +249,11 @@ mod tests {
         let recent = Recent::default();
         let text = format!("\u{1b}[31m\r\nno {}", "x".repeat(1000));
         let reply = Reply::new(550, EnhancedCode(5, 1, 1), text).unwrap();
-        recent.note(Note {
+        let note = Note {
             cause: Cause::Reply(reply),
             ..note("")
-        });
+        };
+        recent.note(note, 0);
         let [incident] = &*recent.incidents() else {
             panic!("there is one");
         };

@@ -9,6 +9,9 @@ const SLOTS: usize = 64;
 /// addition come and still not be lost.
 pub(crate) const LONGEST: u32 = 60;
 
+/// The part of a slot that is the count.
+const COUNT: u64 = 0xFFFF_FFFF;
+
 /// Counts by the second. Each slot has the second that it is for in its upper half, and the count in the lower.
 #[derive(Debug)]
 pub(crate) struct Window {
@@ -24,24 +27,23 @@ impl Default for Window {
 }
 
 impl Window {
-    /// One more in this second.
-    pub(crate) fn add(&self, second: u32) {
+    /// One more in this second. How many that makes; 0 if the second is long over.
+    pub(crate) fn add(&self, second: u32) -> u64 {
         let Some(slot) = self.slots.get(second as usize % SLOTS) else {
-            return;
+            return 0;
         };
         let mut current = slot.load(Relaxed);
         loop {
             if second_of(current) == second {
-                slot.fetch_add(1, Relaxed);
-                return;
+                return (slot.fetch_add(1, Relaxed) & COUNT) + 1;
             }
             if second_of(current) > second {
                 // It happened a minute ago, and is noticed now.
-                return;
+                return 0;
             }
             let first = u64::from(second) << 32 | 1;
             match slot.compare_exchange_weak(current, first, Relaxed, Relaxed) {
-                Ok(_) => return,
+                Ok(_) => return 1,
                 Err(other) => current = other,
             }
         }
@@ -55,7 +57,7 @@ impl Window {
             first <= of && of <= second
         };
         let slots = self.slots.iter().filter(within);
-        slots.map(|slot| slot.load(Relaxed) & 0xFFFF_FFFF).sum()
+        slots.map(|slot| slot.load(Relaxed) & COUNT).sum()
     }
 }
 
@@ -97,8 +99,13 @@ mod tests {
         let window = Window::default();
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope
-                    .spawn(|| (0..60).for_each(|second| (0..100).for_each(|_| window.add(second))));
+                scope.spawn(|| {
+                    (0..60).for_each(|second| {
+                        (0..100).for_each(|_| {
+                            window.add(second);
+                        })
+                    })
+                });
             }
         });
         assert_eq!(window.last(60, 59), 4 * 60 * 100);

@@ -4,6 +4,7 @@
 //! where it is only short (a port that has not come yet), and of version 2 it wants all of the extensions (TLVs), up to 64 KiB,
 //! in memory. So where a header ends is found here, what can be skipped is skipped, and the rest is its.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 
 use ppp::{PartialResult, v1, v2};
@@ -45,18 +46,18 @@ pub enum HeaderError {
     /// It has no end within the bounds.
     #[error("the PROXY header is too long")]
     TooLong,
-    /// A line that is not as version 1 wants it.
+    /// A line that is not as version 1 wants it, and why.
     #[error("bad PROXY header of version 1: {0}")]
-    Line(v1::BinaryParseError),
+    Line(Box<str>),
     /// The parser would speak of whatever stands last, which is right but for this.
     #[error("bad PROXY header of version 1: it must end in CRLF, not in LF alone")]
     LineEnd,
     /// A line with something in it that the parser lets through.
     #[error("bad PROXY header of version 1")]
     Form,
-    /// A header that is not as version 2 wants it.
+    /// A header that is not as version 2 wants it, and why.
     #[error("bad PROXY header of version 2: {0}")]
-    Binary(v2::ParseError),
+    Binary(Box<str>),
     /// The client did not come by TCP.
     #[error("the PROXY header is of a connection that is not TCP")]
     Protocol,
@@ -170,6 +171,11 @@ impl HeaderReader {
     }
 }
 
+/// What the parser says, without its types: those are no part of what is promised here.
+fn text(error: impl Display) -> Box<str> {
+    error.to_string().into()
+}
+
 fn line_source(line: &[u8]) -> Result<Source, HeaderError> {
     if !line.ends_with(b"\r\n") {
         return Err(HeaderError::LineEnd);
@@ -183,7 +189,7 @@ fn line_source(line: &[u8]) -> Result<Source, HeaderError> {
     if line.contains(&b'+') {
         return Err(HeaderError::Form);
     }
-    let header = v1::Header::try_from(line).map_err(HeaderError::Line)?;
+    let header = v1::Header::try_from(line).map_err(|it| HeaderError::Line(text(it)))?;
     Ok(match header.addresses {
         v1::Addresses::Unknown => Source::Balancer,
         v1::Addresses::Tcp4(ip) => client(
@@ -202,7 +208,7 @@ fn check_fixed(fixed: &[u8; FIXED]) -> Result<(), HeaderError> {
     let mut fixed = *fixed;
     ignore_family_of_local(&mut fixed);
     match v2::Header::try_from(fixed.as_slice()) {
-        Err(error) if !error.is_incomplete() => Err(HeaderError::Binary(error)),
+        Err(error) if !error.is_incomplete() => Err(HeaderError::Binary(text(error))),
         _ => Ok(()),
     }
 }
@@ -215,7 +221,7 @@ fn binary_source(header: &mut [u8]) -> Result<Source, HeaderError> {
         let [.., high, low] = fixed;
         [*high, *low] = kept_length.to_be_bytes();
     }
-    let header = v2::Header::try_from(&*header).map_err(HeaderError::Binary)?;
+    let header = v2::Header::try_from(&*header).map_err(|it| HeaderError::Binary(text(it)))?;
     if header.command == v2::Command::Local {
         return Ok(Source::Balancer);
     }

@@ -206,13 +206,13 @@ impl Delivery {
 
     /// What the client is told in that protocol, once it is there; it is given once.
     pub(super) fn take_answer(&mut self, protocol: Protocol) -> Option<Outcome> {
-        if !self.is_answered() {
-            return None;
-        }
         match std::mem::replace(&mut self.state, State::Working) {
             State::Answered(Ok(accepted)) => Some(accepted.told(self.id, protocol)),
             State::Answered(Err(reply)) | State::Abandoned(reply) => Some(Outcome::One(Err(reply))),
-            State::Unasked(_) | State::Working => None,
+            unanswered => {
+                self.state = unanswered;
+                None
+            }
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Logins: what a hook or a back end asks of the client while it speaks a mechanism, and what comes
 //! of it.
 
-use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,10 +11,11 @@ use prixfixe_core::{Answer, Mechanism, Reply, Secret};
 use super::counting::as_sent;
 use super::{Pending, SmtpSession};
 use crate::conversation::{self, About, LoginQuestion, Panicked, Question};
-use crate::log::{Cut, Refused, What};
+use crate::log::What;
 use crate::login::{Exchange, Request};
 use crate::metrics::AuthMechanism;
-use crate::{AuthMode, AuthResult, AuthSender, Client, replies};
+use crate::observe::{Observation, Refusal};
+use crate::{AuthMode, AuthResult, AuthSender, Client, IncidentKind, replies};
 
 /// A login under way.
 pub(super) struct Login {
@@ -230,13 +230,11 @@ impl SmtpSession {
     }
 
     fn log_failed_login(&self, now: Instant, user: Option<&str>, reply: &Reply) {
-        let user = user.map(Cut);
-        let refused = Refused {
-            user: user.as_ref().map(|user| user as &dyn Display),
-            ..Refused::new(What::Auth, reply)
+        let refusal = Refusal {
+            user,
+            ..Refusal::new(IncidentKind::LoginFailed, What::Auth, reply)
         };
-        self.log_refused(now, &refused);
-        self.note_failed_login(reply);
+        self.observe(now, &Observation::Refused(refusal));
     }
 
     /// Whether a client that has logged in sends as somebody else, where it may not.

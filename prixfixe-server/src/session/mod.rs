@@ -4,13 +4,16 @@
 //! [`HIGH_WATER`](crate::body::HIGH_WATER) and one read, the envelope, and the replies of 16 KiB and one more.
 
 mod counting;
+mod deadlines;
 mod delivery;
 mod input;
 mod login;
+mod message;
 mod question;
 mod record;
 mod refused_line;
 mod room;
+mod transport;
 mod xclient;
 
 use std::mem;
@@ -18,18 +21,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use crate::tls::{HandshakeError, TlsInfo, Upgrade};
-use prixfixe_core::{Abort, Connection, Event, Question as Open};
-use prixfixe_network::{OutputBuffer, Session};
+use prixfixe_core::{Connection, Event, Question as Open};
+use prixfixe_network::OutputBuffer;
 
 use self::delivery::{Delivery, Transaction};
 use self::input::Input;
 use self::login::Login;
-pub(crate) use self::record::Told;
-use self::record::{EndReason, MessageResult, Record};
+use self::record::{EndReason, Record};
 use crate::clients::Place;
-use crate::conversation::{Conversation, Panicked};
-use crate::inspect::{Held, Inspect};
+use crate::conversation::Conversation;
 use crate::shared::Shared;
 use crate::{Client, TimeoutPhase, replies};
 
@@ -162,7 +162,7 @@ impl SmtpSession {
                 self.record.end = EndReason::Timeout;
                 self.count_timeout(now, TimeoutPhase::Message);
             }
-            Event::CommandRefused { line, reply } => self.refuse_command(now, line, reply),
+            Event::CommandRefused { line, reply } => self.refuse_command(now, line, &reply),
             Event::StartTls => self.wants_tls = true,
             Event::Auth {
                 mechanism,
@@ -192,71 +192,6 @@ impl SmtpSession {
         self.connection.question().is_none()
     }
 
-    /// Lets the application work on the message under way.
-    fn settle_delivery(&mut self, now: Instant, cx: &mut Context<'_>) {
-        let Pending::Message(delivery) = &mut self.pending else {
-            return;
-        };
-        if let Err(Panicked) = delivery.poll(&mut self.conversation, cx) {
-            self.record
-                .handler_panicked(&self.shared.log, now, &self.client, Some(Open::Message));
-        }
-        if self.connection.question().is_none()
-            && let Some(reply) = delivery.closing_reply()
-        {
-            self.connection.close(reply, self.output.back());
-            self.record.end = EndReason::Refused(Box::new(reply.clone()));
-            let result = MessageResult::Refused(reply);
-            self.record
-                .message(self.shared.told(), now, &self.client, delivery, result);
-            self.pending = Pending::Nothing;
-        }
-    }
-
-    fn write_body(&mut self, piece: &[u8]) {
-        self.record.octets += piece.len() as u64;
-        if let Pending::Message(delivery) = &mut self.pending {
-            delivery.write(piece);
-        }
-    }
-
-    fn finish_message(&mut self, now: Instant) {
-        if let Pending::Message(delivery) = &mut self.pending {
-            delivery.finish(now, now + self.shared.handler_timeout);
-        }
-    }
-
-    /// The message will never be complete.
-    fn abort_message(&mut self, now: Instant, reason: &Abort, cx: &mut Context<'_>) {
-        if let Pending::Message(delivery) = mem::replace(&mut self.pending, Pending::Nothing) {
-            if *reason == Abort::Eof {
-                self.record.end = EndReason::Lost;
-            }
-            let result = MessageResult::Aborted(reason);
-            self.record
-                .message(self.shared.told(), now, &self.client, &delivery, result);
-            let aborted = delivery.abort(reason, &mut self.conversation, cx);
-            self.close_if_broken(now, aborted);
-        }
-    }
-
-    /// The transaction is over without a message.
-    fn end_transaction(&mut self, now: Instant, cx: &mut Context<'_>) {
-        if self.transaction.take().is_some() {
-            let told = self.conversation.reset(cx);
-            self.close_if_broken(now, told);
-        }
-    }
-
-    fn close_if_broken(&mut self, now: Instant, told: Result<(), Panicked>) {
-        if let Err(Panicked) = told {
-            self.record
-                .handler_panicked(&self.shared.log, now, &self.client, None);
-            self.connection
-                .close(&replies::HANDLER_PANICKED, self.output.back());
-        }
-    }
-
     /// Settles what can be settled and goes on with the input that waits, until neither is possible.
     fn work(&mut self, now: Instant, cx: &mut Context<'_>) {
         if !self.settle_question(now, cx) {
@@ -267,239 +202,6 @@ impl SmtpSession {
         if fed {
             self.settle_delivery(now, cx);
         }
-    }
-
-    /// Ends what took too long; true if something did.
-    fn handle_deadlines(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        let mut ended = false;
-        match &mut self.pending {
-            Pending::Answer(deadline) if *deadline <= now => {
-                self.record.handler_timed_out(
-                    &self.shared.log,
-                    now,
-                    &self.client,
-                    self.connection.question(),
-                );
-                let outcome = self.conversation.abandon(cx);
-                self.settle(now, outcome, cx);
-                ended = true;
-            }
-            Pending::Login(login) if login.deadline.is_some_and(|deadline| deadline <= now) => {
-                self.record.handler_timed_out(
-                    &self.shared.log,
-                    now,
-                    &self.client,
-                    self.connection.question(),
-                );
-                let outcome = self.conversation.abandon(cx);
-                self.settle_login(now, outcome);
-                ended = true;
-            }
-            Pending::Message(delivery)
-                if delivery.deadline().is_some_and(|deadline| deadline <= now) =>
-            {
-                self.record.handler_timed_out(
-                    &self.shared.log,
-                    now,
-                    &self.client,
-                    Some(Open::Message),
-                );
-                if let Err(Panicked) = delivery.give_up(&mut self.conversation, cx) {
-                    self.record.handler_panicked(
-                        &self.shared.log,
-                        now,
-                        &self.client,
-                        Some(Open::Message),
-                    );
-                }
-                ended = true;
-            }
-            _ => {}
-        }
-        self.end_late_client(now, cx) || ended
-    }
-
-    /// Ends the session of a client that took too long; true if it did.
-    fn end_late_client(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        let deadline = self.connection.deadline();
-        let is_late = deadline.is_some_and(|deadline| deadline <= now);
-        if is_late {
-            let phase = match self.connection.expects_content() {
-                true => TimeoutPhase::Message,
-                false => TimeoutPhase::Command,
-            };
-            self.connection.handle_timeout(now, self.output.back());
-            self.record.end = EndReason::Timeout;
-            self.count_timeout(now, phase);
-            self.advance(now, &[], cx);
-        }
-        is_late
-    }
-
-    /// While the application keeps the client waiting, the client's own clock stands still.
-    fn watch_body(&mut self, now: Instant, cx: &Context<'_>) {
-        let timeout = self.shared.handler_timeout;
-        let asked = self.connection.question().is_some();
-        self.stalled = match &mut self.pending {
-            Pending::Message(delivery) if !asked => delivery.is_stalled(cx, || now + timeout),
-            _ => false,
-        };
-        if self.stalled {
-            self.connection.pause(now);
-        } else {
-            self.connection.resume(now);
-        }
-    }
-}
-
-impl Inspect for SmtpSession {
-    fn held(&self) -> Held {
-        let (transaction, body) = match &self.pending {
-            Pending::Message(delivery) => (Some(&delivery.transaction), delivery.body.waiting()),
-            _ => (self.transaction.as_ref(), 0),
-        };
-        Held {
-            under_way: self.connection.in_transaction()
-                || matches!(self.pending, Pending::Answer(_) | Pending::Login(_)),
-            input: self.input.len(),
-            output: self.output.len(),
-            body,
-            recipients: transaction.map_or(0, |it| it.envelope.recipients().len()),
-            tls_input: 0,
-            tls_output: 0,
-        }
-    }
-}
-
-impl Session for SmtpSession {
-    fn receive(&mut self, now: Instant, bytes: &[u8]) {
-        self.shared.counts.octets(bytes.len());
-        self.record.has_spoken = true;
-        let waker = mem::replace(&mut self.waker, Waker::noop().clone());
-        let mut cx = Context::from_waker(&waker);
-        if self.input.is_empty() {
-            let taken = self.advance(now, bytes, &mut cx);
-            self.input.append(bytes.get(taken..).unwrap_or_default());
-        } else {
-            self.input.append(bytes);
-            self.advance_waiting(now, &mut cx);
-        }
-        self.waker = waker;
-    }
-
-    fn receive_eof(&mut self, now: Instant) {
-        if self.record.end == EndReason::Lost {
-            self.record.end = EndReason::Closed;
-        }
-        self.connection.receive_eof(now);
-    }
-
-    fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        self.record.seen(now);
-        self.waker.clone_from(cx.waker());
-        // Commands that wait behind replies which nobody reads are no sign of life: what has just come was looked at when it
-        // was received.
-        if !self.input.is_empty() {
-            self.end_late_client(now, cx);
-        }
-        self.work(now, cx);
-        // An answer that is there counts, however late it is seen.
-        if self.handle_deadlines(now, cx) {
-            self.work(now, cx);
-        }
-        self.watch_body(now, cx);
-        if self.connection.is_closed() {
-            self.place = None;
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-
-    fn output(&mut self) -> &mut OutputBuffer {
-        &mut self.output
-    }
-
-    fn wants_read(&self) -> bool {
-        self.input.len() < INPUT_LIMIT.max(self.connection.max_line())
-            && !self.stalled
-            && !self.connection.is_closed()
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        let application = match &self.pending {
-            Pending::Nothing => None,
-            Pending::Answer(deadline) => Some(*deadline),
-            Pending::Login(login) => login.deadline,
-            Pending::Message(delivery) => delivery.deadline(),
-        };
-        application.or_else(|| self.connection.deadline())
-    }
-
-    fn shutdown(&mut self, now: Instant) {
-        self.record.end = EndReason::Shutdown;
-        self.connection.shutdown(now, self.output.back());
-    }
-
-    fn peer_is_done(&self) -> bool {
-        self.connection.has_quit() && self.input.is_empty()
-    }
-}
-
-impl Upgrade for SmtpSession {
-    fn wants_tls(&self) -> bool {
-        self.wants_tls
-    }
-
-    fn tls_established(&mut self, now: Instant, info: TlsInfo) {
-        self.wants_tls = false;
-        self.shared.counts.handshake(info.version);
-        self.client.secured(info);
-        self.conversation.set_client(self.client.clone());
-        self.connection.tls_established(now);
-        self.offer_mechanisms();
-    }
-
-    fn clear_text_instead_of_handshake(&mut self, now: Instant) {
-        self.wants_tls = false;
-        self.refuse_clear_text(now);
-        self.connection
-            .clear_text_after_starttls(now, self.output.back());
-    }
-
-    fn tls_failed(&mut self, now: Instant, error: &HandshakeError) {
-        self.wants_tls = false;
-        self.record.seen(now);
-        self.count_failed_handshake(error);
-        self.record.end = EndReason::Tls(Box::new(error.clone()));
-    }
-}
-
-impl SmtpSession {
-    /// The client ended the session by itself: did it mean to?
-    fn find_out_the_end(&mut self) {
-        let in_transaction =
-            self.transaction.is_some() || matches!(self.pending, Pending::Message(_));
-        if self.connection.has_quit() {
-            self.record.end = EndReason::Quit;
-        } else if self.record.end == EndReason::Closed && in_transaction {
-            self.record.end = EndReason::Lost;
-        }
-    }
-}
-
-impl Drop for SmtpSession {
-    fn drop(&mut self) {
-        self.find_out_the_end();
-        if let Pending::Message(delivery) = &mut self.pending {
-            delivery.lose(self.record.end == EndReason::Shutdown);
-            self.record
-                .message_lost(self.shared.told(), &self.client, delivery);
-        }
-        self.count_end();
-        let was_told = self.connection.is_closed();
-        self.record
-            .connection_closed(&self.shared.log, &self.client, was_told);
     }
 }
 

@@ -7,12 +7,13 @@ use prixfixe_core::{Answer, Event, Question as Open, Reply, replies as core_repl
 
 use super::counting::as_sent;
 use super::delivery::{Delivery, Transaction};
-use super::record::{EndReason, MessageResult};
+use super::record::EndReason;
 use super::{Pending, SmtpSession};
 use crate::client::Greeting;
 use crate::conversation::{self, About, Panicked, Question};
 use crate::handler::Outcome;
 use crate::message::Head;
+use crate::observe::MessageResult;
 use crate::{Envelope, MessageId, Recipient, replies};
 
 impl SmtpSession {
@@ -132,7 +133,7 @@ impl SmtpSession {
                 self.record
                     .handler_panicked(&self.shared.log, now, &self.client, question);
                 if question == Some(Open::Rcpt) {
-                    self.refuse_unanswered(now, replies::HANDLER_PANICKED);
+                    self.refuse_unanswered(now, &replies::HANDLER_PANICKED);
                 }
                 self.answer(now, Err(replies::HANDLER_PANICKED), About::Nothing, cx);
             }
@@ -162,7 +163,7 @@ impl SmtpSession {
                 }
             }
             (Some(Open::Rcpt), Err(reply), About::Recipient(recipient)) => {
-                self.refuse_recipient(now, recipient.path, reply);
+                self.refuse_recipient(now, &recipient.path, reply);
             }
             (Some(Open::Data), Ok(()), _) => self.begin_message(),
             (Some(Open::Data), Err(reply), _) => {
@@ -246,7 +247,7 @@ impl SmtpSession {
             },
         };
         self.record
-            .message(self.shared.told(), now, &self.client, delivery, result);
+            .message(self.shared.observer(), now, &self.client, delivery, result);
         self.pending = Pending::Nothing;
         let answer = match told {
             Outcome::One(Ok(reply)) => Answer::AcceptWith(reply),

@@ -1,22 +1,22 @@
-//! What is told of a session in the log: one event a message, one a connection end.
+//! What is remembered of a connection, for what is told at the end of each message and at its own.
 
-use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::tls::HandshakeError;
 use prixfixe_core::{Abort, Question, Reply, replies as core_replies};
 use tracing::{Level, debug};
 
 use super::delivery::Delivery;
-use crate::log::{Cut, Grant, Log, Recipients, granted};
-use crate::metrics::{Address, Cause, Counts, Note, Times};
-use crate::{Client, FailureReason, IncidentKind, replies};
+use crate::log::{Cut, Grant, Log, granted, seconds};
+use crate::observe::{Ended, MessageResult, Observation, Observer};
+use crate::{Client, replies};
 
 /// Counts and circumstances of one connection.
 #[derive(Debug)]
 pub(super) struct Record {
     since: Instant,
-    last: Instant,
+    /// When it was last looked at.
+    pub(super) last: Instant,
     /// Octets of content received.
     pub(super) octets: u64,
     accepted: u64,
@@ -45,29 +45,6 @@ pub(super) enum EndReason {
     Shutdown,
 }
 
-/// Where the end of a message is told.
-#[derive(Clone, Copy)]
-pub(crate) struct Told<'a> {
-    pub(crate) log: &'a Log,
-    pub(crate) counts: &'a Counts,
-}
-
-/// What became of a message.
-pub(super) enum MessageResult<'a> {
-    Accepted,
-    /// By LMTP: for some of its recipients.
-    InPart {
-        accepted: usize,
-        recipients: usize,
-        /// What an SMTP client would have been told.
-        refusal: &'a Reply,
-    },
-    Refused(&'a Reply),
-    Aborted(&'a Abort),
-    /// The connection is gone; the server stops.
-    Stopped,
-}
-
 impl Record {
     pub(super) fn new(now: Instant) -> Self {
         Self {
@@ -81,52 +58,45 @@ impl Record {
         }
     }
 
+    /// It is known what becomes of a message.
     pub(super) fn message(
         &mut self,
-        to: Told<'_>,
+        observer: Observer<'_>,
         now: Instant,
         client: &Client,
         delivery: &Delivery,
         result: MessageResult<'_>,
     ) {
-        let is_accepted = matches!(
-            result,
-            MessageResult::Accepted | MessageResult::InPart { .. }
-        );
-        match is_accepted {
+        match result.is_accepted() {
             true => self.accepted += 1,
             false => self.refused += 1,
         }
-        result.count(to.counts, now, client, delivery);
-        let transaction = &delivery.transaction;
-        to.log.tick(now);
-        let grant = match is_accepted {
-            true => Grant::Line,
-            false => to.log.grant(Level::INFO, now, client.peer().ip()),
+        let since = |then: Instant| now.saturating_duration_since(then);
+        let ended = Ended {
+            now,
+            id: delivery.id,
+            user: client.identity(),
+            envelope: &delivery.transaction.envelope,
+            size: delivery.size,
+            duration: since(delivery.transaction.started),
+            since_content: delivery.finished.map(since),
+            result,
         };
-        granted!(
-            grant,
-            info,
-            id = %delivery.id,
-            digest = transaction.envelope.known_digest().map(display),
-            peer = %client.peer(),
-            user = client.identity().map(|user| display(Cut(user))),
-            from = %Cut(transaction.envelope.reverse_path()),
-            recipients = %Recipients::of_message(transaction.envelope.recipients()),
-            size = delivery.size,
-            duration = seconds(now.saturating_duration_since(transaction.started)),
-            result = %Cut(result),
-            "message"
-        );
+        observer.observe(now, client.into(), &Observation::Message(ended));
     }
 
     /// The connection is gone with a message under way, in the middle of its content or of the handler's answer.
-    pub(super) fn message_lost(&mut self, to: Told<'_>, client: &Client, delivery: &Delivery) {
+    pub(super) fn message_lost(
+        &mut self,
+        observer: Observer<'_>,
+        client: &Client,
+        delivery: &Delivery,
+    ) {
         let result = match self.end {
             EndReason::Shutdown => MessageResult::Stopped,
             _ => MessageResult::Aborted(&Abort::Eof),
         };
-        self.message(to, self.last, client, delivery, result);
+        self.message(observer, self.last, client, delivery, result);
     }
 
     pub(super) fn handler_panicked(
@@ -247,50 +217,6 @@ impl EndReason {
     }
 }
 
-/// Seconds with microseconds, which is as fine as a log needs.
-fn seconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e6
-}
-
-impl MessageResult<'_> {
-    fn count(&self, counts: &Counts, now: Instant, client: &Client, delivery: &Delivery) {
-        let transaction = &delivery.transaction;
-        let since = |then: Instant| now.saturating_duration_since(then);
-        let answered = matches!(
-            self,
-            Self::Accepted | Self::InPart { .. } | Self::Refused(_)
-        );
-        let times = Times {
-            now,
-            processing: since(transaction.started),
-            delivery: delivery.finished.filter(|_| answered).map(since),
-        };
-        let (reason, cause) = match self {
-            // It was taken, and who was refused is the client's to know.
-            Self::Accepted | Self::InPart { .. } => return counts.message_succeeded(times),
-            Self::Refused(reply) => (
-                FailureReason::of_answer(reply),
-                Cause::Reply((*reply).clone()),
-            ),
-            Self::Aborted(abort) => (FailureReason::of_abort(abort), cause(abort)),
-            Self::Stopped => (
-                FailureReason::Shutdown,
-                Cause::Text("the server stopped".into()),
-            ),
-        };
-        counts.message_failed(reason, times);
-        counts.recent.note(Note {
-            sender: Some(Address::Path(transaction.envelope.reverse_path().clone())),
-            recipient: transaction
-                .envelope
-                .recipients()
-                .first()
-                .map(|it| Address::Path(it.path.clone())),
-            ..Note::new(IncidentKind::MessageFailed, cause, client)
-        });
-    }
-}
-
 /// The hook that a question is asked by.
 const fn name(question: Option<Question>) -> &'static str {
     match question {
@@ -303,37 +229,6 @@ const fn name(question: Option<Question>) -> &'static str {
         Some(Question::Command) => "command",
         Some(Question::Auth) => "authenticate",
         _ => "reset",
-    }
-}
-
-fn cause(abort: &Abort) -> Cause {
-    match abort {
-        Abort::Refused(reply) => Cause::Reply(reply.clone()),
-        Abort::Timeout => Cause::Reply(replies::TIMED_OUT),
-        Abort::Eof => Cause::Text("the connection was lost".into()),
-        // Reset, Closed, and what is not known yet.
-        _ => Cause::Text("given up by the client".into()),
-    }
-}
-
-impl fmt::Display for MessageResult<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Accepted => f.write_str("accepted"),
-            Self::InPart {
-                accepted,
-                recipients,
-                refusal,
-            } => write!(
-                f,
-                "accepted for {accepted} of {recipients} recipients: {refusal}"
-            ),
-            Self::Refused(reply) => write!(f, "refused: {reply}"),
-            Self::Aborted(Abort::Refused(reply)) => write!(f, "refused: {reply}"),
-            Self::Aborted(Abort::Eof) | Self::Stopped => f.write_str("cut off"),
-            Self::Aborted(Abort::Timeout) => write!(f, "refused: {}", replies::TIMED_OUT),
-            Self::Aborted(_) => f.write_str("given up by the client"),
-        }
     }
 }
 

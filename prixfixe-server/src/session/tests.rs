@@ -6,14 +6,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
-use prixfixe_network::{Connection, Service};
+use prixfixe_network::{Connection, Service, Session};
 
 use super::*;
 use crate::conversation::Application;
 use crate::endpoint::Rules;
 use crate::log::tests::Events;
 use crate::shared::SmtpService;
-use crate::{Accepted, Command, Data, Handler, Message, Reply, Sessions, Settings, reply};
+use crate::{
+    Accepted, Command, Data, Handler, IncidentKind, Message, Reply, Sessions, Settings, reply,
+};
 
 const MESSAGE: &[u8] = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\nhello\r\n.\r\n";
 
@@ -27,11 +29,11 @@ fn service(handler: impl Handler) -> SmtpService {
 }
 
 fn connection() -> Connection {
-    Connection {
-        peer: SocketAddr::from(([192, 0, 2, 1], 1024)).into(),
-        local: Some(([192, 0, 2, 2], 25).into()),
-        listener: 0,
-    }
+    Connection::new(
+        SocketAddr::from(([192, 0, 2, 1], 1024)),
+        Some(([192, 0, 2, 2], 25).into()),
+        0,
+    )
 }
 
 /// What a transport sees of a connection that has just come.
@@ -114,11 +116,11 @@ fn a_client_that_never_reads_has_the_time_of_one_command() {
     let settings = Settings::default().max_idle_commands(0);
     let application = Arc::new(Application::new(Arc::new(accept), Default::default()));
     let service = SmtpService::new(application, &settings, vec![Rules::none()]);
-    let connection = Connection {
-        peer: SocketAddr::from(([192, 0, 2, 1], 1024)).into(),
-        local: Some(([192, 0, 2, 2], 25).into()),
-        listener: 0,
-    };
+    let connection = Connection::new(
+        SocketAddr::from(([192, 0, 2, 1], 1024)),
+        Some(([192, 0, 2, 2], 25).into()),
+        0,
+    );
     let start = Instant::now();
     let mut session = service.session(start, &connection);
     let mut cx = Context::from_waker(Waker::noop());
@@ -194,6 +196,21 @@ fn a_panic_is_told_once() {
 }
 
 #[test]
+fn what_is_refused_at_data_is_listed_with_its_addresses() {
+    let service = service(moody(&Moody::default()));
+    let mut session = service.session(Instant::now(), &connection());
+    assert!(poll(&mut session).is_pending());
+    let input = b"EHLO a.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<panic@d.test>\r\nDATA\r\n";
+    session.receive(Instant::now(), input);
+    let [incident] = &*service.counts().incidents() else {
+        panic!("there is one");
+    };
+    assert_eq!(incident.kind, IncidentKind::CommandRefused);
+    assert_eq!(incident.sender.as_deref(), Some("a@b.test"));
+    assert_eq!(incident.recipient.as_deref(), Some("panic@d.test"));
+}
+
+#[test]
 fn a_positive_reply_that_closes_is_no_refusal() {
     let events = log_of(b"EHLO a.test\r\nXBYE\r\n");
     let [line] = &*lines(&events, "message=connection") else {
@@ -212,7 +229,7 @@ fn a_command_refused_by_a_reply_that_closes_is_a_refused_command() {
         let input = format!("EHLO a.test\r\n{command}\r\n");
         session.receive(Instant::now(), input.as_bytes());
         assert!(poll(&mut session).is_ready());
-        let incidents = service.counts().recent.incidents();
+        let incidents = service.counts().incidents();
         let texts: Vec<&str> = incidents.iter().map(|it| it.text.as_str()).collect();
         assert_eq!(texts, [told]);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use prixfixe_server::{
     Accepted, AuthMode, Authenticating, Authenticator, CertificateSource, Client, Endpoint,
     Handler, Identity, Inbox, InboxHandler, Login, Mechanism, Message, Reply, Server,
-    ServerBuilder, Session, StartError, TlsConfig, Transport, inbox, reply,
+    ServerBuilder, Session, SettingsError, StartError, TlsConfig, Transport, inbox, reply,
 };
 use prixfixe_test_support::SelfSigned;
 use rustls::pki_types::ServerName;
@@ -55,7 +55,7 @@ impl Certificate {
     fn builder(&self, transport: Transport) -> ServerBuilder<()> {
         Server::builder()
             .domain(DOMAIN)
-            .listen_tls(([127, 0, 0, 1], 0))
+            .listen(Endpoint::new(([127, 0, 0, 1], 0)).implicit_tls())
             .transport(transport)
             .threads(NonZeroUsize::MIN)
             .tls(self.server.clone())
@@ -291,7 +291,7 @@ async fn where_every_password_is_right_it_is_in_plaintext_too(transport: Transpo
 async fn listeners_have_their_own_modes(transport: Transport) {
     let address = ([127, 0, 0, 1], 0);
     let builder = builder(transport)
-        .endpoint(Endpoint::new(address).auth(AuthMode::Any))
+        .listen(Endpoint::new(address).auth(AuthMode::Any))
         .handler(inbox().0);
     let server = builder.start().expect("the server starts");
     let login = "AUTH PLAIN AGFubgB3aGF0ZXZlcg==";
@@ -306,9 +306,12 @@ async fn listeners_have_their_own_modes(transport: Transport) {
     }
     for mode in [AuthMode::Offer, AuthMode::Require] {
         let endpoint = Endpoint::new(address).auth(mode);
-        let builder = Server::builder().transport(transport).endpoint(endpoint);
+        let builder = Server::builder().transport(transport).listen(endpoint);
         let started = builder.handler(inbox().0).start();
-        assert!(matches!(started, Err(StartError::NoCertificate)));
+        assert!(matches!(
+            started,
+            Err(StartError::Settings(SettingsError::NoCertificate))
+        ));
         let changed = server.reconfigure(|settings| settings.auth(mode));
         assert!(changed.is_err(), "there is no certificate");
     }

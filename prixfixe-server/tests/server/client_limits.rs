@@ -147,7 +147,7 @@ async fn where_tls_comes_first_a_connection_too_many_is_closed(transport: Transp
     let builder = Server::builder()
         .transport(transport)
         .tls(tls)
-        .listen_tls(([127, 0, 0, 1], 0))
+        .listen(Endpoint::new(([127, 0, 0, 1], 0)).implicit_tls())
         .max_connections_per_client(1);
     let server = start(builder);
     let mut one = Client::connect(server.local_address()).await;
@@ -164,7 +164,7 @@ async fn where_tls_comes_first_a_connection_too_many_is_closed(transport: Transp
 fn behind_balancers(transport: Transport) -> ServerBuilder<()> {
     let networks = ["127.0.0.0/8".parse().expect("a network")];
     let endpoint = Endpoint::new(([127, 0, 0, 1], 0)).proxy_protocol_from(networks);
-    Server::builder().transport(transport).endpoint(endpoint)
+    Server::builder().transport(transport).listen(endpoint)
 }
 
 async fn connect_for(header: &str, address: SocketAddr) -> Client {

@@ -111,7 +111,7 @@ fn start(
     }
     let mut builder = Server::builder()
         .domain(DOMAIN)
-        .endpoint(endpoint)
+        .listen(endpoint)
         .threads(NonZeroUsize::MIN)
         .transport(transport)
         .tls_required(settings.tls_required);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use prixfixe_server::{
-    Accepted, CertificateSource, Client as Peer, Handler, Mail, Message, Reply, Session, TlsConfig,
-    Transport,
+    Accepted, CertificateSource, Client as Peer, Endpoint, Handler, Mail, Message, Reply, Session,
+    TlsConfig, Transport,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
@@ -77,7 +77,7 @@ async fn clients_that_have_left_cost_no_cryptography_and_no_place(transport: Tra
         .expect("a certificate");
     let handler = Arc::new(Still::default());
     let server = builder(transport)
-        .listen_tls(([127, 0, 0, 1], 0))
+        .listen(Endpoint::new(([127, 0, 0, 1], 0)).implicit_tls())
         .threads(NonZeroUsize::MIN)
         .max_connections(LEAVERS + 1)
         .tls(tls)

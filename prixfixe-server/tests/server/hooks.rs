@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prixfixe_server::{
     Accepted, EnhancedCode, Mail, Message, OriginalRecipient, Rcpt, Reply, Session, Sessions,
-    StartError, Transport, inbox,
+    SettingsError, StartError, Transport, inbox,
 };
 
 use crate::client::{Client, builder, start};
@@ -336,13 +336,17 @@ async fn keywords_that_are_there_twice_or_too_many_are_an_error(transport: Trans
         .ehlo_keyword(keyword("xticket 2"))
         .handler(handler)
         .start();
-    assert!(matches!(started, Err(StartError::EhloKeyword(it)) if it == "xticket"));
+    assert!(
+        matches!(started, Err(StartError::Settings(SettingsError::EhloKeyword(it))) if it == "xticket")
+    );
     let (handler, _inbox) = inbox();
     let many = (0..33).fold(builder(transport), |builder, number| {
         builder.ehlo_keyword(keyword(&format!("X{number}")))
     });
     let started = many.handler(handler).start();
-    assert!(matches!(started, Err(StartError::EhloKeyword(it)) if it == "X32"));
+    assert!(
+        matches!(started, Err(StartError::Settings(SettingsError::EhloKeyword(it))) if it == "X32")
+    );
 }
 
 async fn recipients_outside_the_accepted_domains_never_reach_the_handler(transport: Transport) {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use prixfixe_server::{Accepted, Message, Reply, Server, StartError, Transport, inbox};
+use prixfixe_server::{
+    Accepted, Message, Reply, Server, SettingsError, StartError, Transport, inbox,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::{Client, builder, start};
@@ -118,6 +120,25 @@ async fn the_end_can_be_waited_for_by_many(transport: Transport) {
 }
 
 #[tokio::test]
+async fn a_text_is_an_address_or_an_error_at_the_start() {
+    let listening_on = |text: &str| {
+        Server::builder()
+            .listen(text)
+            .handler(prixfixe_server::inbox().0)
+            .start()
+    };
+    let server = listening_on("127.0.0.1:0").expect("it is an address");
+    assert!(server.local_address().ip().is_loopback());
+    for text in ["", "127.0.0.1", "localhost:0", ":25"] {
+        let error = listening_on(text).expect_err("it is none");
+        assert!(
+            matches!(&error, StartError::Address(it) if it == text),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_work_is_refused_at_the_start() {
     let handler = |_: Message| async { Ok(Accepted::default()) };
     let no_listener = Server::builder().handler(handler).start();
@@ -126,20 +147,27 @@ async fn what_cannot_work_is_refused_at_the_start() {
         .tls_required(true)
         .handler(handler)
         .start();
-    assert!(matches!(no_certificate, Err(StartError::NoCertificate)));
+    assert!(matches!(
+        no_certificate,
+        Err(StartError::Settings(SettingsError::NoCertificate))
+    ));
     for domain in ["", "two words", "line\r\nbreak"] {
         let bad_domain = builder(Transport::Auto)
             .domain(domain)
             .handler(handler)
             .start();
-        assert!(matches!(bad_domain, Err(StartError::Domain(name)) if name == domain));
+        assert!(
+            matches!(bad_domain, Err(StartError::Settings(SettingsError::Domain(name))) if name == domain)
+        );
     }
     for domain in ["", "two words", "*.", "a..b"] {
         let bad_domain = builder(Transport::Auto)
             .accept_domains(["good.example", domain])
             .handler(handler)
             .start();
-        assert!(matches!(bad_domain, Err(StartError::AcceptedDomain(name)) if name == domain));
+        assert!(
+            matches!(bad_domain, Err(StartError::Settings(SettingsError::AcceptedDomain(name))) if name == domain)
+        );
     }
 }
 

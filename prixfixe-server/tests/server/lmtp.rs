@@ -31,7 +31,7 @@ async fn the_application_sees_that_it_is_lmtp(transport: Transport) {
     let (handler, mut inbox) = inbox();
     let server = Server::builder()
         .domain("mx.test")
-        .endpoint(endpoint())
+        .listen(endpoint())
         .transport(transport)
         .handler(handler)
         .start()
@@ -78,7 +78,7 @@ fn per_recipient(
     let (sender, receiver) = mpsc::unbounded_channel();
     let mut builder = Server::builder()
         .domain("mx.test")
-        .endpoint(endpoint())
+        .listen(endpoint())
         .transport(transport);
     if check {
         builder = builder.check(Moving);

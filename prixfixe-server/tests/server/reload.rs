@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use prixfixe_server::{Accepted, CertificateSource, Message, Server, TlsConfig, Transport};
+use prixfixe_server::{
+    Accepted, CertificateSource, Endpoint, Message, Server, TlsConfig, Transport,
+};
 use prixfixe_test_support::SelfSigned;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -42,7 +44,7 @@ fn no_message_fails_while_certificates_change(transport: Transport) {
     let accepted = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&accepted);
     let server = Server::builder()
-        .listen_tls(([127, 0, 0, 1], 0))
+        .listen(Endpoint::new(([127, 0, 0, 1], 0)).implicit_tls())
         .threads(NonZeroUsize::MIN)
         .transport(transport)
         .tls(tls.clone())

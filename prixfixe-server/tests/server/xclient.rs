@@ -22,7 +22,7 @@ fn builder(transport: Transport) -> ServerBuilder<()> {
     let networks = ["127.0.0.0/8".parse().expect("a network")];
     Server::builder()
         .domain("mx.test")
-        .endpoint(Endpoint::new(([127, 0, 0, 1], 0)).xclient_from(networks))
+        .listen(Endpoint::new(([127, 0, 0, 1], 0)).xclient_from(networks))
         .transport(transport)
 }
 
@@ -35,7 +35,10 @@ impl Notes {
         let shown = format!(
             "{what} {} via {:?} helo {:?} identity {:?} local {:?}",
             client.peer(),
-            client.balancer().map(|it| it.ip().to_string()),
+            client
+                .balancer()
+                .and_then(|it| it.ip())
+                .map(|it| it.to_string()),
             client.helo(),
             client.identity().map(ToString::to_string),
             client.local().map(|it| it.port()),
@@ -191,7 +194,7 @@ async fn xclient_is_for_lmtp_too(transport: Transport) {
     let endpoint = Endpoint::new(([127, 0, 0, 1], 0)).protocol(Protocol::Lmtp);
     let server = Server::builder()
         .domain("mx.test")
-        .endpoint(endpoint.xclient_from(networks))
+        .listen(endpoint.xclient_from(networks))
         .transport(transport)
         .handler(Notes::default())
         .start()

@@ -92,10 +92,8 @@ fn a_minimum_of_1_3_refuses_1_2_with_an_alert() {
         Some(Error::AlertReceived(AlertDescription::ProtocolVersion))
     );
     assert!(server.finished);
-    assert!(matches!(
-        server.echo().failed,
-        Some(HandshakeError::Tls(Error::PeerIncompatible(_)))
-    ));
+    let failed = server.echo().failed.as_ref().map(ToString::to_string);
+    assert!(failed.is_some_and(|it| it.starts_with("peer is incompatible")));
     let mut client = world.client(TLS13);
     let mut server = Server::implicit(&config);
     exchange(&mut client, &mut server);
@@ -152,11 +150,9 @@ fn a_client_that_does_not_trust_the_certificate_is_heard() {
         "{:?}",
         client.error
     );
-    let alert = AlertDescription::UnknownCA;
-    assert_eq!(
-        server.echo().failed,
-        Some(HandshakeError::Tls(Error::AlertReceived(alert)))
-    );
+    let alert = Error::AlertReceived(AlertDescription::UnknownCA);
+    let failed = server.echo().failed.as_ref().map(ToString::to_string);
+    assert_eq!(failed, Some(alert.to_string()));
     assert!(server.finished);
 }
 

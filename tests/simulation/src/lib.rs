@@ -37,8 +37,8 @@ use std::time::Duration;
 
 use prixfixe_delivery::{Maildir, MaildirOptions};
 use prixfixe_network::Service;
-use prixfixe_server::Server;
 use prixfixe_server::inspect::Inspect;
+use prixfixe_server::{Endpoint, Server};
 
 use crate::disk::{Disk, ROOT};
 use crate::handler::{SimulatedHandler, Store};
@@ -69,10 +69,9 @@ fn make(
     disk: &Disk,
     runtime: &Runtime,
 ) -> Option<Made<impl Service<Session: Inspect> + use<>>> {
-    let options = MaildirOptions {
-        fsync: scenario.disk.fsync,
-        ..MaildirOptions::default()
-    };
+    let plain = ([10, 255, 0, 1], 25);
+    let mut options = MaildirOptions::default();
+    options.fsync = scenario.disk.fsync;
     let (maildir, hands) = Maildir::open_by_hand(disk.clone(), ROOT, &options).ok()?;
     let store = Store {
         maildir,
@@ -92,7 +91,9 @@ fn make(
         .min_data_rate(limits.min_data_rate)
         .handler_timeout(Duration::from_nanos(limits.handler_timeout))
         .handler(SimulatedHandler(Arc::new(store)))
-        .into_service(vec![false, true])
+        .listen(plain)
+        .listen(Endpoint::new(plain).implicit_tls())
+        .into_service()
         .expect("the configuration is good");
     Some((service, hands))
 }

@@ -79,11 +79,11 @@ fn service(handler: impl Handler, max_idle_commands: u32) -> impl Service {
 
 /// Plays a client of this service that says all of it at once.
 fn play(service: &impl Service, sent: &str, end: End) {
-    let connection = Connection {
-        peer: SocketAddr::from(([192, 0, 2, 1], 1024)).into(),
-        local: Some(([192, 0, 2, 2], 25).into()),
-        listener: 0,
-    };
+    let connection = Connection::new(
+        SocketAddr::from(([192, 0, 2, 1], 1024)),
+        Some(([192, 0, 2, 2], 25).into()),
+        0,
+    );
     let now = Instant::now();
     let mut cx = Context::from_waker(Waker::noop());
     let mut session = service.session(now, &connection);

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use prixfixe_server::Endpoint;
 use prixfixe_test_support::trusting_client;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned, SupportedProtocolVersion, version};
@@ -50,7 +51,7 @@ fn say(address: SocketAddr, bytes: &[u8]) {
 
 async fn every_handshake_is_counted_by_how_it_ended(transport: Transport) {
     let server = prixfixe_server::Server::builder()
-        .listen_tls(([127, 0, 0, 1], 0))
+        .listen(Endpoint::new(([127, 0, 0, 1], 0)).implicit_tls())
         .transport(transport)
         .tls(tls())
         .sessions(|_| async { Ok(Obedient) })

@@ -66,15 +66,13 @@ where
             .position(|answer| *answer == client.plan.connect)
             .unwrap_or(0) as u8;
         let [.., high, low] = client.plan.number.to_be_bytes();
-        let connection = network::Connection {
-            peer: SocketAddr::from((
-                Ipv4Addr::new(10, answer, high, low),
-                1024 + (number % 60_000) as u16,
-            ))
-            .into(),
-            local: Some(SocketAddr::from(([10, 255, 0, 1], 25))),
-            listener: usize::from(client.plan.security == Security::Implicit),
-        };
+        let peer = SocketAddr::from((
+            Ipv4Addr::new(10, answer, high, low),
+            1024 + (number % 60_000) as u16,
+        ));
+        let local = SocketAddr::from(([10, 255, 0, 1], 25));
+        let listener = usize::from(client.plan.security == Security::Implicit);
+        let connection = network::Connection::new(peer, Some(local), listener);
         match server.transport.admit(now, &connection) {
             Admission::Served(served) => {
                 let key_waker = self.runtime.waker(Key::Connection(number));

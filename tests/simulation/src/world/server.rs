@@ -62,11 +62,9 @@ where
             return self.queue.push(self.now + SECOND, Event::Start);
         };
         let limits = &self.scenario.server;
-        let options = Options {
-            max_connections: limits.max_connections,
-            linger: Duration::from_nanos(limits.linger),
-            ..Options::default()
-        };
+        let options = Options::default()
+            .max_connections(limits.max_connections)
+            .linger(Duration::from_nanos(limits.linger));
         let hands = Arc::new(hands);
         let others = Arc::clone(&hands);
         self.disk.set_meanwhile(Some(Box::new(move || {
