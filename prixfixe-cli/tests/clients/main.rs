@@ -10,6 +10,7 @@ mod balancers;
 mod fallback;
 mod kill;
 mod lmtp;
+mod oidc;
 mod postfix;
 mod proxies;
 mod support;
