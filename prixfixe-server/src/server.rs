@@ -24,7 +24,7 @@ use crate::endpoint::Rules;
 use crate::handler::Sessions;
 use crate::inspect::Inspect;
 use crate::metrics::Metrics;
-use crate::shared::SmtpService;
+use crate::shared::{SmtpService, check};
 use crate::{AuthMode, Check, Client, Endpoint, Handler, Reply, Session, Settings, SettingsError};
 
 /// A server that runs. Dropping it stops it at once; [`stop`](Self::stop) lets it finish.
@@ -532,7 +532,7 @@ impl<H: Handler> ServerBuilder<H> {
             checks,
             signal: _,
         } = self;
-        settings.check(rules.iter().any(Rules::needs_tls))?;
+        check(&settings, &rules)?;
         let modes = rules.iter().map(|it| it.auth.unwrap_or(settings.auth.mode));
         if modes.into_iter().any(|mode| mode == AuthMode::Any) {
             tracing::warn!(target: "prixfixe", "every password is right, in plaintext too: AUTH is in the mode for tests");
