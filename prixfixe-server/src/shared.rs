@@ -194,6 +194,14 @@ impl SmtpService {
         }
     }
 
+    /// Of each listener.
+    pub(crate) fn auth_modes(&self) -> Vec<AuthMode> {
+        let sharing = self.sharing();
+        let usual = sharing.usual.auth.mode;
+        let modes = sharing.modes.iter();
+        modes.map(|mode| mode.unwrap_or(usual)).collect()
+    }
+
     pub(crate) fn counts(&self) -> &Arc<Counts> {
         &self.counts
     }

@@ -7,6 +7,7 @@
 
 mod auth;
 mod balancers;
+mod dovecot;
 mod fallback;
 mod kill;
 mod lmtp;
