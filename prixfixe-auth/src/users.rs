@@ -23,7 +23,7 @@ use self::watch::Seen;
 use crate::exchange::{by_certificate, scram};
 use crate::mechanism::prepare_name;
 use crate::mechanism::scram::{Verifier, hmac};
-use crate::work::Workers;
+use crate::work::{Origin, Workers};
 
 /// The users in a file. Its lines are `NAME:HASH`; empty ones, and those that begin with `#`, are
 /// comments. A hash is
@@ -40,8 +40,8 @@ use crate::work::Workers;
 /// name must be in the file.
 ///
 /// Nobody learns which names there are: one that there is not costs what most others cost.
-/// Passwords are hashed by one thread for each core, at most 8, after at most 256 others; a login
-/// too many is `454 4.7.0`.
+/// Passwords are hashed by one thread for each core, at most 8, after at most 256 others, of which
+/// each client has its turn; a login too many is `454 4.7.0`, of the client with the most of them.
 ///
 /// ```no_run
 /// use prixfixe_auth::Users;
@@ -65,7 +65,7 @@ struct Shared {
     table: RwLock<Arc<Table>>,
     seen: Mutex<Seen>,
     workers: Workers,
-    /// What salts of nobody come from: the same for one name as long as the process runs.
+    /// What salts of nobody come from where the file has no user.
     key: Zeroizing<[u8; 32]>,
 }
 
@@ -145,15 +145,16 @@ impl Users {
             let name = by_certificate(&mut login).await?;
             self.shared.known(&name)?
         } else {
+            let origin = Origin::of(login.client().peer().ip());
             let given = login.password().await?;
-            self.check_password(given).await?
+            self.check_password(origin, given).await?
         };
         Ok(Identity::new(name))
     }
 
-    async fn check_password(&self, given: UserPassword) -> Result<String, Reply> {
+    async fn check_password(&self, origin: Origin, given: UserPassword) -> Result<String, Reply> {
         let shared = Arc::clone(&self.shared);
-        let checked = self.shared.workers.run(move || {
+        let checked = self.shared.workers.run(origin, move || {
             let name = prepare_name(given.user());
             let name = name.unwrap_or_else(|_| given.user().into());
             let matches = shared.hash(&name).matches(given.password());
@@ -239,13 +240,13 @@ impl Shared {
     /// What is kept of this user's password, or what looks and costs alike.
     fn hash(&self, name: &str) -> Hash {
         let table = self.table();
-        let nobody = Hash::unmatched(table.usual(), self.salt(name));
+        let nobody = Hash::unmatched(table.usual(), self.salt(&table, name));
         table.get(name).cloned().unwrap_or(nobody)
     }
 
     fn verifier(&self, name: &str) -> Verifier {
         let table = self.table();
-        let nobody = Verifier::unmatched(self.salt(name), table.usual_iterations());
+        let nobody = Verifier::unmatched(self.salt(&table, name), table.usual_iterations());
         match table.get(name) {
             Some(Hash::Scram(verifier)) => verifier.clone(),
             Some(Hash::Argon2(_)) | None => nobody,
@@ -260,12 +261,10 @@ impl Shared {
         }
     }
 
-    fn salt(&self, name: &str) -> [u8; 16] {
+    fn salt(&self, table: &Table, name: &str) -> [u8; 16] {
+        let key = table.nobody().unwrap_or(&self.key);
         let mut salt = [0; 16];
-        for (salt, byte) in salt
-            .iter_mut()
-            .zip(hmac(self.key.as_ref(), name.as_bytes()))
-        {
+        for (salt, byte) in salt.iter_mut().zip(hmac(key, name.as_bytes())) {
             *salt = byte;
         }
         salt

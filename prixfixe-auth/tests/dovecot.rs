@@ -97,6 +97,10 @@ fn dovecot_s_accounts_log_in() {
     for (password, expected) in [("sesame", Ok("bob".to_owned())), ("open", Err(535))] {
         assert_eq!(outcome(&dovecot, scram(&client, password)), expected);
     }
+    // The longest line that a client may send is none too many.
+    let login = Login::plain(&client, "bob", &"x".repeat(9210));
+    assert_eq!(outcome(&dovecot, login), Err(535));
+    assert_eq!(plain("bob", "sesame"), Ok("bob".to_owned()));
 }
 
 /// A line of Dovecot's own is one of ours.

@@ -3,14 +3,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use prixfixe_auth::{Dovecot, PreparedUsers, Users};
+use prixfixe_auth::{Dovecot, Oidc, OidcOptions, PreparedUsers, Several, Users};
 use prixfixe_server::{Authenticator, Settings};
 
 use crate::config::{self, Configuration, Mode};
 use crate::error::Error;
 
 /// What was read and is not in use yet.
-pub(crate) enum PreparedLogins {
+pub(crate) struct PreparedLogins {
+    sources: LoginSources,
+    passwords: Passwords,
+    tokens: Option<OidcOptions>,
+}
+
+enum Passwords {
     Nobody,
     Users(PreparedUsers),
     Dovecot(PathBuf),
@@ -19,55 +25,95 @@ pub(crate) enum PreparedLogins {
 /// Whoever checks logins now.
 #[derive(Clone, Default)]
 pub(crate) struct Logins {
-    /// The file and the socket, to know them again.
-    place: (Option<PathBuf>, Option<PathBuf>),
+    sources: LoginSources,
     back_end: Option<Arc<dyn Authenticator>>,
 }
 
-/// Reads and checks the file. It starts no thread. Dovecot may come later.
-pub(crate) fn prepare(configuration: &Configuration) -> Result<PreparedLogins, Error> {
-    match (&configuration.auth.users, &configuration.auth.dovecot) {
-        (Some(file), _) => Ok(PreparedLogins::Users(Users::prepare(file)?)),
-        (None, Some(socket)) => Ok(PreparedLogins::Dovecot(socket.clone())),
-        (None, None) => Ok(PreparedLogins::Nobody),
+/// Where accounts are, to know a configuration again that asks for the same.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct LoginSources {
+    users: Option<PathBuf>,
+    dovecot: Option<PathBuf>,
+    issuer: Option<String>,
+    audience: Option<String>,
+    claim: Option<String>,
+}
+
+impl From<&config::Auth> for LoginSources {
+    fn from(auth: &config::Auth) -> Self {
+        Self {
+            users: auth.users.clone(),
+            dovecot: auth.dovecot.clone(),
+            issuer: auth.issuer.clone(),
+            audience: auth.audience.clone(),
+            claim: auth.claim.clone(),
+        }
     }
+}
+
+/// Reads and checks the file. It starts no thread. Dovecot and an issuer may come later.
+pub(crate) fn prepare(configuration: &Configuration) -> Result<PreparedLogins, Error> {
+    let auth = &configuration.auth;
+    let passwords = match (&auth.users, &auth.dovecot) {
+        (Some(file), _) => Passwords::Users(Users::prepare(file)?),
+        (None, Some(socket)) => Passwords::Dovecot(socket.clone()),
+        (None, None) => Passwords::Nobody,
+    };
+    let tokens = match (&auth.issuer, &auth.audience) {
+        (Some(issuer), Some(audience)) => {
+            let options = OidcOptions::new(issuer, audience)?;
+            Some(match &auth.claim {
+                Some(claim) => options.claim(claim),
+                None => options,
+            })
+        }
+        _ => None,
+    };
+    Ok(PreparedLogins {
+        sources: auth.into(),
+        passwords,
+        tokens,
+    })
 }
 
 impl PreparedLogins {
     /// What is wrong with a part of the file.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        match self {
-            Self::Nobody | Self::Dovecot(_) => Vec::new(),
-            Self::Users(users) => users.warnings(),
+        match &self.passwords {
+            Passwords::Nobody | Passwords::Dovecot(_) => Vec::new(),
+            Passwords::Users(users) => users.warnings(),
         }
     }
 
     pub(crate) fn start(self) -> Result<Logins, Error> {
-        match self {
-            Self::Nobody => Ok(Logins::default()),
-            Self::Users(users) => {
-                let users = users.start()?;
-                Ok(Logins {
-                    place: (Some(users.path().to_owned()), None),
-                    back_end: Some(Arc::new(users)),
-                })
-            }
-            Self::Dovecot(socket) => {
+        let mut back_ends: Vec<Arc<dyn Authenticator>> = Vec::new();
+        // Before Dovecot, which may have the mechanisms too: who names an issuer means that one.
+        if let Some(options) = self.tokens {
+            back_ends.push(Arc::new(Oidc::open(options).map_err(Error::Threads)?));
+        }
+        match self.passwords {
+            Passwords::Nobody => {}
+            Passwords::Users(users) => back_ends.push(Arc::new(users.start()?)),
+            Passwords::Dovecot(socket) => {
                 let dovecot = Dovecot::open(socket).map_err(Error::Threads)?;
-                Ok(Logins {
-                    place: (None, Some(dovecot.path().to_owned())),
-                    back_end: Some(Arc::new(dovecot)),
-                })
+                back_ends.push(Arc::new(dovecot));
             }
         }
+        let back_end = match back_ends.len() {
+            0 | 1 => back_ends.pop(),
+            _ => Some(Arc::new(Several::new(back_ends)) as _),
+        };
+        Ok(Logins {
+            sources: self.sources,
+            back_end,
+        })
     }
 }
 
 impl Logins {
     /// The same, where another configuration asks for the same.
     pub(crate) fn next(&self, configuration: &Configuration) -> Result<Self, Error> {
-        let auth = &configuration.auth;
-        match self.place == (auth.users.clone(), auth.dovecot.clone()) {
+        match self.sources == LoginSources::from(&configuration.auth) {
             true => Ok(self.clone()),
             false => prepare(configuration)?.start(),
         }

@@ -27,6 +27,9 @@ pub(crate) enum Error {
     /// Those who may log in cannot be read.
     #[error("--auth-users: {0}")]
     Users(#[from] prixfixe_auth::OpenError),
+    /// The issuer is none. The configuration was checked before.
+    #[error("auth.issuer: {0}")]
+    Issuer(#[from] prixfixe_auth::InvalidIssuer),
     /// No line for a users file can be made.
     #[error(transparent)]
     Line(#[from] prixfixe_auth::LineError),
@@ -207,6 +210,7 @@ impl Error {
             | Self::Tls(_)
             | Self::Users(_)
             | Self::Dns(_)
+            | Self::Issuer(_)
             | Self::Line(_)
             | Self::Differ
             | Self::NoAdmin

@@ -16,6 +16,7 @@ use crate::file_limit::{FileLimit, Room};
 use crate::logging::Logging;
 use crate::policy::Policy;
 use crate::recipients;
+use crate::sockets::Origins;
 use crate::targets::Targets;
 
 /// What runs, and what it was read from.
@@ -25,6 +26,7 @@ pub(crate) struct Reload {
     pub(crate) tls: Certificates,
     /// TLS comes first on one of the sockets in use, whatever the configuration says of those that it would have opened.
     pub(crate) needs_tls: bool,
+    pub(crate) origins: Origins,
     pub(crate) server: Arc<Server>,
     pub(crate) targets: Targets,
     pub(crate) recipients: AcceptRecipients,
@@ -115,7 +117,8 @@ impl Reload {
         };
         let room = self.file_limit.room(next);
         let logins = self.logins.next(next)?;
-        let settings = settings(next, room, config.clone(), &logins);
+        let modes = self.origins.auth(next)?;
+        let settings = settings(next, room, config.clone(), &logins, modes);
         self.server.reconfigure(|_| settings)?;
         self.logins = logins;
         if let Some(tls) = tls {
@@ -175,6 +178,7 @@ pub(crate) fn settings(
     room: Room,
     tls: Option<TlsConfig>,
     logins: &Logins,
+    modes: Vec<Option<config::Mode>>,
 ) -> Settings {
     let limits = &configuration.limits;
     let settings = Settings::default()
@@ -198,7 +202,8 @@ pub(crate) fn settings(
             config::BareLineEnds::Refuse => BareLineEnds::Refuse,
             config::BareLineEnds::Repair => BareLineEnds::Repair,
         })
-        .tls_required(configuration.tls.required);
+        .tls_required(configuration.tls.required)
+        .endpoint_auth(modes.into_iter().map(|mode| mode.map(Into::into)));
     let settings = logins.add_to(settings, &configuration.auth);
     let settings = match limits.max_connections_per_client {
         Some(connections) => settings.max_connections_per_client(connections.get()),
@@ -237,10 +242,25 @@ impl Configuration {
             delivery: wanted.delivery.clone(),
             admin: self.admin.clone(),
             log: wanted.log.clone(),
-            listeners: self.listeners.clone(),
+            listeners: self.listeners_with_auth_of(wanted),
             targets: wanted.targets.clone(),
             routes: wanted.routes.clone(),
         }
+    }
+
+    /// The listeners that there are, each with the mode of the one at the same address.
+    fn listeners_with_auth_of(&self, wanted: &Self) -> Vec<config::Listener> {
+        // Port 0 may be there more than once.
+        let changed = |(index, listener): (usize, &config::Listener)| {
+            let is_same = |other: &&config::Listener| other.address == listener.address;
+            let before = self.listeners.iter().take(index).filter(is_same).count();
+            let other = wanted.listeners.iter().filter(is_same).nth(before);
+            config::Listener {
+                auth: other.map_or(listener.auth, |other| other.auth),
+                ..listener.clone()
+            }
+        };
+        self.listeners.iter().enumerate().map(changed).collect()
     }
 
     /// Whether its certificates and the policy around them are the same. A self-signed certificate is for the domain.

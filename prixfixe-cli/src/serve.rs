@@ -56,6 +56,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let mut sockets = Sockets::open(&configuration, for_mail)?;
     let implicit_tls = sockets.implicit_tls();
     let protocols = sockets.protocols();
+    let origins = sockets.origins();
     if let Some(user) = &user {
         sockets = sockets.for_threads(configuration.threads())?;
         privileges::drop_to(user)?;
@@ -70,7 +71,13 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     file_limit.warn(&configuration);
     let room = file_limit.room(&configuration);
     let builder = Server::builder()
-        .settings(reload::settings(&configuration, room, tls.clone(), &logins))
+        .settings(reload::settings(
+            &configuration,
+            room,
+            tls.clone(),
+            &logins,
+            origins.auth(&configuration)?,
+        ))
         .threads(configuration.threads())
         .transport(transport(&configuration))
         .check(recipients.clone())
@@ -92,6 +99,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         tls: Certificates::new(&configuration.tls, tls)?,
         logins,
         needs_tls: implicit_tls.contains(&true),
+        origins,
         arguments,
         running: configuration,
         server: Arc::clone(&server),

@@ -20,13 +20,13 @@ struct Bound {
     /// As [`name_of`] a listener has it.
     name: Option<String>,
     listener: Listener,
+    /// The number of its table. `None`: it was inherited, and what is said of all listeners holds.
+    configured: Option<usize>,
     /// TLS comes first.
     implicit_tls: bool,
     protocol: Protocol,
     /// Where load balancers are.
     balancers: Vec<Trusted>,
-    /// Whether clients may or must log in. `None`: as everywhere.
-    auth: Option<Mode>,
     /// Where mail proxies are that say whose session it is.
     proxies: Vec<Trusted>,
 }
@@ -47,6 +47,11 @@ impl Sockets {
     /// What each of them speaks.
     pub(crate) fn protocols(&self) -> Vec<Protocol> {
         self.0.iter().map(|bound| bound.protocol).collect()
+    }
+
+    /// Where each of them is configured.
+    pub(crate) fn origins(&self) -> Origins {
+        Origins(self.0.iter().map(|bound| bound.configured).collect())
     }
 
     /// For each of them, whether TLS comes first.
@@ -86,14 +91,29 @@ impl Sockets {
             if bound.balancers.contains(&Trusted::Unix) {
                 endpoint = endpoint.proxy_protocol_from_unix();
             }
-            if let Some(mode) = bound.auth {
-                endpoint = endpoint.auth(mode.into());
-            }
             if bound.implicit_tls {
                 endpoint = endpoint.implicit_tls();
             }
             builder.listen(endpoint)
         })
+    }
+}
+
+/// Where each socket is configured, in their order: what is said there of logins can change while running.
+#[derive(Debug, Clone)]
+pub(crate) struct Origins(Vec<Option<usize>>);
+
+impl Origins {
+    /// Whether clients may or must log in at each of them. `None`: as everywhere.
+    pub(crate) fn auth(&self, configuration: &Configuration) -> Result<Vec<Option<Mode>>, Invalid> {
+        let auth = |origin: &Option<usize>| match origin {
+            None => auth_of_all(configuration),
+            Some(index) => {
+                let listener = configuration.listeners.get(*index);
+                Ok(listener.and_then(|listener| listener.auth))
+            }
+        };
+        self.0.iter().map(auth).collect()
     }
 }
 
@@ -106,14 +126,15 @@ fn bind_configured(configuration: &Configuration) -> Result<Sockets, Error> {
         wanted.map(listen).collect::<Result<_, _>>()?
     };
     let mut bound = Vec::new();
-    for (configured, listeners) in configuration.listeners.iter().zip(sockets) {
+    for (index, (configured, listeners)) in configuration.listeners.iter().zip(sockets).enumerate()
+    {
         bound.extend(listeners.into_iter().map(|listener| Bound {
             name: Some(name_of(configured)),
             listener,
             implicit_tls: configured.implicit_tls,
             protocol: configured.protocol,
             balancers: configured.proxy_protocol_from.clone(),
-            auth: configured.auth,
+            configured: Some(index),
             proxies: configured.xclient_from.clone(),
         }));
     }
@@ -203,7 +224,7 @@ fn take_over(
         &it.proxy_protocol_from
     })?;
     let proxies = same_for_all(configuration, "xclient-from", |it| &it.xclient_from)?;
-    let auth = auth_of_all(configuration)?;
+    auth_of_all(configuration)?;
     let mut bound = Vec::with_capacity(inherited.len());
     for (index, (purpose, socket)) in inherited.into_iter().enumerate() {
         let invalid = |problem: String| Invalid {
@@ -232,7 +253,7 @@ fn take_over(
             listener: listener.leave_backlog(),
             implicit_tls,
             balancers: balancers.clone(),
-            auth,
+            configured: None,
             proxies: proxies.clone(),
         });
     }

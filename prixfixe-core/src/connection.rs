@@ -767,7 +767,8 @@ impl Connection {
                 self.errors = 0;
                 self.authenticated = match told.login {
                     Attribute::Is(_) => true,
-                    Attribute::Unsaid => self.authenticated,
+                    // Another client has not logged in because the one before it had.
+                    Attribute::Unsaid => self.authenticated && told.address.is_unsaid(),
                     Attribute::Unavailable | Attribute::Unknown => false,
                 };
                 return Turn::Event(Event::Xclient(Box::new(told)));

@@ -122,8 +122,6 @@ mod facts;
 mod fault;
 mod hand_over;
 mod health;
-#[cfg(feature = "http")]
-mod http;
 mod maildir;
 mod memory;
 #[cfg(feature = "nats")]
@@ -157,8 +155,6 @@ pub use discard::Discard;
 pub use fault::{Fault, StoreError};
 pub use hand_over::hand_over;
 pub use health::Health;
-#[cfg(feature = "http")]
-pub use http::{HttpSetupError, InvalidHttpUrl};
 pub use maildir::{
     Disk, FileSystem, Hands, Identity, Incoming, Maildir, MaildirOptions, OpenError,
     PreparedMaildir,
@@ -171,6 +167,8 @@ pub use options::{TargetOptions, TlsUse};
 pub use pattern::{InvalidPattern, RecipientPattern};
 #[cfg(all(unix, feature = "pipe"))]
 pub use pipe::{InvalidPipeUrl, Pipe, PipeError, PipeOptions, PipeUrl};
+#[cfg(feature = "http")]
+pub use prixfixe_http::{HttpSetupError, InvalidHttpUrl};
 pub use registry::{Around, ParseTargetError, PreparedTarget, TargetUrl};
 pub use routes::{Routes, UnknownTarget};
 #[cfg(feature = "s3")]

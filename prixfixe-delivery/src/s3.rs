@@ -56,9 +56,9 @@ use self::sidecar::Attempt;
 use self::store::Store;
 use crate::domains::{Copy, copies};
 use crate::facts::Facts;
-use crate::http::{Client, ClientOptions, Origin, TlsFiles};
 use crate::upstream::{Pass, Patience, Upstream};
 use crate::{Asked, BoxFuture, Delivered, Failure, Health, Outcomes, Target, Transaction};
+use prixfixe_http::{Client, ClientOptions, Origin, TlsFiles};
 
 pub use self::options::{S3Credentials, S3Error, S3Options};
 pub use self::url::{ParseS3UrlError, S3Url};

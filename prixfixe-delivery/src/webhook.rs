@@ -34,10 +34,12 @@ use self::payload::Payload;
 use self::signature::Secrets;
 pub use self::url::WebhookUrl;
 use crate::facts::Facts;
-use crate::http::{Client, ClientOptions, HttpError, HttpSetupError, Request, Response, TlsFiles};
 use crate::revival::{Revival, Revived};
 use crate::upstream::{Patience, Upstream};
 use crate::{Asked, BoxFuture, Delivered, Failure, Health, Outcomes, Target, Transaction};
+use prixfixe_http::{
+    Client, ClientOptions, HttpError, HttpSetupError, Request, Response, TlsFiles,
+};
 
 /// An HTTP endpoint that messages are posted to. Cheap to clone; clones share connections and limits.
 ///

@@ -163,7 +163,8 @@ impl Client {
         self.0.is_proxy
     }
 
-    /// The client of which this one, a proxy, has told by XCLIENT. What it left unsaid is as it was; TLS is the connection's.
+    /// The client of which this one, a proxy, has told by XCLIENT. What it left unsaid is as it was, but one at another address
+    /// is not whoever had logged in before. TLS is the connection's, and what in it proves who somebody is, is the proxy's.
     pub(crate) fn renamed(&self, told: &Xclient) -> Self {
         let port = |port: &Attribute<u16>| port.value().copied().unwrap_or_default();
         let proxy = match self.0.via {
@@ -190,7 +191,7 @@ impl Client {
         };
         let identity = match &told.login {
             Attribute::Is(name) => Some(Identity::new(&**name)),
-            Attribute::Unsaid => self.0.identity.clone(),
+            Attribute::Unsaid if told.address.is_unsaid() => self.0.identity.clone(),
             _ => None,
         };
         let local = match told.destination.value() {
@@ -207,7 +208,7 @@ impl Client {
             is_proxy: true,
             host_name,
             greeting,
-            tls: self.0.tls.clone(),
+            tls: self.0.tls.as_deref().map(of_another).map(Arc::new),
             identity,
         }))
     }
@@ -273,6 +274,15 @@ impl Client {
         known.greeting = None;
         known.identity = None;
     }
+}
+
+/// Neither the certificate nor the binding is that of a client behind the proxy.
+fn of_another(tls: &TlsInfo) -> TlsInfo {
+    let mut tls = tls.clone();
+    tls.client_subject = None;
+    tls.client_name = None;
+    tls.channel_binding = None;
+    tls
 }
 
 impl Known {

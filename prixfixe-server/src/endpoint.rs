@@ -251,11 +251,6 @@ impl Rules {
         }
     }
 
-    /// Nothing can come of it without a certificate.
-    pub(crate) const fn needs_tls(&self) -> bool {
-        self.implicit_tls || matches!(self.auth, Some(AuthMode::Offer | AuthMode::Require))
-    }
-
     #[cfg(not(feature = "proxy-protocol"))]
     #[allow(clippy::unused_self, reason = "as with the PROXY protocol")]
     pub(crate) const fn is_balancer(&self, _: Peer) -> bool {

@@ -46,6 +46,12 @@ impl Server {
         self.inner.running.addresses()
     }
 
+    /// How logins are handled at each of [`addresses`](Self::addresses), for connections that are accepted now.
+    #[must_use]
+    pub fn auth_modes(&self) -> Vec<AuthMode> {
+        self.inner.service.auth_modes()
+    }
+
     /// Those of [`addresses`](Self::addresses) that are in a network.
     #[must_use]
     pub fn local_addresses(&self) -> &[SocketAddr] {

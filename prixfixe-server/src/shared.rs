@@ -1,6 +1,6 @@
 //! What all sessions of a server share.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use crate::tls::TlsConfig;
@@ -113,25 +113,45 @@ fn accepted_domains(settings: &Settings) -> AcceptedDomains {
 struct Sharing {
     usual: Arc<Shared>,
     others: Vec<(AuthMode, Arc<Shared>)>,
+    /// Of each listener. `None`: the usual one.
+    modes: Vec<Option<AuthMode>>,
+}
+
+/// How logins are handled at each listener, where that is not as usual.
+fn modes(settings: &Settings, rules: &[Rules]) -> Vec<Option<AuthMode>> {
+    let set = settings.auth.endpoints.iter();
+    let rest = rules.iter().skip(set.len()).map(|rules| rules.auth);
+    set.take(rules.len()).copied().chain(rest).collect()
+}
+
+/// Nothing can come of some of it without a certificate.
+pub(crate) fn check(settings: &Settings, rules: &[Rules]) -> Result<(), SettingsError> {
+    let implicit = rules.iter().any(|rules| rules.implicit_tls);
+    let mut of_logins = modes(settings, rules).into_iter().flatten();
+    settings.check(implicit || of_logins.any(AuthMode::needs_tls))
 }
 
 impl Sharing {
     fn new(usual: Shared, settings: &Settings, rules: &[Rules]) -> Self {
         let mut others: Vec<(AuthMode, Arc<Shared>)> = Vec::new();
-        for mode in rules.iter().filter_map(|rules| rules.auth) {
+        let modes = modes(settings, rules);
+        for mode in modes.iter().copied().flatten() {
             if others.iter().all(|(other, _)| *other != mode) {
                 others.push((mode, Arc::new(usual.with_auth(mode, settings))));
             }
         }
         let usual = Arc::new(usual);
-        Self { usual, others }
+        Self {
+            usual,
+            others,
+            modes,
+        }
     }
 
-    fn by(&self, rules: &Rules) -> Arc<Shared> {
+    fn by(&self, listener: usize) -> Arc<Shared> {
         let mut others = self.others.iter();
-        let other = rules
-            .auth
-            .and_then(|mode| others.find(|(other, _)| *other == mode));
+        let mode = self.modes.get(listener).copied().flatten();
+        let other = mode.and_then(|mode| others.find(|(other, _)| *other == mode));
         Arc::clone(other.map_or(&self.usual, |(_, shared)| shared))
     }
 }
@@ -181,20 +201,25 @@ impl SmtpService {
         }
     }
 
+    /// Of each listener.
+    pub(crate) fn auth_modes(&self) -> Vec<AuthMode> {
+        let sharing = self.sharing();
+        let usual = sharing.usual.auth.mode;
+        let modes = sharing.modes.iter();
+        modes.map(|mode| mode.unwrap_or(usual)).collect()
+    }
+
     pub(crate) fn counts(&self) -> &Arc<Counts> {
         &self.counts
     }
 
     /// As where nothing is said of logins.
     pub(crate) fn shared(&self) -> Arc<Shared> {
-        self.shared_by(&Rules::none())
+        Arc::clone(&self.sharing().usual)
     }
 
-    fn shared_by(&self, rules: &Rules) -> Arc<Shared> {
-        self.shared
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .by(rules)
+    fn sharing(&self) -> RwLockReadGuard<'_, Sharing> {
+        self.shared.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rules(&self, connection: &Connection) -> &Rules {
@@ -206,7 +231,7 @@ impl SmtpService {
 impl SmtpService {
     /// Sessions made from now on have these settings. An error changes nothing.
     pub(crate) fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
-        settings.check(self.rules.iter().any(Rules::needs_tls))?;
+        check(settings, &self.rules)?;
         let old = self.shared();
         let clients = old.clients.with_limits(
             settings.client_limits,
@@ -256,7 +281,8 @@ impl Service for SmtpService {
     fn session(&self, now: Instant, connection: &Connection) -> Front {
         self.log.tick(now);
         let rules = self.rules(connection);
-        Front::new(self.shared_by(rules), rules, now, connection)
+        let shared = self.sharing().by(connection.listener);
+        Front::new(shared, rules, now, connection)
     }
 
     fn over_limit(&self, now: Instant, connection: &Connection) -> &[u8] {

@@ -89,6 +89,9 @@ impl Channel {
         buffer.extend_from_slice(&self.incoming);
         buffer.extend_from_slice(bytes);
         let result = self.process(&mut buffer, plaintext);
+        if buffer.len() <= WIPED {
+            buffer.fill(0);
+        }
         // Another one may have been put there, if the plaintext's taker drove another connection.
         if buffer.capacity() <= MAX_KEPT_BUFFER {
             BUFFER.set(buffer);
@@ -243,6 +246,10 @@ thread_local! {
 
 /// A read of at most 64 KiB behind the rest of a record.
 const MAX_KEPT_BUFFER: usize = 128 * 1024;
+
+/// A read of no more than this may be a password, which must not lie about: the longest line of a login fits (RFC 4954
+/// section 4). Those of large bodies are longer, and wiping them would cost.
+const WIPED: usize = 16 * 1024;
 /// As much as is encrypted at once.
 const MAX_CHUNK: usize = 4 * MAX_FRAGMENT;
 /// RFC 8446 section 5.1, RFC 5246 section 6.2.1.
@@ -318,6 +325,25 @@ mod tests {
         );
         assert_eq!(complete_records(&records, 7), 12);
         assert_eq!(complete_records(&records, 12), 12);
+    }
+
+    #[test]
+    fn a_short_read_is_wiped_when_it_was_processed() {
+        let source = crate::CertificateSource::SelfSigned {
+            domains: vec!["mx.test".to_owned()],
+        };
+        let config = crate::TlsConfig::builder()
+            .certificate(source)
+            .build()
+            .unwrap();
+        let mut channel = Channel::new(config.current(), OutputBuffer::new()).unwrap();
+        // What lies in the buffer is what rustls decrypts in place.
+        let _ = channel.receive(b"AUTH PLAIN AGFubgBzZWNyZXQ=\r\n", |_| {});
+        let buffer = BUFFER.take();
+        assert!(
+            buffer.len() > 20 && buffer.iter().all(|byte| *byte == 0),
+            "{buffer:?}"
+        );
     }
 
     #[test]

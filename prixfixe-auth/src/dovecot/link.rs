@@ -22,6 +22,8 @@ const SOCKET_PATIENCE: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_secs(1);
 /// Dovecot's own documentation expects lines to fit into it.
 const MAX_LINE: u64 = 16 * 1024;
+/// Dovecot takes no longer line, its end included: it closes the connection, which all logins share.
+const MAX_REQUEST: usize = 16 * 1024;
 const MAX_MECHANISMS: usize = 64;
 /// Logins at once.
 const MAX_CONVERSATIONS: usize = 1024;
@@ -133,7 +135,12 @@ impl Link {
 }
 
 impl Conversation {
+    /// Asks Dovecot. What is too long for it can be no login of its users.
     pub(super) async fn ask(&self, request: &Request) -> Result<Answer, Reply> {
+        let line = request.line(self.id);
+        if line.len() > MAX_REQUEST {
+            return Err(Reply::BAD_CREDENTIALS);
+        }
         {
             let mut state = self.shared.lock();
             // Where the connection was lost in between, another one knows nothing of this login.
@@ -143,7 +150,6 @@ impl Conversation {
                 .and_then(|connection| connection.waiting.get_mut(&self.id));
             waiting.ok_or(Reply::LOGIN_UNAVAILABLE)?.asked = Some(Instant::now());
         }
-        let line = request.line(self.id);
         let queued = self.lines.try_send(line);
         queued.map_err(|_| Reply::LOGIN_UNAVAILABLE)?;
         let answer = self.answers.recv().await;

@@ -170,11 +170,7 @@ fn a_connection_that_is_lost_is_made_again() {
 
 #[test]
 fn what_is_no_answer_ends_the_connection() {
-    let garbage: [Script; 3] = [
-        &[(ANN, "OK\t{id}\n")],
-        &[(ANN, "CONT\t{id}\t*\n")],
-        &[(ANN, "\u{e4}\n")],
-    ];
+    let garbage: [Script; 2] = [&[(ANN, "OK\tx\tuser=ann\n")], &[(ANN, "VERSION\n")]];
     for script in garbage {
         let Fixture { dovecot, path, .. } = &fixture(Duration::from_secs(1));
         let server = serve(
@@ -190,6 +186,30 @@ fn what_is_no_answer_ends_the_connection() {
         assert_eq!(plain(dovecot, "carl"), Err(454));
         server.join().unwrap();
     }
+}
+
+/// What one client can bring about is no end of the others' logins: there is one connection for all.
+#[test]
+fn one_login_does_not_break_off_the_others() {
+    let Fixture { dovecot, path, .. } = &fixture(PATIENCE);
+    let script: Script = &[
+        (ANN, "OK\t{id}\tuser=ann\n"),
+        (BOB, "OK\t{id}\n"),
+        (CARL, "CONT\t{id}\t*\n"),
+        ("resp=AGVuZA", "close"),
+    ];
+    let server = serve(path, HELLO, vec![script]);
+    assert_eq!(plain_once_connected(dovecot, "ann").as_deref(), Ok("ann"));
+    assert_eq!(plain(dovecot, "bob"), Err(454));
+    assert_eq!(plain(dovecot, "carl"), Err(454));
+    let client = Client::builder().build();
+    let long = "x".repeat(16 * 1024 / 4 * 3);
+    let login = Login::plain(&client, "ann", &long);
+    assert_eq!(outcome(dovecot, login), Err(535));
+    assert_eq!(plain(dovecot, "ann").as_deref(), Ok("ann"));
+    assert_eq!(plain(dovecot, "end"), Err(454));
+    let heard = server.join().unwrap();
+    assert!(heard.iter().all(|line| line.len() < 16 * 1024));
 }
 
 /// Its silence ends the login and the connection; another Dovecot is found at the same place.

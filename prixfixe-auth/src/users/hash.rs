@@ -7,7 +7,7 @@ use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Params, Version};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::mechanism::scram::{InvalidVerifier, Verifier};
+use crate::mechanism::scram::{InvalidVerifier, Verifier, hmac};
 
 /// 256 MiB, four times what RFC 9106 section 4 recommends where memory is scarce.
 const MAX_MEMORY_KIB: u32 = 256 * 1024;
@@ -101,6 +101,15 @@ impl Hash {
             Self::Scram(verifier) => verifier.matches(password),
             Self::Argon2(hash) => hash.matches(password),
         }
+    }
+
+    /// What nobody knows who does not know the hash.
+    pub(super) fn seed(&self) -> Zeroizing<[u8; 32]> {
+        let key = match self {
+            Self::Scram(verifier) => verifier.server_key(),
+            Self::Argon2(hash) => &hash.output,
+        };
+        Zeroizing::new(hmac(key, b"salts of nobody"))
     }
 
     pub(super) fn cost(&self) -> Cost {

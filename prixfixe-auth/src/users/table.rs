@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use zeroize::Zeroizing;
+
 use super::hash::{Cost, Hash, InvalidHash};
 use crate::mechanism::prepare_name;
 
@@ -19,6 +21,8 @@ pub(super) struct Table {
     usual: Cost,
     usual_iterations: u32,
     has_scram: bool,
+    /// What salts of nobody come from. `None`: the file has no user.
+    nobody: Option<Zeroizing<[u8; 32]>>,
 }
 
 /// A line that says nothing. It is left out, and the others count.
@@ -71,12 +75,19 @@ impl Table {
             }),
             usual_iterations,
             has_scram: iterations.is_some() || users.is_empty(),
+            nobody: users.values().map(Hash::seed).min_by_key(|seed| **seed),
             users,
         }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Hash> {
         self.users.get(name)
+    }
+
+    /// A secret of the file's, for salts of nobody. It is that of one of the users: it outlives the process and most changes
+    /// of the file, and two servers with the same file have the same. A salt that changes would tell that its user is none.
+    pub(super) fn nobody(&self) -> Option<&[u8; 32]> {
+        self.nobody.as_deref()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use prixfixe_delivery::Delivery;
 use prixfixe_server::printable::Printable;
-use prixfixe_server::{Address, Incident, Protocol, Server};
+use prixfixe_server::{Address, AuthMode, Incident, Protocol, Server};
 use serde::Serialize;
 
 use super::storage::{self, StorageReport};
@@ -54,7 +54,7 @@ pub(crate) enum Readiness {
 ///   "domain": "mx.example.com",
 ///   "started": "2026-01-31T12:00:00Z",
 ///   "uptime_seconds": 86400,
-///   "listeners": [{"address": "0.0.0.0:25", "protocol": "smtp", "tls": "starttls"}],
+///   "listeners": [{"address": "0.0.0.0:25", "protocol": "smtp", "tls": "starttls", "auth": "off"}],
 ///   "max_connections": 100,
 ///   "storage": [{
 ///     "path": "/var/mail",
@@ -147,6 +147,8 @@ pub(crate) struct ListenerReport {
     pub(crate) protocol: String,
     /// `implicit` (before anything else), `starttls` (offered) or `none`.
     pub(crate) tls: &'static str,
+    /// `off`, `offer`, `require`, or `any`, where every password is right.
+    pub(crate) auth: &'static str,
 }
 
 impl Status {
@@ -231,14 +233,27 @@ impl Status {
             "none"
         };
         let kinds = self.implicit_tls.iter().zip(&self.protocols);
+        let kinds = kinds.zip(self.server.auth_modes());
         let addresses = self.server.addresses().iter().zip(kinds);
+        type Kind<'a> = ((&'a bool, &'a Protocol), AuthMode);
         let report =
-            |(address, (implicit, protocol)): (&Address, (&bool, &Protocol))| ListenerReport {
+            |(address, ((implicit, protocol), auth)): (&Address, Kind<'_>)| ListenerReport {
                 address: Printable(&address.to_string()).to_string(),
                 protocol: protocol.as_str().to_ascii_lowercase(),
                 tls: if *implicit { "implicit" } else { starttls },
+                auth: mode(auth),
             };
         addresses.map(report).collect()
+    }
+}
+
+/// As the configuration has it.
+fn mode(mode: AuthMode) -> &'static str {
+    match mode {
+        AuthMode::Offer => "offer",
+        AuthMode::Require => "require",
+        AuthMode::Any => "any",
+        _ => "off",
     }
 }
 

@@ -143,6 +143,7 @@ pub(super) fn default_of(id: &str) -> Option<String> {
         "listen" => "localhost:2525",
         "threads" => "number of cores",
         "limits.max-connections-per-client" => "half of max-connections",
+        "auth.claim" => "email",
         "auth.max-failures" => "5",
         "auth.max-client-failures" => "50",
         "delivery.min-free" => "1.5 times max-message-size",

@@ -13,7 +13,8 @@ use super::units::Count;
 use super::words::{Word, path, read};
 
 /// What a login needs where it is asked for.
-const BACK_END: &str = "needs somebody who checks logins; add --auth-users or --auth-dovecot";
+const BACK_END: &str =
+    "needs somebody who checks logins; add --auth-users or --auth-dovecot, or set auth.issuer";
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -30,6 +31,18 @@ pub(crate) struct Auth {
     #[arg(id = "auth.dovecot", long = "auth-dovecot", value_name = "SOCKET", value_parser = path)]
     #[serde(deserialize_with = "read::path")]
     pub(crate) dovecot: Option<PathBuf>,
+    #[arg(skip)]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::issuer"
+    )]
+    pub(crate) issuer: Option<String>,
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) audience: Option<String>,
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) claim: Option<String>,
     #[arg(skip)]
     #[serde(deserialize_with = "read::word")]
     pub(crate) sender: Sender,
@@ -93,7 +106,7 @@ impl From<Sender> for AuthSender {
 impl Auth {
     /// What a mode needs, wherever it was written.
     pub(super) fn needs(&self, mode: Mode, has_certificate: bool) -> Option<String> {
-        let has_back_end = self.users.is_some() || self.dovecot.is_some();
+        let has_back_end = self.users.is_some() || self.dovecot.is_some() || self.issuer.is_some();
         if !mode.is_checked() {
             None
         } else if !has_back_end {
@@ -114,9 +127,28 @@ impl Auth {
             let problem = "logins are checked at one place; remove --auth-users or --auth-dovecot";
             return Err(Invalid::new(sources.place("auth.dovecot"), problem));
         }
+        self.check_tokens(sources)?;
         match self.needs(self.mode, has_certificate) {
             Some(problem) => Err(Invalid::new(sources.place("auth.mode"), problem)),
             None => Ok(()),
         }
+    }
+
+    /// A token is for somebody: without a name, one for any other service of the issuer's would do.
+    fn check_tokens(&self, sources: &Sources<'_>) -> Result<(), Invalid> {
+        let of_tokens = [("audience", &self.audience), ("claim", &self.claim)];
+        for (key, value) in of_tokens {
+            let problem = match (value, &self.issuer) {
+                (Some(text), _) if text.is_empty() => "is empty",
+                (Some(_), None) => "is about tokens; set auth.issuer too",
+                (None, Some(_)) if key == "audience" => {
+                    let problem = "needs auth.audience: whom its tokens are for";
+                    return Err(Invalid::new(sources.place("auth.issuer"), problem));
+                }
+                _ => continue,
+            };
+            return Err(Invalid::new(sources.place(&format!("auth.{key}")), problem));
+        }
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use ipnet::IpNet;
+use prixfixe_auth::OidcOptions;
 use prixfixe_delivery::{
     InvalidPattern, ParseTargetError, RecipientPattern, TargetUrl, WebhookUrl,
 };
@@ -180,6 +181,14 @@ pub(crate) fn path(text: &str) -> Result<PathBuf, Problem> {
     }
 }
 
+/// An OpenID Connect provider.
+pub(crate) fn issuer(text: &str) -> Result<String, Problem> {
+    match OidcOptions::new(text, "") {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string().into()),
+    }
+}
+
 /// Whether there is such a user is seen where it is looked up.
 pub(crate) fn user(text: &str) -> Result<String, Problem> {
     match text {
@@ -342,6 +351,7 @@ pub(crate) mod read {
         domain: String,
         user: String,
         path: PathBuf,
+        issuer: String,
         delivery_target: TargetUrl,
         target_name: String,
         destination: Destination,

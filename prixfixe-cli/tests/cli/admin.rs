@@ -137,6 +137,7 @@ fn the_status_tells_what_runs() {
             "--tls-self-signed",
             "--domain=mx.example",
             "--max-connections=7",
+            "--auth=any",
         ];
         let (serve, admin) = start(&[transport, &arguments].concat());
         let status: serde_json::Value =
@@ -153,6 +154,7 @@ fn the_status_tells_what_runs() {
         );
         assert_eq!(status["listeners"][0]["tls"], "starttls");
         assert_eq!(status["listeners"][1]["tls"], "implicit");
+        assert_eq!(status["listeners"][1]["auth"], "any");
         assert!(status["uptime_seconds"].is_u64());
         let started: jiff::Timestamp = status["started"].as_str().unwrap().parse().unwrap();
         assert!(started <= jiff::Timestamp::now());

@@ -380,7 +380,7 @@ fn a_storm_of_hangups_is_harmless() {
     assert_eq!(server.serve.wait().0.code(), Some(0));
 }
 
-/// Whether logins are required, and who checks them; a listener's own mode stays.
+/// Whether logins are required, everywhere and at one listener, and who checks them.
 #[test]
 fn logins_change_for_new_connections() {
     let directory = TempDir::new().unwrap();
@@ -388,14 +388,14 @@ fn logins_change_for_new_connections() {
     for file in &users {
         fs::write(file, "").unwrap();
     }
-    let text = |mode: &str, file: &PathBuf| {
+    let text = |mode: &str, own: &str, file: &PathBuf| {
         format!(
             "{DISCARD}[auth]\nmode = '{mode}'\nusers = '{}'\n[tls]\nself-signed = true\n\
-             [[listener]]\naddress = '127.0.0.1:0'\nauth = 'off'\n",
+             [[listener]]\naddress = '127.0.0.1:0'\n{own}",
             file.display()
         )
     };
-    let mut server = Reloading::start(&text("off", &users[0]));
+    let mut server = Reloading::start(&text("off", "auth = 'off'", &users[0]));
     let open = server.serve.address();
     let second = server.serve.line("listening");
     let second = crate::harness::listening_address(&second);
@@ -407,11 +407,17 @@ fn logins_change_for_new_connections() {
     };
     mail(open, "250 ");
     mail(second, "250 ");
-    let lines = server.reload(&text("require", &users[1]), "reloaded");
+    let lines = server.reload(&text("require", "auth = 'off'", &users[1]), "reloaded");
     assert!(
         lines.iter().any(|line| line.contains("users file read")),
         "{lines:?}"
     );
     mail(open, "250 ");
+    mail(second, "530 5.7.0 ");
+    server.reload(&text("off", "auth = 'require'", &users[1]), "reloaded");
+    mail(open, "530 5.7.0 ");
+    mail(second, "250 ");
+    server.reload(&text("require", "", &users[1]), "reloaded");
+    mail(open, "530 5.7.0 ");
     mail(second, "530 5.7.0 ");
 }

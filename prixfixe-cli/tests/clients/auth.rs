@@ -51,6 +51,7 @@ const CLIENTS: &[(&str, Client, &[&str])] = &[
     ("python3", smtplib, &["PLAIN", "LOGIN"]),
     ("swaks", swaks, &["PLAIN", "LOGIN"]),
     ("curl", curl, &["PLAIN", "LOGIN"]),
+    ("prixfixe-node", nodemailer, &["PLAIN", "LOGIN"]),
     ("msmtp", msmtp, &["plain", "login", "scram-sha-256", "on"]),
 ];
 
@@ -83,14 +84,20 @@ fn swaks(to: &Submission, mechanism: &str, password: &str) -> Command {
 }
 
 fn curl(to: &Submission, mechanism: &str, password: &str) -> Command {
-    let message = to.server.folder().join("message");
+    let mut command = curl_with(&to.server, &to.ca, mechanism);
+    command.args(["--user", &format!("{USER}:{password}")]);
+    command
+}
+
+/// Without whose login it is.
+pub(crate) fn curl_with(server: &Prixfixe, ca: &str, mechanism: &str) -> Command {
+    let message = server.folder().join("message");
     fs::write(&message, "Subject: hello\r\n\r\nhello\r\n").expect("a file");
     let mut command = Command::new("curl");
     command
         .args(["--silent", "--show-error", "--max-time", "60"])
-        .args(["--ssl-reqd", "--cacert", &to.ca])
-        .arg(format!("smtp://localhost:{}/client.test", to.server.port()))
-        .args(["--user", &format!("{USER}:{password}")])
+        .args(["--ssl-reqd", "--cacert", ca])
+        .arg(format!("smtp://localhost:{}/client.test", server.port()))
         .args(["--login-options", &format!("AUTH={mechanism}")])
         .args(["--mail-from", USER, "--mail-rcpt", "bob@example.com"])
         .arg("--upload-file")
@@ -99,23 +106,55 @@ fn curl(to: &Submission, mechanism: &str, password: &str) -> Command {
 }
 
 fn msmtp(to: &Submission, mechanism: &str, password: &str) -> Command {
-    let message = to.server.folder().join("message");
+    msmtp_with(&to.server, &to.ca, mechanism, USER, password)
+}
+
+pub(crate) fn msmtp_with(
+    server: &Prixfixe,
+    ca: &str,
+    mechanism: &str,
+    user: &str,
+    password: &str,
+) -> Command {
+    let message = server.folder().join("message");
     fs::write(&message, "Subject: hello\n\nhello\n").expect("a file");
     let mut command = Command::new("msmtp");
     command
         .args(["--file=/dev/null", "--host=localhost"])
-        .arg(format!("--port={}", to.server.port()))
+        .arg(format!("--port={}", server.port()))
         .args(["--tls=on", "--tls-starttls=on"])
-        .arg(format!("--tls-trust-file={}", to.ca))
+        .arg(format!("--tls-trust-file={ca}"))
         .arg(format!("--auth={mechanism}"))
-        .arg(format!("--user={USER}"))
+        .arg(format!("--user={user}"))
         .arg(format!("--passwordeval=printf %s '{password}'"))
         .args([&format!("--from={USER}"), "bob@example.com"])
         .stdin(fs::File::open(message).expect("the file"));
     command
 }
 
-fn output(command: &mut Command) -> (bool, String) {
+fn nodemailer(to: &Submission, mechanism: &str, password: &str) -> Command {
+    let auth = format!("{{ user: '{USER}', pass: '{password}', method: '{mechanism}' }}");
+    nodemailer_with(&to.server, &to.ca, &auth)
+}
+
+/// `auth` is its option of that name.
+pub(crate) fn nodemailer_with(server: &Prixfixe, ca: &str, auth: &str) -> Command {
+    const SCRIPT: &str = r#"
+const nodemailer = require(process.env.PRIXFIXE_NODE_MODULES + "/nodemailer");
+const [port, ca, text] = process.argv.slice(1);
+const auth = eval("(" + text + ")");
+nodemailer.createTransport({
+    host: "localhost", port: Number(port), requireTLS: true, name: "client.test",
+    tls: { ca: require("fs").readFileSync(ca) }, auth, authMethod: auth.method,
+}).sendMail({ from: "ann@example.com", to: "bob@example.com", subject: "hello", text: "hello" })
+    .catch((error) => { console.error(error.message, error.response); process.exit(1); });
+"#;
+    let mut command = Command::new("prixfixe-node");
+    command.args(["-e", SCRIPT, &server.port(), ca, auth]);
+    command
+}
+
+pub(crate) fn output(command: &mut Command) -> (bool, String) {
     let Output {
         status,
         stdout,

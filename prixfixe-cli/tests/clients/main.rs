@@ -7,9 +7,11 @@
 
 mod auth;
 mod balancers;
+mod dovecot;
 mod fallback;
 mod kill;
 mod lmtp;
+mod oidc;
 mod postfix;
 mod proxies;
 mod support;

@@ -15,8 +15,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::WebhookUrl;
-use crate::http::{Client, ClientOptions, HttpError, HttpSetupError, Part, Request, TlsFiles};
 use crate::target::UNREACHABLE;
+use prixfixe_http::{Client, ClientOptions, HttpError, HttpSetupError, Part, Request, TlsFiles};
 
 /// An HTTP server that is asked about each recipient: a `POST` of
 /// `{"recipient", "sender", "peer", "helo", "user"}`.

@@ -6,7 +6,7 @@ use jiff::fmt::rfc2822;
 use prixfixe_server::Reply;
 
 use crate::Failure;
-use crate::http::{HttpError, Response};
+use prixfixe_http::{HttpError, Response};
 
 /// An answer, read to its end.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::options::S3Credentials;
-use crate::http::{Client, ClientOptions, Origin, Request, TlsFiles};
+use prixfixe_http::{Client, ClientOptions, Origin, Request, TlsFiles};
 
 /// Variables by name: the process's, or a test's.
 pub(super) type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;

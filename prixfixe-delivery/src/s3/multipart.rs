@@ -11,7 +11,7 @@ use rusty_s3::actions::CreateMultipartUpload;
 use super::object::{Checksum, Object};
 use super::store::{Mode, Store, Tried, signed, tried};
 use crate::Failure;
-use crate::http::Part;
+use prixfixe_http::Part;
 
 /// The smallest part that all stores take: each is in memory while it is sent.
 const PART: usize = 5 << 20;

@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 
 use super::sidecar::Attempt;
 use super::store::Field;
-use crate::http::Part;
+use prixfixe_http::Part;
 
 /// An object to be.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use super::credentials::Credentials;
 use super::object::Object;
 use super::sidecar::Attempt;
 use crate::Failure;
-use crate::http::{Client, Part, Request};
 use crate::upstream::Patience;
+use prixfixe_http::{Client, Part, Request};
 
 /// A bucket of a store.
 pub(super) struct Store {

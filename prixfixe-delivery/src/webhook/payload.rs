@@ -11,7 +11,7 @@ use super::signature::{Secrets, whole};
 use super::{MEMORY, Shared, WebhookFormat, ascii, form, json, postmark, raw};
 use crate::Failure;
 use crate::facts::Facts;
-use crate::http::Part;
+use prixfixe_http::Part;
 
 /// What is posted.
 pub(super) struct Payload {

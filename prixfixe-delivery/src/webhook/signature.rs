@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use bytes::Bytes;
 
 use super::file::lines;
-use crate::http::Part;
+use prixfixe_http::Part;
 
 /// The secrets of an endpoint. They do not print.
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::http::{InvalidHttpUrl, Origin};
+use prixfixe_http::{InvalidHttpUrl, Origin};
 
 /// The URL of an endpoint: `https://HOST[:PORT]/PATH`, or `http://` on this host.
 ///

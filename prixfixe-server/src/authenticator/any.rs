@@ -29,7 +29,9 @@ impl Authenticator for Anybody {
     fn authenticate<'a>(&'a self, mut login: Login<'a>) -> Authenticating<'a> {
         Box::pin(async move {
             if *login.mechanism() == Mechanism::PLAIN || *login.mechanism() == Mechanism::LOGIN {
-                return Ok(Identity::new(login.password().await?.user()));
+                let given = login.password().await?;
+                let name = sound(given.user()).ok_or(replies::BAD_RESPONSE)?;
+                return Ok(Identity::new(name));
             }
             let response = login.first_response().await?;
             let text = str::from_utf8(&response).map_err(|_| replies::BAD_RESPONSE)?;
@@ -54,13 +56,35 @@ fn named_in(response: &str) -> Option<&str> {
     };
     match name {
         "" => Some(NOBODY),
-        name => (name.len() <= 255 && !name.contains(char::is_control)).then_some(name),
+        name => sound(name),
     }
+}
+
+/// A name may stand in headers and in the environment of programs.
+fn sound(name: &str) -> Option<&str> {
+    (name.len() <= 255 && !name.contains(char::is_control)).then_some(name)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
+
+    #[test]
+    fn a_name_by_plain_has_no_control_characters() {
+        let client = Client::builder().build();
+        let of = |name: &str| {
+            let login = Anybody.authenticate(Login::plain(&client, name, "x"));
+            let mut cx = Context::from_waker(Waker::noop());
+            let polled = pin!(login).poll(&mut cx).map_err(|reply| reply.code());
+            polled.map_ok(|identity| identity.name().to_owned())
+        };
+        assert_eq!(of("ann"), Poll::Ready(Ok("ann".to_owned())));
+        assert_eq!(of("a\r\nb"), Poll::Ready(Err(501)));
+    }
 
     #[test]
     fn a_response_names_somebody() {

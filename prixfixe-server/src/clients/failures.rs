@@ -10,10 +10,11 @@ use super::ClientKey;
 use super::connections::is_public;
 use crate::settings::FailureLimits;
 
-/// Entries of a table. Who is not known when it is full is not counted: to forget another one would
-/// hand it ten fresh minutes, and to refuse the newcomer would hand whoever has many addresses a
-/// way to lock everybody else out.
+/// Entries of a table. When it is full, an eighth of it is forgotten: those that have failed least.
+/// Not to count the newcomer would hand whoever has many addresses (a /48 of IPv6 is enough) a way
+/// to guess without end, and to refuse it a way to lock everybody else out.
 const MAX_ENTRIES: usize = 65_536;
+const FORGOTTEN: usize = MAX_ENTRIES / 8;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -41,8 +42,6 @@ struct Tables {
 #[derive(Debug)]
 struct Table<K> {
     entries: HashMap<K, Counted>,
-    /// The minute in which it was last cleaned up.
-    swept: u32,
 }
 
 /// Failures of one client, by the minute.
@@ -144,15 +143,31 @@ impl<K: Eq + Hash> Table<K> {
         if let Some(counted) = self.entries.get_mut(&key) {
             return counted.add(minute);
         }
-        if self.entries.len() >= MAX_ENTRIES && self.swept < minute {
-            self.swept = minute;
-            self.entries.retain(|_, counted| counted.sum(minute) > 0);
+        if self.entries.len() >= MAX_ENTRIES {
+            self.make_room(minute);
         }
-        if self.entries.len() < MAX_ENTRIES {
-            let mut counted = Counted::default();
-            counted.add(minute);
-            self.entries.insert(key, counted);
-        }
+        let mut counted = Counted::default();
+        counted.add(minute);
+        self.entries.insert(key, counted);
+    }
+
+    fn make_room(&mut self, minute: u32) {
+        let mut sums: Vec<u32> = self.entries.values().map(|it| it.sum(minute)).collect();
+        let last = FORGOTTEN.min(sums.len().saturating_sub(1));
+        let least = *sums.select_nth_unstable(last).1;
+        // Of those that have failed as often as the last one to go, only so many go.
+        let mut more = FORGOTTEN
+            - sums
+                .iter()
+                .filter(|sum| **sum < least)
+                .count()
+                .min(FORGOTTEN);
+        self.entries.retain(|_, counted| {
+            let sum = counted.sum(minute);
+            let goes = sum == 0 || sum < least || (sum == least && more > 0);
+            more -= usize::from(goes && sum == least && more > 0);
+            !goes
+        });
     }
 }
 
@@ -160,7 +175,6 @@ impl<K> Default for Table<K> {
     fn default() -> Self {
         Self {
             entries: HashMap::new(),
-            swept: 0,
         }
     }
 }
@@ -274,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_knows_who_came_first_and_forgets_who_is_done() {
+    fn a_full_table_forgets_who_has_failed_least_and_counts_who_comes() {
         let start = Instant::now();
         let failures = Failures::new(start);
         let stranger = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(0x2d00_0000 + number));
@@ -282,18 +296,22 @@ mod tests {
             of_name: Some(1),
             of_client: Some(1),
         };
+        let guesser = 100_000;
+        (0..2).for_each(|_| failures.add(start, strict, stranger(guesser), Some("ann")));
         for number in 0..70_000 {
             failures.add(start, strict, stranger(number), Some("ann"));
         }
+        assert!(failures.are_too_many(start, strict, stranger(guesser), Some("ann")));
+        assert!(failures.are_too_many(start, strict, stranger(guesser), None));
         let failures_of = |now, number| {
             (0..3).for_each(|_| failures.add(now, strict, stranger(number), None));
             failures.are_too_many(now, strict, stranger(number), None)
         };
-        assert!(failures_of(start, 0));
-        assert!(!failures_of(start, 69_999), "nobody counts it");
+        assert!(failures_of(start, 69_999) && failures_of(start, 70_000));
         let tables = failures.lock();
-        assert_eq!(tables.clients.entries.len(), MAX_ENTRIES);
-        assert_eq!(tables.names.entries.len(), MAX_ENTRIES);
+        for entries in [tables.clients.entries.len(), tables.names.entries.len()] {
+            assert!((MAX_ENTRIES - FORGOTTEN..=MAX_ENTRIES).contains(&entries));
+        }
         // A table of hashbrown's is filled to seven eighths, with an octet beside each entry.
         let size = |capacity: usize, entry: usize| capacity * 8 / 7 * (entry + 1);
         let clients = size_of::<(ClientKey, Counted)>();
@@ -305,7 +323,12 @@ mod tests {
             "{memory}: the documentation says 14 MB"
         );
         drop(tables);
-        assert!(failures_of(start + 11 * MINUTE, 69_999));
-        assert_eq!(failures.lock().clients.entries.len(), 1);
+        // Whose minutes are over is forgotten first.
+        let later = start + 11 * MINUTE;
+        for number in 0..MAX_ENTRIES as u32 {
+            failures.add(later, strict, stranger(200_000 + number), None);
+        }
+        assert!(failures.lock().clients.entries.len() <= MAX_ENTRIES);
+        assert!(failures_of(later, 200_000));
     }
 }

@@ -14,7 +14,7 @@ use crate::endpoint::Rules;
 use crate::handler::Sessions;
 use crate::inspect::Inspect;
 use crate::metrics::Metrics;
-use crate::shared::SmtpService;
+use crate::shared::{SmtpService, check};
 use crate::{AuthMode, Check, Client, Endpoint, Handler, Reply, Session, Settings};
 
 /// The description of a server, made by [`Server::builder`].
@@ -256,7 +256,7 @@ impl<H: Handler> ServerBuilder<H> {
             signal: _,
         } = self;
         let rules: Vec<Rules> = endpoints.iter().map(|it| it.rules.clone()).collect();
-        settings.check(rules.iter().any(Rules::needs_tls))?;
+        check(&settings, &rules)?;
         let modes = rules.iter().map(|it| it.auth.unwrap_or(settings.auth.mode));
         if modes.into_iter().any(|mode| mode == AuthMode::Any) {
             tracing::warn!(target: "prixfixe", "every password is right, in plaintext too: AUTH is in the mode for tests");

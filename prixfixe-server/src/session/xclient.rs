@@ -15,6 +15,9 @@ impl SmtpSession {
     pub(super) fn become_another(&mut self, now: Instant, told: &Xclient) {
         self.client = self.client.renamed(told);
         self.conversation = self.shared.application.begin();
+        if self.client.tls().is_some() {
+            self.offer_mechanisms();
+        }
         self.refused = false;
         if told.address.is_unsaid() {
             return;

@@ -42,10 +42,12 @@ pub(crate) struct Auth {
     pub(crate) mechanisms: Vec<Mechanism>,
     pub(crate) sender: AuthSender,
     pub(crate) limits: FailureLimits,
+    /// Of the endpoints, in their order, in place of what they say themselves.
+    pub(crate) endpoints: Vec<Option<AuthMode>>,
 }
 
 impl AuthMode {
-    pub(super) const fn needs_tls(self) -> bool {
+    pub(crate) const fn needs_tls(self) -> bool {
         matches!(self, Self::Offer | Self::Require)
     }
 }
@@ -95,6 +97,14 @@ impl Settings {
         self
     }
 
+    /// Whether clients may or must log in at each [`Endpoint`](crate::Endpoint), in their order, in place of what
+    /// [`Endpoint::auth`](crate::Endpoint::auth) has said: so that it can change while the server runs. `None`: as
+    /// [`auth`](Self::auth) says. An endpoint beyond these keeps what it had.
+    pub fn endpoint_auth(mut self, modes: impl IntoIterator<Item = Option<AuthMode>>) -> Self {
+        self.auth.endpoints = modes.into_iter().collect();
+        self
+    }
+
     /// Who checks logins, in place of [`Session::authenticate`](crate::Session::authenticate).
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.auth.authenticator = Some(AnyAuthenticator::new(authenticator));
@@ -120,8 +130,8 @@ impl Settings {
     /// no limit.
     ///
     /// Default 5. Unless it is set, clients with a loopback, private (RFC 1918, RFC 4193) or
-    /// link-local address have no limit. At most 65,536 clients and names are known at once; those
-    /// beyond that are not counted.
+    /// link-local address have no limit. At most 65,536 clients and names are known at once;
+    /// beyond that, those that have failed least are forgotten.
     pub fn auth_max_failures(mut self, failures: u32) -> Self {
         self.auth.limits.of_name = Some(failures);
         self

@@ -31,6 +31,8 @@ pub(crate) struct CertificateInfo {
 pub(crate) struct TlsInfo {
     pub(crate) version: TlsVersion,
     pub(crate) client_subject: Option<String>,
+    pub(crate) client_name: Option<String>,
+    pub(crate) channel_binding: Option<[u8; 32]>,
     never: Infallible,
 }
 

@@ -100,7 +100,7 @@ impl Verifier {
         self.stored_key.as_ref()
     }
 
-    pub(super) fn server_key(&self) -> &[u8] {
+    pub(crate) fn server_key(&self) -> &[u8] {
         self.server_key.as_ref()
     }
 }

@@ -124,8 +124,9 @@ function showStatus(status) {
   const uptime = byId("uptime");
   uptime.textContent = span(status.uptime_seconds);
   uptime.title = `since ${new Date(status.started).toLocaleString("en-GB")}`;
-  byId("listeners").replaceChildren(...status.listeners.map(({ address, protocol, tls }) =>
-    element("span", { className: "listener" }, address, ...(protocol === "lmtp" ? [element("small", {}, " LMTP")] : []), ...(tls === "none" ? [] : [element("small", {}, tls === "implicit" ? " TLS" : " STARTTLS")]))));
+  byId("listeners").replaceChildren(...status.listeners.map(({ address, protocol, tls, auth }) =>
+    element("span", { className: "listener" }, address, ...(protocol === "lmtp" ? [element("small", {}, " LMTP")] : []), ...(tls === "none" ? [] : [element("small", {}, tls === "implicit" ? " TLS" : " STARTTLS")]),
+      ...(auth === "any" ? [element("small", {}, " every password is right")] : []))));
 }
 
 /** Red below the least, or until a tenth more is free; amber while four times the least are not. */

@@ -18,6 +18,7 @@ fn modes_come_from_everywhere() {
 
     let file = "[[listener]]\naddress = 'a:25'\n[[listener]]\naddress = 'a:587'\nauth = 'require'\n\
                 [auth]\nusers = 'u'\nsender = 'own'\nmax-failures = 3\nmax-client-failures = 0\n\
+                issuer = 'https://id.example.com'\naudience = 'mail'\nclaim = 'sub'\n\
                 [tls]\nself-signed = true\n";
     let configuration = load(file, &[], &[]).unwrap();
     let modes: Vec<_> = configuration.listeners.iter().map(|it| it.auth).collect();
@@ -36,9 +37,10 @@ fn the_submission_server_of_deploy_is_one() {
 
 #[test]
 fn what_logins_need_is_asked_for() {
-    let back_end = "needs somebody who checks logins; add --auth-users or --auth-dovecot";
+    let back_end =
+        "needs somebody who checks logins; add --auth-users or --auth-dovecot, or set auth.issuer";
     let certificate = "needs a certificate; add --tls-cert and --tls-key, or --tls-self-signed";
-    let cases: [Mistake; 7] = [
+    let cases: [Mistake; 12] = [
         ("", &[], &["--auth=offer"], format!("--auth: {back_end}")),
         (
             "",
@@ -70,6 +72,36 @@ fn what_logins_need_is_asked_for() {
             &["--auth-dovecot=/d"],
             "--auth-dovecot: logins are checked at one place; remove --auth-users or --auth-dovecot"
                 .to_owned(),
+        ),
+        (
+            "auth.issuer = 'https://id.example.com'",
+            &[],
+            &[],
+            "FILE:1: auth.issuer: needs auth.audience: whom its tokens are for".to_owned(),
+        ),
+        (
+            "[auth]\naudience = 'mail'",
+            &[],
+            &[],
+            "FILE:2: auth.audience: is about tokens; set auth.issuer too".to_owned(),
+        ),
+        (
+            "[auth]\nissuer = 'https://id.example.com'\naudience = 'mail'\nclaim = ''",
+            &[],
+            &[],
+            "FILE:4: auth.claim: is empty".to_owned(),
+        ),
+        (
+            "auth.issuer = 'http://id.example.com'",
+            &[],
+            &[],
+            "FILE:1: auth.issuer: \"http://id.example.com\": an issuer has a URL of https:, or of http: on this host".to_owned(),
+        ),
+        (
+            "auth.issuer = 'id.example.com'",
+            &[],
+            &[],
+            "FILE:1: auth.issuer: \"id.example.com\" is no URL of HTTP: it begins with https:// (or http:// for this host)".to_owned(),
         ),
         (
             "",

@@ -296,6 +296,49 @@ fn logins_are_counted_by_mechanism_and_outcome() {
     assert_eq!(counted, expected);
 }
 
+/// A proxy's own login and certificate are not those of the clients that it brings.
+#[test]
+fn a_client_of_a_proxy_has_neither_its_login_nor_its_certificate() {
+    let world = World::new(|settings| settings.authenticator(ByCertificate));
+    let peer = Peer::Ip(([192, 0, 2, 1], 1024).into());
+    let client = Client::new(peer, None, crate::client::Via::Direct).with_xclient();
+    let mut session = SmtpSession::new(world.service.shared(), world.now, client);
+    let mut tls = TlsInfo::new(TlsVersion::Tls13, "suite");
+    tls.client_subject = Some("CN=proxy".to_owned());
+    tls.client_name = Some("proxy".to_owned());
+    tls.channel_binding = Some([7; 32]);
+    session.tls_established(world.now, tls);
+    world.poll(&mut session);
+    let hello = world.ask(&mut session, "EHLO proxy");
+    assert!(hello.contains("AUTH EXTERNAL\r\n"), "{hello}");
+    let said = world.ask(&mut session, "AUTH EXTERNAL =");
+    assert!(said.starts_with("235"), "{said}");
+    let said = world.ask(&mut session, "XCLIENT ADDR=203.0.113.9");
+    assert!(said.starts_with("220"), "{said}");
+    assert_eq!(session.client.identity(), None);
+    assert_eq!(session.client.channel_binding(), None);
+    let hello = world.ask(&mut session, "EHLO c");
+    assert!(!hello.contains("EXTERNAL"), "{hello}");
+    let said = world.ask(&mut session, "AUTH EXTERNAL =");
+    assert!(said.starts_with("50"), "{said}");
+}
+
+/// Knows whoever has a certificate.
+#[derive(Debug)]
+struct ByCertificate;
+
+impl Authenticator for ByCertificate {
+    fn mechanisms(&self, client: &Client) -> Vec<Mechanism> {
+        let name = client.tls().and_then(|tls| tls.client_name.as_deref());
+        name.map(|_| Mechanism::EXTERNAL).into_iter().collect()
+    }
+
+    fn authenticate<'a>(&'a self, login: crate::Login<'a>) -> Authenticating<'a> {
+        let name = login.client().tls().and_then(|tls| tls.client_name.clone());
+        Box::pin(async move { name.map(Identity::new).ok_or(Reply::BAD_CREDENTIALS) })
+    }
+}
+
 /// One line for each, for programs that read logs, and no password in any.
 #[test]
 fn a_failed_login_is_one_line() {

@@ -3,6 +3,28 @@
 //! What the other side sends is bounded everywhere: the head of a response (64 KiB, 100 fields), how much of its body is
 //! read ([`MAX_BODY`]), and how long each step may take. A connection whose response was not read to its end is closed.
 //! Redirects are not followed.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use prixfixe_http::{Client, ClientOptions, Method, Origin, Request, TlsFiles};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let (origin, path) = Origin::parse("https://app.example.com/mail")?;
+//! let options = ClientOptions {
+//!     connect_timeout: Duration::from_secs(5),
+//!     max_idle: 4,
+//!     tls: TlsFiles::default(),
+//!     insecure: false,
+//! };
+//! let client = Client::new(origin, &options)?;
+//! let request = Request::new(Method::GET, path.parse()?);
+//! let response = client.send(&request, Duration::from_secs(30)).await?;
+//! println!("{} {:?}", response.status(), response.read().await?);
+//! # Ok(())
+//! # }
+//! ```
+#![deny(missing_docs)]
 
 mod connect;
 mod error;
@@ -15,20 +37,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::header::HeaderValue;
+pub use hyper::{Method, StatusCode, Uri, header};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::connect::{Connection, Connector};
-pub(crate) use self::error::HttpError;
-pub use self::origin::InvalidHttpUrl;
-pub(crate) use self::origin::Origin;
+pub use self::error::HttpError;
+pub use self::origin::{InvalidHttpUrl, Origin};
 use self::request::Progress;
-pub(crate) use self::request::{Part, Request};
-pub(crate) use self::response::Response;
+pub use self::request::{Part, Request};
+pub use self::response::Response;
 pub use self::tls::HttpSetupError;
-pub(crate) use self::tls::TlsFiles;
+pub use self::tls::TlsFiles;
 
 /// So much of the body of a response is read.
-pub(crate) const MAX_BODY: usize = 64 << 10;
+pub const MAX_BODY: usize = 64 << 10;
 
 /// A connection that has idled for longer is not used again: many servers close after 5 to 75 s.
 const MAX_IDLE: Duration = Duration::from_secs(30);
@@ -38,20 +60,20 @@ const SLOWEST: u64 = 16 << 10;
 
 /// How a [`Client`] works.
 #[derive(Debug, Clone)]
-pub(crate) struct ClientOptions {
+pub struct ClientOptions {
     /// For a connection, from the look-up of the name to the end of the TLS handshake.
-    pub(crate) connect_timeout: Duration,
+    pub connect_timeout: Duration,
     /// Connections that are kept while nobody needs them.
-    pub(crate) max_idle: usize,
+    pub max_idle: usize,
     /// The roots, and our own certificate.
-    pub(crate) tls: TlsFiles,
+    pub tls: TlsFiles,
     /// Plaintext to other hosts than this one.
-    pub(crate) insecure: bool,
+    pub insecure: bool,
 }
 
 /// Talks to one origin. Cheap to clone; clones share connections.
 #[derive(Debug, Clone)]
-pub(crate) struct Client(Arc<Shared>);
+pub struct Client(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -75,7 +97,7 @@ impl Client {
     /// # Errors
     ///
     /// The file that cannot be used, or plaintext where it must not be.
-    pub(crate) fn new(origin: Origin, options: &ClientOptions) -> Result<Self, HttpSetupError> {
+    pub fn new(origin: Origin, options: &ClientOptions) -> Result<Self, HttpSetupError> {
         let host = origin.host_header();
         Ok(Self(Arc::new(Shared {
             connector: Connector::new(origin, options)?,
@@ -94,11 +116,7 @@ impl Client {
     /// # Errors
     ///
     /// [`HttpError`], which says whether the other side may have the request.
-    pub(crate) async fn send(
-        &self,
-        request: &Request,
-        patience: Duration,
-    ) -> Result<Response, HttpError> {
+    pub async fn send(&self, request: &Request, patience: Duration) -> Result<Response, HttpError> {
         if let Some(kept) = self.kept().await {
             match self.attempt(kept, request, patience).await {
                 Err(broken) if broken.is_stale => {}
@@ -115,7 +133,7 @@ impl Client {
     /// # Errors
     ///
     /// [`HttpError`], where there is none.
-    pub(crate) async fn reach(&self) -> Result<(), HttpError> {
+    pub async fn reach(&self) -> Result<(), HttpError> {
         let connection = match self.kept().await {
             Some(kept) => kept,
             None => self.0.connector.connect().await?,

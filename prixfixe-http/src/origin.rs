@@ -8,11 +8,13 @@ use hyper::header::HeaderValue;
 
 /// Scheme, host and port of an `http:` or `https:` URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Origin {
-    pub(crate) is_https: bool,
+pub struct Origin {
+    /// TLS.
+    pub is_https: bool,
     /// Without the brackets of an IPv6 address.
-    pub(crate) host: Box<str>,
-    pub(crate) port: u16,
+    pub host: Box<str>,
+    /// The one that the scheme has, where none is said.
+    pub port: u16,
 }
 
 /// A text that is no URL for us.
@@ -39,7 +41,7 @@ impl Origin {
     /// # Errors
     ///
     /// What is wrong with it. Nothing of a URL with a password is repeated.
-    pub(crate) fn parse(url: &str) -> Result<(Self, String), InvalidHttpUrl> {
+    pub fn parse(url: &str) -> Result<(Self, String), InvalidHttpUrl> {
         let authority = url.split_once("://").map(|(_, rest)| rest);
         let authority = authority.and_then(|rest| rest.split(['/', '?', '#']).next());
         if authority.is_some_and(|authority| authority.contains('@')) {
@@ -78,7 +80,7 @@ impl Origin {
     }
 
     /// Whether it is on this host: what may be spoken to in plaintext.
-    pub(crate) fn is_loopback(&self) -> bool {
+    pub fn is_loopback(&self) -> bool {
         match self.host.parse::<IpAddr>() {
             Ok(address) => address.to_canonical().is_loopback(),
             // RFC 6761 section 6.3: the name is never anybody else's.

@@ -10,16 +10,16 @@ use hyper::header::HeaderMap;
 use hyper::{StatusCode, http};
 use tokio::time::{Instant, timeout_at};
 
-use super::connect::Connection;
-use super::request::Progress;
-use super::{Client, HttpError, MAX_BODY};
+use crate::connect::Connection;
+use crate::request::Progress;
+use crate::{Client, HttpError, MAX_BODY};
 
 /// How long the rest of a body is waited for that nobody wants.
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// The head of a response, and a body that has not been read. Dropping it closes the connection.
 #[derive(Debug)]
-pub(crate) struct Response {
+pub struct Response {
     head: http::response::Parts,
     body: Incoming,
     connection: Connection,
@@ -49,11 +49,15 @@ impl Response {
         }
     }
 
-    pub(crate) fn status(&self) -> StatusCode {
+    /// What it comes to.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
         self.head.status
     }
 
-    pub(crate) fn headers(&self) -> &HeaderMap {
+    /// What else is said of it.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
         &self.head.headers
     }
 
@@ -62,7 +66,7 @@ impl Response {
     /// # Errors
     ///
     /// [`HttpError`] where it breaks off or does not come in time.
-    pub(crate) async fn read(mut self) -> Result<Bytes, HttpError> {
+    pub async fn read(mut self) -> Result<Bytes, HttpError> {
         let deadline = self.deadline;
         match self.read_until(deadline).await {
             Ok(Read::Whole(body)) => {
@@ -76,7 +80,7 @@ impl Response {
     }
 
     /// Nobody wants the body: it is read a little, so that the connection can be used again.
-    pub(crate) async fn discard(mut self) {
+    pub async fn discard(mut self) {
         if let Ok(Read::Whole(_)) = self.read_until(Instant::now() + DRAIN).await {
             self.give_back();
         }

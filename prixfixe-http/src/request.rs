@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 /// A request that can be sent more than once.
 #[derive(Debug, Clone)]
-pub(crate) struct Request {
+pub struct Request {
     method: Method,
     /// The path and the query.
     target: Uri,
@@ -24,7 +24,7 @@ pub(crate) struct Request {
 
 /// A part of a content.
 #[derive(Debug, Clone)]
-pub(crate) enum Part {
+pub enum Part {
     /// Bytes in memory.
     Bytes(Bytes),
     /// A whole gathered content, read as it goes out.
@@ -42,7 +42,7 @@ impl Part {
 
 impl Request {
     /// A request for a path with its query.
-    pub(crate) fn new(method: Method, target: Uri) -> Self {
+    pub fn new(method: Method, target: Uri) -> Self {
         Self {
             method,
             target,
@@ -52,19 +52,19 @@ impl Request {
     }
 
     /// One header more.
-    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self
     }
 
     /// The same with this content.
-    pub(crate) fn content(mut self, content: Vec<Part>) -> Self {
+    pub fn content(mut self, content: Vec<Part>) -> Self {
         self.content = content;
         self
     }
 
     /// The bytes of its content.
-    pub(crate) fn size(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.content.iter().map(Part::size).sum()
     }
 

@@ -9,11 +9,11 @@ use rustls::{ClientConfig, RootCertStore};
 
 /// Files in PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct TlsFiles {
+pub struct TlsFiles {
     /// The roots that servers are verified against. `None`: the system's.
-    pub(crate) ca: Option<PathBuf>,
+    pub ca: Option<PathBuf>,
     /// Our own certificate with its chain, and its key.
-    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// Why there can be no client.

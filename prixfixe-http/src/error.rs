@@ -5,20 +5,36 @@ use std::fmt::Write;
 use std::io;
 use std::time::Duration;
 
-use super::request::Progress;
+use crate::request::Progress;
 
 /// Why there is no response, or only a part of one. The texts are for the log and say what to look at.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HttpError {
+#[non_exhaustive]
+pub enum HttpError {
     /// The name has no address, or cannot be looked up.
     #[error("cannot look up {host}: {error}")]
-    Lookup { host: Box<str>, error: io::Error },
+    Lookup {
+        /// The host.
+        host: Box<str>,
+        /// What is wrong.
+        error: io::Error,
+    },
     /// No address of it answers.
     #[error("cannot connect to {address}: {error}")]
-    Connect { address: Box<str>, error: io::Error },
+    Connect {
+        /// The last that was tried.
+        address: Box<str>,
+        /// What is wrong.
+        error: io::Error,
+    },
     /// The handshake failed: a certificate that is not trusted, for the most part.
     #[error("TLS with {host} failed: {error}; look at its certificate, at tls-ca and at the clock")]
-    Tls { host: Box<str>, error: io::Error },
+    Tls {
+        /// The host.
+        host: Box<str>,
+        /// What is wrong.
+        error: io::Error,
+    },
     /// No connection in time.
     #[error("no connection within {} s", .0.as_secs_f32())]
     ConnectTimedOut(Duration),
@@ -59,12 +75,12 @@ impl HttpError {
     }
 
     /// True where there was a connection.
-    pub(crate) fn is_reached(&self) -> bool {
+    pub fn is_reached(&self) -> bool {
         matches!(self, Self::TimedOut(_) | Self::Lost(_) | Self::Content(_))
     }
 
     /// True where the other side may have the request all the same.
-    pub(crate) fn is_unknown(&self) -> bool {
+    pub fn is_unknown(&self) -> bool {
         matches!(self, Self::TimedOut(_) | Self::Lost(_))
     }
 }

@@ -15,8 +15,8 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::request::RequestBody;
-use super::{ClientOptions, HttpError, HttpSetupError, Origin};
+use crate::request::RequestBody;
+use crate::{ClientOptions, HttpError, HttpSetupError, Origin};
 
 /// The head of a response, and the fields in it.
 const MAX_HEAD: usize = 64 << 10;
