@@ -8,7 +8,9 @@ use crate::server::files;
 
 /// A message of about this size. Its first line says all that is needed to make it again.
 pub(crate) fn content(name: &str, size: usize) -> Vec<u8> {
-    let mut content = format!("Subject: {name} {size}\r\n\r\n").into_bytes();
+    // One without an id of its own is a new message each time that it is sent.
+    let id = format!("Message-ID: <{name}@client.example>");
+    let mut content = format!("Subject: {name} {size}\r\n{id}\r\n\r\n").into_bytes();
     let mut number = 0;
     while content.len() < size {
         content.extend_from_slice(format!("{number} of {name} {}\r\n", "x".repeat(60)).as_bytes());
