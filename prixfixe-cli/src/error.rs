@@ -73,6 +73,9 @@ pub(crate) enum Error {
     /// A route leads to a target that is not there.
     #[error("[[route]]: {0}")]
     Route(#[from] prixfixe_delivery::UnknownTarget),
+    /// A reload would open a relay to everybody until the next start.
+    #[error("until the next start {0}")]
+    Relay(String),
     /// A reload cannot change whether the disk is waited for.
     #[error("delivery.fsync: {0}")]
     Fsync(prixfixe_delivery::Fault),
@@ -226,6 +229,7 @@ impl Error {
             | Self::Route(_)
             | Self::Recipients(_)
             | Self::Check(_)
+            | Self::Relay(_)
             | Self::Fsync(_)
             | Self::Start(_)
             | Self::Settings(_)

@@ -1,6 +1,7 @@
 //! Which recipients there are: the check that `accept.*` asks for.
 
 use prixfixe_delivery::{AcceptRecipients, AskOptions, AskRecipients, RecipientsFile};
+use prixfixe_server::DomainPattern;
 
 use crate::config::{Configuration, OnFailure, Relay};
 use crate::error::Error;
@@ -10,6 +11,8 @@ pub(crate) struct Prepared {
     file: Option<RecipientsFile>,
     ask: Option<AskRecipients>,
     relay: bool,
+    /// Where `postmaster` is: at our own domain, and at each that is accepted.
+    postmaster: Vec<DomainPattern>,
 }
 
 impl Prepared {
@@ -22,13 +25,20 @@ impl Prepared {
             None => None,
         };
         let relay = accept.relay == Relay::Authenticated;
-        Ok(Self { file, ask, relay })
+        let domains = accept.domains.iter().chain([&configuration.domain]);
+        Ok(Self {
+            file,
+            ask,
+            relay,
+            postmaster: domains.filter_map(|it| it.parse().ok()).collect(),
+        })
     }
 
     pub(crate) fn put_into(self, recipients: &AcceptRecipients) {
         recipients.set_file(self.file);
         recipients.set_ask(self.ask);
         recipients.set_relay_for_users(self.relay);
+        recipients.set_postmaster_domains(self.postmaster);
     }
 }
 

@@ -63,6 +63,10 @@ impl Reload {
     pub(crate) fn run(&mut self) -> Result<(), Error> {
         let wanted = Configuration::load(&self.arguments)?;
         let next = self.running.changed_while_running(&wanted, self.needs_tls);
+        // What bounds a relay may be among what waits for the next start: a listener where clients must log in, say.
+        if let Some(fault) = next.relay_fault() {
+            return Err(Error::Relay(fault.problem));
+        }
         let tls = self.certificates(&next)?;
         let targets = self.targets.prepare(&next)?;
         let recipients = recipients::Prepared::new(&next)?;

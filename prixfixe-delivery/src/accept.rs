@@ -7,7 +7,7 @@ mod file;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use prixfixe_server::{Check, CheckSession, Client, ForwardPath, Rcpt, Reply};
+use prixfixe_server::{Check, CheckSession, Client, DomainPattern, ForwardPath, Mail, Rcpt, Reply};
 
 #[cfg(feature = "webhook")]
 pub use self::ask::{AskOptions, AskRecipients};
@@ -15,8 +15,9 @@ pub use self::file::{RecipientsFile, RecipientsFileError};
 
 /// The check of recipients before a handler: a [file](RecipientsFile), and then an HTTP server ([`AskRecipients`]).
 ///
-/// Each that is set must accept a recipient. `postmaster` is always accepted (RFC 5321 section 4.5.1): alone, at the
-/// server's own domain and at every other one. Clones share everything.
+/// Each that is set must accept a recipient. `postmaster` is always accepted (RFC 5321 section 4.5.1) without a domain,
+/// at [domains that are the server's](Self::set_postmaster_domains), and at those that the file names. A transaction is
+/// judged by what was set when it began. Clones share everything.
 ///
 /// ```no_run
 /// use prixfixe_delivery::{AcceptRecipients, RecipientsFile};
@@ -42,9 +43,18 @@ struct Rules {
     #[cfg(feature = "webhook")]
     ask: Option<Arc<AskRecipients>>,
     relay_for_users: bool,
+    /// Where `postmaster` is accepted unasked.
+    postmaster: Arc<[DomainPattern]>,
 }
 
 impl AcceptRecipients {
+    /// Where `postmaster` is accepted from now on, whatever else is set: the server's own domain, and those that it
+    /// accepts mail for. By default: nowhere. At a domain of somebody else's it would be that domain's postmaster.
+    pub fn set_postmaster_domains(&self, domains: impl IntoIterator<Item = DomainPattern>) {
+        let domains: Arc<[DomainPattern]> = domains.into_iter().collect();
+        self.write(|rules| rules.postmaster = domains);
+    }
+
     /// The file for recipients from now on; `None`: there is none.
     pub fn set_file(&self, file: Option<RecipientsFile>) {
         self.write(|rules| rules.file = file.map(Arc::new));
@@ -72,10 +82,13 @@ impl AcceptRecipients {
 }
 
 impl Check for AcceptRecipients {
-    type Session = Self;
+    type Session = AcceptSession;
 
-    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Self, Reply> {
-        Ok(Self::clone(self))
+    async fn connect(self: &Arc<Self>, _: &Client) -> Result<AcceptSession, Reply> {
+        Ok(AcceptSession {
+            accept: Self::clone(self),
+            rules: None,
+        })
     }
 
     /// A server may be asked later on.
@@ -84,25 +97,69 @@ impl Check for AcceptRecipients {
     }
 }
 
-impl CheckSession for AcceptRecipients {
+/// One connection, as [`AcceptRecipients`] sees it.
+#[derive(Debug)]
+pub struct AcceptSession {
+    accept: AcceptRecipients,
+    /// Those of the transaction: its route is the one of then too, and must not meet what was set for another one.
+    rules: Option<Rules>,
+}
+
+impl CheckSession for AcceptSession {
+    async fn mail(&mut self, _: Mail<'_>) -> Result<(), Reply> {
+        self.rules = Some(self.accept.now());
+        Ok(())
+    }
+
     async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
-        if is_postmaster(rcpt.path()) {
+        let rules = self.rules.get_or_insert_with(|| self.accept.now());
+        rules.judge(rcpt).await
+    }
+
+    fn reset(&mut self) {
+        self.rules = None;
+    }
+}
+
+impl Rules {
+    async fn judge(&self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        if self.is_our_postmaster(rcpt.path()) {
             return Ok(());
         }
-        let rules = self.now();
-        if rules.relay_for_users && rcpt.client().identity().is_some() {
+        if self.relay_for_users && rcpt.client().identity().is_some() {
             return Ok(());
         }
-        if let Some(file) = &rules.file
+        if let Some(file) = &self.file
             && !file.names(rcpt.path())
         {
             return Err(Reply::NO_SUCH_USER);
         }
         #[cfg(feature = "webhook")]
-        if let Some(ask) = &rules.ask {
+        if let Some(ask) = &self.ask {
             ask.about(rcpt).await?;
         }
         Ok(())
+    }
+
+    fn is_our_postmaster(&self, path: &ForwardPath) -> bool {
+        let Some(mailbox) = path.mailbox() else {
+            return true;
+        };
+        let is_ours = |domains: &[DomainPattern]| {
+            let domain = mailbox.domain();
+            domains.iter().any(|pattern| pattern.matches(domain))
+        };
+        is_postmaster(path)
+            && (is_ours(&self.postmaster)
+                || self.file.as_ref().is_some_and(|it| it.has_domain_of(path)))
+    }
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
     }
 }
 

@@ -147,7 +147,7 @@ mod visit;
 #[cfg(feature = "webhook")]
 mod webhook;
 
-pub use accept::{AcceptRecipients, RecipientsFile, RecipientsFileError};
+pub use accept::{AcceptRecipients, AcceptSession, RecipientsFile, RecipientsFileError};
 #[cfg(feature = "webhook")]
 pub use accept::{AskOptions, AskRecipients};
 pub use delivery::Delivery;

@@ -92,7 +92,14 @@ impl Memory {
                 }
                 Err(_) => continue,
             };
-            known.0.insert(key(recipient), outcome);
+            // Of one that was named twice: a copy that it has is not undone by one that was refused.
+            let known = known
+                .0
+                .entry(key(recipient))
+                .or_insert(Err(Reply::TRY_LATER));
+            if known.is_err() {
+                *known = outcome;
+            }
         }
         let is_mixed = outcomes.windows(2).any(|pair| {
             let is_taken = |it: Option<&Result<_, _>>| it.map(Result::is_ok);
@@ -169,6 +176,44 @@ impl Table {
             if *count == 0 {
                 self.envelopes.remove(&entry.envelope);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prixfixe_server::reply;
+
+    use super::*;
+    use crate::{Delivered, Failure};
+
+    #[tokio::test]
+    async fn who_has_a_copy_and_was_refused_another_has_it() {
+        let envelope = Envelope::builder().from("ann@example.com").unwrap();
+        let envelope = ["bob@example.org", "Bob@example.org", "bob@Example.ORG."]
+            .into_iter()
+            .fold(envelope, |envelope, recipient| {
+                envelope.to(recipient).unwrap()
+            })
+            .build();
+        let taken = Ok(Delivered::default());
+        let refused = Err(Failure::said(reply!(550 5.2.1 "Once is enough")));
+        for (outcomes, has_it) in [
+            ([taken.clone(), taken.clone(), refused.clone()], true),
+            ([refused.clone(), taken.clone(), taken.clone()], true),
+            ([refused.clone(), taken, refused], false),
+        ] {
+            let memory = Memory::default();
+            let client = prixfixe_server::Client::builder().build();
+            let mut message = prixfixe_server::Message::new(client, envelope.clone(), ["hi\r\n"]);
+            let digest = message.digest().await.unwrap();
+            memory.remember(digest, &envelope, &Outcomes::Each(outcomes.to_vec()));
+            assert!(memory.may_know(&envelope));
+            let known = memory.recall(&digest).unwrap();
+            let first = known.of(&envelope.recipients()[0]).unwrap();
+            assert_eq!(first.is_ok(), has_it);
+            let other_case = known.of(&envelope.recipients()[1]);
+            assert_eq!(other_case, Some(&Ok(())), "local parts are as given");
         }
     }
 }

@@ -49,6 +49,11 @@ impl RecipientPattern {
     pub fn is_exact(&self) -> bool {
         !self.local.is_empty() && !self.domain.is_empty()
     }
+
+    /// The domain of one address, in its one form.
+    pub(crate) fn domain_of_address(&self) -> Option<&str> {
+        self.is_exact().then_some(&*self.domain)
+    }
 }
 
 impl FromStr for RecipientPattern {

@@ -9,6 +9,7 @@ use prixfixe_delivery::{RecipientPattern, TargetOptions, TargetUrl, TlsUse};
 use serde::{Deserialize, Serialize};
 
 use super::Configuration;
+use super::accept::OnFailure;
 use super::auth::Mode;
 use super::delivery::Destination;
 use super::given::Invalid;
@@ -296,38 +297,63 @@ impl Configuration {
         }
     }
 
-    /// A relay for everybody is found within hours, and its address is on every list the next day.
     pub(super) fn check_relay(&self, sources: &Sources<'_>) -> Result<(), Invalid> {
-        let Some(relay) = self.open_relay() else {
-            return Ok(());
-        };
+        self.relay_fault().map_or(Ok(()), |fault| {
+            let place = match fault.key {
+                "route" => {
+                    let place = sources.file.place("route", fault.route);
+                    place.unwrap_or_default()
+                }
+                key => sources.place(key),
+            };
+            Err(Invalid::new(place, fault.problem))
+        })
+    }
+
+    /// A relay for everybody is found within hours, and its address is on every list the next day.
+    pub(crate) fn relay_fault(&self) -> Option<RelayFault> {
+        let relay = self.open_relay()?;
         let modes = |listener: &Listener| listener.auth.unwrap_or(self.auth.mode);
         if self.listeners.iter().any(|it| modes(it) == Mode::Any) {
-            let problem = format!(
-                "every password is right, and `{}` passes mail on; remove one of them",
-                relay.name
-            );
-            return Err(Invalid::new(sources.place("auth.mode"), problem));
+            return Some(RelayFault {
+                key: "auth.mode",
+                route: None,
+                problem: format!(
+                    "every password is right, and `{}` passes mail on; remove one of them",
+                    relay.name
+                ),
+            });
         }
-        let is_bound = |listener: &Listener| {
-            listener.address.is_of_this_host() || modes(listener) == Mode::Require
+        // Behind a proxy on this host is everybody.
+        let is_of_this_host = |listener: &Listener| {
+            let has_proxy =
+                !listener.proxy_protocol_from.is_empty() || !listener.xclient_from.is_empty();
+            listener.address.is_of_this_host() && !has_proxy
         };
+        let is_bound =
+            |listener: &Listener| is_of_this_host(listener) || modes(listener) == Mode::Require;
         if !relay.is_open || self.listeners.iter().all(is_bound) && self.has_logins() {
-            return Ok(());
+            return None;
         }
-        let place = match relay.route {
-            None => sources.place("delivery.target"),
-            Some(index) => {
-                let place = sources.file.place("route", Some(index));
-                place.unwrap_or_default()
+        let key = match relay.route {
+            None => "delivery.target",
+            Some(_) => "route",
+        };
+        let advice = match (&self.accept.check, self.accept.on_failure) {
+            (Some(_), OnFailure::Accept) => {
+                "while accept.check gives no answer; set accept.on-failure = \"defer\""
+            }
+            _ => {
+                "; add --accept-domain, --accept-recipients, --check-recipients or --auth require, or recipients \
+                 with domains to its route"
             }
         };
-        let problem = format!(
-            "`{}` passes mail on to anybody; add --accept-domain, --accept-recipients, --check-recipients or \
-             --auth require, or recipients with domains to its route",
-            relay.name
-        );
-        Err(Invalid::new(place, problem))
+        let space = if advice.starts_with(';') { "" } else { " " };
+        Some(RelayFault {
+            key,
+            route: relay.route,
+            problem: format!("`{}` passes mail on to anybody{space}{advice}", relay.name),
+        })
     }
 
     fn has_logins(&self) -> bool {
@@ -340,8 +366,10 @@ impl Configuration {
     /// A relay that mail can reach: one that is open to everybody before any other.
     fn open_relay(&self) -> Option<Relay> {
         let accept = &self.accept;
+        // A server that may be silent binds nobody: whoever asks it often enough has it silent.
+        let is_checked = accept.check.is_some() && accept.on_failure == OnFailure::Defer;
         let is_accepting_all =
-            accept.domains.is_empty() && accept.recipients_file.is_none() && accept.check.is_none();
+            accept.domains.is_empty() && accept.recipients_file.is_none() && !is_checked;
         let url_of = |name: &str| match name {
             DEFAULT => self.delivery.target.url(),
             name => self.targets.iter().find(|it| it.name == name)?.url.as_ref(),
@@ -366,6 +394,15 @@ impl Configuration {
         });
         relays.max_by_key(|relay| relay.is_open)
     }
+}
+
+/// A relay that everybody could use.
+pub(crate) struct RelayFault {
+    /// Where it is said.
+    key: &'static str,
+    /// Which of the routes.
+    route: Option<usize>,
+    pub(crate) problem: String,
 }
 
 /// A target that passes mail on, and how it is reached.

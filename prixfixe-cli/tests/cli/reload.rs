@@ -206,6 +206,10 @@ fn recipients_of_a_file_are_accepted_and_no_others() {
     client.ask("RCPT TO:<bob@example.com>", "550 5.1.1");
     client.ask("RCPT TO:<postmaster>", "250");
     server.reload(DISCARD, "reloaded");
+    // A transaction is judged by what was set when it began, as its route is.
+    client.ask("RCPT TO:<bob@example.com>", "550 5.1.1");
+    client.ask("RSET", "250");
+    client.ask("MAIL FROM:<>", "250");
     client.ask("RCPT TO:<bob@example.com>", "250");
 }
 
@@ -233,6 +237,25 @@ fn a_bad_configuration_changes_nothing() {
         let mut client = server.serve.connect();
         assert_eq!(client.reply(), "220 localhost ESMTP PrixFixe");
     }
+}
+
+/// The listener where clients must log in would come with the next start, the recipients from anywhere at once.
+#[test]
+fn a_reload_does_not_open_a_relay_until_the_next_start() {
+    let relay = "delivery.target = 'smtp:127.0.0.1:9'\n";
+    let bound = format!("accept.domains = ['example.com']\n{relay}");
+    let mut server = Reloading::start(&bound);
+    let login = "tls.self-signed = true\nauth.users = '/dev/null'\nauth.mode = 'offer'\n";
+    let required = format!(
+        "{login}{relay}[[listener]]\naddress = '0.0.0.0:0'\nauth = 'require'\n[[target]]\nname = 'x'\nurl = 'discard:'\n"
+    );
+    let lines = server.reload(&required, "the old one stays");
+    let cause = "until the next start `smtp:127.0.0.1:9` passes mail on to anybody";
+    assert!(lines[0].contains(cause), "{lines:#?}");
+    let mut client = Client::greeted(&server.serve);
+    client.ask("HELO client.example", "250");
+    client.ask("MAIL FROM:<ann@example.net>", "250");
+    client.ask("RCPT TO:<bob@example.org>", "550 5.7.1");
 }
 
 #[test]

@@ -237,6 +237,11 @@ fn a_relay_is_never_open_to_everybody() {
         assert_eq!(status, 2, "{open}");
         assert!(stderr.contains("passes mail on to anybody"), "{stderr}");
     }
+    let silent = "[accept]\ncheck = 'https://example.com/'\non-failure = 'accept'\n";
+    let (status, _, stderr) = check(&format!("{silent}{}", route("")));
+    assert_eq!(status, 2);
+    let advice = "passes mail on to anybody while accept.check gives no answer";
+    assert!(stderr.contains(advice), "{stderr}");
     let login = "tls.self-signed = true\nauth.users = '/dev/null'\n";
     let required = format!("auth.mode = 'require'\n{login}{}", route(""));
     let listener = "[[listener]]\naddress = '0.0.0.0:0'\n";
@@ -244,6 +249,18 @@ fn a_relay_is_never_open_to_everybody() {
     assert_eq!(check(&required).0, 0);
     assert_eq!(check(&format!("{required}{listener}")).0, 0);
     assert_eq!(check(&weaker).0, 2);
+    // Nobody but this host reaches a loopback address, unless a proxy there brings everybody.
+    let local =
+        format!("{required}[[listener]]\naddress = '127.0.0.1:0'\nauth = 'offer'\n{listener}");
+    assert_eq!(check(&local).0, 0);
+    for proxy in ["proxy-protocol-from", "xclient-from"] {
+        let behind = local.replacen(
+            "auth = 'offer'",
+            &format!("auth = 'offer'\n{proxy} = ['127.0.0.0/8']"),
+            1,
+        );
+        assert_eq!(check(&behind).0, 2, "{behind}");
+    }
     let any = format!(
         "auth.mode = 'any'\naccept.domains = ['example.com']\n{}",
         route("")

@@ -80,6 +80,26 @@ impl Client {
         self.reply()
     }
 
+    /// The same, whatever the replies are: the first refusal, and the transaction is over.
+    pub(crate) fn try_to_send(&mut self, content: &[u8]) -> io::Result<String> {
+        for command in [
+            "MAIL FROM:<a@client.example>",
+            "RCPT TO:<b@here.example>",
+            "DATA",
+        ] {
+            self.write(format!("{command}\r\n").as_bytes())?;
+            let reply = self.reply()?;
+            if !reply.starts_with(['2', '3']) {
+                self.write(b"RSET\r\n")?;
+                self.expect("250")?;
+                return Ok(reply);
+            }
+        }
+        self.write(content)?;
+        self.write(b".\r\n")?;
+        self.reply()
+    }
+
     /// Sends a message by BDAT, in chunks of this length, all of it at once.
     pub(crate) fn send_chunks(&mut self, content: &[u8], length: usize) -> io::Result<String> {
         let mut text = b"MAIL FROM:<a@client.example>\r\nRCPT TO:<b@here.example>\r\n".to_vec();

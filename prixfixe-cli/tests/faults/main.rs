@@ -28,6 +28,7 @@ mod server;
 mod slow;
 mod storage;
 mod strangers;
+mod targets;
 
 /// What each test goes over.
 const TRANSPORTS: [&str; 2] = ["tokio", "raw"];

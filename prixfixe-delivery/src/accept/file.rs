@@ -1,5 +1,6 @@
 //! A file that names recipients, read again when it changes.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -14,7 +15,8 @@ use crate::RecipientPattern;
 use crate::pattern::Index;
 
 /// A file of recipients: addresses and [patterns](RecipientPattern) such as `@example.com`, one on each line. Empty
-/// lines, and those that begin with `#`, say nothing.
+/// lines, and those that begin with `#`, say nothing. A local part in every domain (`abuse@`) is an error: it would
+/// name recipients of everybody's.
 ///
 /// It is looked at again at most once in 2 s, when a recipient is asked about, and read by a thread of its own. A new
 /// content that cannot be used is logged, and the one before stays.
@@ -22,8 +24,15 @@ pub struct RecipientsFile(Arc<Shared>);
 
 struct Shared {
     path: PathBuf,
-    known: RwLock<Arc<Index>>,
+    known: RwLock<Arc<Known>>,
     seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Known {
+    recipients: Index,
+    /// Those of addresses that are spelt out.
+    domains: HashSet<Box<str>>,
 }
 
 struct Seen {
@@ -61,6 +70,16 @@ pub enum RecipientsFileError {
         /// What is wrong with it.
         source: crate::InvalidPattern,
     },
+    /// A line names a local part in every domain, everybody's too.
+    #[error("{path:?}, line {line}: {text:?} names no domain; write {text}example.com, say")]
+    NoDomain {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line, from 1.
+        line: usize,
+        /// What stands there.
+        text: String,
+    },
 }
 
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -92,10 +111,21 @@ impl RecipientsFile {
     /// Whether the file names a recipient, as it was read last.
     #[must_use]
     pub fn names(&self, path: &ForwardPath) -> bool {
+        self.known().recipients.find(path, "").is_some()
+    }
+
+    /// Whether the file names a recipient, any, in the domain of this one.
+    pub(super) fn has_domain_of(&self, path: &ForwardPath) -> bool {
+        let known = self.known();
+        let domain = path.mailbox().map(|mailbox| mailbox.domain().to_ascii());
+        domain.is_some_and(|domain| known.domains.contains(&*domain))
+            || known.recipients.find(path, "").is_some()
+    }
+
+    fn known(&self) -> Arc<Known> {
         self.look(Instant::now());
         let known = self.0.known.read();
-        let known = Arc::clone(&known.unwrap_or_else(PoisonError::into_inner));
-        known.find(path, "").is_some()
+        Arc::clone(&known.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Has it read again where it has changed.
@@ -147,12 +177,12 @@ fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
-fn read(path: &Path) -> Result<Index, RecipientsFileError> {
+fn read(path: &Path) -> Result<Known, RecipientsFileError> {
     let text = read_text(path).map_err(|source| RecipientsFileError::Read {
         path: path.to_owned(),
         source,
     })?;
-    let mut index = Index::default();
+    let mut known = Known::default();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -164,9 +194,19 @@ fn read(path: &Path) -> Result<Index, RecipientsFileError> {
                 line: number + 1,
                 source,
             })?;
-        index.add(&pattern, 0);
+        if !pattern.names_domain() {
+            return Err(RecipientsFileError::NoDomain {
+                path: path.to_owned(),
+                line: number + 1,
+                text: line.to_owned(),
+            });
+        }
+        if let Some(domain) = pattern.domain_of_address() {
+            known.domains.insert(domain.into());
+        }
+        known.recipients.add(&pattern, 0);
     }
-    Ok(index)
+    Ok(known)
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
@@ -213,6 +253,16 @@ mod tests {
                 "{recipient}"
             );
         }
+    }
+
+    #[test]
+    fn a_local_part_in_every_domain_names_nobody_here() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("recipients");
+        fs::write(&path, "bob@example.com\nabuse@\n").unwrap();
+        let error = RecipientsFile::open(&path).unwrap_err().to_string();
+        let expected = "line 2: \"abuse@\" names no domain; write abuse@example.com, say";
+        assert!(error.ends_with(expected), "{error}");
     }
 
     #[test]

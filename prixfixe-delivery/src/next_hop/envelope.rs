@@ -1,5 +1,8 @@
 //! MAIL and RCPT as they are said to the next hop.
 
+use std::borrow::Cow;
+use std::fmt::Write;
+
 use prixfixe_client::{BodyType, Notify, Rcpt, Ret};
 use prixfixe_server::{ForwardPath, Mail, MailParameters, Recipient, reply};
 
@@ -57,12 +60,35 @@ pub(super) fn said_rcpt(recipient: &Recipient) -> Result<Rcpt<'_>, Failure> {
         let wanted = wanted.into_iter().filter(|(is_wanted, _)| *is_wanted);
         rcpt = rcpt.notify(wanted.fold(Notify::NEVER, |all, (_, one)| all.and(one)));
     }
-    if let Some(original) = &parameters.orcpt {
-        rcpt = rcpt
-            .original_recipient(original.address_type(), original.address())
-            .map_err(unsendable)?;
+    // It is for reports alone: one that cannot be said, being too long when it is encoded, is no reason to refuse the mail.
+    if let Some(original) = &parameters.orcpt
+        && let Ok(with_original) = rcpt
+            .clone()
+            .original_recipient(original.address_type(), in_ascii(original.address()))
+    {
+        rcpt = with_original;
     }
     Ok(rcpt)
+}
+
+/// An internationalised address as servers without SMTPUTF8 take it too (RFC 6533 section 3, `utf-8-addr-xtext`).
+fn in_ascii(address: &str) -> Cow<'_, str> {
+    if address.is_ascii() {
+        return Cow::Borrowed(address);
+    }
+    let escape = |letter: char| match letter {
+        '\\' | '+' | '=' | ' ' => true,
+        letter => !letter.is_ascii(),
+    };
+    let mut text = String::with_capacity(2 * address.len());
+    for letter in address.chars() {
+        match escape(letter) {
+            // Writing to a String does not fail.
+            true => drop(write!(text, "\\x{{{:X}}}", u32::from(letter))),
+            false => text.push(letter),
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// Room for our `Received` in the announced size (RFC 1870 section 6.1 wants an estimate that is not too low).

@@ -1,9 +1,10 @@
 //! One message under way: its recipients are asked for there while the client waits for the answer to each.
 
+use std::collections::HashSet;
 use std::mem;
 use std::sync::Arc;
 
-use prixfixe_client::{Extension, Extensions, Rcpt, ReplyBuf, Stage, Unsendable};
+use prixfixe_client::{Extension, Extensions, Limits, Rcpt, ReplyBuf, Stage, Unsendable};
 use prixfixe_server::{Mail, Message, Recipient, Reply, reply};
 use tokio::time::timeout;
 
@@ -40,6 +41,15 @@ struct Open {
     link: Link,
     /// Those that were accepted, as the dialogue counts them.
     accepted: Vec<usize>,
+    named: Named,
+}
+
+/// What the next hop's LIMITS (RFC 9422) count of a transaction.
+#[derive(Default)]
+struct Named {
+    recipients: u32,
+    /// Of those, where it limits them.
+    domains: HashSet<Box<str>>,
 }
 
 /// What the next hop says about a recipient.
@@ -63,12 +73,18 @@ impl Relay {
     }
 
     async fn ask(&mut self, recipient: &Recipient) -> Result<(), Failure> {
-        let rcpt = said_rcpt(recipient)?;
+        let rcpt = said_rcpt(recipient).inspect_err(|_| {
+            // Nothing is asked, and the client may be silent now for as long as it likes: others may ask.
+            self.approach = None;
+        })?;
+        if matches!(self.state, State::Fresh) && self.approach.is_none() {
+            self.approach = Some(self.hop.upstream.approach()?);
+        }
         // What stays where this future is dropped in the middle.
         let given_up = Failure::unreachable("a question to the next hop was given up");
         let (state, answer) = match mem::replace(&mut self.state, State::Over(given_up)) {
-            State::Fresh => self.ask_first(&rcpt).await,
-            State::Open(open) => self.ask_next(open, &rcpt).await,
+            State::Fresh => self.ask_first(recipient, &rcpt).await,
+            State::Open(open) => self.ask_next(open, recipient, &rcpt).await,
             State::Over(failure) => (State::Over(failure.clone()), Answer::Judged(failure)),
         };
         self.state = state;
@@ -96,8 +112,8 @@ impl Relay {
         }
     }
 
-    async fn ask_first(&self, rcpt: &Rcpt<'_>) -> (State, Answer) {
-        match self.say_first(rcpt).await {
+    async fn ask_first(&self, recipient: &Recipient, rcpt: &Rcpt<'_>) -> (State, Answer) {
+        match self.say_first(recipient, rcpt).await {
             Ok(result) => result,
             Err(trouble) => {
                 let failure = trouble.failure();
@@ -107,10 +123,14 @@ impl Relay {
     }
 
     /// MAIL and RCPT, on a connection that waited or on a new one. One that turns out dead is replaced once.
-    async fn say_first(&self, rcpt: &Rcpt<'_>) -> Result<(State, Answer), Trouble> {
+    async fn say_first(
+        &self,
+        recipient: &Recipient,
+        rcpt: &Rcpt<'_>,
+    ) -> Result<(State, Answer), Trouble> {
         if let Some(mut link) = self.hop.waiting().await {
             match self.say_mail(&mut link, rcpt).await {
-                Ok(first) => return Ok(self.settle(link, first)),
+                Ok(first) => return Ok(self.settle(link, recipient, first)),
                 // The others have waited as long, and the next hop was perhaps started anew.
                 Err(trouble) if trouble.is_gone() => self.hop.pool.clear(),
                 Err(trouble) => return Err(trouble),
@@ -118,7 +138,7 @@ impl Relay {
         }
         let mut link = self.hop.connect().await?;
         let first = self.say_mail(&mut link, rcpt).await?;
-        Ok(self.settle(link, first))
+        Ok(self.settle(link, recipient, first))
     }
 
     async fn say_mail(&self, link: &mut Link, rcpt: &Rcpt<'_>) -> Result<First, Trouble> {
@@ -162,7 +182,7 @@ impl Relay {
         (!is_ascii && !offered.smtp_utf8).then_some(NO_SMTPUTF8)
     }
 
-    fn settle(&self, link: Link, first: First) -> (State, Answer) {
+    fn settle(&self, link: Link, recipient: &Recipient, first: First) -> (State, Answer) {
         match first {
             First::Unfit(refusal) => {
                 self.hop.pool.put(link);
@@ -181,18 +201,33 @@ impl Relay {
                 (State::Over(failure), answer)
             }
             First::Rcpt(number, answer) => {
+                let mut named = Named::default();
+                named.add(recipient, &link.dialogue.extensions().limits);
                 let accepted = Vec::new();
-                let mut open = Box::new(Open { link, accepted });
+                let mut open = Box::new(Open {
+                    link,
+                    accepted,
+                    named,
+                });
                 let answer = open.take(number, answer);
                 (State::Open(open), answer)
             }
         }
     }
 
-    async fn ask_next(&self, mut open: Box<Open>, rcpt: &Rcpt<'_>) -> (State, Answer) {
+    async fn ask_next(
+        &self,
+        mut open: Box<Open>,
+        recipient: &Recipient,
+        rcpt: &Rcpt<'_>,
+    ) -> (State, Answer) {
         if !open.link.is_alive() {
             let failure = Failure::unreachable(GAVE_UP_WAITING);
             return (State::Over(failure.clone()), Answer::Judged(failure));
+        }
+        let limits = open.link.dialogue.extensions().limits;
+        if !open.named.has_room_for(recipient, &limits) {
+            return (State::Open(open), Answer::Judged(Failure::said(TOO_MANY)));
         }
         if let Err(error) = open.link.dialogue.rcpt(now(), rcpt) {
             let failure = match error {
@@ -201,6 +236,7 @@ impl Relay {
             };
             return (State::Open(open), Answer::Judged(failure));
         }
+        open.named.add(recipient, &limits);
         loop {
             match open.link.next().await {
                 Ok(Said::Rcpt(number, answer)) => {
@@ -235,10 +271,18 @@ impl Relay {
                 return Failure::said(error.into()).into();
             }
         };
-        let Open { mut link, accepted } = *open;
+        let Open {
+            mut link,
+            accepted,
+            named,
+        } = *open;
         let is_strict = self.hop.strict_8bit && !link.dialogue.extensions().eight_bit_mime;
         if is_strict && !front.is_ascii() {
-            self.state = State::Open(Box::new(Open { link, accepted }));
+            self.state = State::Open(Box::new(Open {
+                link,
+                accepted,
+                named,
+            }));
             return Failure::said(EIGHT_BIT).into();
         }
         // As long as the next hop may take for those that are there.
@@ -292,6 +336,36 @@ impl Open {
             Err(reply) => judge(Stage::Rcpt, &reply),
         }
     }
+}
+
+impl Named {
+    /// Whether one more goes into the same transaction there.
+    fn has_room_for(&self, recipient: &Recipient, limits: &Limits) -> bool {
+        let is_known = |domain: &str| self.domains.contains(domain);
+        let is_below = |most: Option<u32>, count: usize| {
+            // A limit of none would be no server.
+            most.is_none_or(|most| count < usize::try_from(most.max(1)).unwrap_or(usize::MAX))
+        };
+        let recipients = usize::try_from(self.recipients).unwrap_or(usize::MAX);
+        is_below(limits.rcpt, recipients)
+            && (is_below(limits.rcpt_domains, self.domains.len())
+                || domain_of(recipient).is_none_or(|domain| is_known(&domain)))
+    }
+
+    fn add(&mut self, recipient: &Recipient, limits: &Limits) {
+        self.recipients = self.recipients.saturating_add(1);
+        if limits.rcpt_domains.is_some()
+            && let Some(domain) = domain_of(recipient)
+        {
+            self.domains.insert(domain);
+        }
+    }
+}
+
+/// In its one form. A bare `postmaster` is in none.
+fn domain_of(recipient: &Recipient) -> Option<Box<str>> {
+    let mailbox = recipient.path().mailbox()?;
+    Some(mailbox.domain().to_ascii().into())
 }
 
 fn judge(stage: Stage, reply: &ReplyBuf) -> Answer {
@@ -349,6 +423,8 @@ const NO_SMTPUTF8: Reply =
     reply!(553 5.6.7 "The next server does not take internationalised addresses");
 pub(super) const EIGHT_BIT: Reply = reply!(554 5.6.3 "The next server does not take 8-bit content");
 const BINARY: Reply = reply!(554 5.6.3 "The next server does not take binary content");
+/// RFC 5321 section 4.5.3.1.10: the client sends the rest in another transaction.
+const TOO_MANY: Reply = reply!(452 4.5.3 "Send this recipient in another transaction");
 const GAVE_UP_WAITING: &str = "the server closed the connection while the client was waited for";
 const NO_PLACE: &str =
     "no place within final-timeout: raise concurrency, or see why the server is slow";

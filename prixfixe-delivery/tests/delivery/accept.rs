@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use prixfixe_delivery::{AcceptRecipients, AskOptions, AskRecipients, RecipientsFile};
-use prixfixe_server::{Check, CheckSession, Client, Envelope, Rcpt, Recipient};
+use prixfixe_delivery::{
+    AcceptRecipients, AcceptSession, AskOptions, AskRecipients, RecipientsFile,
+};
+use prixfixe_server::{Check, CheckSession, Client, Envelope, Mail, Rcpt, Recipient};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -40,6 +42,11 @@ async fn server() -> (String, Arc<Mutex<Vec<String>>>) {
 async fn ask(accept: &AcceptRecipients, recipient: &str) -> String {
     let client = Client::builder().ehlo("mx.example.net").build();
     let mut session = Arc::new(accept.clone()).connect(&client).await.unwrap();
+    ask_in(&mut session, recipient).await
+}
+
+async fn ask_in(session: &mut AcceptSession, recipient: &str) -> String {
+    let client = Client::builder().ehlo("mx.example.net").build();
     let envelope = Envelope::builder().from("ann@example.net").unwrap().build();
     let recipient = Recipient::new(recipient.parse().unwrap());
     match session
@@ -64,6 +71,7 @@ fn asking(url: &str, accept_on_failure: bool) -> AcceptRecipients {
 async fn the_status_is_the_reply() {
     let (url, asked) = server().await;
     let accept = asking(&url, false);
+    accept.set_postmaster_domains(["example.com".parse().unwrap()]);
     let later = "451 4.4.1 Delivery is not possible now, try again later";
     for (recipient, reply) in [
         ("yes@example.com", "accepted"),
@@ -126,5 +134,48 @@ async fn the_file_is_asked_before_the_server() {
     );
     assert_eq!(asked.lock().unwrap().len(), 0);
     assert_eq!(ask(&accept, "yes@example.com").await, "accepted");
-    assert_eq!(ask(&accept, "postmaster@example.org").await, "accepted");
+    // It is a domain of ours, so its postmaster is.
+    assert_eq!(ask(&accept, "Postmaster@example.com").await, "accepted");
+}
+
+/// Else a relay would be one to every postmaster of the world.
+#[tokio::test]
+async fn a_postmaster_of_somebody_else_is_no_recipient() {
+    let (url, _) = server().await;
+    let by_server = asking(&url, false);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("recipients");
+    std::fs::write(&path, "bob@example.com\n@*.example.net\n").unwrap();
+    let by_file = AcceptRecipients::default();
+    by_file.set_file(Some(RecipientsFile::open(&path).unwrap()));
+    for accept in [&by_server, &by_file] {
+        accept.set_postmaster_domains(["mx.example.com".parse().unwrap()]);
+        assert_eq!(ask(accept, "postmaster").await, "accepted");
+        assert_eq!(ask(accept, "postmaster@MX.Example.com.").await, "accepted");
+        for foreign in ["postmaster@example.org", "POSTMASTER@[192.0.2.1]"] {
+            assert_ne!(ask(accept, foreign).await, "accepted", "{foreign}");
+        }
+    }
+    assert_eq!(ask(&by_file, "postmaster@example.com").await, "accepted");
+    assert_eq!(ask(&by_file, "postmaster@a.example.net").await, "accepted");
+}
+
+/// The transaction goes by the route of then: what is accepted from now on may be meant for another one.
+#[tokio::test]
+async fn a_transaction_is_judged_by_what_was_set_when_it_began() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("recipients");
+    std::fs::write(&path, "bob@example.com\n").unwrap();
+    let accept = AcceptRecipients::default();
+    accept.set_file(Some(RecipientsFile::open(&path).unwrap()));
+    let client = Client::builder().build();
+    let mut session = Arc::new(accept.clone()).connect(&client).await.unwrap();
+    let envelope = Envelope::builder().from("ann@example.net").unwrap().build();
+    session.mail(Mail::new(&client, &envelope)).await.unwrap();
+    accept.set_file(None);
+    let stranger = "eve@example.org";
+    assert_ne!(ask_in(&mut session, stranger).await, "accepted");
+    session.reset();
+    session.mail(Mail::new(&client, &envelope)).await.unwrap();
+    assert_eq!(ask_in(&mut session, stranger).await, "accepted");
 }

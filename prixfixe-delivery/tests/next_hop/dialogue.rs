@@ -305,3 +305,75 @@ async fn a_content_that_breaks_off_is_not_handed_over() {
     drop(hop);
     assert!(!server.heard().await[0].contains("DATA"));
 }
+
+/// RFC 9422: a client that goes beyond what was announced is refused, or worse.
+#[tokio::test]
+async fn more_recipients_than_the_next_hop_announces_are_for_another_transaction() {
+    let named = |recipient: &str| vec![hear(&format!("RCPT TO:<{recipient}>")), say("250 ok")];
+    let later = "rcpt: 452 4.5.3 Send this recipient in another transaction | ";
+    for (limits, recipients, taken, refused) in [
+        (
+            "LIMITS RCPTMAX=2",
+            &["a@x.example", "b@x.example", "c@x.example"][..],
+            &["a@x.example", "b@x.example"][..],
+            1,
+        ),
+        (
+            "LIMITS MAILMAX=5 RCPTDOMAINMAX=2",
+            &["a@x.example", "b@y.example", "c@z.example", "d@X.example"],
+            &["a@x.example", "b@y.example", "d@X.example"],
+            1,
+        ),
+        (
+            "LIMITS RCPTMAX=0 RCPTDOMAINMAX=1",
+            &["a@x.example", "b@x.example"],
+            &["a@x.example"],
+            1,
+        ),
+    ] {
+        let mut script = hello(&[limits]);
+        script.extend([hear("MAIL"), say("250 ok")]);
+        script.extend(taken.iter().flat_map(|recipient| named(recipient)));
+        script.extend(content("250 taken"));
+        let server = Scripted::new(vec![script]).await;
+        let hop = server.hop("smtp");
+        let told = relay(&hop, envelope_to(recipients), &[HELLO]).await;
+        let mut expected = vec![later; refused];
+        expected.push("ok: 250 taken");
+        assert_eq!(told, expected, "{limits}");
+        assert!(!is_down(&hop));
+        server.heard().await;
+    }
+}
+
+/// An original address is for reports alone, and anybody may write what he likes into it.
+#[tokio::test]
+async fn an_original_recipient_goes_on_in_ascii_or_is_left_out() {
+    let long = format!("utf-8;{}", "\u{e9}".repeat(100));
+    for (original, said) in [
+        (
+            "rfc822;b+2Bob@example.org",
+            " ORCPT=rfc822;b+2Bob@example.org\r\n",
+        ),
+        (
+            "utf-8;b\u{fc}cher@example.org",
+            " ORCPT=utf-8;b\\x{FC}cher@example.org\r\n",
+        ),
+        (&*long, "\r\n"),
+    ] {
+        let mut script = hello(&["DSN"]);
+        script.extend(envelope());
+        script.extend(content("250 ok"));
+        let server = Scripted::new(vec![script]).await;
+        let mut parameters = RcptParameters::default();
+        parameters.orcpt = Some(original.parse().unwrap());
+        let bob = Recipient::new("bob@example.org".parse().unwrap());
+        let mail = Envelope::builder().from("ann@example.com").unwrap();
+        let mail = mail.recipient(bob.with_parameters(parameters)).build();
+        let told = relay(&server.hop("smtp"), mail, &[HELLO]).await;
+        assert_eq!(told, ["ok: 250 ok"], "{original}");
+        let heard = server.heard().await.concat();
+        let expected = format!("RCPT TO:<bob@example.org>{said}");
+        assert!(heard.contains(&expected), "{heard}\n{expected}");
+    }
+}

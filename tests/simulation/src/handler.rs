@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use prixfixe_delivery::{Maildir, Transaction as _};
+use prixfixe_delivery::{Delivery, Maildir, Transaction as _};
 use prixfixe_server::{
     Accepted, Client, Envelope, Handler, Mail, Message, Rcpt, Reply, Session, reply,
 };
@@ -10,11 +10,14 @@ use prixfixe_server::{
 use crate::disk::Disk;
 use crate::runtime::{MILLISECOND, Runtime};
 use crate::scenario::{Answer, Handling, Sabotage};
+use crate::target::hand_on;
 
 /// What a handler panics with, so that the panic is known for one that is meant.
 pub struct Meant;
 
 pub struct Store {
+    /// Mail to a target at the other end of a network.
+    pub away: Delivery,
     pub maildir: Maildir<Disk>,
     pub runtime: Runtime,
     pub sabotage: Option<Sabotage>,
@@ -48,6 +51,10 @@ pub const fn handling_word(handling: Handling) -> &'static str {
         Handling::Hang => "hang",
         Handling::HangUnread => "stuck",
         Handling::Panic => "panic",
+        Handling::TargetLate => "late",
+        Handling::TargetDies => "dies",
+        Handling::TargetStalls => "stalls",
+        Handling::TargetUnsure => "unsure",
     }
 }
 
@@ -179,6 +186,7 @@ impl Session for SimulatedHandler {
                     .spawn(async move { store.0.store(message, false).await })
                     .await
             }
+            "late" | "dies" | "stalls" | "unsure" => hand_on(&self.0.away, message).await,
             "refuse" => {
                 read(&mut message).await?;
                 Err(reply!(554 5.6.0 "not this"))

@@ -27,6 +27,7 @@ mod panics;
 pub mod runtime;
 pub mod scenario;
 pub mod shrink;
+mod target;
 mod tls;
 mod trace;
 pub mod violation;
@@ -73,7 +74,9 @@ fn make(
     let mut options = MaildirOptions::default();
     options.fsync = scenario.disk.fsync;
     let (maildir, hands) = Maildir::open_by_hand(disk.clone(), ROOT, &options).ok()?;
+    let away = target::delivery(maildir.clone(), runtime.clone(), scenario.sabotage);
     let store = Store {
+        away,
         maildir,
         runtime: runtime.clone(),
         sabotage: scenario.sabotage,

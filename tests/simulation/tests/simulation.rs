@@ -84,6 +84,11 @@ fn defects_are_found() {
             &[Invariant::Acknowledged, Invariant::Whole][..],
         ),
         (
+            Sabotage::TargetLies,
+            Kind::Bulk,
+            &[Invariant::Acknowledged][..],
+        ),
+        (
             Sabotage::StoresTwice,
             Kind::Bulk,
             &[Invariant::Acknowledged][..],

@@ -404,7 +404,11 @@ fn settle(sent: Sent, reply: &Reply, view: &mut View<'_>) {
                 token,
                 matches!(
                     handling,
-                    Handling::Store | Handling::StoreSlowly | Handling::StoreAside
+                    Handling::Store
+                        | Handling::StoreSlowly
+                        | Handling::StoreAside
+                        | Handling::TargetLate
+                        | Handling::TargetUnsure
                 ),
             )
         }

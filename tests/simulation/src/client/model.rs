@@ -389,7 +389,7 @@ fn content(verdict: Verdict, handling: Handling, now: Circumstances<'_>, next: A
         Verdict::Sound => {}
     }
     match handling {
-        Handling::Store | Handling::StoreSlowly | Handling::StoreAside => {
+        Handling::Store | Handling::StoreSlowly | Handling::StoreAside | Handling::TargetLate => {
             let mut allowed = vec![Allowed {
                 code: 250,
                 enhanced: "2.0.0",
@@ -404,7 +404,16 @@ fn content(verdict: Verdict, handling: Handling, now: Circumstances<'_>, next: A
         Handling::Refuse | Handling::RefuseUnread => {
             vec![refused(CONTENT_REFUSED.0, CONTENT_REFUSED.1)]
         }
-        Handling::Hang | Handling::HangUnread => vec![refused(451, "4.3.0")],
+        Handling::Hang | Handling::HangUnread | Handling::TargetStalls => {
+            vec![refused(451, "4.3.0")]
+        }
+        Handling::TargetDies | Handling::TargetUnsure => {
+            let mut allowed = vec![refused(451, "4.4.1")];
+            if now.disk_may_fail {
+                allowed.extend([refused(451, "4.3.0"), refused(452, "4.3.1")]);
+            }
+            allowed
+        }
         Handling::Panic => vec![Allowed {
             code: 421,
             enhanced: "4.3.0",

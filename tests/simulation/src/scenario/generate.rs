@@ -306,7 +306,7 @@ fn message(rng: &mut Rng, hostile: bool, old: bool, limits: &Limits) -> MessageP
         3 => Some(Fault::Loop),
         _ => None,
     };
-    let handling = match rng.u8(0..if hostile { 24 } else { 200 }) {
+    let handling = match rng.u8(0..if hostile { 29 } else { 200 }) {
         0 | 1 => Handling::StoreSlowly,
         2..=4 => Handling::StoreAside,
         5 => Handling::Refuse,
@@ -314,6 +314,10 @@ fn message(rng: &mut Rng, hostile: bool, old: bool, limits: &Limits) -> MessageP
         7 if hostile => Handling::Hang,
         8 if hostile => Handling::HangUnread,
         9 if hostile => Handling::Panic,
+        10 | 11 => Handling::TargetLate,
+        12 => Handling::TargetDies,
+        13 => Handling::TargetUnsure,
+        14 if hostile => Handling::TargetStalls,
         _ => Handling::Store,
     };
     let mishap = (hostile && rng.u8(0..4) == 0).then(|| Mishap {

@@ -148,6 +148,8 @@ pub enum Sabotage {
     SyncDoesNothing,
     /// The handler stores some messages twice.
     StoresTwice,
+    /// A target says that it has what it has not.
+    TargetLies,
 }
 
 #[derive(Debug, Clone)]
@@ -207,6 +209,14 @@ pub enum Handling {
     Hang,
     HangUnread,
     Panic,
+    /// A target has it, and says so late.
+    TargetLate,
+    /// A target dies before it has all of it.
+    TargetDies,
+    /// A target never answers.
+    TargetStalls,
+    /// A target has it, and dies before it says so.
+    TargetUnsure,
 }
 
 #[derive(Debug, Clone)]

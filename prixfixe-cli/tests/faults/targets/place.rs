@@ -1,0 +1,134 @@
+//! Where the mail of a run goes: something that dies, stands still, and comes back.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use prixfixe_test_support::wait_until;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::mail;
+
+/// A target, as the server under test is told of it, and as a test treats it.
+pub(crate) struct Place {
+    pub(crate) name: &'static str,
+    pub(crate) configuration: String,
+    /// A repeat is none there.
+    pub(crate) is_once: bool,
+    /// So many may wait for their next message.
+    pub(crate) connections: usize,
+    /// Its messages are files in `new` of this folder, once they were fetched.
+    pub(crate) folder: TempDir,
+    pub(crate) what: What,
+    pub(crate) fetch: Option<Box<dyn Fn()>>,
+}
+
+/// What is killed and frozen.
+pub(crate) enum What {
+    Program(Program),
+    /// Programs that are started for each message look at files of these names.
+    Script {
+        dead: PathBuf,
+        frozen: PathBuf,
+    },
+}
+
+/// A server that is started again.
+pub(crate) struct Program {
+    command: Box<dyn Fn() -> Command>,
+    port: u16,
+    /// It listens before it can keep anything.
+    is_ready: Box<dyn Fn() -> bool>,
+    child: Option<Child>,
+}
+
+impl Program {
+    pub(crate) fn start(
+        port: u16,
+        is_ready: impl Fn() -> bool + 'static,
+        command: impl Fn() -> Command + 'static,
+    ) -> Self {
+        let mut program = Self {
+            command: Box::new(command),
+            port,
+            is_ready: Box::new(is_ready),
+            child: None,
+        };
+        program.run();
+        program
+    }
+
+    fn run(&mut self) {
+        let mut command = (self.command)();
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        self.child = Some(command.spawn().expect("it runs"));
+        let port = self.port;
+        wait_until("it listens", || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() && (self.is_ready)()
+        });
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), signal).expect("it is there");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Place {
+    /// It dies, and is back when this returns.
+    pub(crate) fn kill(&mut self) {
+        match &mut self.what {
+            What::Program(program) => {
+                program.kill();
+                program.run();
+            }
+            What::Script { dead, .. } => for_a_while(dead, Duration::from_millis(200)),
+        }
+    }
+
+    /// It stands still for so long.
+    pub(crate) fn freeze(&self, time: Duration) {
+        match &self.what {
+            What::Program(program) => {
+                program.signal(Signal::STOP);
+                thread::sleep(time);
+                program.signal(Signal::CONT);
+            }
+            What::Script { frozen, .. } => for_a_while(frozen, time),
+        }
+    }
+
+    /// How often each message is there.
+    pub(crate) fn names(&self) -> BTreeMap<String, usize> {
+        if let Some(fetch) = &self.fetch {
+            fetch();
+        }
+        mail::counted(self.folder.path())
+    }
+}
+
+fn for_a_while(file: &PathBuf, time: Duration) {
+    std::fs::write(file, "").expect("a file");
+    thread::sleep(time);
+    std::fs::remove_file(file).expect("it is there");
+}
