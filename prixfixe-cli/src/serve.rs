@@ -7,7 +7,7 @@ use prixfixe_delivery::AcceptRecipients;
 use prixfixe_server::{Protocol, Server, Transport};
 use tracing::{info, warn};
 
-use crate::admin::{Admin, Status};
+use crate::admin::{Admin, Notice, Status};
 use crate::auth;
 use crate::config::{self, Configuration, ConfigurationArguments, Environment};
 use crate::control::Control;
@@ -74,11 +74,14 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .handler(delivery.clone());
     let server = Arc::new(sockets.add_to(builder).start()?);
 
+    let notice = Notice::default();
+    notice.set(auth::warning(&configuration));
     let status = Status::new(
         Arc::clone(&server),
         implicit_tls.clone(),
         protocols.clone(),
         delivery.clone(),
+        notice.clone(),
     );
     let page = admin.addresses();
     admin.serve(status, control.leaving())?;
@@ -94,6 +97,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         recipients,
         file_limit,
         logging,
+        notice,
     };
     control.serve(Arc::clone(&server), reload)?;
     privileges::warn_of_root(&listening);

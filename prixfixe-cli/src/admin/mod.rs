@@ -8,6 +8,7 @@ mod host;
 mod http;
 mod lately;
 mod listen;
+mod notice;
 mod page;
 mod places;
 mod reading;
@@ -26,6 +27,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use tracing::info;
 
+pub(crate) use self::notice::Notice;
 pub(crate) use self::status::Status;
 use crate::config::Configuration;
 use crate::error::Error;

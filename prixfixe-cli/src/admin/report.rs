@@ -18,6 +18,7 @@ use super::targets::TargetReport;
 /// {
 ///   "state": "failing",
 ///   "reason": "cannot create /var/mail/tmp/1.M2P3.host: No space left on device (os error 28)",
+///   "warning": null,
 ///   "version": "0.1.0",
 ///   "transport": "tokio",
 ///   "domain": "mx.example.com",
@@ -94,6 +95,8 @@ pub(crate) struct StatusReport {
     pub(crate) reason: Option<String>,
     /// What became of the messages of the last minute.
     pub(crate) last_minute: LastMinute,
+    /// A setting that is for tests alone; else null.
+    pub(crate) warning: Option<String>,
     /// Of PrixFixe.
     pub(crate) version: &'static str,
     /// `tokio` or `raw`.

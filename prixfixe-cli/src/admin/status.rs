@@ -11,6 +11,7 @@ use prixfixe_server::{Address, Protocol, Server};
 
 use super::history::{self, History};
 use super::lately::{self, LastMinute};
+use super::notice::Notice;
 use super::report::{ListenerReport, StatusReport, seconds};
 use super::{reading, storage, targets};
 use crate::serve::transport_name;
@@ -32,6 +33,7 @@ pub(crate) struct Status {
     started: Timestamp,
     since: Instant,
     history: History,
+    notice: Notice,
 }
 
 /// Whether mail is accepted.
@@ -53,8 +55,10 @@ impl Status {
         implicit_tls: Vec<bool>,
         protocols: Vec<Protocol>,
         delivery: Delivery,
+        notice: Notice,
     ) -> Self {
         Self {
+            notice,
             implicit_tls,
             protocols,
             started: Timestamp::now(),
@@ -126,6 +130,7 @@ impl Status {
             state,
             reason,
             last_minute,
+            warning: self.notice.get(),
             version: env!("CARGO_PKG_VERSION"),
             transport: transport_name(self.server.transport()),
             domain: Printable(&self.server.domain()).to_string(),

@@ -162,6 +162,8 @@ function showStatus(status) {
   for (const [id, text] of [["state-word", word], ["state-reason", reason(status)]]) {
     if (byId(id).textContent !== text) byId(id).textContent = text;
   }
+  byId("warning").hidden = !status.warning;
+  byId("warning").textContent = status.warning ?? "";
   showStorage(status.storage || []);
   showTargets(status.targets || []);
   byId("version").textContent = status.version;
