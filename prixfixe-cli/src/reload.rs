@@ -9,6 +9,7 @@ use prixfixe_tls::{Reloaded, TlsConfig, Watch};
 use toml::{Table, Value};
 use tracing::{info, warn};
 
+use crate::admin::Notice;
 use crate::auth::{self, Logins};
 use crate::config::{self, Configuration, ConfigurationArguments};
 use crate::error::Error;
@@ -34,6 +35,7 @@ pub(crate) struct Reload {
     pub(crate) logins: Logins,
     pub(crate) file_limit: FileLimit,
     pub(crate) logging: Arc<Logging>,
+    pub(crate) notice: Notice,
 }
 
 /// The certificates in use, and the thread that looks for new ones.
@@ -154,9 +156,11 @@ impl Reload {
         if quieter {
             self.logging.change(&next.log);
         }
-        if let Some(warning) = auth::warning(next) {
+        let warning = auth::warning(next);
+        if let Some(warning) = &warning {
             warn!(target: "prixfixe", "{warning}");
         }
+        self.notice.set(warning);
         if next.limits.max_connections > self.running.limits.max_connections {
             self.file_limit.warn(next);
         }

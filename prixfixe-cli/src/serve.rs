@@ -7,7 +7,7 @@ use prixfixe_delivery::AcceptRecipients;
 use prixfixe_server::{Protocol, Server, Transport};
 use tracing::{info, warn};
 
-use crate::admin::{Admin, Status};
+use crate::admin::{Admin, Notice, Status};
 use crate::auth;
 use crate::config::{self, Configuration, ConfigurationArguments, Environment};
 use crate::control::Control;
@@ -85,11 +85,14 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .handler(delivery.clone());
     let server = Arc::new(sockets.add_to(builder).start()?);
 
+    let notice = Notice::default();
+    notice.set(auth::warning(&configuration));
     let status = Status::new(
         Arc::clone(&server),
         implicit_tls.clone(),
         protocols.clone(),
         delivery.clone(),
+        notice.clone(),
         policy.numbers(),
     );
     let page = admin.addresses();
@@ -108,6 +111,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         policy,
         file_limit,
         logging,
+        notice,
     };
     control.serve(Arc::clone(&server), reload)?;
     privileges::warn_of_root(&listening);

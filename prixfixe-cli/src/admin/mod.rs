@@ -3,11 +3,16 @@
 //! They run on a thread and a runtime of their own, so that they answer whatever the transport of mail is and while it
 //! is busy or draining, until the process ends. What a client of theirs may cost is bounded in [`http`] and [`places`].
 
+mod history;
 mod host;
 mod http;
+mod lately;
 mod listen;
+mod notice;
 mod page;
 mod places;
+mod reading;
+mod report;
 mod routes;
 mod status;
 mod storage;
@@ -19,8 +24,10 @@ use std::sync::Arc;
 use std::thread;
 
 use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 use tracing::info;
 
+pub(crate) use self::notice::Notice;
 pub(crate) use self::status::Status;
 use crate::config::Configuration;
 use crate::error::Error;
@@ -82,7 +89,10 @@ impl Admin {
         let leaving = (!self.spares.is_empty()).then_some((draining, self.spares));
         thread::Builder::new()
             .name("admin".to_owned())
-            .spawn(move || runtime.block_on(http::serve(self.listeners, status, leaving)))
+            .spawn(move || {
+                runtime.spawn(sample(Arc::clone(&status)));
+                runtime.block_on(http::serve(self.listeners, status, leaving));
+            })
             .map_err(Error::Threads)?;
         for address in addresses {
             info!(target: "prixfixe", %address, "admin endpoints");
@@ -103,5 +113,15 @@ impl Admin {
             Ok(address)
         };
         self.listeners.iter().map(listen).collect()
+    }
+}
+
+/// Keeps the history of the status page, for ever.
+async fn sample(status: Arc<Status>) {
+    let mut ticks = tokio::time::interval(history::EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        status.sample();
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn answer<B>(
     if route.is_private() && host::is_foreign(request, local) {
         return response(StatusCode::MISDIRECTED_REQUEST, TEXT, FOREIGN);
     }
-    route.answer(status)
+    route.answer(request.uri().query(), status)
 }
 
 const FOREIGN: &str = "at a loopback address the status is for those who ask by an address, by localhost or by a name without a dot; \
@@ -71,11 +71,11 @@ impl Route {
         matches!(self, Self::Page | Self::Status)
     }
 
-    fn answer(&self, status: &Status) -> Response<Full<Bytes>> {
+    fn answer(&self, query: Option<&str>, status: &Status) -> Response<Full<Bytes>> {
         match self {
             Self::Page => page(),
             Self::Metrics => response(StatusCode::OK, Metrics::CONTENT_TYPE, status.metrics()),
-            Self::Status => match serde_json::to_vec(&status.report()) {
+            Self::Status => match serde_json::to_vec(&status.report(after(query))) {
                 Ok(json) => response(StatusCode::OK, JSON, json),
                 Err(error) => {
                     let text = format!("{error}\n");
@@ -93,6 +93,12 @@ impl Route {
             }
         }
     }
+}
+
+/// `after=N`: the page has the history up to that sample.
+fn after(query: Option<&str>) -> Option<u64> {
+    let mut pairs = query?.split('&');
+    pairs.find_map(|pair| pair.strip_prefix("after=")?.parse().ok())
 }
 
 fn page() -> Response<Full<Bytes>> {

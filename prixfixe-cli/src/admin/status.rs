@@ -7,16 +7,21 @@ use std::time::Instant;
 use jiff::Timestamp;
 use prixfixe_delivery::Delivery;
 use prixfixe_server::printable::Printable;
-use prixfixe_server::{Address, AuthMode, Incident, Protocol, Server};
-use serde::Serialize;
+use prixfixe_server::{Address, AuthMode, Protocol, Server};
 
-use super::storage::{self, StorageReport};
-use super::targets::{self, TargetReport};
+use super::history::{self, History};
+use super::lately::{self, LastMinute};
+use super::notice::Notice;
+use super::report::{ListenerReport, StatusReport, seconds};
+use super::{reading, storage, targets};
 use crate::policy::Numbers;
 use crate::serve::transport_name;
 
 /// About what the numbers take, so that their text does not grow step by step.
 const METRICS_SIZE: usize = 12 * 1024;
+
+/// The busiest clients that are told.
+const MOST_CLIENTS: usize = 10;
 
 /// What the endpoints know of the server.
 #[derive(Debug)]
@@ -29,6 +34,8 @@ pub(crate) struct Status {
     policy: Arc<Numbers>,
     started: Timestamp,
     since: Instant,
+    history: History,
+    notice: Notice,
 }
 
 /// Whether mail is accepted.
@@ -43,114 +50,6 @@ pub(crate) enum Readiness {
     Failing(String),
 }
 
-/// The answer of `/status.json`: what the status page shows beside the numbers of `/metrics`.
-///
-/// ```json
-/// {
-///   "state": "failing",
-///   "reason": "cannot create /var/mail/tmp/1.M2P3.host: No space left on device (os error 28)",
-///   "version": "0.1.0",
-///   "transport": "tokio",
-///   "domain": "mx.example.com",
-///   "started": "2026-01-31T12:00:00Z",
-///   "uptime_seconds": 86400,
-///   "listeners": [{"address": "0.0.0.0:25", "protocol": "smtp", "tls": "starttls", "auth": "off"}],
-///   "max_connections": 100,
-///   "storage": [{
-///     "path": "/var/mail",
-///     "free_bytes": 52428800,
-///     "free_inodes": 120000,
-///     "min_free_bytes": 15728640,
-///     "min_free_inodes": 1000,
-///     "short": false
-///   }],
-///   "targets": [{
-///     "name": "default",
-///     "remote": false,
-///     "up": true,
-///     "error": null,
-///     "delivered": 9000,
-///     "deferred": 3,
-///     "refused": 0,
-///     "timeout": 0
-///   }],
-///   "recent": [{
-///     "time": "2026-02-01T11:59:00Z",
-///     "kind": "message_failed",
-///     "code": 452,
-///     "text": "4.3.1 insufficient system storage, try again later",
-///     "client": "192.0.2.1",
-///     "sender": "ann@example.com",
-///     "recipient": "bob@example.net",
-///     "count": 1
-///   }]
-/// }
-/// ```
-///
-/// Texts hold no control characters and none that reorder or hide text. They may hold `<` and `&`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct StatusReport {
-    /// `ready`, `degraded` (some recipients' mail cannot be delivered), `draining` or `failing`.
-    pub(crate) state: &'static str,
-    /// Why the state is not `ready`; else null.
-    pub(crate) reason: Option<String>,
-    /// Of PrixFixe.
-    pub(crate) version: &'static str,
-    /// `tokio` or `raw`.
-    pub(crate) transport: &'static str,
-    /// The name that the server gives itself.
-    pub(crate) domain: String,
-    /// When it began to serve, in RFC 3339, UTC.
-    pub(crate) started: String,
-    /// Whole seconds since then, by a clock that nobody sets.
-    pub(crate) uptime_seconds: u64,
-    /// Where mail is received, in the order of the configuration.
-    pub(crate) listeners: Vec<ListenerReport>,
-    /// The connection limit.
-    pub(crate) max_connections: usize,
-    /// Each file system that mail is written to, where it says what is free.
-    pub(crate) storage: Vec<StorageReport>,
-    /// Where mail is handed to.
-    pub(crate) targets: Vec<TargetReport>,
-    /// The latest refusals and failures, at most 50, the latest first.
-    pub(crate) recent: Vec<IncidentReport>,
-}
-
-/// A refusal or a failure.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct IncidentReport {
-    /// When it happened, in RFC 3339, UTC; of several in a row, the last time.
-    pub(crate) time: String,
-    /// `connection_refused`, `sender_refused`, `recipient_refused`, `command_refused`, `message_failed`, `tls_failed` or
-    /// `timeout`.
-    pub(crate) kind: &'static str,
-    /// The reply's code; null where there was no reply.
-    pub(crate) code: Option<u16>,
-    /// The rest of the reply, or what happened.
-    pub(crate) text: String,
-    /// The client's address.
-    pub(crate) client: String,
-    /// The sender where it is known, else null; empty for the null reverse-path.
-    pub(crate) sender: Option<String>,
-    /// The first recipient where one is known, else null.
-    pub(crate) recipient: Option<String>,
-    /// How often it happened in a row.
-    pub(crate) count: u64,
-}
-
-/// One address where mail is received.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct ListenerReport {
-    /// The address really bound.
-    pub(crate) address: String,
-    /// `smtp` or `lmtp`.
-    pub(crate) protocol: String,
-    /// `implicit` (before anything else), `starttls` (offered) or `none`.
-    pub(crate) tls: &'static str,
-    /// `off`, `offer`, `require`, or `any`, where every password is right.
-    pub(crate) auth: &'static str,
-}
-
 impl Status {
     /// `implicit_tls` and `protocols` are for each of the server's addresses, in their order.
     pub(crate) fn new(
@@ -158,13 +57,16 @@ impl Status {
         implicit_tls: Vec<bool>,
         protocols: Vec<Protocol>,
         delivery: Delivery,
+        notice: Notice,
         policy: Arc<Numbers>,
     ) -> Self {
         Self {
+            notice,
             implicit_tls,
             protocols,
             started: Timestamp::now(),
             since: Instant::now(),
+            history: History::default(),
             delivery,
             policy,
             server,
@@ -207,12 +109,33 @@ impl Status {
         }
     }
 
-    pub(crate) fn report(&self) -> StatusReport {
-        let readiness = self.readiness();
-        let recent = self.server.metrics().recent();
+    /// Takes a sample for the history.
+    pub(super) fn sample(&self) {
+        let snapshot = self.server.metrics().snapshot();
+        let mut readings = reading::all(&snapshot, &self.delivery.storage());
+        // Over the first moments of a process, what it took to start looks like all that there is.
+        if self.since.elapsed() < history::EVERY / 2 {
+            readings.retain(|reading| reading.name != reading::CPU);
+        }
+        self.history.add(Timestamp::now(), readings);
+    }
+
+    /// `after`: the number of the last sample of the history that is known already; None if it is not asked for.
+    pub(crate) fn report(&self, after: Option<u64>) -> StatusReport {
+        let metrics = self.server.metrics();
+        let snapshot = metrics.snapshot();
+        let gained = self.history.gained(
+            Timestamp::now(),
+            lately::SECONDS,
+            &reading::failures(&snapshot),
+        );
+        let last_minute = LastMinute::new(gained);
+        let (state, reason) = state(&self.readiness(), &last_minute);
         StatusReport {
-            state: readiness.name(),
-            reason: (readiness != Readiness::Ready).then(|| readiness.to_string()),
+            state,
+            reason,
+            last_minute,
+            warning: self.notice.get(),
             version: env!("CARGO_PKG_VERSION"),
             transport: transport_name(self.server.transport()),
             domain: Printable(&self.server.domain()).to_string(),
@@ -222,7 +145,17 @@ impl Status {
             max_connections: self.server.max_connections(),
             storage: self.delivery.storage().iter().map(Into::into).collect(),
             targets: self.delivery.targets().iter().map(Into::into).collect(),
-            recent: recent.into_iter().map(IncidentReport::from).collect(),
+            clients: metrics
+                .clients()
+                .into_iter()
+                .take(MOST_CLIENTS)
+                .map(Into::into)
+                .collect(),
+            processing: reading::buckets(&snapshot.processing),
+            delivery: reading::buckets(&snapshot.delivery),
+            accepted: metrics.accepted().into_iter().map(Into::into).collect(),
+            recent: metrics.recent().into_iter().map(Into::into).collect(),
+            history: after.map(|after| self.history.report(after)),
         }
     }
 
@@ -257,27 +190,17 @@ fn mode(mode: AuthMode) -> &'static str {
     }
 }
 
-impl From<Incident> for IncidentReport {
-    fn from(incident: Incident) -> Self {
-        // The server has made its texts printable.
-        Self {
-            time: seconds(Timestamp::try_from(incident.time).unwrap_or(Timestamp::UNIX_EPOCH)),
-            kind: incident.kind.as_str(),
-            code: incident.code,
-            text: incident.text,
-            client: incident
-                .client
-                .map_or_else(|| "unix".to_owned(), |it| it.to_string()),
-            sender: incident.sender,
-            recipient: incident.recipient,
-            count: incident.count,
+/// The worse of what the server says of itself and of what became of the mail of the last minute.
+fn state(readiness: &Readiness, lately: &LastMinute) -> (&'static str, Option<String>) {
+    let said = (*readiness != Readiness::Ready).then(|| readiness.to_string());
+    match (readiness, lately.trouble()) {
+        (Readiness::Ready, Some(trouble)) => ("degraded", Some(trouble)),
+        (Readiness::Degraded(_), Some(trouble)) => {
+            let reasons = [said, Some(trouble)].into_iter().flatten();
+            ("degraded", Some(reasons.collect::<Vec<_>>().join("; ")))
         }
+        _ => (readiness.name(), said),
     }
-}
-
-/// RFC 3339 without a fraction.
-fn seconds(time: Timestamp) -> String {
-    format!("{time:.0}")
 }
 
 impl Readiness {

@@ -34,8 +34,16 @@ pub(super) struct Line {
 
 impl Line {
     /// The event as `TIME LEVEL MESSAGE NAME=VALUE ...`, or as one flat JSON object.
-    pub(super) fn of(&mut self, format: LogFormat, now: SystemTime, event: &Event<'_>) -> &str {
+    /// Behind a prefix.
+    pub(super) fn of(
+        &mut self,
+        prefix: &str,
+        format: LogFormat,
+        now: SystemTime,
+        event: &Event<'_>,
+    ) -> &str {
         self.text.clear();
+        self.text.push_str(prefix);
         match format {
             LogFormat::Text => self.write_as_text(now, event),
             LogFormat::Json => self.write_as_json(now, event),

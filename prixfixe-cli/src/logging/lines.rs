@@ -11,6 +11,7 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber, callsite};
 
 use super::format::Line;
+use super::journal;
 use super::queue::Queue;
 use crate::config::LogFormat;
 
@@ -26,6 +27,7 @@ thread_local! {
 pub(super) struct Lines {
     queue: Queue,
     is_json: AtomicBool,
+    to_journal: bool,
     /// Read where an event is met for the first time, and kept by `tracing`.
     level: RwLock<LevelFilter>,
 }
@@ -35,8 +37,14 @@ impl Lines {
         Self {
             queue,
             is_json: AtomicBool::new(format == LogFormat::Json),
+            to_journal: false,
             level: RwLock::new(level),
         }
+    }
+
+    /// Lines begin with their priority.
+    pub(super) fn for_journal(self, to_journal: bool) -> Self {
+        Self { to_journal, ..self }
     }
 
     pub(super) fn change(&self, format: LogFormat, level: LevelFilter) {
@@ -55,8 +63,12 @@ impl Lines {
             true => LogFormat::Json,
             false => LogFormat::Text,
         };
+        let prefix = match self.to_journal {
+            true => journal::prefix(*event.metadata().level()),
+            false => "",
+        };
         self.queue
-            .push(line.of(format, SystemTime::now(), event).as_bytes());
+            .push(line.of(prefix, format, SystemTime::now(), event).as_bytes());
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod clock;
 mod format;
+mod journal;
 mod lines;
 mod panics;
 mod queue;
@@ -35,7 +36,10 @@ impl Logging {
     /// From here on events of all threads are written to stderr, and a panic is an event.
     pub(crate) fn start(log: &Log) -> io::Result<Self> {
         let queue = Queue::start(io::stderr())?;
-        let lines = Arc::new(Lines::new(queue.clone(), log.format, level(log.level)));
+        let lines = Arc::new(
+            Lines::new(queue.clone(), log.format, level(log.level))
+                .for_journal(journal::is_stderr()),
+        );
         tracing::subscriber::set_global_default(Arc::clone(&lines)).map_err(io::Error::other)?;
         panic::set_hook(Box::new(panics::hook()));
         Ok(Self { queue, lines })

@@ -162,6 +162,19 @@ fn the_status_tells_what_runs() {
 }
 
 #[test]
+fn the_status_warns_of_a_server_where_every_password_is_right() {
+    let warning = |arguments: &[&str]| {
+        let (_serve, admin) = start(arguments);
+        let status: serde_json::Value =
+            serde_json::from_str(&get(admin, "/status.json").body).unwrap();
+        status["warning"].clone()
+    };
+    let warned = warning(&["--auth=any"]);
+    assert!(warned.as_str().unwrap().contains("every password is right"));
+    assert!(warning(&[]).is_null());
+}
+
+#[test]
 fn a_server_that_drains_is_alive_but_not_ready() {
     for transport in TRANSPORTS {
         let (mut serve, admin) = start(transport);

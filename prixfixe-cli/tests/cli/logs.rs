@@ -1,12 +1,64 @@
 //! The log of real sessions.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::harness::{Client, Serve, listening_address, prixfixe};
+use crate::harness::{Client, PATIENCE, Serve, listening_address, prixfixe};
+
+/// What a server writes to its stderr, a file that systemd says is the journal's stream, or says not.
+fn written_to(name: impl FnOnce(&std::fs::Metadata) -> String, format: &str) -> String {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("stderr");
+    let stderr = std::fs::File::create(&path).unwrap();
+    let stream = name(&stderr.metadata().unwrap());
+    let arguments = [
+        "serve",
+        "--listen=127.0.0.1:0",
+        "--deliver=discard:",
+        format,
+    ];
+    let mut child = prixfixe(&arguments)
+        .env("JOURNAL_STREAM", stream)
+        .stderr(stderr)
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let text = loop {
+        let text = std::fs::read_to_string(&path).unwrap();
+        if text.contains("listening") || Instant::now() > deadline {
+            break text;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    text
+}
+
+#[test]
+fn lines_for_the_journal_begin_with_their_priority() {
+    let of = |file: &std::fs::Metadata| format!("{}:{}", file.dev(), file.ino());
+    for format in ["--log-format=text", "--log-format=json"] {
+        let text = written_to(of, format);
+        let listening = text.lines().find(|line| line.contains("listening"));
+        assert!(listening.unwrap().starts_with("<6>"), "{text}");
+        for line in text.lines() {
+            let priority = if line.contains("WARN") { "<4>" } else { "<6>" };
+            assert!(line.starts_with(priority), "{line}");
+        }
+    }
+    // Its stderr goes elsewhere.
+    let text = written_to(
+        |file| format!("{}:{}", file.dev(), file.ino() + 1),
+        "--log=info",
+    );
+    assert!(text.contains("listening") && !text.contains('<'), "{text}");
+}
 
 /// C0, DEL, C1, line ends and bidirectional overrides.
 fn is_hazardous(character: char) -> bool {

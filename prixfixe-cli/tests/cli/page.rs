@@ -170,26 +170,28 @@ fn assert_same(chromium: &mut Chromium, admin: SocketAddr) {
     }
 }
 
-/// The q-quantile of the processing times in `/metrics`, linear within its bucket.
+/// The q-quantile of the processing times since the start, linear within its bucket.
 fn quantile(admin: SocketAddr, q: f64) -> f64 {
-    let (series, _) = metrics(admin);
-    let mut buckets: Vec<(f64, f64)> = series
+    let status: Value = serde_json::from_str(&get(admin, "/status.json").body).unwrap();
+    let buckets: Vec<(f64, f64)> = status["processing"]
+        .as_array()
+        .unwrap()
         .iter()
-        .filter_map(|(name, count)| {
-            let bound =
-                name.strip_prefix("smtp_message_processing_duration_seconds_bucket{le=\"")?;
-            let bound = bound.strip_suffix("\"}")?;
-            Some((bound.replace("+Inf", "inf").parse().unwrap(), *count))
+        .map(|bucket| {
+            let bound = bucket[0].as_str().unwrap().replace("+Inf", "inf");
+            (bound.parse().unwrap(), bucket[1].as_f64().unwrap())
         })
         .collect();
-    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let rank = q * buckets.last().unwrap().1;
-    let (mut low, mut below) = (0.0, 0.0);
+    let mut rank = q * buckets.iter().map(|(_, count)| count).sum::<f64>();
+    let mut low = 0.0;
     for (bound, count) in buckets {
-        if count >= rank && count > below {
-            return low + (bound - low) * (rank - below) / (count - below);
+        if count > 0.0 && rank <= count {
+            // In the first bucket nobody knows where.
+            let share = if low == 0.0 { 1.0 } else { rank / count };
+            return low + (bound - low) * share;
         }
-        (low, below) = (bound, count);
+        rank -= count;
+        low = bound;
     }
     f64::INFINITY
 }
@@ -203,7 +205,9 @@ fn the_page_shows_what_the_metrics_say_and_follows_without_a_reload() {
     };
     until_received(&mut chromium, 4);
     assert_same(&mut chromium, admin);
-    // It has seen no mail come in, so it shows the times since the start.
+    // All of it has come in the time shown, from the start on.
+    chromium.until("kept.points.reduce((sum, { processing }) => sum + processing.reduce((a, b) => a + b), 0) === 4");
+    chromium.evaluate("showWindow()");
     for q in [0.5, 0.9, 0.99, 0.999] {
         let target =
             format!("Number(document.querySelector('[data-quantile=\"{q}\"]').dataset.value)");
@@ -234,9 +238,10 @@ fn the_page_shows_what_the_metrics_say_and_follows_without_a_reload() {
     until_received(&mut chromium, 24);
     assert_same(&mut chromium, admin);
     assert_eq!(chromium.evaluate("sameDocument"), true);
-    let seen = chromium
-        .evaluate("kept.points.reduce((sum, { gained }) => sum + (gained.get(SUCCESS) || 0), 0)");
-    assert_eq!(seen, 20, "what came while the page was open");
+    // What came before the page was opened, too.
+    chromium.until(
+        "kept.points.reduce((sum, { gained }) => sum + (gained.get(SUCCESS) || 0), 0) === 22",
+    );
     let share = chromium.evaluate("Number(document.getElementById('tls-share').dataset.value)");
     assert_eq!(share.as_f64(), Some(2.0 / 3.0), "two of three connections");
 }
@@ -298,6 +303,10 @@ fn the_page_fits_every_width_and_asks_for_nothing_from_elsewhere() {
         assert!(path.is_some() || url.starts_with("data:"), "{url}");
     }
     paths.sort();
+    paths.dedup();
+    for path in &mut paths {
+        *path = path.split('?').next().unwrap().to_owned();
+    }
     paths.dedup();
     assert_eq!(paths, ["/", "/metrics", "/status.json"]);
     assert_quiet(&mut chromium);
@@ -387,10 +396,11 @@ fn the_page_tells_when_mail_cannot_be_delivered_and_when_the_server_drains_is_go
         "{stale}"
     );
 
-    // It may have gone before it was asked about its last message.
-    let last = "kept.last.counters.get('smtp_messages_received_total')";
-    let last = chromium.evaluate(last).as_u64().unwrap();
-    assert!((5..=6).contains(&last), "{last}");
+    // It may have gone before it was asked about its last messages.
+    let counted = "kept.points.reduce((sum, { gained }) => sum + [...gained].reduce((sum, [name, count]) => \
+                   sum + (name.startsWith('smtp_messages_') ? count : 0), 0), 0)";
+    let last = chromium.evaluate(counted).as_u64().unwrap();
+    assert!((4..=6).contains(&last), "{last}");
 
     let directory = tempfile::TempDir::new().unwrap();
     let admin_text = admin.to_string();
@@ -410,8 +420,7 @@ fn the_page_tells_when_mail_cannot_be_delivered_and_when_the_server_drains_is_go
     until_received(&mut chromium, 1);
     assert_same(&mut chromium, admin);
     // Counters that began again are not a loss of what they had counted, and the plots say where it was.
-    let counted = "kept.points.reduce((sum, { gained }) => sum + (gained.get('smtp_messages_received_total') || 0), 0)";
-    assert_eq!(chromium.evaluate(counted), last + 1);
+    chromium.until(&format!("{counted} === {last} + 1"));
     assert_eq!(
         chromium.evaluate("kept.points.filter(({ restarted }) => restarted).length"),
         1
@@ -422,6 +431,123 @@ fn the_page_tells_when_mail_cannot_be_delivered_and_when_the_server_drains_is_go
     );
 }
 
+/// Accepted mail and refusals from a client that means harm, over both transports.
+#[test]
+fn the_list_has_accepted_mail_and_refusals_is_searched_and_makes_nothing_of_what_a_client_sent() {
+    for transport in ["--transport=tokio", "--transport=raw"] {
+        let (serve, admin) = start_server(&["--deliver=discard:", transport]);
+        let mut client = Client::greeted(&serve);
+        client.ask("EHLO <script>alert(1)</script>", "250 ");
+        client.ask(
+            r#"MAIL FROM:<"<img/src=x/onerror=alert(2)>"@a.example>"#,
+            "250 ",
+        );
+        client.ask("RCPT TO:<ann@here.example>", "250 ");
+        client.ask(r#"RCPT TO:<"</td><b>"@here.example>"#, "250 ");
+        client.ask(&format!("RCPT TO:<{MARKUP}>"), "550 5.7.1");
+        client.ask("DATA", "354 ");
+        client.ask("Subject: one\r\n\r\nhello\r\n.", "250 ");
+        client.ask("<script>alert(3)</script>", "500 ");
+        client.ask("QUIT", "221 ");
+        client.assert_closed();
+        let status: Value = serde_json::from_str(&get(admin, "/status.json").body).unwrap();
+        let accepted = &status["accepted"][0];
+        assert_eq!(accepted["client"], "127.0.0.1");
+        assert_eq!(
+            accepted["sender"],
+            r#""<img/src=x/onerror=alert(2)>"@a.example"#
+        );
+        assert_eq!(accepted["recipients"], 2);
+        let id = accepted["id"].as_str().unwrap();
+        assert_eq!(id.len(), 24, "{id}");
+        assert_eq!(
+            status["clients"],
+            serde_json::json!([{"client": "127.0.0.1", "accepted": 1, "bytes": accepted["bytes"], "refused": 2}])
+        );
+        let Some(mut chromium) = open_page(admin) else {
+            return;
+        };
+        until_received(&mut chromium, 1);
+        let found = |chromium: &mut Chromium, wanted: &str| {
+            chromium.evaluate(&format!(
+                "byId('search').value = {}; byId('search').dispatchEvent(new Event('input')); \
+                 [...document.querySelectorAll('#recent tbody .result')].map((one) => one.textContent).sort().join()",
+                serde_json::json!(wanted)
+            ))
+        };
+        let all = "Accepted,Command refused,Recipient refused";
+        assert_eq!(found(&mut chromium, ""), all);
+        assert_eq!(found(&mut chromium, "127.0.0.1"), all);
+        assert_eq!(found(&mut chromium, &id.to_lowercase()), "Accepted");
+        assert_eq!(
+            found(&mut chromium, "ONERROR=ALERT(2)"),
+            "Accepted,Recipient refused"
+        );
+        assert_eq!(found(&mut chromium, "5.7.1"), "Recipient refused");
+        assert_eq!(found(&mut chromium, "nobody@"), "");
+        found(&mut chromium, "");
+        let elements = "document.querySelectorAll(':is(#recent, #clients, #errors) :is(b, img, script)').length";
+        assert_eq!(chromium.evaluate(elements), 0);
+        assert_quiet(&mut chromium);
+    }
+}
+
+#[test]
+fn a_page_opened_later_has_the_history_of_the_server_and_says_what_fails() {
+    // Waiting for the browser may take the minute that is looked at.
+    let Some(mut chromium) = Chromium::start() else {
+        return;
+    };
+    let (serve, admin) = start_server(&["--deliver=discard:"]);
+    let mut client = Client::greeted(&serve);
+    for number in 0..20 {
+        client.begin_message();
+        match number < 3 {
+            true => client.ask("Subject: hello\r\n\r\nhello\r\n.", "250 "),
+            false => client.ask("Subject: bare\nline feed\r\n.", "550 5.5.2"),
+        };
+    }
+    let status: Value = serde_json::from_str(&get(admin, "/status.json").body).unwrap();
+    assert_eq!(status["state"], "degraded");
+    let reason = "3 of 20 messages were accepted in the last minute; failed: bare line ends (17)";
+    assert_eq!(status["reason"], reason);
+    assert!(status["history"].is_null());
+    // It takes mail all the same, which is what a balancer asks about.
+    assert_eq!(get(admin, "/readyz").code, 200);
+    let sampled = |after: u64| -> Value {
+        let answer = get(admin, &format!("/status.json?after={after}"));
+        serde_json::from_str::<Value>(&answer.body).unwrap()["history"].clone()
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while sampled(2)["samples"].as_array().unwrap().is_empty() {
+        assert!(std::time::Instant::now() < deadline, "{}", sampled(0));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+
+    client.ask("QUIT", "221 ");
+    client.assert_closed();
+    chromium.open(&format!("http://{admin}/"));
+    chromium.until("kept.points.length > 0");
+    let before = "kept.points.reduce((sum, { gained }) => sum + (gained.get('smtp_messages_failed_total{reason=\"bare_line_end\"}') || 0), 0)";
+    assert_eq!(chromium.evaluate(before), 17);
+    assert_eq!(chromium.evaluate("kept.points.length > 2"), true);
+    let state = chromium.evaluate("document.getElementById('state').textContent");
+    assert_eq!(state, format!("Degraded {reason}"));
+    // On the first screen.
+    let first = "document.querySelector('#errors tr').getBoundingClientRect().bottom < innerHeight";
+    chromium.resize(390);
+    chromium.until(first);
+    let text = chromium.evaluate("document.querySelector('#errors tr').textContent");
+    assert_eq!(text, "Message failed: bare line ends+1717");
+    // A telephone's screen is about as high as two of its widths.
+    chromium.open(&format!("http://{admin}/"));
+    until_received(&mut chromium, 20);
+    let height = chromium.evaluate("document.documentElement.scrollHeight");
+    assert!(height.as_u64().unwrap() <= 3 * 844, "{height}");
+    chromium.resize(1280);
+    chromium.until(first);
+}
+
 #[test]
 fn the_page_reckons_as_it_should() {
     let (_serve, admin) = start_server(&["--deliver=discard:"]);
@@ -429,17 +555,12 @@ fn the_page_reckons_as_it_should() {
         return;
     };
     let text = r##"'# HELP a A.\n# TYPE a counter\na_total{x="1\\"}\\n",y="2"} 7\nb 1.5e3\nc_bucket{le="0.1"} 3\nc_bucket{le="+Inf"} 5\n# EOF\n'"##;
-    let reading = |counts: &str, started: &str, time: u32| {
+    // A point of a sample, after one of the same server at second 1.
+    let point = |sample: &str, restarted: bool| {
         format!(
-            "{{ metrics: new Metrics(''), started: '{started}', time: {time}, number: {time}, buckets: [{counts}], delivery: [], \
-             counters: new Map([['smtp_messages_received_total', {counts}]]) }}"
-        )
-    };
-    let gained = |before: (&str, &str, u32), after: (&str, &str, u32)| {
-        let [before, after] =
-            [before, after].map(|(counts, started, time)| reading(counts, started, time));
-        format!(
-            "(({{ gained, restarted, gap, buckets }}) => [[...gained.values()], restarted, gap, buckets])(makePoint({after}, {before}))"
+            r#"(({{ gained, gap, seconds, processing }}) => [[...gained], gap, seconds, processing])(makePoint(
+                ['a', 'b', 'processing{{le="2"}}'].map((name) => seriesOf(name, [1, 2, Infinity])), {sample},
+                [1, 2, Infinity], {{ time: 1 }}, {restarted}))"#
         )
     };
     let cases = [
@@ -451,32 +572,31 @@ fn the_page_reckons_as_it_should() {
             format!("parseMetrics({text})[0].labels"),
             r#"{"x":"1\"}\n","y":"2"}"#,
         ),
-        (
-            format!("new Metrics({text}).histogram('c').counts"),
-            "[3,2]",
-        ),
         ("quantile([1, 2, 4], [0, 10, 10], 0.5)".into(), "2"),
         ("quantile([1, 2, 4], [0, 10, 10], 0.75)".into(), "3"),
-        ("quantile([1, 2, 4], [10, 0, 0], 0.5)".into(), "0.5"),
+        // Where in the first bucket, nobody knows.
+        ("quantile([1, 2, 4], [10, 0, 0], 0.5)".into(), "1"),
+        (
+            "[0.00001, 0.00002, Infinity, null].map((value) => sayQuantile([0.00001, 5, Infinity], value))".into(),
+            r#"["< 10 µs","20 µs","> 5 s","–"]"#,
+        ),
         (
             "quantile([1, 2, Infinity], [1, 0, 9], 0.99) === Infinity".into(),
             "true",
         ),
         ("quantile([1, 2], [0, 0], 0.5)".into(), "null"),
         (
-            gained(("5", "a", 1), ("9", "a", 3)),
-            "[[4],false,false,[4]]",
+            point("[7, 3000, 0, 5, 2, 4]", false),
+            r#"[[["a",5]],false,2,[0,4,0]]"#,
         ),
-        (gained(("5", "a", 1), ("5", "a", 3)), "[[],false,false,[0]]"),
-        // A restart, by its time or by a counter that went down.
-        (gained(("5", "a", 1), ("9", "b", 3)), "[[9],true,false,[9]]"),
-        (gained(("5", "a", 1), ("2", "a", 3)), "[[2],true,false,[2]]"),
-        // The page was out of sight, or the clock was set back.
+        (point("[8, 3000]", false), "[[],false,2,[0,0,0]]"),
+        // The first sample of another process, or a process that was suspended, or a clock that was set back.
         (
-            gained(("5", "a", 1), ("9", "a", 60)),
-            "[[4],false,true,[4]]",
+            point("[1, 9000, 1, 5]", true),
+            r#"[[["b",5]],true,2,[0,0,0]]"#,
         ),
-        (gained(("5", "a", 9), ("9", "a", 3)), "[[4],false,true,[4]]"),
+        (point("[9, 60000]", false), "[[],true,59,[0,0,0]]"),
+        (point("[9, 500]", false), "[[],true,-0.5,[0,0,0]]"),
         (
             "[0, 0.99996, 0.5, 1].map((value) => say('percent', value))".into(),
             r#"["0.00%","99.99%","50.00%","100%"]"#,
@@ -490,6 +610,7 @@ fn the_page_reckons_as_it_should() {
             r#"["50 /s","12.5 /s","250 /s"]"#,
         ),
         ("ticks(35, 3, false)".into(), "[10,20,30]"),
+        ("ticks(6, 3, false, true)".into(), "[2,4,6]"),
         (
             "[0, 999, 1536, 5 * 2 ** 30].map((value) => say('bytes', value))".into(),
             r#"["0 B","999 B","1.50 KiB","5 GiB"]"#,

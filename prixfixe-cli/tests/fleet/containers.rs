@@ -422,3 +422,46 @@ fn one_server_takes_what_its_compose_file_sets() {
         run(&mut command);
     }
 }
+
+#[test]
+fn logs_go_to_loki_with_labels_of_few_values() {
+    let text = deploy::read("compose.logs.yaml");
+    for line in text.lines() {
+        let mounted = line.trim().strip_prefix("- ./");
+        if let Some(file) = mounted.and_then(|it| it.split(':').next()) {
+            assert!(deploy::path(file).exists(), "{file}");
+        }
+    }
+    let containers = text.matches("    image: ").count();
+    assert_eq!(text.matches("    logging: ").count(), containers);
+    let vector = deploy::read("logs/vector.yaml");
+    assert!(vector.contains("include_images: [prixfixe]") && vector.contains("unit: prixfixe"));
+    let loki = deploy::read("grafana/provisioning/datasources/loki.yml");
+    assert!(
+        loki.contains("url: http://loki:3100") && vector.contains("endpoint: http://loki:3100")
+    );
+    // The dashboard asks for the labels that Vector sets, and for messages that the log has.
+    let dashboard = deploy::read("grafana/dashboards/prixfixe-log.json");
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).expect("JSON");
+    let guide = std::fs::read_to_string(deploy::root().join("docs/LOG.md")).expect("the guide");
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        let query = panel["targets"][0]["expr"].as_str().expect("a query");
+        assert!(
+            query.contains(r#"{unit="prixfixe", instance=~"$instance"}"#),
+            "{query}"
+        );
+        assert!(query.contains("| json"), "{query}");
+    }
+    for event in ["`refused`", "`message`"] {
+        assert!(guide.contains(event), "{event}");
+    }
+    if has("docker-compose") {
+        let mut command = Command::new("docker-compose");
+        command
+            .env("SMTP_ACCEPT_DOMAINS", "example.com")
+            .args(["-f".into(), deploy::path("compose.yaml")])
+            .args(["-f".into(), deploy::path("compose.logs.yaml")])
+            .args(["--profile", "nginx", "config", "--quiet"]);
+        run(&mut command);
+    }
+}

@@ -1,9 +1,9 @@
 "use strict";
-// What the numbers are: the Prometheus text format, differences between two readings, quantiles, units.
+// What the numbers are: the Prometheus text format, the server's history, quantiles, units.
 
-const RING = 1800; // points kept: an hour at one every 2 s
+const EVERY = 2000; // milliseconds between two samples, and between two polls
+const RING = 1800; // points kept: an hour
 const GAP = 10; // seconds without a reading after which a line is broken rather than drawn through
-const DURATIONS = "smtp_message_processing_duration_seconds";
 
 /** The series of a text exposition: a list of {key, name, labels, value, raw} in their order; `key` as it stands there. */
 function parseMetrics(text) {
@@ -41,71 +41,37 @@ class Metrics {
     const all = this.all(name).filter((one) => matches(one.labels));
     return this.names.has(name) ? all.reduce((sum, one) => sum + one.value, 0) : null;
   }
-  /** {bounds, counts}: how many observations lie in each bucket alone; the last bound is infinite. */
-  histogram(name) {
-    const buckets = this.all(`${name}_bucket`)
-      .map((one) => ({ bound: parseNumber(one.labels.le), count: one.value }))
-      .sort((a, b) => a.bound - b.bound);
-    return {
-      bounds: buckets.map((bucket) => bucket.bound),
-      counts: buckets.map((bucket, i) => bucket.count - (i ? buckets[i - 1].count : 0)),
-    };
-  }
 }
 
-/** Every counter of a reading by the text of its series; buckets apart. */
-function counters(metrics) {
-  const found = new Map();
-  for (const [name, all] of metrics.names) {
-    if (name.endsWith("_total")) for (const one of all) found.set(one.key, one.value);
-  }
-  return found;
-}
-
-/** What a counter gained. One that went down began again at zero. */
-function increase(before, after, restarted) {
-  return restarted || before === undefined || after < before ? after : after - before;
-}
-
-/** The histogram's gain; a bucket that went down means that all of it began again. */
-function bucketIncrease(before, after, restarted) {
-  const anew = restarted || before.length !== after.length || after.some((count, i) => count < before[i]);
-  return anew ? after.slice() : after.map((count, i) => count - before[i]);
+/** Where a series of the history belongs: a bucket of a histogram, or by its own name. */
+function seriesOf(name, bounds) {
+  const bucket = /^(processing|delivery)\{le="(.*)"\}$/.exec(name);
+  return bucket ? { histogram: bucket[1], place: bounds.indexOf(parseNumber(bucket[2])) } : { name };
 }
 
 /**
- * One point of the history: the reading of now against the one before it. `gained` holds only what changed.
- * Without a reading before there is nothing gained: what was counted until then did not happen now.
+ * One point of the plots, of a sample of the server's: its number, its milliseconds since 1970, and by turns an index of a series
+ * and a value. `gained` holds only what changed, and gauges are among it: each has the value that it had.
  */
-function makePoint(reading, before) {
-  const { metrics, time, started, number } = reading;
-  const restarted = before ? before.started !== started || total(reading) < total(before) : false;
-  const seconds = before ? time - before.time : 0;
-  const gained = new Map();
-  let buckets = reading.buckets.map(() => 0);
-  let delivery = reading.delivery.map(() => 0);
-  if (before) {
-    for (const [key, value] of reading.counters) {
-      const more = increase(before.counters.get(key) ?? 0, value, restarted);
-      if (more > 0) gained.set(key, more);
-    }
-    buckets = bucketIncrease(before.buckets, reading.buckets, restarted);
-    delivery = bucketIncrease(before.delivery, reading.delivery, restarted);
+function makePoint(series, [number, milliseconds, ...pairs], bounds, before, restarted) {
+  const time = milliseconds / 1000;
+  const seconds = before && !restarted ? time - before.time : EVERY / 1000;
+  const point = { number, time, seconds, restarted, gained: new Map(), processing: bounds.map(() => 0), delivery: bounds.map(() => 0) };
+  point.gap = restarted || seconds <= 0 || seconds > GAP;
+  for (let i = 0; i + 1 < pairs.length; i += 2) {
+    const { histogram, place, name } = series[pairs[i]];
+    if (name !== undefined) point.gained.set(name, pairs[i + 1]);
+    else if (place >= 0) point[histogram][place] = pairs[i + 1];
   }
-  return {
-    number, time, seconds, restarted, gained, buckets, delivery,
-    gap: !before || seconds <= 0 || seconds > GAP,
-    connections: metrics.sum("smtp_active_connections"),
-    memory: metrics.sum("smtp_memory_bytes"),
-    cpu: metrics.sum("smtp_cpu_usage_percent"),
-  };
+  return point;
 }
 
-function total(reading) {
-  return reading.counters.get("smtp_messages_received_total") ?? 0;
+/** What a gauge was; what is not in a sample was 0. */
+function gaugeOf(point, name) {
+  return point.gained.get(name) ?? 0;
 }
 
-/** What all series of a name gained in a point, a second; null where the line has to break. */
+/** What all series of a name gained in a point, per second; null where the line has to break. */
 function rateOf(point, name) {
   if (point.gap) return null;
   let sum = 0;
@@ -120,8 +86,8 @@ function addBuckets(points, which) {
 }
 
 /**
- * The q-quantile, linear within its bucket as PromQL's histogram_quantile takes it. Infinity: it lies over the last
- * bound. Null: nothing was observed.
+ * The q-quantile, linear within its bucket as PromQL's histogram_quantile takes it. In the first bucket it is that one's upper
+ * bound: where in it, nobody knows. Infinity: it lies over the last bound. Null: nothing was observed.
  */
 function quantile(bounds, counts, q) {
   const all = counts.reduce((sum, count) => sum + count, 0);
@@ -129,13 +95,18 @@ function quantile(bounds, counts, q) {
   let left = q * all;
   for (let i = 0; i < counts.length; i++) {
     if (counts[i] && left <= counts[i]) {
-      if (bounds[i] === Infinity) return Infinity;
-      const low = i ? bounds[i - 1] : 0;
-      return low + ((bounds[i] - low) * left) / counts[i];
+      if (bounds[i] === Infinity || i === 0) return bounds[i];
+      return bounds[i - 1] + ((bounds[i] - bounds[i - 1]) * left) / counts[i];
     }
     left -= counts[i];
   }
   return Infinity;
+}
+
+/** A quantile as a figure: what is before it, and the value that is meant. */
+function boundOf(bounds, value) {
+  if (value === Infinity) return ["> ", bounds.at(-2) ?? 0];
+  return [value !== null && value === bounds[0] ? "< " : "", value];
 }
 
 // Units. Each gives [number, unit]: the unit is set smaller.
@@ -150,6 +121,7 @@ function significant(value) {
 
 const FORMATS = {
   count: (value) => [plain.format(value), ""],
+  perSecond: (value) => [FORMATS.rate(value)[0], ""],
   rate: (value) => [value >= 100 ? plain.format(value) : value.toFixed(value ? 1 : 0), "/s"],
   // Rounded down: 99.996 % is not 100.
   percent: (value) => [(Math.floor(value * 10000 + 1e-6) / 100).toFixed(value === 1 ? 0 : 2), "%"],

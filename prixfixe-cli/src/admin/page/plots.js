@@ -26,14 +26,15 @@ function setFigure(target, format, value) {
   target.replaceChildren(number, ...(unit ? [element("small", {}, (unit === "%" ? "\u202f" : " ") + unit)] : []));
 }
 
-/** Round steps of 1, 2 or 5 (for octets: of powers of two), about `wanted` of them up to `top`. */
-function ticks(top, wanted, binary) {
+/** Round steps of 1, 2 or 5 (for bytes: of powers of two), about `wanted` of them up to `top`. */
+function ticks(top, wanted, binary, whole = false) {
   const rough = top / wanted;
   const base = binary ? 2 : 10;
   const power = base ** Math.floor(Math.log(rough) / Math.log(base));
   let step = power * (binary ? 2 : [1, 2, 5, 10].find((factor) => factor * power >= rough) || 10);
   // A single line says little of a scale.
   while (top / step < 2) step /= 2;
+  if (whole) step = Math.max(1, Math.floor(step));
   const found = [];
   for (let at = step; at <= top * 1.0001; at += step) found.push(at);
   return found;
@@ -181,11 +182,11 @@ class LinePlot extends Plot {
     for (const one of this.points) for (const { value } of this.series) most = Math.max(most, value(one) ?? 0);
     const limit = this.limit();
     // The limit is drawn once it is near enough to matter.
-    const limited = limit !== null && most > limit / 3;
+    const limited = limit !== null && most > limit / 3 && limit > most / 20;
     const top = (limited ? Math.max(most, limit) : most) * 1.08;
     const y = (value) => this.base - (value / top) * (this.base - 16);
     const made = [], labels = [];
-    for (const at of ticks(top, this.height > 180 ? 4 : 3, this.binary)) {
+    for (const at of ticks(top, this.height > 180 ? 4 : 3, this.binary, this.format === "count")) {
       made.push(svg("line", { class: "grid", x1: 0, x2: this.right, y1: Math.round(y(at)) + 0.5, y2: Math.round(y(at)) + 0.5 }));
       const besideLimit = limited && Math.abs(y(at) - y(limit)) < 14;
       if (!besideLimit) labels.push(svg("text", { class: "scale", x: 0, y: y(at) - 4 }, sayTick(this.format, at)));
@@ -220,7 +221,7 @@ class LinePlot extends Plot {
 }
 
 /**
- * When messages took how long: a row a bucket, a column a slice of time, the darker the more. P50 and P99 run over it;
+ * How long messages took, over time: a row for each bucket, a column for each slice of time, darker for more. P50 and P99 run over it;
  * at its right the same rows summed over the whole time shown.
  */
 class HeatPlot extends Plot {
@@ -232,18 +233,38 @@ class HeatPlot extends Plot {
   }
 
   draw() {
-    this.rows = Math.max(this.bounds.length, 1);
-    this.row = this.figure.clientWidth < 520 ? 14 : 17;
-    this.height = this.rows * this.row + 26;
+    this.height = this.figure.clientWidth < 520 ? 200 : 240;
     super.draw();
   }
 
+  /** The rows that are shown, and how high each begins: as high as its bucket is wide on a logarithmic scale. */
+  layOut() {
+    const used = this.sum.flatMap((count, i) => (count ? [i] : []));
+    const middle = used.length ? used[0] : this.bounds.findIndex((bound) => bound >= 0.001);
+    let [low, high] = [(used[0] ?? middle) - 2, (used.at(-1) ?? middle) + 2];
+    while (high - low < 9) [low, high] = [low - 1, high + 1];
+    [low, high] = [Math.max(0, low), Math.min(this.bounds.length - 1, high)];
+    const edges = [0];
+    for (let i = low; i <= high; i++) {
+      const isOpen = i === 0 || this.bounds[i] === Infinity;
+      edges.push(edges.at(-1) + (isOpen ? 0.25 : Math.log10(this.bounds[i] / this.bounds[i - 1])));
+    }
+    const scale = (this.base - 6) / (edges.at(-1) || 1);
+    Object.assign(this, { low, high, edges: edges.map((edge) => this.base - edge * scale) });
+  }
+
   y(seconds) {
-    const row = seconds === Infinity ? this.rows - 1 : this.bounds.findIndex((bound) => seconds <= bound);
+    const row = seconds === Infinity ? this.bounds.length - 1 : this.bounds.findIndex((bound) => seconds <= bound);
+    const place = Math.max(0, Math.min(this.edges.length - 2, row - this.low));
     const low = row > 0 ? this.bounds[row - 1] : 0;
-    const high = this.bounds[row];
-    const share = high === Infinity ? 0.5 : (seconds - low) / (high - low);
-    return this.base - (row + share) * this.row;
+    const share = row === 0 || this.bounds[row] === Infinity ? 0.5 : (seconds - low) / (this.bounds[row] - low);
+    return this.edges[place] + share * (this.edges[place + 1] - this.edges[place]);
+  }
+
+  /** The top and the height of a bucket's row. */
+  row(i) {
+    const [bottom, top] = [this.edges[i - this.low], this.edges[i - this.low + 1]];
+    return { y: top, height: bottom - top };
   }
 
   marks() {
@@ -251,13 +272,16 @@ class HeatPlot extends Plot {
     this.right = this.width - side - 16;
     this.base = this.height - 20;
     this.gather();
+    this.layOut();
     const made = [];
-    for (let i = 0; i <= this.rows; i++) {
-      const y = this.base - i * this.row;
-      made.push(svg("line", { class: "grid", x1: this.gutter, x2: this.right, y1: y + 0.5, y2: y + 0.5 }));
-      const label = i && i < this.rows ? sayBound(this.bounds[i - 1]) : "";
-      if (label) made.push(svg("text", { x: this.gutter - 6, y: y + 4, "text-anchor": "end" }, label));
-    }
+    let labelled = Infinity;
+    this.edges.forEach((y, i) => {
+      const bound = this.bounds[this.low + i - 1];
+      made.push(svg("line", { class: "grid", x1: this.gutter, x2: this.right, y1: y, y2: y }));
+      if (!i || bound === Infinity || labelled - y < 15) return;
+      labelled = y;
+      made.push(svg("text", { x: this.gutter - 6, y: y + 4, "text-anchor": "end" }, sayBound(bound)));
+    });
     const most = Math.max(1, ...this.columns.flatMap((column) => column.counts));
     for (const { start, end, counts } of this.columns) {
       const left = Math.max(this.gutter, this.x(start));
@@ -265,11 +289,12 @@ class HeatPlot extends Plot {
       counts.forEach((count, i) => {
         if (!count || wide <= 0) return;
         const shade = (0.14 + 0.86 * Math.sqrt(count / most)).toFixed(3);
-        made.push(svg("rect", { class: "cell", x: left.toFixed(1), width: wide.toFixed(1), y: this.base - (i + 1) * this.row + 1, height: this.row - 1, "fill-opacity": shade }));
+        const { y, height } = this.row(i);
+        made.push(svg("rect", { class: "cell", x: left.toFixed(1), width: wide.toFixed(1), y: y + 0.5, height: height - 1, "fill-opacity": shade }));
       });
     }
     if (!this.sum.some((count) => count > 0)) {
-      const x = (this.gutter + this.right) / 2, y = this.base - (this.rows * this.row) / 2 + 4;
+      const x = (this.gutter + this.right) / 2, y = this.base / 2 + 4;
       made.push(svg("text", { class: "scale nothing", x, y, "text-anchor": "middle" }, "No mail in the time shown"));
     }
     return [...made, ...this.curve(0.5, "median"), ...this.curve(0.99, "tail"), ...this.distribution(side)];
@@ -293,9 +318,9 @@ class HeatPlot extends Plot {
       }
       column.end = one.time;
       column.numbers = [column.numbers?.[0] ?? one.number, one.number];
-      one.buckets.forEach((count, i) => (column.counts[i] += count));
+      one.processing.forEach((count, i) => (column.counts[i] += count));
     }
-    this.sum = addBuckets(this.points, "buckets");
+    this.sum = addBuckets(this.points, "processing");
   }
 
   curve(q, className) {
@@ -312,17 +337,17 @@ class HeatPlot extends Plot {
   distribution(side) {
     const all = this.sum.reduce((sum, count) => sum + count, 0);
     const left = this.width - side;
-    const made = [svg("line", { class: "axis", x1: left - 0.5, x2: left - 0.5, y1: this.base - this.rows * this.row, y2: this.base })];
+    const made = [svg("line", { class: "axis", x1: left - 0.5, x2: left - 0.5, y1: this.edges.at(-1), y2: this.base })];
     if (!all) return made;
     const most = Math.max(...this.sum);
     const room = side - (side > 100 ? 46 : 0);
     this.sum.forEach((count, i) => {
       if (!count) return;
       const wide = Math.max(1, (count / most) * room);
-      const y = this.base - (i + 1) * this.row;
-      made.push(svg("rect", { class: "cell", x: left, y: y + 2, width: wide, height: this.row - 3 }));
+      const { y, height } = this.row(i);
+      made.push(svg("rect", { class: "cell", x: left, y: y + 1, width: wide, height: Math.max(1, height - 2) }));
       const share = (100 * count) / all;
-      if (side > 100) made.push(svg("text", { x: left + wide + 5, y: y + this.row - 4 }, share < 0.1 ? "< 0.1%" : `${share.toFixed(share < 10 ? 1 : 0)}%`));
+      if (side > 100 && height > 10) made.push(svg("text", { x: left + wide + 5, y: y + height / 2 + 4 }, share < 0.1 ? "< 0.1%" : `${share.toFixed(share < 10 ? 1 : 0)}%`));
     });
     return made;
   }
@@ -343,5 +368,6 @@ class HeatPlot extends Plot {
 
 function sayQuantile(bounds, value) {
   if (value === null) return "–";
-  return value === Infinity ? `> ${sayBound(bounds.at(-2) ?? 0)}` : say("duration", value);
+  const [before, meant] = boundOf(bounds, value);
+  return before + (before ? sayBound(meant) : say("duration", meant));
 }
