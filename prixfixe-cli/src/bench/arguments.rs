@@ -284,6 +284,8 @@ mod tests {
         assert_eq!(arguments.pipelining, Ahead::Full);
         assert_eq!(arguments.source[0].0.len(), 3);
         assert_eq!(parse("").unwrap().targets, ["localhost:2525"]);
+        let plan = parse("plan --rate 1000 --deliver discard: --json").unwrap();
+        assert!(matches!(plan.command, Some(Command::Plan(_))));
     }
 
     #[test]
@@ -316,7 +318,6 @@ mod tests {
             "--find-knee --repeat 2",
             "--find-knee -n 5",
             "--compare x --against y",
-            "--lmtp plan --rate 5",
             "plan --rate 5 --lmtp",
             "plan",
         ];
