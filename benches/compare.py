@@ -20,7 +20,9 @@ class Run:
         self.rate = run["messages"]["per_second"]
         self.failed = run["messages"]["failed"]
         if run["latency"]["message"]:
-            self.tail = run["latency"]["message"]["p99_9"] / 1e3
+            latency = run["latency"]["message"]
+            # Null where there are too few messages for it; the longest is not less.
+            self.tail = (latency["p99_9"] or latency["max"]) / 1e3
         used = int(path.with_suffix(".ticks").read_text()) * tick
         if run["messages"]["accepted"]:
             self.cost = used * 1e6 / run["messages"]["accepted"]

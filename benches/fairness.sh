@@ -38,6 +38,9 @@ import json, sys
 
 work, transport = sys.argv[1:]
 quiet, beside, bulk = (json.load(open(f"{work}/{name}.json"))["runs"][0] for name in ("quiet", "beside", "bulk"))
+for latency in (run["latency"]["message"] for run in (quiet, beside)):
+    # A percentile without messages for it is null; the longest is not less.
+    latency.update({key: latency[key] or latency["max"] for key in ("p50", "p99", "p99_9")})
 row = {
     "transport": transport,
     "quiet_p99_ms": quiet["latency"]["message"]["p99"] / 1000,

@@ -14,7 +14,7 @@
 mod tests;
 
 use std::io::IoSlice;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use prixfixe_client::{Config, Connection, Event as Told, Piece, Reply, Unsendable};
@@ -43,6 +43,8 @@ pub(crate) struct Manner {
     pub(crate) eight_bit: bool,
     /// An address can only go to a server that offers SMTPUTF8.
     pub(crate) smtp_utf8: bool,
+    /// Of each target, the first greeting: it names the server that was measured.
+    pub(crate) greetings: Vec<OnceLock<String>>,
 }
 
 /// How much leaves without waiting for replies (RFC 2920), where the server offers it.
@@ -85,6 +87,16 @@ pub(crate) enum Event {
     Done,
 }
 
+/// What the recipients of a message were told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Recipients {
+    /// Taken at RCPT, and waiting for the reply to the content.
+    pub(crate) pending: u64,
+    pub(crate) accepted: u64,
+    /// At RCPT, or at the end of the content.
+    pub(crate) refused: u64,
+}
+
 /// One connection's dialogue.
 #[derive(Debug)]
 pub(crate) struct Dialogue {
@@ -98,6 +110,10 @@ pub(crate) struct Dialogue {
     lent: Option<Arc<Prepared>>,
     /// The first refusal of the current message.
     failure: Option<Failure>,
+    /// What its recipients were told so far.
+    recipients: Recipients,
+    /// Where the greeting belongs in [`Manner::greetings`].
+    target: usize,
     /// Nothing is under way, and nobody knows it yet.
     is_ready: bool,
     /// When something was read or said. The deadlines of a run are the engine's, so that what was
@@ -106,8 +122,8 @@ pub(crate) struct Dialogue {
 }
 
 impl Dialogue {
-    /// A connection that begins to be made.
-    pub(crate) fn new(manner: Arc<Manner>, now: Instant) -> Self {
+    /// A connection to a target that begins to be made.
+    pub(crate) fn new(manner: Arc<Manner>, target: usize, now: Instant) -> Self {
         let config = Arc::clone(&manner.config);
         let client = if manner.over_tls {
             Connection::over_tls(config, now)
@@ -121,6 +137,8 @@ impl Dialogue {
             behind: None,
             lent: None,
             failure: None,
+            recipients: Recipients::default(),
+            target,
             is_ready: false,
             now,
         }
@@ -179,7 +197,12 @@ impl Dialogue {
                 Err(error) => return Some(Event::Broken(error.into())),
             };
             let refusal = match told {
-                Told::Greeted(_) => return Some(Event::Greeted),
+                Told::Greeted(reply) => {
+                    if let Some(greeting) = self.manner.greetings.get(self.target) {
+                        greeting.get_or_init(|| quote(&reply.to_string()));
+                    }
+                    return Some(Event::Greeted);
+                }
                 Told::StartTls => return Some(Event::StartTls),
                 Told::Ready => return Some(self.ready()),
                 Told::Content => {
@@ -191,9 +214,17 @@ impl Dialogue {
                 Told::Done => return Some(self.done()),
                 Told::Goodbye(_) => return Some(Event::Goodbye),
                 Told::Mail(reply) => refusal(Stage::Mail, reply),
-                Told::Rcpt { reply, .. } => refusal(Stage::Rcpt, reply),
+                Told::Rcpt { reply, .. } => {
+                    self.recipients.answer(reply.is_positive());
+                    refusal(Stage::Rcpt, reply)
+                }
                 Told::Data(reply) => refusal(Stage::Data, reply),
-                Told::Chunk(reply) | Told::Message { reply, .. } => refusal(Stage::Content, reply),
+                Told::Chunk(reply) => refusal(Stage::Content, reply),
+                Told::Message { recipient, reply } => {
+                    self.recipients
+                        .conclude(recipient.is_none(), reply.is_positive());
+                    refusal(Stage::Content, reply)
+                }
                 _ => None,
             };
             if self.failure.is_none() {
@@ -232,6 +263,11 @@ impl Dialogue {
     /// So much of it was sent.
     pub(crate) fn advance(&mut self, count: usize) {
         self.client.handle_transmitted(self.now, count);
+    }
+
+    /// What became of the recipients of the message that was accepted or has failed.
+    pub(crate) fn take_recipients(&mut self) -> Recipients {
+        std::mem::take(&mut self.recipients)
     }
 
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {
@@ -305,6 +341,28 @@ impl Dialogue {
         self.current = self.behind.take();
         self.is_ready = self.current.is_none() && self.client.is_idle();
         self.failure.take().map_or(Event::Accepted, Event::Failed)
+    }
+}
+
+impl Recipients {
+    /// The reply to RCPT.
+    fn answer(&mut self, taken: bool) {
+        if taken {
+            self.pending += 1;
+        } else {
+            self.refused += 1;
+        }
+    }
+
+    /// The reply to the content: for all recipients, or with LMTP for one.
+    fn conclude(&mut self, for_all: bool, taken: bool) {
+        let count = if for_all { self.pending } else { 1 };
+        self.pending = self.pending.saturating_sub(count);
+        if taken {
+            self.accepted += count;
+        } else {
+            self.refused += count;
+        }
     }
 }
 

@@ -154,6 +154,8 @@ impl Failure {
         use io::ErrorKind as E;
         let kind = match error.kind() {
             E::ConnectionRefused => Kind::Refused,
+            // Of a Unix socket: there is none, or its queue is full.
+            E::NotFound | E::WouldBlock if stage == Stage::Connect => Kind::Refused,
             E::ConnectionReset | E::ConnectionAborted | E::BrokenPipe | E::NotConnected => {
                 Kind::Reset
             }

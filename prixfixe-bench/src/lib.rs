@@ -1,4 +1,4 @@
-//! Drives any SMTP server, and reports throughput and latency.
+//! Drives any SMTP or LMTP server, and reports throughput and latency.
 //!
 //! A [`Plan`] says which servers, how much and how. [`Plan::prepare`] reads, resolves and checks
 //! all of it, and makes every message ready for the wire, before the first connection.
@@ -27,6 +27,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Beyond one run
+//!
+//! - [`FailIf`] is a condition that fails a run: `p99>50ms`, `failed>0.1%`, `rate<1000`.
+//! - [`Report::compare`] sets runs beside older ones, and tells change from noise where both were
+//!   repeated.
+//! - [`Estimate`] says how many servers a load needs.
+//! - [`Stepping`] finds the highest rate that a server holds.
+//!
 //! # What is measured
 //!
 //! In a closed loop, without [`Pace::rate`](plan::Pace::rate), each connection sends its next
@@ -44,10 +52,13 @@
 //! Where the limit is reached, connections fail and are counted as such.
 #![deny(missing_docs)]
 
+mod condition;
 mod content;
 mod dialogue;
 mod engine;
+mod estimate;
 mod failure;
+mod knee;
 mod measure;
 pub mod plan;
 pub mod report;
@@ -58,6 +69,9 @@ mod tests;
 mod tls;
 mod workload;
 
+pub use self::condition::{Broken, FailIf, FailIfError};
+pub use self::estimate::{Capacity, Estimate};
+pub use self::knee::{Knee, Step, Stepping};
 pub use self::plan::{Plan, PlanError};
 pub use self::report::Report;
 pub use self::scenario::Scenario;

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroU64};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prixfixe_client::{Config, InvalidArgument, StartTls};
@@ -15,6 +15,7 @@ pub use crate::dialogue::Pipelining;
 pub use crate::engine::Pace;
 pub use crate::target::TargetError;
 pub use crate::tls::{Tls, TlsError, Trust};
+pub use prixfixe_client::Protocol;
 
 use crate::content::{Addressing, Prepared};
 use crate::dialogue::Manner;
@@ -32,8 +33,10 @@ const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e8;
 pub struct Plan {
     /// What the run is called in reports.
     pub name: String,
-    /// Servers, as `HOST`, `HOST:PORT`, `ADDRESS:PORT` or `[IPV6]:PORT`; the port is 25 where none is given.
-    /// Connections go to them in turn.
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Servers, as `HOST`, `HOST:PORT`, `ADDRESS:PORT`, `[IPV6]:PORT` or `unix:PATH`. The port is 25
+    /// where none is given; LMTP needs one. Connections go to them in turn.
     pub targets: Vec<String>,
     /// How much to send, and how fast.
     pub pace: Pace,
@@ -107,6 +110,7 @@ impl Plan {
     pub fn new<T: Into<String>>(targets: impl IntoIterator<Item = T>) -> Self {
         Self {
             name: "custom".to_owned(),
+            protocol: Protocol::Smtp,
             targets: targets.into_iter().map(Into::into).collect(),
             pace: Pace::messages(1000),
             concurrency: NonZeroU32::MIN.saturating_add(19),
@@ -138,7 +142,7 @@ impl Plan {
         let targets: Result<Vec<Target>, TargetError> = self
             .targets
             .iter()
-            .map(|name| Target::resolve(name))
+            .map(|name| Target::resolve(name, self.protocol))
             .collect();
         let targets = targets?;
         if targets.is_empty() {
@@ -184,7 +188,11 @@ impl Plan {
         addressing: &Addressing,
         messages: &[Arc<Prepared>],
     ) -> Result<Manner, PlanError> {
-        let mut config = Config::smtp(&self.helo).map_err(PlanError::Helo)?;
+        let config = match self.protocol {
+            Protocol::Lmtp => Config::lmtp(&self.helo),
+            _ => Config::smtp(&self.helo),
+        };
+        let mut config = config.map_err(PlanError::Helo)?;
         config.pipelining = self.pipelining != Pipelining::Off;
         // The engine reads while it writes, so replies never pile up.
         config.window = usize::MAX;
@@ -199,6 +207,7 @@ impl Plan {
             bdat: matches!(self.transfer, Transfer::Bdat { .. }),
             eight_bit: messages.iter().any(|message| message.eight_bit),
             smtp_utf8: addressing.is_internationalised(),
+            greetings: self.targets.iter().map(|_| OnceLock::new()).collect(),
         })
     }
 }

@@ -96,10 +96,29 @@ impl Workload {
         Ok(Run::new(
             &self.name,
             self.settings.clone(),
-            self.targets.iter().map(|target| target.name.as_str()),
+            self.greeted(),
             &measured,
             stop.load(Ordering::Relaxed),
         ))
+    }
+
+    /// The targets, with their first greetings.
+    fn greeted(&self) -> impl Iterator<Item = (&str, Option<String>)> {
+        let greetings = self.manner.greetings.iter();
+        let pairs = self.targets.iter().zip(greetings);
+        pairs.map(|(target, greeting)| (target.name.as_str(), greeting.get().cloned()))
+    }
+
+    /// The same in an open loop: so many messages per second, for so long. What is not taken within
+    /// twice that time more has failed.
+    pub(crate) fn set_rate(&mut self, rate: f64, time: Duration) {
+        self.pace = Pace::duration(time);
+        self.pace.rate = Some(rate);
+        self.timeout = self.timeout.min(time * 2);
+        self.settings.messages = None;
+        self.settings.duration_seconds = Some(time.as_secs_f64());
+        self.settings.rate = Some(rate);
+        self.settings.timeout_seconds = self.timeout.as_secs_f64();
     }
 
     pub(crate) fn measure(

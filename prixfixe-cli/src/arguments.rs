@@ -32,7 +32,7 @@ pub(crate) enum Command {
         /// Name of the user
         name: String,
     },
-    /// Drive any SMTP server, and report throughput and latency.
+    /// Drive any SMTP or LMTP server, and report throughput and latency.
     Bench(Box<bench::Arguments>),
     /// Print a shell completion script.
     #[command(after_help = COMPLETIONS_EXAMPLES)]

@@ -154,6 +154,12 @@ pub(crate) enum Error {
     /// The arguments of `bench` ask for what cannot be done: names the argument, and what mends it.
     #[error("{0}")]
     Plan(String),
+    /// Conditions of `--fail-if` were met.
+    #[error("--fail-if {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Broken(Vec<prixfixe_bench::Broken>),
+    /// `bench plan` could not measure.
+    #[error("cannot measure: {0}")]
+    Measure(String),
     /// The load could not be driven.
     #[error(transparent)]
     Load(#[from] prixfixe_bench::RunError),
@@ -246,6 +252,8 @@ impl Error {
             | Self::NotReady(_)
             | Self::Unprintable(_)
             | Self::Load(_)
+            | Self::Broken(_)
+            | Self::Measure(_)
             | Self::Write { .. }
             | Self::Input(_)
             | Self::Output(_) => ExitCode::FAILURE,
@@ -260,6 +268,11 @@ impl Error {
             Self::Configuration(Mistakes(mistakes)) => {
                 for mistake in mistakes {
                     say("", &mistake.to_string());
+                }
+            }
+            Self::Broken(broken) => {
+                for condition in broken {
+                    say("", &format!("--fail-if {condition}"));
                 }
             }
             _ => say("", &self.to_string()),

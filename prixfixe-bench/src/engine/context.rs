@@ -9,6 +9,7 @@ use super::pacer::{Pacer, Ticket};
 use super::way::Way;
 use super::{Failure, Kind, Measurements, Stage, Workload};
 use crate::content::Prepared;
+use crate::target::Address;
 
 /// Events taken from the system at once.
 const EVENTS: usize = 1024;
@@ -100,16 +101,15 @@ impl<'a> Context<'a> {
     pub(super) fn way(&self, target: usize, address: usize, source: usize) -> Option<Way<'a>> {
         let workload: &'a Workload = self.workload;
         let target = workload.targets.get(target)?;
-        let address = *target
+        let address = target
             .addresses
             .get(address % target.addresses.len().max(1))?;
         let sources = &workload.sources;
         Some(Way {
             address,
-            source: sources
-                .get(source % sources.len().max(1))
-                .copied()
-                .filter(|from| from.is_ipv4() == address.is_ipv4()),
+            source: sources.get(source % sources.len().max(1)).copied().filter(
+                |from| matches!(address, Address::Tcp(to) if from.is_ipv4() == to.is_ipv4()),
+            ),
             host: &target.host,
             security: workload.security.as_ref(),
         })

@@ -104,11 +104,15 @@ impl Job {
                         .measurements
                         .accept(at, target, current.size, transaction, message);
                 }
+                let recipients = dialogue.take_recipients();
+                context.measurements.recipients.add(recipients);
                 self.end_message(now, context);
             }
             Happening::Accepted => context.measurements.slow.messages += 1,
             Happening::Failed(failure) if measured => {
                 context.fail(now, target, failure);
+                let recipients = dialogue.take_recipients();
+                context.measurements.recipients.add(recipients);
                 self.end_message(now, context);
             }
             Happening::Failed(_) => {}

@@ -11,6 +11,7 @@ mod connection;
 mod context;
 mod job;
 mod pacer;
+mod socket;
 mod way;
 mod worker;
 

@@ -86,7 +86,7 @@ impl Worker {
         let Some(way) = context.way(self.target, self.way_address, source) else {
             return Ok(());
         };
-        let dialogue = Dialogue::new(Arc::clone(&context.workload.manner), now);
+        let dialogue = Dialogue::new(Arc::clone(&context.workload.manner), self.target, now);
         self.connection = Some(Connection::open(
             &way,
             registry,

@@ -9,12 +9,27 @@ use hdrhistogram::Histogram;
 
 pub(crate) use self::timeline::Timeline;
 
+use crate::dialogue;
 use crate::failure::{Failure, Kind, Stage};
 
 /// Kinds of failure told apart. There are more only if a server makes up reply codes.
 const MAX_KINDS: usize = 64;
 /// Latencies beyond this are recorded as this.
 const MAX_LATENCY: u64 = 24 * 3600 * 1_000_000_000;
+
+/// Whether so many values say anything of a percentile. The least and the greatest are what they
+/// are; P90 and P95 want 20, P99 100, P99.9 1000, and so on.
+pub(crate) fn has_samples(percentile: f64, count: u64) -> bool {
+    let wanted = match percentile {
+        at if at <= 0.0 || at >= 100.0 => 1.0,
+        at if at <= 50.0 => 10.0,
+        at if at <= 95.0 => 20.0,
+        at => (100.0 / (100.0 - at)).round(),
+    };
+    #[expect(clippy::cast_precision_loss, reason = "compared with small numbers")]
+    let count = count as f64;
+    count >= wanted
+}
 
 /// A latency histogram in nanoseconds, to three significant digits.
 ///
@@ -29,6 +44,8 @@ pub(crate) struct Latency {
 pub(crate) struct Measurements {
     pub(crate) accepted: u64,
     pub(crate) failed: u64,
+    /// Replies for recipients of messages whose last reply was read.
+    pub(crate) recipients: Recipients,
     /// Octets of content of accepted messages.
     pub(crate) octets: u64,
     /// When the last message was accepted or failed, from the start of the run.
@@ -79,6 +96,27 @@ pub struct Background {
     pub messages: u64,
 }
 
+/// What recipients were told, each at its RCPT or at the end of its message.
+///
+/// With SMTP the reply to the content is for all recipients that were taken at RCPT. With LMTP each
+/// of them has a reply of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct Recipients {
+    /// Recipients that have the message.
+    pub accepted: u64,
+    /// Recipients that were refused.
+    pub refused: u64,
+}
+
+impl Recipients {
+    /// Those still pending belong to a message that DATA refused.
+    pub(crate) fn add(&mut self, message: dialogue::Recipients) {
+        self.accepted += message.accepted;
+        self.refused += message.refused + message.pending;
+    }
+}
+
 impl Latency {
     pub(crate) fn new() -> Self {
         Self {
@@ -112,6 +150,7 @@ impl Measurements {
         Self {
             accepted: 0,
             failed: 0,
+            recipients: Recipients::default(),
             octets: 0,
             last: Duration::ZERO,
             connections: 0,
@@ -165,6 +204,8 @@ impl Measurements {
     pub(crate) fn add(&mut self, other: Self) {
         self.accepted += other.accepted;
         self.failed += other.failed;
+        self.recipients.accepted += other.recipients.accepted;
+        self.recipients.refused += other.recipients.refused;
         self.octets += other.octets;
         self.last = self.last.max(other.last);
         self.connections += other.connections;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::has_samples;
+
 /// Intervals kept at most; twice this many halve the resolution.
 const MAX_INTERVALS: usize = 240;
 /// The first length of an interval: a burst that is over in a tenth of a second is still a curve.
@@ -38,6 +40,27 @@ impl Timeline {
     /// The length of an interval, and the intervals from the start of the run.
     pub(crate) fn intervals(&self) -> (Duration, &[Interval]) {
         (self.length, &self.intervals)
+    }
+
+    /// P50 and P99 in microseconds, of so many intervals together.
+    pub(crate) fn percentiles(&self, each: usize) -> (Vec<Option<u64>>, Vec<Option<u64>>) {
+        let together = |intervals: &[Interval]| {
+            let mut latencies = intervals.iter().filter_map(|it| it.latency.as_ref());
+            let mut all = latencies.next()?.clone();
+            // All have the same bounds, so every value fits.
+            for latency in latencies {
+                let _ = all.add(latency);
+            }
+            Some(all)
+        };
+        let of = |intervals: &[Interval]| match together(intervals) {
+            Some(all) => (
+                Interval::percentile(&all, 50.0),
+                Interval::percentile(&all, 99.0),
+            ),
+            None => (None, None),
+        };
+        self.intervals.chunks(each.max(1)).map(of).unzip()
     }
 
     pub(crate) fn accept(&mut self, at: Duration, octets: u64, latency: Duration) {
@@ -111,11 +134,10 @@ impl Timeline {
 }
 
 impl Interval {
-    /// A latency percentile in microseconds; `None` where nothing was accepted.
-    pub(crate) fn percentile(&self, percentile: f64) -> Option<u64> {
-        self.latency
-            .as_ref()
-            .map(|latency| latency.value_at_percentile(percentile))
+    /// A latency percentile in microseconds; `None` where too little was accepted.
+    fn percentile(latency: &Histogram<u32>, percentile: f64) -> Option<u64> {
+        let enough = has_samples(percentile, latency.len());
+        enough.then(|| latency.value_at_percentile(percentile))
     }
 
     fn add(&mut self, other: Self) {
@@ -159,7 +181,20 @@ mod tests {
             500_000
         );
         assert_eq!(intervals[0].failed, 1);
-        assert_eq!(intervals[0].percentile(50.0), Some(100));
+        let (p50, p99) = timeline.percentiles(1);
+        assert_eq!((p50[0], p99[0]), (Some(100), Some(100)));
+    }
+
+    #[test]
+    fn a_percentile_wants_enough_messages_and_intervals_together_have_them() {
+        let mut timeline = Timeline::new();
+        for at in 0..100 {
+            timeline.accept(Duration::from_millis(at), 5, Duration::from_micros(100));
+        }
+        let (p50, p99) = timeline.percentiles(1);
+        assert_eq!((p50.len(), p50[0], p99[0]), (10, Some(100), None));
+        let (p50, p99) = timeline.percentiles(10);
+        assert_eq!((p50, p99), (vec![Some(100)], vec![Some(100)]));
     }
 
     #[test]

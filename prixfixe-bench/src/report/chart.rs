@@ -195,7 +195,7 @@ fn axes(svg: &mut String, x: &Axis, y: &Axis) -> std::fmt::Result {
     let side = (TOP + bottom) / 2.0;
     write!(
         svg,
-        r#"<text class="label" transform="translate(12 {side:.1}) rotate(-90)" text-anchor="middle">{}</text>"#,
+        r#"<text class="label side" transform="translate(12 {side:.1}) rotate(-90)" text-anchor="middle">{}</text>"#,
         y.label
     )
 }

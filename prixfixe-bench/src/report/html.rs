@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::chart::{Axis, Series, plot};
+use super::overview::{self, COLUMNS};
 use super::table::cut;
-use super::words::{description, float, time};
-use super::{ErrorCount, Report, Run, Summary};
+use super::words::{description, time, time_or_few};
+use super::{Comparison, ErrorCount, Report, Run, Summary, compare, picture};
+use crate::knee::Knee;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -20,23 +21,180 @@ pub(super) fn html(report: &Report) -> String {
         page,
         "<title>SMTP load test, {started}</title><style>{STYLE}</style></head><body><main>"
     );
-    let _ = write!(
-        page,
-        "<h1>SMTP load test</h1><p>{} &middot; {started}</p>",
-        escape(&report.tool)
-    );
-    for run in &report.runs {
-        let _ = section(&mut page, run);
-    }
+    let _ = write_page(&mut page, report);
     page.push_str("</main></body></html>\n");
     page
 }
 
-fn section(page: &mut String, run: &Run) -> std::fmt::Result {
+fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
+    let is_good = report.broken.is_empty() && overview::rows(report).iter().all(|row| !row.failed);
+    let class = if is_good { "good" } else { "bad" };
+    write!(
+        page,
+        "<h1>SMTP load test</h1><p class=\"state {class}\">{}</p>",
+        escape(&overview::verdict(report))
+    )?;
+    for broken in report.broken.iter().skip(1) {
+        write!(
+            page,
+            "<p class=\"state bad\">{}</p>",
+            escape(&broken.to_string())
+        )?;
+    }
+    write_overview(page, report)?;
+    page.push_str("<dl>");
+    for (name, value) in overview::origin(report) {
+        write!(page, "<dt>{name}</dt><dd>{}</dd>", escape(&value))?;
+    }
+    page.push_str("</dl>");
+    if let Some(knee) = &report.knee {
+        write_knee(page, knee)?;
+    }
+    if let Some(comparison) = &report.comparison {
+        write_comparison(page, comparison)?;
+    }
+    write_spreads(page, report)?;
+    for run in overview::detailed(report) {
+        section(page, run, &overview::title(report, run))?;
+    }
+    Ok(())
+}
+
+fn write_overview(page: &mut String, report: &Report) -> std::fmt::Result {
+    let rows = overview::rows(report);
+    table(page, &COLUMNS, |page| {
+        for row in &rows {
+            page.push_str(if row.failed {
+                "<tr class=\"bad\">"
+            } else {
+                "<tr>"
+            });
+            for cell in &row.cells {
+                write!(page, "<td>{}</td>", escape(cell))?;
+            }
+            page.push_str("</tr>");
+        }
+        Ok(())
+    })
+}
+
+fn write_knee(page: &mut String, knee: &Knee) -> std::fmt::Result {
+    write!(
+        page,
+        "<section><h2>Stepped load</h2><p>{}</p><div class=\"plots\">",
+        escape(&knee.sentence())
+    )?;
+    figure(
+        page,
+        "Latency by rate",
+        &picture::knee(knee),
+        &[("c", "P50"), ("b", "P99"), ("bad band", "does not hold")],
+    );
+    page.push_str("</div>");
+    let columns = ["due", "accepted", "failed", "P50", "P99", "outcome"];
+    table(page, &columns, |page| {
+        for step in &knee.steps {
+            write!(
+                page,
+                "<tr><td>{:.0}/s</td><td>{:.0}/s</td><td>{:.2} %</td><td>{}</td><td>{}</td>\
+                 <td class=\"text\">{}</td></tr>",
+                step.rate,
+                step.accepted,
+                step.failed_percent,
+                time_or_few(step.p50),
+                time_or_few(step.p99),
+                escape(step.broken.as_deref().unwrap_or("held"))
+            )?;
+        }
+        Ok(())
+    })?;
+    page.push_str("</section>");
+    Ok(())
+}
+
+fn write_comparison(page: &mut String, comparison: &Comparison) -> std::fmt::Result {
+    write!(
+        page,
+        "<section><h2>Compared</h2><p>With {}.</p>",
+        escape(&comparison.with)
+    )?;
+    if comparison.has_unknown() {
+        write!(page, "<p>{}</p>", compare::UNKNOWN)?;
+    }
+    for run in &comparison.runs {
+        let other = if run.changes.is_empty() {
+            ": not in the old report"
+        } else if run.other_settings {
+            " (other settings)"
+        } else {
+            ""
+        };
+        write!(page, "<h3>{}{other}</h3>", escape(&run.name))?;
+        let columns = ["figure", "old", "new", "change", "verdict"];
+        table(page, &columns, |page| {
+            for change in &run.changes {
+                let words = change.verdict.words();
+                write!(
+                    page,
+                    "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+                     <td class=\"text {words}\">{words}</td></tr>",
+                    change.metric.name(),
+                    change.side(&change.old),
+                    change.side(&change.new),
+                    change.percent()
+                )?;
+            }
+            Ok(())
+        })?;
+    }
+    page.push_str("</section>");
+    Ok(())
+}
+
+fn write_spreads(page: &mut String, report: &Report) -> std::fmt::Result {
+    let spreads = overview::spreads(report);
+    if spreads.is_empty() {
+        return Ok(());
+    }
+    page.push_str("<section><h2>Spread</h2>");
+    for (name, metrics) in spreads {
+        let name = escape(name);
+        table(page, &[&name, "min", "median", "max"], |page| {
+            for (metric, [min, median, max]) in metrics {
+                let name = metric.name();
+                write!(
+                    page,
+                    "<tr><td>{name}</td><td>{min}</td><td>{median}</td><td>{max}</td></tr>"
+                )?;
+            }
+            Ok(())
+        })?;
+    }
+    page.push_str("</section>");
+    Ok(())
+}
+
+/// A table that scrolls where the page is narrow.
+fn table(
+    page: &mut String,
+    columns: &[&str],
+    rows: impl FnOnce(&mut String) -> std::fmt::Result,
+) -> std::fmt::Result {
+    page.push_str("<div class=\"scroll\"><table><tr>");
+    for column in columns {
+        write!(page, "<th>{column}</th>")?;
+    }
+    page.push_str("</tr>");
+    rows(page)?;
+    page.push_str("</table></div>");
+    Ok(())
+}
+
+fn section(page: &mut String, run: &Run, title: &str) -> std::fmt::Result {
     write!(
         page,
         "<section><h2>{}</h2><p>{}</p>",
-        escape(&run.name),
+        escape(title),
         escape(&description(&run.settings))
     )?;
     let targets: Vec<&str> = run
@@ -57,14 +215,24 @@ fn section(page: &mut String, run: &Run) -> std::fmt::Result {
     figures(page, run)?;
     page.push_str("<div class=\"plots\">");
     if !run.distribution.bins.is_empty() {
-        figure(page, "Latency of a message", &distribution(run), &[]);
-        figure(page, "Latency by percentile", &percentiles(run), &[]);
+        figure(
+            page,
+            "Latency of a message",
+            &picture::distribution(run),
+            &[],
+        );
+        figure(
+            page,
+            "Latency by percentile",
+            &picture::percentiles(run),
+            &[],
+        );
     }
     if !run.timeline.accepted.is_empty() {
         figure(
             page,
-            "Messages a second",
-            &throughput(run),
+            "Messages per second",
+            &picture::throughput(run),
             &[("a", "accepted"), ("bad", "failed")],
         );
     }
@@ -72,11 +240,12 @@ fn section(page: &mut String, run: &Run) -> std::fmt::Result {
         figure(
             page,
             "Latency over time",
-            &latency_over_time(run),
+            &picture::latency_over_time(run),
             &[("c", "P50"), ("b", "P99")],
         );
     }
     page.push_str("</div>");
+    recipients(page, run)?;
     latencies(page, run)?;
     errors(page, &run.errors)?;
     if run.targets.len() > 1 {
@@ -95,6 +264,18 @@ fn section(page: &mut String, run: &Run) -> std::fmt::Result {
     }
     page.push_str("</section>");
     Ok(())
+}
+
+/// What recipients were told, where a message has several or LMTP tells each.
+fn recipients(page: &mut String, run: &Run) -> std::fmt::Result {
+    if run.settings.recipients < 2 && run.settings.protocol != "lmtp" {
+        return Ok(());
+    }
+    let (accepted, refused) = (run.recipients.accepted, run.recipients.refused);
+    write!(
+        page,
+        "<p>Recipients: {accepted} accepted, {refused} refused.</p>"
+    )
 }
 
 /// What went on beside the load, in a line.
@@ -135,19 +316,11 @@ fn figures(page: &mut String, run: &Run) -> std::fmt::Result {
         &format!("{}&#8239;%", cut(messages.success_rate * 100.0)),
         &accepted,
     )?;
-    one(
-        "",
-        &format!("{:.0}", messages.per_second),
-        "messages a second",
-    )?;
-    one(
-        "",
-        &format!("{:.2}", run.octets_per_second / 1e6),
-        "MB a second",
-    )?;
+    one("", &format!("{:.0}", messages.per_second), "messages/s")?;
+    one("", &format!("{:.2}", run.octets_per_second / 1e6), "MB/s")?;
     if let Some(message) = &run.latency.message {
-        one("", &time(message.p50), "P50 of a message")?;
-        one("", &time(message.p99), "P99")?;
+        one("", &time_or_few(message.p50), "P50 of a message")?;
+        one("", &time_or_few(message.p99), "P99")?;
         one("", &time(message.max), "longest")?;
     }
     one(
@@ -170,166 +343,6 @@ fn figure(page: &mut String, title: &str, svg: &str, key: &[(&str, &str)]) {
         format!("<div class=\"key\">{keys}</div>")
     };
     let _ = write!(page, "<figure><h3>{title}</h3>{svg}{keys}</figure>");
-}
-
-fn distribution(run: &Run) -> String {
-    let bins = &run.distribution.bins;
-    let (from, to) = (
-        bins.first().map_or(1.0, |bin| bin.0),
-        bins.last().map_or(1.0, |bin| bin.1),
-    );
-    let most = bins.iter().map(|bin| bin.2).max().unwrap_or(0);
-    let bars = bins
-        .iter()
-        .map(|(from, to, count)| {
-            (
-                *from,
-                *to,
-                float(*count),
-                format!("{count}: {} to {}", time(*from), time(*to)),
-            )
-        })
-        .collect();
-    let x = Axis::logarithmic(from, to, "latency", short_time);
-    let y = Axis::linear(float(most), "messages", count);
-    plot(
-        "How many messages took how long",
-        &x,
-        &y,
-        &[Series::Bars { class: "a", bars }],
-    )
-}
-
-fn percentiles(run: &Run) -> String {
-    // On a scale of nines: each step of one is another tenth of the messages that are left.
-    let nines = |percentile: f64| -(1.0 - percentile.min(99.9999) / 100.0).log10();
-    let enough = float(run.messages.accepted).log10().clamp(1.0, 6.0);
-    let points: Vec<Option<(f64, f64)>> = run
-        .distribution
-        .percentiles
-        .iter()
-        .map(|(percentile, latency)| {
-            (
-                if *percentile >= 100.0 {
-                    enough
-                } else {
-                    nines(*percentile)
-                },
-                *latency,
-            )
-        })
-        .filter(|(at, _)| *at <= enough)
-        .map(Some)
-        .collect();
-    let least = points
-        .iter()
-        .flatten()
-        .map(|point| point.1)
-        .fold(f64::INFINITY, f64::min);
-    let most = points
-        .iter()
-        .flatten()
-        .map(|point| point.1)
-        .fold(0.0, f64::max);
-    let ticks = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999];
-    let ticks = ticks
-        .into_iter()
-        .filter(|at| nines(*at) <= enough + 1e-9)
-        .map(|at| (nines(at), at.to_string()))
-        .collect();
-    let x = Axis::with_ticks(enough, "percent of messages", ticks);
-    let y = Axis::logarithmic(least, most, "latency", short_time);
-    plot(
-        "The latency that so many percent of messages did not exceed",
-        &x,
-        &y,
-        &[Series::Area { class: "c", points }],
-    )
-}
-
-fn throughput(run: &Run) -> String {
-    let timeline = &run.timeline;
-    let length = timeline.interval_seconds;
-    let spans = spans(run);
-    let rate = |counts: &[u64]| -> Vec<f64> {
-        counts
-            .iter()
-            .zip(&spans)
-            .map(|(count, (from, to))| float(*count) / (to - from).max(length / 100.0))
-            .collect()
-    };
-    let (accepted, failed) = (rate(&timeline.accepted), rate(&timeline.failed));
-    let most = accepted.iter().chain(&failed).copied().fold(0.0, f64::max);
-    let middle = |(span, rate): (&(f64, f64), &f64)| Some(((span.0 + span.1) / 2.0, *rate));
-    let points = spans.iter().zip(&accepted).map(middle).collect();
-    let bars = spans
-        .iter()
-        .zip(&failed)
-        .zip(&timeline.failed)
-        .map(|((span, rate), count)| (span.0, span.1, *rate, format!("{count} failed")))
-        .collect();
-    let x = Axis::exact(run.seconds, "seconds", seconds);
-    let y = Axis::linear(most, "a second", count);
-    let series = [
-        Series::Area { class: "a", points },
-        Series::Bars { class: "bad", bars },
-    ];
-    plot(
-        "Messages accepted and failed a second, over time",
-        &x,
-        &y,
-        &series,
-    )
-}
-
-fn latency_over_time(run: &Run) -> String {
-    let spans = spans(run);
-    let points = |latencies: &[Option<u64>]| -> Vec<Option<(f64, f64)>> {
-        let middle = |(span, latency): (&(f64, f64), &Option<u64>)| {
-            latency.map(|us| ((span.0 + span.1) / 2.0, float(us.max(1))))
-        };
-        spans.iter().zip(latencies).map(middle).collect()
-    };
-    let (p50, p99) = (points(&run.timeline.p50), points(&run.timeline.p99));
-    let least = p50
-        .iter()
-        .flatten()
-        .map(|point| point.1)
-        .fold(f64::INFINITY, f64::min);
-    let most = p99
-        .iter()
-        .flatten()
-        .map(|point| point.1)
-        .fold(0.0, f64::max);
-    let x = Axis::exact(run.seconds, "seconds", seconds);
-    let y = Axis::logarithmic(least, most, "latency", short_time);
-    let series = [
-        Series::Line {
-            class: "c",
-            points: p50,
-        },
-        Series::Line {
-            class: "b",
-            points: p99,
-        },
-    ];
-    plot(
-        "P50 and P99 of the latency of a message, over time",
-        &x,
-        &y,
-        &series,
-    )
-}
-
-/// Where each interval begins and ends; the last ends with the run.
-fn spans(run: &Run) -> Vec<(f64, f64)> {
-    let length = run.timeline.interval_seconds;
-    let mut from = 0.0;
-    let next = |_| {
-        let to = f64::min(from + length, run.seconds.max(from));
-        (std::mem::replace(&mut from, to), to)
-    };
-    run.timeline.accepted.iter().map(next).collect()
 }
 
 fn latencies(page: &mut String, run: &Run) -> std::fmt::Result {
@@ -359,8 +372,8 @@ fn latencies(page: &mut String, run: &Run) -> std::fmt::Result {
             max,
             ..
         } = *summary;
-        for value in [mean, p50, p90, p95, p99, p99_9, max] {
-            write!(page, "<td>{}</td>", time(value))?;
+        for value in [Some(mean), p50, p90, p95, p99, p99_9, Some(max)] {
+            write!(page, "<td>{}</td>", time_or_few(value))?;
         }
         page.push_str("</tr>");
     }
@@ -387,27 +400,6 @@ fn errors(page: &mut String, errors: &[ErrorCount]) -> std::fmt::Result {
     }
     page.push_str("</table></div>");
     Ok(())
-}
-
-fn short_time(microseconds: f64) -> String {
-    match microseconds {
-        us if us < 1000.0 => format!("{us:.0} \u{b5}s"),
-        us if us < 1_000_000.0 => format!("{:.0} ms", us / 1000.0),
-        us => format!("{:.0} s", us / 1_000_000.0),
-    }
-}
-
-fn seconds(at: f64) -> String {
-    let text = format!("{at:.3}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn count(number: f64) -> String {
-    match number {
-        n if n >= 1e6 => format!("{} M", seconds(n / 1e6)),
-        n if n >= 1e4 => format!("{} k", seconds(n / 1e3)),
-        n => seconds(n),
-    }
 }
 
 /// A server's reply is anybody's text.

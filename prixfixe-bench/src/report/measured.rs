@@ -11,14 +11,14 @@ use super::{
 };
 use crate::content::Prepared;
 use crate::failure::{Kind, Stage};
-use crate::measure::{Failures, Latency, Measurements, Timeline};
-use crate::plan::{Plan, Transfer};
+use crate::measure::{Failures, Latency, Measurements, Timeline, has_samples};
+use crate::plan::{Plan, Protocol, Transfer};
 
 impl Run {
     pub(crate) fn new(
         name: &str,
         settings: Settings,
-        targets: impl Iterator<Item = impl Into<String>>,
+        targets: impl Iterator<Item = (impl Into<String>, Option<String>)>,
         measured: &Measurements,
         interrupted: bool,
     ) -> Self {
@@ -28,6 +28,7 @@ impl Run {
         let counts = targets.zip(&measured.targets);
         Self {
             name: name.to_owned(),
+            repetition: 1,
             settings,
             seconds,
             messages: Messages {
@@ -36,6 +37,7 @@ impl Run {
                 success_rate: quotient(measured.accepted, float(all)),
                 per_second: quotient(measured.accepted, seconds),
             },
+            recipients: measured.recipients,
             octets: measured.octets,
             octets_per_second: quotient(measured.octets, seconds),
             connections: measured.connections,
@@ -50,8 +52,9 @@ impl Run {
             timeline: Intervals::of(&measured.timeline, measured.last),
             errors: errors(measured),
             targets: counts
-                .map(|(target, (accepted, failed))| TargetCount {
+                .map(|((target, greeting), (accepted, failed))| TargetCount {
                     target: target.into(),
+                    greeting,
                     accepted: *accepted,
                     failed: *failed,
                 })
@@ -69,6 +72,11 @@ impl Settings {
         let sizes = || messages.iter().map(|message| message.size);
         let pace = &plan.pace;
         Self {
+            protocol: match plan.protocol {
+                Protocol::Lmtp => "lmtp",
+                _ => "smtp",
+            }
+            .to_owned(),
             messages: pace.messages,
             duration_seconds: pace.duration.as_ref().map(Duration::as_secs_f64),
             rate: pace.rate,
@@ -100,7 +108,10 @@ impl Settings {
 impl Summary {
     fn of(latency: &Latency) -> Option<Self> {
         let histogram = latency.histogram()?;
-        let at = |percentile| microseconds(histogram.value_at_percentile(percentile));
+        let at = |percentile| {
+            let enough = has_samples(percentile, histogram.len());
+            enough.then(|| microseconds(histogram.value_at_percentile(percentile)))
+        };
         Some(Self {
             count: histogram.len(),
             min: microseconds(histogram.min()),
@@ -128,7 +139,11 @@ impl Distribution {
             )
         };
         Self {
-            percentiles: PERCENTILES.into_iter().map(at).collect(),
+            percentiles: PERCENTILES
+                .into_iter()
+                .filter(|percentile| has_samples(*percentile, histogram.len()))
+                .map(at)
+                .collect(),
             bins: bins(histogram),
         }
     }
@@ -142,21 +157,30 @@ impl Intervals {
         if intervals.len() == 1 {
             seconds = until.as_secs_f64().max(1e-6);
         }
+        let total: u64 = intervals.iter().map(|interval| interval.accepted).sum();
+        let each = latency_intervals(intervals.len(), total);
+        let (p50, p99) = timeline.percentiles(each);
         Self {
             interval_seconds: seconds,
             accepted: intervals.iter().map(|interval| interval.accepted).collect(),
             failed: intervals.iter().map(|interval| interval.failed).collect(),
             octets: intervals.iter().map(|interval| interval.octets).collect(),
-            p50: intervals
-                .iter()
-                .map(|interval| interval.percentile(50.0))
-                .collect(),
-            p99: intervals
-                .iter()
-                .map(|interval| interval.percentile(99.0))
-                .collect(),
+            latency_intervals: each,
+            p50,
+            p99,
         }
     }
+}
+
+/// How many intervals a latency covers, so that most have messages for a P99.
+fn latency_intervals(intervals: usize, messages: u64) -> usize {
+    const WANTED: u64 = 150;
+    let wanted = WANTED
+        .saturating_mul(intervals as u64)
+        .div_ceil(messages.max(1));
+    usize::try_from(wanted)
+        .unwrap_or(usize::MAX)
+        .clamp(1, intervals.max(1))
 }
 
 /// At most 40 bins from the least to the greatest value.

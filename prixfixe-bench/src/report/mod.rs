@@ -4,23 +4,34 @@
 
 mod chart;
 mod compare;
+mod host;
 mod html;
 mod measured;
+mod metric;
+mod overview;
+mod picture;
+mod spread;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod words;
 
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::condition::{Broken, FailIf};
 use crate::dialogue::Pipelining;
+use crate::knee::Knee;
 
-pub use crate::measure::Background;
+pub use self::compare::{Change, Comparison, MIN_RUNS, RunComparison, Verdict};
+pub use self::host::Host;
+pub use self::metric::Metric;
+pub use self::spread::Spread;
+pub use crate::measure::{Background, Recipients};
 
-/// The version of the JSON; another is not compared with.
-pub const FORMAT: u32 = 1;
+/// The version of the JSON. This one and all before it are read.
+pub const FORMAT: u32 = 2;
 
 /// Everything that one invocation has found out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,8 +43,23 @@ pub struct Report {
     pub tool: String,
     /// When it was started, RFC 3339.
     pub started: String,
+    /// The command line, ready to be pasted into a shell; `None` where there was none.
+    #[serde(default)]
+    pub command: Option<String>,
+    /// The machine that the load came from.
+    #[serde(default)]
+    pub host: Host,
     /// In the order in which they took place.
     pub runs: Vec<Run>,
+    /// Conditions that were met.
+    #[serde(default)]
+    pub broken: Vec<Broken>,
+    /// The runs beside others.
+    #[serde(default)]
+    pub comparison: Option<Comparison>,
+    /// What stepped load has found.
+    #[serde(default)]
+    pub knee: Option<Knee>,
 }
 
 /// Why a text is no [`Report`].
@@ -43,8 +69,8 @@ pub enum ReportError {
     /// It is no JSON, or has other members.
     #[error("no report of this program: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// Another version has written it.
-    #[error("written in format {found}, this program has {FORMAT}")]
+    /// A newer version has written it.
+    #[error("written in format {found}, and this program reads up to {FORMAT}")]
     Format {
         /// The format that it has.
         found: u32,
@@ -57,12 +83,18 @@ pub enum ReportError {
 pub struct Run {
     /// The scenario, or `custom`.
     pub name: String,
+    /// Which of several runs of the same name, counted from 1.
+    #[serde(default = "first")]
+    pub repetition: u32,
     /// What was asked for.
     pub settings: Settings,
     /// From the first message to the last outcome.
     pub seconds: f64,
     /// How many messages became what.
     pub messages: Messages,
+    /// What recipients were told.
+    #[serde(default)]
+    pub recipients: Recipients,
     /// Content of accepted messages.
     pub octets: u64,
     /// The same, per second of the run.
@@ -93,6 +125,9 @@ pub struct Run {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Settings {
+    /// `smtp` or `lmtp`.
+    #[serde(default = "smtp")]
+    pub protocol: String,
     /// Messages in all, where there was such a number.
     pub messages: Option<u64>,
     /// The time to go on sending, where there was one.
@@ -165,16 +200,16 @@ pub struct Summary {
     pub min: f64,
     /// The mean of all.
     pub mean: f64,
-    /// The median.
-    pub p50: f64,
-    /// Not exceeded by 90 percent.
-    pub p90: f64,
-    /// Not exceeded by 95 percent.
-    pub p95: f64,
-    /// Not exceeded by 99 percent.
-    pub p99: f64,
-    /// Not exceeded by 99.9 percent.
-    pub p99_9: f64,
+    /// The median, of 10 values or more.
+    pub p50: Option<f64>,
+    /// Not exceeded by 90 percent, of 20 values or more.
+    pub p90: Option<f64>,
+    /// Not exceeded by 95 percent, of 20 values or more.
+    pub p95: Option<f64>,
+    /// Not exceeded by 99 percent, of 100 values or more.
+    pub p99: Option<f64>,
+    /// Not exceeded by 99.9 percent, of 1000 values or more.
+    pub p99_9: Option<f64>,
     /// The greatest.
     pub max: f64,
 }
@@ -201,9 +236,12 @@ pub struct Intervals {
     pub failed: Vec<u64>,
     /// Content of messages accepted in each.
     pub octets: Vec<u64>,
-    /// The median of whole messages in microseconds; `None` where none was accepted.
+    /// How many intervals each latency covers, so that there are messages for a percentile.
+    #[serde(default = "one")]
+    pub latency_intervals: usize,
+    /// The median of whole messages in microseconds; `None` where there are fewer than 10.
     pub p50: Vec<Option<u64>>,
-    /// The 99th percentile, likewise.
+    /// The 99th percentile; `None` where there are fewer than 100.
     pub p99: Vec<Option<u64>>,
 }
 
@@ -229,6 +267,9 @@ pub struct ErrorCount {
 pub struct TargetCount {
     /// As it was given.
     pub target: String,
+    /// Its first greeting, which often names the server and its version.
+    #[serde(default)]
+    pub greeting: Option<String>,
     /// Messages that it took.
     pub accepted: u64,
     /// Messages that failed there.
@@ -243,7 +284,12 @@ impl Report {
             format: FORMAT,
             tool: concat!("prixfixe bench ", env!("CARGO_PKG_VERSION")).to_owned(),
             started: humantime::format_rfc3339_seconds(started).to_string(),
+            command: None,
+            host: Host::default(),
             runs: Vec::new(),
+            broken: Vec::new(),
+            comparison: None,
+            knee: None,
         }
     }
 
@@ -254,7 +300,7 @@ impl Report {
     /// [`ReportError`].
     pub fn from_json(text: &str) -> Result<Self, ReportError> {
         let report: Self = serde_json::from_str(text)?;
-        if report.format == FORMAT {
+        if (1..=FORMAT).contains(&report.format) {
             Ok(report)
         } else {
             Err(ReportError::Format {
@@ -278,19 +324,59 @@ impl Report {
         html::html(self)
     }
 
-    /// The runs that an older report has too, in plain text, old beside new.
+    /// All of it in plain text, the overview first.
     #[must_use]
-    pub fn compared_with(&self, old: &Self) -> String {
-        compare::compare(old, self)
+    pub fn to_text(&self) -> String {
+        table::report(self)
     }
 
-    /// True when every message was accepted and every run went to its end.
-    #[must_use]
-    pub fn is_success(&self) -> bool {
-        self.runs
-            .iter()
-            .all(|run| run.messages.failed == 0 && run.messages.accepted > 0 && !run.gave_up)
+    /// Sets the runs beside those of an older report of the same names.
+    pub fn compare(&mut self, old: &Self) {
+        let with = old.command.as_ref().map_or_else(
+            || old.started.clone(),
+            |command| format!("{} ({command})", old.started),
+        );
+        self.compare_runs(&with, &old.runs);
     }
+
+    /// Sets the runs beside others of the same names, which `with` describes.
+    pub fn compare_runs(&mut self, with: &str, old: &[Run]) {
+        self.comparison = Some(Comparison::of(with, old, &self.runs));
+    }
+
+    /// Notes which conditions are met. Of runs that were repeated, the median counts.
+    pub fn judge(&mut self, conditions: &[FailIf]) {
+        let groups = spread::by_name(&self.runs);
+        let judge = |condition: &FailIf| -> Vec<Broken> {
+            let broken = groups.iter().filter_map(|(_, runs)| condition.judge(runs));
+            broken.collect()
+        };
+        self.broken = conditions.iter().flat_map(judge).collect();
+    }
+
+    /// True when something was accepted in every run, every run went to its end, and no condition
+    /// was met. Every message has to be accepted, unless `may_fail`.
+    #[must_use]
+    pub fn is_success(&self, may_fail: bool) -> bool {
+        let is_good = |run: &Run| {
+            let messages = &run.messages;
+            messages.accepted > 0 && !run.gave_up && (may_fail || messages.failed == 0)
+        };
+        self.broken.is_empty() && self.runs.iter().all(is_good)
+    }
+}
+
+/// What a report of an older format means.
+fn smtp() -> String {
+    "smtp".to_owned()
+}
+
+fn first() -> u32 {
+    1
+}
+
+fn one() -> usize {
+    1
 }
 
 impl Run {

@@ -17,10 +17,18 @@ pub(super) fn time(microseconds: f64) -> String {
     }
 }
 
-/// A number of octets for people.
-pub(super) fn octets(number: u64) -> String {
+/// A latency that may have had too few values.
+pub(super) fn time_or_few(microseconds: Option<f64>) -> String {
+    microseconds.map_or_else(|| TOO_FEW.to_owned(), time)
+}
+
+/// In place of a percentile without values for it.
+pub(super) const TOO_FEW: &str = "too few";
+
+/// A number of bytes for people.
+pub(super) fn bytes(number: u64) -> String {
     match number {
-        0..1024 => format!("{number} octets"),
+        0..1024 => format!("{number} bytes"),
         n if n % (1 << 20) == 0 => format!("{} MiB", n >> 20),
         n if n % (1 << 10) == 0 => format!("{} KiB", n >> 10),
         n if n < 1 << 20 => format!("{:.1} KiB", float(n) / 1024.0),
@@ -31,13 +39,16 @@ pub(super) fn octets(number: u64) -> String {
 /// What was asked for, in a line.
 pub(super) fn description(settings: &Settings) -> String {
     let mut parts = Vec::new();
+    if settings.protocol == "lmtp" {
+        parts.push("LMTP".to_owned());
+    }
     let size = if settings.smallest == settings.largest {
-        octets(settings.smallest)
+        bytes(settings.smallest)
     } else {
         format!(
             "{} to {}",
-            octets(settings.smallest),
-            octets(settings.largest)
+            bytes(settings.smallest),
+            bytes(settings.largest)
         )
     };
     parts.push(match settings.messages {
@@ -48,7 +59,7 @@ pub(super) fn description(settings: &Settings) -> String {
         parts.push(format!("for {seconds} s"));
     }
     if let Some(rate) = settings.rate {
-        parts.push(format!("{rate} a second"));
+        parts.push(format!("{rate} per second"));
     }
     parts.push(format!("{} connections", settings.concurrency));
     match settings.per_connection {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::failure::{Kind, Stage};
 use crate::measure::Measurements;
-use crate::plan::{Content, Pace, Pipelining, Plan, Tls, Transfer, Trust};
+use crate::plan::{Content, Pace, Pipelining, Plan, Protocol, Tls, Transfer, Trust};
 
 /// Runs a plan to its end. It is written as the command line of `prixfixe bench` is, as far as these tests need it.
 fn run(line: &str) -> Measurements {
@@ -25,6 +25,7 @@ fn plan(line: &str) -> Plan {
     while let Some(word) = words.next() {
         let mut value = || words.next().unwrap();
         match word {
+            "--lmtp" => plan.protocol = Protocol::Lmtp,
             "-n" => plan.pace.messages = Some(value().parse().unwrap()),
             "-d" => plan.pace.duration = Some(time(value())),
             "-c" => plan.concurrency = value().parse().unwrap(),

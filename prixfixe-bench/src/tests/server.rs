@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -60,6 +62,25 @@ pub(super) fn sink() -> (SocketAddr, Arc<Mutex<Received>>) {
     (address, received)
 }
 
+/// The same on a Unix socket.
+pub(super) fn unix_sink(path: &Path) -> Arc<Mutex<Received>> {
+    let received = Arc::new(Mutex::new(Received::default()));
+    let shared = Arc::clone(&received);
+    let listener = UnixListener::bind(path).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || -> io::Result<()> {
+                shared.lock().unwrap().connections += 1;
+                let mut peer = Peer::new(stream);
+                peer.say("220 mx\r\n")?;
+                peer.serve(&shared)
+            });
+        }
+    });
+    received
+}
+
 impl<S: Read + Write> Peer<S> {
     pub(super) fn new(stream: S) -> Self {
         Self {
@@ -111,23 +132,41 @@ impl<S: Read + Write> Peer<S> {
         Ok(())
     }
 
-    /// A dialogue from EHLO to its end, with a working server's answers.
+    /// The reply to a content: with LMTP one for each recipient, of which the second has no room.
+    fn conclude(&mut self, lmtp: bool, recipients: usize) -> io::Result<()> {
+        if !lmtp {
+            return self.say("250 taken\r\n");
+        }
+        let reply = |number| match number {
+            1 => "452 4.2.2 mailbox full\r\n",
+            _ => "250 taken\r\n",
+        };
+        self.say(&(0..recipients).map(reply).collect::<String>())
+    }
+
+    /// A dialogue from EHLO or LHLO to its end, with a working server's answers.
     pub(super) fn serve(&mut self, received: &Mutex<Received>) -> io::Result<()> {
         let (mut recipients, mut content) = (0, Vec::new());
+        let mut lmtp = false;
         loop {
             let line = self.line()?;
             let (command, rest) = line.split_once(' ').unwrap_or((&line, ""));
             match command {
                 "EHLO" => self.say(EHLO)?,
+                "LHLO" => {
+                    lmtp = true;
+                    self.say(EHLO)?;
+                }
                 "RCPT" => {
                     recipients += 1;
                     self.say("250 ok\r\n")?;
                 }
                 "DATA" => {
                     self.say("354 go on\r\n")?;
-                    let message = (std::mem::take(&mut recipients), self.data()?);
+                    let count = std::mem::take(&mut recipients);
+                    let message = (count, self.data()?);
                     received.lock().unwrap().messages.push(message);
-                    self.say("250 taken\r\n")?;
+                    self.conclude(lmtp, count)?;
                 }
                 "BDAT" => {
                     let size = rest
@@ -139,13 +178,13 @@ impl<S: Read + Write> Peer<S> {
                     self.stream.read_exact(&mut chunk)?;
                     content.append(&mut chunk);
                     if rest.ends_with("LAST") {
-                        let message = (
-                            std::mem::take(&mut recipients),
-                            std::mem::take(&mut content),
-                        );
+                        let count = std::mem::take(&mut recipients);
+                        let message = (count, std::mem::take(&mut content));
                         received.lock().unwrap().messages.push(message);
+                        self.conclude(lmtp, count)?;
+                    } else {
+                        self.say("250 taken\r\n")?;
                     }
-                    self.say("250 taken\r\n")?;
                 }
                 "QUIT" => return self.say("221 bye\r\n"),
                 _ => self.say("250 ok\r\n")?,

@@ -3,14 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use prixfixe_test_support::SelfSigned;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::server::{Peer, Received, sink, start, start_raw};
+use super::server::{Peer, Received, sink, start, start_raw, unix_sink};
 use super::{Kind, Stage, failures, run};
+use crate::Stepping;
 
 #[test]
 fn every_way_to_send_delivers_the_same_messages() {
@@ -45,6 +47,85 @@ fn every_way_to_send_delivers_the_same_messages() {
         contents.extend(received.messages.into_iter().map(|message| message.1));
     }
     assert_eq!(contents.len(), 1, "one text, however it was sent");
+}
+
+#[test]
+fn lmtp_over_tcp_and_unix_sockets_counts_the_reply_to_each_recipient() {
+    let directory = tempfile::tempdir().unwrap();
+    let ways = [
+        "--pipelining off",
+        "--pipelining full",
+        "--bdat --chunk-size 100",
+    ];
+    for (number, way) in ways.into_iter().enumerate() {
+        let path = directory.path().join(number.to_string());
+        let ((tcp, over_tcp), over_unix) = (sink(), unix_sink(&path));
+        let unix = format!("unix:{}", path.display());
+        for (target, received) in [(tcp.to_string(), over_tcp), (unix, over_unix)] {
+            let measured = run(&format!("{target} --lmtp -n 10 -c 2 {way}"));
+            assert_eq!((measured.accepted, measured.failed), (10, 0), "{way}");
+            assert_eq!(measured.recipients.accepted, 10);
+            // The second of three has no room: the message has failed, and two have it.
+            let measured = run(&format!("{target} --lmtp -n 10 -c 2 -r 3 {way}"));
+            let refused = (Stage::Content, Kind::Reply(452), 10);
+            assert_eq!(failures(&measured), [refused], "{way}");
+            let recipients = measured.recipients;
+            assert_eq!((recipients.accepted, recipients.refused), (20, 10), "{way}");
+            assert_eq!(received.lock().unwrap().messages.len(), 20);
+        }
+    }
+}
+
+#[test]
+fn smtp_is_spoken_over_unix_sockets_too_and_a_missing_one_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("smtp");
+    let target = format!("unix:{}", path.display());
+    let measured = run(&format!("{target} -n 1 -c 1"));
+    assert_eq!(failures(&measured), [(Stage::Connect, Kind::Refused, 1)]);
+    let received = unix_sink(&path);
+    let measured = run(&format!("{target} -n 10 -c 2 -r 3"));
+    assert_eq!((measured.accepted, measured.recipients.accepted), (10, 30));
+    assert_eq!(received.lock().unwrap().messages.len(), 10);
+}
+
+#[test]
+fn the_greeting_of_each_target_is_in_the_report() {
+    let (address, _) = sink();
+    let workload = super::plan(&format!("{address} -n 3 -c 3"))
+        .prepare()
+        .unwrap();
+    let run = workload.run(&AtomicBool::new(false), |_| {}).unwrap();
+    assert_eq!(run.targets[0].greeting.as_deref(), Some("220 mx"));
+}
+
+#[test]
+fn stepped_load_finds_what_a_server_of_known_speed_holds() {
+    // Two connections at 10 ms a message: 200 per second, and no more.
+    let address = start(|peer| {
+        peer.greet()?;
+        loop {
+            peer.take_envelope()?;
+            while peer.line()? != "." {}
+            std::thread::sleep(Duration::from_millis(10));
+            peer.say("250 taken\r\n")?;
+        }
+    });
+    let workload = super::plan(&format!("{address} -c 2")).prepare().unwrap();
+    let stepping = Stepping {
+        from: 150.0,
+        step: Duration::from_millis(200),
+        conditions: vec!["rate<1".parse().unwrap(), "max>10s".parse().unwrap()],
+    };
+    let mut told = 0;
+    let stop = AtomicBool::new(false);
+    let found = stepping.find(workload, &stop, |_| told += 1, |_| {});
+    let (knee, run) = found.unwrap();
+    assert_eq!(told, knee.steps.len());
+    let held = knee.found.unwrap_or(0.0);
+    assert!(held <= 210.0, "{knee:?}");
+    assert!(knee.steps.iter().any(|step| step.broken.is_some()));
+    assert_eq!(run.and_then(|run| run.settings.rate), knee.found);
 }
 
 #[test]

@@ -1,21 +1,17 @@
 //! The command line of `prixfixe bench`.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use prixfixe_bench::Scenario;
+use clap::{Args, Subcommand, ValueEnum};
 use prixfixe_bench::plan::{Content, Pipelining};
+use prixfixe_bench::{FailIf, Scenario};
 
-use crate::config::units;
-
-/// More connections than this are a slip of the pen: a worker is memory whether it connects or not.
-const MOST_CONNECTIONS: i64 = 200_000;
-
-/// Messages are made in memory.
-const MOST_OCTETS: u64 = 1 << 30;
+use super::planner;
+use super::values::{
+    MOST_CONNECTIONS, Sources, address, at_most, chunk, duration, positive_duration, rate, size,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,16 +19,29 @@ Examples:
   prixfixe bench -n 100000 -c 50 --pipelining full mx1.example.com:25 mx2.example.com:25
   prixfixe bench --rate 500 -d 1m --size 2KB-200KB --starttls --tls-ca ca.pem mx.example.com
   prixfixe bench -d 30s --file ./mail --idle-connections 5000 --slow-clients 50
+  prixfixe bench --lmtp -r 10 unix:/run/lmtp.sock
+  prixfixe bench -d 1m --rate 500 --fail-if 'p99>50ms' --fail-if 'failed>0.1%' mx.example.com
+  prixfixe bench --scenario all --repeat 5 --compare yesterday.json --html today.html
+  prixfixe bench --repeat 5 --against old.example.com new.example.com
+  prixfixe bench --find-knee --fail-if 'p99>20ms' --html knee.html mx.example.com
+  prixfixe bench plan --rate 1000 --size 10KiB
 
-Exit status: 0 when every message was accepted, 1 when one failed, 2 for a wrong argument.";
+Exit status: 0 when every message was accepted and no --fail-if was met, 1 otherwise, 2 for a wrong argument.";
 
-/// Drive any SMTP server, and report throughput and latency.
+/// Drive any SMTP or LMTP server, and report throughput and latency.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
-    /// Servers, as HOST or HOST:PORT (port 25 unless given); connections go to them in turn
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// Servers, as HOST, HOST:PORT (port 25 unless given) or unix:PATH; connections go to them in turn
     #[arg(value_name = "TARGET", default_value = "localhost:2525")]
     pub(crate) targets: Vec<String>,
+
+    /// Speak LMTP: LHLO, and a reply for each recipient
+    #[arg(long)]
+    pub(crate) lmtp: bool,
 
     /// Named workload; other options override parts of it
     #[arg(long, value_enum)]
@@ -161,16 +170,30 @@ pub(crate) struct Arguments {
     /// Results of an earlier run to compare with, as --json wrote them
     #[arg(long, value_name = "FILE")]
     pub(crate) compare: Option<PathBuf>,
+
+    /// Server to compare with: it gets the same runs, in turn with the others; repeatable
+    #[arg(long, value_name = "TARGET", conflicts_with = "compare")]
+    pub(crate) against: Vec<String>,
+
+    /// Number of times to do each run, to tell change from noise
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_most::<1000>)]
+    pub(crate) repeat: NonZeroU32,
+
+    /// Condition that makes the exit status 1: 'p99>50ms', 'failed>0.1%', 'rate<1000'; repeatable
+    #[arg(long, value_name = "CONDITION")]
+    pub(crate) fail_if: Vec<FailIf>,
+
+    /// Step the rate up until a --fail-if is met, and find the highest rate that holds; -d is the time of a step
+    #[arg(long, conflicts_with_all = ["repeat", "compare", "against", "scenario", "messages"])]
+    pub(crate) find_knee: bool,
 }
 
-/// One `--source`.
-#[derive(Debug, Clone)]
-pub(crate) struct Sources(pub(crate) Vec<IpAddr>);
-
-impl Sources {
-    fn parse(text: &str) -> Result<Self, String> {
-        sources(text).map(Self)
-    }
+/// What `bench` does beside sending what it is told to.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Command {
+    /// Measure this machine for a moment, and say how many servers a load needs.
+    #[command(after_help = planner::EXAMPLES)]
+    Plan(planner::Arguments),
 }
 
 /// `--scenario`.
@@ -225,90 +248,6 @@ impl From<Ahead> for Pipelining {
     }
 }
 
-/// `30s`, `5m`, `1h 30m`; a bare number is seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
-    }
-    humantime::parse_duration(text).map_err(|_| "not a time; write 30s, 5m or 1h".to_owned())
-}
-
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("must be more than nothing".to_owned()),
-        time => Ok(time),
-    }
-}
-
-fn at_most<const MOST: i64>(text: &str) -> Result<NonZeroU32, String> {
-    match text.parse::<NonZeroU32>() {
-        Ok(number) if i64::from(number.get()) <= MOST => Ok(number),
-        _ => Err(format!("not a number between 1 and {MOST}")),
-    }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if (0.001..=1e8).contains(&rate) => Ok(rate),
-        _ => Err("not a number of messages a second between 0.001 and 100000000".to_owned()),
-    }
-}
-
-fn chunk(text: &str) -> Result<NonZeroU64, String> {
-    let size = units::size(text, 1..=MOST_OCTETS)?;
-    NonZeroU64::new(size).ok_or_else(|| "must be more than nothing".to_owned())
-}
-
-fn size(text: &str) -> Result<Content, String> {
-    /// A CRLF: the smallest message.
-    const LEAST: u64 = 2;
-    let octets = |text| units::size(text, LEAST..=MOST_OCTETS);
-    let Some((least, most)) = text.split_once('-') else {
-        return Ok(Content::Size(octets(text)?));
-    };
-    let (least, most) = (octets(least)?, octets(most)?);
-    if least > most {
-        Err(format!("the range {text} is upside down"))
-    } else {
-        Ok(Content::Sizes(least..=most))
-    }
-}
-
-/// Source addresses: one, or a range of IPv4 addresses such as `127.0.0.1-127.0.0.20`.
-fn sources(text: &str) -> Result<Vec<IpAddr>, String> {
-    /// A range that is larger is a slip of the pen.
-    const MOST: u32 = 65_536;
-    let Some((first, last)) = text.split_once('-') else {
-        return text
-            .parse()
-            .map(|address| vec![address])
-            .map_err(|_| format!("`{text}` is no IP address"));
-    };
-    let parse = |text: &str| {
-        text.parse::<Ipv4Addr>()
-            .map(u32::from)
-            .map_err(|_| format!("`{text}` is no IPv4 address"))
-    };
-    let (first, last) = (parse(first)?, parse(last)?);
-    if last < first || last - first >= MOST {
-        return Err(format!("`{text}` is no range of up to {MOST} addresses"));
-    }
-    Ok((first..=last)
-        .map(|address| IpAddr::V4(address.into()))
-        .collect())
-}
-
-/// What goes into a command: anything else could make two of one.
-fn address(text: &str) -> Result<String, String> {
-    if text
-        .bytes()
-        .any(|byte| byte.is_ascii_control() || matches!(byte, b'<' | b'>' | b' '))
-    {
-        return Err("no spaces, control characters or angle brackets".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -332,9 +271,12 @@ mod tests {
             "-n 10 -d 1m -c 5 --rate 2.5 --ramp-up 10s -s 1KB-2KiB -r 3 --from a@b --to c{n}@d --helo me \
              --per-connection 2 --pipelining full --bdat --chunk-size 64KiB --starttls --tls-ca ca.pem --tls-name mx \
              --tls-resume --idle-connections 7 --slow-clients 8 --slow-rate 9 --timeout 5 --seed 3 --threads 2 \
-             --source 127.0.0.1-127.0.0.3 --json a --html b --compare c one:25 two",
+             --source 127.0.0.1-127.0.0.3 --json a --html b --compare c --lmtp --repeat 4 --fail-if p99>50ms \
+             --fail-if failed>1% one:25 two",
         )
         .unwrap();
+        assert!(arguments.lmtp && arguments.command.is_none());
+        assert_eq!((arguments.repeat.get(), arguments.fail_if.len()), (4, 2));
         assert_eq!(arguments.targets, ["one:25", "two"]);
         assert_eq!(arguments.size, Some(Content::Sizes(1000..=2048)));
         assert_eq!(arguments.duration, Some(Duration::from_secs(60)));
@@ -342,6 +284,8 @@ mod tests {
         assert_eq!(arguments.pipelining, Ahead::Full);
         assert_eq!(arguments.source[0].0.len(), 3);
         assert_eq!(parse("").unwrap().targets, ["localhost:2525"]);
+        let plan = parse("plan --rate 1000 --deliver discard: --json").unwrap();
+        assert!(matches!(plan.command, Some(Command::Plan(_))));
     }
 
     #[test]
@@ -368,20 +312,18 @@ mod tests {
             "--recipients 1000000000",
             "--idle-connections 1000000000",
             "--pipelining some",
+            "--fail-if p99",
+            "--fail-if p99>50",
+            "--repeat 0",
+            "--find-knee --repeat 2",
+            "--find-knee -n 5",
+            "--compare x --against y",
+            "plan --rate 5 --lmtp",
+            "plan",
         ];
         for line in wrong {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
-        }
-        assert!(address("a@b>\r\nRSET").is_err());
-    }
-
-    #[test]
-    fn sources_are_addresses_and_ranges() {
-        assert_eq!(sources("::1").unwrap().len(), 1);
-        assert_eq!(sources("127.0.0.1-127.0.1.0").unwrap().len(), 256);
-        for bad in ["x", "127.0.0.2-127.0.0.1", "::1-::2", "1.0.0.0-2.0.0.0"] {
-            assert!(sources(bad).is_err(), "{bad:?}");
         }
     }
 }

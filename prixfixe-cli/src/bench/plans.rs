@@ -1,21 +1,20 @@
 //! From arguments to runs.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 
-use prixfixe_bench::plan::{Content, Tls, TlsError, Transfer, Trust};
+use prixfixe_bench::plan::{Content, Protocol, Tls, TlsError, Transfer, Trust};
 use prixfixe_bench::{Plan, PlanError, Scenario, Workload};
 
 use super::arguments::Arguments;
 use crate::error::Error;
 
-/// What the arguments ask for, ready to run.
-pub(super) fn prepare(arguments: &Arguments) -> Result<Vec<Workload>, Error> {
+/// What the arguments ask for, to these targets, ready to run.
+pub(super) fn prepare(arguments: &Arguments, targets: &[String]) -> Result<Vec<Workload>, Error> {
     let prepare = |plan: Plan| plan.prepare().map_err(|error| Error::Plan(say(&error)));
-    plans(arguments).into_iter().map(prepare).collect()
+    plans(arguments, targets).into_iter().map(prepare).collect()
 }
 
-fn plans(arguments: &Arguments) -> Vec<Plan> {
-    let targets = &arguments.targets;
+fn plans(arguments: &Arguments, targets: &[String]) -> Vec<Plan> {
     let mut plans = match arguments.scenario {
         Some(scenarios) => {
             let plan = |scenario: Scenario| scenario.plan(targets);
@@ -31,13 +30,23 @@ fn plans(arguments: &Arguments) -> Vec<Plan> {
 
 /// An option overrides the scenario; a number or a time given takes the place of both that the scenario has.
 fn fill(plan: &mut Plan, arguments: &Arguments) {
+    if arguments.lmtp {
+        plan.protocol = Protocol::Lmtp;
+    }
     if arguments.messages.is_some() || arguments.duration.is_some() {
         plan.pace.messages = arguments.messages.map(Into::into);
         plan.pace.duration = arguments.duration;
     }
     plan.pace.rate = arguments.rate.or(plan.pace.rate);
     plan.pace.ramp = arguments.ramp_up;
-    plan.concurrency = arguments.concurrency.unwrap_or(plan.concurrency);
+    // Few connections would be the knee that is found, rather than the server's.
+    let most = NonZeroU32::MIN.saturating_add(99);
+    let concurrency = if arguments.find_knee {
+        most
+    } else {
+        plan.concurrency
+    };
+    plan.concurrency = arguments.concurrency.unwrap_or(concurrency);
     plan.threads = arguments.threads;
     plan.per_connection = arguments.per_connection;
     if !arguments.file.is_empty() {
@@ -121,20 +130,26 @@ mod tests {
         CommandLine::try_parse_from(words).unwrap().arguments
     }
 
+    fn planned(line: &str) -> Vec<Plan> {
+        let arguments = arguments(line);
+        plans(&arguments, &arguments.targets)
+    }
+
     #[test]
     fn without_options_a_run_is_the_plan_of_the_library() {
-        assert_eq!(plans(&arguments("")), [Plan::new(["localhost:2525"])]);
+        assert_eq!(planned(""), [Plan::new(["localhost:2525"])]);
     }
 
     #[test]
     fn every_option_that_makes_a_plan_is_in_it() {
-        let plans = plans(&arguments(
+        let plans = planned(
             "-n 10 -d 1m -c 5 --rate 2.5 --ramp-up 10s -s 1KB-2KiB -r 3 --from a@b --to c{n}@d --helo me \
              --per-connection 2 --pipelining full --bdat --chunk-size 64KiB --starttls --tls-ca ca.pem --tls-name mx \
              --tls-resume --idle-connections 7 --slow-clients 8 --slow-rate 9 --timeout 5 --seed 3 --threads 2 \
-             --source 127.0.0.1-127.0.0.3 one:25 two",
-        ));
+             --source 127.0.0.1-127.0.0.3 --lmtp one:25 two",
+        );
         let mut plan = Plan::new(["one:25", "two"]);
+        plan.protocol = Protocol::Lmtp;
         plan.pace.messages = Some(10);
         plan.pace.duration = Some(Duration::from_secs(60));
         plan.pace.rate = Some(2.5);
@@ -166,7 +181,7 @@ mod tests {
     #[test]
     fn options_override_a_scenario() {
         let one = |line: &str| {
-            let mut plans = plans(&arguments(line));
+            let mut plans = planned(line);
             assert_eq!(plans.len(), 1);
             plans.remove(0)
         };
@@ -185,7 +200,7 @@ mod tests {
         let plan = one("--scenario large -c 3 --file mail");
         assert_eq!((plan.name.as_str(), plan.concurrency.get()), ("large", 3));
         assert_eq!(plan.content, Content::Files(vec!["mail".into()]));
-        let all = plans(&arguments("--scenario all"));
+        let all = planned("--scenario all");
         let names: Vec<_> = all.iter().map(|plan| plan.name.as_str()).collect();
         assert_eq!(
             names,

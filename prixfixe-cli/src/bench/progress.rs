@@ -64,6 +64,12 @@ impl Line {
             .set_message(format!("{accepted} accepted{failures}, {rate:.0}/s"));
     }
 
+    /// Says lines that stay above it; nothing where stderr is no terminal.
+    pub(super) fn teller(&self) -> impl Fn(&str) + use<> {
+        let bar = self.bar.clone();
+        move |text| bar.println(text)
+    }
+
     /// Takes the line away.
     pub(super) fn finish(self) {
         self.bar.finish_and_clear();

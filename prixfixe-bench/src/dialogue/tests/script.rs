@@ -45,8 +45,9 @@ impl Script {
             bdat: self.chunk.is_some(),
             eight_bit: false,
             smtp_utf8: false,
+            greetings: Vec::new(),
         };
-        Dialogue::new(Arc::new(manner), Instant::now())
+        Dialogue::new(Arc::new(manner), 0, Instant::now())
     }
 
     fn message(&self) -> Arc<Prepared> {

@@ -5,10 +5,10 @@ mod secured;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::client::ClientConnection;
 
+use super::socket::Socket;
 use super::way::Way;
 use crate::dialogue::{Dialogue, Event};
 use crate::failure::{Failure, Kind, Stage};
@@ -52,7 +52,7 @@ pub(super) enum Turn {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    socket: TcpStream,
+    socket: Socket,
     tls: Option<Box<ClientConnection>>,
     dialogue: Dialogue,
     phase: Phase,
@@ -223,8 +223,8 @@ impl Connection {
         if let Some(error) = self.socket.take_error().map_err(fail)? {
             return Err(fail(error));
         }
-        match self.socket.peer_addr() {
-            Ok(_) => {}
+        match self.socket.check_connected() {
+            Ok(()) => {}
             // Not yet: an event of the time before.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
             Err(error) => return Err(fail(error)),
