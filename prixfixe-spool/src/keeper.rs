@@ -6,13 +6,13 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::assembly::Again;
 use crate::disk::{Disk, read_exact};
 use crate::error::{AppendError, MessageId};
 use crate::ledger::{Chore, Place};
 use crate::record::{Frame, LargeContent, MessagePayload, Note, Seed};
 use crate::segment;
 use crate::shared::Shared;
-use crate::writer::Again;
 
 /// Bytes that are copied at once, so that clients never wait for more.
 const COPIED_AT_ONCE: usize = 1 << 20;

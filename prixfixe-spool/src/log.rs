@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use crate::assembly::{NewMessage, Submission};
 use crate::delivering::Delivering;
 use crate::disk::{Disk, OsDisk};
 use crate::error::{AppendError, MessageId, OpenError};
@@ -21,7 +22,7 @@ use crate::segment;
 use crate::shared::{LogOptions, Shared};
 use crate::threads::{keep_until_closed, write_until_closed};
 use crate::ticket::{Ticket, ticket};
-use crate::writer::{NewMessage, Submission, Writer, random};
+use crate::writer::{Writer, random};
 
 /// Bytes that one write and one sync take, if so many wait.
 const BATCH: u64 = 8 << 20;

@@ -1,5 +1,10 @@
 //! The power goes after every operation of every run, and what is acknowledged is there.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic
+)]
 
 mod simulated;
 
