@@ -122,7 +122,7 @@ impl Ledger {
     /// Bytes on the disk.
     pub(crate) fn bytes(&self) -> u64 {
         let segments = self.segments.values().map(|segment| segment.length);
-        segments.sum::<u64>() + self.large_bytes
+        segments.sum::<u64>().saturating_add(self.large_bytes)
     }
 
     pub(crate) fn add(&mut self, id: MessageId, entry: Entry) {
@@ -136,7 +136,7 @@ impl Ledger {
             segment.states += 1;
         }
         if let Some(large) = entry.large {
-            self.large_bytes += large.length;
+            self.large_bytes = self.large_bytes.saturating_add(large.length);
         }
         self.live.insert(id, entry);
     }

@@ -339,6 +339,9 @@ impl<'a> Note<'a> {
     }
 }
 
+/// The longest that a record other than an index can be.
+const MAX_RECORD: u32 = (HEADER + MAX_PAYLOAD) as u32;
+
 /// The notes of an index. `None` for one that makes no sense.
 pub(crate) fn read_index<'a>(index: &'a [u8], mut visit: impl FnMut(Note<'a>)) -> Option<()> {
     let mut reader = Reader(index);
@@ -401,7 +404,7 @@ impl<'a> Reader<'a> {
                 id,
                 from: self.u64()?,
                 offset: self.u32()?,
-                length: self.u32()?,
+                length: self.u32().filter(|length| *length <= MAX_RECORD)?,
                 large: match kind {
                     Kind::Large => Some(self.large()?),
                     _ => None,
