@@ -248,15 +248,16 @@ fn start(path: &Path, messages: u64) -> Result<f64, Error> {
         ticket.wait()?;
     }
     log.close();
-    let before = resident();
+    let (before, worked_before) = (resident(), worked());
     let began = Instant::now();
     let log = Log::start(&root, options)?;
     let mut found = 0_u64;
     log.take_over(|_| found += 1)?;
     let took = began.elapsed();
     println!(
-        "{found} messages: taken over in {:.2} s, {} MiB of memory more than before",
+        "{found} messages: taken over in {:.2} s, {:.2} s of a core, {} MiB of memory more than before",
         took.as_secs_f64(),
+        (worked() - worked_before).as_secs_f64(),
         (resident() - before) >> 20
     );
     Ok(took.as_secs_f64())
@@ -270,4 +271,11 @@ fn resident() -> u64 {
         .nth(1)
         .and_then(|it| it.parse::<u64>().ok());
     pages.unwrap_or(0) * 4096
+}
+
+/// Time that this thread was at work: what others do on the machine is not in it.
+fn worked() -> Duration {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = stat.split(' ').next().and_then(|it| it.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
 }
