@@ -78,7 +78,8 @@ type Found = BTreeMap<MessageId, Option<(Vec<u8>, Vec<u8>)>>;
 
 fn find(log: &Log<SimulatedDisk>) -> Found {
     let mut ids = Vec::new();
-    log.take_over(|it| ids.push(it.id)).expect("the disk is good");
+    log.take_over(|it| ids.push(it.id))
+        .expect("the disk is good");
     read(log, ids)
 }
 
