@@ -36,6 +36,8 @@ struct Run {
     disk: SimulatedDisk,
     rng: Rng,
     model: Model,
+    /// Whether segments come and go quickly.
+    is_busy: bool,
 }
 
 fn options() -> LogOptions {
@@ -50,6 +52,14 @@ impl Run {
             disk: SimulatedDisk::new(),
             rng: Rng::with_seed(seed),
             model: Model::default(),
+            is_busy: false,
+        }
+    }
+
+    fn busy(seed: u64) -> Self {
+        Self {
+            is_busy: true,
+            ..Self::new(seed)
         }
     }
 
@@ -74,6 +84,17 @@ impl Run {
     }
 
     fn step(&mut self, log: &Log<SimulatedDisk>) {
+        if self.is_busy {
+            for _ in 0..self.rng.u8(0..4) {
+                if let Some((_, message)) = self.pick() {
+                    log.done(message.id.unwrap());
+                    message.is_done = true;
+                }
+            }
+            self.append(log);
+            while log.keep().unwrap_or(false) {}
+            return;
+        }
         match self.rng.u8(0..12) {
             0..=4 => self.append(log),
             5..=7 => {
@@ -100,7 +121,10 @@ impl Run {
 
     fn pick(&mut self) -> Option<(u64, &mut Known)> {
         let is_live = |it: &Known| it.id.is_some() && !it.is_done;
-        let live = self.model.messages.iter().filter(|(_, it)| is_live(it));
+        // Some stay, so that the first segments do, and others that speak of them go.
+        let stays = |number: u64| self.is_busy && number < 12 && number.is_multiple_of(2);
+        let live = self.model.messages.iter();
+        let live = live.filter(|(number, it)| is_live(it) && !stays(**number));
         let live: Vec<u64> = live.map(|(number, _)| *number).collect();
         let number = self.rng.choice(live)?;
         Some((number, self.model.messages.get_mut(&number)?))
@@ -265,6 +289,26 @@ fn the_power_goes_after_every_operation() {
                     run.disk.lose_power(losses(cut + life)[life as usize]);
                 }
                 run.live(STEPS);
+            }
+        }
+    }
+}
+
+/// What is done must not come back because a segment that says so has gone before another.
+#[test]
+fn the_power_goes_while_segments_go() {
+    for seed in 0..seeds() * 4 {
+        let mut whole = Run::busy(seed);
+        whole.live(40);
+        let operations = whole.disk.operations();
+        for _ in 0..25 {
+            let cut = whole.rng.u64(0..operations);
+            for loss in losses(seed ^ cut << 20) {
+                let mut run = Run::busy(seed);
+                run.disk.cut_power_in(cut);
+                run.live(40);
+                run.disk.lose_power(loss);
+                run.live(0);
             }
         }
     }
