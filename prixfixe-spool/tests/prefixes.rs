@@ -368,6 +368,35 @@ fn what_fails_is_said_and_what_is_said_holds() {
 }
 
 #[test]
+fn messages_that_arrive_together_share_one_write_and_one_sync() {
+    let disk = SimulatedDisk::new();
+    let log = Log::open(disk.clone(), Path::new("/spool"), LogOptions::default()).unwrap();
+    log.take_over(|_| ()).unwrap();
+    let append = || log.append(Draft::default());
+    let first = append();
+    while log.turn() {}
+    first.wait().unwrap();
+
+    let before = disk.operations();
+    let tickets: Vec<Ticket<MessageId>> = (0..500).map(|_| append()).collect();
+    while log.turn() {}
+    assert_eq!(disk.operations() - before, 2);
+    let ids: Vec<MessageId> = tickets.into_iter().map(|it| it.wait().unwrap()).collect();
+
+    // States are written at once, and their sync waits for the next message's.
+    let before = disk.operations();
+    for id in ids {
+        log.done(id);
+    }
+    log.turn_without_sync();
+    assert_eq!(disk.operations() - before, 1);
+    let last = append();
+    while log.turn() {}
+    last.wait().unwrap();
+    assert_eq!(disk.operations() - before, 3);
+}
+
+#[test]
 fn what_is_done_leaves_room() {
     let mut run = Run::new(7);
     let log = Log::open(run.disk.clone(), Path::new("/spool"), options()).unwrap();
