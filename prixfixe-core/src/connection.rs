@@ -282,7 +282,7 @@ impl Connection {
         match question {
             Some(Question::Auth) => self.authenticated = is_positive,
             Some(Question::Data) if self.state.takes_body() => self.idle.message_begins(now),
-            Some(Question::Message) => self.idle.message_ends(now),
+            Some(Question::Message) => self.idle.begin_anew(now),
             _ => {}
         }
         self.unit.next(now);
@@ -567,7 +567,7 @@ impl Connection {
             return Turn::Wait;
         }
         if refused.of_message {
-            self.idle.message_ends(now);
+            self.idle.begin_anew(now);
         }
         let said = match refused.forgiven {
             true => {
@@ -619,7 +619,7 @@ impl Connection {
         }
         // Its end was waited for since it was refused.
         if in_data && !self.state.takes_body() && self.question().is_none() {
-            self.idle.message_ends(now);
+            self.idle.begin_anew(now);
         }
         if let (Say::Reply(reply), None) = (&step.say, &step.event) {
             // If this is a refusal, the caller was told when it was found out.
@@ -719,7 +719,7 @@ impl Connection {
         if let Command::Xclient { argument } = command
             && self.xclient
         {
-            return self.become_another(argument, line, output);
+            return self.become_another(argument, line, now, output);
         }
         let session = Session {
             config: &self.config,
@@ -758,6 +758,7 @@ impl Connection {
         &mut self,
         argument: &str,
         line: &'i [u8],
+        now: Instant,
         output: &mut Vec<u8>,
     ) -> Turn<'i> {
         let refusal = match (self.state.renewed(), xclient::parse(argument)) {
@@ -765,9 +766,11 @@ impl Connection {
                 self.state = state;
                 self.extended = false;
                 self.errors = 0;
+                self.idle.begin_anew(now);
                 self.authenticated = match told.login {
                     Attribute::Is(_) => true,
-                    Attribute::Unsaid => self.authenticated,
+                    // Another client has not logged in because the one before it had.
+                    Attribute::Unsaid => self.authenticated && told.address.is_unsaid(),
                     Attribute::Unavailable | Attribute::Unknown => false,
                 };
                 return Turn::Event(Event::Xclient(Box::new(told)));

@@ -75,8 +75,8 @@ impl Idle {
         self.earned = 0;
     }
 
-    /// The data of a message has come to its end, whatever became of it.
-    pub(crate) fn message_ends(&mut self, now: Instant) {
+    /// The data of a message has come to its end, whatever became of it, or the client is another one.
+    pub(crate) fn begin_anew(&mut self, now: Instant) {
         *self = Self {
             since: self.since.map(|_| now),
             ..Self::default()
@@ -149,7 +149,7 @@ mod tests {
         let start = Instant::now();
         let mut idle = running(start);
         assert!(idle.allows_command(1) && !idle.allows_command(1));
-        idle.message_ends(start + 500 * SECOND);
+        idle.begin_anew(start + 500 * SECOND);
         let expected = start + 500 * SECOND + TIMEOUT;
         assert_eq!(idle.deadline(TIMEOUT), Some(expected));
         assert!(idle.allows_command(1) && !idle.allows_command(1));
