@@ -59,6 +59,9 @@ pub struct Config {
     /// it they are read and handed on as well, since clients send them unasked; but NOTIFY with SUCCESS
     /// is 555.
     pub dsn: bool,
+    /// Offer BINARYMIME (RFC 3030 section 3). Without it `BODY=BINARYMIME` is 555: for a handler whose
+    /// next hop may not take such a content.
+    pub binary_mime: bool,
     /// Say by LIMITS (RFC 9422) that the recipients of one transaction have to be in one domain. It is for the handler to refuse
     /// others. LIMITS tells [`max_recipients`](Self::max_recipients) in any case.
     pub one_recipient_domain: bool,
@@ -140,6 +143,7 @@ impl Config {
             bare_line_ends: BareLineEnds::Refuse,
             starttls: false,
             dsn: false,
+            binary_mime: true,
             product: "PrixFixe".to_owned(),
             ehlo_keywords: Vec::new(),
             one_recipient_domain: false,

@@ -136,13 +136,16 @@ pub(crate) fn hello(config: &Config, output: &mut Vec<u8>) {
 pub(crate) fn extended_hello(config: &Config, tls: bool, xclient: bool, output: &mut Vec<u8>) {
     const BEFORE_SIZE: &[u8] = b"\r\n250-PIPELINING\r\n250-SIZE ";
     const BEHIND_SIZE: &[u8] = b"\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n\
-        250-CHUNKING\r\n250-BINARYMIME\r\n";
+        250-CHUNKING\r\n";
     output.reserve(BEFORE_SIZE.len() + BEHIND_SIZE.len() + config.domain.len() + 64);
     output.extend_from_slice(b"250-");
     push_printable(&config.domain, output);
     output.extend_from_slice(BEFORE_SIZE);
     push_number(config.max_message_size, output);
     output.extend_from_slice(BEHIND_SIZE);
+    if config.binary_mime {
+        output.extend_from_slice(b"250-BINARYMIME\r\n");
+    }
     if config.starttls && !tls {
         output.extend_from_slice(b"250-STARTTLS\r\n");
     }
@@ -236,6 +239,13 @@ mod tests {
                 .find(|it| it.contains("LIMITS"));
             assert_eq!(told, line);
         }
+    }
+
+    #[test]
+    fn binarymime_is_offered_unless_it_is_switched_off() {
+        let line = "\r\n250-CHUNKING\r\n250-BINARYMIME\r\n";
+        assert!(hello_of(|_| {}, false).contains(line));
+        assert!(!hello_of(|config| config.binary_mime = false, false).contains("BINARYMIME"));
     }
 
     /// RFC 8689 section 4.1: only within TLS.

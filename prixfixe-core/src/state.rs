@@ -93,6 +93,7 @@ impl Session<'_> {
     /// REQUIRETLS makes sense within TLS alone (RFC 8689 section 4.1).
     fn offered(&self) -> Offered {
         Offered {
+            binary_mime: self.config.binary_mime,
             requiretls: self.config.requiretls && self.tls,
             mt_priority: self.config.mt_priority,
         }

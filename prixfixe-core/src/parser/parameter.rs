@@ -16,9 +16,10 @@ use crate::{BodyType, MailParameters, Notify, RcptParameters};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parameters<'i>(&'i str);
 
-/// Parameters of MAIL that are known where they are offered alone.
+/// Parameters of MAIL, and values of them, that are known where they are offered alone.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Offered {
+    pub(crate) binary_mime: bool,
     pub(crate) requiretls: bool,
     pub(crate) mt_priority: bool,
 }
@@ -54,6 +55,9 @@ impl<'i> Parameters<'i> {
                 set(&mut size, size_value(value))?;
             } else if is("BODY") {
                 set(&mut body, body_value(value))?;
+                if body == Some(BodyType::BinaryMime) && !offered.binary_mime {
+                    return Err(ParameterError::Unknown);
+                }
             } else if is("SMTPUTF8") {
                 set(&mut smtputf8, value.is_none().then_some(true))?;
             } else if is("RET") {
@@ -212,10 +216,16 @@ mod tests {
     use super::*;
     use crate::{OriginalRecipient, Ret};
 
+    const OFFERED: Offered = Offered {
+        binary_mime: true,
+        requiretls: false,
+        mt_priority: false,
+    };
+
     fn of_mail(input: &str) -> Result<MailParameters, ParameterError> {
         Parameters::behind_path(input)
             .unwrap()
-            .of_mail(true, Offered::default())
+            .of_mail(true, OFFERED)
     }
 
     #[test]
@@ -353,6 +363,7 @@ mod tests {
     #[test]
     fn parameters_that_are_offered() {
         let offered = Offered {
+            binary_mime: true,
             requiretls: true,
             mt_priority: true,
         };
@@ -360,6 +371,11 @@ mod tests {
             let parameters = Parameters::behind_path(input).unwrap();
             parameters.of_mail(extended, offered)
         };
+        // RFC 3030 section 3.
+        let binary = of_mail(" BODY=binarymime", true, offered).map(|it| it.body);
+        assert_eq!(binary, Ok(BodyType::BinaryMime));
+        let binary = of_mail(" BODY=BINARYMIME", true, Offered::default());
+        assert_eq!(binary, Err(ParameterError::Unknown));
         for (input, requiretls, mt_priority) in [
             (" REQUIRETLS", true, None),
             (" mt-priority=-9 requiretls", true, Some(-9)),
