@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::command::CommandError;
-use crate::{Auth, BareLineEnds, Mechanism, Protocol, parser};
+use crate::{Answer, Auth, BareLineEnds, Mechanism, Protocol, parser, replies};
 
 const MATRIX: &str = include_str!("../matrix.md");
 
