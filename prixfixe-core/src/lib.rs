@@ -90,15 +90,15 @@
 #![doc = include_str!("matrix.md")]
 //!
 //! - `Start`: neither HELO nor EHLO yet. `Ready`: between transactions. `Mail`: there is a sender. `Rcpt`: and a
-//!   recipient. `Chunks`: between two chunks of a message. `Failed`: a chunk was refused, and others may
+//!   recipient. `BetweenChunks`: between two chunks of a message. `ChunkRefused`: a chunk was refused, and others may
 //!   be on their way; those are no bad commands.
 //! - `ConnectAsked`, `HelloAsked`, `MailAsked`, `RcptAsked`, `DataAsked`, `ChunkAsked`, `MessageAsked` and
 //!   `CommandAsked` (by a command that is not in the table) are those with an open [`Question`]. Accepted, they
-//!   lead to `Start`, `Ready`, `Mail`, `Rcpt`, `Data`, `Chunk` and `Ready`, the last back; refused, back (and to
-//!   `Closed` from `ConnectAsked`, or by a 421; to `Ready` from `DataAsked`, to `Failed` or `Ready` from
+//!   lead to `Start`, `Ready`, `Mail`, `Rcpt`, `Data`, `InChunk` and `Ready`, the last back; refused, back (and to
+//!   `Closed` from `ConnectAsked`, or by a 421; to `Ready` from `DataAsked`, to `ChunkRefused` or `Ready` from
 //!   `ChunkAsked`).
-//! - `Data` and `Chunk` are those in which a body comes; they end in `MessageAsked`, a chunk that is not the
-//!   last in `Chunks`. A refused body is read to its true end, and then replied to.
+//! - `Data` and `InChunk` are those in which a body comes; they end in `MessageAsked`, a chunk that is not the
+//!   last in `BetweenChunks`. A refused body is read to its true end, and then replied to.
 //! - `AuthAsked` has an open question too. Accepted or refused, it leads to `Ready`; a challenge leads to
 //!   `AuthChallenged`, in which the next line is a response, whatever stands in it. A response leads to `AuthAsked`, what
 //!   is none (`*`, no base64, too long) to `Ready`. So a client must not send commands behind AUTH before its end, but
@@ -108,13 +108,13 @@
 //! - `StartTls` waits for [`tls_established`](Connection::tls_established), which leads to `Start`.
 //! - In LMTP it is LHLO that leads to `HelloAsked`, and HELO and EHLO are 500. What is said at or behind the end of the data
 //!   is said once for each recipient that was accepted, but for a 421.
-//! - XCLIENT, where it is [offered](Connection::offer_xclient), leads from `Start`, `Ready` and `Failed` to `ConnectAsked`, and is
+//! - XCLIENT, where it is [offered](Connection::offer_xclient), leads from `Start`, `Ready` and `ChunkRefused` to `ConnectAsked`, and is
 //!   503 in the other states. Where it is not it is 550.
-//! - HELO, EHLO, RSET and QUIT in `Chunks` first give [`Event::MessageAborted`].
+//! - HELO, EHLO, RSET and QUIT in `BetweenChunks` first give [`Event::MessageAborted`].
 //! - STARTTLS is 502 where it is not configured and 503 where TLS is active. MAIL is 530 where TLS is required
 //!   and not active. A MAIL over the size limit is 552, a RCPT over the recipient limit 452, an
 //!   internationalised address without SMTPUTF8 553; none of them changes the state. A BDAT over the size limit
-//!   is 552 and leads to `Failed`, or with LAST to `Ready`.
+//!   is 552 and leads to `ChunkRefused`, or with LAST to `Ready`.
 //!
 //! # What a client cannot do
 //!

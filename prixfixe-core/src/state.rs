@@ -9,7 +9,7 @@ mod command;
 mod content;
 mod step;
 
-pub(crate) use step::{Say, Step};
+pub(crate) use step::{Say, Step, Text};
 
 use crate::body::{ChunkedBody, DataBody};
 use crate::chunk::Chunk;
@@ -44,13 +44,13 @@ pub(crate) enum State {
     /// In a body that ends with CR LF . CR LF.
     Data(DataBody),
     /// In a chunk.
-    Chunk(Chunk, ChunkedBody),
+    InChunk(Chunk, ChunkedBody),
     /// Between two chunks of a message.
-    Chunks(ChunkedBody),
+    BetweenChunks(ChunkedBody),
     /// Question: is the message in safe hands?
     MessageAsked,
     /// Between transactions too. A chunk was refused; the client may have sent the next ones already.
-    Failed,
+    ChunkRefused,
     /// Question: is the client who it wants to be?
     AuthAsked,
     /// A challenge was sent: a line with the response comes next.
@@ -68,7 +68,7 @@ pub(crate) enum Resting {
     Ready,
     Mail(Transaction),
     Rcpt(Transaction),
-    Failed,
+    ChunkRefused,
 }
 
 /// A message before its content.
@@ -129,7 +129,7 @@ impl State {
 
     /// A command may come next.
     pub(crate) const fn takes_commands(self) -> bool {
-        matches!(self, Self::Chunks(_)) || self.resting().is_some()
+        matches!(self, Self::BetweenChunks(_)) || self.resting().is_some()
     }
 
     /// The state, if it is one to go back to.
@@ -139,14 +139,14 @@ impl State {
             Self::Ready => Some(Resting::Ready),
             Self::Mail(transaction) => Some(Resting::Mail(transaction)),
             Self::Rcpt(transaction) => Some(Resting::Rcpt(transaction)),
-            Self::Failed => Some(Resting::Failed),
+            Self::ChunkRefused => Some(Resting::ChunkRefused),
             _ => None,
         }
     }
 
     /// Octets of a body come next.
     pub(crate) const fn takes_body(self) -> bool {
-        matches!(self, Self::Data(_) | Self::Chunk(..))
+        matches!(self, Self::Data(_) | Self::InChunk(..))
     }
 
     /// The response to a challenge comes next.
@@ -158,7 +158,7 @@ impl State {
     pub(crate) const fn is_idle(self) -> bool {
         matches!(
             self,
-            Self::Start | Self::Ready | Self::Failed | Self::AuthChallenged
+            Self::Start | Self::Ready | Self::ChunkRefused | Self::AuthChallenged
         )
     }
 
@@ -178,8 +178,8 @@ impl State {
                 | Self::DataAsked
                 | Self::ChunkAsked { .. }
                 | Self::Data(_)
-                | Self::Chunk(..)
-                | Self::Chunks(_)
+                | Self::InChunk(..)
+                | Self::BetweenChunks(_)
                 | Self::MessageAsked
         )
     }
@@ -188,7 +188,7 @@ impl State {
     pub(crate) const fn in_message(self) -> bool {
         match self {
             Self::Data(body) => body.refusal().is_none(),
-            Self::Chunk(..) | Self::Chunks(_) => true,
+            Self::InChunk(..) | Self::BetweenChunks(_) => true,
             _ => false,
         }
     }
@@ -219,7 +219,7 @@ impl From<Resting> for State {
             Resting::Ready => Self::Ready,
             Resting::Mail(transaction) => Self::Mail(transaction),
             Resting::Rcpt(transaction) => Self::Rcpt(transaction),
-            Resting::Failed => Self::Failed,
+            Resting::ChunkRefused => Self::ChunkRefused,
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::reply::Said;
+use super::reply::Outcome;
 use super::{Connection, RefusedChunk};
-use crate::state::Say;
+use crate::state::{Say, Text};
 use crate::{Abort, Answer, Protocol, Question, Reply, idle, replies};
 
 impl Connection {
@@ -34,9 +34,11 @@ impl Connection {
                 }
             }
             Say::Refusal(reply) => match self.reply(&reply, output) {
-                Said::Yes => {}
-                Said::No => self.untold = Some(Abort::Refused(reply)),
-                Said::TooMuch => self.untold = Some(Abort::Refused(replies::TOO_MANY_ERRORS)),
+                Outcome::Done => {}
+                Outcome::Refused => self.untold = Some(Abort::Refused(reply)),
+                Outcome::SessionEnded => {
+                    self.untold = Some(Abort::Refused(replies::TOO_MANY_ERRORS))
+                }
             },
             Say::AfterChunk { chunk, reply } => {
                 self.refused_chunk = Some(RefusedChunk {
@@ -47,8 +49,9 @@ impl Connection {
                     of_message: true,
                 });
             }
-            Say::Greeting if self.shutting_down => {}
-            say => self.say(say, output),
+            Say::Text(Text::Greeting) if self.shutting_down => {}
+            Say::Text(text) => self.say(text, output),
+            Say::Nothing => {}
         }
         match question {
             Some(Question::Auth) => self.authenticated = is_positive,

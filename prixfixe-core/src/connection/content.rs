@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::reply::Said;
+use super::reply::Outcome;
 use super::{BDAT, Connection, RefusedChunk, Turn, front, refused};
 use crate::state::{Say, State};
 use crate::{Abort, Event, replies};
@@ -29,21 +29,24 @@ impl Connection {
         if refused.of_message {
             self.idle.begin_anew(now);
         }
-        let said = match refused.forgiven {
+        let outcome = match refused.forgiven {
             true => {
                 refused.reply.encode(output);
-                Said::Yes
+                Outcome::Done
             }
             false => self.reply(&refused.reply, output),
         };
         // The last chunk is the end of the data, of whose recipients each gets its reply.
-        if refused.of_message && refused.chunk.is_last() && !matches!(said, Said::TooMuch) {
+        if refused.of_message
+            && refused.chunk.is_last()
+            && !matches!(outcome, Outcome::SessionEnded)
+        {
             self.repeat(&refused.reply, output);
         }
         self.unit.next(now);
         match refused.ends_message {
             true => Turn::Again,
-            false => said.turn(BDAT, refused.reply),
+            false => outcome.turn(BDAT, refused.reply),
         }
     }
 
@@ -83,8 +86,8 @@ impl Connection {
         }
         if let (Say::Reply(reply), None) = (&step.say, &step.event) {
             // If this is a refusal, the caller was told when it was found out.
-            let said = self.reply(reply, output);
-            if in_data && !matches!(said, Said::TooMuch) {
+            let outcome = self.reply(reply, output);
+            if in_data && !matches!(outcome, Outcome::SessionEnded) {
                 self.repeat(reply, output);
             }
             return Turn::Again;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::reply::Said;
+use super::reply::Outcome;
 use super::{BDAT, Connection, Turn, front, refused};
 use crate::command::Command;
 use crate::line::LineError;
@@ -51,7 +51,7 @@ impl Connection {
         let (state, step) = self.state.response(line.and_then(sasl::response));
         self.state = state;
         if let Say::Reply(reply) = &step.say
-            && let Said::TooMuch = self.reply(reply, output)
+            && let Outcome::SessionEnded = self.reply(reply, output)
         {
             return Turn::Event(Event::AuthAborted(replies::TOO_MANY_ERRORS));
         }
@@ -94,11 +94,11 @@ impl Connection {
                     return self.refuse_idleness(line, output);
                 }
                 let reply = error.reply();
-                let said = self.reply(&reply, output);
+                let outcome = self.reply(&reply, output);
                 if announces_chunk(line) {
                     self.end(Abort::Closed);
                 }
-                said.turn(line, reply)
+                outcome.turn(line, reply)
             }
             Some(Ok(line)) => self.run(line, rest, now, input, output),
         }
@@ -135,11 +135,11 @@ impl Connection {
             Ok(command) => command,
             Err(error) => {
                 let reply = error.into();
-                let said = self.reply(&reply, output);
+                let outcome = self.reply(&reply, output);
                 if error.ends_session() {
                     self.end(Abort::Closed);
                 }
-                return said.turn(line, reply);
+                return outcome.turn(line, reply);
             }
         };
         if let Command::Xclient { argument } = command
@@ -156,7 +156,7 @@ impl Connection {
         if let Some(recipients) = self.state.recipients() {
             self.recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
         }
-        let failed = self.state == State::Failed;
+        let is_refused_already = self.state == State::ChunkRefused;
         let asks = matches!(command, Command::Mail { .. } | Command::Rcpt { .. });
         self.quit = matches!(command, Command::Quit);
         let (state, step) = self.state.command(command, session);
@@ -174,7 +174,7 @@ impl Connection {
         }
         let turn = self.take(step, line, now, output);
         if let Some(refused) = &mut self.refused_chunk {
-            refused.forgiven = failed;
+            refused.forgiven = is_refused_already;
         }
         turn
     }

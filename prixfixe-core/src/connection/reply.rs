@@ -1,27 +1,27 @@
 //! What the client is told, and how many bad commands it may send.
 
 use super::{Connection, RefusedChunk, Turn, refused};
-use crate::state::{Say, Step};
+use crate::state::{Say, Step, Text};
 use crate::{Abort, Event, Reply, replies, sasl};
 use std::time::Instant;
 
 /// What a reply came to.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Said {
-    Yes,
+pub(super) enum Outcome {
+    Done,
     /// A 4xx or 5xx.
-    No,
+    Refused,
     /// It was one bad command too many: another reply was given.
-    TooMuch,
+    SessionEnded,
 }
 
-impl Said {
+impl Outcome {
     /// What the caller is told of a command that got this reply.
     pub(super) fn turn(self, line: &[u8], reply: Reply) -> Turn<'_> {
         match self {
-            Self::Yes => Turn::Again,
-            Self::No => refused(line, reply),
-            Self::TooMuch => refused(line, replies::TOO_MANY_ERRORS),
+            Self::Done => Turn::Again,
+            Self::Refused => refused(line, reply),
+            Self::SessionEnded => refused(line, replies::TOO_MANY_ERRORS),
         }
     }
 }
@@ -38,11 +38,11 @@ impl Connection {
         let Step { say, event } = step;
         match say {
             Say::Nothing => {}
-            Say::Reply(reply) => {
-                let said = self.reply(&reply, output);
+            Say::Reply(reply) | Say::Refusal(reply) => {
+                let outcome = self.reply(&reply, output);
                 // What is refused is no event beside that.
                 if event.is_none() {
-                    return said.turn(line, reply);
+                    return outcome.turn(line, reply);
                 }
             }
             Say::AfterChunk { chunk, reply } => {
@@ -55,43 +55,42 @@ impl Connection {
                     of_message: event.is_some(),
                 });
             }
-            say => self.say(say, output),
+            Say::Text(text) => self.say(text, output),
         }
         event.map_or(Turn::Again, Turn::Event)
     }
 
     /// Says what is no reply with an enhanced status code.
-    pub(super) fn say(&mut self, say: Say, output: &mut Vec<u8>) {
-        match say {
-            Say::Greeting => replies::greeting(&self.config, self.protocol, output),
-            Say::Hello => {
+    pub(super) fn say(&mut self, text: Text, output: &mut Vec<u8>) {
+        match text {
+            Text::Greeting => replies::greeting(&self.config, self.protocol, output),
+            Text::Hello => {
                 self.extended = false;
                 replies::hello(&self.config, output);
             }
-            Say::ExtendedHello => {
+            Text::ExtendedHello => {
                 self.extended = true;
                 replies::extended_hello(&self.config, self.tls, self.xclient, output);
             }
-            Say::StartMailInput => output.extend_from_slice(replies::START_MAIL_INPUT),
-            Say::Challenge(data) => sasl::push_challenge(&data, output),
-            Say::Nothing | Say::Reply(_) | Say::Refusal(_) | Say::AfterChunk { .. } => {}
+            Text::StartMailInput => output.extend_from_slice(replies::START_MAIL_INPUT),
+            Text::Challenge(data) => sasl::push_challenge(&data, output),
         }
     }
 
     /// Replies to a command, which is one too many if it is bad and the limit is reached.
-    pub(super) fn reply(&mut self, reply: &Reply, output: &mut Vec<u8>) -> Said {
+    pub(super) fn reply(&mut self, reply: &Reply, output: &mut Vec<u8>) -> Outcome {
         if matches!(reply.code(), 500..=504 | 555) {
             self.errors = self.errors.saturating_add(1);
             if self.errors > self.config.max_errors {
                 replies::TOO_MANY_ERRORS.encode(output);
                 self.end(Abort::Closed);
-                return Said::TooMuch;
+                return Outcome::SessionEnded;
             }
         }
         reply.encode(output);
         match reply.code() {
-            ..400 => Said::Yes,
-            _ => Said::No,
+            ..400 => Outcome::Done,
+            _ => Outcome::Refused,
         }
     }
 

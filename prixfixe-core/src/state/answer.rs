@@ -1,6 +1,6 @@
 //! Where answers lead.
 
-use super::{Say, State};
+use super::{Say, State, Text};
 use crate::body::{ChunkedBody, DataBody};
 use crate::{Answer, Config, Reply, replies, sasl};
 
@@ -14,7 +14,7 @@ impl State {
                 self.refused(reply)
             }
             Answer::Challenge(data) if self == Self::AuthAsked && sasl::fits(&data) => {
-                Some((Self::AuthChallenged, Say::Challenge(data)))
+                Some((Self::AuthChallenged, Say::Text(Text::Challenge(data))))
             }
             Answer::AcceptWith(_) | Answer::Refuse(_) | Answer::Each(_) | Answer::Challenge(_) => {
                 self.refused(replies::LOCAL_ERROR)
@@ -25,18 +25,18 @@ impl State {
     fn accepted(self, reply: Option<Reply>, config: &Config) -> Option<(Self, Say)> {
         let closes = reply.as_ref().is_some_and(Reply::closes);
         let (next, usual) = match self {
-            Self::ConnectAsked => return Some((Self::Start, Say::Greeting)),
+            Self::ConnectAsked => return Some((Self::Start, Say::Text(Text::Greeting))),
             Self::HelloAsked { extended: true, .. } => {
-                return Some((Self::Ready, Say::ExtendedHello));
+                return Some((Self::Ready, Say::Text(Text::ExtendedHello)));
             }
-            Self::HelloAsked { .. } => return Some((Self::Ready, Say::Hello)),
+            Self::HelloAsked { .. } => return Some((Self::Ready, Say::Text(Text::Hello))),
             Self::DataAsked => {
                 let body = DataBody::new(config.size_limit(), config.bare_line_ends);
-                return Some((Self::Data(body), Say::StartMailInput));
+                return Some((Self::Data(body), Say::Text(Text::StartMailInput)));
             }
             Self::ChunkAsked { chunk, binary } => {
                 let body = ChunkedBody::new(config.size_limit(), binary, config.bare_line_ends);
-                return Some((Self::Chunk(chunk, body), Say::Nothing));
+                return Some((Self::InChunk(chunk, body), Say::Nothing));
             }
             Self::CommandAsked(_) if reply.is_none() => {
                 return self.refused(replies::UNKNOWN_COMMAND);

@@ -13,10 +13,11 @@ impl State {
     /// Commands that end a message between its chunks do so first, and then come a second time.
     pub(crate) const fn interrupted(self, command: &Command<'_>) -> Option<(Self, Abort)> {
         match (self, command) {
-            (Self::Chunks(_), Command::Helo { .. } | Command::Ehlo { .. } | Command::Rset) => {
-                Some((Self::Ready, Abort::Reset))
-            }
-            (Self::Chunks(_), Command::Quit) => Some((Self::Ready, Abort::Closed)),
+            (
+                Self::BetweenChunks(_),
+                Command::Helo { .. } | Command::Ehlo { .. } | Command::Rset,
+            ) => Some((Self::Ready, Abort::Reset)),
+            (Self::BetweenChunks(_), Command::Quit) => Some((Self::Ready, Abort::Closed)),
             _ => None,
         }
     }
@@ -108,7 +109,7 @@ impl State {
             return Err(replies::LOGIN_FIRST);
         }
         match self {
-            Self::Ready | Self::Failed => {}
+            Self::Ready | Self::ChunkRefused => {}
             Self::Start => return Err(replies::HELLO_FIRST),
             _ => return Err(replies::OUT_OF_ORDER),
         }
@@ -166,11 +167,11 @@ impl State {
                 let has_room = chunk.remaining() <= session.config.size_limit();
                 (Self::ChunkAsked { chunk, binary }, has_room, true)
             }
-            Self::Chunks(body) => {
+            Self::BetweenChunks(body) => {
                 let has_room = body.has_room_for(chunk.remaining());
-                (Self::Chunk(chunk, body), has_room, false)
+                (Self::InChunk(chunk, body), has_room, false)
             }
-            Self::Failed => {
+            Self::ChunkRefused => {
                 let step = Step::after_chunk(chunk, replies::OUT_OF_ORDER, None);
                 return (Self::after_refused(chunk), step);
             }
@@ -227,7 +228,7 @@ impl State {
             return Err(replies::TLS_BEFORE_LOGIN);
         }
         match self {
-            Self::Ready | Self::Failed if !session.authenticated => {}
+            Self::Ready | Self::ChunkRefused if !session.authenticated => {}
             Self::Start => return Err(replies::HELLO_FIRST),
             _ => return Err(replies::OUT_OF_ORDER),
         }

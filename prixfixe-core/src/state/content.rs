@@ -40,10 +40,10 @@ impl State {
                     ),
                 },
             },
-            Self::Chunk(mut chunk, mut body) => match body.read(&mut chunk, input, room) {
-                Progress::More => (Self::Chunk(chunk, body), None),
+            Self::InChunk(mut chunk, mut body) => match body.read(&mut chunk, input, room) {
+                Progress::More => (Self::InChunk(chunk, body), None),
                 Progress::Piece(piece) => (
-                    Self::Chunk(chunk, body),
+                    Self::InChunk(chunk, body),
                     Some(Step::ask(Event::Body(piece))),
                 ),
                 Progress::Refused(refusal) => {
@@ -58,7 +58,10 @@ impl State {
                     Self::MessageAsked,
                     Some(Step::message_end(body.content().size())),
                 ),
-                Progress::End => (Self::Chunks(body), Some(Step::reply(replies::CHUNK_OK))),
+                Progress::End => (
+                    Self::BetweenChunks(body),
+                    Some(Step::reply(replies::CHUNK_OK)),
+                ),
             },
             other => (other, None),
         }
@@ -69,7 +72,7 @@ impl State {
         if chunk.is_last() {
             Self::Ready
         } else {
-            Self::Failed
+            Self::ChunkRefused
         }
     }
 }

@@ -16,11 +16,7 @@ pub(crate) struct Step<'i> {
 pub(crate) enum Say {
     /// Nothing yet.
     Nothing,
-    Greeting,
-    Hello,
-    ExtendedHello,
-    StartMailInput,
-    Challenge(Vec<u8>),
+    Text(Text),
     Reply(Reply),
     /// The caller refused a command that is none of SMTP's: one bad command more.
     Refusal(Reply),
@@ -29,6 +25,16 @@ pub(crate) enum Say {
         chunk: Chunk,
         reply: Reply,
     },
+}
+
+/// What has no enhanced status code, and a form of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Text {
+    Greeting,
+    Hello,
+    ExtendedHello,
+    StartMailInput,
+    Challenge(Vec<u8>),
 }
 
 impl<'i> Step<'i> {
