@@ -18,9 +18,9 @@ use crate::{Abort, Config, Event, Protocol, Reply};
 
 /// The dialogue with one client. See the [crate's docs](crate) for how to run it.
 ///
-/// It has no buffer, neither for input nor for output: an idle connection costs its own size, which is under
-/// 300 octets, and what is asked of its caller is [`MAX_LINE`](crate::MAX_LINE) octets for a line that is not
-/// complete.
+/// It has no buffer, neither for input nor for output: an idle connection costs its own size, which
+/// is under 300 octets, and what is asked of its caller is [`MAX_LINE`](crate::MAX_LINE) octets for
+/// a line that is not complete.
 #[derive(Debug)]
 pub struct Connection {
     config: Arc<Config>,
@@ -31,8 +31,8 @@ pub struct Connection {
     lines: LineReader,
     refused_chunk: Option<RefusedChunk>,
     unit: Unit,
-    /// What the caller is still to be told: how a message was cut off. [`Abort::Refused`] is none of those ways, and
-    /// stands for a command that an answer refused.
+    /// What the caller is still to be told: how a message was cut off. [`Abort::Refused`] is none
+    /// of those ways, and stands for a command that an answer refused.
     untold: Option<Abort>,
     idle: Idle,
     errors: u32,
@@ -46,7 +46,8 @@ pub struct Connection {
     shutting_down: bool,
 }
 
-/// With so many octets in the output, a connection waits until they were flushed. One more reply fits behind.
+/// With so many octets in the output, a connection waits until they were flushed. One more reply
+/// fits behind.
 pub const OUTPUT_HIGH_WATER: usize = 16 * 1024;
 
 /// A chunk that is skipped before it gets its reply.
@@ -84,8 +85,8 @@ fn front(input: &[u8], length: usize) -> &[u8] {
 }
 
 impl Connection {
-    /// A client has connected: the question whether it is wanted is open, [`answer`](Self::answer) it. To
-    /// accept it sends the greeting.
+    /// A client has connected: the question whether it is wanted is open, [`answer`](Self::answer)
+    /// it. To accept it sends the greeting.
     #[must_use]
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
         Self::with_protocol(config, Protocol::Smtp, now)
@@ -93,8 +94,9 @@ impl Connection {
 
     /// As [`new`](Self::new), in another protocol.
     ///
-    /// In LMTP, [`Event::Hello`] is by LHLO, and [`Answer::Each`] gives each recipient its own reply to
-    /// [`Question::Message`]. Any other answer to it is said once for each recipient, but for a 421.
+    /// In LMTP, [`Event::Hello`] is by LHLO, and [`Answer::Each`](crate::Answer::Each) gives each
+    /// recipient its own reply to [`Question::Message`](crate::Question::Message). Any other answer
+    /// to it is said once for each recipient, but for a 421.
     #[must_use]
     pub fn with_protocol(config: Arc<Config>, protocol: Protocol, now: Instant) -> Self {
         Self {
@@ -118,25 +120,26 @@ impl Connection {
         }
     }
 
-    /// The client is a proxy that may say by XCLIENT whose session this is, more than once: EHLO offers it, and
-    /// [`Event::Xclient`] tells. From any other client it is 550 5.7.0.
+    /// The client is a proxy that may say by XCLIENT whose session this is, more than once: EHLO
+    /// offers it, and [`Event::Xclient`] tells. From any other client it is 550 5.7.0.
     ///
     /// A proxy is believed whatever it says.
     pub fn offer_xclient(&mut self) {
         self.xclient = true;
     }
 
-    /// Takes from the front of `input` what it can do with it, appends replies to `output`, and gives the
-    /// next event.
+    /// Takes from the front of `input` what it can do with it, appends replies to `output`, and
+    /// gives the next event.
     ///
-    /// `None`: nothing more can be done now. What is left in `input` is a line that is not complete, under
-    /// [`max_line`](Self::max_line) octets, or has to wait: for the answer to the open question, or for the
-    /// output to be flushed. Keep it, and come again with the same octets in front and more behind them; none
-    /// is searched twice. Octets of a body stay in `input` only where they have to wait. Once the connection
-    /// [is closed](Self::is_closed), what is left is of no use.
+    /// `None`: nothing more can be done now. What is left in `input` is a line that is not
+    /// complete, under [`max_line`](Self::max_line) octets, or has to wait: for the answer to the
+    /// open question, or for the output to be flushed. Keep it, and come again with the same octets
+    /// in front and more behind them; none is searched twice. Octets of a body stay in `input` only
+    /// where they have to wait. Once the connection [is closed](Self::is_closed), what is left is
+    /// of no use.
     ///
-    /// A client may send commands and never read what it is told. So nothing more is done while `output` holds
-    /// [`OUTPUT_HIGH_WATER`] octets or more: flush it and come again.
+    /// A client may send commands and never read what it is told. So nothing more is done while
+    /// `output` holds [`OUTPUT_HIGH_WATER`] octets or more: flush it and come again.
     pub fn poll_event<'i>(
         &mut self,
         now: Instant,
@@ -148,10 +151,10 @@ impl Connection {
 
     /// As [`poll_event`](Self::poll_event), with fewer events for a content of many small pieces.
     ///
-    /// Pieces end where a transparency dot is left out or a line end is repaired, so that a hostile client can make
-    /// them as small as it likes. Short ones are put together in the `room`, from which the event then borrows. Long
-    /// ones are left where they are. The room may hold anything before and after; 8 KiB do well, and under 512 octets
-    /// it is of no use.
+    /// Pieces end where a transparency dot is left out or a line end is repaired, so that a hostile
+    /// client can make them as small as it likes. Short ones are put together in the `room`, from
+    /// which the event then borrows. Long ones are left where they are. The room may hold anything
+    /// before and after; 8 KiB do well, and under 512 octets it is of no use.
     pub fn poll_event_with_room<'i: 'r, 'r>(
         &mut self,
         now: Instant,

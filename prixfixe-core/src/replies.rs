@@ -1,7 +1,7 @@
 //! Every reply of the core, in the order in which a session meets them.
 //!
-//! Public for servers, which need some of them (and may compare with others). The greeting, the replies to
-//! HELO and EHLO and 354 have no enhanced status code and a form of their own.
+//! Public for servers, which need some of them (and may compare with others). The greeting, the
+//! replies to HELO and EHLO and 354 have no enhanced status code and a form of their own.
 
 use crate::reply::{push_number, push_printable};
 use crate::{Config, EnhancedCode, Protocol, Reply};
@@ -132,7 +132,8 @@ pub(crate) fn hello(config: &Config, output: &mut Vec<u8>) {
 
 /// The reply to EHLO (RFC 5321 section 4.1.1.1: `ehlo-ok-rsp`).
 ///
-/// It is the longest of all, and a client may ask for it without end. So it is copied from parts that are known.
+/// It is the longest of all, and a client may ask for it without end. So it is copied from parts
+/// that are known.
 pub(crate) fn extended_hello(config: &Config, tls: bool, xclient: bool, output: &mut Vec<u8>) {
     const BEFORE_SIZE: &[u8] = b"\r\n250-PIPELINING\r\n250-SIZE ";
     const BEHIND_SIZE: &[u8] = b"\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n\
@@ -182,7 +183,8 @@ pub(crate) fn extended_hello(config: &Config, tls: bool, xclient: bool, output: 
     output.extend_from_slice(b"250 HELP\r\n");
 }
 
-/// The largest number that LIMITS can tell (RFC 9422 section 4: at most six digits, not 0). A limit over it is left out.
+/// The largest number that LIMITS can tell (RFC 9422 section 4: at most six digits, not 0). A limit
+/// over it is left out.
 const MAX_TOLD_LIMIT: usize = 999_999;
 
 /// The limits in force (RFC 9422).

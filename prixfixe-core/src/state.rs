@@ -1,8 +1,9 @@
-//! Everything that moves the dialogue from one state to another is in this file and its folder, and nothing
-//! else does so.
+//! Everything that moves the dialogue from one state to another is in this file and its folder, and
+//! nothing else does so.
 //!
-//! A state carries what only it needs. What holds beside it (EHLO or HELO, TLS, how many errors, the end of
-//! the input) are fields of the [connection](crate::Connection), lent here as a [`Session`].
+//! A state carries what only it needs. What holds beside it (EHLO or HELO, TLS, how many errors,
+//! the end of the input) are fields of the [connection](crate::Connection), lent here as a
+//! [`Session`].
 
 mod answer;
 mod command;
@@ -49,7 +50,8 @@ pub(crate) enum State {
     BetweenChunks(ChunkedBody),
     /// Question: is the message in safe hands?
     MessageAsked,
-    /// Between transactions too. A chunk was refused; the client may have sent the next ones already.
+    /// Between transactions too. A chunk was refused; the client may have sent the next ones
+    /// already.
     ChunkRefused,
     /// Question: is the client who it wants to be?
     AuthAsked,

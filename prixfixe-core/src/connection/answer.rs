@@ -8,7 +8,8 @@ use crate::state::{Say, Text};
 use crate::{Abort, Answer, Protocol, Question, Reply, idle, replies};
 
 impl Connection {
-    /// Answers the open question. Without one, nothing happens: the session may have been closed by then.
+    /// Answers the open question. Without one, nothing happens: the session may have been closed by
+    /// then.
     pub fn answer(&mut self, now: Instant, answer: Answer, output: &mut Vec<u8>) {
         let question = self.question();
         let (answer, each) = self.outcomes(answer);
@@ -69,7 +70,8 @@ impl Connection {
 
     /// The answer to the dialogue, and the replies to the recipients where they differ.
     ///
-    /// In the middle of several replies the session cannot end, so that one which would end it becomes 451.
+    /// In the middle of several replies the session cannot end, so that one which would end it
+    /// becomes 451.
     fn outcomes(&self, answer: Answer) -> (Answer, Vec<Reply>) {
         let is_lmtp = self.protocol == Protocol::Lmtp;
         let Answer::Each(mut replies) = answer else {
@@ -90,8 +92,8 @@ impl Connection {
         (Answer::Accept, replies)
     }
 
-    /// The reply to the data has left: in LMTP that was the first recipient's, and the others get theirs
-    /// (RFC 2033 section 4.2). A 421 ends the session and is said once.
+    /// The reply to the data has left: in LMTP that was the first recipient's, and the others get
+    /// theirs (RFC 2033 section 4.2). A 421 ends the session and is said once.
     pub(super) fn repeat(&self, reply: &Reply, output: &mut Vec<u8>) {
         if self.protocol == Protocol::Lmtp && reply.code() != 421 {
             for _ in 1..self.recipients {

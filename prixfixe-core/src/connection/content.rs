@@ -95,7 +95,8 @@ impl Connection {
         self.take(step, &[], now, output)
     }
 
-    /// Ends the session where more comes of what was refused than a message may have: nobody has to read on for ever.
+    /// Ends the session where more comes of what was refused than a message may have: nobody has to
+    /// read on for ever.
     #[cold]
     pub(super) fn give_up_refused<'i>(&mut self, output: &mut Vec<u8>) -> Turn<'i> {
         replies::TIMED_OUT.encode(output);
@@ -103,8 +104,8 @@ impl Connection {
         refused(&[], replies::TIMED_OUT)
     }
 
-    /// How many octets of a body are looked at now: the second time that one goes over the size limit is the end of it,
-    /// wherever its pieces were cut.
+    /// How many octets of a body are looked at now: the second time that one goes over the size
+    /// limit is the end of it, wherever its pieces were cut.
     fn body_room(&self, in_data: bool) -> usize {
         if !in_data {
             // A chunk that is over the limit never begins.
@@ -113,8 +114,9 @@ impl Connection {
         self.refused_room()
     }
 
-    /// How many more octets of a body or a chunk are read, if it is refused: up to twice the limit, so that a client
-    /// whose message is too large hears so, by DATA and by BDAT, and does not come again with it.
+    /// How many more octets of a body or a chunk are read, if it is refused: up to twice the limit,
+    /// so that a client whose message is too large hears so, by DATA and by BDAT, and does not come
+    /// again with it.
     fn refused_room(&self) -> usize {
         let limit = self.config.size_limit();
         self.unit

@@ -1,4 +1,5 @@
-//! What the caller tells a connection beside answers, and what it may ask: time, TLS, logins, the end.
+//! What the caller tells a connection beside answers, and what it may ask: time, TLS, logins, the
+//! end.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,16 +10,17 @@ use crate::state::State;
 use crate::{Abort, MAX_LINE, MAX_LOGIN_LINE, Mechanism, Question, Reply, replies};
 
 impl Connection {
-    /// The client will send no more; it may still read. What it has sent is worked off first: keep calling
-    /// [`poll_event`](Self::poll_event), which closes the connection when it is at the end, and gives
-    /// [`Event::MessageAborted`] if that is in the middle of a message.
+    /// The client will send no more; it may still read. What it has sent is worked off first: keep
+    /// calling [`poll_event`](Self::poll_event), which closes the connection when it is at the end,
+    /// and gives [`Event::MessageAborted`](crate::Event::MessageAborted) if that is in the middle
+    /// of a message.
     pub fn receive_eof(&mut self, _now: Instant) {
         self.eof = true;
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest. It changes with every call that
-    /// has `now`. `None`: the client is not waited for, since a question is open, input is
-    /// [paused](Self::pause), or the connection is closed.
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest. It changes with every
+    /// call that has `now`. `None`: the client is not waited for, since a question is open, input
+    /// is [paused](Self::pause), or the connection is closed.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         if self.question().is_some() || self.is_closed() {
@@ -35,8 +37,8 @@ impl Connection {
         }
     }
 
-    /// The data of a message that has its own end. Chunks are no such data: a message of many of them, each slow, could last
-    /// for ever.
+    /// The data of a message that has its own end. Chunks are no such data: a message of many of
+    /// them, each slow, could last for ever.
     fn is_in_message_data(&self) -> bool {
         let refused = self.refused_chunk.as_ref();
         matches!(self.state, State::Data(_)) || refused.is_some_and(|refused| refused.of_message)
@@ -50,8 +52,9 @@ impl Connection {
 
     /// Ends the session with 421 4.4.2 when the deadline is past. Called early, it does nothing.
     ///
-    /// During a TLS handshake nothing is sent: there is no telling what the client would take it for. A
-    /// message under way shows as [`Event::MessageAborted`] by the next [`poll_event`](Self::poll_event).
+    /// During a TLS handshake nothing is sent: there is no telling what the client would take it
+    /// for. A message under way shows as [`Event::MessageAborted`](crate::Event::MessageAborted) by
+    /// the next [`poll_event`](Self::poll_event).
     pub fn handle_timeout(&mut self, now: Instant, output: &mut Vec<u8>) {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
@@ -74,15 +77,16 @@ impl Connection {
         self.watch_idleness(now);
     }
 
-    /// The server is going away: ends the session with 421 4.3.2 (RFC 5321 section 3.8), at once when it is
-    /// idle, else as soon as the transaction under way has ended.
+    /// The server is going away: ends the session with 421 4.3.2 (RFC 5321 section 3.8), at once
+    /// when it is idle, else as soon as the transaction under way has ended.
     pub fn shutdown(&mut self, _now: Instant, output: &mut Vec<u8>) {
         self.shutting_down = true;
         self.leave_if_idle(output);
     }
 
-    /// The TLS connection is there: after [`Event::StartTls`], or for implicit TLS before the first
-    /// question is answered. All that the client said before is forgotten (RFC 3207 section 4.2).
+    /// The TLS connection is there: after [`Event::StartTls`](crate::Event::StartTls), or for
+    /// implicit TLS before the first question is answered. All that the client said before is
+    /// forgotten (RFC 3207 section 4.2).
     pub fn tls_established(&mut self, now: Instant) {
         self.state = self.state.tls_established();
         self.lines = LineReader::new();
@@ -92,8 +96,9 @@ impl Connection {
         self.unit.next(now);
     }
 
-    /// The mechanisms that this client is offered, in place of those of the [configuration](crate::Auth::mechanisms): some depend on
-    /// its TLS connection. Without AUTH in the configuration, nothing happens.
+    /// The mechanisms that this client is offered, in place of those of the
+    /// [configuration](crate::Auth::mechanisms): some depend on its TLS connection. Without AUTH in
+    /// the configuration, nothing happens.
     pub fn set_auth_mechanisms(&mut self, mechanisms: Vec<Mechanism>) {
         let auth = self.config.auth.as_ref();
         if auth.is_some_and(|auth| auth.mechanisms != mechanisms)
@@ -115,8 +120,8 @@ impl Connection {
         self.authenticated = authenticated;
     }
 
-    /// The longest line that may come next, in octets, CR LF included: [`MAX_LOGIN_LINE`] where the response to a challenge
-    /// does, else [`MAX_LINE`].
+    /// The longest line that may come next, in octets, CR LF included: [`MAX_LOGIN_LINE`] where the
+    /// response to a challenge does, else [`MAX_LINE`].
     #[must_use]
     pub fn max_line(&self) -> usize {
         match self.state.takes_response() {
@@ -125,12 +130,12 @@ impl Connection {
         }
     }
 
-    /// The client sent more in clear text behind STARTTLS: ends the session with 554 5.5.1. Run inside TLS,
-    /// those octets would be someone else's words in the client's mouth.
+    /// The client sent more in clear text behind STARTTLS: ends the session with 554 5.5.1. Run
+    /// inside TLS, those octets would be someone else's words in the client's mouth.
     ///
-    /// [`poll_event`](Self::poll_event) does so by itself for what stands behind STARTTLS in `input`. This
-    /// is for callers that hold more than they lent. Before the greeting, where only implicit TLS can have been
-    /// due, the reply says that instead.
+    /// [`poll_event`](Self::poll_event) does so by itself for what stands behind STARTTLS in
+    /// `input`. This is for callers that hold more than they lent. Before the greeting, where only
+    /// implicit TLS can have been due, the reply says that instead.
     pub fn clear_text_after_starttls(&mut self, _now: Instant, output: &mut Vec<u8>) {
         let reply = match self.state {
             State::ConnectAsked => replies::TLS_BEFORE_ANYTHING,
@@ -141,7 +146,8 @@ impl Connection {
     }
 
     /// Ends the session with this reply, whatever is under way. A message shows as
-    /// [`Event::MessageAborted`] by the next [`poll_event`](Self::poll_event).
+    /// [`Event::MessageAborted`](crate::Event::MessageAborted) by the next
+    /// [`poll_event`](Self::poll_event).
     pub fn close(&mut self, reply: &Reply, output: &mut Vec<u8>) {
         if !self.is_closed() {
             reply.encode(output);
@@ -150,14 +156,14 @@ impl Connection {
     }
 
     /// True when the session is over: ask [`poll_event`](Self::poll_event) for a last
-    /// [`Event::MessageAborted`], flush the output, then close.
+    /// [`Event::MessageAborted`](crate::Event::MessageAborted), flush the output, then close.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.state == State::Closed
     }
 
-    /// True when the session ended by QUIT: the client means to send no more (RFC 5321 section 4.1.1.10), so that its
-    /// side of the connection needn't be waited for.
+    /// True when the session ended by QUIT: the client means to send no more (RFC 5321 section
+    /// 4.1.1.10), so that its side of the connection needn't be waited for.
     #[must_use]
     pub fn has_quit(&self) -> bool {
         self.quit
@@ -175,7 +181,8 @@ impl Connection {
         self.state.in_transaction()
     }
 
-    /// The client's time without a message counts while it is waited for, and not while it waits for us.
+    /// The client's time without a message counts while it is waited for, and not while it waits
+    /// for us.
     pub(super) fn watch_idleness(&mut self, now: Instant) {
         let is_waited_for = self.question().is_none() && !self.unit.is_paused();
         self.idle.run(now, is_waited_for);

@@ -94,7 +94,8 @@ impl Connection {
         }
     }
 
-    /// The client stays and sends no mail: ends the session, and the message between whose chunks it does so.
+    /// The client stays and sends no mail: ends the session, and the message between whose chunks
+    /// it does so.
     #[cold]
     pub(super) fn refuse_idleness<'i>(&mut self, line: &'i [u8], output: &mut Vec<u8>) -> Turn<'i> {
         replies::TOO_MANY_IDLE_COMMANDS.encode(output);

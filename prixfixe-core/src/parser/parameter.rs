@@ -12,7 +12,8 @@ use super::{Parsed, behind_blanks, is_non_ascii};
 use crate::command::ParameterError;
 use crate::{BodyType, MailParameters, Notify, RcptParameters};
 
-/// What stands behind the path, not looked at yet: what may stand there depends on the dialogue so far.
+/// What stands behind the path, not looked at yet: what may stand there depends on the dialogue so
+/// far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parameters<'i>(&'i str);
 
@@ -87,7 +88,8 @@ impl<'i> Parameters<'i> {
 
     /// Those of RCPT, which only DSN has. `smtputf8`: as MAIL had it.
     ///
-    /// Where DSN is not offered (`dsn` is false), who asks to be notified of success would wait in vain.
+    /// Where DSN is not offered (`dsn` is false), who asks to be notified of success would wait in
+    /// vain.
     pub(crate) fn of_rcpt(
         self,
         extended: bool,

@@ -61,7 +61,8 @@ impl State {
             // RFC 5321 section 3.8: after a 421 the server closes.
             Self::ConnectAsked => Self::Closed,
             _ if reply.code() == 421 || reply.closes() => Self::Closed,
-            // RFC 5321 section 4.1.1.1: the server stays where it was before a HELO that it refuses.
+            // RFC 5321 section 4.1.1.1: the server stays where it was before a HELO that it
+            // refuses.
             Self::HelloAsked { before, .. } => before.into(),
             Self::CommandAsked(before) => {
                 return Some((before.into(), Say::Refusal(reply)));

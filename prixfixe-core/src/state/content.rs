@@ -18,8 +18,8 @@ impl State {
         }
     }
 
-    /// Octets of a body came; small pieces of it are put together in the room, if there is some. `None`: they are
-    /// used up, more are to follow.
+    /// Octets of a body came; small pieces of it are put together in the room, if there is some.
+    /// `None`: they are used up, more are to follow.
     pub(crate) fn body<'i: 'r, 'r>(
         self,
         input: &mut &'i [u8],
