@@ -8,12 +8,13 @@ use crate::{Domain, parser};
 
 /// An address: a local part, `@`, and a domain or an address literal.
 ///
-/// A value of this type is well-formed by RFC 5321 section 4.1.2 and RFC 6531 section 3.3, but for what
-/// [`local_part`](Self::local_part) says. Printed between `<` and `>` it is a path of one line, which reads back as
-/// the same. `S` is `&str` in events, which borrow from the input, and `Box<str>` where it is kept.
+/// A value of this type is well-formed by RFC 5321 section 4.1.2 and RFC 6531 section 3.3, but for
+/// what [`local_part`](Self::local_part) says. Printed between `<` and `>` it is a path of one
+/// line, which reads back as the same. `S` is `&str` in events, which borrow from the input, and
+/// `Box<str>` where it is kept.
 ///
-/// Two of them are equal if their local parts are the same octets and their [domains](Domain) are equal: a server
-/// of another domain alone knows what its local parts mean (RFC 5321 section 2.4).
+/// Two of them are equal if their local parts are the same octets and their [domains](Domain) are
+/// equal: a server of another domain alone knows what its local parts mean (RFC 5321 section 2.4).
 ///
 /// ```
 /// use prixfixe_core::Mailbox;
@@ -63,15 +64,15 @@ impl<S: AsRef<str>> Mailbox<S> {
 
     /// What stands before the `@`, with its quotes if it has them. At most 255 octets.
     ///
-    /// Its dots may stand first, last or in a row, which RFC 5321 section 4.1.2 has only in quotes. It is never all
-    /// dots.
+    /// Its dots may stand first, last or in a row, which RFC 5321 section 4.1.2 has only in quotes.
+    /// It is never all dots.
     #[must_use]
     pub fn local_part(&self) -> &str {
         self.as_str().get(..self.at).unwrap_or_default()
     }
 
-    /// What stands behind the `@`: a domain without a final dot, or an address literal with its brackets. At most
-    /// 255 octets.
+    /// What stands behind the `@`: a domain without a final dot, or an address literal with its
+    /// brackets. At most 255 octets.
     #[must_use]
     pub fn domain(&self) -> Domain<'_> {
         Domain::new(self.as_str().get(self.at + 1..).unwrap_or_default())

@@ -35,8 +35,8 @@ pub(crate) struct Content {
     received: ReceivedHeaders,
 }
 
-/// A body that ends with CR LF . CR LF. A refused one is read to this end all the same: what follows
-/// a shorter way out would be run as commands.
+/// A body that ends with CR LF . CR LF. A refused one is read to this end all the same: what
+/// follows a shorter way out would be run as commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DataBody {
     reader: DotReader,
@@ -152,7 +152,8 @@ impl ChunkedBody {
         size <= self.content.limit - self.content.size
     }
 
-    /// Reads what belongs to the chunk. Small pieces are put together in the room, if there is some.
+    /// Reads what belongs to the chunk. Small pieces are put together in the room, if there is
+    /// some.
     pub(crate) fn read<'i: 'r, 'r>(
         &mut self,
         chunk: &mut Chunk,
@@ -195,7 +196,8 @@ impl ChunkedBody {
     }
 }
 
-/// Reads of a chunk with each bare CR and LF made CR LF. Empty: the input is used up, or the chunk is complete.
+/// Reads of a chunk with each bare CR and LF made CR LF. Empty: the input is used up, or the chunk
+/// is complete.
 fn repaired<'i: 'r, 'r>(
     line_ends: &mut LineEnds,
     chunk: &mut Chunk,

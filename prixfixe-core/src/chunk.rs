@@ -72,7 +72,8 @@ impl LineEnds {
         piece.len()
     }
 
-    /// Takes from the front of the text, and gives that with each bare CR and LF made CR LF. Empty: the text is.
+    /// Takes from the front of the text, and gives that with each bare CR and LF made CR LF. Empty:
+    /// the text is.
     ///
     /// A CR is given before it is known whether it is bare; what is missing then comes next.
     pub(crate) fn repair<'i>(&mut self, text: &mut &'i [u8]) -> &'i [u8] {

@@ -3,7 +3,8 @@
 use crate::parser::Parameters;
 use crate::{ForwardPath, Reply, ReversePath, replies};
 
-/// A command that makes sense by itself; whether it does so here is for the [state](crate::state) to say.
+/// A command that makes sense by itself; whether it does so here is for the [state](crate::state)
+/// to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Command<'i> {
     Helo {
@@ -60,7 +61,8 @@ pub(crate) enum CommandError {
     Sender,
     /// What RCPT names is no forward-path.
     Recipient,
-    /// A BDAT that does not say how many octets follow it: nobody knows where the next command begins.
+    /// A BDAT that does not say how many octets follow it: nobody knows where the next command
+    /// begins.
     ChunkSize,
     /// An HTTP request: a browser was made to speak to a mail server.
     Http,

@@ -1,17 +1,21 @@
-//! The body that DATA brings: where it ends, and which dots are not part of it (RFC 5321 section 4.5.2).
+//! The body that DATA brings: where it ends, and which dots are not part of it (RFC 5321 section
+//! 4.5.2).
 //!
-//! Only CR LF . CR LF ends a body. Implementations that were content with less, or that kept the last few
-//! bytes in loose variables, could be made to see an end where others see none, and so to take the rest of
-//! a mail for a second one. Here the reader is always in one of five states, each byte moves it by one row
-//! of a table, and a bare CR or LF is told to the caller, who refuses the message after its true end.
+//! Only CR LF . CR LF ends a body. Implementations that were content with less, or that kept the
+//! last few bytes in loose variables, could be made to see an end where others see none, and so to
+//! take the rest of a mail for a second one. Here the reader is always in one of five states, each
+//! byte moves it by one row of a table, and a bare CR or LF is told to the caller, who refuses the
+//! message after its true end.
 //!
-//! Where bare line ends are [repaired](crate::BareLineEnds::Repair), the table is the same: repair adds octets to
-//! the content, and never moves the reader to the start of a line. So the end is where it was, and a dot behind
-//! a bare CR or LF is content. A repaired content may hold CR LF . CR LF, as any content with a line of one dot
-//! does; whoever sends it on stuffs that dot as every other.
+//! Where bare line ends are [repaired](crate::BareLineEnds::Repair), the table is the same: repair
+//! adds octets to the content, and never moves the reader to the start of a line. So the end is
+//! where it was, and a dot behind a bare CR or LF is content. A repaired content may hold CR LF .
+//! CR LF, as any content with a line of one dot does; whoever sends it on stuffs that dot as every
+//! other.
 //!
-//! A line may be as short as a dot and its end. Told one by one, such pieces cost a hundred times what they hold.
-//! So short ones are [put together](crate::gather) where the caller lends room for that.
+//! A line may be as short as a dot and its end. Told one by one, such pieces cost a hundred times
+//! what they hold. So short ones are [put together](crate::gather) where the caller lends room for
+//! that.
 
 use crate::gather::Gathered;
 use crate::scan::{self, BLOCK, Look, WINDOW};
@@ -75,8 +79,8 @@ impl DotReader {
         }
     }
 
-    /// Takes from the front of the input up to the next thing worth telling. Short runs of content are put together
-    /// in the room, if there is some.
+    /// Takes from the front of the input up to the next thing worth telling. Short runs of content
+    /// are put together in the room, if there is some.
     pub(crate) fn read<'i: 'r, 'r>(
         &mut self,
         input: &mut &'i [u8],
@@ -177,7 +181,8 @@ impl DotReader {
         }
     }
 
-    /// Takes from the front of the input what nobody wants any more of a body. True: it was there up to its end.
+    /// Takes from the front of the input what nobody wants any more of a body. True: it was there
+    /// up to its end.
     ///
     /// One search, so that a refused body costs no more where its lines are very short.
     pub(crate) fn skip_to_end(&mut self, input: &mut &[u8]) -> bool {
@@ -359,7 +364,8 @@ mod tests {
         }
     }
 
-    /// Long enough for the fast scan to take part, with every short text at every place of its blocks.
+    /// Long enough for the fast scan to take part, with every short text at every place of its
+    /// blocks.
     #[test]
     fn every_short_text_within_a_long_one_means_what_the_oracle_says() {
         let line = b"seventy octets of text, or thereabouts, that end in the proper way\r\n";

@@ -1,10 +1,11 @@
 //! Domains that cannot be compared wrongly.
 //!
-//! The same domain is written in several ways: in any case, with a final dot, and with internationalised labels
-//! as A-labels (`xn--bcher-kva`) or U-labels (`bücher`), the latter composed or decomposed. All are equivalent
-//! (RFC 5890 section 2.3.2.4, RFC 6531 section 3.2). So equality and hash go by one form of all of them, lower-case
-//! A-labels without the final dot. What is ASCII, as nearly every domain is, has that form but for case, and is
-//! compared where it stands.
+//! The same domain is written in several ways: in any case, with a final dot, and with
+//! internationalised labels as A-labels (`xn--bcher-kva`) or U-labels (`bücher`), the latter
+//! composed or decomposed. All are equivalent (RFC 5890 section 2.3.2.4, RFC 6531 section 3.2). So
+//! equality and hash go by one form of all of them, lower-case A-labels without the final dot. What
+//! is ASCII, as nearly every domain is, has that form but for case, and is compared where it
+//! stands.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,8 +17,8 @@ use crate::{parser, punycode};
 
 /// A domain or an address literal, as [`Mailbox::domain`](crate::Mailbox::domain) gives it.
 ///
-/// Equality and hash ignore case, a final dot, and whether an internationalised label is an A-label or a
-/// U-label. So a comparison with a string is right whatever a client has sent:
+/// Equality and hash ignore case, a final dot, and whether an internationalised label is an A-label
+/// or a U-label. So a comparison with a string is right whatever a client has sent:
 ///
 /// ```
 /// use prixfixe_core::{Domain, Mailbox};
@@ -44,7 +45,8 @@ impl<'a> Domain<'a> {
         Self(domain)
     }
 
-    /// The domain as it was written, without a final dot. Not to be compared: that is what this type is for.
+    /// The domain as it was written, without a final dot. Not to be compared: that is what this
+    /// type is for.
     #[must_use]
     pub const fn as_str(self) -> &'a str {
         self.0
@@ -166,7 +168,8 @@ fn to_ascii(domain: &str) -> Cow<'_, str> {
 fn push_a_label(label: &str, output: &mut String) {
     let lower_case = || label.chars().flat_map(char::to_lowercase);
     let mut mapped: String = lower_case().nfc().collect();
-    // A few characters compose to punctuation of ASCII, which must not come into a name by this door.
+    // A few characters compose to punctuation of ASCII, which must not come into a name by this
+    // door.
     if mapped.contains(|c: char| c.is_ascii() && !matches!(c, 'a'..='z' | '0'..='9' | '-' | '_')) {
         mapped = lower_case().collect();
     }
@@ -298,7 +301,8 @@ mod tests {
     }
 
     proptest! {
-        /// Where the mappings of IDNA say no more than lower case and NFC, this form is the one of UTS 46.
+        /// Where the mappings of IDNA say no more than lower case and NFC, this form is the one of
+        /// UTS 46.
         #[test]
         fn the_ascii_form_is_that_of_uts_46(name in "([a-zA-Z0-9à-öø-ÿÀ-ÖØ-Þа-яА-Яα-ρτ-ωΑ-ΡΤ-Ω一-龥ぁ-ゔ]|[a-zA-Z][\u{300}-\u{304}]){1,10}\\.example") {
             let expected = idna::domain_to_ascii(&name).unwrap();

@@ -22,7 +22,8 @@ pub struct DomainPattern(Box<str>);
 const BELOW: &str = "*.";
 
 impl DomainPattern {
-    /// The pattern with its domain in the form of [`Domain::to_ascii`], in which equal ones are equal strings.
+    /// The pattern with its domain in the form of [`Domain::to_ascii`], in which equal ones are
+    /// equal strings.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -127,7 +127,8 @@ impl OriginalRecipient {
         &self.0.address_type
     }
 
-    /// The address, decoded. It has no control characters. Not to be trusted: no rule binds it to the recipient.
+    /// The address, decoded. It has no control characters. Not to be trusted: no rule binds it to
+    /// the recipient.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.0.address
@@ -143,7 +144,7 @@ impl FromStr for OriginalRecipient {
     }
 }
 
-/// A text is no value of the DSN parameter that it was read as. Its grammar is in RFC 3461 section 4.
+/// A text is no value of the DSN parameter that it was read as. RFC 3461 section 4 has its grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a value of this DSN parameter (RFC 3461 section 4)")]
 pub struct InvalidDsn;

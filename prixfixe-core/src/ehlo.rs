@@ -20,8 +20,8 @@ pub struct EhloKeyword(Box<str>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidEhloKeyword {
-    /// The grammar has words of printable ASCII, the first of letters, digits and hyphens, with one space
-    /// between them.
+    /// The grammar has words of printable ASCII, the first of letters, digits and hyphens, with one
+    /// space between them.
     #[error("not a keyword of EHLO with its parameters (RFC 5321 section 4.1.1.1)")]
     Syntax,
     /// RFC 5321 section 4.5.3.1.5 gives a reply line 512 octets.

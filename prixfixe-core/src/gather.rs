@@ -1,4 +1,5 @@
-//! Small pieces of a content put together, so that what each piece costs is paid once for many of them.
+//! Small pieces of a content put together, so that what each piece costs is paid once for many of
+//! them.
 
 /// A piece that grows in room that the caller lends.
 #[derive(Debug)]
@@ -11,7 +12,8 @@ pub(crate) struct Gathered<'r> {
 pub(crate) const SHORT_RUN: usize = 256;
 
 impl<'r> Gathered<'r> {
-    /// Begins with a run. `None`: it is not short, or there is hardly any room. The room is then left where it is.
+    /// Begins with a run. `None`: it is not short, or there is hardly any room. The room is then
+    /// left where it is.
     pub(crate) fn begin(run: &[u8], room: &mut &'r mut [u8]) -> Option<Self> {
         if run.len() >= SHORT_RUN || room.len() < 2 * SHORT_RUN {
             return None;
@@ -33,8 +35,8 @@ impl<'r> Gathered<'r> {
         }
     }
 
-    /// Lets `fill` write to the next `N` octets, and say how many of them count. False: it does not, or there is no
-    /// room for it.
+    /// Lets `fill` write to the next `N` octets, and say how many of them count. False: it does
+    /// not, or there is no room for it.
     pub(crate) fn push_with<const N: usize>(
         &mut self,
         fill: impl FnOnce(&mut [u8; N]) -> Option<usize>,

@@ -8,8 +8,8 @@ use crate::{Config, EnhancedCode, Reply};
 
 /// What a client has used up of its patience since the connection began, or since its last message.
 ///
-/// Commands each have a time of their own, which a client that says NOOP now and then never exceeds. So there is this
-/// clock beside it, which only a message sets back.
+/// Commands each have a time of their own, which a client that says NOOP now and then never
+/// exceeds. So there is this clock beside it, which only a message sets back.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Idle {
     /// Commands that brought no message nearer.
@@ -52,13 +52,15 @@ impl Idle {
         limit == 0 || self.commands <= limit
     }
 
-    /// The first chunk of a message was announced: the whole time is the client's again, while that lasts.
+    /// The first chunk of a message was announced: the whole time is the client's again, while that
+    /// lasts.
     pub(crate) fn message_begins(&mut self, now: Instant) {
         self.catch_up(now);
         self.earned = self.spent;
     }
 
-    /// So many octets of a chunk have come. Without a minimum rate any of them is good for the whole time.
+    /// So many octets of a chunk have come. Without a minimum rate any of them is good for the
+    /// whole time.
     pub(crate) fn octets(&mut self, now: Instant, octets: u64, config: &Config) {
         match u64::from(config.min_data_rate) {
             0 if octets > 0 => self.message_begins(now),
@@ -75,15 +77,17 @@ impl Idle {
         self.earned = 0;
     }
 
-    /// The data of a message has come to its end, whatever became of it.
-    pub(crate) fn message_ends(&mut self, now: Instant) {
+    /// The data of a message has come to its end, whatever became of it, or the client is another
+    /// one.
+    pub(crate) fn begin_anew(&mut self, now: Instant) {
         *self = Self {
             since: self.since.map(|_| now),
             ..Self::default()
         };
     }
 
-    /// When the client has to have come to its next message. `None`: never, or the clock stands still.
+    /// When the client has to have come to its next message. `None`: never, or the clock stands
+    /// still.
     pub(crate) fn deadline(&self, timeout: Duration) -> Option<Instant> {
         let left = timeout
             .checked_add(Duration::from_nanos(self.earned))?
@@ -97,7 +101,8 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Whether a command brings no message nearer, whatever comes of it. MAIL and RCPT do where they are accepted.
+/// Whether a command brings no message nearer, whatever comes of it. MAIL and RCPT do where they
+/// are accepted.
 pub(crate) fn counts(command: Result<&Command<'_>, &CommandError>) -> bool {
     match command {
         Ok(Command::Helo { .. } | Command::Ehlo { .. } | Command::Rset) => true,
@@ -149,7 +154,7 @@ mod tests {
         let start = Instant::now();
         let mut idle = running(start);
         assert!(idle.allows_command(1) && !idle.allows_command(1));
-        idle.message_ends(start + 500 * SECOND);
+        idle.begin_anew(start + 500 * SECOND);
         let expected = start + 500 * SECOND + TIMEOUT;
         assert_eq!(idle.deadline(TIMEOUT), Some(expected));
         assert!(idle.allows_command(1) && !idle.allows_command(1));

@@ -2,8 +2,8 @@
 
 use memchr::{memchr, memchr2};
 
-/// The longest command line, in octets, CR LF included. RFC 5321 section 4.5.3.1.4 asks for 512 and more where
-/// extensions make lines longer; this is room for all of them.
+/// The longest command line, in octets, CR LF included. RFC 5321 section 4.5.3.1.4 asks for 512 and
+/// more where extensions make lines longer; this is room for all of them.
 pub const MAX_LINE: usize = 2048;
 
 /// The longest line of a login behind AUTH, in octets, CR LF included (RFC 4954 section 4).
@@ -11,8 +11,8 @@ pub const MAX_LOGIN_LINE: usize = 12_288;
 
 /// Finds lines at the front of an input that grows, and looks at no octet twice.
 ///
-/// A line ends with CR LF and nothing else. Inside a line, neither may stand alone: the line is refused as
-/// soon as that is seen, and the rest of it, up to its CR LF, is skipped.
+/// A line ends with CR LF and nothing else. Inside a line, neither may stand alone: the line is
+/// refused as soon as that is seen, and the rest of it, up to its CR LF, is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineReader {
     /// So many octets at the front of the input were searched, in vain.
@@ -38,7 +38,8 @@ impl LineReader {
         matches!(self, Self::Skipping { .. })
     }
 
-    /// Takes what is left of a refused line from the front of the input. False: its end is still to come.
+    /// Takes what is left of a refused line from the front of the input. False: its end is still to
+    /// come.
     pub(crate) fn skip(&mut self, input: &mut &[u8]) -> bool {
         if let Self::Skipping { after_cr } = self {
             if !skip(after_cr, input) {
@@ -49,7 +50,8 @@ impl LineReader {
         true
     }
 
-    /// Takes a line from the front of the input; gives it without its CR LF. `None`: it is not complete.
+    /// Takes a line from the front of the input; gives it without its CR LF. `None`: it is not
+    /// complete.
     pub(crate) fn read<'i>(&mut self, input: &mut &'i [u8]) -> Option<Result<&'i [u8], LineError>> {
         self.read_up_to(MAX_LINE, input)
     }
@@ -86,7 +88,8 @@ impl LineReader {
         }
     }
 
-    /// Gives up the line after so many octets. The CR that they may end with may begin the line's end.
+    /// Gives up the line after so many octets. The CR that they may end with may begin the line's
+    /// end.
     fn refuse<'i>(
         &mut self,
         error: LineError,
@@ -144,7 +147,8 @@ mod tests {
         (lines, held)
     }
 
-    /// The truth, slowly: the lines end at each CR LF; the first CR or LF that stands alone spoils a line.
+    /// The truth, slowly: the lines end at each CR LF; the first CR or LF that stands alone spoils
+    /// a line.
     fn oracle(text: &[u8]) -> Lines {
         let mut lines = Vec::new();
         let mut rest = text;

@@ -9,8 +9,9 @@ pub enum Protocol {
     /// SMTP (RFC 5321), with EHLO or HELO. The end of the data gets one reply.
     #[default]
     Smtp,
-    /// LMTP (RFC 2033), with LHLO in place of both. The end of the data gets one reply for each recipient that was accepted, so
-    /// that a client with a queue of its own tries again for those alone that need it.
+    /// LMTP (RFC 2033), with LHLO in place of both. The end of the data gets one reply for each
+    /// recipient that was accepted, so that a client with a queue of its own tries again for those
+    /// alone that need it.
     Lmtp,
 }
 

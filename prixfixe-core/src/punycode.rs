@@ -1,8 +1,8 @@
 //! Internationalised labels as ASCII (RFC 3492).
 //!
-//! Only this way round is needed: domains are compared as A-labels, and one that is an A-label already stays as
-//! it is. So a forged A-label, which decodes to something else than it was made of, is equal to nothing but
-//! itself.
+//! Only this way round is needed: domains are compared as A-labels, and one that is an A-label
+//! already stays as it is. So a forged A-label, which decodes to something else than it was made
+//! of, is equal to nothing but itself.
 
 const BASE: u32 = 36;
 const T_MIN: u32 = 1;
@@ -12,8 +12,8 @@ const DAMP: u32 = 700;
 const INITIAL_BIAS: u32 = 72;
 const INITIAL_N: u32 = 0x80;
 
-/// Appends the encoded label, without `xn--` (RFC 3492 section 6.3). `None`: it is too long to be encoded, and
-/// what was appended is of no use.
+/// Appends the encoded label, without `xn--` (RFC 3492 section 6.3). `None`: it is too long to be
+/// encoded, and what was appended is of no use.
 pub(crate) fn encode(label: &str, output: &mut String) -> Option<()> {
     output.extend(label.chars().filter(char::is_ascii));
     let basic = u32::try_from(label.chars().filter(char::is_ascii).count()).ok()?;

@@ -55,8 +55,8 @@ impl ReceivedHeaders {
         Ok(())
     }
 
-    /// Moves to the next start of a line that matters, and gives what begins there. Header sections may consist of
-    /// very short lines, so those that don't matter are not looked at one by one.
+    /// Moves to the next start of a line that matters, and gives what begins there. Header sections
+    /// may consist of very short lines, so those that don't matter are not looked at one by one.
     fn line<'i>(&mut self, rest: &'i [u8]) -> &'i [u8] {
         let passed = scan::clean(rest, Look::HeaderNames);
         let (passed, rest) = rest.split_at_checked(passed + 1).unwrap_or((rest, &[]));

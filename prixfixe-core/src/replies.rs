@@ -1,7 +1,7 @@
 //! Every reply of the core, in the order in which a session meets them.
 //!
-//! Public for servers, which need some of them (and may compare with others). The greeting, the replies to
-//! HELO and EHLO and 354 have no enhanced status code and a form of their own.
+//! Public for servers, which need some of them (and may compare with others). The greeting, the
+//! replies to HELO and EHLO and 354 have no enhanced status code and a form of their own.
 
 use crate::reply::{push_number, push_printable};
 use crate::{Config, EnhancedCode, Protocol, Reply};
@@ -132,17 +132,21 @@ pub(crate) fn hello(config: &Config, output: &mut Vec<u8>) {
 
 /// The reply to EHLO (RFC 5321 section 4.1.1.1: `ehlo-ok-rsp`).
 ///
-/// It is the longest of all, and a client may ask for it without end. So it is copied from parts that are known.
+/// It is the longest of all, and a client may ask for it without end. So it is copied from parts
+/// that are known.
 pub(crate) fn extended_hello(config: &Config, tls: bool, xclient: bool, output: &mut Vec<u8>) {
     const BEFORE_SIZE: &[u8] = b"\r\n250-PIPELINING\r\n250-SIZE ";
     const BEHIND_SIZE: &[u8] = b"\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n\
-        250-CHUNKING\r\n250-BINARYMIME\r\n";
+        250-CHUNKING\r\n";
     output.reserve(BEFORE_SIZE.len() + BEHIND_SIZE.len() + config.domain.len() + 64);
     output.extend_from_slice(b"250-");
     push_printable(&config.domain, output);
     output.extend_from_slice(BEFORE_SIZE);
     push_number(config.max_message_size, output);
     output.extend_from_slice(BEHIND_SIZE);
+    if config.binary_mime {
+        output.extend_from_slice(b"250-BINARYMIME\r\n");
+    }
     if config.starttls && !tls {
         output.extend_from_slice(b"250-STARTTLS\r\n");
     }
@@ -179,7 +183,8 @@ pub(crate) fn extended_hello(config: &Config, tls: bool, xclient: bool, output: 
     output.extend_from_slice(b"250 HELP\r\n");
 }
 
-/// The largest number that LIMITS can tell (RFC 9422 section 4: at most six digits, not 0). A limit over it is left out.
+/// The largest number that LIMITS can tell (RFC 9422 section 4: at most six digits, not 0). A limit
+/// over it is left out.
 const MAX_TOLD_LIMIT: usize = 999_999;
 
 /// The limits in force (RFC 9422).
@@ -236,6 +241,13 @@ mod tests {
                 .find(|it| it.contains("LIMITS"));
             assert_eq!(told, line);
         }
+    }
+
+    #[test]
+    fn binarymime_is_offered_unless_it_is_switched_off() {
+        let line = "\r\n250-CHUNKING\r\n250-BINARYMIME\r\n";
+        assert!(hello_of(|_| {}, false).contains(line));
+        assert!(!hello_of(|config| config.binary_mime = false, false).contains("BINARYMIME"));
     }
 
     /// RFC 8689 section 4.1: only within TLS.

@@ -5,7 +5,8 @@ use std::fmt;
 
 use crate::replies;
 
-/// A reply to a command: a code, an enhanced status code and a text (RFC 5321 section 4.2, RFC 2034).
+/// A reply to a command: a code, an enhanced status code and a text (RFC 5321 section 4.2, RFC
+/// 2034).
 ///
 /// ```
 /// use prixfixe_core::{EnhancedCode, Reply, reply};
@@ -49,7 +50,8 @@ const CLOSES: u16 = 0x8000;
 #[macro_export]
 macro_rules! reply {
     ($code:literal $class_and_subject:literal . $detail:literal $text:expr) => {{
-        // In a constant a panic of the check is an error of the compiler's, wherever the macro stands.
+        // In a constant a panic of the check is an error of the compiler's, wherever the macro
+        // stands.
         const REPLY: $crate::Reply = $crate::Reply::from_static(
             $code,
             $crate::EnhancedCode::from_static(::core::concat!(
@@ -74,8 +76,8 @@ pub enum InvalidReply {
     /// Only 2xx, 4xx and 5xx end a command.
     #[error("{0} is not a reply code: use 200 to 299 or 400 to 599")]
     Code(u16),
-    /// The class of the enhanced status code has to be the first digit of the code (RFC 2034 section 4), its
-    /// subject and detail have at most three digits (RFC 3463 section 2).
+    /// The class of the enhanced status code has to be the first digit of the code (RFC 2034
+    /// section 4), its subject and detail have at most three digits (RFC 3463 section 2).
     #[error("the enhanced status code {enhanced} does not go with the code {code}")]
     Enhanced {
         /// The code.
@@ -111,7 +113,8 @@ impl Reply {
     /// 500 5.5.1: no command that is known here.
     pub const UNKNOWN_COMMAND: Self = replies::UNKNOWN_COMMAND;
 
-    /// A reply that is known when the program is compiled: what [`reply!`](crate::reply) makes of its numbers.
+    /// A reply that is known when the program is compiled: what [`reply!`](crate::reply) makes of
+    /// its numbers.
     ///
     /// # Panics
     ///
@@ -187,8 +190,8 @@ impl Reply {
         }
     }
 
-    /// The same reply, behind which the connection is closed at once: in the middle of a body too, whose rest
-    /// would otherwise be read before the client gets its reply.
+    /// The same reply, behind which the connection is closed at once: in the middle of a body too,
+    /// whose rest would otherwise be read before the client gets its reply.
     #[must_use]
     pub const fn and_close(mut self) -> Self {
         self.code |= CLOSES;
@@ -239,8 +242,8 @@ impl Reply {
 
     /// Appends the reply as it goes to the client.
     ///
-    /// Control characters and what is not ASCII leave as `?`. A line of the text that would be longer than
-    /// 512 octets on the wire goes on in a next one.
+    /// Control characters and what is not ASCII leave as `?`. A line of the text that would be
+    /// longer than 512 octets on the wire goes on in a next one.
     pub fn encode(&self, output: &mut Vec<u8>) {
         // Nearly all of them are short and on one line.
         if let Some(head) = self.short_head()
@@ -256,7 +259,8 @@ impl Reply {
         }
     }
 
-    /// What stands before the text, where that isn't empty and no number of the enhanced status code has two digits.
+    /// What stands before the text, where that isn't empty and no number of the enhanced status
+    /// code has two digits.
     fn short_head(&self) -> Option<[u8; 10]> {
         let EnhancedCode(class, subject, detail) = self.enhanced;
         if self.text.is_empty() || class > 9 || subject > 9 || detail > 9 {
@@ -298,7 +302,8 @@ impl EnhancedCode {
     ///
     /// # Panics
     ///
-    /// When the text is no class, subject and detail. In a constant, that is an error of the compiler's.
+    /// When the text is no class, subject and detail. In a constant, that is an error of the
+    /// compiler's.
     #[must_use]
     #[track_caller]
     pub const fn from_static(text: &str) -> Self {
@@ -358,8 +363,8 @@ impl fmt::Display for Reply {
     }
 }
 
-/// Appends text to a reply line: one printable ASCII character for each character of it. What a client or a
-/// handler put into a text cannot end the line, nor move a terminal's cursor.
+/// Appends text to a reply line: one printable ASCII character for each character of it. What a
+/// client or a handler put into a text cannot end the line, nor move a terminal's cursor.
 pub(crate) fn push_printable(text: &str, output: &mut Vec<u8>) {
     if is_printable(text) {
         output.extend_from_slice(text.as_bytes());
@@ -390,8 +395,8 @@ pub(crate) fn push_number(number: u64, output: &mut Vec<u8>) {
     output.extend_from_slice(digits.get(MAX_DIGITS - length..).unwrap_or_default());
 }
 
-/// The code as it goes to the wire. One of other than three digits is a programmer's slip in a constant: the
-/// client sees a local fault.
+/// The code as it goes to the wire. One of other than three digits is a programmer's slip in a
+/// constant: the client sees a local fault.
 fn digits(code: u16) -> [u8; 3] {
     match code {
         100..=999 => [digit(code / 100), digit(code / 10), digit(code)],

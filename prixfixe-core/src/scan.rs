@@ -1,9 +1,10 @@
 //! Finds quickly how much of a text needs no closer look.
 //!
-//! Between two neighbours, all that can be wrong with a line end shows: a CR has to be followed by LF, and
-//! only a CR may be followed by LF. And a dot that follows LF is either transparency or the end of a body.
-//! Each pair can be judged without any state, so the compiler can judge a register full of them at once:
-//! what a byte-wise automaton does at one byte a nanosecond, this does at more than ten.
+//! Between two neighbours, all that can be wrong with a line end shows: a CR has to be followed by
+//! LF, and only a CR may be followed by LF. And a dot that follows LF is either transparency or the
+//! end of a body. Each pair can be judged without any state, so the compiler can judge a register
+//! full of them at once: what a byte-wise automaton does at one byte a nanosecond, this does at
+//! more than ten.
 
 /// Pairs that are looked at together.
 pub(crate) const BLOCK: usize = 64;
@@ -21,8 +22,8 @@ pub(crate) enum Look {
     HeaderNames,
 }
 
-/// How many bytes behind the first are clean, each looked at together with the one before it: all of them, or there
-/// is something wrong with the next.
+/// How many bytes behind the first are clean, each looked at together with the one before it: all
+/// of them, or there is something wrong with the next.
 pub(crate) fn clean(bytes: &[u8], look: Look) -> usize {
     match look {
         Look::LineEnds => clean_blocks(bytes, is_bare),
@@ -89,11 +90,11 @@ pub(crate) const PLACE: usize = BLOCK + WORD;
 /// Bytes that are copied together.
 const WORD: usize = 8;
 
-/// Copies a block without the dots at the start of its lines, and gives how many bytes that are. `None`: a line end
-/// in it is bare, or one of the dots may be the end of the body.
+/// Copies a block without the dots at the start of its lines, and gives how many bytes that are.
+/// `None`: a line end in it is bare, or one of the dots may be the end of the body.
 ///
-/// Which bytes go is found out for all of them at once. Then each word is written without its dots, and the next one
-/// over what is left of it, so that no branch depends on what a client sends.
+/// Which bytes go is found out for all of them at once. Then each word is written without its dots,
+/// and the next one over what is left of it, so that no branch depends on what a client sends.
 pub(crate) fn copy_without_dots(window: &[u8; WINDOW], place: &mut [u8; PLACE]) -> Option<usize> {
     let block = |from| window.get(from..)?.first_chunk::<BLOCK>();
     let (before, block, behind) = (block(0)?, block(1)?, block(2)?);
@@ -123,7 +124,8 @@ pub(crate) fn copy_without_dots(window: &[u8; WINDOW], place: &mut [u8; PLACE]) 
 
 /// Leaves out the bytes of a word for which there is a 1 in `goes`, and gives how many stay.
 ///
-/// They are two at most: a line that begins with a dot, is not the end and has its line end takes four bytes.
+/// They are two at most: a line that begins with a dot, is not the end and has its line end takes
+/// four bytes.
 #[inline(always)]
 fn without_dots(word: u64, goes: u64) -> (u64, usize) {
     let (mut word, mut goes, mut stays) = (word, goes, WORD);

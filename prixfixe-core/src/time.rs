@@ -6,8 +6,8 @@ use crate::Config;
 
 /// A command, a body or a chunk, as it takes time.
 ///
-/// Each octet buys time, so that what is large may take long; but only so much, so that a client that sends
-/// an octet now and then to hold its place does not keep it.
+/// Each octet buys time, so that what is large may take long; but only so much, so that a client
+/// that sends an octet now and then to hold its place does not keep it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Unit {
     start: Instant,
@@ -37,7 +37,8 @@ impl Unit {
         self.paused = paused;
     }
 
-    /// The unit was refused: it has its time once more to come to its end, and no octet adds to that.
+    /// The unit was refused: it has its time once more to come to its end, and no octet adds to
+    /// that.
     pub(crate) const fn refuse(&mut self, now: Instant) {
         self.start = now;
         self.refused = true;

@@ -1,6 +1,7 @@
 //! XCLIENT: a proxy in front of the server says whose session this is.
 //!
-//! The protocol is Postfix's (its XCLIENT_README), which nginx's mail proxy and Dovecot's submission speak.
+//! The protocol is Postfix's (its XCLIENT_README), which nginx's mail proxy and Dovecot's
+//! submission speak.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -143,7 +144,8 @@ fn text(text: String) -> Option<Box<str>> {
     is_text.then(|| text.into())
 }
 
-/// IPv6 addresses have `IPV6:` before them, as in address literals. One that stands for an IPv4 address is that.
+/// IPv6 addresses have `IPV6:` before them, as in address literals. One that stands for an IPv4
+/// address is that.
 fn address(text: String) -> Option<IpAddr> {
     match text.split_at_checked(5) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case("IPV6:") => {

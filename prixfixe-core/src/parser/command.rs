@@ -1,4 +1,5 @@
-//! Command lines (RFC 5321 section 4.1.1, RFC 3030 section 2, RFC 3207 section 4, RFC 4954 section 4).
+//! Command lines (RFC 5321 section 4.1.1, RFC 3030 section 2, RFC 3207 section 4, RFC 4954 section
+//! 4).
 
 use nom::Parser;
 use nom::bytes::complete::{tag, take_while1};
@@ -18,8 +19,8 @@ type Result<T> = std::result::Result<T, CommandError>;
 /// command = verb [1*WSP argument]
 /// ```
 ///
-/// RFC 5321 has one space there. Postfix and Exim take any number of spaces and tabs too. White space before
-/// the end of the line is tolerated (RFC 5321 section 4.1.1).
+/// RFC 5321 has one space there. Postfix and Exim take any number of spaces and tabs too. White
+/// space before the end of the line is tolerated (RFC 5321 section 4.1.1).
 ///
 /// LHLO is LMTP's EHLO; each protocol has no idea of the other's (RFC 2033 section 4.1).
 pub(crate) fn command(protocol: Protocol, line: &[u8]) -> Result<Command<'_>> {
@@ -122,8 +123,8 @@ fn rcpt(argument: &str) -> Result<Command<'_>> {
 
 /// The path and all that follows, if there is anything.
 ///
-/// Blanks before the path are forbidden by RFC 5321 section 3.3. Many clients send them, and Postfix and Exim
-/// take them.
+/// Blanks before the path are forbidden by RFC 5321 section 3.3. Many clients send them, and
+/// Postfix and Exim take them.
 fn behind_keyword<'i>(keyword: &'static str, argument: &'i str) -> Result<&'i str> {
     let (path, _) = ascii_no_case(keyword)(argument).map_err(|_| CommandError::Argument)?;
     match behind_blanks(path) {
@@ -152,8 +153,9 @@ fn helo(argument: &str) -> Result<Command<'_>> {
 /// end-marker = "LAST"
 /// ```
 ///
-/// With any number of blanks, and with any number: one beyond all that can be counted is over any limit. Octets of a chunk
-/// follow a line that is none of this form, too, and nobody knows how many.
+/// With any number of blanks, and with any number: one beyond all that can be counted is over any
+/// limit. Octets of a chunk follow a line that is none of this form, too, and nobody knows how
+/// many.
 fn bdat(argument: &str) -> Result<Command<'_>> {
     let chunk_size = digit1.map(|digits: &str| digits.parse().unwrap_or(u64::MAX));
     let end_marker = opt(value((), preceded(space1, ascii_no_case("LAST"))));

@@ -20,8 +20,8 @@ const MAX_LABEL: usize = 63;
 /// Domain = sub-domain *("." sub-domain) ["."]
 /// ```
 ///
-/// The final dot of a fully qualified name is no part of what this gives. RFC 5321 has none. Postfix and Exim
-/// drop it too.
+/// The final dot of a fully qualified name is no part of what this gives. RFC 5321 has none.
+/// Postfix and Exim drop it too.
 pub(super) fn domain(input: &str) -> Parsed<'_, &str> {
     let domain = recognize((sub_domain, many0_count(preceded(char('.'), sub_domain))));
     let domain = verify(domain, |domain: &str| domain.len() <= MAX_DOMAIN);
@@ -46,9 +46,9 @@ fn sub_domain(input: &str) -> Parsed<'_, &str> {
 /// helo-argument = 1*255OCTET    ; of text without control characters
 /// ```
 ///
-/// RFC 5321 has a domain or an address literal. Macs and Windows computers send the names that people gave
-/// them, with blanks and any letters, and hosts without a name send `(none)`. Postfix takes all of these.
-/// RFC 5321 section 4.1.4 forbids to refuse a client for a name that is wrong.
+/// RFC 5321 has a domain or an address literal. Macs and Windows computers send the names that
+/// people gave them, with blanks and any letters, and hosts without a name send `(none)`. Postfix
+/// takes all of these. RFC 5321 section 4.1.4 forbids to refuse a client for a name that is wrong.
 pub(super) fn helo_argument(input: &str) -> Parsed<'_, &str> {
     let name = take_while1(|c: char| !c.is_control());
     verify(name, |name: &str| name.len() <= MAX_NAME).parse(input)

@@ -200,8 +200,8 @@ mod tests {
     }
 
     proptest! {
-        /// RFC 5952 has a compressed form of one group only where no run of two is, which RFC 5321 has not:
-        /// the standard library never writes it.
+        /// RFC 5952 has a compressed form of one group only where no run of two is, which RFC 5321
+        /// has not: the standard library never writes it.
         #[test]
         fn every_address_as_the_standard_library_writes_it(v4: u32, v6: [u16; 8], zeroes: u8) {
             let mut groups = v6;

@@ -15,8 +15,8 @@ use crate::{ForwardPath, Mailbox, ReversePath};
 
 /// The longest local part, in octets.
 ///
-/// RFC 5321 section 4.5.3.1.1 has 64, and asks for no limit where that is possible. Rewritten senders (SRS) and
-/// confirmations of mailing lists are longer. Postfix and Exim take them.
+/// RFC 5321 section 4.5.3.1.1 has 64, and asks for no limit where that is possible. Rewritten
+/// senders (SRS) and confirmations of mailing lists are longer. Postfix and Exim take them.
 const MAX_LOCAL_PART: usize = 255;
 
 /// ```abnf
@@ -59,7 +59,8 @@ fn path(input: &str) -> Parsed<'_, Mailbox<&str>> {
 /// Bare-path = Mailbox    ; without a blank, up to one or to the end
 /// ```
 ///
-/// RFC 5321 wants the brackets. The firmware of many devices leaves them out. Postfix and Exim take that.
+/// RFC 5321 wants the brackets. The firmware of many devices leaves them out. Postfix and Exim take
+/// that.
 fn bare_path(input: &str) -> Parsed<'_, Mailbox<&str>> {
     let has_no_blank = |mailbox: &Mailbox<&str>| !mailbox.as_str().contains(' ');
     terminated(verify(mailbox, has_no_blank), end_of_word).parse(input)
@@ -114,10 +115,11 @@ fn local_part(input: &str) -> Parsed<'_, &str> {
 /// atext     =/ UTF8-non-ascii
 /// ```
 ///
-/// RFC 5321 has single dots between atoms. Devices and mobile networks have addresses with dots first, last or
-/// in a row. Postfix and Exim take them and pass them on as they are, and so does what prints a
-/// [`Mailbox`]: in quotes it would be another address to a server that compares octets. A local part of dots
-/// alone is still refused: nobody has one, and `..` is no name to let near a file system.
+/// RFC 5321 has single dots between atoms. Devices and mobile networks have addresses with dots
+/// first, last or in a row. Postfix and Exim take them and pass them on as they are, and so does
+/// what prints a [`Mailbox`]: in quotes it would be another address to a server that compares
+/// octets. A local part of dots alone is still refused: nobody has one, and `..` is no name to let
+/// near a file system.
 fn dot_string(input: &str) -> Parsed<'_, &str> {
     const ATEXT_AND_DOT: Class = alphanumeric_and(b"!#$%&'*+-/=?^_`{|}~.");
     let has_atom = |local_part: &str| local_part.bytes().any(|byte| byte != b'.');

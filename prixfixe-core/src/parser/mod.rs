@@ -1,7 +1,7 @@
 //! Parsers for complete command lines.
 //!
-//! A parser is named after the ABNF production that is its doc, and gets text that is all there: framing is
-//! over when parsing begins. None of them allocates.
+//! A parser is named after the ABNF production that is its doc, and gets text that is all there:
+//! framing is over when parsing begins. None of them allocates.
 
 mod command;
 mod domain;
@@ -61,7 +61,8 @@ const fn alphanumeric_and(others: &[u8]) -> Class {
 
 /// One or more characters that are in `class` or [not ASCII](is_non_ascii).
 ///
-/// Octet by octet where it is all ASCII, as nearly every address is: character by character costs ten times that.
+/// Octet by octet where it is all ASCII, as nearly every address is: character by character costs
+/// ten times that.
 fn take_class1<'i>(class: &'static Class, input: &'i str) -> Parsed<'i, &'i str> {
     let is_in_class = |byte: u8| class.get(usize::from(byte)) == Some(&true);
     let ascii = input.bytes().position(|byte| !is_in_class(byte));
@@ -90,7 +91,8 @@ fn behind_blanks(text: &str) -> &str {
     text.get(blanks..).unwrap_or_default()
 }
 
-/// A string of ASCII in any case. Nom's own folds the case of all of Unicode, at a price that shows.
+/// A string of ASCII in any case. Nom's own folds the case of all of Unicode, at a price that
+/// shows.
 fn ascii_no_case<'i>(string: &'static str) -> impl Fn(&'i str) -> Parsed<'i, &'i str> {
     move |input| match input.split_at_checked(string.len()) {
         Some((found, rest)) if found.eq_ignore_ascii_case(string) => Ok((rest, found)),

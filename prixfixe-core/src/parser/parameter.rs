@@ -12,13 +12,15 @@ use super::{Parsed, behind_blanks, is_non_ascii};
 use crate::command::ParameterError;
 use crate::{BodyType, MailParameters, Notify, RcptParameters};
 
-/// What stands behind the path, not looked at yet: what may stand there depends on the dialogue so far.
+/// What stands behind the path, not looked at yet: what may stand there depends on the dialogue so
+/// far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parameters<'i>(&'i str);
 
-/// Parameters of MAIL that are known where they are offered alone.
+/// Parameters of MAIL, and values of them, that are known where they are offered alone.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Offered {
+    pub(crate) binary_mime: bool,
     pub(crate) requiretls: bool,
     pub(crate) mt_priority: bool,
 }
@@ -54,6 +56,9 @@ impl<'i> Parameters<'i> {
                 set(&mut size, size_value(value))?;
             } else if is("BODY") {
                 set(&mut body, body_value(value))?;
+                if body == Some(BodyType::BinaryMime) && !offered.binary_mime {
+                    return Err(ParameterError::Unknown);
+                }
             } else if is("SMTPUTF8") {
                 set(&mut smtputf8, value.is_none().then_some(true))?;
             } else if is("RET") {
@@ -83,7 +88,8 @@ impl<'i> Parameters<'i> {
 
     /// Those of RCPT, which only DSN has. `smtputf8`: as MAIL had it.
     ///
-    /// Where DSN is not offered (`dsn` is false), who asks to be notified of success would wait in vain.
+    /// Where DSN is not offered (`dsn` is false), who asks to be notified of success would wait in
+    /// vain.
     pub(crate) fn of_rcpt(
         self,
         extended: bool,
@@ -212,10 +218,16 @@ mod tests {
     use super::*;
     use crate::{OriginalRecipient, Ret};
 
+    const OFFERED: Offered = Offered {
+        binary_mime: true,
+        requiretls: false,
+        mt_priority: false,
+    };
+
     fn of_mail(input: &str) -> Result<MailParameters, ParameterError> {
         Parameters::behind_path(input)
             .unwrap()
-            .of_mail(true, Offered::default())
+            .of_mail(true, OFFERED)
     }
 
     #[test]
@@ -353,6 +365,7 @@ mod tests {
     #[test]
     fn parameters_that_are_offered() {
         let offered = Offered {
+            binary_mime: true,
             requiretls: true,
             mt_priority: true,
         };
@@ -360,6 +373,11 @@ mod tests {
             let parameters = Parameters::behind_path(input).unwrap();
             parameters.of_mail(extended, offered)
         };
+        // RFC 3030 section 3.
+        let binary = of_mail(" BODY=binarymime", true, offered).map(|it| it.body);
+        assert_eq!(binary, Ok(BodyType::BinaryMime));
+        let binary = of_mail(" BODY=BINARYMIME", true, Offered::default());
+        assert_eq!(binary, Err(ParameterError::Unknown));
         for (input, requiretls, mt_priority) in [
             (" REQUIRETLS", true, None),
             (" mt-priority=-9 requiretls", true, Some(-9)),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::command::CommandError;
-use crate::{Auth, BareLineEnds, Mechanism, Protocol, parser};
+use crate::{Answer, Auth, BareLineEnds, Mechanism, Protocol, parser, replies};
 
 const MATRIX: &str = include_str!("../matrix.md");
 
@@ -22,11 +22,11 @@ fn states(name: &str) -> Vec<State> {
         "`Ready`" => vec![State::Ready],
         "`Mail`" => vec![State::Mail(transaction(0))],
         "`Rcpt`" => vec![State::Rcpt(transaction(1)), State::Rcpt(transaction(2))],
-        "`Chunks`" => vec![
-            State::Chunks(ChunkedBody::new(100, false, BareLineEnds::Refuse)),
-            State::Chunks(ChunkedBody::new(100, true, BareLineEnds::Refuse)),
+        "`BetweenChunks`" => vec![
+            State::BetweenChunks(ChunkedBody::new(100, false, BareLineEnds::Refuse)),
+            State::BetweenChunks(ChunkedBody::new(100, true, BareLineEnds::Refuse)),
         ],
-        "`Failed`" => vec![State::Failed],
+        "`ChunkRefused`" => vec![State::ChunkRefused],
         _ => panic!("{name} is no state in which commands come"),
     }
 }
@@ -72,10 +72,10 @@ fn outcome(state: State, line: &'static str, protocol: Protocol) -> String {
     let (next, step) = from.command(command, session);
     let code = match step.say {
         Say::Nothing => String::new(),
-        Say::Greeting => "220".to_owned(),
-        Say::Hello | Say::ExtendedHello => "250".to_owned(),
-        Say::StartMailInput => "354".to_owned(),
-        Say::Challenge(_) => "334".to_owned(),
+        Say::Text(Text::Greeting) => "220".to_owned(),
+        Say::Text(Text::Hello | Text::ExtendedHello) => "250".to_owned(),
+        Say::Text(Text::StartMailInput) => "354".to_owned(),
+        Say::Text(Text::Challenge(_)) => "334".to_owned(),
         Say::Reply(reply) | Say::Refusal(reply) | Say::AfterChunk { reply, .. } => {
             reply.code().to_string()
         }

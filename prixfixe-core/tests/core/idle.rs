@@ -36,7 +36,8 @@ fn settings(max_idle_commands: u32) -> Settings {
     }
 }
 
-/// How many times the text can be said before the session ends with 421 4.7.0; `None`: as often as one likes.
+/// How many times the text can be said before the session ends with 421 4.7.0; `None`: as often as
+/// one likes.
 fn endured(settings: &Settings, before: &str, said: &str) -> Option<usize> {
     let mut server = Server::new(settings);
     server.receive(before.as_bytes());
@@ -108,8 +109,8 @@ fn what_mail_is_made_of_is_not_counted() {
     }
 }
 
-/// The recipients that are too many may all be on their way when the first of them is refused: RFC 5321
-/// section 4.5.3.1.10 has the transaction go on.
+/// The recipients that are too many may all be on their way when the first of them is refused: RFC
+/// 5321 section 4.5.3.1.10 has the transaction go on.
 #[test]
 fn recipients_too_many_are_not_counted() {
     let before = format!("{HELLO}{TO_RCPT}RCPT TO:<c@x>\r\n");
@@ -298,7 +299,8 @@ fn of_what_is_refused_as_much_is_read_as_a_message_may_have() {
             server.receive(&megabyte);
             server.connection.is_closed()
         });
-        // A body, and a chunk as large, is read to twice the limit: a message that is too large is told so.
+        // A body, and a chunk as large, is read to twice the limit: a message that is too large is
+        // told so.
         let expected = match what {
             "a line that is too long" => 11,
             // Some of it was read by the first megabyte.

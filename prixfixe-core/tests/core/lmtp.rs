@@ -1,4 +1,5 @@
-//! LMTP against a model of it: how many replies leave, which, and in which order (RFC 2033 section 4.2, RFC 3030 section 2).
+//! LMTP against a model of it: how many replies leave, which, and in which order (RFC 2033 section
+//! 4.2, RFC 3030 section 2).
 
 use prixfixe_dialogue::{Refusal, Settings, Stage};
 use proptest::prelude::*;
@@ -136,7 +137,8 @@ impl Message {
     }
 }
 
-/// Which of several faults is told is the business of other tests: there is one of them here at most.
+/// Which of several faults is told is the business of other tests: there is one of them here at
+/// most.
 fn refusal(content: &str) -> Option<u16> {
     match content {
         content if content.contains("a\nb") => Some(550),

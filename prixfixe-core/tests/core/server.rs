@@ -1,4 +1,5 @@
-//! The smallest server: a connection, what it has not taken yet, and a handler that does as it was told.
+//! The smallest server: a connection, what it has not taken yet, and a handler that does as it was
+//! told.
 
 use std::sync::Arc;
 use std::time::Instant;

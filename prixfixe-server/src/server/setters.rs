@@ -181,6 +181,13 @@ impl<H> ServerBuilder<H> {
         self
     }
 
+    /// Offers BINARYMIME (RFC 3030), a content of any bytes in chunks. Without it `BODY=BINARYMIME` is
+    /// refused with 555: for a handler that passes mail on to servers which may not take it. Default: on.
+    pub fn binary_mime(mut self, offered: bool) -> Self {
+        self.settings = self.settings.binary_mime(offered);
+        self
+    }
+
     /// Says by LIMITS (RFC 9422) that the recipients of one message have to be in one domain, so that a client sends one message
     /// for each domain. The handler is to refuse the others: with `452 4.5.3`, so that they come in another message. Default: off.
     pub fn one_recipient_domain(mut self, only: bool) -> Self {

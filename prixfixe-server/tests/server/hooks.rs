@@ -306,6 +306,7 @@ async fn limits_and_parameters_are_offered_where_they_are_asked_for(transport: T
         .max_recipients(7)
         .one_recipient_domain(true)
         .mt_priority(true)
+        .binary_mime(false)
         .handler(handler)
         .start()
         .expect("it starts");
@@ -316,6 +317,9 @@ async fn limits_and_parameters_are_offered_where_they_are_asked_for(transport: T
         "{ehlo}"
     );
     assert!(ehlo.contains("250-MT-PRIORITY"), "{ehlo}");
+    assert!(!ehlo.contains("BINARYMIME"), "{ehlo}");
+    let code = client.ask("MAIL FROM:<> BODY=BINARYMIME").await;
+    assert!(code.starts_with("555 5.5.4"), "{code}");
     let code = client.ask("MAIL FROM:<> MT-PRIORITY=10").await;
     assert!(code.starts_with("501 5.5.4"), "{code}");
     let code = client.ask("MAIL FROM:<> REQUIRETLS").await;
