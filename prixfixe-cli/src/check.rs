@@ -22,6 +22,13 @@ pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error>
             .map(privileges::look_up_group)
             .transpose()?;
     }
+    let targets_groups = configuration.targets.iter().map(|target| &target.group);
+    for group in targets_groups
+        .chain([&configuration.delivery.group])
+        .flatten()
+    {
+        privileges::look_up_group(group)?;
+    }
     configuration.admin.look_up()?;
     configuration.tls.load(&configuration.domain)?;
     let logins = auth::prepare(&configuration)?;

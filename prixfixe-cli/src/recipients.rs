@@ -1,6 +1,8 @@
 //! Which recipients there are: the check that `accept.*` asks for.
 
-use prixfixe_delivery::{AcceptRecipients, AskOptions, AskRecipients, RecipientsFile};
+use prixfixe_delivery::{
+    AcceptRecipients, AskOptions, AskRecipients, RecipientPattern, RecipientsFile,
+};
 
 use crate::config::{Configuration, OnFailure, Relay};
 use crate::error::Error;
@@ -9,6 +11,7 @@ use crate::error::Error;
 pub(crate) struct Prepared {
     file: Option<RecipientsFile>,
     ask: Option<AskRecipients>,
+    named: Vec<RecipientPattern>,
     relay: bool,
 }
 
@@ -22,12 +25,19 @@ impl Prepared {
             None => None,
         };
         let relay = accept.relay == Relay::Authenticated;
-        Ok(Self { file, ask, relay })
+        let named = configuration.named_recipients();
+        Ok(Self {
+            file,
+            ask,
+            named,
+            relay,
+        })
     }
 
     pub(crate) fn put_into(self, recipients: &AcceptRecipients) {
         recipients.set_file(self.file);
         recipients.set_ask(self.ask);
+        recipients.set_named(self.named);
         recipients.set_relay_for_users(self.relay);
     }
 }

@@ -45,8 +45,9 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .into_iter()
         .partition(|(purpose, _)| *purpose == Purpose::Admin);
     // What can fail comes before mail's sockets listen: under `reuse-port` connections to them are taken from a process that serves.
-    let targets = privileges::acting_as(user.as_ref(), || Prepared::new(&configuration))?;
     let recipients = AcceptRecipients::default();
+    let targets =
+        privileges::acting_as(user.as_ref(), || Prepared::new(&configuration, &recipients))?;
     recipients::Prepared::new(&configuration)?.put_into(&recipients);
     let logins = privileges::acting_as(user.as_ref(), || auth::prepare(&configuration))?;
     let admin = Admin::bind(&configuration, systemd::sockets(for_admin))?;
@@ -59,7 +60,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         reload::warn_of_what_is_unreadable(&arguments, tls.as_ref());
     }
     // Its threads write files, which belong to whoever the process is.
-    let targets = targets.start(&configuration)?;
+    let targets = targets.start(&configuration, &recipients)?;
     let delivery = targets.delivery().clone();
     let logins = logins.start()?;
     // All but the threads' own is open by now.
@@ -72,7 +73,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .transport(transport(&configuration))
         .check(recipients.clone())
         .handler(delivery.clone());
-    let server = Arc::new(sockets.add_to(builder).start()?);
+    let server = Arc::new(sockets.add_to(builder, &delivery).start()?);
 
     let status = Status::new(
         Arc::clone(&server),

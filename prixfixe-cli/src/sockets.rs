@@ -3,12 +3,13 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use prixfixe_delivery::Delivery;
 use prixfixe_server::{
     BindError, BoundSocket, BoundUnixSocket, Endpoint, Listener, Protocol, ServerBuilder,
     UnixSocket,
 };
 
-use crate::config::{self, Configuration, Invalid, Mode, Scope, Target, Trusted};
+use crate::config::{self, Configuration, Dsn, Invalid, Mode, Scope, Target, Trusted};
 use crate::error::Error;
 use crate::privileges;
 use crate::systemd::{Inherited, Purpose};
@@ -25,6 +26,7 @@ struct Bound {
     balancers: Vec<Trusted>,
     /// Whether clients may or must log in. `None`: as everywhere.
     auth: Option<Mode>,
+    dsn: Dsn,
     /// Where mail proxies are that say whose session it is.
     proxies: Vec<Trusted>,
 }
@@ -68,7 +70,11 @@ impl Sockets {
     }
 
     /// In their order.
-    pub(crate) fn add_to<H>(self, builder: ServerBuilder<H>) -> ServerBuilder<H> {
+    pub(crate) fn add_to<H>(
+        self,
+        builder: ServerBuilder<H>,
+        delivery: &Delivery,
+    ) -> ServerBuilder<H> {
         self.0.into_iter().fold(builder, |builder, bound| {
             let mut endpoint = Endpoint::from(bound.listener)
                 .protocol(bound.protocol)
@@ -82,6 +88,10 @@ impl Sockets {
             }
             if let Some(mode) = bound.auth {
                 endpoint = endpoint.auth(mode.into());
+            }
+            if bound.dsn == Dsn::Pass {
+                let delivery = delivery.clone();
+                endpoint = endpoint.dsn_while(move || delivery.offers_dsn());
             }
             if bound.implicit_tls {
                 endpoint = endpoint.implicit_tls();
@@ -107,6 +117,7 @@ fn bind_configured(configuration: &Configuration) -> Result<Sockets, Error> {
             protocol: configured.protocol,
             balancers: configured.proxy_protocol_from.clone(),
             auth: configured.auth,
+            dsn: configured.dsn,
             proxies: configured.xclient_from.clone(),
         }));
     }
@@ -191,7 +202,15 @@ fn take_over(
         &it.proxy_protocol_from
     })?;
     let proxies = same_for_all(configuration, "xclient-from", |it| &it.xclient_from)?;
-    let auth = auth_of_all(configuration)?;
+    let auth = alike(
+        configuration,
+        "auth",
+        "set --auth, which is for all of them",
+        |it| it.auth,
+    )?;
+    let dsn = alike(configuration, "dsn", "give all of them the same", |it| {
+        it.dsn
+    })?;
     let mut bound = Vec::with_capacity(inherited.len());
     for (index, (purpose, socket)) in inherited.into_iter().enumerate() {
         let invalid = |problem: String| Invalid {
@@ -220,6 +239,7 @@ fn take_over(
             implicit_tls,
             balancers: balancers.clone(),
             auth,
+            dsn,
             proxies: proxies.clone(),
         });
     }
@@ -246,17 +266,22 @@ fn same_for_all(
     })
 }
 
-/// The same for logins.
-fn auth_of_all(configuration: &Configuration) -> Result<Option<Mode>, Invalid> {
-    let mut all = configuration.listeners.iter().map(|listener| listener.auth);
-    let first = all.next().flatten();
-    if all.all(|mode| mode == first) {
+/// The same for a single value.
+fn alike<T: PartialEq + Default>(
+    configuration: &Configuration,
+    key: &str,
+    what_mends_it: &str,
+    of: fn(&config::Listener) -> T,
+) -> Result<T, Invalid> {
+    let mut all = configuration.listeners.iter().map(of);
+    let first = all.next().unwrap_or_default();
+    if all.all(|value| value == first) {
         return Ok(first);
     }
     Err(Invalid {
-        place: "listener.auth".to_owned(),
-        problem: "differs between listeners, which inherited sockets replace; \
-                  set --auth, which is for all of them"
-            .to_owned(),
+        place: format!("listener.{key}"),
+        problem: format!(
+            "differs between listeners, which inherited sockets replace; {what_mends_it}"
+        ),
     })
 }

@@ -95,7 +95,8 @@
 //! # Who reads it
 //!
 //! Anything that reads a Maildir: mail programs, IMAP servers, scripts. A reader moves a message from `new/` to `cur/` when it
-//! has seen it. Files have mode 0600 and directories 0700; run the reader as the same user.
+//! has seen it. Files have mode 0600 and directories 0700: run the reader as the same user, or give files a
+//! [mode](MaildirOptions::mode) and a [group](MaildirOptions::group).
 #![deny(missing_docs)]
 // What targets have in common is there whole, where a program leaves some of them out too.
 #![cfg_attr(
@@ -158,8 +159,8 @@ pub use health::Health;
 #[cfg(feature = "http")]
 pub use http::{HttpSetupError, InvalidHttpUrl};
 pub use maildir::{
-    Disk, FileSystem, Hands, Identity, Incoming, Maildir, MaildirOptions, OpenError,
-    PreparedMaildir,
+    Access, Disk, FileSystem, Hands, Identity, Incoming, InvalidTemplate, Maildir, MaildirOptions,
+    MaildirTemplate, Maildirs, MaildirsOptions, OpenError, PreparedMaildir, PreparedMaildirs,
 };
 #[cfg(feature = "nats")]
 pub use nats::{Nats, NatsError, NatsOptions, NatsUrl, ParseNatsUrlError};

@@ -10,7 +10,7 @@ use prixfixe_network::{Connection, Service};
 use crate::accepted::{AcceptedDomains, InForce};
 use crate::clients::{Clients, Failures};
 use crate::conversation::Begin;
-use crate::endpoint::Rules;
+use crate::endpoint::{Offer, Rules};
 use crate::front::Front;
 use crate::gather::Gathering;
 use crate::log::Log;
@@ -82,8 +82,15 @@ impl Shared {
         })
     }
 
-    /// The same, where logins are handled so.
-    fn with_auth(&self, mode: AuthMode, settings: &Settings) -> Self {
+    /// The same, for listeners that differ so.
+    fn with(&self, variant: Variant, settings: &Settings) -> Self {
+        let mut settings = settings.clone();
+        if let Some(mode) = variant.auth {
+            settings = settings.auth(mode);
+        }
+        if variant.dsn {
+            settings = settings.dsn(true);
+        }
         Self::new(
             Arc::clone(&self.application),
             Arc::clone(&self.counts),
@@ -92,7 +99,7 @@ impl Shared {
             self.gathering.clone(),
             self.accepted_domains.clone(),
             Arc::clone(&self.failures),
-            &settings.clone().auth(mode),
+            &settings,
         )
     }
 
@@ -109,18 +116,48 @@ fn accepted_domains(settings: &Settings) -> AcceptedDomains {
     AcceptedDomains::new(&settings.dialogue.domain, &settings.accepted_domains)
 }
 
-/// What sessions share, where listeners do not all handle logins alike.
+/// What sessions share, where listeners do not all offer the same.
 struct Sharing {
     usual: Arc<Shared>,
-    others: Vec<(AuthMode, Arc<Shared>)>,
+    others: Vec<(Variant, Arc<Shared>)>,
+}
+
+/// In what the sessions of a listener differ from the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Variant {
+    auth: Option<AuthMode>,
+    dsn: bool,
+}
+
+impl Variant {
+    const USUAL: Self = Self {
+        auth: None,
+        dsn: false,
+    };
+
+    /// All that may be needed for a listener.
+    fn all(rules: &Rules) -> impl Iterator<Item = Self> {
+        let auth = rules.auth;
+        let without = Self { auth, dsn: false };
+        let with = rules.dsn.as_ref().map(|_| Self { auth, dsn: true });
+        [without].into_iter().chain(with)
+    }
+
+    fn now(rules: &Rules) -> Self {
+        Self {
+            auth: rules.auth,
+            dsn: rules.dsn.as_ref().is_some_and(Offer::is_made),
+        }
+    }
 }
 
 impl Sharing {
     fn new(usual: Shared, settings: &Settings, rules: &[Rules]) -> Self {
-        let mut others: Vec<(AuthMode, Arc<Shared>)> = Vec::new();
-        for mode in rules.iter().filter_map(|rules| rules.auth) {
-            if others.iter().all(|(other, _)| *other != mode) {
-                others.push((mode, Arc::new(usual.with_auth(mode, settings))));
+        let mut others: Vec<(Variant, Arc<Shared>)> = Vec::new();
+        for variant in rules.iter().flat_map(Variant::all) {
+            let is_known = others.iter().any(|(other, _)| *other == variant);
+            if !is_known && variant != Variant::USUAL {
+                others.push((variant, Arc::new(usual.with(variant, settings))));
             }
         }
         let usual = Arc::new(usual);
@@ -128,10 +165,8 @@ impl Sharing {
     }
 
     fn by(&self, rules: &Rules) -> Arc<Shared> {
-        let mut others = self.others.iter();
-        let other = rules
-            .auth
-            .and_then(|mode| others.find(|(other, _)| *other == mode));
+        let variant = Variant::now(rules);
+        let other = self.others.iter().find(|(other, _)| *other == variant);
         Arc::clone(other.map_or(&self.usual, |(_, shared)| shared))
     }
 }

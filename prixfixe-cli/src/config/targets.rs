@@ -9,13 +9,15 @@ use prixfixe_delivery::{RecipientPattern, TargetOptions, TargetUrl, TlsUse};
 use serde::{Deserialize, Serialize};
 
 use super::Configuration;
-use super::auth::Mode;
+use super::auth;
 use super::delivery::Destination;
 use super::given::Invalid;
 use super::listeners::Listener;
+use super::sockets::Mode;
 use super::sources::Sources;
 use super::units::{Count, Seconds};
 use super::words::{display_all, display_some, read};
+use crate::privileges::look_up_group;
 
 /// The name of `delivery.target`.
 pub(crate) const DEFAULT: &str = "default";
@@ -104,6 +106,19 @@ pub(crate) struct Target {
     pub(crate) strict_8bit: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) insecure: Option<bool>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "display_some",
+        deserialize_with = "read::mode"
+    )]
+    pub(crate) mode: Option<Mode>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::group"
+    )]
+    pub(crate) group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) create: Option<bool>,
 }
 
 /// How strong TLS to a target has to be.
@@ -158,6 +173,13 @@ impl Target {
             objects: self.objects.clone(),
             strict_8bit: self.strict_8bit,
             insecure: self.insecure,
+            mode: self.mode.map(|mode| mode.0),
+            // Whether there is such a group is another question.
+            group: self
+                .group
+                .as_deref()
+                .map(|name| look_up_group(name).unwrap_or(u32::MAX)),
+            create: self.create,
         }
     }
 }
@@ -208,6 +230,18 @@ impl Configuration {
                 ..target
             })
             .collect()
+    }
+
+    /// Recipients that the configuration spells out: a Maildir of their own may be made for them.
+    pub(crate) fn named_recipients(&self) -> Vec<RecipientPattern> {
+        let routes = self.routes.iter().flat_map(|route| &route.recipients);
+        let exact = routes.filter(|pattern| pattern.is_exact()).cloned();
+        // A name below `*.example.com` is a stranger's invention.
+        let domains = self.accept.domains.iter();
+        let spelt_out = domains.filter(|domain| !domain.starts_with("*."));
+        let postmasters =
+            spelt_out.filter_map(|domain| format!("postmaster@{domain}").parse().ok());
+        exact.chain(postmasters).collect()
     }
 
     /// Recipients of one message may have to go different ways, of which a transaction has one.
@@ -295,7 +329,7 @@ impl Configuration {
             return Ok(());
         };
         let modes = |listener: &Listener| listener.auth.unwrap_or(self.auth.mode);
-        if self.listeners.iter().any(|it| modes(it) == Mode::Any) {
+        if self.listeners.iter().any(|it| modes(it) == auth::Mode::Any) {
             let problem = format!(
                 "every password is right, and `{}` passes mail on; remove one of them",
                 relay.name
@@ -303,7 +337,7 @@ impl Configuration {
             return Err(Invalid::new(sources.place("auth.mode"), problem));
         }
         let is_bound = |listener: &Listener| {
-            listener.address.is_of_this_host() || modes(listener) == Mode::Require
+            listener.address.is_of_this_host() || modes(listener) == auth::Mode::Require
         };
         if !relay.is_open || self.listeners.iter().all(is_bound) && self.has_logins() {
             return Ok(());
@@ -327,7 +361,7 @@ impl Configuration {
         let modes = self.listeners.iter();
         modes
             .map(|it| it.auth.unwrap_or(self.auth.mode))
-            .any(|mode| mode == Mode::Require)
+            .any(|mode| mode == auth::Mode::Require)
     }
 
     /// A relay that mail can reach: one that is open to everybody before any other.

@@ -92,10 +92,18 @@ impl RecipientsFile {
     /// Whether the file names a recipient, as it was read last.
     #[must_use]
     pub fn names(&self, path: &ForwardPath) -> bool {
+        self.known().find(path, "").is_some()
+    }
+
+    /// Whether a line is this very address, and no pattern.
+    pub(super) fn spells_out(&self, path: &ForwardPath) -> bool {
+        self.known().spells_out(path)
+    }
+
+    fn known(&self) -> Arc<Index> {
         self.look(Instant::now());
         let known = self.0.known.read();
-        let known = Arc::clone(&known.unwrap_or_else(PoisonError::into_inner));
-        known.find(path, "").is_some()
+        Arc::clone(&known.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Has it read again where it has changed.
