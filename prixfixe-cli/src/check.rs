@@ -32,11 +32,12 @@ pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error>
     configuration.admin.look_up()?;
     configuration.tls.load(&configuration.domain)?;
     let logins = auth::prepare(&configuration)?;
-    print(&configuration.to_toml()?)?;
+    print(&(configuration.ways() + "\n" + &configuration.to_toml()?))?;
     for warning in logins
         .warnings()
         .into_iter()
         .chain(auth::warning(&configuration))
+        .chain(configuration.mail_warnings())
     {
         warn(&warning);
     }

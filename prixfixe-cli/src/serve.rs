@@ -98,7 +98,10 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     };
     control.serve(Arc::clone(&server), reload)?;
     privileges::warn_of_root(&listening);
-    if let Some(warning) = auth::warning(&listening) {
+    for warning in auth::warning(&listening)
+        .into_iter()
+        .chain(listening.mail_warnings())
+    {
         warn!(target: "prixfixe", "{warning}");
     }
     log_listeners(&listening, &server, &implicit_tls, &protocols);

@@ -279,6 +279,18 @@ impl TargetUrl {
         self.kind.is_remote
     }
 
+    /// True where a message that its client sends again may be stored twice, since its name has the date or an id in it.
+    #[must_use]
+    pub fn may_repeat(&self, options: &TargetOptions) -> bool {
+        #[cfg(feature = "s3")]
+        if self.kind.scheme == s3::S3_KIND.scheme {
+            let key = options.key.as_deref();
+            return key.is_some_and(crate::s3::key_may_repeat);
+        }
+        let _ = options;
+        false
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

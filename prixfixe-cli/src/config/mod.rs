@@ -24,6 +24,7 @@ mod tests;
 mod tls;
 pub(crate) mod units;
 mod variables;
+mod ways;
 mod words;
 
 use std::num::NonZeroUsize;

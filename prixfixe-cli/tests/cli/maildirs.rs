@@ -160,11 +160,18 @@ fn dovecot_reads_the_maildirs() {
     assert_eq!(told, ["250 2.1.5", "250 2.0.0"]);
     let folder = serve.directory.path();
     let configuration = folder.join("dovecot.conf");
-    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(folder).unwrap());
+    // Dovecot reads no mail of root's.
+    let owner = match std::os::unix::fs::MetadataExt::uid(&fs::metadata(folder).unwrap()) {
+        0 => 65534,
+        user => user,
+    };
+    let mut give = Command::new("chown");
+    give.arg("-R").arg(format!("{owner}")).arg(folder);
+    assert!(give.status().unwrap().success());
     fs::write(
         &configuration,
         format!(
-            "mail_location = maildir:{0}/mail/%d/%n\nfirst_valid_uid = 0\nfirst_valid_gid = 0\nmail_uid = {owner}\n\
+            "mail_location = maildir:{0}/mail/%d/%n\nfirst_valid_uid = 1\nmail_uid = {owner}\n\
              mail_gid = {owner}\nssl = no\nbase_dir = {0}/run\nlog_path = {0}/log\n",
             folder.display()
         ),
