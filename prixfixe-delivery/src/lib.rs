@@ -3,6 +3,7 @@
 //! | type | target | a client's `250` means |
 //! |---|---|---|
 //! | [`Maildir`] | `maildir:PATH` | the message is a file in `PATH/new`, content and name on the disk |
+//! | [`Maildirs`] | `maildir:PATH/{domain}/{local}` | the same, in the Maildir of each recipient |
 //! | `NextHop` (feature `smtp`) | `lmtp:`, `smtp:`, `smtps:` | the next server has said `250` |
 //! | `Webhook` (feature `webhook`) | `https:` | the endpoint has answered 2xx |
 //! | `Pipe` (feature `pipe`) | `pipe:` | the program has exited with 0 |
@@ -111,6 +112,8 @@
 )]
 
 mod accept;
+#[cfg(any(feature = "nats", feature = "smtp"))]
+mod any_certificate;
 mod attempt;
 mod delivery;
 mod discard;
@@ -142,6 +145,7 @@ mod s3;
 mod space;
 mod stdout;
 mod target;
+mod text_file;
 mod tracked;
 mod upstream;
 mod visit;
