@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use prixfixe_test_support::wait_until;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -40,7 +39,7 @@ fn send(serve: &Serve, to: &[&str]) -> Vec<String> {
     }
     if told.iter().any(|reply| reply.starts_with("250")) {
         client.ask("DATA", "354");
-        client.send("Subject: hello\r\n\r\nA body.\r\n.\r\n");
+        client.send("Message-ID: <1@example.com>\r\nSubject: hello\r\n\r\nA body.\r\n.\r\n");
         told.push(client.reply());
     }
     let codes = told.iter().map(|reply| reply[..9].to_owned());
@@ -91,12 +90,45 @@ fn each_known_recipient_has_a_maildir_over_raw() {
     each_known_recipient_has_a_maildir("raw");
 }
 
+/// Who has the message already does not get it again with the others'.
+fn a_repeat_goes_to_those_who_have_it_not(transport: &str) {
+    let serve = start(transport, ROUTED);
+    let mail = serve.directory.path().join("mail/example.com");
+    fs::create_dir_all(mail.join("bob")).unwrap();
+    // No Maildir can be made of it.
+    fs::write(mail.join("bob/new"), "").unwrap();
+    let to = ["bob@example.com", "postmaster@example.com"];
+    assert_eq!(send(&serve, &to), ["451 4.3.0", "250 2.1.5", "250 2.0.0"]);
+    fs::remove_file(mail.join("bob/new")).unwrap();
+    assert_eq!(send(&serve, &to), ["250 2.1.5", "250 2.1.5", "250 2.0.0"]);
+    // At the end of the data alone it shows that nothing can be written.
+    fs::remove_dir(mail.join("bob/tmp")).unwrap();
+    fs::write(mail.join("bob/tmp"), "").unwrap();
+    let told = send(&serve, &to);
+    assert_eq!(told, ["250 2.1.5", "250 2.1.5", "451 4.3.0"]);
+    let before = files(&mail.join("postmaster"));
+    fs::remove_file(mail.join("bob/tmp")).unwrap();
+    assert_eq!(send(&serve, &to), ["250 2.1.5", "250 2.1.5", "250 2.0.0"]);
+    assert_eq!(files(&mail.join("postmaster")), before);
+    assert_eq!(files(&mail.join("bob")), 2);
+}
+
+#[test]
+fn a_repeat_goes_to_those_who_have_it_not_over_tokio() {
+    a_repeat_goes_to_those_who_have_it_not("tokio");
+}
+
+#[test]
+fn a_repeat_goes_to_those_who_have_it_not_over_raw() {
+    a_repeat_goes_to_those_who_have_it_not("raw");
+}
+
 /// A name that a route spells out is known from a reload on, and a new mode holds from then on.
 #[test]
 fn a_reload_says_whose_maildirs_are_made() {
     use std::os::unix::fs::PermissionsExt;
 
-    let serve = start("tokio", ROUTED);
+    let mut serve = start("tokio", ROUTED);
     assert_eq!(send(&serve, &["eve@example.org"]), ["550 5.1.1"]);
     let path = serve.directory.path().join("mail.toml");
     let file = fs::read_to_string(&path).unwrap();
@@ -106,9 +138,9 @@ fn a_reload_says_whose_maildirs_are_made() {
     let file = file.replace("[[route]]\nto = ['boxes']\n", route);
     fs::write(&path, file).unwrap();
     serve.signal(Signal::HUP);
-    wait_until("eve is known", || {
-        send(&serve, &["eve@example.org"]) == ["250 2.1.5", "250 2.0.0"]
-    });
+    serve.line("changed");
+    let told = send(&serve, &["eve@example.org"]);
+    assert_eq!(told, ["250 2.1.5", "250 2.0.0"]);
     let new = serve.directory.path().join("mail/example.org/eve/new");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&new), 0o770);
