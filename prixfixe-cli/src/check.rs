@@ -22,14 +22,22 @@ pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error>
             .map(privileges::look_up_group)
             .transpose()?;
     }
+    let targets_groups = configuration.targets.iter().map(|target| &target.group);
+    for group in targets_groups
+        .chain([&configuration.delivery.group])
+        .flatten()
+    {
+        privileges::look_up_group(group)?;
+    }
     configuration.admin.look_up()?;
     configuration.tls.load(&configuration.domain)?;
     let logins = auth::prepare(&configuration)?;
-    print(&configuration.to_toml()?)?;
+    print(&(configuration.ways() + "\n" + &configuration.to_toml()?))?;
     for warning in logins
         .warnings()
         .into_iter()
         .chain(auth::warning(&configuration))
+        .chain(configuration.mail_warnings())
     {
         warn(&warning);
     }

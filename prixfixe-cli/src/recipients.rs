@@ -1,6 +1,8 @@
 //! Which recipients there are: the check that `accept.*` asks for.
 
-use prixfixe_delivery::{AcceptRecipients, AskOptions, AskRecipients, RecipientsFile};
+use prixfixe_delivery::{
+    AcceptRecipients, AskOptions, AskRecipients, RecipientPattern, RecipientsFile,
+};
 use prixfixe_server::DomainPattern;
 
 use crate::config::{Configuration, OnFailure, Relay};
@@ -10,6 +12,7 @@ use crate::error::Error;
 pub(crate) struct Prepared {
     file: Option<RecipientsFile>,
     ask: Option<AskRecipients>,
+    named: Vec<RecipientPattern>,
     relay: bool,
     /// Where `postmaster` is: at our own domain, and at each that is accepted.
     postmaster: Vec<DomainPattern>,
@@ -26,9 +29,11 @@ impl Prepared {
         };
         let relay = accept.relay == Relay::Authenticated;
         let domains = accept.domains.iter().chain([&configuration.domain]);
+        let named = configuration.named_recipients();
         Ok(Self {
             file,
             ask,
+            named,
             relay,
             postmaster: domains.filter_map(|it| it.parse().ok()).collect(),
         })
@@ -37,6 +42,7 @@ impl Prepared {
     pub(crate) fn put_into(self, recipients: &AcceptRecipients) {
         recipients.set_file(self.file);
         recipients.set_ask(self.ask);
+        recipients.set_named(self.named);
         recipients.set_relay_for_users(self.relay);
         recipients.set_postmaster_domains(self.postmaster);
     }

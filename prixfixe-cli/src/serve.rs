@@ -46,8 +46,9 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .into_iter()
         .partition(|(purpose, _)| *purpose == Purpose::Admin);
     // What can fail comes before mail's sockets listen: under `reuse-port` connections to them are taken from a process that serves.
-    let targets = privileges::acting_as(user.as_ref(), || Prepared::new(&configuration))?;
     let recipients = AcceptRecipients::default();
+    let targets =
+        privileges::acting_as(user.as_ref(), || Prepared::new(&configuration, &recipients))?;
     recipients::Prepared::new(&configuration)?.put_into(&recipients);
     let policy = Policy::default();
     policy.replace(policy.prepare(&configuration)?);
@@ -63,7 +64,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         reload::warn_of_what_is_unreadable(&arguments, tls.as_ref());
     }
     // Its threads write files, which belong to whoever the process is.
-    let targets = targets.start(&configuration)?;
+    let targets = targets.start(&configuration, &recipients)?;
     let delivery = targets.delivery().clone();
     let logins = logins.start()?;
     // All but the threads' own is open by now.
@@ -83,7 +84,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .check(recipients.clone())
         .check(policy.clone())
         .handler(delivery.clone());
-    let server = Arc::new(sockets.add_to(builder).start()?);
+    let server = Arc::new(sockets.add_to(builder, &delivery).start()?);
 
     let notice = Notice::default();
     notice.set(auth::warning(&configuration));
@@ -115,7 +116,10 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     };
     control.serve(Arc::clone(&server), reload)?;
     privileges::warn_of_root(&listening);
-    if let Some(warning) = auth::warning(&listening) {
+    for warning in auth::warning(&listening)
+        .into_iter()
+        .chain(listening.mail_warnings())
+    {
         warn!(target: "prixfixe", "{warning}");
     }
     log_listeners(&listening, &server, &implicit_tls, &protocols);

@@ -3,12 +3,13 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use prixfixe_delivery::Delivery;
 use prixfixe_server::{
     BindError, BoundSocket, BoundUnixSocket, Endpoint, Listener, Protocol, ServerBuilder,
     UnixSocket,
 };
 
-use crate::config::{self, Configuration, Invalid, Mode, Scope, Target, Trusted};
+use crate::config::{self, Configuration, Dsn, Invalid, Mode, Scope, Target, Trusted};
 use crate::error::Error;
 use crate::privileges;
 use crate::systemd::{Inherited, Purpose};
@@ -27,6 +28,7 @@ struct Bound {
     protocol: Protocol,
     /// Where load balancers are.
     balancers: Vec<Trusted>,
+    dsn: Dsn,
     /// Where mail proxies are that say whose session it is.
     proxies: Vec<Trusted>,
 }
@@ -75,7 +77,11 @@ impl Sockets {
     }
 
     /// In their order.
-    pub(crate) fn add_to<H>(self, builder: ServerBuilder<H>) -> ServerBuilder<H> {
+    pub(crate) fn add_to<H>(
+        self,
+        builder: ServerBuilder<H>,
+        delivery: &Delivery,
+    ) -> ServerBuilder<H> {
         self.0.into_iter().fold(builder, |builder, bound| {
             let mut endpoint = match bound.name {
                 Some(name) => Endpoint::from(bound.listener).name(name),
@@ -90,6 +96,10 @@ impl Sockets {
             }
             if bound.balancers.contains(&Trusted::Unix) {
                 endpoint = endpoint.proxy_protocol_from_unix();
+            }
+            if bound.dsn == Dsn::Pass {
+                let delivery = delivery.clone();
+                endpoint = endpoint.dsn_while(move || delivery.offers_dsn());
             }
             if bound.implicit_tls {
                 endpoint = endpoint.implicit_tls();
@@ -135,6 +145,7 @@ fn bind_configured(configuration: &Configuration) -> Result<Sockets, Error> {
             protocol: configured.protocol,
             balancers: configured.proxy_protocol_from.clone(),
             configured: Some(index),
+            dsn: configured.dsn,
             proxies: configured.xclient_from.clone(),
         }));
     }
@@ -225,6 +236,9 @@ fn take_over(
     })?;
     let proxies = same_for_all(configuration, "xclient-from", |it| &it.xclient_from)?;
     auth_of_all(configuration)?;
+    let dsn = alike(configuration, "dsn", "give all of them the same", |it| {
+        it.dsn
+    })?;
     let mut bound = Vec::with_capacity(inherited.len());
     for (index, (purpose, socket)) in inherited.into_iter().enumerate() {
         let invalid = |problem: String| Invalid {
@@ -254,6 +268,7 @@ fn take_over(
             implicit_tls,
             balancers: balancers.clone(),
             configured: None,
+            dsn,
             proxies: proxies.clone(),
         });
     }
@@ -280,17 +295,27 @@ fn same_for_all(
     })
 }
 
-/// The same for logins.
 fn auth_of_all(configuration: &Configuration) -> Result<Option<Mode>, Invalid> {
-    let mut all = configuration.listeners.iter().map(|listener| listener.auth);
-    let first = all.next().flatten();
-    if all.all(|mode| mode == first) {
+    let mends = "set --auth, which is for all of them";
+    alike(configuration, "auth", mends, |it| it.auth)
+}
+
+/// The same for a single value.
+fn alike<T: PartialEq + Default>(
+    configuration: &Configuration,
+    key: &str,
+    what_mends_it: &str,
+    of: fn(&config::Listener) -> T,
+) -> Result<T, Invalid> {
+    let mut all = configuration.listeners.iter().map(of);
+    let first = all.next().unwrap_or_default();
+    if all.all(|value| value == first) {
         return Ok(first);
     }
     Err(Invalid {
-        place: "listener.auth".to_owned(),
-        problem: "differs between listeners, which inherited sockets replace; \
-                  set --auth, which is for all of them"
-            .to_owned(),
+        place: format!("listener.{key}"),
+        problem: format!(
+            "differs between listeners, which inherited sockets replace; {what_mends_it}"
+        ),
     })
 }

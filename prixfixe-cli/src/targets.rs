@@ -3,19 +3,27 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use prixfixe_delivery::{Around, Delivery, PreparedTarget, Routes, Target as Opened, TargetUrl};
+use prixfixe_delivery::{
+    AcceptRecipients, Around, Delivery, MaildirOptions, PreparedTarget, Routes, Target as Opened,
+    TargetUrl,
+};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::Configuration;
 use crate::config::targets::Target;
 use crate::error::Error;
+use crate::privileges::look_up_group;
 
 /// What can be opened before the process becomes another user.
 pub(crate) struct Prepared(Vec<(Target, PreparedTarget)>);
 
 impl Prepared {
-    pub(crate) fn new(configuration: &Configuration) -> Result<Self, Error> {
-        let around = around(configuration);
+    /// `recipients` are those that are known; who they are is to be said later.
+    pub(crate) fn new(
+        configuration: &Configuration,
+        recipients: &AcceptRecipients,
+    ) -> Result<Self, Error> {
+        let around = around(configuration, recipients)?;
         let mut prepared = Vec::new();
         for target in configuration.routed_targets() {
             let opened = prepare(&target, &around)?;
@@ -25,7 +33,11 @@ impl Prepared {
     }
 
     /// Starts them all: their threads belong to whoever the process is.
-    pub(crate) fn start(self, configuration: &Configuration) -> Result<Targets, Error> {
+    pub(crate) fn start(
+        self,
+        configuration: &Configuration,
+        recipients: &AcceptRecipients,
+    ) -> Result<Targets, Error> {
         let mut runtime = Surroundings::default();
         let mut opened = HashMap::new();
         for (target, prepared) in self.0 {
@@ -37,6 +49,8 @@ impl Prepared {
             runtime,
             opened,
             delivery,
+            recipients: recipients.clone(),
+            maildirs: maildirs(configuration),
         })
     }
 }
@@ -77,12 +91,19 @@ pub(crate) struct Targets {
     runtime: Surroundings,
     opened: HashMap<String, (Target, Arc<dyn Opened>)>,
     delivery: Delivery,
+    recipients: AcceptRecipients,
+    /// What concerns Maildirs and is no target's own.
+    maildirs: Maildirs,
 }
+
+/// Whose files they are, and where the server's own postmaster is.
+type Maildirs = (Option<u32>, Option<String>, String);
 
 /// Targets and routes that are ready, and not in force yet.
 pub(crate) struct Next {
     opened: HashMap<String, (Target, Arc<dyn Opened>)>,
     routes: Routes,
+    maildirs: Maildirs,
 }
 
 impl Targets {
@@ -92,13 +113,15 @@ impl Targets {
 
     /// Opens what a configuration asks for and is not open yet.
     pub(crate) fn prepare(&mut self, configuration: &Configuration) -> Result<Next, Error> {
-        let around = around(configuration);
+        let around = around(configuration, &self.recipients)?;
+        let is_same_around = self.maildirs == maildirs(configuration);
         let mut opened = HashMap::new();
         for target in configuration.routed_targets() {
+            let is_maildir = url(&target).maildir_path().is_some();
             let same = self
                 .opened
                 .get(&target.name)
-                .filter(|(it, _)| *it == target);
+                .filter(|(it, _)| *it == target && (is_same_around || !is_maildir));
             let started = match same {
                 Some((_, started)) => Arc::clone(started),
                 None => self.runtime.start(&target, prepare(&target, &around)?)?,
@@ -106,25 +129,46 @@ impl Targets {
             opened.insert(target.name.clone(), (target, started));
         }
         let routes = routes(configuration, &opened)?;
-        Ok(Next { opened, routes })
+        let maildirs = maildirs(configuration);
+        Ok(Next {
+            opened,
+            routes,
+            maildirs,
+        })
     }
 
     /// From now on mail goes by these. What is no longer used ends with the messages under way.
     pub(crate) fn replace(&mut self, next: Next) {
         self.delivery.set_routes(next.routes);
         self.opened = next.opened;
+        self.maildirs = next.maildirs;
     }
 }
 
-fn around(configuration: &Configuration) -> Around {
+fn maildirs(configuration: &Configuration) -> Maildirs {
+    let delivery = &configuration.delivery;
+    let mode = delivery.mode.map(|mode| mode.0);
+    (mode, delivery.group.clone(), configuration.domain.clone())
+}
+
+fn around(configuration: &Configuration, recipients: &AcceptRecipients) -> Result<Around, Error> {
+    let delivery = &configuration.delivery;
     let mut around = Around::default();
     around.domain.clone_from(&configuration.domain);
-    around.maildir.fsync = configuration.delivery.fsync;
-    around.maildir.min_free = configuration.delivery.min_free();
-    around
+    around.recipients = recipients.clone();
+    let group = delivery.group.as_deref().map(look_up_group).transpose()?;
+    around.maildir = MaildirOptions {
+        mode: delivery.mode.map(|mode| mode.0),
+        group,
+        fsync: configuration.delivery.fsync,
+        min_free: configuration.delivery.min_free(),
+        ..MaildirOptions::default()
+    };
+    Ok(around)
 }
 
 fn prepare(target: &Target, around: &Around) -> Result<PreparedTarget, Error> {
+    target.group.as_deref().map(look_up_group).transpose()?;
     let opened = url(target).prepare(&target.name, &target.options(), around);
     opened.map_err(|error| Error::from((target.name.as_str(), error)))
 }

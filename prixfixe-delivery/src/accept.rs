@@ -9,6 +9,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use prixfixe_server::{Check, CheckSession, Client, DomainPattern, ForwardPath, Mail, Rcpt, Reply};
 
+use crate::RecipientPattern;
+use crate::pattern::Index;
+
 #[cfg(feature = "webhook")]
 pub use self::ask::{AskOptions, AskRecipients};
 pub use self::file::{RecipientsFile, RecipientsFileError};
@@ -40,6 +43,7 @@ pub struct AcceptRecipients(Arc<RwLock<Rules>>);
 #[derive(Clone, Default)]
 struct Rules {
     file: Option<Arc<RecipientsFile>>,
+    named: Arc<Index>,
     #[cfg(feature = "webhook")]
     ask: Option<Arc<AskRecipients>>,
     relay_for_users: bool,
@@ -64,6 +68,31 @@ impl AcceptRecipients {
     #[cfg(feature = "webhook")]
     pub fn set_ask(&self, ask: Option<AskRecipients>) {
         self.write(|rules| rules.ask = ask.map(Arc::new));
+    }
+
+    /// Recipients that are known beside those of the file, from now on: those that a route spells out, say. Nobody else is
+    /// refused for it. Patterns that spell out no address name nobody.
+    pub fn set_named(&self, recipients: impl IntoIterator<Item = RecipientPattern>) {
+        let mut named = Index::default();
+        for pattern in recipients {
+            named.add(&pattern, 0);
+        }
+        self.write(|rules| rules.named = Arc::new(named));
+    }
+
+    /// Whether somebody has named this very recipient: [`set_named`](Self::set_named), a line of the file that is an
+    /// address and no pattern, or the server, whose answer is mostly known from the moment before.
+    pub(crate) async fn name(&self, rcpt: Rcpt<'_>) -> Result<bool, Reply> {
+        let rules = self.now();
+        let path = rcpt.path();
+        if rules.named.spells_out(path) || rules.file.is_some_and(|file| file.spells_out(path)) {
+            return Ok(true);
+        }
+        #[cfg(feature = "webhook")]
+        if let Some(ask) = &rules.ask {
+            return ask.names(rcpt).await;
+        }
+        Ok(false)
     }
 
     /// Whether clients that have logged in may send to anybody from now on: nobody is asked then.

@@ -71,6 +71,16 @@ impl Delivery {
         routes.targets().map(|target| target.status()).collect()
     }
 
+    /// True where all mail goes to one target, and that [was seen to offer DSN](Target::offers_dsn): then a server may offer
+    /// it ([`Endpoint::dsn_while`](prixfixe_server::Endpoint::dsn_while)).
+    #[must_use]
+    pub fn offers_dsn(&self) -> bool {
+        let routes = self.0.now();
+        let mut targets = routes.targets();
+        let first = targets.next();
+        targets.next().is_none() && first.is_some_and(|it| it.target().offers_dsn())
+    }
+
     /// Each file system that mail is written to.
     #[must_use]
     pub fn storage(&self) -> Vec<Storage> {

@@ -41,6 +41,17 @@ impl Fault {
         self.source.kind()
     }
 
+    /// True for what may be so in one directory and not in the one beside it: who owns it, its quota, whether it is there.
+    pub(crate) fn is_of_one_directory(&self) -> bool {
+        use io::ErrorKind::{
+            AlreadyExists, NotADirectory, NotFound, Other, PermissionDenied, QuotaExceeded,
+        };
+        matches!(
+            self.kind(),
+            AlreadyExists | NotADirectory | NotFound | Other | PermissionDenied | QuotaExceeded
+        )
+    }
+
     /// True when there is no room, for the disk or for the quota: what an operator mends by making some.
     #[must_use]
     pub fn is_no_space(&self) -> bool {

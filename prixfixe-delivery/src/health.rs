@@ -157,6 +157,15 @@ impl Monitor {
         fault.into()
     }
 
+    /// A message could not be kept, for a reason that stands in no other message's way.
+    pub(crate) fn refused_alone(&self, fault: Fault) -> StoreError {
+        let fault = Arc::new(fault);
+        let mut state = self.0.state();
+        state.refusals.add(Instant::now(), Arc::clone(&fault));
+        drop(state);
+        fault.into()
+    }
+
     pub(crate) fn failed(&self, fault: Arc<Fault>) {
         let was_failing = self.is_failing();
         self.0.change(|state| state.failure = Some(fault));

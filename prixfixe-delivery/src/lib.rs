@@ -3,6 +3,7 @@
 //! | type | target | a client's `250` means |
 //! |---|---|---|
 //! | [`Maildir`] | `maildir:PATH` | the message is a file in `PATH/new`, content and name on the disk |
+//! | [`Maildirs`] | `maildir:PATH/{domain}/{local}` | the same, in the Maildir of each recipient |
 //! | `NextHop` (feature `smtp`) | `lmtp:`, `smtp:`, `smtps:` | the next server has said `250` |
 //! | `Webhook` (feature `webhook`) | `https:` | the endpoint has answered 2xx |
 //! | `Pipe` (feature `pipe`) | `pipe:` | the program has exited with 0 |
@@ -95,7 +96,8 @@
 //! # Who reads it
 //!
 //! Anything that reads a Maildir: mail programs, IMAP servers, scripts. A reader moves a message from `new/` to `cur/` when it
-//! has seen it. Files have mode 0600 and directories 0700; run the reader as the same user.
+//! has seen it. Files have mode 0600 and directories 0700: run the reader as the same user, or give files a
+//! [mode](MaildirOptions::mode) and a [group](MaildirOptions::group).
 #![deny(missing_docs)]
 // What targets have in common is there whole, where a program leaves some of them out too.
 #![cfg_attr(
@@ -110,6 +112,8 @@
 )]
 
 mod accept;
+#[cfg(any(feature = "nats", feature = "smtp"))]
+mod any_certificate;
 mod attempt;
 #[cfg(any(feature = "s3", feature = "webhook"))]
 mod authentication;
@@ -141,6 +145,7 @@ mod s3;
 mod space;
 mod stdout;
 mod target;
+mod text_file;
 mod tracked;
 mod upstream;
 mod visit;
@@ -156,8 +161,8 @@ pub use fault::{Fault, StoreError};
 pub use hand_over::hand_over;
 pub use health::Health;
 pub use maildir::{
-    Disk, FileSystem, Hands, Identity, Incoming, Maildir, MaildirOptions, OpenError,
-    PreparedMaildir,
+    Access, Disk, FileSystem, Hands, Identity, Incoming, InvalidTemplate, Maildir, MaildirOptions,
+    MaildirTemplate, Maildirs, MaildirsOptions, OpenError, PreparedMaildir, PreparedMaildirs,
 };
 #[cfg(feature = "nats")]
 pub use nats::{Nats, NatsError, NatsOptions, NatsUrl, ParseNatsUrlError};

@@ -9,6 +9,7 @@ mod pool;
 mod process;
 mod root;
 mod store;
+mod tree;
 
 use std::fmt;
 use std::io;
@@ -18,19 +19,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_channel::Sender;
-use prixfixe_server::{Mail, Message, Recipient, Reply, header_separator};
+use prixfixe_server::{Body, Mail, Message, Recipient, Reply, header_separator};
 
-pub use file_system::{Disk, FileSystem, Identity};
+pub use file_system::{Access, Disk, FileSystem, Identity};
 pub use incoming::Incoming;
 pub use pool::Hands;
+pub use tree::{InvalidTemplate, MaildirTemplate, Maildirs, MaildirsOptions, PreparedMaildirs};
 
 use crate::health::{Keeper, Kept};
 use crate::{
     Asked, BoxFuture, Delivered, Failure, Fault, Health, MinFree, Outcomes, Storage, Target,
     Transaction,
 };
-use pool::Job;
-use store::Store;
+use pool::Task;
+use store::{Common, Store};
 
 /// A Maildir: every message a file, and safe once it is there.
 ///
@@ -55,7 +57,7 @@ pub struct Maildir<F: FileSystem = Disk> {
 
 struct Shared<F: FileSystem> {
     store: Arc<Store<F>>,
-    jobs: Sender<Job<F>>,
+    tasks: Sender<Task<F>>,
     _keeper: Option<Keeper>,
 }
 
@@ -80,6 +82,23 @@ pub struct MaildirOptions {
     /// The least free space with which mail is taken. By default: [`MinFree::OFF`]; [`MinFree::for_messages_of`] is what
     /// goes with a server's `max_message_size`.
     pub min_free: MinFree,
+    /// The permission bits of files, which their owner can read and write whatever is said here. Whom they let read, the
+    /// directories let in. By default: 0600, and so 0700.
+    pub mode: Option<u32>,
+    /// The number of the group that files and directories belong to; the process has to be a member of it. By default: as
+    /// the system gives it.
+    pub group: Option<u32>,
+}
+
+impl MaildirOptions {
+    /// `None`: as files are made anyway.
+    fn access(&self) -> Option<Access> {
+        let is_usual = self.mode.is_none_or(|mode| mode == 0o600) && self.group.is_none();
+        (!is_usual).then(|| Access {
+            mode: self.mode.unwrap_or_default() & 0o777 | 0o600,
+            group: self.group,
+        })
+    }
 }
 
 impl Default for MaildirOptions {
@@ -89,6 +108,8 @@ impl Default for MaildirOptions {
             workers: WORKERS,
             probe_interval: Duration::from_secs(5),
             min_free: MinFree::OFF,
+            mode: None,
+            group: None,
         }
     }
 }
@@ -192,13 +213,13 @@ impl<F: FileSystem> Maildir<F> {
     }
 
     fn start(store: Arc<Store<F>>, options: &MaildirOptions) -> Result<Self, OpenError> {
-        let jobs = pool::spawn(&store, options.workers).map_err(OpenError::Threads)?;
+        let tasks = pool::spawn(options.workers).map_err(OpenError::Threads)?;
         let keeper = Keeper::spawn("maildir", Arc::clone(&store), options.probe_interval)
             .map_err(OpenError::Threads)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 store,
-                jobs,
+                tasks,
                 _keeper: Some(keeper),
             }),
         })
@@ -216,16 +237,16 @@ impl<F: FileSystem> Maildir<F> {
         options: &MaildirOptions,
     ) -> Result<(Self, Hands<F>), OpenError> {
         let store = open_store(file_system, path.as_ref(), options)?;
-        let (sender, jobs) = pool::queue();
+        let (sender, tasks) = pool::queue();
         let shared = Shared {
-            store: Arc::clone(&store),
-            jobs: sender,
+            store,
+            tasks: sender,
             _keeper: None,
         };
         let maildir = Self {
             shared: Arc::new(shared),
         };
-        Ok((maildir, Hands { store, jobs }))
+        Ok((maildir, Hands { tasks }))
     }
 
     /// Begins a message whose first bytes are `head`: its trace headers, say.
@@ -233,7 +254,7 @@ impl<F: FileSystem> Maildir<F> {
     pub fn begin(&self, head: Vec<u8>) -> Incoming<F> {
         Incoming::new(
             Arc::clone(&self.shared.store),
-            self.shared.jobs.clone(),
+            self.shared.tasks.clone(),
             head,
         )
     }
@@ -283,7 +304,8 @@ fn open_store<F: FileSystem>(
         path: path.to_owned(),
         source,
     })?;
-    let store = Arc::new(Store::new(file_system, root, options));
+    let common = Arc::new(Common::new(file_system, &root, options));
+    let store = Arc::new(Store::new(common, root));
     match store.probe() {
         Err(fault) if fault.is_no_space() => {
             store.failed(fault);
@@ -301,7 +323,7 @@ fn open_store<F: FileSystem>(
 /// ([`Health`]).
 impl<F: FileSystem> Target for Maildir<F> {
     fn admit(&self, mail: Mail<'_>) -> Result<(), Reply> {
-        self.shared.store.admit(mail.parameters().size)
+        self.shared.store.common.admit(mail.parameters().size)
     }
 
     fn begin<'a>(&'a self, _: Mail<'a>) -> Asked<'a, Result<Box<dyn Transaction>, Failure>> {
@@ -345,19 +367,28 @@ impl<F: FileSystem> Transaction for Maildir<F> {
 impl<F: FileSystem> Maildir<F> {
     /// `Ok` is the promise of [`Incoming::commit`].
     async fn store(&self, mut message: Message) -> Result<(), Reply> {
-        let mut head = message.trace_headers(message.envelope().recipients());
-        let first = message.body().chunk().await?;
-        head.extend_from_slice(header_separator(first.as_deref().unwrap_or_default()));
-        let mut incoming = self.begin(head);
-        if let Some(first) = first {
-            incoming.write(first).await?;
-        }
-        while let Some(piece) = message.body().chunk().await? {
-            incoming.write(piece).await?;
-        }
-        incoming.commit().await?;
-        Ok(())
+        let head = message.trace_headers(message.envelope().recipients());
+        store(message.body(), head, |head| self.begin(head)).await
     }
+}
+
+/// Writes a copy: its trace headers and the content.
+async fn store<F: FileSystem>(
+    body: &mut Body,
+    mut head: Vec<u8>,
+    begin: impl FnOnce(Vec<u8>) -> Incoming<F>,
+) -> Result<(), Reply> {
+    let first = body.chunk().await?;
+    head.extend_from_slice(header_separator(first.as_deref().unwrap_or_default()));
+    let mut incoming = begin(head);
+    if let Some(first) = first {
+        incoming.write(first).await?;
+    }
+    while let Some(piece) = body.chunk().await? {
+        incoming.write(piece).await?;
+    }
+    incoming.commit().await?;
+    Ok(())
 }
 
 impl<F: FileSystem> Clone for Maildir<F> {

@@ -56,6 +56,7 @@ mod url;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prixfixe_client::{Config, StartTls};
@@ -100,6 +101,8 @@ struct Hop {
     patience: Patience,
     upstream: Upstream,
     pool: Pool,
+    /// Whether the latest connection was offered DSN.
+    dsn: AtomicBool,
 }
 
 /// More connections than this do not wait for their next transaction, however many may be under way.
@@ -134,6 +137,7 @@ impl NextHop {
             },
             upstream: Upstream::new(&options.name, options.concurrency),
             pool: Pool::new(options.concurrency.clamp(1, MAX_WAITING)),
+            dsn: AtomicBool::new(false),
         })))
     }
 
@@ -191,6 +195,10 @@ impl Target for NextHop {
 
     fn health(&self) -> Health {
         self.0.upstream.health()
+    }
+
+    fn offers_dsn(&self) -> bool {
+        self.0.dsn.load(Ordering::Relaxed)
     }
 
     fn is_relay(&self) -> bool {

@@ -36,6 +36,10 @@ pub struct TargetOptions {
     pub objects: Option<String>,
     pub strict_8bit: Option<bool>,
     pub insecure: Option<bool>,
+    pub mode: Option<u32>,
+    /// Its number.
+    pub group: Option<u32>,
+    pub create: Option<bool>,
 }
 
 /// How strong TLS to a target has to be.
@@ -92,6 +96,9 @@ impl TargetOptions {
             ("objects", self.objects.is_some()),
             ("strict-8bit", self.strict_8bit.is_some()),
             ("insecure", self.insecure.is_some()),
+            ("mode", self.mode.is_some()),
+            ("group", self.group.is_some()),
+            ("create", self.create.is_some()),
         ];
         let set = keys.into_iter().filter(|(_, is_set)| *is_set);
         set.map(|(key, _)| key).collect()

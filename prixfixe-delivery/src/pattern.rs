@@ -137,6 +137,15 @@ impl Index {
         everything.is_some() && is_empty && domains.is_empty() && parents.is_empty()
     }
 
+    /// Whether a pattern is this very address.
+    pub(crate) fn spells_out(&self, path: &ForwardPath) -> bool {
+        path.mailbox().is_some_and(|mailbox| {
+            let local = mailbox.local_part().to_ascii_lowercase();
+            let key = (local.into(), mailbox.domain().to_ascii().into());
+            self.exact.contains_key(&key)
+        })
+    }
+
     /// The first pattern that matches. A bare `postmaster` is one at the server's own domain.
     pub(crate) fn find(&self, path: &ForwardPath, own: &str) -> Option<usize> {
         let (local, domain) = match path {

@@ -21,7 +21,10 @@ use std::sync::Arc;
 use crate::options::TargetOptions;
 use crate::stdout::PreparedStdout;
 use crate::target::BoxFuture;
-use crate::{Discard, Maildir, MaildirOptions, OpenError, PreparedMaildir, Target};
+use crate::{
+    AcceptRecipients, Discard, InvalidTemplate, Maildir, MaildirOptions, MaildirTemplate, Maildirs,
+    MaildirsOptions, OpenError, PreparedMaildir, PreparedMaildirs, Target,
+};
 
 /// Where mail goes, as an operator writes it: `maildir:PATH`, `discard:`, `stdout:`.
 ///
@@ -50,7 +53,7 @@ pub(crate) struct Kind {
     /// The [options](TargetOptions) that it takes, beside its name, by their keys.
     pub(crate) keys: &'static [&'static str],
     /// Looks at the values of those. An error is a key, and what is wrong with its value.
-    pub(crate) check_options: fn(&TargetOptions) -> Result<(), (&'static str, String)>,
+    pub(crate) check_options: fn(&str, &TargetOptions) -> Result<(), WrongOption>,
     /// True for what passes mail on by SMTP to whomever the recipient names.
     pub(crate) is_relay: bool,
     /// True for what needs a runtime of tokio's, as it is at the other end of a connection.
@@ -58,6 +61,9 @@ pub(crate) struct Kind {
     /// Opens what can be opened as the user who starts the program.
     pub(crate) prepare: fn(&Wanted<'_>) -> Result<PreparedTarget, OpenError>,
 }
+
+/// A key, and what is wrong with its value.
+pub(crate) type WrongOption = (&'static str, String);
 
 /// A target that is to be opened.
 #[derive(Debug, Clone, Copy)]
@@ -97,25 +103,64 @@ const MAILDIR: Kind = Kind {
     form: "maildir:PATH",
     check: |text| match behind_colon(text) {
         "" => Err("maildir: needs the path of a directory, such as maildir:./mail".to_owned()),
+        path if MaildirTemplate::is_one(path) => {
+            let template = path.parse::<MaildirTemplate>();
+            template
+                .map(drop)
+                .map_err(|error| format!("maildir: {error}"))
+        }
         _ => Ok(()),
     },
-    keys: &[],
-    check_options: |_| Ok(()),
+    keys: &["mode", "group", "create"],
+    check_options: |url, options| match options.create {
+        Some(_) if !MaildirTemplate::is_one(behind_colon(url)) => {
+            let problem =
+                "is for a path with {domain} or {local} alone; a Maildir for all is made anyway";
+            Err(("create", problem.to_owned()))
+        }
+        _ => Ok(()),
+    },
     is_relay: false,
     is_remote: false,
-    prepare: |wanted| {
-        let path = behind_colon(wanted.url.as_str());
-        let maildir = Maildir::prepare(path, wanted.around.maildir.clone())?;
-        Ok(PreparedTarget(Prepared::Maildir(maildir)))
-    },
+    prepare: prepare_maildir,
 };
+
+fn prepare_maildir(wanted: &Wanted<'_>) -> Result<PreparedTarget, OpenError> {
+    let Wanted {
+        url,
+        options,
+        around,
+        ..
+    } = wanted;
+    let path = behind_colon(url.as_str());
+    let maildir = MaildirOptions {
+        mode: options.mode.or(around.maildir.mode),
+        group: options.group.or(around.maildir.group),
+        ..around.maildir.clone()
+    };
+    if !MaildirTemplate::is_one(path) {
+        let prepared = Maildir::prepare(path, maildir)?;
+        return Ok(PreparedTarget(Prepared::Maildir(prepared)));
+    }
+    let template = path
+        .parse()
+        .map_err(|error: InvalidTemplate| OpenError::remote(error))?;
+    let options = MaildirsOptions {
+        maildir,
+        create: options.create.unwrap_or_default(),
+        domain: around.domain.clone(),
+        recipients: around.recipients.clone(),
+    };
+    let prepared = Maildirs::prepare(template, options)?;
+    Ok(PreparedTarget(Prepared::Maildirs(prepared)))
+}
 
 const DISCARD: Kind = Kind {
     scheme: "discard",
     form: "discard:",
     check: alone,
     keys: &[],
-    check_options: |_| Ok(()),
+    check_options: |_, _| Ok(()),
     is_relay: false,
     is_remote: false,
     prepare: |_| Ok(PreparedTarget(Prepared::Discard)),
@@ -126,7 +171,7 @@ const STDOUT: Kind = Kind {
     form: "stdout:",
     check: alone,
     keys: &[],
-    check_options: |_| Ok(()),
+    check_options: |_, _| Ok(()),
     is_relay: false,
     is_remote: false,
     prepare: |_| Ok(PreparedTarget(Prepared::Stdout(PreparedStdout::open()?))),
@@ -153,6 +198,8 @@ pub struct Around {
     pub domain: String,
     /// How Maildirs are kept.
     pub maildir: MaildirOptions,
+    /// Who is known: where each recipient has a Maildir, theirs are made.
+    pub recipients: AcceptRecipients,
 }
 
 /// A text that names no delivery target.
@@ -203,10 +250,15 @@ impl TargetUrl {
         }
     }
 
-    /// The path of a Maildir; `None` for another kind.
+    /// The path of a Maildir, or of the directory that the recipients' Maildirs are in; `None` for another kind.
     #[must_use]
     pub fn maildir_path(&self) -> Option<PathBuf> {
-        (self.kind.scheme == MAILDIR.scheme).then(|| PathBuf::from(behind_colon(&self.text)))
+        let path = behind_colon(&self.text);
+        let is_maildir = self.kind.scheme == MAILDIR.scheme;
+        is_maildir.then(|| match path.parse::<MaildirTemplate>() {
+            Ok(template) => template.base().to_owned(),
+            Err(_) => PathBuf::from(path),
+        })
     }
 
     /// The kind, such as `maildir`.
@@ -225,6 +277,18 @@ impl TargetUrl {
     #[must_use]
     pub fn is_remote(&self) -> bool {
         self.kind.is_remote
+    }
+
+    /// True where a message that its client sends again may be stored twice, since its name has the date or an id in it.
+    #[must_use]
+    pub fn may_repeat(&self, options: &TargetOptions) -> bool {
+        #[cfg(feature = "s3")]
+        if self.kind.scheme == s3::S3_KIND.scheme {
+            let key = options.key.as_deref();
+            return key.is_some_and(crate::s3::key_may_repeat);
+        }
+        let _ = options;
+        false
     }
 
     /// The text.
@@ -247,7 +311,7 @@ impl TargetUrl {
             );
             return Err((key, problem));
         }
-        (self.kind.check_options)(options)
+        (self.kind.check_options)(&self.text, options)
     }
 
     /// Opens what can be opened as the user who starts the program, threads and connections aside. The name is what the
@@ -331,6 +395,7 @@ pub struct PreparedTarget(Prepared);
 
 enum Prepared {
     Maildir(PreparedMaildir),
+    Maildirs(PreparedMaildirs),
     Discard,
     Stdout(PreparedStdout),
     Later(BoxFuture<'static, Result<Arc<dyn Target>, OpenError>>),
@@ -369,6 +434,7 @@ impl PreparedTarget {
     pub async fn start(self) -> Result<Arc<dyn Target>, OpenError> {
         Ok(match self.0 {
             Prepared::Maildir(maildir) => Arc::new(maildir.start()?),
+            Prepared::Maildirs(maildirs) => Arc::new(maildirs.start()?),
             Prepared::Discard => Arc::new(Discard::new()),
             Prepared::Stdout(stdout) => Arc::new(stdout.start()?),
             Prepared::Later(opening) => opening.await?,
@@ -388,7 +454,13 @@ mod tests {
 
     #[test]
     fn every_target_is_read_and_written_the_same() {
-        for text in ["maildir:./mail", "maildir:/a b/c:d", "discard:", "stdout:"] {
+        for text in [
+            "maildir:./mail",
+            "maildir:/a b/c:d",
+            "maildir:/var/mail/{domain}/{local}",
+            "discard:",
+            "stdout:",
+        ] {
             let url: TargetUrl = text.parse().unwrap();
             assert_eq!(url.to_string(), text);
             assert!(text.starts_with(url.scheme()));
@@ -410,6 +482,10 @@ mod tests {
             (
                 "maildir:",
                 "maildir: needs the path of a directory, such as maildir:./mail",
+            ),
+            (
+                "maildir:/var/mail/{user}",
+                "maildir: \"{user}\" is none of {domain} and {local}, which stand alone between slashes",
             ),
             (
                 "discard:x",
@@ -436,5 +512,20 @@ mod tests {
         let problem = "is nothing that a target of the kind discard: takes".to_owned();
         assert_eq!(url.check_options(&options), Err(("args", problem)));
         assert_eq!(url.check_options(&TargetOptions::default()), Ok(()));
+    }
+
+    #[test]
+    fn only_a_template_makes_maildirs() {
+        let options = TargetOptions {
+            create: Some(true),
+            ..TargetOptions::default()
+        };
+        let key = |text: &str| {
+            let url: TargetUrl = text.parse().unwrap();
+            url.check_options(&options).err().map(|(key, _)| key)
+        };
+        assert_eq!(key("maildir:/var/mail/{local}"), None);
+        assert_eq!(key("maildir:/var/mail"), Some("create"));
+        assert_eq!(key("stdout:"), Some("create"));
     }
 }

@@ -134,6 +134,11 @@ impl S3 {
     }
 }
 
+/// Whether a template of keys makes another key for a repeat.
+pub(crate) fn key_may_repeat(key: &str) -> bool {
+    Template::parse(key).is_ok_and(|template| template.may_repeat())
+}
+
 /// The bucket at its endpoint.
 fn bucket(url: &S3Url, options: &S3Options, environment: &Environment) -> Result<Bucket, S3Error> {
     let variable = |name: &str| variable(environment, name);

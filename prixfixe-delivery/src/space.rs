@@ -159,6 +159,10 @@ impl Gauge {
         self.judge(subject, &mut state)
     }
 
+    pub(crate) fn min_free(&self) -> MinFree {
+        self.state().min_free
+    }
+
     /// Counts what was written. True: it is time to look again.
     pub(crate) fn wrote(&self, bytes: u64) -> bool {
         let spend = |left: u64| (left != u64::MAX).then(|| left.saturating_sub(bytes));

@@ -13,7 +13,7 @@ use async_channel::{Receiver, Sender};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use prixfixe_server::{CollectedMessage, Mail, Message, Recipient, Reply};
+use prixfixe_server::{CollectedMessage, Digest, Identity, Mail, Message, Recipient, Reply};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -32,9 +32,12 @@ use crate::{
 /// | `peer` | the client's address and port |
 /// | `helo` | the name that the client gave, or null |
 /// | `tls` | the version, such as `TLSv1.3`; null in clear text |
+/// | `user` | who has logged in, or null |
 /// | `from` | the sender; empty for a bounce |
 /// | `to` | the recipients |
 /// | `size` | octets of the content |
+/// | `digest` | the [digest](prixfixe_server::Digest), the same when the client sends the message again |
+/// | `authentication` | null: nothing is checked yet |
 /// | `message` | the content, without trace headers (all of theirs is in the other keys) |
 /// | `message_base64` | in place of `message` where the content isn't UTF-8 |
 ///
@@ -60,6 +63,7 @@ struct Shared {
 
 struct Line {
     message: CollectedMessage,
+    digest: Digest,
     answer: oneshot::Sender<Result<(), StoreError>>,
     ticket: Ticket,
 }
@@ -185,7 +189,8 @@ impl Transaction for Stdout {
 }
 
 impl Stdout {
-    async fn write(&self, message: Message) -> Result<(), Reply> {
+    async fn write(&self, mut message: Message) -> Result<(), Reply> {
+        let digest = message.digest().await?;
         let message = message.collect().await?;
         let (answer, written) = oneshot::channel();
         let ticket = self.shared.sink.monitor.ticket();
@@ -193,6 +198,7 @@ impl Stdout {
             .lines
             .send(Line {
                 message,
+                digest,
                 answer,
                 ticket,
             })
@@ -221,6 +227,7 @@ fn work(sink: &Sink, lines: &Receiver<Line>) {
 fn write_line(sink: &Sink, line: Line) {
     let Line {
         message,
+        digest,
         answer,
         mut ticket,
     } = line;
@@ -228,7 +235,7 @@ fn write_line(sink: &Sink, line: Line) {
         return;
     }
     ticket.begin(Instant::now());
-    let result = encode(&message).and_then(|line| sink.write(&line));
+    let result = encode(&message, &digest).and_then(|line| sink.write(&line));
     drop(ticket);
     // A client that went away will send the message again, as after any reply that is lost (RFC 1047).
     let _ = answer.send(match result {
@@ -329,9 +336,12 @@ struct Record<'a> {
     peer: String,
     helo: Option<&'a str>,
     tls: Option<&'static str>,
+    user: Option<&'a str>,
     from: String,
     to: Vec<String>,
     size: usize,
+    digest: String,
+    authentication: Option<()>,
     #[serde(flatten)]
     content: Content<'a>,
 }
@@ -344,7 +354,7 @@ enum Content<'a> {
     Base64(String),
 }
 
-fn encode(message: &CollectedMessage) -> io::Result<Vec<u8>> {
+fn encode(message: &CollectedMessage, digest: &Digest) -> io::Result<Vec<u8>> {
     let id = message.id();
     let content = message.content();
     let envelope = message.envelope();
@@ -356,6 +366,7 @@ fn encode(message: &CollectedMessage) -> io::Result<Vec<u8>> {
         peer: message.client().peer().to_string(),
         helo: message.client().helo(),
         tls: message.client().tls().map(|tls| tls.version.as_str()),
+        user: message.client().identity().map(Identity::name),
         from: envelope.reverse_path().to_string(),
         to: envelope
             .recipients()
@@ -363,6 +374,8 @@ fn encode(message: &CollectedMessage) -> io::Result<Vec<u8>> {
             .map(ToString::to_string)
             .collect(),
         size: content.len(),
+        digest: digest.to_string(),
+        authentication: None,
         content: match std::str::from_utf8(content) {
             Ok(text) => Content::Text(text),
             Err(_) => Content::Base64(STANDARD.encode(content)),

@@ -61,6 +61,11 @@ pub trait Target: Send + Sync + 'static {
         false
     }
 
+    /// True where it was seen to take the parameters of DSN (RFC 3461) and to act on them.
+    fn offers_dsn(&self) -> bool {
+        false
+    }
+
     /// True for what is on this machine: [`begin`](Self::begin) and [`Transaction::rcpt`] answer at once, there is one
     /// outcome for all recipients, and a `250` tells all that the log could say of it.
     fn is_local(&self) -> bool {

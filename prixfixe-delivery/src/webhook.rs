@@ -25,6 +25,7 @@ use bytes::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use hyper::{Method, Uri};
 use prixfixe_server::{Mail, Message, Recipient, Reply, reply};
+use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use self::answer::{Answer, Said};
@@ -189,6 +190,25 @@ impl Transaction for Posting {
     }
 }
 
+/// The same for each attempt, and another for each copy: an endpoint drops what has an id that it knows.
+fn id_of(facts: &Facts, is_part: bool) -> String {
+    let digest = &facts.digest;
+    if !is_part {
+        return format!("msg_{digest}");
+    }
+    let mut recipients: Vec<String> = facts.to().collect();
+    recipients.sort_unstable();
+    recipients.dedup();
+    let mut hash = Sha256::new();
+    for recipient in recipients {
+        hash.update(recipient);
+        hash.update("\n");
+    }
+    let hash = hash.finalize();
+    let some = hash.iter().take(8).map(|byte| format!("{byte:02x}"));
+    format!("msg_{digest}_{}", some.collect::<String>())
+}
+
 impl Shared {
     async fn post(
         self: &Arc<Self>,
@@ -197,10 +217,11 @@ impl Shared {
     ) -> Result<Delivered, Failure> {
         let digest = message.digest().await?;
         let content = message.gather().await?;
+        let is_part = message.is_part();
         let facts = Facts::new(&message, digest, content.size(), recipients);
         drop(message);
         let pass = self.upstream.enter().await?;
-        let id = format!("msg_{}", facts.digest);
+        let id = id_of(&facts, is_part);
         let timestamp = now();
         let payload = Payload::make(self, facts, content, timestamp).await?;
         let request = self.request(&id, timestamp, &payload).await?;

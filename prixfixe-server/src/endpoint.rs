@@ -1,5 +1,6 @@
 //! Where a server listens, and how.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 
@@ -56,6 +57,8 @@ pub(crate) struct Rules {
     pub(crate) protocol: Protocol,
     /// `None`: as the settings have it.
     pub(crate) auth: Option<AuthMode>,
+    /// Where DSN is offered beside what the settings say. `None`: nowhere.
+    pub(crate) dsn: Option<Offer>,
     #[cfg(feature = "proxy-protocol")]
     pub(crate) balancers: Vec<IpNet>,
     #[cfg(feature = "proxy-protocol")]
@@ -64,6 +67,22 @@ pub(crate) struct Rules {
     pub(crate) proxies: Vec<IpNet>,
     #[cfg(feature = "proxy-protocol")]
     pub(crate) proxies_on_unix: bool,
+}
+
+/// Something that is offered as long as somebody says so.
+#[derive(Clone)]
+pub(crate) struct Offer(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Offer {
+    pub(crate) fn is_made(&self) -> bool {
+        self.0()
+    }
+}
+
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Offer").field(&self.is_made()).finish()
+    }
 }
 
 impl Endpoint {
@@ -119,6 +138,13 @@ impl Endpoint {
     /// Whether clients may or must log in here, in place of what [`Settings::auth`](crate::Settings::auth) says.
     pub fn auth(mut self, mode: AuthMode) -> Self {
         self.rules.auth = Some(mode);
+        self
+    }
+
+    /// Offers DSN here ([`Settings::dsn`](crate::Settings::dsn)) to each client that comes while this says so: as long as
+    /// the server that mail is passed on to offers it, say. It is asked once for a connection, and must not block.
+    pub fn dsn_while(mut self, is_offered: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.rules.dsn = Some(Offer(Arc::new(is_offered)));
         self
     }
 
@@ -240,6 +266,7 @@ impl Rules {
             implicit_tls: false,
             protocol: Protocol::Smtp,
             auth: None,
+            dsn: None,
             #[cfg(feature = "proxy-protocol")]
             balancers: Vec::new(),
             #[cfg(feature = "proxy-protocol")]

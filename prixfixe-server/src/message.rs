@@ -40,6 +40,9 @@ pub(crate) struct Head {
     /// What the client sent, where checks have changed it.
     #[cfg(feature = "digest")]
     pub(crate) sent: Option<Arc<Sent>>,
+    /// Its digest is that of a transaction with other recipients too.
+    #[cfg(feature = "digest")]
+    pub(crate) is_part: bool,
 }
 
 /// A message as its client sent it.
@@ -156,6 +159,8 @@ impl Message {
             verdict: None,
             #[cfg(feature = "digest")]
             sent: None,
+            #[cfg(feature = "digest")]
+            is_part: false,
         };
         Self { head, body }
     }
@@ -177,8 +182,17 @@ impl Message {
         #[cfg(feature = "digest")]
         if let Some(digest) = whole.digest.get() {
             self.head.envelope.digest.set(digest);
+            self.head.is_part |= whole.recipients != self.head.envelope.recipients;
         }
         self
+    }
+
+    /// True where this is for others than all recipients of the transaction whose [digest](Self::digest) it has: the digest
+    /// alone does not name it then.
+    #[cfg(feature = "digest")]
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        self.head.is_part
     }
 
     /// Reads the content to its end and keeps all of it: at most the server's `max_message_size`, which is then

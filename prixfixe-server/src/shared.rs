@@ -10,7 +10,7 @@ use prixfixe_network::{Connection, Service};
 use crate::accepted::{AcceptedDomains, InForce};
 use crate::clients::{Clients, Failures};
 use crate::conversation::Begin;
-use crate::endpoint::Rules;
+use crate::endpoint::{Offer, Rules};
 use crate::front::Front;
 use crate::gather::Gathering;
 use crate::log::Log;
@@ -82,8 +82,15 @@ impl Shared {
         })
     }
 
-    /// The same, where logins are handled so.
-    fn with_auth(&self, mode: AuthMode, settings: &Settings) -> Self {
+    /// The same, for listeners that differ so.
+    fn with(&self, variant: Variant, settings: &Settings) -> Self {
+        let mut settings = settings.clone();
+        if let Some(mode) = variant.auth {
+            settings = settings.auth(mode);
+        }
+        if variant.dsn {
+            settings = settings.dsn(true);
+        }
         Self::new(
             Arc::clone(&self.application),
             Arc::clone(&self.counts),
@@ -92,7 +99,7 @@ impl Shared {
             self.gathering.clone(),
             self.accepted_domains.clone(),
             Arc::clone(&self.failures),
-            &settings.clone().auth(mode),
+            &settings,
         )
     }
 
@@ -109,10 +116,10 @@ fn accepted_domains(settings: &Settings) -> AcceptedDomains {
     AcceptedDomains::new(&settings.dialogue.domain, &settings.accepted_domains)
 }
 
-/// What sessions share, where listeners do not all handle logins alike.
+/// What sessions share, where listeners do not all offer the same.
 struct Sharing {
     usual: Arc<Shared>,
-    others: Vec<(AuthMode, Arc<Shared>)>,
+    others: Vec<(Variant, Arc<Shared>)>,
     /// Of each listener. `None`: the usual one.
     modes: Vec<Option<AuthMode>>,
 }
@@ -131,13 +138,43 @@ pub(crate) fn check(settings: &Settings, rules: &[Rules]) -> Result<(), Settings
     settings.check(implicit || of_logins.any(AuthMode::needs_tls))
 }
 
+/// In what the sessions of a listener differ from the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Variant {
+    auth: Option<AuthMode>,
+    dsn: bool,
+}
+
+impl Variant {
+    const USUAL: Self = Self {
+        auth: None,
+        dsn: false,
+    };
+
+    /// All that may be needed for a listener.
+    fn all(auth: Option<AuthMode>, rules: &Rules) -> impl Iterator<Item = Self> {
+        let without = Self { auth, dsn: false };
+        let with = rules.dsn.as_ref().map(|_| Self { auth, dsn: true });
+        [without].into_iter().chain(with)
+    }
+
+    fn now(auth: Option<AuthMode>, rules: &Rules) -> Self {
+        Self {
+            auth,
+            dsn: rules.dsn.as_ref().is_some_and(Offer::is_made),
+        }
+    }
+}
+
 impl Sharing {
     fn new(usual: Shared, settings: &Settings, rules: &[Rules]) -> Self {
-        let mut others: Vec<(AuthMode, Arc<Shared>)> = Vec::new();
+        let mut others: Vec<(Variant, Arc<Shared>)> = Vec::new();
         let modes = modes(settings, rules);
-        for mode in modes.iter().copied().flatten() {
-            if others.iter().all(|(other, _)| *other != mode) {
-                others.push((mode, Arc::new(usual.with_auth(mode, settings))));
+        let each = modes.iter().zip(rules);
+        for variant in each.flat_map(|(auth, rules)| Variant::all(*auth, rules)) {
+            let is_known = others.iter().any(|(other, _)| *other == variant);
+            if !is_known && variant != Variant::USUAL {
+                others.push((variant, Arc::new(usual.with(variant, settings))));
             }
         }
         let usual = Arc::new(usual);
@@ -148,10 +185,10 @@ impl Sharing {
         }
     }
 
-    fn by(&self, listener: usize) -> Arc<Shared> {
-        let mut others = self.others.iter();
-        let mode = self.modes.get(listener).copied().flatten();
-        let other = mode.and_then(|mode| others.find(|(other, _)| *other == mode));
+    fn by(&self, listener: usize, rules: &Rules) -> Arc<Shared> {
+        let auth = self.modes.get(listener).copied().flatten();
+        let variant = Variant::now(auth, rules);
+        let other = self.others.iter().find(|(other, _)| *other == variant);
         Arc::clone(other.map_or(&self.usual, |(_, shared)| shared))
     }
 }
@@ -281,7 +318,7 @@ impl Service for SmtpService {
     fn session(&self, now: Instant, connection: &Connection) -> Front {
         self.log.tick(now);
         let rules = self.rules(connection);
-        let shared = self.sharing().by(connection.listener);
+        let shared = self.sharing().by(connection.listener, rules);
         Front::new(shared, rules, now, connection)
     }
 

@@ -8,8 +8,9 @@ use clap::ArgAction;
 use prixfixe_delivery::{MaildirOptions, MinFree, TargetUrl};
 use serde::{Deserialize, Serialize};
 
+use super::sockets::Mode;
 use super::units::{Seconds, Size, no};
-use super::words::{self, display, path, read};
+use super::words::{self, display, display_some, path, read};
 
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -44,6 +45,20 @@ pub(crate) struct Delivery {
     /// `None` until the largest message is known.
     #[arg(skip)]
     pub(crate) min_free: Option<Size<0, { 1 << 50 }>>,
+    /// Of the files in Maildirs; `None`: their owner's alone.
+    #[arg(skip)]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "display_some",
+        deserialize_with = "read::mode"
+    )]
+    pub(crate) mode: Option<Mode>,
+    #[arg(skip)]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::group"
+    )]
+    pub(crate) group: Option<String>,
 }
 
 /// Where mail goes that no route has.
@@ -82,6 +97,8 @@ impl Default for Delivery {
             secret_file: None,
             fsync: MaildirOptions::default().fsync,
             min_free: None,
+            mode: None,
+            group: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where mail is received: `[[listener]]` tables, and the flags and variables that replace them.
 
-use clap::ArgAction;
+use clap::{ArgAction, ValueEnum};
 use prixfixe_server::Protocol;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -92,6 +92,13 @@ pub(crate) struct Listener {
     /// Whether strangers are judged here. `None`: by SMTP they are, by LMTP not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) policy: Option<bool>,
+    /// Where DSN is offered.
+    #[serde(
+        default,
+        skip_serializing_if = "Dsn::is_auto",
+        deserialize_with = "read::word"
+    )]
+    pub(crate) dsn: Dsn,
     /// Where mail proxies are that speak XCLIENT.
     #[serde(
         default,
@@ -100,6 +107,24 @@ pub(crate) struct Listener {
         deserialize_with = "read::trusted"
     )]
     pub(crate) xclient_from: Vec<Trusted>,
+}
+
+/// Who is offered notifications of delivery (RFC 3461).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Dsn {
+    /// Who has logged in, where notifications are sent from here: that needs a spool.
+    #[default]
+    Auto,
+    /// Everybody, where the one target was seen to offer them.
+    Pass,
+}
+
+impl Dsn {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+    fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
 }
 
 /// Which flag, and which variable, say where listeners are.
@@ -138,6 +163,7 @@ impl Listener {
             proxy_protocol_from: Vec::new(),
             auth: None,
             policy: None,
+            dsn: Dsn::Auto,
             xclient_from: Vec::new(),
         }
     }

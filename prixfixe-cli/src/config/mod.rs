@@ -25,6 +25,7 @@ mod tests;
 mod tls;
 pub(crate) mod units;
 mod variables;
+mod ways;
 mod words;
 
 use std::num::NonZeroUsize;
@@ -41,7 +42,7 @@ pub(crate) use self::auth::{Auth, Mode};
 pub(crate) use self::delivery::Delivery;
 pub use self::given::{Invalid, Mistakes};
 pub(crate) use self::hints::hint_for_argument;
-pub(crate) use self::listeners::Listener;
+pub(crate) use self::listeners::{Dsn, Listener};
 pub(crate) use self::log::{Log, LogFormat, LogLevel};
 pub(crate) use self::sockets::Trusted;
 pub(crate) use self::tls::Tls;

@@ -10,13 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Configuration;
 use super::accept::OnFailure;
-use super::auth::Mode;
+use super::auth;
 use super::delivery::Destination;
 use super::given::Invalid;
 use super::listeners::Listener;
+use super::sockets::Mode;
 use super::sources::Sources;
 use super::units::{Count, Seconds};
 use super::words::{display_all, display_some, read};
+use crate::privileges::look_up_group;
 
 /// The name of `delivery.target`.
 pub(crate) const DEFAULT: &str = "default";
@@ -105,6 +107,19 @@ pub(crate) struct Target {
     pub(crate) strict_8bit: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) insecure: Option<bool>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "display_some",
+        deserialize_with = "read::mode"
+    )]
+    pub(crate) mode: Option<Mode>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::group"
+    )]
+    pub(crate) group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) create: Option<bool>,
 }
 
 /// How strong TLS to a target has to be.
@@ -159,6 +174,13 @@ impl Target {
             objects: self.objects.clone(),
             strict_8bit: self.strict_8bit,
             insecure: self.insecure,
+            mode: self.mode.map(|mode| mode.0),
+            // Whether there is such a group is another question.
+            group: self
+                .group
+                .as_deref()
+                .map(|name| look_up_group(name).unwrap_or(u32::MAX)),
+            create: self.create,
         }
     }
 }
@@ -209,6 +231,18 @@ impl Configuration {
                 ..target
             })
             .collect()
+    }
+
+    /// Recipients that the configuration spells out: a Maildir of their own may be made for them.
+    pub(crate) fn named_recipients(&self) -> Vec<RecipientPattern> {
+        let routes = self.routes.iter().flat_map(|route| &route.recipients);
+        let exact = routes.filter(|pattern| pattern.is_exact()).cloned();
+        // A name below `*.example.com` is a stranger's invention.
+        let domains = self.accept.domains.iter();
+        let spelt_out = domains.filter(|domain| !domain.starts_with("*."));
+        let postmasters =
+            spelt_out.filter_map(|domain| format!("postmaster@{domain}").parse().ok());
+        exact.chain(postmasters).collect()
     }
 
     /// Recipients of one message may have to go different ways, of which a transaction has one.
@@ -314,7 +348,7 @@ impl Configuration {
     pub(crate) fn relay_fault(&self) -> Option<RelayFault> {
         let relay = self.open_relay()?;
         let modes = |listener: &Listener| listener.auth.unwrap_or(self.auth.mode);
-        if self.listeners.iter().any(|it| modes(it) == Mode::Any) {
+        if self.listeners.iter().any(|it| modes(it) == auth::Mode::Any) {
             return Some(RelayFault {
                 key: "auth.mode",
                 route: None,
@@ -331,7 +365,7 @@ impl Configuration {
             listener.address.is_of_this_host() && !has_proxy
         };
         let is_bound =
-            |listener: &Listener| is_of_this_host(listener) || modes(listener) == Mode::Require;
+            |listener: &Listener| is_of_this_host(listener) || modes(listener) == auth::Mode::Require;
         if !relay.is_open || self.listeners.iter().all(is_bound) && self.has_logins() {
             return None;
         }
@@ -360,7 +394,7 @@ impl Configuration {
         let modes = self.listeners.iter();
         modes
             .map(|it| it.auth.unwrap_or(self.auth.mode))
-            .any(|mode| mode == Mode::Require)
+            .any(|mode| mode == auth::Mode::Require)
     }
 
     /// A relay that mail can reach: one that is open to everybody before any other.

@@ -81,7 +81,13 @@ impl Subscriber for Lines {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= self.level()
+        let level = self.level();
+        // What libraries are pleased to tell of themselves is nothing to run a server by.
+        let most = match metadata.target().starts_with("prixfixe") || level >= LevelFilter::DEBUG {
+            true => level,
+            false => level.min(LevelFilter::WARN),
+        };
+        metadata.is_event() && *metadata.level() <= most
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -110,4 +116,54 @@ impl Subscriber for Lines {
     fn enter(&self, _: &Id) {}
 
     fn exit(&self, _: &Id) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn log() {
+        tracing::info!(target: "async_nats", "connected");
+        tracing::warn!(target: "async_nats::connection", "slow");
+        tracing::info!(target: "prixfixe_delivery::nats", "ours");
+    }
+
+    #[test]
+    fn a_library_is_heard_from_warnings_on_unless_all_is_asked_for() {
+        for (level, expected) in [
+            (LevelFilter::ERROR, &[][..]),
+            (LevelFilter::WARN, &["slow"]),
+            (LevelFilter::INFO, &["slow", "ours"]),
+            (LevelFilter::DEBUG, &["connected", "slow", "ours"]),
+        ] {
+            let written = Written::default();
+            let queue = Queue::start(written.clone()).unwrap();
+            let lines = Lines::new(queue.clone(), LogFormat::Text, level);
+            tracing::subscriber::with_default(lines, log);
+            queue.flush(std::time::Duration::from_secs(60));
+            let text = written.0.lock().unwrap().clone();
+            let text = String::from_utf8(text).unwrap();
+            let told: Vec<&str> = ["connected", "slow", "ours"]
+                .into_iter()
+                .filter(|word| text.contains(word))
+                .collect();
+            assert_eq!(told, expected, "{level}: {text}");
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Written(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 }

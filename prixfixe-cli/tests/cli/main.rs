@@ -12,6 +12,8 @@ mod harness;
 mod lifecycle;
 mod lmtp;
 mod logs;
+#[cfg(unix)]
+mod maildirs;
 mod metrics;
 mod page;
 mod policy;

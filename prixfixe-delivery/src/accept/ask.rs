@@ -111,6 +111,32 @@ impl AskRecipients {
 
     /// The answer about a recipient.
     pub(super) async fn about(&self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        match self.answer(rcpt).await {
+            Ok(Answer::Accepted) => Ok(()),
+            Ok(Answer::Unknown) => Err(Reply::NO_SUCH_USER),
+            Ok(Answer::Refused) => Err(REFUSED),
+            Err(error) => {
+                tracing::debug!(target: "prixfixe", %error, "recipient not looked up");
+                match self.accept_on_failure {
+                    true => Ok(()),
+                    false => Err(UNREACHABLE),
+                }
+            }
+        }
+    }
+
+    /// Whether the server knows a recipient. Without its answer nobody is known, and nobody is unknown.
+    pub(super) async fn names(&self, rcpt: Rcpt<'_>) -> Result<bool, Reply> {
+        match self.answer(rcpt).await {
+            Ok(answer) => Ok(answer == Answer::Accepted),
+            Err(error) => {
+                tracing::debug!(target: "prixfixe", %error, "recipient not looked up");
+                Err(UNREACHABLE)
+            }
+        }
+    }
+
+    async fn answer(&self, rcpt: Rcpt<'_>) -> Result<Answer, String> {
         let client = rcpt.client();
         let peer = client.peer();
         let question = Question {
@@ -123,25 +149,12 @@ impl AskRecipients {
             helo: client.helo(),
             user: client.identity().map(prixfixe_server::Identity::name),
         };
-        let Ok(question) = serde_json::to_vec(&question).map(Bytes::from) else {
-            return Err(UNREACHABLE);
-        };
+        let question = serde_json::to_vec(&question).map_err(|error| error.to_string())?;
+        let question = Bytes::from(question);
         let known = self.lock().get(&question, Instant::now());
-        let answer = match known {
+        match known {
             Some(answer) => Ok(answer),
             None => self.ask(question).await,
-        };
-        match answer {
-            Ok(Answer::Accepted) => Ok(()),
-            Ok(Answer::Unknown) => Err(Reply::NO_SUCH_USER),
-            Ok(Answer::Refused) => Err(REFUSED),
-            Err(error) => {
-                tracing::debug!(target: "prixfixe", %error, "recipient not looked up");
-                match self.accept_on_failure {
-                    true => Ok(()),
-                    false => Err(UNREACHABLE),
-                }
-            }
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use prixfixe_server::ForwardPath;
 
-use crate::RecipientPattern;
 use crate::pattern::Index;
+use crate::{RecipientPattern, text_file};
 
 /// A file of recipients: addresses and [patterns](RecipientPattern) such as `@example.com`, one on each line. Empty
 /// lines, and those that begin with `#`, say nothing. A local part in every domain (`abuse@`) is an error: it would
@@ -122,6 +122,11 @@ impl RecipientsFile {
             || known.recipients.find(path, "").is_some()
     }
 
+    /// Whether a line is this very address, and no pattern.
+    pub(super) fn spells_out(&self, path: &ForwardPath) -> bool {
+        self.known().recipients.spells_out(path)
+    }
+
     fn known(&self) -> Arc<Known> {
         self.look(Instant::now());
         let known = self.0.known.read();
@@ -178,26 +183,22 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 fn read(path: &Path) -> Result<Known, RecipientsFileError> {
-    let text = read_text(path).map_err(|source| RecipientsFileError::Read {
+    let text = text_file::read(path, MAX_SIZE).map_err(|source| RecipientsFileError::Read {
         path: path.to_owned(),
         source,
     })?;
     let mut known = Known::default();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
+    for (number, line) in text_file::lines(&text) {
         let pattern: RecipientPattern =
             line.parse().map_err(|source| RecipientsFileError::Line {
                 path: path.to_owned(),
-                line: number + 1,
+                line: number,
                 source,
             })?;
         if !pattern.names_domain() {
             return Err(RecipientsFileError::NoDomain {
                 path: path.to_owned(),
-                line: number + 1,
+                line: number,
                 text: line.to_owned(),
             });
         }
@@ -207,21 +208,6 @@ fn read(path: &Path) -> Result<Known, RecipientsFileError> {
         known.recipients.add(&pattern, 0);
     }
     Ok(known)
-}
-
-fn read_text(path: &Path) -> io::Result<String> {
-    // A named pipe would block for ever.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    let mut text = String::new();
-    File::open(path)?
-        .take(MAX_SIZE + 1)
-        .read_to_string(&mut text)?;
-    match text.len() as u64 > MAX_SIZE {
-        true => Err(io::Error::other("it is larger than 64 MiB")),
-        false => Ok(text),
-    }
 }
 
 impl fmt::Debug for RecipientsFile {

@@ -30,6 +30,26 @@ pub trait FileSystem: Send + Sync + 'static {
     /// As the system says; `AlreadyExists` when anything has that name.
     fn create(&self, path: &Path) -> io::Result<Self::File>;
 
+    /// Gives a new file another mode, and another group. Asked only where a Maildir has an [`Access`] of its own.
+    ///
+    /// # Errors
+    ///
+    /// As the system says: the process is not a member of the group, say.
+    fn set_access(&self, file: &mut Self::File, access: Access) -> io::Result<()> {
+        let _ = (file, access);
+        Ok(())
+    }
+
+    /// The same for a new directory.
+    ///
+    /// # Errors
+    ///
+    /// As the system says.
+    fn set_directory_access(&self, path: &Path, access: Access) -> io::Result<()> {
+        let _ = (path, access);
+        Ok(())
+    }
+
     /// Writes some of the bytes at the end of the file, and says how many: never more than there are.
     ///
     /// # Errors
@@ -118,6 +138,27 @@ impl Identity {
     }
 }
 
+/// Who beside the owner may use files and directories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Access {
+    /// The permission bits, whatever the umask.
+    pub mode: u32,
+    /// The number of the group; `None`: as the system gives it.
+    pub group: Option<u32>,
+}
+
+impl Access {
+    /// For the directories of such files: who may read a file may enter, as its owner may.
+    pub(crate) fn for_directories(self) -> Self {
+        let readers = (self.mode | 0o600) & 0o444;
+        Self {
+            mode: self.mode | 0o600 | readers >> 2,
+            ..self
+        }
+    }
+}
+
 /// The operating system's file system.
 ///
 /// On a system where directories cannot be opened, and so not be synced (Windows), names are as durable as the
@@ -150,6 +191,20 @@ impl FileSystem for Disk {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options.open(path)
+    }
+
+    #[cfg(unix)]
+    fn set_access(&self, file: &mut File, access: Access) -> io::Result<()> {
+        // The group first: until it is the right one, no other may read.
+        if let Some(group) = access.group {
+            std::os::unix::fs::fchown(&*file, None, Some(group))?;
+        }
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(access.mode))
+    }
+
+    #[cfg(unix)]
+    fn set_directory_access(&self, path: &Path, access: Access) -> io::Result<()> {
+        self.set_access(&mut File::open(path)?, access)
     }
 
     fn write(&self, file: &mut File, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -216,11 +271,18 @@ impl FileSystem for Disk {
         Ok(is_known.then(|| FreeSpace::new(bytes, inodes)))
     }
 
-    #[cfg(unix)]
     fn identity(&self, path: &Path) -> io::Result<Option<Identity>> {
-        use std::os::unix::fs::MetadataExt;
-
         let found = fs::metadata(path)?;
-        Ok(Some(Identity::new(found.dev(), found.ino())))
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+
+            Ok(Some(Identity::new(found.dev(), found.ino())))
+        }
+        #[cfg(not(unix))]
+        {
+            drop(found);
+            Ok(None)
+        }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::FileSystem;
 use super::batch::Batch;
-use super::pool::Job;
+use super::pool::{Job, Task};
 use super::store::{Answer, Store, Temporary};
 use crate::{Disk, StoreError};
 
@@ -28,7 +28,7 @@ use crate::{Disk, StoreError};
 /// got its `250` and will send it once more, as after any reply that is lost on the way (RFC 1047).
 pub struct Incoming<F: FileSystem = Disk> {
     store: Arc<Store<F>>,
-    jobs: Sender<Job<F>>,
+    tasks: Sender<Task<F>>,
     batch: Batch,
     progress: Progress<F>,
 }
@@ -45,10 +45,10 @@ enum Progress<F: FileSystem> {
 }
 
 impl<F: FileSystem> Incoming<F> {
-    pub(crate) fn new(store: Arc<Store<F>>, jobs: Sender<Job<F>>, head: Vec<u8>) -> Self {
+    pub(crate) fn new(store: Arc<Store<F>>, tasks: Sender<Task<F>>, head: Vec<u8>) -> Self {
         Self {
             store,
-            jobs,
+            tasks,
             batch: Batch::with_head(head),
             progress: Progress::Gathering,
         }
@@ -120,7 +120,9 @@ impl<F: FileSystem> Incoming<F> {
     }
 
     async fn send(&mut self, job: Job<F>) -> Result<(), StoreError> {
-        self.jobs.send(job).await.map_err(|_| StoreError::Stopped)
+        let store = Arc::clone(&self.store);
+        let sent = self.tasks.send(Task { store, job }).await;
+        sent.map_err(|_| StoreError::Stopped)
     }
 }
 
@@ -140,7 +142,9 @@ impl<F: FileSystem> Drop for Incoming<F> {
         };
         // Removing a file may block, and this may be an event loop. Where the queue is full a worker finds it later.
         let ticket = self.store.ticket();
-        drop(self.jobs.try_send(Job::Abandon { temporary, ticket }));
+        let store = Arc::clone(&self.store);
+        let job = Job::Abandon { temporary, ticket };
+        drop(self.tasks.try_send(Task { store, job }));
     }
 }
 

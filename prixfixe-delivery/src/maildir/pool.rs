@@ -22,6 +22,12 @@ use crate::health::Ticket;
 /// not hold anyway; beyond it senders wait.
 const QUEUE_LENGTH: usize = 1024;
 
+/// A job in a Maildir.
+pub(crate) struct Task<F: FileSystem> {
+    pub(crate) store: Arc<Store<F>>,
+    pub(crate) job: Job<F>,
+}
+
 /// A piece of work with no waiting for a client in it: a slow client never holds a thread.
 pub(crate) enum Job<F: FileSystem> {
     /// Writes a batch of a large message and hands the file back.
@@ -42,33 +48,38 @@ pub(crate) enum Job<F: FileSystem> {
         temporary: Temporary<F>,
         ticket: Ticket,
     },
+    /// Sees whether one Maildir of many is there, and makes it if it may.
+    Find {
+        make: bool,
+        back: oneshot::Sender<Result<bool, StoreError>>,
+        ticket: Ticket,
+    },
 }
 
 impl<F: FileSystem> Job<F> {
     fn ticket(&mut self) -> &mut Ticket {
         match self {
-            Self::Append { ticket, .. } | Self::Abandon { ticket, .. } => ticket,
+            Self::Append { ticket, .. }
+            | Self::Abandon { ticket, .. }
+            | Self::Find { ticket, .. } => ticket,
             Self::Finish { answer, .. } => &mut answer.ticket,
         }
     }
 }
 
 /// The queue, with nobody at work yet.
-pub(crate) fn queue<F: FileSystem>() -> (Sender<Job<F>>, Receiver<Job<F>>) {
+pub(crate) fn queue<F: FileSystem>() -> (Sender<Task<F>>, Receiver<Task<F>>) {
     async_channel::bounded(QUEUE_LENGTH)
 }
 
 /// Starts the threads. They end when the last sender is gone and the queue is empty.
-pub(crate) fn spawn<F: FileSystem>(
-    store: &Arc<Store<F>>,
-    workers: NonZeroUsize,
-) -> io::Result<Sender<Job<F>>> {
+pub(crate) fn spawn<F: FileSystem>(workers: NonZeroUsize) -> io::Result<Sender<Task<F>>> {
     let (sender, receiver) = queue();
     for number in 0..workers.get() {
-        let (store, receiver) = (Arc::clone(store), receiver.clone());
+        let receiver = receiver.clone();
         thread::Builder::new()
             .name(format!("maildir-{number}"))
-            .spawn(move || work(&store, &receiver))?;
+            .spawn(move || work(&receiver))?;
     }
     Ok(sender)
 }
@@ -101,10 +112,10 @@ impl Drop for Allowed {
 
 /// A panic is a defect, of ours or of a file system's. It costs the message at hand, which is refused since its answer is
 /// dropped, and not the thread: with none left nothing would be stored until the next start.
-fn work<F: FileSystem>(store: &Arc<Store<F>>, jobs: &Receiver<Job<F>>) {
+fn work<F: FileSystem>(tasks: &Receiver<Task<F>>) {
     let _allowed = allow_blocking();
-    while let Ok(job) = jobs.recv_blocking() {
-        let done = contained(|| run(store, job)) && contained(|| store.remove_abandoned());
+    while let Ok(Task { store, job }) = tasks.recv_blocking() {
+        let done = contained(|| run(&store, job)) && contained(|| store.common.remove_abandoned());
         if !done {
             // Others may have left it to this thread to sync for them. Each round answers some of them.
             while !contained(|| store.commit_the_rest()) {}
@@ -148,6 +159,11 @@ fn run<F: FileSystem>(store: &Arc<Store<F>>, mut job: Job<F>) {
             drop(temporary);
             drop(ticket);
         }
+        Job::Find { make, back, ticket } => {
+            let found = store.find(make).map_err(|fault| store.failed(fault));
+            drop(ticket);
+            drop(back.send(found));
+        }
     }
 }
 
@@ -156,25 +172,24 @@ fn run<F: FileSystem>(store: &Arc<Store<F>>, mut job: Job<F>) {
 /// For tests in one thread. The other workers are there all the same where a [`FileSystem`] lets more jobs be done
 /// while an operation lasts.
 pub struct Hands<F: FileSystem> {
-    pub(crate) store: Arc<Store<F>>,
-    pub(crate) jobs: Receiver<Job<F>>,
+    pub(crate) tasks: Receiver<Task<F>>,
 }
 
 impl<F: FileSystem> Hands<F> {
     /// How many jobs wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.jobs.len()
+        self.tasks.len()
     }
 
     /// Does the job that has waited longest. False: there is none.
     pub fn work(&self) -> bool {
-        let Ok(job) = self.jobs.try_recv() else {
+        let Ok(Task { store, job }) = self.tasks.try_recv() else {
             return false;
         };
         let _allowed = allow_blocking();
-        run(&self.store, job);
-        self.store.remove_abandoned();
+        run(&store, job);
+        store.common.remove_abandoned();
         true
     }
 }

@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 use super::batch::Batch;
 use super::commit::Commits;
 use super::root::Root;
-use super::{FileSystem, MaildirOptions, name, pool};
+use super::tree::Volumes;
+use super::{Access, FileSystem, MaildirOptions, name, pool};
 use crate::fault::NO_SPACE;
 use crate::health::{Kept, Monitor, Ticket};
 use crate::space::Gauge;
@@ -40,40 +41,128 @@ impl Answer {
     }
 }
 
-/// A Maildir on its file system.
-pub(crate) struct Store<F: FileSystem> {
-    file_system: F,
-    pub(crate) root: PathBuf,
-    tmp: PathBuf,
-    pub(crate) new: PathBuf,
+/// What Maildirs have in common that are kept together.
+pub(crate) struct Common<F: FileSystem> {
+    pub(crate) file_system: F,
     fsync: AtomicBool,
-    pub(crate) commits: Commits,
-    home: Root,
-    gauge: Gauge,
-    monitor: Monitor,
+    access: Option<Access>,
+    pub(crate) gauge: Gauge,
+    /// Where many Maildirs are on file systems of their own.
+    pub(crate) volumes: Volumes,
+    /// Directories may not be on the disk that were made while nothing was synced.
+    pub(crate) is_unsynced: AtomicBool,
+    pub(crate) monitor: Monitor,
     /// Files of messages that were given up where nobody may block. One a connection at the most.
     abandoned: Mutex<Vec<Abandoned<F>>>,
 }
 
-impl<F: FileSystem> Store<F> {
-    /// `root` is absolute.
-    pub(crate) fn new(file_system: F, root: PathBuf, options: &MaildirOptions) -> Self {
+impl<F: FileSystem> Common<F> {
+    /// The subject is what health and log call all of it.
+    pub(crate) fn new(file_system: F, subject: &Path, options: &MaildirOptions) -> Self {
         Self {
             file_system,
-            tmp: root.join("tmp"),
-            new: root.join("new"),
-            monitor: Monitor::new(root.display().to_string()),
-            root,
             fsync: AtomicBool::new(options.fsync),
-            commits: Commits::default(),
-            home: Root::default(),
+            access: options.access(),
             gauge: Gauge::new(options.min_free),
+            volumes: Volumes::default(),
+            is_unsynced: AtomicBool::new(false),
+            monitor: Monitor::new(subject.display().to_string()),
             abandoned: Mutex::default(),
         }
     }
 
-    fn fsync(&self) -> bool {
+    pub(crate) fn fsync(&self) -> bool {
         self.fsync.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_fsync(&self, fsync: bool) {
+        self.fsync.store(fsync, Ordering::Release);
+    }
+
+    /// A message of this declared size is on its way. Costs no system call.
+    pub(crate) fn admit(&self, declared: Option<u64>) -> Result<(), Reply> {
+        self.monitor.admit()?;
+        match declared.is_none_or(|bytes| self.gauge.has_room_for(bytes)) {
+            true => Ok(()),
+            false => Err(NO_SPACE),
+        }
+    }
+
+    /// Removes what was given up by those who may not block.
+    pub(crate) fn remove_abandoned(&self) {
+        let abandoned = mem::take(&mut *self.abandoned());
+        for Abandoned { file, path } in abandoned {
+            drop(file);
+            self.remove(&path);
+        }
+    }
+
+    fn abandoned(&self) -> MutexGuard<'_, Vec<Abandoned<F>>> {
+        // Every change under the lock is a single step.
+        self.abandoned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes what must not stay; that it is gone already is fine.
+    pub(crate) fn remove(&self, path: &Path) {
+        match self.file_system.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), cause = %error, "a file could not be removed");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+/// A Maildir on its file system.
+pub(crate) struct Store<F: FileSystem> {
+    pub(crate) common: Arc<Common<F>>,
+    pub(crate) root: PathBuf,
+    tmp: PathBuf,
+    pub(crate) new: PathBuf,
+    pub(crate) commits: Commits,
+    pub(crate) home: Root,
+    /// The directory that it is in together with others, where it is: nothing above is made or synced.
+    pub(crate) base: Option<Arc<Store<F>>>,
+    /// It is on another file system than the base.
+    pub(crate) is_elsewhere: AtomicBool,
+}
+
+impl<F: FileSystem> Store<F> {
+    /// `root` is absolute.
+    pub(crate) fn new(common: Arc<Common<F>>, root: PathBuf) -> Self {
+        Self {
+            common,
+            tmp: root.join("tmp"),
+            new: root.join("new"),
+            root,
+            commits: Commits::default(),
+            home: Root::default(),
+            base: None,
+            is_elsewhere: AtomicBool::new(false),
+        }
+    }
+
+    /// The directory of several Maildirs, which is none itself.
+    pub(crate) fn base(common: Arc<Common<F>>, root: PathBuf) -> Self {
+        Self {
+            tmp: root.clone(),
+            new: root.clone(),
+            ..Self::new(common, root)
+        }
+    }
+
+    /// One of several Maildirs below a directory.
+    pub(crate) fn below(base: &Arc<Self>, root: PathBuf) -> Self {
+        Self {
+            base: Some(Arc::clone(base)),
+            ..Self::new(Arc::clone(&base.common), root)
+        }
+    }
+
+    pub(crate) fn fsync(&self) -> bool {
+        self.common.fsync()
     }
 
     /// What is there already is synced before anything is promised that stands on it.
@@ -82,15 +171,15 @@ impl<F: FileSystem> Store<F> {
             self.sync_directories()?;
             self.sync_directory(&self.new)?;
         }
-        self.fsync.store(fsync, Ordering::Release);
+        self.common.set_fsync(fsync);
         Ok(())
     }
 
     /// Makes the Maildir's directory where it is missing, as nothing but the start does; later where the start had no space
     /// for it.
-    fn make_root(&self) -> Result<(), Fault> {
+    pub(crate) fn make_root(&self) -> Result<(), Fault> {
         self.make_directory(&self.root)?;
-        self.home.open(&self.file_system, &self.root)
+        self.home.open(&self.common.file_system, &self.root)
     }
 
     /// Makes what is missing in the Maildir, and sees to it that what is there outlives a loss of power: a process
@@ -112,9 +201,9 @@ impl<F: FileSystem> Store<F> {
         Ok(())
     }
 
-    fn check_root(&self) -> Result<(), Fault> {
+    pub(crate) fn check_root(&self) -> Result<(), Fault> {
         let parts = [self.tmp.as_path(), self.new.as_path()];
-        self.home.check(&self.file_system, &self.root, parts)
+        self.home.check(&self.common.file_system, &self.root, parts)
     }
 
     /// Costs nothing until a check has found that the directory is gone; from then on it is looked at for each message.
@@ -125,9 +214,11 @@ impl<F: FileSystem> Store<F> {
         }
     }
 
-    fn sync_directories(&self) -> Result<(), Fault> {
+    pub(crate) fn sync_directories(&self) -> Result<(), Fault> {
         self.sync_directory(&self.root)?;
-        for ancestor in self.root.ancestors().skip(1) {
+        let base = self.base.as_ref().map(|base| base.root.parent());
+        let is_ours = |ancestor: &&Path| base.is_none_or(|above| Some(*ancestor) != above);
+        for ancestor in self.root.ancestors().skip(1).take_while(is_ours) {
             self.sync_ancestor(ancestor)?;
         }
         Ok(())
@@ -154,6 +245,11 @@ impl<F: FileSystem> Store<F> {
 
     fn make_directory(&self, path: &Path) -> Result<(), Fault> {
         let parent = path.parent().unwrap_or(path);
+        // What holds other Maildirs too may be a mount that is gone.
+        if self.base.as_ref().is_some_and(|base| base.root == path) {
+            let missing = io::ErrorKind::NotFound.into();
+            return Err(Fault::at("find the directory", path, missing));
+        }
         match self.make_below(path) {
             Err(fault) if fault.kind() == io::ErrorKind::NotFound && parent != path => {
                 self.make_directory(parent)?;
@@ -165,8 +261,15 @@ impl<F: FileSystem> Store<F> {
 
     /// Makes a directory whose parent is there.
     fn make_below(&self, path: &Path) -> Result<(), Fault> {
-        let made = self.file_system.make_directory(path);
+        let made = self.common.file_system.make_directory(path);
         let made = made.map_err(|error| Fault::at("make the directory", path, error))?;
+        if let (true, Some(access)) = (made, self.common.access) {
+            let given = self
+                .common
+                .file_system
+                .set_directory_access(path, access.for_directories());
+            given.map_err(|error| Fault::at("set mode and group of", path, error))?;
+        }
         if made && self.fsync() {
             self.sync_directory(path.parent().unwrap_or(path))?;
         }
@@ -174,7 +277,8 @@ impl<F: FileSystem> Store<F> {
     }
 
     pub(crate) fn sync_directory(&self, path: &Path) -> Result<(), Fault> {
-        self.file_system
+        self.common
+            .file_system
             .sync_directory(path)
             .map_err(|error| Fault::at("sync the directory", path, error))
     }
@@ -184,13 +288,19 @@ impl<F: FileSystem> Store<F> {
         self.ensure_root()?;
         let name = name::unique(SystemTime::now());
         let path = self.tmp.join(&name);
-        let file = Some(self.unless_vanished("create", &path, || self.file_system.create(&path))?);
-        Ok(Temporary {
+        let create = || self.common.file_system.create(&path);
+        let file = Some(self.unless_vanished("create", &path, create)?);
+        let mut temporary = Temporary {
             store: Arc::clone(self),
             file,
             name: Some(name),
             path,
-        })
+        };
+        if let (Some(file), Some(access)) = (&mut temporary.file, self.common.access) {
+            let given = self.common.file_system.set_access(file, access);
+            given.map_err(|error| Fault::at("set mode and group of", &temporary.path, error))?;
+        }
+        Ok(temporary)
     }
 
     /// Writes a batch to a file, to a new one where there is none yet.
@@ -205,10 +315,10 @@ impl<F: FileSystem> Store<F> {
         };
         if let Some(file) = &mut temporary.file {
             batch
-                .write_to(&self.file_system, file)
+                .write_to(&self.common.file_system, file)
                 .map_err(|error| Fault::at("write to", &temporary.path, error))?;
-            if self.gauge.wrote(batch.length()) {
-                self.monitor.look_soon();
+            if self.common.gauge.wrote(batch.length()) {
+                self.common.monitor.look_soon();
             }
         }
         Ok(temporary)
@@ -251,11 +361,13 @@ impl<F: FileSystem> Store<F> {
         if let Some(mut file) = temporary.file.take() {
             let path = &temporary.path;
             if fsync {
-                self.file_system
+                self.common
+                    .file_system
                     .sync(&mut file)
                     .map_err(|error| Fault::at("sync", path, error))?;
             }
-            self.file_system
+            self.common
+                .file_system
                 .close(file)
                 .map_err(|error| Fault::at("close", path, error))?;
         }
@@ -269,7 +381,9 @@ impl<F: FileSystem> Store<F> {
         };
         self.ensure_root()?;
         let (from, to) = (&temporary.path, self.new.join(name));
-        let renamed = self.unless_vanished("rename to", &to, || self.file_system.rename(from, &to));
+        let renamed = self.unless_vanished("rename to", &to, || {
+            self.common.file_system.rename(from, &to)
+        });
         if let Err(fault) = renamed {
             // A network file system may have done it and lost the answer.
             self.remove(&to);
@@ -298,62 +412,48 @@ impl<F: FileSystem> Store<F> {
 
     /// Tells a sender that its message is safe.
     pub(crate) fn stored(&self, name: &str, answer: Answer) {
-        self.monitor.succeeded();
+        self.common.monitor.succeeded();
         answer.give(Ok(self.new.join(name)));
     }
 
-    /// Reports a fault in the log and in the health view.
+    /// Reports a fault in the log and in the health view. One Maildir's of many tells nothing of the others.
     pub(crate) fn failed(&self, fault: Fault) -> StoreError {
-        self.monitor.refused(fault)
-    }
-
-    /// A message of this declared size is on its way. Costs no system call.
-    pub(crate) fn admit(&self, declared: Option<u64>) -> Result<(), Reply> {
-        self.monitor.admit()?;
-        match declared.is_none_or(|bytes| self.gauge.has_room_for(bytes)) {
-            true => Ok(()),
-            false => Err(NO_SPACE),
+        let is_elsewhere = self.is_elsewhere.load(Ordering::Relaxed);
+        match self.base.is_some() && (is_elsewhere || fault.is_of_one_directory()) {
+            true => self.common.monitor.refused_alone(fault),
+            false => self.common.monitor.refused(fault),
         }
     }
 
     pub(crate) fn set_min_free(&self, min_free: MinFree) {
         let subject = self.root.display().to_string();
-        self.monitor
-            .space(self.gauge.set_min_free(&subject, min_free));
+        self.common
+            .monitor
+            .space(self.common.gauge.set_min_free(&subject, min_free));
     }
 
     pub(crate) fn storage(&self) -> Option<Storage> {
-        self.gauge.storage(self.root.clone())
+        self.common.gauge.storage(self.root.clone())
     }
 
     pub(crate) fn ticket(&self) -> Ticket {
-        self.monitor.ticket()
-    }
-
-    /// Removes what was given up by those who may not block.
-    pub(crate) fn remove_abandoned(&self) {
-        let abandoned = mem::take(&mut *self.abandoned());
-        for Abandoned { file, path } in abandoned {
-            drop(file);
-            self.remove(&path);
-        }
-    }
-
-    fn abandoned(&self) -> MutexGuard<'_, Vec<Abandoned<F>>> {
-        // Every change under the lock is a single step.
-        self.abandoned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.common.monitor.ticket()
     }
 
     /// Removes what must not stay; that it is gone already is fine.
     pub(crate) fn remove(&self, path: &Path) {
-        match self.file_system.remove(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(path = %path.display(), cause = %error, "a file could not be removed");
-            }
-            Ok(()) | Err(_) => {}
-        }
+        self.common.remove(path);
+    }
+
+    /// Writes a file and removes it.
+    pub(crate) fn try_to_write(self: &Arc<Self>) -> Result<(), Fault> {
+        // One block: a file system that is full has no room for it, and says so at the sync at the latest.
+        const BLOCK: &[u8] = &[b'\n'; 4096];
+
+        let batch = Batch::with_head(BLOCK.to_vec());
+        self.append(None, &batch)
+            .and_then(|temporary| self.sync_and_close(temporary, self.fsync()))?
+            .remove()
     }
 
     /// Removes what deliveries that were cut off have left in `tmp/`: at once where the process that made it is known to
@@ -371,7 +471,7 @@ impl<F: FileSystem> Store<F> {
                 old.push(name.to_owned());
             }
         };
-        if let Err(error) = self.file_system.list(&self.tmp, &mut visit) {
+        if let Err(error) = self.common.file_system.list(&self.tmp, &mut visit) {
             tracing::warn!(path = %self.tmp.display(), cause = %error, "old temporary files are not swept");
         }
         for name in old {
@@ -390,19 +490,13 @@ const SWEPT_AT_ONCE: usize = 10_000;
 
 impl<F: FileSystem> Kept for Store<F> {
     fn monitor(&self) -> &Monitor {
-        &self.monitor
+        &self.common.monitor
     }
 
     fn probe(self: &Arc<Self>) -> Result<(), Fault> {
-        // One block: a file system that is full has no room for it, and says so at the sync at the latest.
-        const BLOCK: &[u8] = &[b'\n'; 4096];
-
         let _allowed = pool::allow_blocking();
         self.make_directories()?;
-        let batch = Batch::with_head(BLOCK.to_vec());
-        self.append(None, &batch)
-            .and_then(|temporary| self.sync_and_close(temporary, self.fsync()))?
-            .remove()
+        self.try_to_write()
     }
 
     fn look(&self) -> Result<(), Fault> {
@@ -410,9 +504,11 @@ impl<F: FileSystem> Kept for Store<F> {
             self.check_root()?;
         }
         // Where it cannot be told what is free, what was known stays.
-        if let Ok(Some(free)) = self.file_system.free_space(&self.root) {
+        if let Ok(Some(free)) = self.common.file_system.free_space(&self.root) {
             let subject = self.root.display().to_string();
-            self.monitor.space(self.gauge.sample(&subject, free));
+            self.common
+                .monitor
+                .space(self.common.gauge.sample(&subject, free));
         }
         Ok(())
     }
@@ -435,7 +531,7 @@ pub(crate) struct Temporary<F: FileSystem> {
 impl<F: FileSystem> Temporary<F> {
     fn remove(mut self) -> Result<(), Fault> {
         self.name = None;
-        let removed = self.store.file_system.remove(&self.path);
+        let removed = self.store.common.file_system.remove(&self.path);
         removed.map_err(|error| Fault::at("remove", &self.path, error))
     }
 }
@@ -452,7 +548,7 @@ impl<F: FileSystem> Drop for Temporary<F> {
         } else {
             // An event loop that waited for a disk that hangs would serve nobody any more.
             let path = mem::take(&mut self.path);
-            self.store.abandoned().push(Abandoned { file, path });
+            self.store.common.abandoned().push(Abandoned { file, path });
         }
     }
 }

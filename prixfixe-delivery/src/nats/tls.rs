@@ -4,18 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::{fs, io};
 
-use async_nats::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use async_nats::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use async_nats::rustls::crypto::aws_lc_rs;
 use async_nats::rustls::pki_types::pem::PemObject;
-use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use async_nats::rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
+use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use async_nats::rustls::{ClientConfig, RootCertStore};
 
 use super::options::{NatsError, NatsOptions};
 use crate::TlsUse;
+use crate::any_certificate::AnyCertificate;
 
 /// What connections are secured with; `None` where they are not.
 pub(super) fn client_config(options: &NatsOptions) -> Result<Option<ClientConfig>, NatsError> {
@@ -31,7 +27,8 @@ pub(super) fn client_config(options: &NatsOptions) -> Result<Option<ClientConfig
             ));
         }
         TlsUse::Require => {
-            let verifier = Arc::new(Anybody(provider));
+            // The operator has said that an encrypted connection to anybody will do.
+            let verifier = Arc::new(AnyCertificate(provider));
             builder
                 .dangerous()
                 .with_custom_certificate_verifier(verifier)
@@ -88,43 +85,4 @@ fn invalid(error: impl ToString) -> io::Error {
 pub(super) fn file(path: &Path, source: io::Error) -> NatsError {
     let path = path.to_owned();
     NatsError::File { path, source }
-}
-
-/// Takes every certificate: with `tls = "require"` the operator has said that an encrypted connection to anybody will do.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

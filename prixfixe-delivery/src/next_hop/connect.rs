@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use prixfixe_client::{Connection, Stage, Unsendable};
 use rustls::crypto::aws_lc_rs;
@@ -63,6 +64,8 @@ impl Hop {
         if let Some(login) = &self.login {
             self.log_in(&mut link, login).await?;
         }
+        let dsn = link.dialogue.extensions().dsn;
+        self.dsn.store(dsn, Ordering::Relaxed);
         Ok(link)
     }
 

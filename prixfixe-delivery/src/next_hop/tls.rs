@@ -4,16 +4,16 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use super::options::{NextHopError, NextHopOptions};
 use super::url::{Kind, NextHopUrl, Place};
 use crate::TlsUse;
+use crate::any_certificate::AnyCertificate;
 
 /// How connections to one next hop are secured.
 #[derive(Clone)]
@@ -85,7 +85,7 @@ fn client_config(level: TlsUse, options: &NextHopOptions) -> Result<ClientConfig
         (TlsUse::Verify, None) => builder.with_root_certificates(system_roots()?),
         _ => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate { provider })),
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
     };
     match (&options.tls_cert, &options.tls_key) {
         (None, None) => Ok(builder.with_no_client_auth()),
@@ -149,51 +149,6 @@ fn unusable(what: &'static str, path: &Path, reason: impl ToString) -> NextHopEr
 
 fn fault(error: impl ToString) -> NextHopError {
     NextHopError::Tls(error.to_string())
-}
-
-/// Believes any certificate, but still that its owner is at the other end.
-#[derive(Debug)]
-struct AnyCertificate {
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) const NATS: Kind = Kind {
         "min-replicas",
         "objects",
     ],
-    check_options: |_| Ok(()),
+    check_options: |_, _| Ok(()),
     is_relay: false,
     is_remote: true,
     prepare,

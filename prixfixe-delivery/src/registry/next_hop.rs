@@ -21,7 +21,7 @@ pub(super) const LMTP: Kind = Kind {
         "tls-key",
         "strict-8bit",
     ],
-    check_options: |_| Ok(()),
+    check_options: |_, _| Ok(()),
     is_relay: false,
     is_remote: true,
     prepare,

@@ -11,7 +11,7 @@ pub(super) const PIPE: Kind = Kind {
     form: "pipe:PROGRAM",
     check: |text| super::parsed::<PipeUrl>(text),
     keys: &["concurrency", "timeout", "final-timeout", "args"],
-    check_options: |_| Ok(()),
+    check_options: |_, _| Ok(()),
     is_relay: false,
     is_remote: true,
     prepare,

@@ -20,7 +20,7 @@ pub(super) const S3_KIND: Kind = Kind {
         "tls-ca",
         "insecure",
     ],
-    check_options: |_| Ok(()),
+    check_options: |_, _| Ok(()),
     is_relay: false,
     is_remote: true,
     prepare,

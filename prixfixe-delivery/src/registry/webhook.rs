@@ -25,7 +25,7 @@ pub(super) const HTTPS: Kind = Kind {
         "header-file",
         "insecure",
     ],
-    check_options: |options| match options_of("", options) {
+    check_options: |_, options| match options_of("", options) {
         Ok(_) => Ok(()),
         Err(wrong) => Err(wrong),
     },

@@ -1,5 +1,7 @@
-//! Credentials from where all S3 tools look, in their order: the environment, the shared credentials file, the endpoint of a
-//! container, the endpoint of an instance (IMDSv2).
+//! Credentials from where all S3 tools look, in their order: the environment, a role by web identity, the shared credentials
+//! file, the endpoint of a container, the endpoint of an instance (IMDSv2).
+
+mod web_identity;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -98,6 +100,9 @@ impl Credentials {
         };
         if let Some(found) = from_variables(environment) {
             return Ok(Known::lasting(found));
+        }
+        if let Some(found) = web_identity::find(environment).await? {
+            return Ok(found);
         }
         if let Some(found) = from_file(environment)? {
             return Ok(Known::lasting(found));
@@ -238,8 +243,13 @@ async fn from_instance(environment: &Environment) -> Result<Known, String> {
     if is_off.is_some_and(|it| it.eq_ignore_ascii_case("true")) {
         return Err(NONE.to_owned());
     }
+    let mode = variable(environment, "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE");
+    let usual = match mode.is_some_and(|mode| mode.eq_ignore_ascii_case("ipv6")) {
+        true => "http://[fd00:ec2::254]",
+        false => "http://169.254.169.254",
+    };
     let endpoint = variable(environment, "AWS_EC2_METADATA_SERVICE_ENDPOINT");
-    let endpoint = endpoint.unwrap_or_else(|| "http://169.254.169.254".to_owned());
+    let endpoint = endpoint.unwrap_or_else(|| usual.to_owned());
     let failed = |error: String| format!("{NONE} (the instance's endpoint: {error})");
     let (origin, _) = Origin::parse(&endpoint).map_err(|error| failed(error.to_string()))?;
     let lifetime = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
@@ -272,6 +282,18 @@ async fn ask(
     path: &str,
     headers: Vec<(HeaderName, String)>,
 ) -> Result<String, String> {
+    let target = path.parse().map_err(|_| format!("{path:?} is no path"))?;
+    let mut request = Request::new(method, target);
+    for (name, value) in headers {
+        let mut value = HeaderValue::try_from(value).map_err(|_| "the token is none".to_owned())?;
+        value.set_sensitive(true);
+        request = request.header(name, value);
+    }
+    send(origin, &request).await
+}
+
+/// The text of a success.
+async fn send(origin: Origin, request: &Request) -> Result<String, String> {
     let client = Client::new(
         origin,
         &ClientOptions {
@@ -283,15 +305,8 @@ async fn ask(
         },
     );
     let client = client.map_err(|error| error.to_string())?;
-    let target = path.parse().map_err(|_| format!("{path:?} is no path"))?;
-    let mut request = Request::new(method, target);
-    for (name, value) in headers {
-        let mut value = HeaderValue::try_from(value).map_err(|_| "the token is none".to_owned())?;
-        value.set_sensitive(true);
-        request = request.header(name, value);
-    }
     let response = client
-        .send(&request, PATIENCE)
+        .send(request, PATIENCE)
         .await
         .map_err(|it| it.to_string())?;
     let status = response.status();

@@ -1,12 +1,11 @@
 //! Small files that are read again when they change.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::WebhookError;
+use crate::text_file;
 
 /// How often it is looked whether a file has changed.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -87,7 +86,9 @@ fn load<T>(
     paths: &[PathBuf],
     parse: fn(&[String]) -> Result<T, String>,
 ) -> Result<(T, Vec<String>), String> {
-    let read = |path: &PathBuf| read(path).map_err(|error| format!("{}: {error}", path.display()));
+    let read = |path: &PathBuf| {
+        text_file::read(path, MAX_SIZE).map_err(|error| format!("{}: {error}", path.display()))
+    };
     let contents = paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let value = parse(&contents).map_err(|error| match paths {
         [path] => format!("{}: {error}", path.display()),
@@ -96,23 +97,7 @@ fn load<T>(
     Ok((value, contents))
 }
 
-fn read(path: &Path) -> io::Result<String> {
-    // A named pipe would block for ever.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("this is no file"));
-    }
-    let mut text = String::new();
-    File::open(path)?
-        .take(MAX_SIZE + 1)
-        .read_to_string(&mut text)?;
-    match text.len() as u64 > MAX_SIZE {
-        true => Err(io::Error::other("it is over 64 KiB")),
-        false => Ok(text),
-    }
-}
-
-/// The lines that say something: no comments, no blanks around them.
+/// The lines that say something.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
-    let lines = text.lines().map(str::trim);
-    lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
+    text_file::lines(text).map(|(_, line)| line)
 }

@@ -271,7 +271,18 @@ async fn stdout_writes_an_object_a_line() {
     assert_eq!(
         keys,
         [
-            "from", "helo", "id", "message", "peer", "received", "size", "tls", "to"
+            "authentication",
+            "digest",
+            "from",
+            "helo",
+            "id",
+            "message",
+            "peer",
+            "received",
+            "size",
+            "tls",
+            "to",
+            "user"
         ]
         .into()
     );
@@ -292,6 +303,28 @@ async fn stdout_writes_an_object_a_line() {
     let second: Value = serde_json::from_str(second).unwrap();
     assert_eq!(second["message_base64"], "/w0K");
     assert_eq!(second.get("message"), None);
+    assert_ne!(second["digest"], first["digest"]);
+    assert_eq!(second["user"], Value::Null);
+}
+
+#[tokio::test]
+async fn stdout_has_the_digest_and_who_has_logged_in() {
+    let page = Page::default();
+    let stdout = Stdout::to_writer(page.clone()).unwrap();
+    let client = prixfixe_server::Client::builder().identity(prixfixe_server::Identity::new("ann"));
+    let envelope = prixfixe_server::Envelope::builder();
+    let envelope = envelope.from("ann@example.com").unwrap();
+    let envelope = envelope.to("bob@example.org").unwrap().build();
+    let content = "Message-ID: <1@example.com>\r\n\r\n";
+    let mut message = prixfixe_server::Message::new(client.build(), envelope, [content]);
+    let digest = message.digest().await.unwrap().to_string();
+    let told = prixfixe_delivery::hand_over(&stdout, message).await;
+    assert!(told.into_answer().is_ok());
+    let line: Value = serde_json::from_str(&page.lines()[0]).unwrap();
+    assert_eq!(line["digest"], digest);
+    assert_eq!(line["user"], "ann");
+    assert_eq!(line["authentication"], Value::Null);
+    assert_eq!(line["message"], content);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,3 +20,5 @@ mod messages;
 mod processes;
 mod routes;
 mod simulated;
+#[cfg(unix)]
+mod tree;

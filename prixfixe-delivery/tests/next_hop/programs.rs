@@ -400,3 +400,97 @@ async fn exim_takes_mail_from_who_logs_in() {
         "{told:?}"
     );
 }
+
+/// Says these lines one after the other; what came back, all lines of it.
+async fn ask(address: std::net::SocketAddr, lines: &[&str]) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut heard = String::new();
+    let mut done = 0;
+    for line in [&[""], lines].concat() {
+        if !line.is_empty() {
+            stream.write_all(line.as_bytes()).await.unwrap();
+            stream.write_all(b"\r\n").await.unwrap();
+        }
+        // The last line of a reply has a blank behind its code.
+        let is_last = |line: &str| line.as_bytes().get(3) == Some(&b' ');
+        while !heard[done..].lines().any(is_last) || !heard.ends_with("\r\n") {
+            let mut bytes = [0; 4096];
+            let count = stream.read(&mut bytes).await.unwrap();
+            assert!(count > 0, "{heard}");
+            heard.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+        }
+        done = heard.len();
+    }
+    heard
+}
+
+/// Where the next hop offers DSN, so does the listener, and the wish goes on with the message.
+async fn who_asks_to_be_notified_is(transport: prixfixe_server::Transport) {
+    use prixfixe_delivery::Delivery;
+    use prixfixe_server::{Endpoint, Server};
+
+    if !can_run("postfix") {
+        return;
+    }
+    let certificate = SelfSigned::new("localhost");
+    let postfix = postfix("default_transport = discard:", &certificate).await;
+    let delivery = Delivery::to("next", postfix.hop("smtp", |_| {}));
+    let offered = delivery.clone();
+    let endpoint = || Endpoint::new(([127, 0, 0, 1], 0));
+    let server = Server::builder()
+        .transport(transport)
+        .endpoint(endpoint().dsn_while(move || offered.offers_dsn()))
+        .endpoint(endpoint())
+        .handler(delivery)
+        .start()
+        .unwrap();
+    let tcp = |at: usize| server.addresses()[at].ip().unwrap();
+    let (pass, auto) = (tcp(0), tcp(1));
+
+    let rcpt = "RCPT TO:<bob@example.org> NOTIFY=SUCCESS ORCPT=rfc822;bob@example.net";
+    let with = |rcpt| {
+        [
+            "EHLO client.example",
+            "MAIL FROM:<ann@example.com> RET=HDRS ENVID=e1",
+            rcpt,
+            "DATA",
+            "Subject: hello\r\n\r\nA body.\r\n.",
+        ]
+    };
+    // It is not known yet.
+    let unseen = ask(pass, &with(rcpt)[..3]).await;
+    assert!(!unseen.contains("DSN"), "{unseen}");
+    assert!(unseen.contains("\r\n555 5.5.4 "), "{unseen}");
+    let plain = ask(pass, &with("RCPT TO:<bob@example.org> NOTIFY=NEVER")).await;
+    assert!(plain.contains("\r\n250 2.0.0 "), "{plain}");
+
+    let seen = ask(pass, &with(rcpt)).await;
+    assert!(seen.contains("250-DSN\r\n"), "{seen}");
+    assert!(seen.contains("\r\n250 2.0.0 "), "{seen}");
+    let elsewhere = ask(auto, &with(rcpt)[..3]).await;
+    assert!(!elsewhere.contains("DSN"), "{elsewhere}");
+    assert!(elsewhere.contains("\r\n555 5.5.4 "), "{elsewhere}");
+
+    let start = std::time::Instant::now();
+    while !postfix
+        .log()
+        .contains("sender delivery status notification")
+    {
+        let is_late = start.elapsed() > std::time::Duration::from_secs(60);
+        assert!(!is_late, "{}", postfix.log());
+        tokio::task::yield_now().await;
+    }
+    server.shutdown();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_to_be_notified_is_over_tokio() {
+    who_asks_to_be_notified_is(prixfixe_server::Transport::Tokio).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_to_be_notified_is_over_raw() {
+    who_asks_to_be_notified_is(prixfixe_server::Transport::Raw).await;
+}

@@ -111,3 +111,93 @@ async fn the_receiver_in_python_works() {
 async fn the_receiver_in_node_works() {
     a_receiver_works("node", "js", "receiver.mjs").await;
 }
+
+/// Action Mailbox's own code takes `raw` as the page says, keeps every byte of it, and knows a message that comes again.
+#[tokio::test]
+async fn action_mailbox_keeps_what_is_posted_as_it_is() {
+    let check = [
+        "-e",
+        "require 'rails'; require 'action_mailbox/engine'; require 'puma'; require 'sqlite3'",
+    ];
+    if !has("ruby") {
+        return;
+    }
+    let checked = Command::new("ruby")
+        .args(check)
+        .stderr(Stdio::null())
+        .status();
+    if !checked.is_ok_and(|status| status.success()) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("rails.password");
+    fs::write(&password, "secret\n").unwrap();
+    let port = unused_port(Ipv4Addr::LOCALHOST).expect("a port");
+    let rails = Command::new("ruby")
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/webhook/rails.rb"
+        ))
+        .args([port.to_string(), folder.path().display().to_string()])
+        .env("RAILS_INBOUND_EMAIL_PASSWORD", "secret")
+        .env("RAILS_ENV", "production")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut rails = Running(rails);
+    wait_until("Rails listens", || {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+    });
+    let webhook = || {
+        let options = WebhookOptions {
+            format: prixfixe_delivery::WebhookFormat::Raw,
+            username: Some("actionmailbox".into()),
+            password_file: Some(password.clone()),
+            ..options()
+        };
+        let path = "rails/action_mailbox/relay/inbound_emails";
+        open(&format!("http://127.0.0.1:{port}/{path}"), options)
+    };
+    let content = |number: u32| {
+        let head = format!(
+            "Message-ID: <{number}@example.com>\r\nTo: bob@example.org\r\nSubject: Hello\r\n\r\n"
+        );
+        [head.as_bytes(), b"\xe4\r\n.\r\n\r\n"].concat()
+    };
+    let right = webhook();
+    for number in [1, 1, 2] {
+        let envelope = envelope("ann@example.com", &["bob@example.org"]);
+        let message = Message::new(client(), envelope, [content(number)]);
+        let outcome = deliver(&right, message).await;
+        assert_eq!(reply(&outcome), "250", "{}", detail(&outcome));
+    }
+    fs::write(&password, "wrong\n").unwrap();
+    let envelope = envelope("ann@example.com", &["bob@example.org"]);
+    let message = Message::new(client(), envelope, [content(3)]);
+    let outcome = deliver(&webhook(), message).await;
+    assert_eq!(reply(&outcome), "451 4.4.1");
+    assert!(
+        detail(&outcome).contains("status 401"),
+        "{}",
+        detail(&outcome)
+    );
+
+    let printed = BufReader::new(rails.0.stdout.take().unwrap());
+    let mut lines: Vec<String> = printed.lines().map_while(Result::ok).take(2).collect();
+    // They are kept by threads of their own.
+    lines.sort_unstable();
+    let mut expected: Vec<String> = [1, 2]
+        .map(|number| format!("bob@example.org Hello {}", sha256(&content(number))))
+        .into();
+    expected.sort_unstable();
+    assert_eq!(lines, expected);
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -174,3 +174,36 @@ async fn a_large_message_is_posted_whole() {
     assert_eq!(found["size"], json!(6 << 20));
     assert_eq!(found["content"], json!(attachment));
 }
+
+/// An endpoint drops what has an id that it knows: no copy may have another one's.
+#[tokio::test]
+async fn each_copy_has_an_id_of_its_own_that_stays() {
+    let endpoint = Endpoint::answering(OK);
+    let webhook = open(&endpoint.url(), options());
+    let all = ["ann@example.org", "bob@example.org", "cyd@example.org"];
+    let content = "Message-ID: <1@example.com>\r\n\r\n";
+    let mut digest = String::new();
+    for to in [&all[..], &all[..2], &[all[1], all[0]], &all[1..], &all] {
+        let envelope = envelope("ann@example.com", &all);
+        let mut message = Message::new(client(), envelope, [content]);
+        digest = message.digest().await.unwrap().to_string();
+        let recipients = to.iter().map(|to| Recipient::new(to.parse().unwrap()));
+        let message = message.with_recipients(recipients.collect());
+        assert_eq!(reply(&deliver(&webhook, message).await), "250");
+    }
+    let requests = endpoint.requests();
+    let ids: Vec<&str> = requests
+        .iter()
+        .map(|request| request.header("webhook-id").unwrap())
+        .collect();
+    let whole = format!("msg_{digest}");
+    assert_eq!((ids[0], ids[4]), (&*whole, &*whole));
+    assert_eq!(ids[1], ids[2], "the order says nothing");
+    assert!(ids[1].starts_with(&format!("{whole}_")) && ids[3].starts_with(&format!("{whole}_")));
+    assert_ne!(ids[1], ids[3]);
+    let digests: Vec<Value> = requests
+        .iter()
+        .map(|it| it.json()["data"]["digest"].clone())
+        .collect();
+    assert!(digests.iter().all(|it| *it == digest));
+}

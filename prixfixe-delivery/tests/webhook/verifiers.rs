@@ -22,10 +22,17 @@ const SECRETS: [&str; 2] = [
     "whsec_bmV4dCBzZWNyZXQgZm9yIHdlYmhvb2tz",
 ];
 
+/// A Node that has standardwebhooks.
+const NODE: &str = "prixfixe-webhook-node";
+
 /// Runs a script of this folder.
 fn python(script: &str, arguments: &[&str], input: &Value) -> String {
+    script_of(PYTHON, script, arguments, input)
+}
+
+fn script_of(interpreter: &str, script: &str, arguments: &[&str], input: &Value) -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/webhook");
-    let mut child = Command::new(PYTHON)
+    let mut child = Command::new(interpreter)
         .arg(format!("{folder}/{script}"))
         .args(arguments)
         .stdin(Stdio::piped())
@@ -53,8 +60,9 @@ fn signing(folder: &TempDir, format: WebhookFormat) -> WebhookOptions {
 }
 
 #[tokio::test]
-async fn the_reference_verifies_each_secret() {
-    if !has(PYTHON) {
+async fn the_references_verify_each_secret() {
+    let (python, node) = (has(PYTHON), has(NODE));
+    if !python && !node {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -82,7 +90,13 @@ async fn the_reference_verifies_each_secret() {
         add(other, &request.body, false);
         add(SECRETS[0], &[&request.body[..], b" "].concat(), false);
     }
-    python("standard_verifies.py", &[], &Value::Array(cases));
+    let cases = Value::Array(cases);
+    if python {
+        script_of(PYTHON, "standard_verifies.py", &[], &cases);
+    }
+    if node {
+        script_of(NODE, "standard_verifies.js", &[], &cases);
+    }
 }
 
 /// `v1a`, by OpenSSL.

@@ -216,6 +216,8 @@ impl SmtpSession {
             verdict: None,
             #[cfg(feature = "digest")]
             sent: None,
+            #[cfg(feature = "digest")]
+            is_part: false,
         };
         self.pending = Pending::Message(Box::new(Delivery::new(transaction, head)));
     }

@@ -1,6 +1,7 @@
 //! Listeners, from the file, the flags and the variables, and the balancers in front of them.
 
 use super::*;
+use crate::config::Dsn;
 
 #[test]
 fn listeners_in_clear_and_with_tls_are_replaced_apart() {
@@ -250,4 +251,19 @@ fn mail_proxies_are_those_of_a_listener_or_of_all() {
     );
     let problem = "--xclient-from: `lb` is not a network; give one like 10.0.0.0/8, 2001:db8::/32 or 192.0.2.7";
     assert_eq!(load("", &[], &["--xclient-from=lb"]).unwrap_err(), problem);
+}
+
+#[test]
+fn dsn_is_passed_on_where_a_listener_says_so() {
+    let file =
+        "[[listener]]\naddress = ':25'\ndsn = 'pass'\n[[listener]]\naddress = ':26'\ndsn = 'auto'";
+    let configuration = load(file, &[], &[]).unwrap();
+    let dsn: Vec<Dsn> = configuration.listeners.iter().map(|it| it.dsn).collect();
+    assert_eq!(dsn, [Dsn::Pass, Dsn::Auto]);
+    assert!(configuration.to_toml().unwrap().contains("dsn = \"pass\""));
+    let wrong = load("[[listener]]\naddress = ':25'\ndsn = 'on'", &[], &[]).unwrap_err();
+    assert!(
+        wrong.to_string().contains("give one of auto, pass"),
+        "{wrong}"
+    );
 }

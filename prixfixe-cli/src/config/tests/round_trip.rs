@@ -22,7 +22,8 @@ fn text(id: &'static str, value: &'static str) -> BoxedStrategy<String> {
         (_, "BOOLEAN") => any::<bool>().prop_map(|on| on.to_string()).boxed(),
         (_, "CIDR") => "10\\.[1-9]?[0-9]\\.0\\.0/16,[1-9]::/16,::1,unix".boxed(),
         (_, "ZONE") => "[a-z]{1,9}\\.example,[a-z]{1,9}\\.test".boxed(),
-        (_, "TARGET") => "maildir:[^\0]{0,20}[^\0\\s]".boxed(),
+        // Braces are a template's.
+        (_, "TARGET") => "maildir:[^\0{}]{0,20}[^\0{}\\s]".boxed(),
         (_, "URL") => "https://[a-z]{1,9}\\.example/[a-z]{0,9}".boxed(),
         // Of blanks alone a variable counts as not set.
         // The other two need somebody who checks logins.
