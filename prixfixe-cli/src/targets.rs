@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use prixfixe_delivery::{
-    AcceptRecipients, Around, Delivery, MaildirOptions, PreparedTarget, Routes, Target as Opened,
-    TargetUrl,
+    AcceptRecipients, Around, Delivery, PreparedTarget, Routes, Target as Opened, TargetUrl,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -157,13 +156,10 @@ fn around(configuration: &Configuration, recipients: &AcceptRecipients) -> Resul
     around.domain.clone_from(&configuration.domain);
     around.recipients = recipients.clone();
     let group = delivery.group.as_deref().map(look_up_group).transpose()?;
-    around.maildir = MaildirOptions {
-        mode: delivery.mode.map(|mode| mode.0),
-        group,
-        fsync: configuration.delivery.fsync,
-        min_free: configuration.delivery.min_free(),
-        ..MaildirOptions::default()
-    };
+    around.maildir.mode = delivery.mode.map(|mode| mode.0);
+    around.maildir.group = group;
+    around.maildir.fsync = delivery.fsync;
+    around.maildir.min_free = delivery.min_free();
     Ok(around)
 }
 

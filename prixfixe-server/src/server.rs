@@ -19,7 +19,7 @@ pub use self::error::StartError;
 pub use self::handle::ServerHandle;
 use crate::metrics::Metrics;
 use crate::shared::SmtpService;
-use crate::{Settings, SettingsError};
+use crate::{AuthMode, Settings, SettingsError};
 
 /// A server that runs. Dropping it stops it at once; [`stop`](Self::stop) lets it finish.
 pub struct Server {

@@ -364,8 +364,9 @@ impl Configuration {
                 !listener.proxy_protocol_from.is_empty() || !listener.xclient_from.is_empty();
             listener.address.is_of_this_host() && !has_proxy
         };
-        let is_bound =
-            |listener: &Listener| is_of_this_host(listener) || modes(listener) == auth::Mode::Require;
+        let is_bound = |listener: &Listener| {
+            is_of_this_host(listener) || modes(listener) == auth::Mode::Require
+        };
         if !relay.is_open || self.listeners.iter().all(is_bound) && self.has_logins() {
             return None;
         }

@@ -7,7 +7,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 
 use super::{Environment, Known, send, variable};
 use crate::S3Credentials;
-use crate::http::{Origin, Part, Request};
+use prixfixe_http::{Origin, Part, Request};
 
 /// The token service's own.
 const VERSION: &str = "2011-06-15";
