@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine as _;
@@ -31,7 +31,9 @@ fn signed() -> (String, String) {
     let key = KeyPair::generate(KeySize::Rsa2048).expect("a key");
     let private = AsDer::<Pkcs8V1Der<'_>>::as_der(&key).expect("PKCS#8");
     let public = AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key()).expect("X.509");
-    let key = RsaKey::<Sha256>::from_pkcs8_der(private.as_ref()).expect("it is a key");
+    let base64 = STANDARD.encode(private.as_ref());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n");
+    let key = RsaKey::<Sha256>::from_pkcs8_pem(&pem).expect("it is a key");
     let line = "The quick brown fox jumps over the lazy dog, and does it again.\r\n";
     let body = line.repeat(10 * 1024 / line.len());
     let message = format!("From: ann@signer.test\r\nTo: bob@mx.test\r\nSubject: a\r\n\r\n{body}");

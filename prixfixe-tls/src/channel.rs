@@ -336,7 +336,8 @@ mod tests {
             .certificate(source)
             .build()
             .unwrap();
-        let mut channel = Channel::new(Arc::clone(&config.generation().server), OutputBuffer::new()).unwrap();
+        let mut channel =
+            Channel::new(Arc::clone(&config.generation().server), OutputBuffer::new()).unwrap();
         // What lies in the buffer is what rustls decrypts in place.
         let _ = channel.receive(b"AUTH PLAIN AGFubgBzZWNyZXQ=\r\n", |_| {});
         let buffer = BUFFER.take();
