@@ -141,7 +141,7 @@ mod tests {
             let written = Written::default();
             let queue = Queue::start(written.clone()).unwrap();
             let lines = Lines::new(queue.clone(), LogFormat::Text, level);
-            tracing::subscriber::with_default(lines, log);
+            prixfixe_test_support::listening(lines, log);
             queue.flush(std::time::Duration::from_secs(60));
             let text = written.0.lock().unwrap().clone();
             let text = String::from_utf8(text).unwrap();
