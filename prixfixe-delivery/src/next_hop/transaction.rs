@@ -343,8 +343,7 @@ impl Named {
     fn has_room_for(&self, recipient: &Recipient, limits: &Limits) -> bool {
         let is_known = |domain: &str| self.domains.contains(domain);
         let is_below = |most: Option<u32>, count: usize| {
-            // A limit of none would be no server.
-            most.is_none_or(|most| count < usize::try_from(most.max(1)).unwrap_or(usize::MAX))
+            most.is_none_or(|most| count < usize::try_from(most).unwrap_or(usize::MAX))
         };
         let recipients = usize::try_from(self.recipients).unwrap_or(usize::MAX);
         is_below(limits.rcpt, recipients)

@@ -311,24 +311,21 @@ async fn a_content_that_breaks_off_is_not_handed_over() {
 async fn more_recipients_than_the_next_hop_announces_are_for_another_transaction() {
     let named = |recipient: &str| vec![hear(&format!("RCPT TO:<{recipient}>")), say("250 ok")];
     let later = "rcpt: 452 4.5.3 Send this recipient in another transaction | ";
-    for (limits, recipients, taken, refused) in [
+    for (limits, recipients, taken) in [
         (
             "LIMITS RCPTMAX=2",
             &["a@x.example", "b@x.example", "c@x.example"][..],
             &["a@x.example", "b@x.example"][..],
-            1,
         ),
         (
             "LIMITS MAILMAX=5 RCPTDOMAINMAX=2",
             &["a@x.example", "b@y.example", "c@z.example", "d@X.example"],
             &["a@x.example", "b@y.example", "d@X.example"],
-            1,
         ),
         (
-            "LIMITS RCPTMAX=0 RCPTDOMAINMAX=1",
+            "LIMITS RCPTMAX=1 RCPTDOMAINMAX=0",
             &["a@x.example", "b@x.example"],
             &["a@x.example"],
-            1,
         ),
     ] {
         let mut script = hello(&[limits]);
@@ -338,9 +335,7 @@ async fn more_recipients_than_the_next_hop_announces_are_for_another_transaction
         let server = Scripted::new(vec![script]).await;
         let hop = server.hop("smtp");
         let told = relay(&hop, envelope_to(recipients), &[HELLO]).await;
-        let mut expected = vec![later; refused];
-        expected.push("ok: 250 taken");
-        assert_eq!(told, expected, "{limits}");
+        assert_eq!(told, [later, "ok: 250 taken"], "{limits}");
         assert!(!is_down(&hop));
         server.heard().await;
     }
