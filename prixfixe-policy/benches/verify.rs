@@ -21,6 +21,7 @@ use mail_auth::common::headers::HeaderWriter as _;
 use mail_auth::dkim::DkimSigner;
 use prixfixe_policy::{Authentication, Mode, Resolver};
 use prixfixe_server::{Check as _, CheckSession as _, Client, Content, Envelope, Gathered, Mail};
+use rustls::pki_types::PrivateKeyDer;
 
 #[allow(dead_code, reason = "the tests use all of it")]
 #[path = "../tests/policy/dns.rs"]
@@ -31,9 +32,8 @@ fn signed() -> (String, String) {
     let key = KeyPair::generate(KeySize::Rsa2048).expect("a key");
     let private = AsDer::<Pkcs8V1Der<'_>>::as_der(&key).expect("PKCS#8");
     let public = AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key()).expect("X.509");
-    let base64 = STANDARD.encode(private.as_ref());
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n");
-    let key = RsaKey::<Sha256>::from_pkcs8_pem(&pem).expect("it is a key");
+    let private = PrivateKeyDer::try_from(private.as_ref()).expect("it is a key");
+    let key = RsaKey::<Sha256>::from_key_der(private).expect("it is a key");
     let line = "The quick brown fox jumps over the lazy dog, and does it again.\r\n";
     let body = line.repeat(10 * 1024 / line.len());
     let message = format!("From: ann@signer.test\r\nTo: bob@mx.test\r\nSubject: a\r\n\r\n{body}");

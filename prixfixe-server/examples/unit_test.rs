@@ -36,7 +36,6 @@ struct Reading(Arc<Words>);
 
 impl Check for Words {
     type Session = Reading;
-    const READS_CONTENT: bool = true;
 
     async fn connect(self: &Arc<Self>, _: &Client) -> Result<Reading, Reply> {
         Ok(Reading(Arc::clone(self)))
@@ -44,6 +43,10 @@ impl Check for Words {
 }
 
 impl CheckSession for Reading {
+    fn reads_content(&self) -> bool {
+        true
+    }
+
     async fn content(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {
         let (word, mut body) = (self.0.0, content.gathered().body());
         let mut text = Vec::new(); // a word may begin in one piece and end in the next

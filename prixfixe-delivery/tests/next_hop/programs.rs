@@ -441,8 +441,8 @@ async fn who_asks_to_be_notified_is(transport: prixfixe_server::Transport) {
     let endpoint = || Endpoint::new(([127, 0, 0, 1], 0));
     let server = Server::builder()
         .transport(transport)
-        .endpoint(endpoint().dsn_while(move || offered.offers_dsn()))
-        .endpoint(endpoint())
+        .listen(endpoint().dsn_while(move || offered.offers_dsn()))
+        .listen(endpoint())
         .handler(delivery)
         .start()
         .unwrap();
