@@ -59,6 +59,23 @@ impl Authentication {
         let is_known = spf.is_some() || dmarc.is_some() || named("dkim").next().is_some();
         is_known.then_some(Self { spf, dkim, dmarc })
     }
+
+    /// SPF's word, as a form has it.
+    #[cfg(feature = "webhook")]
+    pub(crate) fn spf(&self) -> &str {
+        self.spf.as_ref().map_or("none", |spf| &spf.result)
+    }
+
+    /// The signatures as SendGrid writes them: `{@example.com : pass}`. Nothing without any.
+    #[cfg(feature = "webhook")]
+    pub(crate) fn dkim(&self) -> Option<String> {
+        let written = self.dkim.iter().filter_map(|dkim| {
+            let domain = dkim.domain.as_ref()?;
+            Some(format!("@{domain} : {}", dkim.result))
+        });
+        let written: Vec<_> = written.collect();
+        (!written.is_empty()).then(|| format!("{{{}}}", written.join(", ")))
+    }
 }
 
 fn property(finding: &Finding, name: &str) -> Option<Box<str>> {

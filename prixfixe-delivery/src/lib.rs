@@ -115,7 +115,6 @@ mod accept;
 #[cfg(any(feature = "nats", feature = "smtp"))]
 mod any_certificate;
 mod attempt;
-#[cfg(any(feature = "s3", feature = "webhook"))]
 mod authentication;
 mod delivery;
 mod discard;

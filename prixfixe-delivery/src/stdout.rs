@@ -17,6 +17,7 @@ use prixfixe_server::{CollectedMessage, Digest, Identity, Mail, Message, Recipie
 use serde::Serialize;
 use tokio::sync::oneshot;
 
+use crate::authentication::Authentication;
 use crate::health::{Keeper, Kept, Monitor, Ticket};
 use crate::{
     Asked, BoxFuture, Delivered, Failure, Fault, Health, OpenError, Outcomes, StoreError, Target,
@@ -37,7 +38,7 @@ use crate::{
 /// | `to` | the recipients |
 /// | `size` | octets of the content |
 /// | `digest` | the [digest](prixfixe_server::Digest), the same when the client sends the message again |
-/// | `authentication` | null: nothing is checked yet |
+/// | `authentication` | what policy found of the sender, as in the JSON of a webhook; null without policy |
 /// | `message` | the content, without trace headers (all of theirs is in the other keys) |
 /// | `message_base64` | in place of `message` where the content isn't UTF-8 |
 ///
@@ -341,7 +342,7 @@ struct Record<'a> {
     to: Vec<String>,
     size: usize,
     digest: String,
-    authentication: Option<()>,
+    authentication: Option<Authentication>,
     #[serde(flatten)]
     content: Content<'a>,
 }
@@ -375,7 +376,7 @@ fn encode(message: &CollectedMessage, digest: &Digest) -> io::Result<Vec<u8>> {
             .collect(),
         size: content.len(),
         digest: digest.to_string(),
-        authentication: None,
+        authentication: Authentication::of(message.verdict()),
         content: match std::str::from_utf8(content) {
             Ok(text) => Content::Text(text),
             Err(_) => Content::Base64(STANDARD.encode(content)),

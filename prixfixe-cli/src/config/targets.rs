@@ -251,6 +251,15 @@ impl Configuration {
         targets.len() > 1
     }
 
+    /// Mail may go to another mail server, which may not take BINARYMIME.
+    pub(crate) fn hands_on(&self) -> bool {
+        let targets = self.routed_targets();
+        let mut schemes = targets
+            .iter()
+            .filter_map(|it| Some(it.url.as_ref()?.scheme()));
+        schemes.any(|scheme| matches!(scheme, "smtp" | "smtps" | "lmtp"))
+    }
+
     /// How long one question to a target, and to the DNS before it, may take at the most: it is answered by then, or
     /// its own time is over.
     pub(crate) fn longest_answer(&self) -> Duration {

@@ -278,3 +278,14 @@ fn a_relay_is_never_open_to_everybody() {
         assert_eq!((status, stderr.as_str()), (0, ""), "{bound}");
     }
 }
+
+/// The next server may not take it, and what was promised to a client cannot be taken back.
+#[test]
+fn binarymime_is_not_offered_where_mail_goes_to_another_server() {
+    for (target, expected) in [("discard:", "250 2.1.0"), ("lmtp:127.0.0.1:9", "555 5.5.4")] {
+        let serve = Serve::start(&["--deliver", target]);
+        let mail = "MAIL FROM:<ann@example.com> BODY=BINARYMIME";
+        let replies = prixfixe_test_support::talk(serve.address(), &["EHLO a.test", mail]);
+        assert!(replies[2].starts_with(expected), "{target}: {replies:?}");
+    }
+}

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use super::mime::{Attachment, Parsed};
+use crate::authentication::Authentication;
 use crate::facts::Facts;
 
 /// A form, and the boundary of its parts.
@@ -149,8 +150,10 @@ pub(super) fn sendgrid(facts: &Facts, content: &[u8]) -> Form {
     form.field("subject", parsed.header.subject().unwrap_or_default());
     let sender_ip = facts.client.peer().ip().map(|ip| ip.to_string());
     form.field("sender_ip", sender_ip.unwrap_or_default());
-    form.field("SPF", "none");
-    form.field("dkim", "none");
+    let authentication = facts.authentication.as_ref();
+    form.field("SPF", authentication.map_or("none", Authentication::spf));
+    let dkim = authentication.and_then(Authentication::dkim);
+    form.field("dkim", dkim.unwrap_or_else(|| "none".into()));
     let charsets = ["to", "from", "cc", "subject", "text", "html"].map(|field| (field, "UTF-8"));
     form.field("charsets", json!(BTreeMap::from(charsets)).to_string());
     if parsed.is_truncated || parsed.error.is_some() {
