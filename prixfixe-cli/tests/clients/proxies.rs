@@ -90,6 +90,33 @@ fn nginx_passes_the_client_and_its_login_on() {
 }
 
 #[test]
+fn swaks_says_by_lmtp_whose_session_it_is() {
+    if !has("swaks") {
+        return;
+    }
+    for transport in ["tokio", "raw"] {
+        let server = Prixfixe::start(&[
+            "--transport",
+            transport,
+            "--listen-lmtp=127.0.0.1:0",
+            "--xclient-from=127.0.0.1",
+        ]);
+        run(Command::new("swaks")
+            .args(["--protocol", "LMTP", "--server", "127.0.0.1"])
+            .args(["--port", &server.last_port(), "--helo", "swaks.test"])
+            .args(["--from", "ann@example.com", "--to", "bob@example.com"])
+            .args(["--xclient", "ADDR=203.0.113.9 NAME=client.example.com"]));
+        let mail = server.mail();
+        let trace = mail[0].trace.concat();
+        let from = "Received: from swaks.test ([203.0.113.9])";
+        assert!(
+            trace.contains(from) && trace.contains(" with LMTP id "),
+            "{trace}"
+        );
+    }
+}
+
+#[test]
 fn swaks_says_whose_session_it_is() {
     if !has("swaks") {
         return;
