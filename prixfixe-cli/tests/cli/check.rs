@@ -42,6 +42,13 @@ on-failure = "defer"
 relay = "none"
 bare-line-ends = "refuse"
 
+[policy]
+spf = "off"
+dkim = "off"
+dmarc = "off"
+dns = []
+timeout = 10
+
 [delivery]
 target = "maildir:./mail"
 timeout = 30
