@@ -219,22 +219,17 @@ impl Authentication {
         }
         let began = Instant::now();
         let message = header.message(content.gathered()).await;
-        let Some(mut message) = message.map_err(|_| UNREADABLE)? else {
-            found.findings.extend(dkim::findings(&[]));
-            return Ok(found);
-        };
-        let signed = message.clone();
-        let signatures = dkim::verify(&signed, &self.resolver).await;
-        let findings = dkim::findings(&signatures);
+        let message = message.map_err(|_| UNREADABLE)?.unwrap_or_default();
+        let signatures = dkim::verify(&message, &self.resolver).await;
         self.observe("dkim", dkim::best(&signatures), began);
-        found.findings.extend(findings);
+        found.findings.extend(dkim::findings(&signatures));
         if let Some(spf) = spf
             && self.dmarc != Mode::Off
         {
             let began = Instant::now();
             let bytes = header.as_bytes();
             let resolver = &self.resolver;
-            let dmarc = dmarc::evaluate(&mut message, bytes, &signatures, spf, resolver).await;
+            let dmarc = dmarc::evaluate(bytes, &signatures, spf, resolver).await;
             self.observe("dmarc", dmarc.outcome(), began);
             found.findings.push(dmarc.finding());
             found.dmarc = Some(dmarc);

@@ -54,14 +54,17 @@ impl Answer {
 
 /// Looks up what the author's domain asks for, and whether SPF or DKIM speak for it.
 pub(crate) async fn evaluate(
-    message: &mut AuthenticatedMessage<'_>,
     header: &[u8],
     signatures: &[DkimOutput<'_>],
     spf: &spf::Answer,
     resolver: &Resolver,
 ) -> Answer {
-    match authors(header) {
-        Authors::Of(addresses) => message.from = addresses,
+    // Of the message, the authors alone are looked at.
+    let message = match authors(header) {
+        Authors::Of(from) => AuthenticatedMessage {
+            from,
+            ..AuthenticatedMessage::default()
+        },
         Authors::Ambiguous => {
             return Answer {
                 outcome: Outcome::PermError,
@@ -69,9 +72,9 @@ pub(crate) async fn evaluate(
                 policy: Policy::None,
             };
         }
-    }
+    };
     let output = spf.output();
-    let parameters = DmarcParameters::new(message, signatures, spf.domain(), &output);
+    let parameters = DmarcParameters::new(&message, signatures, spf.domain(), &output);
     let answer = resolver.in_time(resolver.dns().verify_dmarc(parameters));
     match answer.await {
         Some(output) => Answer::from(&output),

@@ -9,6 +9,9 @@ use prixfixe_server::{BodyError, Gathered};
 /// The largest header that is looked at. A header has no such size unless it is made to be a nuisance.
 const MAX_HEADER: usize = 1 << 20;
 
+/// The most lines of a header that is looked into: each field has a place of its own in memory.
+const MAX_LINES: usize = 10_000;
+
 /// Signatures that are verified, the first ones. Each costs the DNS and the processor.
 const MAX_SIGNATURES: usize = 8;
 
@@ -45,11 +48,14 @@ impl Header {
         &self.bytes
     }
 
-    /// The message with hashes of its body for all signatures. The body is read once, piece by piece.
+    /// The message with hashes of its body for all signatures; nothing where there is no header that could have any. The body is read once, piece by piece.
     pub(crate) async fn message<'h>(
         &'h self,
         gathered: &Gathered,
     ) -> Result<Option<AuthenticatedMessage<'h>>, BodyError> {
+        if memchr::memchr_iter(b'\n', &self.bytes).count() > MAX_LINES {
+            return Ok(None);
+        }
         let Some(mut message) = AuthenticatedMessage::parse(&self.bytes) else {
             return Ok(None);
         };

@@ -58,6 +58,9 @@ pub enum Edit {
 /// The largest header that is edited. A header has no such size unless it is made to be a nuisance.
 const MAX_HEADER: usize = 1 << 20;
 
+/// The most lines of a header that is edited: each has a place of its own in memory.
+const MAX_LINES: usize = 10_000;
+
 const HEADER_TOO_LARGE: Reply = reply!(554 5.6.0 "The message header is too large");
 
 /// The body and the envelope after all edits.
@@ -81,7 +84,11 @@ pub(crate) async fn apply(
         true => 0,
         false => header_length(&content),
     };
-    let mut header = Header::parse(content.get(..header_length).unwrap_or(&content));
+    let header = content.get(..header_length).unwrap_or(&content);
+    if memchr::memchr_iter(b'\n', header).count() > MAX_LINES {
+        return Err(HEADER_TOO_LARGE);
+    }
+    let mut header = Header::parse(header);
     let mut body = None;
     for edit in edits {
         match edit {
@@ -419,6 +426,23 @@ mod tests {
             assert_eq!(applied.unwrap_err(), HEADER_TOO_LARGE);
         });
         assert_eq!(events, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_header_of_very_many_lines_is_not_edited() {
+        for (lines, expected) in [(MAX_LINES - 1, true), (MAX_LINES + 1, false)] {
+            let content = "a:\r\n".repeat(lines) + "\r\nbody";
+            let gathering = Gathering::new(1 << 20, None);
+            let mut body = Body::of_pieces([content], None);
+            let gathered = gathering.gather(&mut body).await.unwrap();
+            let mut envelope = Envelope::builder().build();
+            let edit = Edit::Prepend {
+                name: "X-Ours".into(),
+                value: "1".into(),
+            };
+            let edited = apply(&[edit], &gathered, &mut envelope).await;
+            assert_eq!(edited.is_ok(), expected, "{lines}");
+        }
     }
 
     #[test]
