@@ -131,8 +131,11 @@ proptest! {
         }
         // Each record: its header, 26 bytes of payload's own, a summary of 1, 8 and 7 of envelope and headers.
         let mut end = FIRST;
+        // What ends with a record is a log that was shorter: nobody can tell that there was more.
+        let mut is_shorter = whole.starts_with(&bytes) && bytes.len() == end;
         for (number, content) in contents.iter().enumerate() {
             end += 16 + 26 + 1 + 8 + 7 + content.len();
+            is_shorter |= whole.starts_with(&bytes) && bytes.len() == end;
             if end <= at {
                 let found = found.get(&(number as u8)).and_then(Option::as_ref);
                 prop_assert_eq!(found, Some(content));
@@ -141,7 +144,7 @@ proptest! {
         let is_all_there = found.len() == contents.len() && found.values().all(Option::is_some);
         let is_told = !recovery.damaged.is_empty() || !recovery.torn.is_empty();
         let is_found_by_reading = found.values().any(Option::is_none);
-        prop_assert!(bytes == whole || is_all_there || is_told || is_found_by_reading);
+        prop_assert!(is_shorter || is_all_there || is_told || is_found_by_reading);
         // Nothing more is lost by starting once more.
         let (again, _) = recover(&disk);
         prop_assert_eq!(found.keys().collect::<Vec<_>>(), again.keys().collect::<Vec<_>>());
