@@ -29,12 +29,12 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    /// As [`Server::shutdown`].
+    /// As [`Server::shutdown`](crate::Server::shutdown).
     pub fn shutdown(&self) {
         self.inner.running.shutdown();
     }
 
-    /// As [`Server::abort`].
+    /// As [`Server::abort`](crate::Server::abort).
     pub fn abort(&self) {
         self.inner.running.abort();
     }
@@ -45,24 +45,24 @@ impl ServerHandle {
         self.stopped().await;
     }
 
-    /// As [`Server::metrics`].
+    /// As [`Server::metrics`](crate::Server::metrics).
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         self.inner.metrics.clone()
     }
 
-    /// As [`Server::is_stopping`].
+    /// As [`Server::is_stopping`](crate::Server::is_stopping).
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.inner.running.is_stopping()
     }
 
-    /// As [`Server::stopped`].
+    /// As [`Server::stopped`](crate::Server::stopped).
     pub async fn stopped(&self) {
         self.inner.stopped().await;
     }
 
-    /// As [`Server::reconfigure`].
+    /// As [`Server::reconfigure`](crate::Server::reconfigure).
     ///
     /// # Errors
     ///
