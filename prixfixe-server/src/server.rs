@@ -166,7 +166,7 @@ impl Server {
     }
 
     /// Serves a stream of the caller's own to its end: a pipe in memory, a Unix socket. Its client's
-    /// [`peer`](Client::peer) is [`Peer::Other`](crate::Peer::Other). It counts among the connections; dropping the
+    /// [`peer`](crate::Client::peer) is [`Peer::Other`](crate::Peer::Other). It counts among the connections; dropping the
     /// future drops the session.
     ///
     /// The future has to be polled by a tokio runtime with a timer, whatever the server's transport.
