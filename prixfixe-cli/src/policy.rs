@@ -191,6 +191,10 @@ impl CheckSession for PolicySession {
         Ok(verdict)
     }
 
+    fn is_indifferent(&self) -> bool {
+        self.lists.is_empty() && self.authentication.is_none()
+    }
+
     fn reset(&mut self) {
         self.authentication = None;
     }

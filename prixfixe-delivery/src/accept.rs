@@ -145,12 +145,25 @@ impl CheckSession for AcceptSession {
         rules.judge(rcpt).await
     }
 
+    fn is_indifferent(&self) -> bool {
+        self.rules.as_ref().is_some_and(Rules::accept_all)
+    }
+
     fn reset(&mut self) {
         self.rules = None;
     }
 }
 
 impl Rules {
+    /// Nothing is set that could refuse a recipient.
+    fn accept_all(&self) -> bool {
+        #[cfg(feature = "webhook")]
+        let asks = self.ask.is_some();
+        #[cfg(not(feature = "webhook"))]
+        let asks = false;
+        self.file.is_none() && !asks
+    }
+
     async fn judge(&self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
         if self.is_our_postmaster(rcpt.path()) {
             return Ok(());

@@ -114,6 +114,13 @@ pub trait CheckSession: Send + 'static {
         async { Ok(Verdict::default()) }
     }
 
+    /// Whether nothing more of this transaction is of interest: asked when [`mail`](Self::mail) has accepted it, before each
+    /// further hook. Then [`rcpt`](Self::rcpt), [`data`](Self::data) and [`content`](Self::content) are left out, which
+    /// costs less than an answer.
+    fn is_indifferent(&self) -> bool {
+        false
+    }
+
     /// The transaction is gone, as [`Session::reset`](crate::Session::reset) says.
     fn reset(&mut self) {}
 }

@@ -116,6 +116,9 @@ fn is_abandoned() -> bool {
 pub(crate) trait Begin: Send + Sync {
     /// The conversation about a connection; its first question is [`connect`](Conversation::connect).
     fn begin(&self) -> Conversation;
+
+    /// What its hooks need around them, if they do.
+    fn surroundings(&self) -> Option<Arc<Surroundings>>;
 }
 
 /// A handler without its type.
@@ -139,7 +142,7 @@ impl<H: Handler> Application<H> {
     }
 }
 
-impl<H: Handler> Application<H> {
+impl<H> Application<H> {
     /// Starts what the hooks need around them, where the transport has no runtime.
     pub(crate) fn start_surroundings(&self) -> io::Result<()> {
         match &self.surroundings {
@@ -158,6 +161,10 @@ impl<H: Handler> Begin for Application<H> {
             future: Some(Box::pin(future)),
             surroundings: self.surroundings.clone(),
         }
+    }
+
+    fn surroundings(&self) -> Option<Arc<Surroundings>> {
+        self.surroundings.clone()
     }
 }
 
@@ -244,7 +251,7 @@ impl Conversation {
         if what.is_some() {
             let _ = TOLD.try_with(|place| place.set(what));
         }
-        let _entered = self.surroundings.as_ref().and_then(|it| it.enter());
+        let _entered = self.surroundings.as_ref().and_then(|it| it.enter_to_ask());
         // The future is dropped after a panic, so nobody sees what it left half done.
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         let _ = TOLD.try_with(Cell::take);

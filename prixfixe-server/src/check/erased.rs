@@ -40,21 +40,13 @@ impl Checks {
 /// The sessions of all checks for one connection.
 pub(crate) struct Opened(Vec<Box<dyn Answers>>);
 
-macro_rules! ask_all {
+macro_rules! hooks {
     ($($hook:ident($argument:ident);)*) => {
-        impl Opened {
-            $(pub(crate) async fn $hook(&mut self, argument: $argument<'_>) -> Result<(), Reply> {
-                for check in &mut self.0 {
-                    check.$hook(argument).await?;
-                }
-                Ok(())
-            })*
-        }
-
         trait Answers: Send {
             $(fn $hook<'a>(&'a mut self, argument: $argument<'a>) -> Boxed<'a, ()>;)*
             fn content<'a>(&'a mut self, content: Content<'a>) -> Boxed<'a, Verdict>;
             fn reads_content(&self) -> bool;
+            fn is_indifferent(&self) -> bool;
             fn reset(&mut self);
         }
 
@@ -71,6 +63,10 @@ macro_rules! ask_all {
                 self.0.reads_content()
             }
 
+            fn is_indifferent(&self) -> bool {
+                self.0.is_indifferent()
+            }
+
             fn reset(&mut self) {
                 self.0.reset();
             }
@@ -78,7 +74,7 @@ macro_rules! ask_all {
     };
 }
 
-ask_all! {
+hooks! {
     hello(Hello);
     mail(Mail);
     rcpt(Rcpt);
@@ -86,14 +82,48 @@ ask_all! {
 }
 
 impl Opened {
+    pub(crate) async fn hello(&mut self, hello: Hello<'_>) -> Result<(), Reply> {
+        for check in &mut self.0 {
+            check.hello(hello).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+        for check in &mut self.0 {
+            check.mail(mail).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        for check in self.interested() {
+            check.rcpt(rcpt).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn data(&mut self, data: Data<'_>) -> Result<(), Reply> {
+        for check in self.interested() {
+            check.data(data).await?;
+        }
+        Ok(())
+    }
+
+    /// Those for which the transaction goes on.
+    fn interested(&mut self) -> impl Iterator<Item = &mut Box<dyn Answers>> {
+        self.0.iter_mut().filter(|check| !check.is_indifferent())
+    }
+
     pub(crate) fn read_content(&self) -> bool {
-        self.0.iter().any(|check| check.reads_content())
+        let mut checks = self.0.iter();
+        checks.any(|check| !check.is_indifferent() && check.reads_content())
     }
 
     /// Asks those that look at the content; what all of them found.
     pub(crate) async fn content(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {
         let mut verdict = Verdict::default();
-        for check in &mut self.0 {
+        for check in self.interested() {
             if check.reads_content() {
                 verdict.append(check.content(content).await?);
             }

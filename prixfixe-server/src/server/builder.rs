@@ -4,7 +4,7 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
-use prixfixe_network::{Options, Service, Transport};
+use prixfixe_network::{Listener, Options, Running, ServeError, Service, Transport};
 
 use super::signal::Signal;
 use super::{Inner, Server, StartError};
@@ -192,13 +192,14 @@ impl<H: Handler> ServerBuilder<H> {
             .max_closing(settings.max_closing)
             .drain_timeout(settings.drain_timeout);
         let signal = self.signal.take();
+        let transport = self.transport;
         let (service, endpoints) = self.make_service()?;
         let service = Arc::new(service);
         let listeners = endpoints
             .into_iter()
             .map(Endpoint::bind)
             .collect::<Result<_, _>>()?;
-        let running = prixfixe_network::serve(listeners, Arc::clone(&service), options)?;
+        let running = serve(listeners, &service, options, transport)?;
         let metrics = Metrics::new(
             Arc::clone(service.counts()),
             running.connections(),
@@ -270,4 +271,26 @@ impl<H: Handler> ServerBuilder<H> {
         let application = Arc::new(application);
         Ok((SmtpService::new(application, &settings, rules), endpoints))
     }
+}
+
+/// Starts the transport, with its threads inside of the runtime that hooks need.
+fn serve(
+    listeners: Vec<Listener>,
+    service: &Arc<SmtpService>,
+    options: Options,
+    transport: Transport,
+) -> Result<Running, ServeError> {
+    let Some(surroundings) = service.shared().application.surroundings() else {
+        return prixfixe_network::serve(listeners, Arc::clone(service), options);
+    };
+    // Threads of the raw transport stay inside of the runtime in which it is started.
+    let is_raw = transport == Transport::Raw;
+    let entered = is_raw.then(|| surroundings.enter());
+    let running = prixfixe_network::serve(listeners, Arc::clone(service), options)?;
+    drop(entered);
+    // Those that `auto` fell back to are outside.
+    if is_raw || running.transport() != Transport::Raw {
+        surroundings.are_everywhere();
+    }
+    Ok(running)
 }

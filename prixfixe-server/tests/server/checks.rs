@@ -12,6 +12,7 @@ use crate::on_both_transports;
 
 on_both_transports![
     checks_are_asked_in_order_and_the_first_refusal_wins,
+    a_check_is_asked_no_more_of_a_transaction_to_which_it_is_indifferent,
     a_content_is_checked_and_edited_before_the_handler_has_it,
     large_messages_are_checked_from_files,
 ];
@@ -111,6 +112,76 @@ async fn checks_are_asked_in_order_and_the_first_refusal_wins(transport: Transpo
             .findings()
             .is_empty()
     );
+}
+
+/// Refuses each recipient and reads each content of senders that it does not know.
+struct Wary;
+
+struct WarySession {
+    knows: bool,
+}
+
+impl Check for Wary {
+    type Session = WarySession;
+
+    async fn connect(self: &Arc<Self>, _: &Peer) -> Result<WarySession, Reply> {
+        Ok(WarySession { knows: false })
+    }
+}
+
+impl CheckSession for WarySession {
+    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+        self.knows = mail.reverse_path().to_string().contains("known@");
+        Ok(())
+    }
+
+    async fn rcpt(&mut self, _: Rcpt<'_>) -> Result<(), Reply> {
+        Err(Reply::REFUSED)
+    }
+
+    fn reads_content(&self) -> bool {
+        true
+    }
+
+    async fn content(&mut self, _: Content<'_>) -> Result<Verdict, Reply> {
+        Err(Reply::REFUSED)
+    }
+
+    fn is_indifferent(&self) -> bool {
+        self.knows
+    }
+}
+
+async fn a_check_is_asked_no_more_of_a_transaction_to_which_it_is_indifferent(
+    transport: Transport,
+) {
+    let asked = Asked::default();
+    let second = Named {
+        name: "second",
+        asked: Arc::clone(&asked),
+    };
+    let (handler, mut inbox) = inbox();
+    let server = builder(transport)
+        .check(Wary)
+        .check(second)
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    assert!(client.ask("MAIL FROM:<a@b.test>").await.starts_with("250"));
+    assert!(client.ask("RCPT TO:<a@b.test>").await.starts_with("554"));
+    assert!(client.ask("RSET").await.starts_with("250"));
+    asked.lock().expect("no panic under it").clear();
+
+    let mail = client.ask("MAIL FROM:<known@b.test>").await;
+    assert!(mail.starts_with("250"), "{mail}");
+    assert!(client.ask("RCPT TO:<a@b.test>").await.starts_with("250"));
+    assert!(client.ask("DATA").await.starts_with("354"));
+    assert!(client.ask("hello\r\n.").await.starts_with("250"));
+    assert!(inbox.next().await.is_some());
+    // Another check may be interested all the same.
+    let heard = asked.lock().expect("no panic under it").clone();
+    assert!(heard.contains(&String::from("second rcpt")), "{heard:?}");
 }
 
 /// Looks into contents: refuses viruses, marks the rest.
