@@ -1,7 +1,7 @@
 //! Connections of the admin endpoints, and what each of them may cost.
 
 use std::convert::Infallible;
-use std::future::{Future as _, pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
@@ -13,7 +13,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
 use tokio::sync::oneshot::Receiver;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
@@ -21,8 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::places::{Place, Places};
 use super::status::Readiness;
-use super::{Status, listen, routes};
-use crate::health;
+use super::{BACKLOG, Status, listen, probe, routes};
 
 /// How long a request's head may take, and a connection be idle between two requests. The status page asks every 2 seconds.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,7 +47,7 @@ const SUCCESSOR_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) async fn serve(
     listeners: Vec<StdListener>,
     status: Arc<Status>,
-    leaving: Option<(Arc<Notify>, Vec<StdListener>)>,
+    leaving: Option<(impl Future<Output = ()>, Vec<StdListener>)>,
 ) {
     let answering = Answering {
         places: Places::default(),
@@ -65,7 +63,7 @@ pub(super) async fn serve(
         }
     }
     if let Some((leaving, spares)) = leaving {
-        leaving.notified().await;
+        leaving.await;
         accepting.shutdown().await;
         for (listener, spare) in listeners.into_iter().zip(spares) {
             if let Some(spare) = answering.hand_over(listener, spare).await {
@@ -116,7 +114,7 @@ impl Answering {
             info!(target: "prixfixe", %address, "the admin port is left to another process");
             return None;
         }
-        if let Err(error) = listen::listen(&spare) {
+        if let Err(error) = listen(&spare) {
             warn!(target: "prixfixe", %address, %error, "nobody answers at the admin port any more");
             return None;
         }
@@ -148,7 +146,7 @@ impl Answering {
     /// Closes the socket when all who wait in it are answered: the kernel would reset them.
     async fn leave(&self, listener: StdListener) {
         // No more can wait than its backlog has room for.
-        for _ in 0..=listen::BACKLOG {
+        for _ in 0..=BACKLOG {
             match listener.accept() {
                 Ok((stream, peer)) => {
                     let ready = stream.set_nonblocking(true);
@@ -166,7 +164,7 @@ impl Answering {
 
 /// This process says that it drains. Whatever else is said comes from another one, as long as that does not drain too.
 async fn is_answered_by_another(address: SocketAddr) -> bool {
-    match health::ask(health::reachable(address)).await {
+    match probe::ask(probe::reachable(address)).await {
         Ok(answer) => answer.text != Readiness::Draining.to_string(),
         Err(_) => false,
     }

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The warning as of the configuration in force. Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Notice(Arc<Mutex<Option<String>>>);
+pub struct Notice(Arc<Mutex<Option<String>>>);
 
 impl Notice {
-    pub(crate) fn set(&self, warning: Option<String>) {
+    /// Replaces what is warned of; `None`: of nothing.
+    pub fn set(&self, warning: Option<String>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = warning;
     }
 

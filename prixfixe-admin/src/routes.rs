@@ -75,7 +75,7 @@ impl Route {
         match self {
             Self::Page => page(),
             Self::Metrics => response(StatusCode::OK, Metrics::CONTENT_TYPE, status.metrics()),
-            Self::Status => match serde_json::to_vec(&status.report(after(query))) {
+            Self::Status => match status.json(after(query)) {
                 Ok(json) => response(StatusCode::OK, JSON, json),
                 Err(error) => {
                     let text = format!("{error}\n");

@@ -5,17 +5,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use prixfixe_delivery::Delivery;
 use prixfixe_server::printable::Printable;
-use prixfixe_server::{Address, AuthMode, Protocol, Server};
+use prixfixe_server::{Address, AuthMode, Protocol, Server, Transport};
 
 use super::history::{self, History};
 use super::lately::{self, LastMinute};
 use super::notice::Notice;
 use super::report::{ListenerReport, StatusReport, seconds};
-use super::{reading, storage, targets};
-use crate::policy::Numbers;
-use crate::serve::transport_name;
+use super::{Destinations, Numbers, reading, storage, targets};
+use crate::destinations::Unknown;
 
 /// About what the numbers take, so that their text does not grow step by step.
 const METRICS_SIZE: usize = 12 * 1024;
@@ -25,13 +23,13 @@ const MOST_CLIENTS: usize = 10;
 
 /// What the endpoints know of the server.
 #[derive(Debug)]
-pub(crate) struct Status {
+pub struct Status {
     server: Arc<Server>,
-    delivery: Delivery,
+    delivery: Arc<dyn Destinations>,
     /// For each of the server's addresses, in their order, whether TLS comes first.
     implicit_tls: Vec<bool>,
     protocols: Vec<Protocol>,
-    policy: Arc<Numbers>,
+    numbers: Vec<Arc<dyn Numbers>>,
     started: Timestamp,
     since: Instant,
     history: History,
@@ -40,7 +38,9 @@ pub(crate) struct Status {
 
 /// Whether mail is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Readiness {
+#[non_exhaustive]
+pub enum Readiness {
+    /// It is.
     Ready,
     /// The server was told to stop.
     Draining,
@@ -51,47 +51,78 @@ pub(crate) enum Readiness {
 }
 
 impl Status {
-    /// `implicit_tls` and `protocols` are for each of the server's addresses, in their order.
-    pub(crate) fn new(
-        server: Arc<Server>,
-        implicit_tls: Vec<bool>,
-        protocols: Vec<Protocol>,
-        delivery: Delivery,
-        notice: Notice,
-        policy: Arc<Numbers>,
-    ) -> Self {
+    /// A server that begins to serve now. Nothing is known yet of where its mail goes.
+    #[must_use]
+    pub fn new(server: Arc<Server>) -> Self {
         Self {
-            notice,
-            implicit_tls,
-            protocols,
+            notice: Notice::default(),
+            implicit_tls: Vec::new(),
+            protocols: Vec::new(),
             started: Timestamp::now(),
             since: Instant::now(),
             history: History::default(),
-            delivery,
-            policy,
+            delivery: Arc::new(Unknown),
+            numbers: Vec::new(),
             server,
         }
     }
 
+    /// Where its mail goes: a `prixfixe_delivery::Delivery`, or what the application knows itself.
+    #[must_use]
+    pub fn delivery(self, delivery: impl Destinations) -> Self {
+        Self {
+            delivery: Arc::new(delivery),
+            ..self
+        }
+    }
+
+    /// For each of the server's addresses, in their order: whether TLS comes first, and what is spoken there. Where it is
+    /// not said: no, and SMTP.
+    #[must_use]
+    pub fn listeners(self, implicit_tls: Vec<bool>, protocols: Vec<Protocol>) -> Self {
+        Self {
+            implicit_tls,
+            protocols,
+            ..self
+        }
+    }
+
+    /// What the page warns of.
+    #[must_use]
+    pub fn notice(self, notice: Notice) -> Self {
+        Self { notice, ..self }
+    }
+
+    /// More numbers at `/metrics`. What is called again adds to what was there.
+    #[must_use]
+    pub fn numbers(mut self, numbers: Arc<dyn Numbers>) -> Self {
+        self.numbers.push(numbers);
+        self
+    }
+
     /// The numbers, in the Prometheus text format.
-    pub(super) fn metrics(&self) -> String {
+    #[must_use]
+    pub fn metrics(&self) -> String {
         let mut text = String::with_capacity(METRICS_SIZE);
         self.server.metrics().encode(&mut text);
         let is_ready = matches!(self.readiness(), Readiness::Ready | Readiness::Degraded(_));
         storage::encode(&mut text, is_ready, &self.delivery.storage());
         targets::encode(&mut text, &self.delivery.targets());
-        self.policy.encode(&mut text);
+        for numbers in &self.numbers {
+            numbers.encode(&mut text);
+        }
         text
     }
 
     /// Looks at what is known already: it tries nothing, and does not block. What a failed delivery needs to be known to be
     /// over is found out by the delivery's own probe.
-    pub(crate) fn readiness(&self) -> Readiness {
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
         if self.server.is_stopping() {
             return Readiness::Draining;
         }
         match self.delivery.fault() {
-            Some(fault) => Readiness::Failing(Printable(&fault.to_string()).to_string()),
+            Some(fault) => Readiness::Failing(Printable(&fault).to_string()),
             None => self.partly(),
         }
     }
@@ -120,6 +151,16 @@ impl Status {
         self.history.add(Timestamp::now(), readings);
     }
 
+    /// What the page shows, as JSON. `after`: the number of the last sample of the history that is known already; `None` if
+    /// the history is not asked for.
+    ///
+    /// # Errors
+    ///
+    /// None that is known.
+    pub fn json(&self, after: Option<u64>) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&self.report(after))
+    }
+
     /// `after`: the number of the last sample of the history that is known already; None if it is not asked for.
     pub(crate) fn report(&self, after: Option<u64>) -> StatusReport {
         let metrics = self.server.metrics();
@@ -141,7 +182,7 @@ impl Status {
             domain: Printable(&self.server.domain()).to_string(),
             started: seconds(self.started),
             uptime_seconds: self.since.elapsed().as_secs(),
-            listeners: self.listeners(),
+            listeners: self.listener_reports(),
             max_connections: self.server.max_connections(),
             storage: self.delivery.storage().iter().map(Into::into).collect(),
             targets: self.delivery.targets().iter().map(Into::into).collect(),
@@ -159,24 +200,33 @@ impl Status {
         }
     }
 
-    fn listeners(&self) -> Vec<ListenerReport> {
+    fn listener_reports(&self) -> Vec<ListenerReport> {
         let starttls = if self.server.has_tls() {
             "starttls"
         } else {
             "none"
         };
-        let kinds = self.implicit_tls.iter().zip(&self.protocols);
-        let kinds = kinds.zip(self.server.auth_modes());
+        let implicit = self.implicit_tls.iter().copied();
+        let implicit = implicit.chain(std::iter::repeat(false));
+        let protocols = self.protocols.iter().copied();
+        let protocols = protocols.chain(std::iter::repeat(Protocol::Smtp));
+        let kinds = implicit.zip(protocols).zip(self.server.auth_modes());
         let addresses = self.server.addresses().iter().zip(kinds);
-        type Kind<'a> = ((&'a bool, &'a Protocol), AuthMode);
-        let report =
-            |(address, ((implicit, protocol), auth)): (&Address, Kind<'_>)| ListenerReport {
-                address: Printable(&address.to_string()).to_string(),
-                protocol: protocol.as_str().to_ascii_lowercase(),
-                tls: if *implicit { "implicit" } else { starttls },
-                auth: mode(auth),
-            };
+        type Kind = ((bool, Protocol), AuthMode);
+        let report = |(address, ((implicit, protocol), auth)): (&Address, Kind)| ListenerReport {
+            address: Printable(&address.to_string()).to_string(),
+            protocol: protocol.as_str().to_ascii_lowercase(),
+            tls: if implicit { "implicit" } else { starttls },
+            auth: mode(auth),
+        };
         addresses.map(report).collect()
+    }
+}
+
+fn transport_name(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Raw => "raw",
+        _ => "tokio",
     }
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 /// A host and a port, as configured: names are kept, and looked up where the address is used.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct ListenAddress {
+pub struct ListenAddress {
     host: Host,
     port: u16,
 }
@@ -26,7 +26,7 @@ enum Host {
 
 /// What a [`ListenAddress`] stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Target {
+pub enum Target {
     /// An address of each family, or of the one that the host has.
     Both(Scope, u16),
     Addresses(Vec<SocketAddr>),
@@ -35,13 +35,13 @@ pub(crate) enum Target {
 
 /// Which address of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
+pub enum Scope {
     Loopback,
     All,
 }
 
 impl Scope {
-    pub(crate) fn addresses(self, port: u16) -> [SocketAddr; 2] {
+    pub fn addresses(self, port: u16) -> [SocketAddr; 2] {
         let (v4, v6) = match self {
             Self::Loopback => (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
             Self::All => (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED),
@@ -51,14 +51,14 @@ impl Scope {
 }
 
 impl ListenAddress {
-    pub(crate) fn localhost(port: u16) -> Self {
+    pub fn localhost(port: u16) -> Self {
         Self {
             host: Host::Localhost,
             port,
         }
     }
 
-    pub(crate) fn all(port: u16) -> Self {
+    pub fn all(port: u16) -> Self {
         Self {
             host: Host::All,
             port,
@@ -66,16 +66,16 @@ impl ListenAddress {
     }
 
     /// Port 0: each socket gets one that is free.
-    pub(crate) fn is_any_port(&self) -> bool {
+    pub fn is_any_port(&self) -> bool {
         self.port == 0 && !self.is_unix()
     }
 
-    pub(crate) fn is_unix(&self) -> bool {
+    pub fn is_unix(&self) -> bool {
         matches!(self.host, Host::Unix(_))
     }
 
     /// Nobody comes there from another host. A name may stand for any address.
-    pub(crate) fn is_of_this_host(&self) -> bool {
+    pub fn is_of_this_host(&self) -> bool {
         match &self.host {
             Host::Localhost | Host::Unix(_) => true,
             Host::Ip(address) => address.ip().is_loopback(),
@@ -84,12 +84,12 @@ impl ListenAddress {
     }
 
     /// 0 where it is any, or there is none.
-    pub(crate) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Looks a name up.
-    pub(crate) fn resolve(&self) -> Result<Target, String> {
+    pub fn resolve(&self) -> Result<Target, String> {
         match &self.host {
             Host::Localhost => Ok(Target::Both(Scope::Loopback, self.port)),
             Host::All => Ok(Target::Both(Scope::All, self.port)),

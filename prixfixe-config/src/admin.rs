@@ -9,14 +9,14 @@ use super::words::{admin_address, display_some, read};
 /// Where operators ask.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Admin {
+pub struct Admin {
     /// HTTP address of the status page, /metrics, /healthz and /readyz
     #[arg(id = "admin.listen", long = "admin", value_name = "ADDR:PORT", value_parser = admin_address)]
     #[serde(
         serialize_with = "display_some",
         deserialize_with = "read::admin_address"
     )]
-    pub(crate) listen: Option<ListenAddress>,
+    pub listen: Option<ListenAddress>,
 }
 
 impl Admin {
@@ -25,7 +25,7 @@ impl Admin {
     }
 
     /// What the address stands for, where there is one.
-    pub(crate) fn look_up(&self) -> Result<Option<Target>, Invalid> {
+    pub fn look_up(&self) -> Result<Option<Target>, Invalid> {
         let look_up = |address: &ListenAddress| {
             let place = format!("admin.listen {address}");
             address

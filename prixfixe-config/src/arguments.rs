@@ -19,13 +19,13 @@ use super::{Admin, Configuration};
 #[derive(Debug, Clone, Default)]
 pub struct ConfigurationArguments {
     /// The configuration file.
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     pub(super) matches: ArgMatches,
 }
 
 /// Those that say where the admin endpoints are.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct AdminArguments {
+pub struct AdminArguments {
     pub(super) config: Option<PathBuf>,
     pub(super) matches: ArgMatches,
 }
@@ -162,7 +162,7 @@ pub(super) fn default_of(id: &str) -> Option<String> {
 }
 
 /// What one of our parsers says of a flag's value. Clap would say the same in a paragraph.
-pub(crate) fn invalid_argument(error: &clap::Error) -> Option<Invalid> {
+pub fn invalid_argument(error: &clap::Error) -> Option<Invalid> {
     let problem = error.source()?.downcast_ref::<Problem>()?;
     let usage = match error.get(ContextKind::InvalidArg)? {
         ContextValue::String(usage) => usage,

@@ -18,40 +18,40 @@ const BACK_END: &str =
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Auth {
+pub struct Auth {
     /// Whether clients may or must log in, under TLS; with any, every password is right, for tests
     #[arg(id = "auth.mode", long = "auth", value_name = "off|offer|require|any", value_parser = Word::<Mode>::default())]
     #[serde(deserialize_with = "read::word")]
-    pub(crate) mode: Mode,
+    pub mode: Mode,
     /// File of users that may log in; `prixfixe password` prints its lines
     #[arg(id = "auth.users", long = "auth-users", value_name = "FILE", value_parser = path)]
     #[serde(deserialize_with = "read::path")]
-    pub(crate) users: Option<PathBuf>,
+    pub users: Option<PathBuf>,
     /// Socket of Dovecot's auth-client protocol, where logins are checked
     #[arg(id = "auth.dovecot", long = "auth-dovecot", value_name = "SOCKET", value_parser = path)]
     #[serde(deserialize_with = "read::path")]
-    pub(crate) dovecot: Option<PathBuf>,
+    pub dovecot: Option<PathBuf>,
     #[arg(skip)]
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::issuer"
     )]
-    pub(crate) issuer: Option<String>,
+    pub issuer: Option<String>,
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) audience: Option<String>,
+    pub audience: Option<String>,
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) claim: Option<String>,
+    pub claim: Option<String>,
     #[arg(skip)]
     #[serde(deserialize_with = "read::word")]
-    pub(crate) sender: Sender,
+    pub sender: Sender,
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) max_failures: Option<Failures>,
+    pub max_failures: Option<Failures>,
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) max_client_failures: Option<Failures>,
+    pub max_client_failures: Option<Failures>,
 }
 
 /// Failed logins in ten minutes; 0 is no limit.
@@ -59,7 +59,7 @@ type Failures = Count<0, 1_000_000>;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Mode {
+pub enum Mode {
     #[default]
     Off,
     Offer,
@@ -70,7 +70,7 @@ pub(crate) enum Mode {
 /// What a client that has logged in may send as.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Sender {
+pub enum Sender {
     #[default]
     Any,
     Own,
@@ -78,7 +78,7 @@ pub(crate) enum Sender {
 
 impl Mode {
     /// Whether passwords are checked, and so kept from others' eyes.
-    pub(crate) fn is_checked(self) -> bool {
+    pub fn is_checked(self) -> bool {
         matches!(self, Self::Offer | Self::Require)
     }
 }

@@ -14,37 +14,37 @@ use super::words::{self, display, display_some, path, read};
 
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Delivery {
+pub struct Delivery {
     /// Where mail goes: maildir:PATH, lmtp:HOST:PORT, smtp:HOST, https://HOST/PATH, pipe:PROGRAM,
     /// s3://BUCKET, nats://HOST/SUBJECT, stdout:, discard:, or the name of a target of the file
     #[arg(id = "delivery.target", long = "deliver", value_name = "TARGET", value_parser = words::destination)]
     #[serde(serialize_with = "display", deserialize_with = "read::destination")]
-    pub(crate) target: Destination,
+    pub target: Destination,
     /// Time for a target to connect, and for each of its answers but the last
     #[arg(
         id = "delivery.timeout",
         long = "deliver-timeout",
         value_name = "SECONDS"
     )]
-    pub(crate) timeout: Seconds<1>,
+    pub timeout: Seconds<1>,
     /// For its answer to the whole message; `None` is the kind's own.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) final_timeout: Option<Seconds<1>>,
+    pub final_timeout: Option<Seconds<1>>,
     /// File of the secrets that the webhook is signed with, where --deliver is one
     #[arg(id = "delivery.secret-file", long = "webhook-secret-file", value_name = "FILE", value_parser = path)]
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::path"
     )]
-    pub(crate) secret_file: Option<PathBuf>,
+    pub secret_file: Option<PathBuf>,
     /// Answer 250 without waiting for the disk: faster, but a power failure loses mail
     // The flag says the opposite of the key.
     #[arg(id = "delivery.fsync", long = "no-fsync", value_name = "BOOLEAN", action = ArgAction::Set, value_parser = no)]
-    pub(crate) fsync: bool,
+    pub fsync: bool,
     /// `None` until the largest message is known.
     #[arg(skip)]
-    pub(crate) min_free: Option<Size<0, { 1 << 50 }>>,
+    pub min_free: Option<Size<0, { 1 << 50 }>>,
     /// Of the files in Maildirs; `None`: their owner's alone.
     #[arg(skip)]
     #[serde(
@@ -52,18 +52,18 @@ pub(crate) struct Delivery {
         serialize_with = "display_some",
         deserialize_with = "read::mode"
     )]
-    pub(crate) mode: Option<Mode>,
+    pub mode: Option<Mode>,
     #[arg(skip)]
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::group"
     )]
-    pub(crate) group: Option<String>,
+    pub group: Option<String>,
 }
 
 /// Where mail goes that no route has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Destination {
+pub enum Destination {
     Url(TargetUrl),
     /// The name of a `[[target]]`.
     Named(String),
@@ -71,7 +71,7 @@ pub(crate) enum Destination {
 
 impl Destination {
     /// The target's URL, where it stands here.
-    pub(crate) fn url(&self) -> Option<&TargetUrl> {
+    pub fn url(&self) -> Option<&TargetUrl> {
         match self {
             Self::Url(url) => Some(url),
             Self::Named(_) => None,
@@ -110,7 +110,7 @@ impl Delivery {
         self.min_free.get_or_insert(Size::nearest(usual));
     }
 
-    pub(crate) fn min_free(&self) -> MinFree {
+    pub fn min_free(&self) -> MinFree {
         MinFree::bytes(self.min_free.map_or(0, Size::get))
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 /// What is wrong with a value, and what would be right; where it was written is for the caller to say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Problem(pub(crate) String);
+pub struct Problem(pub String);
 
 impl From<String> for Problem {
     fn from(text: String) -> Self {
@@ -27,7 +27,7 @@ pub struct Invalid {
 const MAX_SHOWN: usize = 500;
 
 impl Invalid {
-    pub(crate) fn new(place: impl Into<String>, problem: impl fmt::Display) -> Self {
+    pub fn new(place: impl Into<String>, problem: impl fmt::Display) -> Self {
         Self {
             place: cut(place.into()),
             problem: cut(problem.to_string()),

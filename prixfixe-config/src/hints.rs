@@ -122,7 +122,7 @@ fn table(key: &str) -> &str {
 }
 
 /// What was probably meant by an argument that is not known, where clap would guess wrong or not at all.
-pub(crate) fn hint_for_argument(error: &clap::Error) -> Option<String> {
+pub fn hint_for_argument(error: &clap::Error) -> Option<String> {
     let argument = match (error.kind(), error.get(ContextKind::InvalidArg)?) {
         (ErrorKind::UnknownArgument, ContextValue::String(argument)) => argument,
         _ => return None,

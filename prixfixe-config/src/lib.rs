@@ -1,29 +1,49 @@
-//! The configuration of `serve` and `check`: what it holds, and where it comes from.
+//! The configuration of the `prixfixe` command: what it holds, and where it comes from.
+//!
+//! For tools that read a configuration file, or check what they write.
+//! A field is the key of that name, and `docs/CONFIGURATION.md` says what it does.
+//! It follows the command: **what is public here changes with it**, from one version to the next.
+//!
+//! ```
+//! use clap::{Args, Command, FromArgMatches};
+//! use prixfixe_config::{Configuration, ConfigurationArguments, Environment};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let command = ConfigurationArguments::augment_args(Command::new("serve"));
+//! let matches = command.try_get_matches_from(["serve", "--domain", "mx.example.com"])?;
+//! let arguments = ConfigurationArguments::from_arg_matches(&matches)?;
+//! let configuration = Configuration::load_with(&arguments, &Environment::default())?;
+//! assert_eq!(configuration.domain, "mx.example.com");
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! Each section is one struct in a file of its own. serde reads it from the file and prints it, and clap
 //! changes what flags say. Variables are read as if they were flags. So an option is a field, and its
 //! name in clap is its key in the file. Defaults are those of the libraries.
 
 mod accept;
-pub(crate) mod address;
+pub mod address;
 mod admin;
 mod arguments;
 mod auth;
+mod changes;
 mod delivery;
 mod file;
 mod given;
+mod groups;
 mod hints;
 mod limits;
 mod listeners;
 mod log;
-pub(crate) mod policy;
+pub mod policy;
 mod sockets;
 mod sources;
-pub(crate) mod targets;
+pub mod targets;
 #[cfg(test)]
 mod tests;
 mod tls;
-pub(crate) mod units;
+pub mod units;
 mod variables;
 mod ways;
 mod words;
@@ -33,19 +53,21 @@ use std::num::NonZeroUsize;
 use clap::{ArgAction, FromArgMatches, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::accept::{BareLineEnds, OnFailure, Relay};
-pub(crate) use self::address::{Scope, Target};
-pub(crate) use self::admin::Admin;
+pub use self::accept::{BareLineEnds, OnFailure, Relay};
+pub use self::address::{Scope, Target};
+pub use self::admin::Admin;
 pub use self::arguments::ConfigurationArguments;
-pub(crate) use self::arguments::{AdminArguments, invalid_argument};
-pub(crate) use self::auth::{Auth, Mode};
-pub(crate) use self::delivery::Delivery;
+pub use self::arguments::{AdminArguments, invalid_argument};
+pub use self::auth::{Auth, Mode};
+pub use self::changes::{Difference, differences};
+pub use self::delivery::Delivery;
 pub use self::given::{Invalid, Mistakes};
-pub(crate) use self::hints::hint_for_argument;
-pub(crate) use self::listeners::{Dsn, Listener};
-pub(crate) use self::log::{Log, LogFormat, LogLevel};
-pub(crate) use self::sockets::Trusted;
-pub(crate) use self::tls::Tls;
+pub use self::groups::look_up_group;
+pub use self::hints::hint_for_argument;
+pub use self::listeners::{Dsn, Listener};
+pub use self::log::{Log, LogFormat, LogLevel};
+pub use self::sockets::Trusted;
+pub use self::tls::Tls;
 pub use self::variables::Environment;
 
 use self::accept::Accept;
@@ -65,67 +87,67 @@ pub struct Configuration {
     /// Name of this server, in the greeting and in Received headers
     #[arg(id = "domain", long, value_name = "NAME", value_parser = own_domain)]
     #[serde(deserialize_with = "read::own_domain")]
-    pub(crate) domain: String,
+    pub domain: String,
     /// Network back end; auto uses tokio, and falls back to raw
     #[arg(id = "transport", long, value_name = "auto|tokio|raw", value_parser = Word::<Transport>::default())]
     #[serde(deserialize_with = "read::word")]
-    pub(crate) transport: Transport,
+    pub transport: Transport,
     /// Number of threads that serve connections
     #[arg(id = "threads", long, value_name = "N")]
-    pub(crate) threads: Threads,
+    pub threads: Threads,
     /// Share the ports with another server of the same user that is about to stop
     #[arg(id = "reuse-port", long, value_name = "BOOLEAN", action = ArgAction::Set, value_parser = switch)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) reuse_port: bool,
+    pub reuse_port: bool,
     /// User to switch to after binding ports and reading keys
     #[arg(id = "user", long, value_name = "NAME", value_parser = user)]
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::user"
     )]
-    pub(crate) user: Option<String>,
+    pub user: Option<String>,
     #[command(flatten)]
-    pub(crate) limits: Limits,
+    pub limits: Limits,
     #[command(flatten)]
-    pub(crate) tls: Tls,
+    pub tls: Tls,
     #[command(flatten)]
-    pub(crate) auth: Auth,
+    pub auth: Auth,
     #[command(flatten)]
-    pub(crate) accept: Accept,
+    pub accept: Accept,
     #[command(flatten)]
-    pub(crate) policy: Policy,
+    pub policy: Policy,
     #[command(flatten)]
-    pub(crate) delivery: Delivery,
+    pub delivery: Delivery,
     #[command(flatten)]
     #[serde(skip_serializing_if = "Admin::is_off")]
-    pub(crate) admin: Admin,
+    pub admin: Admin,
     #[command(flatten)]
-    pub(crate) log: Log,
+    pub log: Log,
     /// Empty until all sources are read: the file has none.
     #[arg(skip)]
     #[serde(rename = "listener", deserialize_with = "read::tables")]
-    pub(crate) listeners: Vec<Listener>,
+    pub listeners: Vec<Listener>,
     #[arg(skip)]
     #[serde(
         rename = "target",
         skip_serializing_if = "Vec::is_empty",
         deserialize_with = "read::tables"
     )]
-    pub(crate) targets: Vec<MailTarget>,
+    pub targets: Vec<MailTarget>,
     #[arg(skip)]
     #[serde(
         rename = "route",
         skip_serializing_if = "Vec::is_empty",
         deserialize_with = "read::tables"
     )]
-    pub(crate) routes: Vec<Route>,
+    pub routes: Vec<Route>,
 }
 
 type Threads = Count<1, 1024>;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Transport {
+pub enum Transport {
     #[default]
     Auto,
     Tokio,
@@ -158,7 +180,7 @@ impl Default for Configuration {
 
 impl Configuration {
     /// The configuration that these arguments, the environment of this process and the file they name amount to.
-    pub(crate) fn load(arguments: &ConfigurationArguments) -> Result<Self, Mistakes> {
+    pub fn load(arguments: &ConfigurationArguments) -> Result<Self, Mistakes> {
         Self::load_with(arguments, &Environment::of_this_process())
     }
 
@@ -201,12 +223,12 @@ impl Configuration {
         self.check_relay(sources)
     }
 
-    pub(crate) fn threads(&self) -> NonZeroUsize {
+    pub fn threads(&self) -> NonZeroUsize {
         NonZeroUsize::new(self.threads.size()).unwrap_or(NonZeroUsize::MIN)
     }
 
     /// What the listeners' addresses stand for, in their order.
-    pub(crate) fn look_up_listeners(&self) -> Result<Vec<Target>, Invalid> {
+    pub fn look_up_listeners(&self) -> Result<Vec<Target>, Invalid> {
         let look_up = |listener: &Listener| {
             let place = format!("listener {}", listener.address);
             listener
@@ -235,7 +257,7 @@ fn taken(error: &clap::Error) -> Invalid {
 impl Admin {
     /// What these arguments, the environment of this process and the file they name say of it. Nothing else is looked at, but
     /// a mistake anywhere in the file is one.
-    pub(crate) fn load(arguments: &AdminArguments) -> Result<Self, Mistakes> {
+    pub fn load(arguments: &AdminArguments) -> Result<Self, Mistakes> {
         let (_, configuration) = File::read(arguments.config.as_deref())?;
         let mut admin = configuration.admin;
         let variables = Variables::read_one("admin.listen", &Environment::of_this_process())?;

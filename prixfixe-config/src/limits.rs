@@ -10,14 +10,14 @@ type OfClient = Count<0, 1_000_000>;
 
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Maximum concurrent connections; an excess client receives 421 and is closed
     #[arg(
         id = "limits.max-connections",
         long = "max-connections",
         value_name = "N"
     )]
-    pub(crate) max_connections: Count<1, 1_000_000>,
+    pub max_connections: Count<1, 1_000_000>,
     /// Maximum concurrent connections per client (IPv4 address or IPv6 /64), then 421; 0 for no
     /// limit. The default exempts loopback, private and link-local addresses
     #[arg(
@@ -26,63 +26,63 @@ pub(crate) struct Limits {
         value_name = "N"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) max_connections_per_client: Option<OfClient>,
+    pub max_connections_per_client: Option<OfClient>,
     /// New connections per minute and client, then 421; 0 for no limit
     #[arg(
         id = "limits.connections-per-minute",
         long = "connections-per-minute",
         value_name = "N"
     )]
-    pub(crate) connections_per_minute: OfClient,
+    pub connections_per_minute: OfClient,
     /// Messages per minute and client, then 450; 0 for no limit
     #[arg(
         id = "limits.messages-per-minute",
         long = "messages-per-minute",
         value_name = "N"
     )]
-    pub(crate) messages_per_minute: OfClient,
+    pub messages_per_minute: OfClient,
     #[arg(skip)]
-    pub(crate) max_idle_commands: OfClient,
+    pub max_idle_commands: OfClient,
     #[arg(skip)]
-    pub(crate) idle_timeout: Seconds<1>,
+    pub idle_timeout: Seconds<1>,
     /// Maximum size of a message, as SIZE announces it
     #[arg(
         id = "limits.max-message-size",
         long = "max-message-size",
         value_name = "BYTES"
     )]
-    pub(crate) max_message_size: Size<1, { 1 << 40 }>,
+    pub max_message_size: Size<1, { 1 << 40 }>,
     /// Maximum recipients per message; an excess one receives 452
     #[arg(
         id = "limits.max-recipients",
         long = "max-recipients",
         value_name = "N"
     )]
-    pub(crate) max_recipients: Count<1, 100_000>,
+    pub max_recipients: Count<1, 100_000>,
     /// Maximum bad commands per connection; the next one receives 421, and the connection is closed
     #[arg(id = "limits.max-errors", long = "max-errors", value_name = "N")]
-    pub(crate) max_errors: Count<1, 1_000_000>,
+    pub max_errors: Count<1, 1_000_000>,
     /// Timeout for a command, and for a message in addition to --min-data-rate
     #[arg(
         id = "limits.command-timeout",
         long = "command-timeout",
         value_name = "SECONDS"
     )]
-    pub(crate) command_timeout: Seconds<1>,
+    pub command_timeout: Seconds<1>,
     /// Minimum rate of a message, in bytes per second; 0 for no minimum
     #[arg(
         id = "limits.min-data-rate",
         long = "min-data-rate",
         value_name = "BYTES"
     )]
-    pub(crate) min_data_rate: Size<0, { 1 << 30 }>,
+    pub min_data_rate: Size<0, { 1 << 30 }>,
     /// Time for transactions to finish after SIGTERM or SIGINT
     #[arg(
         id = "limits.drain-timeout",
         long = "drain-timeout",
         value_name = "SECONDS"
     )]
-    pub(crate) drain_timeout: Seconds<0>,
+    pub drain_timeout: Seconds<0>,
 }
 
 impl Default for Limits {

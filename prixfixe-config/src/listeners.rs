@@ -39,9 +39,9 @@ pub(super) struct ListenArguments {
 /// One `[[listener]]` table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Listener {
+pub struct Listener {
     #[serde(serialize_with = "display", deserialize_with = "read::address")]
-    pub(crate) address: ListenAddress,
+    pub address: ListenAddress,
     /// TLS before anything else; otherwise STARTTLS, where there is a certificate.
     #[serde(
         default,
@@ -50,7 +50,7 @@ pub(crate) struct Listener {
         serialize_with = "implicit",
         deserialize_with = "read::implicit"
     )]
-    pub(crate) implicit_tls: bool,
+    pub implicit_tls: bool,
     /// What is spoken there.
     #[serde(
         default,
@@ -58,7 +58,7 @@ pub(crate) struct Listener {
         serialize_with = "lower_case",
         deserialize_with = "read::protocol"
     )]
-    pub(crate) protocol: Protocol,
+    pub protocol: Protocol,
     /// Of a Unix socket: who may connect.
     #[serde(
         default,
@@ -66,14 +66,14 @@ pub(crate) struct Listener {
         serialize_with = "display_some",
         deserialize_with = "read::mode"
     )]
-    pub(crate) mode: Option<FileMode>,
+    pub mode: Option<FileMode>,
     /// Of a Unix socket: whose it is.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::group"
     )]
-    pub(crate) group: Option<String>,
+    pub group: Option<String>,
     /// Where load balancers are that speak the PROXY protocol.
     #[serde(
         default,
@@ -81,24 +81,24 @@ pub(crate) struct Listener {
         serialize_with = "display_all",
         deserialize_with = "read::trusted"
     )]
-    pub(crate) proxy_protocol_from: Vec<Trusted>,
+    pub proxy_protocol_from: Vec<Trusted>,
     /// Whether clients may or must log in here. `None`: as `auth.mode` has it.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::some_word"
     )]
-    pub(crate) auth: Option<Mode>,
+    pub auth: Option<Mode>,
     /// Whether strangers are judged here. `None`: by SMTP they are, by LMTP not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) policy: Option<bool>,
+    pub policy: Option<bool>,
     /// Where DSN is offered.
     #[serde(
         default,
         skip_serializing_if = "Dsn::is_auto",
         deserialize_with = "read::word"
     )]
-    pub(crate) dsn: Dsn,
+    pub dsn: Dsn,
     /// Where mail proxies are that speak XCLIENT.
     #[serde(
         default,
@@ -106,13 +106,13 @@ pub(crate) struct Listener {
         serialize_with = "display_all",
         deserialize_with = "read::trusted"
     )]
-    pub(crate) xclient_from: Vec<Trusted>,
+    pub xclient_from: Vec<Trusted>,
 }
 
 /// Who is offered notifications of delivery (RFC 3461).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Dsn {
+pub enum Dsn {
     /// Who has logged in, where notifications are sent from here: that needs a spool.
     #[default]
     Auto,
@@ -177,7 +177,7 @@ impl Listener {
     }
 
     /// Whether strangers are judged here: a client of LMTP is a mail server of ours, as a rule.
-    pub(crate) fn has_policy(&self) -> bool {
+    pub fn has_policy(&self) -> bool {
         self.policy.unwrap_or(self.protocol == Protocol::Smtp)
     }
 

@@ -15,19 +15,19 @@ const DNS_PORT: u16 = 53;
 
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Policy {
+pub struct Policy {
     /// Whether the client may send for the sender's domain: mark writes it down, enforce refuses
     #[arg(id = "policy.spf", long = "spf", value_name = "off|mark|enforce", value_parser = Word::<Mode>::default())]
     #[serde(deserialize_with = "read::word")]
-    pub(crate) spf: Mode,
+    pub spf: Mode,
     /// Whose signatures a message has
     #[arg(id = "policy.dkim", long = "dkim", value_name = "off|mark", value_parser = Word::<Marking>::default())]
     #[serde(deserialize_with = "read::word")]
-    pub(crate) dkim: Marking,
+    pub dkim: Marking,
     /// Whether the author's domain stands behind a message; looks at SPF and DKIM too
     #[arg(id = "policy.dmarc", long = "dmarc", value_name = "off|mark|enforce", value_parser = Word::<Mode>::default())]
     #[serde(deserialize_with = "read::word")]
-    pub(crate) dmarc: Mode,
+    pub dmarc: Mode,
     /// DNS blocklist of clients' addresses; marks, unless the file says more; repeatable
     #[arg(id = "policy.dnsbl", long = "dnsbl", value_name = "ZONE")]
     #[serde(skip)]
@@ -39,30 +39,30 @@ pub(crate) struct Policy {
         skip_serializing_if = "Vec::is_empty",
         deserialize_with = "read::tables"
     )]
-    pub(crate) lists: Vec<Dnsbl>,
+    pub lists: Vec<Dnsbl>,
     /// Name servers; those of the system if there is none.
     #[arg(skip)]
     #[serde(
         serialize_with = "display_all",
         deserialize_with = "read::name_servers"
     )]
-    pub(crate) dns: Vec<SocketAddr>,
+    pub dns: Vec<SocketAddr>,
     /// For all look-ups of one question.
     #[arg(skip)]
-    pub(crate) timeout: Seconds<1>,
+    pub timeout: Seconds<1>,
     /// Who says it in `Authentication-Results`; `None` is `domain`.
     #[arg(skip)]
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::domain"
     )]
-    pub(crate) authserv_id: Option<String>,
+    pub authserv_id: Option<String>,
 }
 
 /// What is done with what is found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Mode {
+pub enum Mode {
     #[default]
     Off,
     Mark,
@@ -72,7 +72,7 @@ pub(crate) enum Mode {
 /// The same for what is never refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Marking {
+pub enum Marking {
     #[default]
     Off,
     Mark,
@@ -81,17 +81,17 @@ pub(crate) enum Marking {
 /// One `[[policy.dnsbl]]` table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Dnsbl {
+pub struct Dnsbl {
     #[serde(deserialize_with = "read::domain")]
-    pub(crate) zone: String,
+    pub zone: String,
     #[serde(default, deserialize_with = "read::word")]
-    pub(crate) action: Action,
+    pub action: Action,
 }
 
 /// What becomes of a client that is listed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Action {
+pub enum Action {
     #[default]
     Mark,
     Reject,
@@ -128,12 +128,12 @@ impl Policy {
     }
 
     /// Whether SPF, DKIM or DMARC are looked at.
-    pub(crate) fn authenticates(&self) -> bool {
+    pub fn authenticates(&self) -> bool {
         self.spf != Mode::Off || self.dkim != Marking::Off || self.dmarc != Mode::Off
     }
 
     /// Whether anything is asked of the DNS.
-    pub(crate) fn asks_dns(&self) -> bool {
+    pub fn asks_dns(&self) -> bool {
         self.authenticates() || !self.lists.is_empty()
     }
 }
@@ -146,4 +146,23 @@ pub(super) fn name_server(text: &str) -> Result<SocketAddr, Problem> {
         let examples = "192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353";
         format!("`{text}` is no address of a name server; give one like {examples}").into()
     })
+}
+
+impl From<Mode> for prixfixe_policy::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Off => Self::Off,
+            Mode::Mark => Self::Mark,
+            Mode::Enforce => Self::Enforce,
+        }
+    }
+}
+
+impl From<Action> for prixfixe_policy::ListedAction {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Mark => Self::Mark,
+            Action::Reject => Self::Reject,
+        }
+    }
 }

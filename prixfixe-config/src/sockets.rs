@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 /// Whose word is taken for where a client is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trusted {
+pub enum Trusted {
     Network(IpNet),
     /// Whoever comes over a Unix socket.
     Unix,
@@ -14,10 +14,10 @@ pub(crate) enum Trusted {
 
 /// Who may connect to a Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mode(pub(crate) u32);
+pub struct Mode(pub u32);
 
 impl Trusted {
-    pub(crate) fn networks(all: &[Self]) -> impl Iterator<Item = IpNet> {
+    pub fn networks(all: &[Self]) -> impl Iterator<Item = IpNet> {
         all.iter().filter_map(|it| match it {
             Self::Network(network) => Some(*network),
             Self::Unix => None,

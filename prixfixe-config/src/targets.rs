@@ -13,15 +13,15 @@ use super::accept::OnFailure;
 use super::auth;
 use super::delivery::Destination;
 use super::given::Invalid;
+use super::groups::look_up_group;
 use super::listeners::Listener;
 use super::sockets::Mode;
 use super::sources::Sources;
 use super::units::{Count, Seconds};
 use super::words::{display_all, display_some, read};
-use crate::privileges::look_up_group;
 
 /// The name of `delivery.target`.
-pub(crate) const DEFAULT: &str = "default";
+pub const DEFAULT: &str = "default";
 
 /// Of every kind but webhooks.
 const USUAL_FINAL: Duration = Duration::from_secs(300);
@@ -29,103 +29,103 @@ const USUAL_FINAL: Duration = Duration::from_secs(300);
 /// One `[[target]]` table. Which of the options a kind takes it knows itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Target {
+pub struct Target {
     #[serde(deserialize_with = "read::target_name")]
-    pub(crate) name: String,
+    pub name: String,
     #[serde(
         serialize_with = "display_some",
         deserialize_with = "read::delivery_target"
     )]
-    pub(crate) url: Option<TargetUrl>,
+    pub url: Option<TargetUrl>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) concurrency: Option<Count<1, 10_000>>,
+    pub concurrency: Option<Count<1, 10_000>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) timeout: Option<Seconds<1>>,
+    pub timeout: Option<Seconds<1>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) final_timeout: Option<Seconds<1>>,
+    pub final_timeout: Option<Seconds<1>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) username: Option<String>,
+    pub username: Option<String>,
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::path"
     )]
-    pub(crate) password_file: Option<PathBuf>,
+    pub password_file: Option<PathBuf>,
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::path"
     )]
-    pub(crate) creds_file: Option<PathBuf>,
+    pub creds_file: Option<PathBuf>,
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::some_word"
     )]
-    pub(crate) tls: Option<Tls>,
+    pub tls: Option<Tls>,
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::path"
     )]
-    pub(crate) tls_ca: Option<PathBuf>,
+    pub tls_ca: Option<PathBuf>,
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::path"
     )]
-    pub(crate) tls_cert: Option<PathBuf>,
+    pub tls_cert: Option<PathBuf>,
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::path"
     )]
-    pub(crate) tls_key: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::path"
     )]
-    pub(crate) secret_file: Option<PathBuf>,
+    pub secret_file: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) format: Option<String>,
+    pub format: Option<String>,
     #[serde(rename = "on-4xx", skip_serializing_if = "Option::is_none")]
-    pub(crate) on_4xx: Option<String>,
+    pub on_4xx: Option<String>,
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::path"
     )]
-    pub(crate) header_file: Option<PathBuf>,
+    pub header_file: Option<PathBuf>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) args: Vec<String>,
+    pub args: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) endpoint: Option<String>,
+    pub endpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) region: Option<String>,
+    pub region: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) path_style: Option<bool>,
+    pub path_style: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) key: Option<String>,
+    pub key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) min_replicas: Option<Count<1, 5>>,
+    pub min_replicas: Option<Count<1, 5>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) objects: Option<String>,
+    pub objects: Option<String>,
     #[serde(rename = "strict-8bit", skip_serializing_if = "Option::is_none")]
-    pub(crate) strict_8bit: Option<bool>,
+    pub strict_8bit: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) insecure: Option<bool>,
+    pub insecure: Option<bool>,
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "display_some",
         deserialize_with = "read::mode"
     )]
-    pub(crate) mode: Option<Mode>,
+    pub mode: Option<Mode>,
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "read::group"
     )]
-    pub(crate) group: Option<String>,
+    pub group: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) create: Option<bool>,
+    pub create: Option<bool>,
 }
 
 /// How strong TLS to a target has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Tls {
+pub enum Tls {
     Off,
     Opportunistic,
     Require,
@@ -135,7 +135,7 @@ pub(crate) enum Tls {
 /// One `[[route]]` table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Route {
+pub struct Route {
     /// Empty: all that no route before has.
     #[serde(
         default,
@@ -143,13 +143,13 @@ pub(crate) struct Route {
         serialize_with = "display_all",
         deserialize_with = "read::recipients"
     )]
-    pub(crate) recipients: Vec<RecipientPattern>,
+    pub recipients: Vec<RecipientPattern>,
     #[serde(default)]
-    pub(crate) to: Vec<String>,
+    pub to: Vec<String>,
 }
 
 impl Target {
-    pub(crate) fn options(&self) -> TargetOptions {
+    pub fn options(&self) -> TargetOptions {
         TargetOptions {
             concurrency: self.concurrency.map(Count::size),
             timeout: self.timeout.map(Seconds::get),
@@ -198,7 +198,7 @@ impl From<Tls> for TlsUse {
 
 impl Configuration {
     /// The name of the target that mail goes to without a route.
-    pub(crate) fn default_name(&self) -> &str {
+    pub fn default_name(&self) -> &str {
         match &self.delivery.target {
             Destination::Url(_) => DEFAULT,
             Destination::Named(name) => name,
@@ -206,7 +206,7 @@ impl Configuration {
     }
 
     /// The targets that mail can reach, by their names.
-    pub(crate) fn routed_targets(&self) -> Vec<Target> {
+    pub fn routed_targets(&self) -> Vec<Target> {
         let default = self.delivery.target.url().map(|url| Target {
             name: DEFAULT.to_owned(),
             url: Some(url.clone()),
@@ -234,7 +234,7 @@ impl Configuration {
     }
 
     /// Recipients that the configuration spells out: a Maildir of their own may be made for them.
-    pub(crate) fn named_recipients(&self) -> Vec<RecipientPattern> {
+    pub fn named_recipients(&self) -> Vec<RecipientPattern> {
         let routes = self.routes.iter().flat_map(|route| &route.recipients);
         let exact = routes.filter(|pattern| pattern.is_exact()).cloned();
         // A name below `*.example.com` is a stranger's invention.
@@ -246,13 +246,13 @@ impl Configuration {
     }
 
     /// Recipients of one message may have to go different ways, of which a transaction has one.
-    pub(crate) fn is_routed_apart(&self) -> bool {
+    pub fn is_routed_apart(&self) -> bool {
         let targets: HashSet<_> = self.routes.iter().flat_map(|route| &route.to).collect();
         targets.len() > 1
     }
 
     /// Mail may go to another mail server, which may not take BINARYMIME.
-    pub(crate) fn hands_on(&self) -> bool {
+    pub fn hands_on(&self) -> bool {
         let targets = self.routed_targets();
         let mut schemes = targets
             .iter()
@@ -262,7 +262,7 @@ impl Configuration {
 
     /// How long one question to a target, and to the DNS before it, may take at the most: it is answered by then, or
     /// its own time is over.
-    pub(crate) fn longest_answer(&self) -> Duration {
+    pub fn longest_answer(&self) -> Duration {
         let time_of = |target: &Target| {
             let each = target.timeout.map_or(Duration::ZERO, Seconds::get);
             let last = target.final_timeout.map_or(USUAL_FINAL, Seconds::get);
@@ -354,7 +354,7 @@ impl Configuration {
     }
 
     /// A relay for everybody is found within hours, and its address is on every list the next day.
-    pub(crate) fn relay_fault(&self) -> Option<RelayFault> {
+    pub fn relay_fault(&self) -> Option<RelayFault> {
         let relay = self.open_relay()?;
         let modes = |listener: &Listener| listener.auth.unwrap_or(self.auth.mode);
         if self.listeners.iter().any(|it| modes(it) == auth::Mode::Any) {
@@ -441,12 +441,13 @@ impl Configuration {
 }
 
 /// A relay that everybody could use.
-pub(crate) struct RelayFault {
+#[derive(Debug)]
+pub struct RelayFault {
     /// Where it is said.
     key: &'static str,
     /// Which of the routes.
     route: Option<usize>,
-    pub(crate) problem: String,
+    pub problem: String,
 }
 
 /// A target that passes mail on, and how it is reached.

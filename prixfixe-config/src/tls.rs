@@ -18,42 +18,42 @@ pub(super) const CERTIFICATE: &str =
 
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Tls {
+pub struct Tls {
     /// Certificate chain in PEM; turns on STARTTLS
     #[arg(id = "tls.cert", long = "tls-cert", value_name = "FILE", value_parser = path)]
     #[serde(deserialize_with = "read::path")]
-    pub(crate) cert: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
     /// Private key of the certificate, in PEM
     #[arg(id = "tls.key", long = "tls-key", value_name = "FILE", value_parser = path)]
     #[serde(deserialize_with = "read::path")]
-    pub(crate) key: Option<PathBuf>,
+    pub key: Option<PathBuf>,
     /// File with the password of an encrypted key on its first line
     #[arg(id = "tls.key-password-file", long = "tls-key-password-file", value_name = "FILE", value_parser = path)]
     #[serde(deserialize_with = "read::path")]
-    pub(crate) key_password_file: Option<PathBuf>,
+    pub key_password_file: Option<PathBuf>,
     /// Generate a self-signed certificate for the domain at start
     #[arg(id = "tls.self-signed", long = "tls-self-signed", value_name = "BOOLEAN", action = ArgAction::Set, value_parser = switch)]
-    pub(crate) self_signed: bool,
+    pub self_signed: bool,
     /// Oldest TLS version to accept
     #[arg(id = "tls.min-version", long = "tls-min-version", value_name = "1.2|1.3", value_parser = Word::<TlsVersion>::default())]
     #[serde(deserialize_with = "read::word")]
-    pub(crate) min_version: TlsVersion,
+    pub min_version: TlsVersion,
     /// Refuse mail without TLS
     #[arg(id = "tls.required", long = "tls-required", value_name = "BOOLEAN", action = ArgAction::Set, value_parser = switch)]
-    pub(crate) required: bool,
+    pub required: bool,
     /// CA certificates for client certificates, in PEM
     #[arg(id = "tls.client-ca", long = "tls-client-ca", value_name = "FILE", value_parser = path)]
     #[serde(deserialize_with = "read::path")]
-    pub(crate) client_ca: Option<PathBuf>,
+    pub client_ca: Option<PathBuf>,
     /// Whether to ask clients for a certificate issued by --tls-client-ca
     #[arg(id = "tls.client-auth", long = "tls-client-auth", value_name = "off|request|require", value_parser = Word::<ClientAuth>::default())]
     #[serde(deserialize_with = "read::word")]
-    pub(crate) client_auth: ClientAuth,
+    pub client_auth: ClientAuth,
     #[arg(skip)]
-    pub(crate) handshake_timeout: Seconds<1>,
+    pub handshake_timeout: Seconds<1>,
     /// Zero: files are read again on SIGHUP only.
     #[arg(skip)]
-    pub(crate) reload_interval: Seconds<0>,
+    pub reload_interval: Seconds<0>,
     /// For clients that ask for one of their names; the default is above.
     #[arg(skip)]
     #[serde(
@@ -61,23 +61,23 @@ pub(crate) struct Tls {
         skip_serializing_if = "Vec::is_empty",
         deserialize_with = "read::tables"
     )]
-    pub(crate) certificates: Vec<Certificate>,
+    pub certificates: Vec<Certificate>,
 }
 
 /// One `[[tls.certificate]]` table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Certificate {
+pub struct Certificate {
     #[serde(deserialize_with = "read::path")]
-    pub(crate) cert: PathBuf,
+    pub cert: PathBuf,
     #[serde(deserialize_with = "read::path")]
-    pub(crate) key: PathBuf,
+    pub key: PathBuf,
     #[serde(default, deserialize_with = "read::path")]
-    pub(crate) key_password_file: Option<PathBuf>,
+    pub key_password_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
-pub(crate) enum TlsVersion {
+pub enum TlsVersion {
     #[default]
     #[value(name = "1.2")]
     #[serde(rename = "1.2")]
@@ -89,7 +89,7 @@ pub(crate) enum TlsVersion {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum ClientAuth {
+pub enum ClientAuth {
     #[default]
     Off,
     Request,
@@ -119,12 +119,12 @@ const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Tls {
     /// Whether there is a certificate at all.
-    pub(crate) fn is_on(&self) -> bool {
+    pub fn is_on(&self) -> bool {
         self.self_signed || self.cert.is_some()
     }
 
     /// Reads and checks all files. `None`: there is no TLS.
-    pub(crate) fn load(&self, domain: &str) -> Result<Option<TlsConfig>, TlsError> {
+    pub fn load(&self, domain: &str) -> Result<Option<TlsConfig>, TlsError> {
         let source = match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => CertificateSource::Files {
                 cert: cert.clone(),

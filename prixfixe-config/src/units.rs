@@ -17,47 +17,47 @@ const DAY: u64 = 86_400;
 
 /// A whole number within bounds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Count<const MIN: u32, const MAX: u32>(u32);
+pub struct Count<const MIN: u32, const MAX: u32>(u32);
 
 /// Bytes within bounds: `10485760`, `10MB` (10^6) or `10MiB` (2^20).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Size<const MIN: u64, const MAX: u64>(u64);
+pub struct Size<const MIN: u64, const MAX: u64>(u64);
 
 /// Whole seconds up to a day: `300`, `300s`, `5m` or `1h30m`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Seconds<const MIN: u64>(u64);
+pub struct Seconds<const MIN: u64>(u64);
 
 impl<const MIN: u32, const MAX: u32> Count<MIN, MAX> {
     /// A default, which lies within the bounds as a rule.
-    pub(crate) fn nearest(number: impl TryInto<u32>) -> Self {
+    pub fn nearest(number: impl TryInto<u32>) -> Self {
         Self(number.try_into().unwrap_or(MAX).clamp(MIN, MAX))
     }
 
-    pub(crate) const fn get(self) -> u32 {
+    pub const fn get(self) -> u32 {
         self.0
     }
 
-    pub(crate) fn size(self) -> usize {
+    pub fn size(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
 
 impl<const MIN: u64, const MAX: u64> Size<MIN, MAX> {
-    pub(crate) fn nearest(bytes: u64) -> Self {
+    pub fn nearest(bytes: u64) -> Self {
         Self(bytes.clamp(MIN, MAX))
     }
 
-    pub(crate) const fn get(self) -> u64 {
+    pub const fn get(self) -> u64 {
         self.0
     }
 }
 
 impl<const MIN: u64> Seconds<MIN> {
-    pub(crate) fn nearest(time: Duration) -> Self {
+    pub fn nearest(time: Duration) -> Self {
         Self(time.as_secs().clamp(MIN, DAY))
     }
 
-    pub(crate) const fn get(self) -> Duration {
+    pub const fn get(self) -> Duration {
         Duration::from_secs(self.0)
     }
 }
@@ -87,7 +87,7 @@ impl<const MIN: u64, const MAX: u64> FromStr for Size<MIN, MAX> {
 }
 
 /// Bytes within bounds that are known at run time.
-pub(crate) fn size(text: &str, bounds: RangeInclusive<u64>) -> Result<u64, String> {
+pub fn size(text: &str, bounds: RangeInclusive<u64>) -> Result<u64, String> {
     let (least, most) = (bounds.start(), bounds.end());
     let expected = format!("give {least} to {most}, in octets or with a unit (10MB, 10MiB)");
     let unit = text
@@ -130,7 +130,7 @@ impl<const MIN: u64> FromStr for Seconds<MIN> {
 }
 
 /// Yes or no.
-pub(crate) fn switch(text: &str) -> Result<bool, Problem> {
+pub fn switch(text: &str) -> Result<bool, Problem> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
         "0" | "false" | "no" | "off" => Ok(false),
@@ -142,7 +142,7 @@ pub(crate) fn switch(text: &str) -> Result<bool, Problem> {
 }
 
 /// The opposite, for a flag that turns something off.
-pub(crate) fn no(text: &str) -> Result<bool, Problem> {
+pub fn no(text: &str) -> Result<bool, Problem> {
     switch(text).map(|no| !no)
 }
 

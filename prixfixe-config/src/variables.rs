@@ -21,7 +21,7 @@ const PORT: &str = "SMTP_PORT";
 pub struct Environment(Vec<(OsString, OsString)>);
 
 impl Environment {
-    pub(crate) fn of_this_process() -> Self {
+    pub fn of_this_process() -> Self {
         std::env::vars_os().collect()
     }
 
@@ -38,7 +38,7 @@ impl Environment {
     }
 
     /// What to say at start of variables that mean nothing to us.
-    pub(crate) fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<String> {
         let names = self.0.iter().filter_map(|(name, _)| name.to_str());
         let mut ours: Vec<&str> = names.filter(|name| name.starts_with(PREFIX)).collect();
         ours.sort_unstable();

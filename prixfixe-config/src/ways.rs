@@ -10,7 +10,7 @@ use super::targets::{Route, Target};
 impl Configuration {
     /// A line for each recipient, local part and domain that the configuration names, and one for all others: comments of
     /// a TOML file.
-    pub(crate) fn ways(&self) -> String {
+    pub fn ways(&self) -> String {
         let mut text = String::from("# Where mail goes:\n");
         let mut say = |who: &str, way: &str| {
             // Writing to a String does not fail. What is not printable would end the comment.
@@ -35,7 +35,7 @@ impl Configuration {
     }
 
     /// What `check` and `serve` warn of.
-    pub(crate) fn mail_warnings(&self) -> Vec<String> {
+    pub fn mail_warnings(&self) -> Vec<String> {
         let targets = self.routed_targets();
         let of_targets = targets
             .iter()

@@ -438,7 +438,7 @@ pub(crate) fn display_all<S: Serializer>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::log::LogFormat;
+    use crate::log::LogFormat;
 
     #[test]
     fn words() {

@@ -11,7 +11,7 @@ use tracing::{Event, Level};
 
 use super::clock::Clock;
 use super::value::{write_json, write_message, write_text};
-use crate::config::LogFormat;
+use crate::Format;
 
 /// What `tracing` calls the text of an event.
 const MESSAGE: &str = "message";
@@ -38,15 +38,15 @@ impl Line {
     pub(super) fn of(
         &mut self,
         prefix: &str,
-        format: LogFormat,
+        format: Format,
         now: SystemTime,
         event: &Event<'_>,
     ) -> &str {
         self.text.clear();
         self.text.push_str(prefix);
         match format {
-            LogFormat::Text => self.write_as_text(now, event),
-            LogFormat::Json => self.write_as_json(now, event),
+            Format::Text => self.write_as_text(now, event),
+            Format::Json => self.write_as_json(now, event),
         }
         &self.text
     }
@@ -212,14 +212,14 @@ mod tests {
     }
 
     /// What `log` logs, without the time, which is checked to be one.
-    fn logged(format: LogFormat, log: impl FnOnce()) -> String {
+    fn logged(format: Format, log: impl FnOnce()) -> String {
         let lines = Written::default();
         let queue = Queue::start(lines.clone()).unwrap();
         let level = LevelFilter::TRACE;
         prixfixe_test_support::listening(Lines::new(queue.clone(), format, level), log);
         queue.flush(Duration::from_secs(60));
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        let start = if format == LogFormat::Json {
+        let start = if format == Format::Json {
             "{\"timestamp\":\"".len()
         } else {
             0
@@ -241,12 +241,12 @@ mod tests {
     fn text_is_a_message_and_fields() {
         let expected = "TIME INFO  message peer=[::1]:25 helo=\"evil\\r\\n\\u{202e}\\\"\" name=\"evil\\r\\n\\u{202e}\\\"\" \
             list=\"[\\\"evil\\\\r\\\\n\\\\u{202e}\\\\\\\"\\\"]\" size=7 duration=0.25 tls=false\n";
-        assert_eq!(logged(LogFormat::Text, event), expected);
+        assert_eq!(logged(Format::Text, event), expected);
     }
 
     #[test]
     fn json_is_a_flat_object() {
-        let line = logged(LogFormat::Json, event);
+        let line = logged(Format::Json, event);
         let expected = serde_json::json!({
             "timestamp": "TIME", "level": "INFO", "message": "message", "peer": "[::1]:25",
             "helo": "evil\r\n\u{202e}\"", "name": "evil\r\n\u{202e}\"",
@@ -265,7 +265,7 @@ mod tests {
     fn a_line_is_at_most_4_kib_and_keeps_its_last_fields() {
         for character in ["x", "\"", "\u{202e}", "\u{e0041}", "\u{fc}"] {
             let long = character.repeat(10_000);
-            for format in [LogFormat::Text, LogFormat::Json] {
+            for format in [Format::Text, Format::Json] {
                 let line = logged(format, || {
                     tracing::info!(
                         target: "prixfixe", id = "1", peer = "192.0.2.1:1024", from = %long, recipients = %long, size = 7_u64,
@@ -276,7 +276,7 @@ mod tests {
                 let octets = line.len() + 23;
                 assert!((3000..=4096).contains(&octets), "{octets}: {line}");
                 assert!(line.contains("size") && line.contains("last"), "{line}");
-                if format == LogFormat::Json {
+                if format == Format::Json {
                     serde_json::from_str::<serde_json::Value>(&line).unwrap();
                 }
             }
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn numbers_that_are_none_are_text_in_json() {
         let line = logged(
-            LogFormat::Json,
+            Format::Json,
             || tracing::info!(target: "prixfixe", rate = f64::NAN, "x"),
         );
         assert_eq!(
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn a_message_among_the_fields_stands_before_them() {
         let line = logged(
-            LogFormat::Text,
+            Format::Text,
             || tracing::info!(target: "prixfixe", a = 1, message = "x", b = "\""),
         );
         assert_eq!(line, "TIME INFO  x a=1 b=\"\\\"\"\n");
@@ -314,7 +314,7 @@ mod tests {
             }
         }
         let line = logged(
-            LogFormat::Json,
+            Format::Json,
             || tracing::info!(target: "prixfixe", a = %Fails, b = 1, "x"),
         );
         let end = "\"message\":\"x\",\"a\":\"so far\",\"b\":1}\n";
@@ -324,11 +324,11 @@ mod tests {
     #[test]
     fn events_of_others_name_their_source() {
         assert_eq!(
-            logged(LogFormat::Text, || tracing::warn!(target: "mio", "x")),
+            logged(Format::Text, || tracing::warn!(target: "mio", "x")),
             "TIME WARN  x target=mio\n"
         );
         let line = logged(
-            LogFormat::Text,
+            Format::Text,
             || tracing::debug!(target: "prixfixe_tls", "x"),
         );
         assert_eq!(line, "TIME DEBUG x target=prixfixe_tls\n");

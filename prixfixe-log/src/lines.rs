@@ -13,7 +13,7 @@ use tracing::{Event, Metadata, Subscriber, callsite};
 use super::format::Line;
 use super::journal;
 use super::queue::Queue;
-use crate::config::LogFormat;
+use crate::Format;
 
 thread_local! {
     static LINE: RefCell<Line> = RefCell::default();
@@ -33,10 +33,10 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(queue: Queue, format: LogFormat, level: LevelFilter) -> Self {
+    pub(super) fn new(queue: Queue, format: Format, level: LevelFilter) -> Self {
         Self {
             queue,
-            is_json: AtomicBool::new(format == LogFormat::Json),
+            is_json: AtomicBool::new(format == Format::Json),
             to_journal: false,
             level: RwLock::new(level),
         }
@@ -47,8 +47,8 @@ impl Lines {
         Self { to_journal, ..self }
     }
 
-    pub(super) fn change(&self, format: LogFormat, level: LevelFilter) {
-        let is_json = format == LogFormat::Json;
+    pub(super) fn change(&self, format: Format, level: LevelFilter) {
+        let is_json = format == Format::Json;
         self.is_json.store(is_json, Ordering::Relaxed);
         *self.level.write().unwrap_or_else(PoisonError::into_inner) = level;
         callsite::rebuild_interest_cache();
@@ -60,8 +60,8 @@ impl Lines {
 
     fn write(&self, line: &mut Line, event: &Event<'_>) {
         let format = match self.is_json.load(Ordering::Relaxed) {
-            true => LogFormat::Json,
-            false => LogFormat::Text,
+            true => Format::Json,
+            false => Format::Text,
         };
         let prefix = match self.to_journal {
             true => journal::prefix(*event.metadata().level()),
@@ -140,7 +140,7 @@ mod tests {
         ] {
             let written = Written::default();
             let queue = Queue::start(written.clone()).unwrap();
-            let lines = Lines::new(queue.clone(), LogFormat::Text, level);
+            let lines = Lines::new(queue.clone(), Format::Text, level);
             prixfixe_test_support::listening(lines, log);
             queue.flush(std::time::Duration::from_secs(60));
             let text = written.0.lock().unwrap().clone();

@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Write};
 
-use prixfixe_server::printable::is_hazardous;
+use prixfixe_core::printable::is_hazardous;
 
 /// Stands at the end of a value whose rest is left out.
 const CUT_OFF: &str = "... (cut off)";

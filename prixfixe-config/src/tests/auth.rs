@@ -1,7 +1,7 @@
 //! AUTH: what a mode needs, and where a listener has another one.
 
 use super::*;
-use crate::config::Mode;
+use crate::Mode;
 
 #[test]
 fn modes_come_from_everywhere() {
@@ -29,7 +29,7 @@ fn modes_come_from_everywhere() {
 
 #[test]
 fn the_submission_server_of_deploy_is_one() {
-    let file = include_str!("../../../../deploy/submission/prixfixe.toml");
+    let file = include_str!("../../../deploy/submission/prixfixe.toml");
     let configuration = load(file, &[], &[]).unwrap();
     assert_eq!(configuration.auth.mode, Mode::Require);
     assert!(configuration.listeners[1].implicit_tls);

@@ -1,10 +1,10 @@
 //! docs/CONFIGURATION.md says what the options are.
 
 use super::*;
-use crate::config::arguments::default_of;
-use crate::config::hints::KEYS;
+use crate::arguments::default_of;
+use crate::hints::KEYS;
 
-const DOCUMENTATION: &str = include_str!("../../../../docs/CONFIGURATION.md");
+const DOCUMENTATION: &str = include_str!("../../../docs/CONFIGURATION.md");
 
 /// One cell of a row that has something in it.
 fn code(text: &str) -> String {

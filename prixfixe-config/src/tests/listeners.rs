@@ -1,7 +1,7 @@
 //! Listeners, from the file, the flags and the variables, and the balancers in front of them.
 
 use super::*;
-use crate::config::Dsn;
+use crate::Dsn;
 
 #[test]
 fn listeners_in_clear_and_with_tls_are_replaced_apart() {

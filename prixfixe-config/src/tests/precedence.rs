@@ -1,7 +1,7 @@
 //! Each option in each of its places, and which place goes before which.
 
 use super::*;
-use crate::config::units::Count;
+use crate::units::Count;
 
 /// An option; what is shown by default; what the file, the variable and the flag say and what is shown for each.
 type Case = (

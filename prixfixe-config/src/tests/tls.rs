@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::tls::Certificate;
+use crate::tls::Certificate;
 
 #[test]
 fn certificates_by_name_and_the_times_of_tls_are_set_in_the_file() {
