@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use clap::{Args, Command, FromArgMatches};
 use libfuzzer_sys::fuzz_target;
-use prixfixe_cli::{Configuration, ConfigurationArguments, Environment, Invalid, Mistakes};
+use prixfixe_config::{Configuration, ConfigurationArguments, Environment, Invalid, Mistakes};
 
 /// A file that each run writes anew.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {

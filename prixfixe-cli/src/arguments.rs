@@ -1,10 +1,10 @@
-//! The command line: its subcommands. What `serve` and `check` take is in [`crate::config`].
+//! The command line: its subcommands. What `serve` and `check` take is in [`prixfixe_config`].
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
+use prixfixe_config::{AdminArguments, ConfigurationArguments};
 
 use crate::bench;
-use crate::config::{AdminArguments, ConfigurationArguments};
 use crate::error::Error;
 
 /// A receive-only SMTP server: takes mail from the network and keeps it.

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use prixfixe_auth::{Dovecot, Oidc, OidcOptions, PreparedUsers, Several, Users};
+use prixfixe_config::{self as config, Configuration, Mode};
 use prixfixe_server::{Authenticator, Settings};
 
-use crate::config::{self, Configuration, Mode};
 use crate::error::Error;
 
 /// What was read and is not in use yet.

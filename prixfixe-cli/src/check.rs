@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use prixfixe_config::{Configuration, ConfigurationArguments, Environment, Scope, Target};
+
 use crate::auth;
-use crate::config::{Configuration, ConfigurationArguments, Environment, Scope, Target};
 use crate::error::{Error, print, warn};
 use crate::privileges;
 
@@ -19,7 +20,7 @@ pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error>
         listener
             .group
             .as_deref()
-            .map(privileges::look_up_group)
+            .map(prixfixe_config::look_up_group)
             .transpose()?;
     }
     let targets_groups = configuration.targets.iter().map(|target| &target.group);
@@ -27,7 +28,7 @@ pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error>
         .chain([&configuration.delivery.group])
         .flatten()
     {
-        privileges::look_up_group(group)?;
+        prixfixe_config::look_up_group(group)?;
     }
     configuration.admin.look_up()?;
     configuration.tls.load(&configuration.domain)?;

@@ -6,12 +6,12 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
+use prixfixe_log::Logging;
 use prixfixe_server::Server;
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use crate::error::Error;
-use crate::logging::Logging;
 use crate::reload::Reload;
 use crate::signals::Request;
 use crate::systemd;

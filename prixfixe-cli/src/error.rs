@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use prixfixe_config::{self as config, Invalid, Mistakes};
 use prixfixe_delivery::OpenError;
 use prixfixe_server::printable::Printable;
 use prixfixe_server::{Address, BindError, SettingsError, StartError};
 use prixfixe_tls::TlsError;
-
-use crate::config::{self, Invalid, Mistakes};
 
 /// Why the command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -138,12 +137,12 @@ pub(crate) enum Error {
         reason: String,
     },
     /// `health` asked something else.
-    #[error("{address} answered {code}: it is not the admin address of prixfixe")]
+    #[error("{address} answered {status}: it is not the admin address of prixfixe")]
     NotAdmin {
         /// Who was asked.
         address: SocketAddr,
         /// What came back.
-        code: hyper::StatusCode,
+        status: String,
     },
     /// The server does not take mail now, for this reason.
     #[error("not ready: {0}")]

@@ -5,9 +5,8 @@
 
 use std::fs;
 
+use prixfixe_config::Configuration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::config::Configuration;
 
 /// What may be open whatever the configuration: standard streams, signals, the log, certificates while they are read, and
 /// the files of the Maildir's workers, which sync directories and sweep.

@@ -1,4 +1,4 @@
-//! The `prixfixe` command, as a library: what its `main` calls, and what tests and fuzz targets of this project read.
+//! The `prixfixe` command, as a library: what its `main` calls.
 //!
 //! **It is no API.** Nothing here is promised from one version to the next.
 //! To receive mail in a program, use `prixfixe-server`; to drive a server, use `prixfixe-bench`.
@@ -9,7 +9,6 @@ mod arguments;
 mod auth;
 mod bench;
 mod check;
-mod config;
 mod control;
 mod error;
 mod file_limit;
@@ -29,8 +28,6 @@ mod targets;
 mod welcome;
 
 use std::process::ExitCode;
-
-pub use crate::config::{Configuration, ConfigurationArguments, Environment, Invalid, Mistakes};
 
 use crate::arguments::{Arguments, Command};
 use crate::error::Error;

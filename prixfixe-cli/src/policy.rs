@@ -5,15 +5,14 @@ mod numbers;
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use prixfixe_config::Configuration;
+use prixfixe_config::policy::{Marking, Policy as Wanted};
 use prixfixe_policy::{
-    Authentication, AuthenticationSession, Blocklist, BlocklistSession, ListedAction,
-    Mode as PolicyMode, Resolver,
+    Authentication, AuthenticationSession, Blocklist, BlocklistSession, Resolver,
 };
 use prixfixe_server::{Check, CheckSession, Client, Content, Mail, Protocol, Rcpt, Reply, Verdict};
 
 pub(crate) use self::numbers::Numbers;
-use crate::config::Configuration;
-use crate::config::policy::{Action, Marking, Mode, Policy as Wanted};
 use crate::error::Error;
 use crate::sockets::name_of;
 
@@ -98,25 +97,6 @@ impl Rules {
             Some(name) => !self.exempt.contains(name),
             // An inherited socket.
             None => client.protocol() == Protocol::Smtp,
-        }
-    }
-}
-
-impl From<Mode> for PolicyMode {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Off => Self::Off,
-            Mode::Mark => Self::Mark,
-            Mode::Enforce => Self::Enforce,
-        }
-    }
-}
-
-impl From<Action> for ListedAction {
-    fn from(action: Action) -> Self {
-        match action {
-            Action::Mark => Self::Mark,
-            Action::Reject => Self::Reject,
         }
     }
 }

@@ -2,31 +2,11 @@
 
 use std::ffi::CString;
 
-use nix::unistd::{
-    Gid, Group, Uid, User, geteuid, getuid, initgroups, setegid, seteuid, setgid, setuid,
-};
+use nix::unistd::{Gid, Uid, User, geteuid, getuid, initgroups, setegid, seteuid, setgid, setuid};
+use prixfixe_config::{Configuration, Invalid};
 use tracing::{info, warn};
 
-use crate::config::{Configuration, Invalid};
 use crate::error::Error;
-
-/// The number of a group: a name, or the number itself.
-pub(crate) fn look_up_group(name: &str) -> Result<u32, Invalid> {
-    let invalid = |problem: String| Invalid {
-        place: format!("group {name}"),
-        problem,
-    };
-    if let Ok(number) = name.parse() {
-        return Ok(number);
-    }
-    match Group::from_name(name) {
-        Ok(Some(group)) => Ok(group.gid.as_raw()),
-        Ok(None) => Err(invalid(
-            "there is no such group; give one of this host".to_owned(),
-        )),
-        Err(error) => Err(invalid(format!("cannot be looked up: {}", error.desc()))),
-    }
-}
 
 /// Looks up the user that the server is to run as: a name, or the number of one that has a name.
 pub(crate) fn look_up(name: &str) -> Result<User, Invalid> {

@@ -1,11 +1,11 @@
 //! Which recipients there are: the check that `accept.*` asks for.
 
+use prixfixe_config::{Configuration, OnFailure, Relay};
 use prixfixe_delivery::{
     AcceptRecipients, AskOptions, AskRecipients, RecipientPattern, RecipientsFile,
 };
 use prixfixe_server::DomainPattern;
 
-use crate::config::{Configuration, OnFailure, Relay};
 use crate::error::Error;
 
 /// What is ready, and not in force yet.

@@ -1,24 +1,24 @@
 //! SIGHUP: the configuration is read again, and what can change while running changes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use prixfixe_admin::Notice;
+use prixfixe_config::{
+    self as config, Configuration, ConfigurationArguments, Difference, differences,
+};
 use prixfixe_delivery::AcceptRecipients;
+use prixfixe_log::Logging;
 use prixfixe_server::{BareLineEnds, Server, Settings};
 use prixfixe_tls::{Reloaded, TlsConfig, Watch};
-use toml::{Table, Value};
 use tracing::{info, warn};
 
-use crate::admin::Notice;
 use crate::auth::{self, Logins};
-use crate::config::{self, Configuration, ConfigurationArguments};
 use crate::error::Error;
 use crate::file_limit::{FileLimit, Room};
-use crate::logging::Logging;
 use crate::policy::Policy;
-use crate::recipients;
 use crate::sockets::Origins;
 use crate::targets::Targets;
+use crate::{logging, recipients};
 
 /// What runs, and what it was read from.
 pub(crate) struct Reload {
@@ -145,7 +145,7 @@ impl Reload {
         // A change is told at whichever of the two levels tells more.
         let quieter = next.log.level < self.running.log.level;
         if !quieter {
-            self.logging.change(&next.log);
+            logging::change(&self.logging, &next.log);
         }
         for Difference { key, old, new } in differences(&self.running, next) {
             info!(target: "prixfixe", key, old, new, "changed");
@@ -154,7 +154,7 @@ impl Reload {
             warn!(target: "prixfixe", key, old, new, "this change takes effect at the next start");
         }
         if quieter {
-            self.logging.change(&next.log);
+            logging::change(&self.logging, &next.log);
         }
         let warning = auth::warning(next);
         if let Some(warning) = &warning {
@@ -225,110 +225,5 @@ pub(crate) fn settings(
     match tls {
         Some(tls) => settings.tls(tls),
         None => settings,
-    }
-}
-
-impl Configuration {
-    /// This one, with what can change while running as `wanted` has it.
-    ///
-    /// Every field is named: a new one is to be put on one side or the other.
-    fn changed_while_running(&self, wanted: &Self, needs_tls: bool) -> Self {
-        let tls = match needs_tls && !wanted.tls.is_on() {
-            true => &self.tls,
-            false => &wanted.tls,
-        };
-        Self {
-            domain: wanted.domain.clone(),
-            transport: self.transport,
-            threads: self.threads,
-            reuse_port: self.reuse_port,
-            user: self.user.clone(),
-            limits: wanted.limits.clone(),
-            tls: tls.clone(),
-            auth: wanted.auth.clone(),
-            accept: wanted.accept.clone(),
-            policy: wanted.policy.clone(),
-            delivery: wanted.delivery.clone(),
-            admin: self.admin.clone(),
-            log: wanted.log.clone(),
-            listeners: self.listeners_with_auth_of(wanted),
-            targets: wanted.targets.clone(),
-            routes: wanted.routes.clone(),
-        }
-    }
-
-    /// The listeners that there are, each with the mode of the one at the same address.
-    fn listeners_with_auth_of(&self, wanted: &Self) -> Vec<config::Listener> {
-        // Port 0 may be there more than once.
-        let changed = |(index, listener): (usize, &config::Listener)| {
-            let is_same = |other: &&config::Listener| other.address == listener.address;
-            let before = self.listeners.iter().take(index).filter(is_same).count();
-            let other = wanted.listeners.iter().filter(is_same).nth(before);
-            config::Listener {
-                auth: other.map_or(listener.auth, |other| other.auth),
-                ..listener.clone()
-            }
-        };
-        self.listeners.iter().enumerate().map(changed).collect()
-    }
-
-    /// Whether its certificates and the policy around them are the same. A self-signed certificate is for the domain.
-    fn has_certificates_of(&self, other: &Self) -> bool {
-        let same_name = !self.tls.self_signed || self.domain == other.domain;
-        let tls = config::Tls {
-            required: self.tls.required,
-            reload_interval: self.tls.reload_interval,
-            ..other.tls.clone()
-        };
-        same_name && self.tls == tls
-    }
-}
-
-/// A key in which two configurations differ, with its values as `prixfixe check` prints them.
-#[derive(Debug, PartialEq, Eq)]
-struct Difference {
-    key: String,
-    old: String,
-    new: String,
-}
-
-fn differences(old: &Configuration, new: &Configuration) -> Vec<Difference> {
-    let (old, new) = (values(old), values(new));
-    let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys.into_iter()
-        .filter(|key| old.get(*key) != new.get(*key))
-        .map(|key| Difference {
-            key: key.clone(),
-            old: text(old.get(key)),
-            new: text(new.get(key)),
-        })
-        .collect()
-}
-
-fn values(configuration: &Configuration) -> BTreeMap<String, Value> {
-    let mut values = BTreeMap::new();
-    for (key, value) in Table::try_from(configuration).unwrap_or_default() {
-        match value {
-            Value::Table(table) => {
-                values.extend(
-                    table
-                        .into_iter()
-                        .map(|(name, value)| (format!("{key}.{name}"), value)),
-                );
-            }
-            value => drop(values.insert(key, value)),
-        }
-    }
-    values
-}
-
-fn text(value: Option<&Value>) -> String {
-    match value {
-        // Not `none`: that would be another limit than the default.
-        None => "unset".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(value) => value.to_string(),
     }
 }

@@ -3,31 +3,31 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use prixfixe_admin::{Notice, Status};
+use prixfixe_config::{self as config, Configuration, ConfigurationArguments, Environment};
 use prixfixe_delivery::AcceptRecipients;
 use prixfixe_server::{Protocol, Server, Transport};
 use tracing::{info, warn};
 
-use crate::admin::{Admin, Notice, Status};
+use crate::admin;
 use crate::auth;
-use crate::config::{self, Configuration, ConfigurationArguments, Environment};
 use crate::control::Control;
 use crate::error::Error;
 use crate::file_limit::FileLimit;
-use crate::logging::Logging;
 use crate::policy::Policy;
 use crate::reload::{self, Certificates, Reload};
 use crate::signals::Signals;
 use crate::sockets::Sockets;
 use crate::systemd::Purpose;
 use crate::targets::Prepared;
-use crate::{privileges, recipients, systemd, welcome};
+use crate::{logging, privileges, recipients, systemd, welcome};
 
 pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> {
     // Before there are threads: it changes the environment.
     let inherited = systemd::inherited_sockets()?;
     let configuration = Configuration::load(&arguments)?;
     let signals = Signals::catch().map_err(Error::Signals)?;
-    let logging = Arc::new(Logging::start(&configuration.log).map_err(Error::Logging)?);
+    let logging = Arc::new(logging::start(&configuration.log).map_err(Error::Logging)?);
     // An error leaves from here, while the thread of the signals keeps the log.
     let _last_lines = logging.last_lines();
     let control = Arc::new(Control::new(Arc::clone(&logging)));
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let policy = Policy::default();
     policy.replace(policy.prepare(&configuration)?);
     let logins = privileges::acting_as(user.as_ref(), || auth::prepare(&configuration))?;
-    let admin = Admin::bind(&configuration, systemd::sockets(for_admin))?;
+    let admin = admin::bind(&configuration, systemd::sockets(for_admin))?;
     let mut sockets = Sockets::open(&configuration, for_mail)?;
     let implicit_tls = sockets.implicit_tls();
     let protocols = sockets.protocols();
@@ -88,16 +88,14 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
 
     let notice = Notice::default();
     notice.set(auth::warning(&configuration));
-    let status = Status::new(
-        Arc::clone(&server),
-        implicit_tls.clone(),
-        protocols.clone(),
-        delivery.clone(),
-        notice.clone(),
-        policy.numbers(),
-    );
+    let status = Status::new(Arc::clone(&server))
+        .listeners(implicit_tls.clone(), protocols.clone())
+        .delivery(delivery.clone())
+        .notice(notice.clone())
+        .numbers(policy.numbers());
     let page = admin.addresses();
-    admin.serve(status, control.leaving())?;
+    let leaving = control.leaving();
+    admin.serve(status, async move { leaving.notified().await })?;
     let listening = configuration.clone();
     let reload = Reload {
         tls: Certificates::new(&configuration.tls, tls)?,

@@ -3,15 +3,14 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use prixfixe_config::{self as config, Configuration, Dsn, Invalid, Mode, Scope, Target, Trusted};
 use prixfixe_delivery::Delivery;
 use prixfixe_server::{
     BindError, BoundSocket, BoundUnixSocket, Endpoint, Listener, Protocol, ServerBuilder,
     UnixSocket,
 };
 
-use crate::config::{self, Configuration, Dsn, Invalid, Mode, Scope, Target, Trusted};
 use crate::error::Error;
-use crate::privileges;
 use crate::systemd::{Inherited, Purpose};
 
 /// They listen already, though nothing is accepted yet.
@@ -198,7 +197,7 @@ fn unix_socket(configured: &config::Listener, path: &Path) -> Result<UnixSocket,
         socket = socket.mode(mode.0);
     }
     if let Some(group) = &configured.group {
-        socket = socket.group(privileges::look_up_group(group)?);
+        socket = socket.group(prixfixe_config::look_up_group(group)?);
     }
     Ok(socket)
 }

@@ -10,12 +10,12 @@ use std::thread;
 use std::time::Instant;
 
 use listenfd::ListenFd;
+use prixfixe_config::Invalid;
 use prixfixe_server::{Listener, Server};
 use sd_notify::NotifyState;
 use socket2::SockRef;
 use tracing::warn;
 
-use crate::config::Invalid;
 use crate::error::Error;
 
 /// What an inherited socket is for, as its name says.

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use prixfixe_config::Configuration;
+use prixfixe_config::look_up_group;
+use prixfixe_config::targets::Target;
 use prixfixe_delivery::{
     AcceptRecipients, Around, Delivery, PreparedTarget, Routes, Target as Opened, TargetUrl,
 };
 use tokio::runtime::{Builder, Runtime};
 
-use crate::config::Configuration;
-use crate::config::targets::Target;
 use crate::error::Error;
-use crate::privileges::look_up_group;
 
 /// What can be opened before the process becomes another user.
 pub(crate) struct Prepared(Vec<(Target, PreparedTarget)>);

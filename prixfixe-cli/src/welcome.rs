@@ -5,9 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path;
 
+use prixfixe_config::Configuration;
 use prixfixe_delivery::TargetUrl;
-
-use crate::config::Configuration;
 
 /// A log is for programs and stays as it is, so nothing is written unless standard error is a terminal.
 pub(crate) fn greet(mail: &[impl Display], configuration: &Configuration, admin: &[SocketAddr]) {

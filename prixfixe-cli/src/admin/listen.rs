@@ -1,17 +1,13 @@
 //! The sockets of the admin endpoints.
 
-use std::io;
 use std::net::TcpListener;
 
+use prixfixe_admin::listen;
+use prixfixe_config::Target;
 use prixfixe_server::{BindError, BoundSocket, Listener};
-use socket2::SockRef;
 
-use crate::config::Target;
 use crate::error::Error;
 use crate::sockets;
-
-/// Connections that the kernel holds until they are accepted.
-pub(super) const BACKLOG: i32 = 128;
 
 /// Takes sockets that listen already.
 pub(super) fn take_over(inherited: Vec<TcpListener>) -> Result<Vec<TcpListener>, Error> {
@@ -40,11 +36,6 @@ pub(super) fn bind(target: Target, shared: bool) -> Result<Vec<TcpListener>, Err
         listening.map_err(|source| Error::Admin { address, source })
     };
     listeners.into_iter().map(bounded).collect()
-}
-
-/// From here on, if not before, connections come. On a socket that listens already it sets the backlog anew.
-pub(super) fn listen(socket: &TcpListener) -> io::Result<()> {
-    SockRef::from(socket).listen(BACKLOG)
 }
 
 /// A second socket for the address of a shared one, which does not listen. Whoever binds both before it becomes another user may

@@ -5,8 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use prixfixe_bench::plan::Content;
-
-use crate::config::units;
+use prixfixe_config::units;
 
 /// More connections than this are a slip of the pen: a worker is memory whether it connects or not.
 pub(super) const MOST_CONNECTIONS: i64 = 200_000;

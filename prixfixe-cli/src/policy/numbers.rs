@@ -40,13 +40,14 @@ impl Observer for Numbers {
     }
 }
 
-impl Numbers {
-    /// Appends them in the Prometheus text format.
-    pub(crate) fn encode(&self, text: &mut String) {
+impl prixfixe_admin::Numbers for Numbers {
+    fn encode(&self, text: &mut String) {
         // Writing to a String does not fail.
         let _ = self.write(text);
     }
+}
 
+impl Numbers {
     fn write(&self, text: &mut String) -> fmt::Result {
         let checks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let name = "smtp_policy_total";
@@ -98,7 +99,7 @@ mod tests {
         numbers.observed("spf", "pass", Duration::from_millis(3));
         numbers.observed("spf", "fail", Duration::from_secs(60));
         let mut text = String::new();
-        numbers.encode(&mut text);
+        prixfixe_admin::Numbers::encode(&numbers, &mut text);
         for line in [
             "smtp_policy_total{check=\"spf\",result=\"fail\"} 1",
             "smtp_policy_total{check=\"spf\",result=\"pass\"} 2",
