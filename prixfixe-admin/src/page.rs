@@ -10,10 +10,13 @@ use sha2::{Digest, Sha256};
 
 const DOCUMENT: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
-/// One script in three files: what the numbers are, how they are drawn, where they go.
+/// One script in files of one subject: numbers, plots, words, the parts of the page, the list of mail; at the end what runs them.
 const SCRIPT: &str = concat!(
     include_str!("page/figures.js"),
     include_str!("page/plots.js"),
+    include_str!("page/words.js"),
+    include_str!("page/parts.js"),
+    include_str!("page/mail.js"),
     include_str!("page/page.js")
 );
 
