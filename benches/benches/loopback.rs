@@ -127,10 +127,10 @@ fn clear(criterion: &mut Criterion) -> Result<(), Error> {
 /// A certificate made up here, so that the client can trust it.
 fn certificate() -> Result<(TlsConfig, Arc<ClientConfig>), Error> {
     let made = SelfSigned::new("localhost");
-    let source = CertificateSource::Memory {
-        cert: made.certificate_pem.clone().into_bytes(),
-        key: made.key_pem.clone().into_bytes(),
-    };
+    let source = CertificateSource::memory(
+        made.certificate_pem.clone().into_bytes(),
+        made.key_pem.clone().into_bytes(),
+    );
     let tls = TlsConfig::builder().certificate(source).build()?;
     Ok((tls, made.client_config()))
 }

@@ -164,9 +164,7 @@ pub fn client(modern: bool) -> ClientConnection {
 
 static SERVER: LazyLock<TlsConfig> = LazyLock::new(|| {
     TlsConfig::builder()
-        .certificate(CertificateSource::SelfSigned {
-            domains: vec!["mx.example.com".to_owned()],
-        })
+        .certificate(CertificateSource::self_signed(["mx.example.com"]))
         .build()
         .expect("a certificate")
 });

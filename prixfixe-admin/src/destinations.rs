@@ -1,6 +1,7 @@
 //! What the endpoints ask of an application.
 
 use std::fmt;
+use std::sync::Arc;
 
 use prixfixe_delivery::{Delivery, Storage, TargetStatus};
 
@@ -51,6 +52,20 @@ impl Destinations for Delivery {
 
     fn targets(&self) -> Vec<TargetStatus> {
         Delivery::targets(self)
+    }
+}
+
+impl<T: Destinations + ?Sized> Destinations for Arc<T> {
+    fn fault(&self) -> Option<String> {
+        (**self).fault()
+    }
+
+    fn storage(&self) -> Vec<Storage> {
+        (**self).storage()
+    }
+
+    fn targets(&self) -> Vec<TargetStatus> {
+        (**self).targets()
     }
 }
 

@@ -17,12 +17,16 @@
 //! use std::sync::Arc;
 //!
 //! use prixfixe_admin::{Admin, Status};
-//! use prixfixe_server::{Message, Server};
+//! use prixfixe_server::{Accepted, Message, Server};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = Server::builder()
-//!     .listen("127.0.0.1:2525".parse::<std::net::SocketAddr>()?)
-//!     .handler(async |message: Message| message.body.collect().await.map(|_| ()).map_err(Into::into))
+//!     .listen(([127, 0, 0, 1], 2525))
+//!     .handler(|message: Message| async {
+//!         let message = message.collect().await?;
+//!         println!("{} bytes", message.content().len());
+//!         Ok(Accepted::default())
+//!     })
 //!     .start()?;
 //! let server = Arc::new(server);
 //! let admin = Admin::bind("127.0.0.1:9125".parse()?)?;

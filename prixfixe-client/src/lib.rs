@@ -231,6 +231,6 @@ pub use event::Event;
 pub use extensions::{Extension, Extensions, Limits, Mechanisms};
 pub use mail::{BodyType, InvalidArgument, Mail, Notify, Rcpt, Ret};
 pub use outbox::Piece;
-pub use reader::{MAX_REPLY_LINE, MAX_REPLY_LINES, MAX_REPLY_TEXT};
+pub use reader::{MAX_REPLY_LINE, MAX_REPLY_LINES, MAX_REPLY_TEXT, ReplyReader};
 pub use reply::{EnhancedCode, Reply, ReplyBuf};
 pub use transaction::OUTPUT_HIGH_WATER;

@@ -17,9 +17,30 @@ pub const MAX_REPLY_TEXT: usize = 8192;
 /// How much of a malformed line is kept.
 const KEPT: usize = 160;
 
-/// The reply under way.
+/// Reads replies out of what a server sends, however that is cut.
+///
+/// For whoever says commands by hand, as probes and tests do.
+/// A [`Connection`](crate::Connection) has one of its own.
+/// A line is at most [`MAX_REPLY_LINE`] bytes, a reply at most [`MAX_REPLY_LINES`] lines, of which
+/// [`MAX_REPLY_TEXT`] bytes are kept.
+///
+/// ```
+/// use prixfixe_client::ReplyReader;
+///
+/// let mut replies = ReplyReader::new();
+/// let mut received: &[u8] = b"250-mx.example\r\n250 SIZE 1000\r\n550 5.1";
+/// let reply = replies.next_reply(&mut received)?.expect("a whole reply");
+/// assert_eq!(reply.code(), 250);
+/// assert!(reply.lines().eq([b"mx.example", &b"SIZE 1000"[..]]));
+/// // The next one is not whole yet.
+/// assert_eq!(replies.next_reply(&mut received)?, None);
+/// let mut received: &[u8] = b".1 no such user\r\n";
+/// let reply = replies.next_reply(&mut received)?.expect("the rest of it");
+/// assert_eq!(reply.to_string(), "550 5.1.1 no such user");
+/// # Ok::<(), prixfixe_client::Malformed>(())
+/// ```
 #[derive(Debug, Default)]
-pub(crate) struct ReplyReader {
+pub struct ReplyReader {
     /// The beginning of a line whose end has not come.
     partial: Vec<u8>,
     /// The text of the lines so far, separated by line feeds.
@@ -42,6 +63,34 @@ pub(crate) struct Line {
 }
 
 impl ReplyReader {
+    /// Before the first reply.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes bytes from the front of `input`, up to the end of one reply. `None`: all of them were
+    /// taken, and the reply goes on.
+    ///
+    /// # Errors
+    ///
+    /// What comes is no reply. Nothing that follows it can be trusted to be one.
+    pub fn next_reply(&mut self, input: &mut &[u8]) -> Result<Option<Reply<'_>>, Malformed> {
+        loop {
+            match self.next_line(input)? {
+                Some(line) if line.last => return Ok(Some(self.reply())),
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// A reply has begun whose end has not come.
+    #[must_use]
+    pub fn is_within_reply(&self) -> bool {
+        !self.partial.is_empty() || (self.lines > 0 && !self.is_complete)
+    }
+
     /// Takes one line from the front of `input`. `None`: all of it was taken and the line goes on.
     pub(crate) fn next_line(&mut self, input: &mut &[u8]) -> Result<Option<Line>, Malformed> {
         let end = memchr(b'\n', input);
@@ -200,6 +249,40 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn replies_come_one_by_one_from_every_splitting() {
+        let whole: &[u8] = b"220 mx\r\n250-mx\r\n250 HELP\r\n354\r\n221 bye\n";
+        for split in 0..=whole.len() {
+            let mut reader = ReplyReader::new();
+            let mut replies = Vec::new();
+            let mut received = 0;
+            for mut input in [&whole[..split], &whole[split..]] {
+                received += input.len();
+                while let Some(reply) = reader.next_reply(&mut input).unwrap() {
+                    replies.push(reply.to_string());
+                }
+                assert!(input.is_empty());
+                let ends = [0, 8, 26, 31, whole.len()];
+                let at_end = received == ends[replies.len()];
+                assert_eq!(reader.is_within_reply(), !at_end, "{split}");
+            }
+            assert_eq!(replies, ["220 mx", "250 mx HELP", "354", "221 bye"]);
+        }
+        let mut reader = ReplyReader::new();
+        assert_eq!(
+            reader
+                .next_reply(&mut &b"220 mx\r\n250-a\r\n550 b\r\n"[..])
+                .unwrap()
+                .unwrap()
+                .code(),
+            220
+        );
+        assert_eq!(
+            reader.next_reply(&mut &b"250-a\r\n550 b\r\n"[..]),
+            Err(Malformed::Codes)
+        );
     }
 
     #[test]

@@ -150,38 +150,38 @@ pub struct Route {
 
 impl Target {
     pub fn options(&self) -> TargetOptions {
-        TargetOptions {
-            concurrency: self.concurrency.map(Count::size),
-            timeout: self.timeout.map(Seconds::get),
-            final_timeout: self.final_timeout.map(Seconds::get),
-            username: self.username.clone(),
-            password_file: self.password_file.clone(),
-            creds_file: self.creds_file.clone(),
-            tls: self.tls.map(TlsUse::from),
-            tls_ca: self.tls_ca.clone(),
-            tls_cert: self.tls_cert.clone(),
-            tls_key: self.tls_key.clone(),
-            secret_file: self.secret_file.clone(),
-            format: self.format.clone(),
-            on_4xx: self.on_4xx.clone(),
-            header_file: self.header_file.clone(),
-            args: self.args.clone(),
-            endpoint: self.endpoint.clone(),
-            region: self.region.clone(),
-            path_style: self.path_style,
-            key: self.key.clone(),
-            min_replicas: self.min_replicas.map(Count::size),
-            objects: self.objects.clone(),
-            strict_8bit: self.strict_8bit,
-            insecure: self.insecure,
-            mode: self.mode.map(|mode| mode.0),
-            // Whether there is such a group is another question.
-            group: self
-                .group
-                .as_deref()
-                .map(|name| look_up_group(name).unwrap_or(u32::MAX)),
-            create: self.create,
-        }
+        let mut options = TargetOptions::default();
+        options.concurrency = self.concurrency.map(Count::size);
+        options.timeout = self.timeout.map(Seconds::get);
+        options.final_timeout = self.final_timeout.map(Seconds::get);
+        options.username = self.username.clone();
+        options.password_file = self.password_file.clone();
+        options.creds_file = self.creds_file.clone();
+        options.tls = self.tls.map(TlsUse::from);
+        options.tls_ca = self.tls_ca.clone();
+        options.tls_cert = self.tls_cert.clone();
+        options.tls_key = self.tls_key.clone();
+        options.secret_file = self.secret_file.clone();
+        options.format = self.format.clone();
+        options.on_4xx = self.on_4xx.clone();
+        options.header_file = self.header_file.clone();
+        options.args = self.args.clone();
+        options.endpoint = self.endpoint.clone();
+        options.region = self.region.clone();
+        options.path_style = self.path_style;
+        options.key = self.key.clone();
+        options.min_replicas = self.min_replicas.map(Count::size);
+        options.objects = self.objects.clone();
+        options.strict_8bit = self.strict_8bit;
+        options.insecure = self.insecure;
+        options.mode = self.mode.map(|mode| mode.0);
+        // Whether there is such a group is another question.
+        options.group = self
+            .group
+            .as_deref()
+            .map(|name| look_up_group(name).unwrap_or(u32::MAX));
+        options.create = self.create;
+        options
     }
 }
 

@@ -126,14 +126,9 @@ impl Tls {
     /// Reads and checks all files. `None`: there is no TLS.
     pub fn load(&self, domain: &str) -> Result<Option<TlsConfig>, TlsError> {
         let source = match (&self.cert, &self.key) {
-            (Some(cert), Some(key)) => CertificateSource::Files {
-                cert: cert.clone(),
-                key: key.clone(),
-                password_file: self.key_password_file.clone(),
-            },
-            _ if self.self_signed => CertificateSource::SelfSigned {
-                domains: vec![domain.to_owned()],
-            },
+            (Some(cert), Some(key)) => CertificateSource::files(cert.clone(), key.clone())
+                .password_file(self.key_password_file.clone()),
+            _ if self.self_signed => CertificateSource::self_signed([domain]),
             _ => return Ok(None),
         };
         let min_version = match self.min_version {
@@ -166,11 +161,8 @@ impl Tls {
 
 impl Certificate {
     fn source(&self) -> CertificateSource {
-        CertificateSource::Files {
-            cert: self.cert.clone(),
-            key: self.key.clone(),
-            password_file: self.key_password_file.clone(),
-        }
+        CertificateSource::files(self.cert.clone(), self.key.clone())
+            .password_file(self.key_password_file.clone())
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
     missing_docs,
     reason = "each is a key of the configuration, where it is explained"
 )]
+#[non_exhaustive]
 pub struct TargetOptions {
     pub concurrency: Option<usize>,
     pub timeout: Option<Duration>,

@@ -77,6 +77,7 @@ pub struct InvalidPipeUrl;
 
 /// How a [`Pipe`] works.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PipeOptions {
     /// What log, metrics and health call it. By default: `pipe`.
     pub name: String,

@@ -3,12 +3,9 @@
 //! `cargo run --example finger`, then `echo ann | nc 127.0.0.1 7979`.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use prixfixe_network::{Connection, Listener, Options, OutputBuffer, Service, Session, serve};
-
-struct Finger;
+use prixfixe_network::{Connection, Listener, Options, OutputBuffer, Session, serve};
 
 struct Visit {
     line: Vec<u8>,
@@ -16,15 +13,11 @@ struct Visit {
     end: Instant,
 }
 
-impl Service for Finger {
-    type Session = Visit;
-
-    fn session(&self, now: Instant, _: &Connection) -> Visit {
-        Visit {
-            line: Vec::new(),
-            output: OutputBuffer::new(),
-            end: now + Duration::from_secs(10),
-        }
+fn visit(now: Instant, _: &Connection) -> Visit {
+    Visit {
+        line: Vec::new(),
+        output: OutputBuffer::new(),
+        end: now + Duration::from_secs(10),
     }
 }
 
@@ -45,17 +38,6 @@ impl Session for Visit {
         self.end = now;
     }
 
-    fn shutdown(&mut self, now: Instant) {
-        self.end = now;
-    }
-
-    fn poll(&mut self, now: Instant, _: &mut Context<'_>) -> Poll<()> {
-        match now >= self.end {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    }
-
     fn deadline(&self) -> Option<Instant> {
         Some(self.end)
     }
@@ -67,7 +49,7 @@ impl Session for Visit {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listeners = Listener::bind_localhost(7979)?;
-    let running = serve(listeners, Arc::new(Finger), Options::default())?;
+    let running = serve(listeners, Arc::new(visit), Options::default())?;
     eprintln!("on {:?}; the end of the input ends it", running.addresses());
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     Ok(())
@@ -83,7 +65,7 @@ fn it_answers_on_both_transports() -> Result<(), Box<dyn std::error::Error>> {
             .transport(transport)
             .threads(std::num::NonZero::new(1));
         let listener = Listener::bind(([127, 0, 0, 1], 0).into())?;
-        let running = serve(vec![listener], Arc::new(Finger), options)?;
+        let running = serve(vec![listener], Arc::new(visit), options)?;
         let address = running
             .local_addresses()
             .first()

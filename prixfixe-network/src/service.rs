@@ -24,6 +24,19 @@ pub trait Service: Send + Sync + 'static {
     }
 }
 
+/// A function that makes a session, for a service that is nothing else.
+impl<F, S> Service for F
+where
+    F: Fn(Instant, &Connection) -> S + Send + Sync + 'static,
+    S: Session,
+{
+    type Session = S;
+
+    fn session(&self, now: Instant, connection: &Connection) -> S {
+        self(now, connection)
+    }
+}
+
 /// What is known of a connection when it is accepted.
 ///
 /// IPv4 addresses are IPv4 addresses, also on an inherited dual-stack listener that has them mapped into IPv6.

@@ -31,7 +31,15 @@ pub trait Session: Send + 'static {
     /// A session that has written much, 4 KiB or more, may stop early with work left: it is polled again when its
     /// output was flushed. It has to, if it can write without being given input: while the peer takes no output, it gets
     /// no input either, but is still polled when it is woken.
-    fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()>;
+    ///
+    /// By default it is over at its [`deadline`](Self::deadline): for a session that does all it does as bytes come.
+    fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        match self.deadline() {
+            Some(deadline) if deadline <= now => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }
 
     /// Bytes for the peer; the transport takes from the front what it has sent.
     fn output(&mut self) -> &mut OutputBuffer;
@@ -50,7 +58,11 @@ pub trait Session: Send + 'static {
 
     /// The server is going away: finish what is under way, then say so and be `Ready`. Called once at most,
     /// and followed by [`poll`](Self::poll).
-    fn shutdown(&mut self, now: Instant);
+    ///
+    /// By default it is to the session as if the peer had sent its last byte.
+    fn shutdown(&mut self, now: Instant) {
+        self.receive_eof(now);
+    }
 
     /// Whether the peer has asked for the end itself (by QUIT, say), so that nothing more comes from it.
     ///

@@ -86,7 +86,7 @@ impl Session for Visit {
 
 fn mail_server(desk: &Arc<Desk>, endpoint: Endpoint) -> Result<Server, Box<dyn Error>> {
     let domains = vec!["desk.example".to_owned()];
-    let tls = TlsConfig::builder().certificate(CertificateSource::SelfSigned { domains });
+    let tls = TlsConfig::builder().certificate(CertificateSource::self_signed(domains));
     let desk = Arc::clone(desk);
     let server = Server::builder()
         .domain("desk.example")

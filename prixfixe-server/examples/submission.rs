@@ -32,7 +32,7 @@ impl Session for Submission {
 
 fn server(port: u16) -> Result<Server, Box<dyn std::error::Error>> {
     let domains = vec!["mx.example.com".to_owned()];
-    let certificate = CertificateSource::SelfSigned { domains };
+    let certificate = CertificateSource::self_signed(domains);
     let server = Server::builder()
         .domain("mx.example.com")
         .listen(([127, 0, 0, 1], port))

@@ -29,12 +29,14 @@ pub(crate) const HIGH_WATER: usize = 64 * 1024;
 /// read from the client, so that a message of any size costs that much and one read of the transport on top.
 /// Dropping it is fine: the rest is read from the client and thrown away.
 ///
-/// It is a [`tokio::io::AsyncRead`] too, for what copies from one.
+/// It is a [`tokio::io::AsyncRead`] too, for what copies from one, and a [`Stream`](futures_core::Stream) of its pieces.
 #[derive(Debug)]
 pub struct Body {
     source: Source,
     /// What [`AsyncRead`](tokio::io::AsyncRead) has taken as a piece and not given yet.
     rest: Bytes,
+    /// As a [`Stream`](futures_core::Stream) it gave its error, and is at its end.
+    has_failed: bool,
     #[cfg(feature = "digest")]
     watch: Option<Box<crate::digest::Watch>>,
 }
@@ -81,6 +83,7 @@ impl Body {
         Self {
             source: Source::Pieces(pieces, error),
             rest: Bytes::new(),
+            has_failed: false,
             #[cfg(feature = "digest")]
             watch: None,
         }
@@ -91,6 +94,7 @@ impl Body {
         Self {
             source: Source::Gathered(front.collect(), reader),
             rest: Bytes::new(),
+            has_failed: false,
             #[cfg(feature = "digest")]
             watch: None,
         }
@@ -226,6 +230,7 @@ pub(crate) fn channel() -> (BodyWriter, Body) {
         Body {
             source: Source::Session(shared),
             rest: Bytes::new(),
+            has_failed: false,
             #[cfg(feature = "digest")]
             watch: None,
         },

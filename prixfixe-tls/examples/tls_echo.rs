@@ -22,20 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => (arguments.as_slice(), Transport::Tokio),
     };
     let (address, source) = match arguments {
-        [address] => (
-            address,
-            CertificateSource::SelfSigned {
-                domains: vec!["localhost".to_owned()],
-            },
-        ),
-        [address, cert, key] => (
-            address,
-            CertificateSource::Files {
-                cert: cert.into(),
-                key: key.into(),
-                password_file: None,
-            },
-        ),
+        [address] => (address, CertificateSource::self_signed(["localhost"])),
+        [address, cert, key] => (address, CertificateSource::files(cert, key)),
         _ => return Err("usage: tls_echo ADDRESS:PORT [CERT KEY] [raw]".into()),
     };
     let config = TlsConfig::builder().certificate(source).build()?;

@@ -24,7 +24,7 @@ use crate::{TlsError, TlsVersion};
 /// use prixfixe_tls::{CertificateSource, Reloaded, TlsConfig, TlsVersion};
 ///
 /// let config = TlsConfig::builder()
-///     .certificate(CertificateSource::SelfSigned { domains: vec!["mx.example.com".into()] })
+///     .certificate(CertificateSource::self_signed(["mx.example.com"]))
 ///     .min_version(TlsVersion::Tls13)
 ///     .build()?;
 /// assert_eq!(config.certificates()[0].names, ["mx.example.com"]);

@@ -15,6 +15,7 @@ use crate::key::is_der;
 #[non_exhaustive]
 pub enum CertificateSource {
     /// Files in PEM, or in DER where there is one certificate and its key, unencrypted. Read anew by a reload.
+    #[non_exhaustive]
     Files {
         /// The server's certificate, then those that lead from it to a root.
         cert: PathBuf,
@@ -24,6 +25,7 @@ pub enum CertificateSource {
         password_file: Option<PathBuf>,
     },
     /// PEM, or the DER of one certificate and its key, that the application holds.
+    #[non_exhaustive]
     Memory {
         /// The server's certificate, then those that lead from it to a root.
         cert: Vec<u8>,
@@ -32,10 +34,49 @@ pub enum CertificateSource {
     },
     /// Made at start and signed by itself, valid for ten years: for development, and for peers that encrypt
     /// without asking whom they talk to.
+    #[non_exhaustive]
     SelfSigned {
         /// The names it is for.
         domains: Vec<String>,
     },
+}
+
+impl CertificateSource {
+    /// [`Files`](Self::Files) whose key is not encrypted.
+    #[must_use]
+    pub fn files(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self::Files {
+            cert: cert.into(),
+            key: key.into(),
+            password_file: None,
+        }
+    }
+
+    /// For [`Files`](Self::Files): the file whose first line is the password of an encrypted key. Of no use to others.
+    #[must_use]
+    pub fn password_file(mut self, file: impl Into<Option<PathBuf>>) -> Self {
+        if let Self::Files { password_file, .. } = &mut self {
+            *password_file = file.into();
+        }
+        self
+    }
+
+    /// [`Memory`](Self::Memory).
+    #[must_use]
+    pub fn memory(cert: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        Self::Memory {
+            cert: cert.into(),
+            key: key.into(),
+        }
+    }
+
+    /// [`SelfSigned`](Self::SelfSigned), for these names.
+    #[must_use]
+    pub fn self_signed(domains: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::SelfSigned {
+            domains: domains.into_iter().map(Into::into).collect(),
+        }
+    }
 }
 
 impl fmt::Debug for CertificateSource {

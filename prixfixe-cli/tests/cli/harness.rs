@@ -1,7 +1,7 @@
 //! A `prixfixe` process, and a client that talks to it line by line.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -197,18 +197,14 @@ pub(crate) fn listening_address(line: &str) -> SocketAddr {
 }
 
 /// One connection.
-pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
-}
+pub(crate) struct Client(prixfixe_test_support::Client<TcpStream>);
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self {
-            stream: BufReader::new(stream),
-        }
+        Self(prixfixe_test_support::Client::new(stream))
     }
 
     /// From an address of its own: limits and the log tell clients apart by it.
@@ -218,14 +214,12 @@ impl Client {
         socket.connect(&address.into()).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_tcp_nodelay(true).unwrap();
-        Self {
-            stream: BufReader::new(socket.into()),
-        }
+        Self(prixfixe_test_support::Client::new(socket.into()))
     }
 
     /// Its own address, as the server sees it.
     pub(crate) fn local_address(&self) -> SocketAddr {
-        self.stream.get_ref().local_addr().unwrap()
+        self.0.stream().local_addr().unwrap()
     }
 
     /// Connected and greeted.
@@ -236,17 +230,14 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, text: &str) {
-        self.stream.get_mut().write_all(text.as_bytes()).unwrap();
+        self.0.send(text).unwrap();
     }
 
-    /// The last line of the next reply.
+    /// The last line of the next reply; empty where the connection ends instead.
     pub(crate) fn reply(&mut self) -> String {
-        loop {
-            let mut line = String::new();
-            self.stream.read_line(&mut line).unwrap();
-            if line.as_bytes().get(3) != Some(&b'-') {
-                return line.trim_end().to_owned();
-            }
+        match self.0.last_line() {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => String::new(),
+            reply => reply.unwrap(),
         }
     }
 
@@ -269,7 +260,7 @@ impl Client {
     pub(crate) fn assert_closed(mut self) {
         let mut rest = Vec::new();
         // A reset closes too.
-        let _ = self.stream.read_to_end(&mut rest);
+        let _ = self.0.read_to_end(&mut rest);
         assert_eq!(String::from_utf8_lossy(&rest), "");
     }
 }

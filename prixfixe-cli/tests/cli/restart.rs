@@ -2,7 +2,7 @@
 //! acknowledged is missing.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -300,7 +300,7 @@ fn deliver(address: SocketAddr, mark: &str) -> bool {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_nodelay(true).unwrap();
-    let mut stream = BufReader::new(stream);
+    let mut client = prixfixe_test_support::Client::new(stream);
     let message = format!("Subject: {mark}\r\n.\r\n");
     let steps = [
         ("", "220"),
@@ -313,9 +313,8 @@ fn deliver(address: SocketAddr, mark: &str) -> bool {
     for (place, (command, code)) in steps.into_iter().enumerate() {
         // A server that has said goodbye may have closed before it comes; then its goodbye is still
         // to be read.
-        let _ = stream.get_mut().write_all(command.as_bytes());
-        let mut reply = String::new();
-        stream.read_line(&mut reply).unwrap();
+        let _ = client.send(command);
+        let reply = client.reply().unwrap();
         // A transaction that has begun is finished.
         if place <= 2 && reply.starts_with("421 4.3.2 ") {
             return false;

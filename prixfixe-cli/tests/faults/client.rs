@@ -1,13 +1,11 @@
 //! A client that sends messages and reads replies.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 
 use crate::server::PATIENCE;
 
-pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
-}
+pub(crate) struct Client(prixfixe_test_support::Client<TcpStream>);
 
 impl Client {
     /// Connected, greeted and introduced.
@@ -32,28 +30,18 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        let mut client = Self {
-            stream: BufReader::with_capacity(512, stream),
-        };
+        let mut client = Self(prixfixe_test_support::Client::new(stream));
         client.expect("220")?;
         Ok(client)
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.get_mut().write_all(bytes)
+        self.0.send(bytes)
     }
 
     /// The last line of the next reply.
     pub(crate) fn reply(&mut self) -> io::Result<String> {
-        loop {
-            let mut line = String::new();
-            if self.stream.read_line(&mut line)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            if line.as_bytes().get(3) != Some(&b'-') {
-                return Ok(line.trim_end().to_owned());
-            }
-        }
+        self.0.last_line()
     }
 
     pub(crate) fn expect(&mut self, start: &str) -> io::Result<()> {
@@ -123,6 +111,6 @@ impl Client {
     }
 
     pub(crate) fn into_stream(self) -> TcpStream {
-        self.stream.into_inner()
+        self.0.into_stream()
     }
 }

@@ -1,6 +1,6 @@
 //! A client that sends like a mail server does: what is lost, or sent away, it sends again.
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -184,7 +184,7 @@ impl Client {
 
 /// A connection, and what is said over it.
 pub(crate) struct Talk {
-    stream: BufReader<TcpStream>,
+    client: prixfixe_test_support::Client<TcpStream>,
     local: SocketAddr,
 }
 
@@ -198,29 +198,24 @@ impl Talk {
         stream.set_nodelay(true)?;
         Ok(Self {
             local: stream.local_addr()?,
-            stream: BufReader::new(stream),
+            client: prixfixe_test_support::Client::new(stream),
         })
     }
 
     /// The next reply, which must have this code.
     pub(crate) fn reply(&mut self, code: u16) -> Result<String, Outcome> {
-        loop {
-            let mut line = String::new();
-            match self.stream.read_line(&mut line) {
-                Ok(0) => return Err(Outcome::Fault("closed without a word".to_owned())),
-                Ok(_) => {}
-                Err(error) => return Err(Outcome::Fault(format!("reading: {error}"))),
-            }
-            if line.as_bytes().get(3) == Some(&b'-') {
-                continue;
-            }
-            return if line.starts_with(&code.to_string()) {
-                Ok(line.trim_end().to_owned())
-            } else if line.starts_with("421 4.3.2") {
-                Err(Outcome::SentAway)
-            } else {
-                Err(Outcome::Fault(format!("{code} was due, not {line:?}")))
-            };
+        let line = self.client.last_line().map_err(|error| {
+            Outcome::Fault(match error.kind() {
+                ErrorKind::UnexpectedEof => "closed without a word".to_owned(),
+                _ => format!("reading: {error}"),
+            })
+        })?;
+        if line.starts_with(&code.to_string()) {
+            Ok(line)
+        } else if line.starts_with("421 4.3.2") {
+            Err(Outcome::SentAway)
+        } else {
+            Err(Outcome::Fault(format!("{code} was due, not {line:?}")))
         }
     }
 
@@ -231,7 +226,7 @@ impl Talk {
 
     /// A server that has sent its `421` takes nothing more, but the `421` can still be read.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Outcome> {
-        match self.stream.get_mut().write_all(bytes) {
+        match self.client.send(bytes) {
             Err(error)
                 if !matches!(
                     error.kind(),

@@ -8,6 +8,7 @@ use crate::TlsUse;
 
 /// How a [`Nats`](crate::Nats) target is used.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct NatsOptions {
     /// What log and health call it. By default: `default`.
     pub name: String,

@@ -8,6 +8,7 @@ use crate::{HttpSetupError, InvalidHttpUrl};
 
 /// How an [`S3`](crate::S3) target is used.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct S3Options {
     /// What log and health call it. By default: `default`.
     pub name: String,

@@ -9,6 +9,7 @@ use std::time::Duration;
 /// How a [`Webhook`](super::Webhook) works. Files are read when it is opened and again when they change, those of TLS
 /// when it is opened.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct WebhookOptions {
     /// What log, metrics and health call it. By default: `webhook`.
     pub name: String,

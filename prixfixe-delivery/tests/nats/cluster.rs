@@ -68,13 +68,12 @@ async fn target(servers: &[Server], folder: &Path) -> Nats {
         .collect();
     let url = format!("nats://{}/mail", hosts.join(","));
     std::fs::write(folder.join("password"), "mx-secret\n").expect("a file");
-    let options = NatsOptions {
-        timeout: Duration::from_secs(3),
-        username: Some("mx".to_owned()),
-        password_file: Some(folder.join("password")),
-        tls_ca: Some(folder.join("cert.pem")),
-        ..NatsOptions::default()
-    };
+    let mut options = NatsOptions::default();
+    options.timeout = Duration::from_secs(3);
+    options.username = Some("mx".to_owned());
+    options.password_file = Some(folder.join("password"));
+    options.tls_ca = Some(folder.join("cert.pem"));
+
     Nats::open(&url.parse().expect("a URL"), options)
         .await
         .expect("a target")

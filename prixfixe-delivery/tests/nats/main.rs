@@ -74,11 +74,10 @@ async fn bucket(context: &Context, num_replicas: usize) {
 
 /// A target that is content with one copy, and impatient.
 fn options() -> NatsOptions {
-    NatsOptions {
-        min_replicas: 1,
-        timeout: Duration::from_secs(10),
-        ..NatsOptions::default()
-    }
+    let mut options = NatsOptions::default();
+    options.min_replicas = 1;
+    options.timeout = Duration::from_secs(10);
+    options
 }
 
 async fn open(address: &str, options: NatsOptions) -> Nats {

@@ -190,11 +190,7 @@ async fn mail_goes_through_from_the_raw_transport() {
 
 fn secured(certificate: &SelfSigned, folder: &std::path::Path) -> (Server, Inbox) {
     certificate.install(folder);
-    let source = CertificateSource::Files {
-        cert: folder.join("cert.pem"),
-        key: folder.join("key.pem"),
-        password_file: None,
-    };
+    let source = CertificateSource::files(folder.join("cert.pem"), folder.join("key.pem"));
     let tls = TlsConfig::builder().certificate(source).build().unwrap();
     let (handler, inbox) = inbox();
     let server = server(Transport::Tokio)

@@ -53,10 +53,9 @@ impl Script {
 
 /// Long enough for a shell to start on a machine with other work.
 fn impatient() -> PipeOptions {
-    PipeOptions {
-        final_timeout: Duration::from_secs(3),
-        ..PipeOptions::default()
-    }
+    let mut options = PipeOptions::default();
+    options.final_timeout = Duration::from_secs(3);
+    options
 }
 
 async fn hand(pipe: &Pipe, to: &[&str], content: &str) -> Result<Delivered, Failure> {
@@ -100,10 +99,9 @@ const BOB: &[&str] = &["bob@example.org"];
 async fn a_program_gets_the_message_and_a_clean_environment() {
     let script =
         Script::new("cat > $D/message; env > $D/env; printf '%s|' \"$@\" > $D/args; pwd > $D/pwd");
-    let options = PipeOptions {
-        args: vec!["-x".to_owned(), "a b; $HOME".to_owned()],
-        ..PipeOptions::default()
-    };
+    let mut options = PipeOptions::default();
+    options.args = vec!["-x".to_owned(), "a b; $HOME".to_owned()];
+
     let content = "Subject: Hello\r\n\r\n.\r\nHow are you?\r\n";
     let to = ["bob@example.org", "\"a b\"@example.org"];
     let outcome = hand(&script.open(options), &to, content).await;
@@ -304,10 +302,9 @@ async fn recipients_that_no_environment_holds_come_separately() {
 #[tokio::test]
 async fn no_more_run_at_once_than_allowed() {
     let script = Script::new("mkdir $D/running || exit 77\ncat > /dev/null\nrmdir $D/running");
-    let options = PipeOptions {
-        concurrency: 1.try_into().unwrap(),
-        ..PipeOptions::default()
-    };
+    let mut options = PipeOptions::default();
+    options.concurrency = 1.try_into().unwrap();
+
     let pipe = script.open(options);
     let runs: Vec<_> = (0..8)
         .map(|_| {

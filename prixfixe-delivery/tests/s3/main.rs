@@ -20,17 +20,16 @@ use prixfixe_server::{Client, Envelope, Mail, Message};
 
 /// A target in the bucket `mail` of a store on loopback.
 fn open(endpoint: &str, change: impl FnOnce(&mut S3Options)) -> S3 {
-    let mut options = S3Options {
-        endpoint: Some(endpoint.to_owned()),
-        region: Some("us-east-1".to_owned()),
-        timeout: Duration::from_secs(20),
-        credentials: Some(S3Credentials {
-            access_key_id: "key".to_owned(),
-            secret_access_key: "secret".to_owned(),
-            session_token: None,
-        }),
-        ..S3Options::default()
-    };
+    let mut options = S3Options::default();
+    options.endpoint = Some(endpoint.to_owned());
+    options.region = Some("us-east-1".to_owned());
+    options.timeout = Duration::from_secs(20);
+    options.credentials = Some(S3Credentials {
+        access_key_id: "key".to_owned(),
+        secret_access_key: "secret".to_owned(),
+        session_token: None,
+    });
+
     change(&mut options);
     S3::open(&"s3://mail/in".parse().expect("a URL"), options).expect("a target")
 }

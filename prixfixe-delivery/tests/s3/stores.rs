@@ -301,15 +301,14 @@ async fn attempts_at_once_leave_one_pair(store: &Store) {
 }
 
 async fn a_bucket_that_is_missing_is_named(store: &Store) {
-    let options = S3Options {
-        endpoint: Some(store.endpoint.clone()),
-        credentials: Some(S3Credentials {
-            access_key_id: "key".to_owned(),
-            secret_access_key: "secret".to_owned(),
-            session_token: None,
-        }),
-        ..S3Options::default()
-    };
+    let mut options = S3Options::default();
+    options.endpoint = Some(store.endpoint.clone());
+    options.credentials = Some(S3Credentials {
+        access_key_id: "key".to_owned(),
+        secret_access_key: "secret".to_owned(),
+        session_token: None,
+    });
+
     let target = S3::open(&"s3://other".parse().unwrap(), options).expect("a target");
     let failure = send_one(&target, content("one")).await.unwrap_err();
     assert!(

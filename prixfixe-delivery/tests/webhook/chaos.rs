@@ -47,11 +47,10 @@ async fn every_success_is_there() {
             stream.write_all(response.as_bytes()).is_ok() && stays
         }
     });
-    let options = WebhookOptions {
-        final_timeout: Duration::from_secs(20),
-        concurrency: 8.try_into().unwrap(),
-        ..WebhookOptions::default()
-    };
+    let mut options = WebhookOptions::default();
+    options.final_timeout = Duration::from_secs(20);
+    options.concurrency = 8.try_into().unwrap();
+
     let webhook = open(&endpoint.url(), options);
     let next = Arc::new(AtomicUsize::new(0));
     let clients: Vec<_> = (0..16)

@@ -129,10 +129,9 @@ pub(crate) const OK: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 
 /// Fast enough for tests, and slow enough for a machine with other work.
 pub(crate) fn options() -> WebhookOptions {
-    WebhookOptions {
-        final_timeout: Duration::from_secs(20),
-        ..WebhookOptions::default()
-    }
+    let mut options = WebhookOptions::default();
+    options.final_timeout = Duration::from_secs(20);
+    options
 }
 
 pub(crate) fn open(url: &str, options: WebhookOptions) -> Webhook {

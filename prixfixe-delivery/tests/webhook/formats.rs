@@ -24,13 +24,12 @@ async fn a_request_names_and_signs_its_message() {
         path
     };
     let endpoint = Endpoint::answering(OK);
-    let options = WebhookOptions {
-        secret_files: vec![write("old", SECRET), write("new", NEXT_SECRET)],
-        username: Some("ann".to_owned()),
-        password_file: Some(write("password", "s:cret\nignored\n")),
-        header_file: Some(write("headers", "# ours\nX-Api-Key: abc\nX-Other:  d e \n")),
-        ..options()
-    };
+    let mut options = options();
+    options.secret_files = vec![write("old", SECRET), write("new", NEXT_SECRET)];
+    options.username = Some("ann".to_owned());
+    options.password_file = Some(write("password", "s:cret\nignored\n"));
+    options.header_file = Some(write("headers", "# ours\nX-Api-Key: abc\nX-Other:  d e \n"));
+
     let webhook = open(&endpoint.url(), options);
     for _ in 0..2 {
         assert_eq!(reply(&post(&webhook, HELLO).await), "250");
@@ -90,10 +89,9 @@ async fn a_file_is_read_again_when_it_has_changed() {
     let path = folder.path().join("secret");
     fs::write(&path, SECRET).unwrap();
     let endpoint = Endpoint::answering(OK);
-    let options = WebhookOptions {
-        secret_files: vec![path.clone()],
-        ..options()
-    };
+    let mut options = options();
+    options.secret_files = vec![path.clone()];
+
     let webhook = open(&endpoint.url(), options);
     let count = async || {
         assert_eq!(reply(&post(&webhook, HELLO).await), "250");
@@ -127,13 +125,15 @@ fn a_file_that_cannot_be_used_is_named_and_not_repeated() {
         let opened = Webhook::open(&"http://localhost/".parse().unwrap(), options);
         opened.map(drop).unwrap_err().to_string()
     };
-    let secret = || WebhookOptions {
-        secret_files: vec![path.clone()],
-        ..options()
+    let secret = || {
+        let mut options = options();
+        options.secret_files = vec![path.clone()];
+        options
     };
-    let headers = || WebhookOptions {
-        header_file: Some(path.clone()),
-        ..options()
+    let headers = || {
+        let mut options = options();
+        options.header_file = Some(path.clone());
+        options
     };
     for (error, words) in [
         (open("hunter2", secret()), "whsec_"),
@@ -155,10 +155,9 @@ fn a_file_that_cannot_be_used_is_named_and_not_repeated() {
 }
 
 fn raw() -> WebhookOptions {
-    WebhookOptions {
-        format: WebhookFormat::Raw,
-        ..options()
-    }
+    let mut options = options();
+    options.format = WebhookFormat::Raw;
+    options
 }
 
 #[tokio::test]
@@ -251,10 +250,11 @@ async fn rails_takes_raw_messages() {
     });
     let url = |path: &str| format!("http://{}{path}", endpoint.address);
     let right = "/rails/action_mailbox/relay/inbound_emails";
-    let login = |options: WebhookOptions| WebhookOptions {
-        username: Some("actionmailbox".to_owned()),
-        password_file: Some(password.clone()),
-        ..options
+    let login = |options: WebhookOptions| {
+        let mut options = options;
+        options.username = Some("actionmailbox".to_owned());
+        options.password_file = Some(password.clone());
+        options
     };
     let rows = [
         (url(right), login(raw()), "250", "204"),

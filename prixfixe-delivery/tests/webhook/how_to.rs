@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use prixfixe_delivery::WebhookOptions;
 use prixfixe_server::Message;
 use prixfixe_test_support::{has, unused_port, wait_until};
 
@@ -60,10 +59,9 @@ async fn a_receiver_works(interpreter: &str, language: &str, name: &str) {
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
     });
     let webhook = |secret: &str| {
-        let options = WebhookOptions {
-            secret_files: vec![path(secret)],
-            ..options()
-        };
+        let mut options = options();
+        options.secret_files = vec![path(secret)];
+
         open(&format!("http://127.0.0.1:{port}/mail"), options)
     };
     let message = |to: &str| Message::new(client(), envelope("ann@example.com", &[to]), [HELLO]);
@@ -149,12 +147,11 @@ async fn action_mailbox_keeps_what_is_posted_as_it_is() {
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
     });
     let webhook = || {
-        let options = WebhookOptions {
-            format: prixfixe_delivery::WebhookFormat::Raw,
-            username: Some("actionmailbox".into()),
-            password_file: Some(password.clone()),
-            ..options()
-        };
+        let mut options = options();
+        options.format = prixfixe_delivery::WebhookFormat::Raw;
+        options.username = Some("actionmailbox".into());
+        options.password_file = Some(password.clone());
+
         let path = "rails/action_mailbox/relay/inbound_emails";
         open(&format!("http://127.0.0.1:{port}/{path}"), options)
     };

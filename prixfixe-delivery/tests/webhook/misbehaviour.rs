@@ -13,10 +13,9 @@ use crate::endpoint::{Endpoint, HELLO, OK, accept, detail, open, options, post, 
 
 /// So short that a test can wait for it.
 fn impatient() -> WebhookOptions {
-    WebhookOptions {
-        final_timeout: Duration::from_millis(500),
-        ..WebhookOptions::default()
-    }
+    let mut options = WebhookOptions::default();
+    options.final_timeout = Duration::from_millis(500);
+    options
 }
 
 /// Writes for ever, or until nobody reads.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use prixfixe_delivery::{FailureKind, On4xx, WebhookOptions};
+use prixfixe_delivery::{FailureKind, On4xx};
 use prixfixe_test_support::{PATIENCE, unused_port};
 
 use crate::endpoint::{Endpoint, HELLO, OK, detail, open, options, post, reply};
@@ -62,10 +62,9 @@ async fn a_4xx_rejects_where_that_is_wanted() {
     ] {
         let response = format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n");
         let endpoint = Endpoint::answering(response);
-        let options = WebhookOptions {
-            on_4xx: On4xx::Reject,
-            ..options()
-        };
+        let mut options = options();
+        options.on_4xx = On4xx::Reject;
+
         let outcome = post(&open(&endpoint.url(), options), HELLO).await;
         assert_eq!(reply(&outcome), expected, "{status}");
     }
@@ -175,13 +174,11 @@ async fn no_more_are_posted_at_once_than_allowed() {
         now.fetch_sub(1, Ordering::SeqCst);
         stream.write_all(OK.as_bytes()).is_ok()
     });
-    let webhook = open(
-        &endpoint.url(),
-        WebhookOptions {
-            concurrency: 3.try_into().unwrap(),
-            ..options()
-        },
-    );
+    let webhook = open(&endpoint.url(), {
+        let mut options = options();
+        options.concurrency = 3.try_into().unwrap();
+        options
+    });
     let posts: Vec<_> = (0..40)
         .map(|_| {
             let webhook = webhook.clone();

@@ -32,11 +32,12 @@ async fn an_endpoint_is_verified() {
     let trusting = |name: &str, certificate: &SelfSigned| {
         let path = folder.path().join(name);
         fs::write(&path, &certificate.certificate_pem).unwrap();
-        WebhookOptions {
-            tls_ca: Some(path),
+        {
+            let mut options = options();
+            options.tls_ca = Some(path);
             // It does not weaken TLS.
-            insecure: true,
-            ..options()
+            options.insecure = true;
+            options
         }
     };
     let url = format!("https://localhost:{}/", address.port());
@@ -65,10 +66,9 @@ async fn what_is_no_tls_is_said() {
     });
     let folder = tempfile::tempdir().unwrap();
     SelfSigned::new("localhost").install(folder.path());
-    let options = WebhookOptions {
-        tls_ca: Some(folder.path().join("cert.pem")),
-        ..options()
-    };
+    let mut options = options();
+    options.tls_ca = Some(folder.path().join("cert.pem"));
+
     let webhook = open(&format!("https://localhost:{}/", address.port()), options);
     let outcome = post(&webhook, HELLO).await;
     assert_eq!(reply(&outcome), "451 4.4.1");
@@ -78,10 +78,9 @@ async fn what_is_no_tls_is_said() {
 #[test]
 fn plaintext_stays_on_this_host() {
     let open = |url: &str, insecure| {
-        let options = WebhookOptions {
-            insecure,
-            ..WebhookOptions::default()
-        };
+        let mut options = WebhookOptions::default();
+        options.insecure = insecure;
+
         Webhook::open(&url.parse().unwrap(), options)
     };
     for url in [
@@ -98,15 +97,17 @@ fn plaintext_stays_on_this_host() {
 
 #[test]
 fn what_belongs_together_is_asked_for_together() {
-    let half = WebhookOptions {
-        tls_cert: Some("cert.pem".into()),
-        ..WebhookOptions::default()
+    let half = {
+        let mut options = WebhookOptions::default();
+        options.tls_cert = Some("cert.pem".into());
+        options
     };
     let opened = Webhook::open(&"https://localhost/".parse().unwrap(), half);
     assert!(matches!(opened, Err(WebhookError::HalfIdentity)));
-    let half = WebhookOptions {
-        username: Some("ann".to_owned()),
-        ..WebhookOptions::default()
+    let half = {
+        let mut options = WebhookOptions::default();
+        options.username = Some("ann".to_owned());
+        options
     };
     let opened = Webhook::open(&"https://localhost/".parse().unwrap(), half);
     assert!(matches!(opened, Err(WebhookError::HalfLogin)));

@@ -52,10 +52,11 @@ fn script_of(interpreter: &str, script: &str, arguments: &[&str], input: &Value)
 fn signing(folder: &TempDir, format: WebhookFormat) -> WebhookOptions {
     let path = folder.path().join("secrets");
     fs::write(&path, SECRETS.join("\n")).unwrap();
-    WebhookOptions {
-        secret_files: vec![path],
-        format,
-        ..options()
+    {
+        let mut options = options();
+        options.secret_files = vec![path];
+        options.format = format;
+        options
     }
 }
 
@@ -130,11 +131,10 @@ async fn a_private_key_signs_for_its_public_key() {
     fs::write(path("secret"), format!("whsk_{seed}")).unwrap();
     let endpoint = Endpoint::answering(OK);
     for format in [WebhookFormat::Json, WebhookFormat::Raw] {
-        let options = WebhookOptions {
-            secret_files: vec![path("secret").into()],
-            format,
-            ..options()
-        };
+        let mut options = options();
+        options.secret_files = vec![path("secret").into()];
+        options.format = format;
+
         assert_eq!(
             reply(&post(&open(&endpoint.url(), options), HELLO).await),
             "250"

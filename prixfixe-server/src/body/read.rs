@@ -1,10 +1,11 @@
-//! A body as a reader, for what copies from one.
+//! A body as a reader and as a stream, for what takes such.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
+use futures_core::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{Body, BodyError};
@@ -31,6 +32,20 @@ impl AsyncRead for Body {
     }
 }
 
+impl Stream for Body {
+    type Item = Result<Bytes, BodyError>;
+
+    /// A content that will never be complete ends with its error: only an end without one says that all of it was there.
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.has_failed {
+            return Poll::Ready(None);
+        }
+        let piece = ready!(self.poll_chunk(cx));
+        self.has_failed = piece.is_err();
+        Poll::Ready(piece.transpose())
+    }
+}
+
 impl From<BodyError> for io::Error {
     fn from(error: BodyError) -> Self {
         let kind = match error {
@@ -40,5 +55,64 @@ impl From<BodyError> for io::Error {
             BodyError::Stopped => io::ErrorKind::ConnectionAborted,
         };
         Self::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    /// Every item, to an end that stays one.
+    async fn items(mut body: Body) -> Vec<Result<Bytes, BodyError>> {
+        let mut items = Vec::new();
+        while let Some(item) = poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await {
+            items.push(item);
+        }
+        assert_eq!(
+            poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await,
+            None,
+            "an end stays one"
+        );
+        items
+    }
+
+    #[tokio::test]
+    async fn a_stream_gives_every_piece_and_ends_with_the_error() {
+        let pieces = ["ab", "", "c"];
+        let whole = [Ok(Bytes::from("ab")), Ok(Bytes::from("c"))];
+        assert_eq!(items(Body::of_pieces(pieces, None)).await, whole);
+        let lost = BodyError::Incomplete;
+        let mut cut_off = whole.to_vec();
+        cut_off.push(Err(lost.clone()));
+        assert_eq!(items(Body::of_pieces(pieces, Some(lost))).await, cut_off);
+    }
+
+    #[tokio::test]
+    async fn an_error_that_a_stream_gave_is_not_forgotten_by_others() {
+        let mut body = Body::of_pieces([""; 0], Some(BodyError::TimedOut));
+        let first = poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await;
+        assert_eq!(first, Some(Err(BodyError::TimedOut)));
+        assert_eq!(body.chunk().await, Err(BodyError::TimedOut));
+    }
+
+    #[tokio::test]
+    async fn a_reader_gives_every_byte_and_then_the_error() {
+        for length in 1..5 {
+            let mut body = Body::of_pieces(["ab", "cde"], Some(BodyError::Incomplete));
+            let mut read = Vec::new();
+            let error = loop {
+                let mut buffer = vec![0; length];
+                match body.read(&mut buffer).await {
+                    Ok(count) => read.extend_from_slice(&buffer[..count]),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(read, b"abcde", "{length} at a time");
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! Logins over sockets, in TLS and in plaintext, by hooks and by back ends.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -40,10 +39,10 @@ struct Certificate {
 impl Certificate {
     fn new() -> Self {
         let made = SelfSigned::new(DOMAIN);
-        let source = CertificateSource::Memory {
-            cert: made.certificate_pem.clone().into_bytes(),
-            key: made.key_pem.clone().into_bytes(),
-        };
+        let source = CertificateSource::memory(
+            made.certificate_pem.clone().into_bytes(),
+            made.key_pem.clone().into_bytes(),
+        );
         let server = TlsConfig::builder().certificate(source).build();
         Self {
             made,
@@ -67,7 +66,7 @@ impl Certificate {
         let name = ServerName::try_from(DOMAIN).expect("a name");
         let connection = ClientConnection::new(self.made.client_config(), name);
         let stream = StreamOwned::new(connection.expect("a client"), stream);
-        let mut client = Secure(BufReader::new(stream));
+        let mut client = Secure(prixfixe_test_support::Client::new(stream));
         assert!(client.reply().starts_with("220 "));
         assert!(client.ask("EHLO client.test").starts_with("250"));
         client
@@ -75,25 +74,18 @@ impl Certificate {
 }
 
 /// A client over TLS.
-struct Secure(BufReader<StreamOwned<ClientConnection, TcpStream>>);
+struct Secure(prixfixe_test_support::Client<StreamOwned<ClientConnection, TcpStream>>);
 
 impl Secure {
     fn ask(&mut self, line: &str) -> String {
-        let stream = self.0.get_mut();
-        write!(stream, "{line}\r\n").expect("the server reads");
+        self.0
+            .send(format!("{line}\r\n"))
+            .expect("the server reads");
         self.reply()
     }
 
     fn reply(&mut self) -> String {
-        let mut reply = String::new();
-        loop {
-            let start = reply.len();
-            let read = self.0.read_line(&mut reply).expect("the connection holds");
-            assert_ne!(read, 0, "closed after {reply:?}");
-            if reply.as_bytes().get(start + 3) != Some(&b'-') {
-                return reply.trim_end().to_owned();
-            }
-        }
+        self.0.reply().expect("the connection holds")
     }
 
     fn deliver(&mut self) {
@@ -181,7 +173,7 @@ async fn a_session_speaks_a_mechanism_of_its_own(transport: Transport) {
     let server = builder.start().expect("the server starts");
     let mut client = certificate.connect(server.local_address());
     let mut binding = [0; 32];
-    let tls = &client.0.get_ref().conn;
+    let tls = &client.0.stream().conn;
     tls.export_keying_material(&mut binding, b"EXPORTER-Channel-Binding", Some(b""))
         .expect("TLS is there");
     for (binding, code) in [([0; 32], "535 5.7.8"), (binding, "235 2.7.0")] {

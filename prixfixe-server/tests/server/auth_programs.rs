@@ -39,7 +39,7 @@ impl Session for Visit {
 /// A submission server with STARTTLS, and threads of its own.
 fn submission(transport: Transport) -> Server {
     let domains = vec!["mx.test".to_owned()];
-    let source = CertificateSource::SelfSigned { domains };
+    let source = CertificateSource::self_signed(domains);
     let tls = TlsConfig::builder().certificate(source).build();
     builder(transport)
         .threads(NonZeroUsize::MIN)

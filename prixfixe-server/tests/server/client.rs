@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use prixfixe_server::{Handler, Server, ServerBuilder, Transport};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use prixfixe_test_support::Replies;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -27,13 +28,15 @@ pub(crate) fn start(transport: Transport, handler: impl Handler) -> Server {
 }
 
 pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+    stream: TcpStream,
+    replies: Replies,
 }
 
 impl From<TcpStream> for Client {
     fn from(stream: TcpStream) -> Self {
         Self {
-            stream: BufReader::new(stream),
+            stream,
+            replies: Replies::default(),
         }
     }
 }
@@ -49,7 +52,7 @@ impl Client {
 
     /// The address that the server sees.
     pub(crate) fn local_address(&self) -> SocketAddr {
-        self.stream.get_ref().local_addr().expect("it is connected")
+        self.stream.local_addr().expect("it is connected")
     }
 
     /// Connects, with as little room in the kernel as it gives.
@@ -58,9 +61,7 @@ impl Client {
         socket.set_recv_buffer_size(4096).expect("a socket option");
         socket.set_send_buffer_size(4096).expect("a socket option");
         let stream = socket.connect(address).await.expect("the server listens");
-        Self {
-            stream: BufReader::new(stream),
-        }
+        Self::from(stream)
     }
 
     /// Connects, reads the greeting and says EHLO.
@@ -100,18 +101,15 @@ impl Client {
 
     /// A whole reply, all of its lines.
     pub(crate) async fn reply(&mut self) -> String {
-        let mut reply = String::new();
+        let mut buffer = [0; 4096];
         loop {
-            let start = reply.len();
-            let read = timeout(PATIENCE, self.stream.read_line(&mut reply)).await;
-            assert_ne!(
-                read.expect("a reply comes").expect("the connection holds"),
-                0,
-                "closed after {reply:?}"
-            );
-            if reply.as_bytes().get(start + 3) != Some(&b'-') {
-                return reply.trim_end().to_owned();
+            if let Some(reply) = self.replies.next_reply().expect("a reply") {
+                return reply;
             }
+            let read = timeout(PATIENCE, self.stream.read(&mut buffer)).await;
+            let count = read.expect("a reply comes").expect("the connection holds");
+            assert_ne!(count, 0, "closed after {:?}", self.replies);
+            self.replies.receive(&buffer[..count]);
         }
     }
 
@@ -144,7 +142,7 @@ impl Client {
 
     /// Everything up to the end of the connection.
     pub(crate) async fn rest(&mut self) -> String {
-        let mut rest = Vec::new();
+        let mut rest = self.replies.take_rest();
         let read = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await;
         read.expect("the server closes").expect("it closes cleanly");
         String::from_utf8(rest).expect("replies are text")

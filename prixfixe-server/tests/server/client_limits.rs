@@ -139,9 +139,7 @@ async fn one_message_more_than_a_client_may_send_in_a_minute_is_told_450(transpo
 
 async fn where_tls_comes_first_a_connection_too_many_is_closed(transport: Transport) {
     let tls = TlsConfig::builder()
-        .certificate(CertificateSource::SelfSigned {
-            domains: vec!["mx.test".to_owned()],
-        })
+        .certificate(CertificateSource::self_signed(["mx.test"]))
         .build()
         .expect("a certificate");
     let builder = Server::builder()

@@ -232,10 +232,10 @@ struct Certificate {
 impl Certificate {
     fn new() -> Self {
         let made = SelfSigned::new(DOMAIN);
-        let source = CertificateSource::Memory {
-            cert: made.certificate_pem.clone().into_bytes(),
-            key: made.key_pem.clone().into_bytes(),
-        };
+        let source = CertificateSource::memory(
+            made.certificate_pem.clone().into_bytes(),
+            made.key_pem.clone().into_bytes(),
+        );
         let server = TlsConfig::builder().certificate(source).build();
         Self {
             server: server.expect("a pair"),

@@ -70,9 +70,7 @@ const LEAVERS: usize = 20;
 
 async fn clients_that_have_left_cost_no_cryptography_and_no_place(transport: Transport) {
     let tls = TlsConfig::builder()
-        .certificate(CertificateSource::SelfSigned {
-            domains: vec!["mx.test".into()],
-        })
+        .certificate(CertificateSource::self_signed(["mx.test"]))
         .build()
         .expect("a certificate");
     let handler = Arc::new(Still::default());

@@ -292,10 +292,10 @@ async fn at_a_shutdown_nothing_is_sent_before_the_header(transport: Transport) {
 
 fn certificate() -> (TlsConfig, Arc<ClientConfig>) {
     let made = SelfSigned::new("mx.test");
-    let source = CertificateSource::Memory {
-        cert: made.certificate_pem.clone().into_bytes(),
-        key: made.key_pem.clone().into_bytes(),
-    };
+    let source = CertificateSource::memory(
+        made.certificate_pem.clone().into_bytes(),
+        made.key_pem.clone().into_bytes(),
+    );
     let tls = TlsConfig::builder().certificate(source).build();
     (tls.expect("a pair"), made.client_config())
 }
@@ -351,18 +351,16 @@ async fn the_header_comes_before_starttls(transport: Transport) {
         .start()
         .expect("it starts");
     for header in HEADERS {
-        let mut stream = connect(&server);
+        let mut client = prixfixe_test_support::Client::new(connect(&server));
         let commands = b"EHLO client.test\r\nSTARTTLS\r\n";
-        stream
-            .write_all(&[header, commands].concat())
-            .expect("it reads");
-        let mut reader = BufReader::new(&stream);
-        let mut line = String::new();
-        while !line.starts_with("220 2.0.0") {
-            line.clear();
-            assert_ne!(reader.read_line(&mut line).expect("a reply"), 0);
-        }
-        let replies = in_tls(stream, Arc::clone(&config), b"", b"NOOP\r\nQUIT\r\n");
+        client.send([header, commands].concat()).expect("it reads");
+        while !client.reply().expect("a reply").starts_with("220 2.0.0") {}
+        let replies = in_tls(
+            client.into_stream(),
+            Arc::clone(&config),
+            b"",
+            b"NOOP\r\nQUIT\r\n",
+        );
         assert!(replies.contains("\r\n221 "), "{replies}");
     }
 }

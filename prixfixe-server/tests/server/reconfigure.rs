@@ -89,9 +89,7 @@ async fn accepted_domains_are_replaced(transport: Transport) {
 async fn tls_comes_and_goes(transport: Transport) {
     let (handler, _inbox) = inbox();
     let server = start(transport, handler);
-    let source = CertificateSource::SelfSigned {
-        domains: vec!["mx.test".to_owned()],
-    };
+    let source = CertificateSource::self_signed(["mx.test"]);
     let tls = TlsConfig::builder()
         .certificate(source)
         .build()

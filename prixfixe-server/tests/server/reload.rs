@@ -1,6 +1,5 @@
 //! Certificates that are swapped while mail comes in.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -32,11 +31,10 @@ fn no_message_fails_while_certificates_change(transport: Transport) {
     let folder = tempfile::tempdir().expect("a folder");
     let pairs: Vec<_> = (0..SWAPS).map(|_| SelfSigned::new(NAME)).collect();
     pairs[0].install(folder.path());
-    let source = CertificateSource::Files {
-        cert: folder.path().join("cert.pem"),
-        key: folder.path().join("key.pem"),
-        password_file: None,
-    };
+    let source = CertificateSource::files(
+        folder.path().join("cert.pem"),
+        folder.path().join("key.pem"),
+    );
     let tls = TlsConfig::builder()
         .certificate(source)
         .build()
@@ -140,7 +138,8 @@ fn send_one(address: SocketAddr, config: &Arc<ClientConfig>) -> Option<Certifica
     let connection = ClientConnection::new(Arc::clone(config), name).expect("a client");
     let stream = TcpStream::connect(address).expect("the server listens");
     stream.set_nodelay(true).expect("a socket option");
-    let mut stream = BufReader::new(StreamOwned::new(connection, stream));
+    let stream = StreamOwned::new(connection, stream);
+    let mut client = prixfixe_test_support::Client::new(stream);
     for (command, code) in [
         ("", "220"),
         ("HELO client.test\r\n", "250"),
@@ -150,15 +149,11 @@ fn send_one(address: SocketAddr, config: &Arc<ClientConfig>) -> Option<Certifica
         ("hello\r\n.\r\n", "250"),
         ("QUIT\r\n", "221"),
     ] {
-        stream
-            .get_mut()
-            .write_all(command.as_bytes())
-            .expect("the server reads");
-        let mut reply = String::new();
-        stream.read_line(&mut reply).expect("a reply");
+        client.send(command).expect("the server reads");
+        let reply = client.reply().expect("a reply");
         assert!(reply.starts_with(code), "{command:?}: {reply:?}");
     }
-    let certificates = stream.get_ref().conn.peer_certificates()?;
+    let certificates = client.stream().conn.peer_certificates()?;
     certificates
         .first()
         .map(|certificate| certificate.clone().into_owned())

@@ -115,10 +115,10 @@ async fn limits_of_a_client_do_not_apply_to_unix_sockets(transport: Transport) {
 
 async fn tls_is_not_required_on_unix_sockets(transport: Transport) {
     let made = SelfSigned::new("mx.test");
-    let source = CertificateSource::Memory {
-        cert: made.certificate_pem.clone().into_bytes(),
-        key: made.key_pem.clone().into_bytes(),
-    };
+    let source = CertificateSource::memory(
+        made.certificate_pem.clone().into_bytes(),
+        made.key_pem.clone().into_bytes(),
+    );
     let tls = TlsConfig::builder().certificate(source).build();
     let place = Place::new();
     let (handler, _inbox) = inbox();

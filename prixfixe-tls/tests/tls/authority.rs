@@ -97,10 +97,10 @@ impl Authority {
 
 impl Issued {
     pub(crate) fn source(&self) -> CertificateSource {
-        CertificateSource::Memory {
-            cert: self.cert.clone().into_bytes(),
-            key: self.key.clone().into_bytes(),
-        }
+        CertificateSource::memory(
+            self.cert.clone().into_bytes(),
+            self.key.clone().into_bytes(),
+        )
     }
 
     pub(crate) fn config(&self) -> TlsConfig {

@@ -55,11 +55,8 @@ impl Directory {
     }
 
     fn source(&self, password_file: Option<&str>) -> CertificateSource {
-        CertificateSource::Files {
-            cert: self.path("cert.pem"),
-            key: self.path("key.pem"),
-            password_file: password_file.map(|name| self.path(name)),
-        }
+        CertificateSource::files(self.path("cert.pem"), self.path("key.pem"))
+            .password_file(password_file.map(|name| self.path(name)))
     }
 
     fn build(&self) -> Result<TlsConfig, TlsError> {
@@ -370,7 +367,7 @@ fn names_that_no_certificate_can_have() {
             domains.join(", ")
         );
         let error = TlsConfig::builder()
-            .certificate(CertificateSource::SelfSigned { domains })
+            .certificate(CertificateSource::self_signed(domains))
             .build()
             .unwrap_err();
         assert!(matches!(error, TlsError::SelfSigned { .. }));

@@ -27,11 +27,10 @@ impl Files {
     }
 
     fn source(&self) -> CertificateSource {
-        CertificateSource::Files {
-            cert: self.directory.path().join("cert.pem"),
-            key: self.directory.path().join("key.pem"),
-            password_file: None,
-        }
+        CertificateSource::files(
+            self.directory.path().join("cert.pem"),
+            self.directory.path().join("key.pem"),
+        )
     }
 }
 
@@ -97,9 +96,7 @@ fn a_self_signed_certificate_outlives_reloads() {
     let world = World::new();
     let files = Files::new(&world.issued);
     let config = TlsConfig::builder()
-        .certificate(CertificateSource::SelfSigned {
-            domains: vec!["localhost".to_owned()],
-        })
+        .certificate(CertificateSource::self_signed(["localhost"]))
         .certificate(files.source())
         .build()
         .unwrap();

@@ -110,13 +110,7 @@ fn sessions_are_resumed_in_both_versions() {
 
 #[test]
 fn a_self_signed_certificate_is_for_its_domains() {
-    let source = CertificateSource::SelfSigned {
-        domains: vec![
-            "localhost".to_owned(),
-            "mx.example.com".to_owned(),
-            "192.0.2.1".to_owned(),
-        ],
-    };
+    let source = CertificateSource::self_signed(["localhost", "mx.example.com", "192.0.2.1"]);
     let config = TlsConfig::builder().certificate(source).build().unwrap();
     let [certificate] = config.certificates().try_into().unwrap();
     assert_eq!(certificate.names, ["localhost", "mx.example.com"]);

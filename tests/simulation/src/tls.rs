@@ -53,10 +53,7 @@ impl Certificates {
     ///
     /// The server does not take the certificate.
     pub fn server(&self, handshake_timeout: Nanos) -> Result<TlsConfig, Box<dyn Error>> {
-        let source = CertificateSource::Memory {
-            cert: self.certificate.clone(),
-            key: self.key.clone(),
-        };
+        let source = CertificateSource::memory(self.certificate.clone(), self.key.clone());
         let config = TlsConfig::builder()
             .certificate(source)
             .handshake_timeout(Duration::from_nanos(handshake_timeout));

@@ -1,6 +1,6 @@
 //! What tests and tools of several crates need, once each.
 //!
-//! What has dependencies is behind a feature, so that a crate builds no more than its tests use:
+//! What has dependencies, but for the client, is behind a feature, so that a crate builds no more than its tests use:
 //!
 //! | feature | what |
 //! |---|---|
@@ -15,6 +15,7 @@
 
 #[cfg(feature = "tls")]
 mod certificate;
+mod client;
 mod data;
 mod dialogue;
 #[cfg(feature = "echo")]
@@ -31,6 +32,7 @@ mod waiting;
 
 #[cfg(feature = "tls")]
 pub use certificate::SelfSigned;
+pub use client::{Client, Replies};
 pub use data::{Meaning, data, meaning, stuffed, texts};
 pub use dialogue::talk;
 #[cfg(feature = "echo")]

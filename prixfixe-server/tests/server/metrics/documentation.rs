@@ -29,9 +29,7 @@ fn rows(heading: &str) -> Vec<Vec<String>> {
 /// A server that has something to say of each metric.
 fn encoded() -> String {
     let tls = TlsConfig::builder()
-        .certificate(CertificateSource::SelfSigned {
-            domains: vec!["mx.test".into()],
-        })
+        .certificate(CertificateSource::self_signed(["mx.test"]))
         .build()
         .expect("a certificate");
     let server = builder(Transport::Raw)

@@ -19,9 +19,7 @@ on_both_transports![
 
 fn tls() -> TlsConfig {
     TlsConfig::builder()
-        .certificate(CertificateSource::SelfSigned {
-            domains: vec!["mx.test".into(), "other.test".into()],
-        })
+        .certificate(CertificateSource::self_signed(["mx.test", "other.test"]))
         // Good handshakes end before it on a slow machine, too.
         .handshake_timeout(Duration::from_secs(3))
         .build()
@@ -136,11 +134,7 @@ async fn certificates_are_told_as_they_are_now(transport: Transport) {
         std::fs::write(&key, pair.serialize_pem()).expect("a file");
     };
     install(40);
-    let files = || CertificateSource::Files {
-        cert: cert.clone(),
-        key: key.clone(),
-        password_file: None,
-    };
+    let files = || CertificateSource::files(cert.clone(), key.clone());
     let tls = TlsConfig::builder()
         .certificate(files())
         // Two for one name are one series.

@@ -131,10 +131,7 @@ fn a_byte_order_mark_hides_no_certificate_key_authority_or_password() {
 fn memory_takes_der_as_well() {
     let key = KeyPair::generate().unwrap();
     let cert = params(&["mx.example.com"]).self_signed(&key).unwrap();
-    let source = CertificateSource::Memory {
-        cert: cert.der().to_vec(),
-        key: key.serialize_der(),
-    };
+    let source = CertificateSource::memory(cert.der().to_vec(), key.serialize_der());
     assert_eq!(
         format!("{source:?}"),
         "Memory { .. }",
