@@ -143,6 +143,9 @@ function showNumbers(metrics) {
     setFigure(target, target.dataset.format, value);
   }
   const success = metrics.sum("smtp_success_rate") ?? 1;
+  // Without mail there is no share of it.
+  const lately = kept.status.last_minute;
+  if (!lately.accepted && !lately.failed.length) setFigure(document.querySelector("#success dd"), "percent", null);
   byId("success").className = success < 0.95 ? "bad" : success < 0.99 ? "warn" : "";
   const active = metrics.sum("smtp_active_connections") || 0;
   const share = limit ? Math.min(1, active / limit) : 0;

@@ -26,7 +26,15 @@ function showStatus(status) {
 /** The state's name stands before it already. */
 function reason({ state, reason }) {
   if (state === "ready") return "Mail is accepted.";
-  return String(reason || "").replace(/^(draining|mail cannot be delivered|ready, but not everywhere): /, "");
+  return sized(reason).replace(/^(draining|mail cannot be delivered|ready, but not everywhere): /, "");
+}
+
+/** A cause whose sizes are as people read them. */
+function sized(cause) {
+  return String(cause || "").replace(/(\d+) bytes are free, (\d+) are needed/, (_, ...sizes) => {
+    const [free, needed] = sizes.map((size) => say("bytes", Number(size)));
+    return `${free} are free, ${needed} are needed`;
+  });
 }
 
 /** Red below the least, or until a tenth more is free; amber while four times the least are not. */
@@ -54,7 +62,7 @@ function showTargets(all) {
   byId("targets-part").hidden = all.length < 2 && all.every((one) => one.up && !one.remote);
   byId("targets").tBodies[0].replaceChildren(...all.map((one) => {
     const state = element("b", { className: one.up ? "" : "bad" }, one.up ? "up" : "down");
-    const cells = [one.name, state, ...["delivered", "deferred", "refused", "timeout"].map((result) => say("count", one[result])), one.error || ""];
+    const cells = [one.name, state, ...["delivered", "deferred", "refused", "timeout"].map((result) => say("count", one[result])), sized(one.error)];
     const heads = ["Target", "State", "Delivered", "Deferred", "Refused", "No answer", "Last error"];
     return element("tr", {}, ...cells.map((cell, index) => {
       const data = element("td", {}, cell);

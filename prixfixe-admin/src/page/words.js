@@ -9,7 +9,7 @@ const REASONS = {
 
 /** What the codes of refused commands mostly stand for; the reply itself is in the list of the latest mail. */
 const CODES = {
-  421: "session ended", 450: "try later", 451: "local fault", 452: "too many recipients or no space", 500: "unknown or malformed", 501: "bad argument",
+  421: "session ended", 450: "try later", 451: "local fault, or a target is down", 452: "too many recipients or no space", 500: "unknown or malformed", 501: "bad argument",
   502: "not implemented", 503: "out of order", 530: "TLS or login required", 535: "wrong password", 550: "refused", 552: "too large",
   553: "address not allowed", 554: "refused", 555: "bad parameter",
 };

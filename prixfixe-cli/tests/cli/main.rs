@@ -16,6 +16,7 @@ mod logs;
 mod maildirs;
 mod metrics;
 mod page;
+mod page_parts;
 mod policy;
 mod privileges;
 mod refusals;

@@ -30,7 +30,7 @@ const TIMERS_OF_A_POLL: &str = "(async () => {
 })()";
 
 /// Accepts messages for here.example alone, and offers TLS.
-fn start_server(more: &[&str]) -> (Serve, SocketAddr) {
+pub(crate) fn start_server(more: &[&str]) -> (Serve, SocketAddr) {
     let arguments = [
         "--domain=mx.here.example",
         "--accept-domain=here.example",
@@ -41,7 +41,7 @@ fn start_server(more: &[&str]) -> (Serve, SocketAddr) {
     start(&[&arguments, more].concat())
 }
 
-fn open_page(admin: SocketAddr) -> Option<Chromium> {
+pub(crate) fn open_page(admin: SocketAddr) -> Option<Chromium> {
     let mut chromium = Chromium::start()?;
     chromium.open(&format!("http://{admin}/"));
     Some(chromium)
@@ -322,7 +322,7 @@ fn the_page_fits_every_width_and_asks_for_nothing_from_elsewhere() {
     );
 }
 
-fn assert_fits(chromium: &mut Chromium) {
+pub(crate) fn assert_fits(chromium: &mut Chromium) {
     for width in [320, 360, 768, 1280] {
         chromium.resize(width);
         // The plots follow in the frame after.
