@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::auth;
 use crate::config::{Configuration, ConfigurationArguments, Environment, Scope, Target};
 use crate::error::{Error, print, warn};
-use crate::privileges;
+use crate::{policy, privileges};
 
 pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error> {
     let configuration = Configuration::load(arguments)?;
@@ -31,6 +31,7 @@ pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error>
     }
     configuration.admin.look_up()?;
     configuration.tls.load(&configuration.domain)?;
+    policy::filters(&configuration)?;
     let logins = auth::prepare(&configuration)?;
     print(&(configuration.ways() + "\n" + &configuration.to_toml()?))?;
     for warning in logins

@@ -7,13 +7,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use prixfixe_policy::{
     Authentication, AuthenticationSession, Blocklist, BlocklistSession, ListedAction,
-    Mode as PolicyMode, Resolver,
+    Mode as PolicyMode, OnFailure, Resolver, Rspamd, RspamdSession,
 };
 use prixfixe_server::{Check, CheckSession, Client, Content, Mail, Protocol, Rcpt, Reply, Verdict};
 
 pub(crate) use self::numbers::Numbers;
-use crate::config::Configuration;
-use crate::config::policy::{Action, Marking, Mode, Policy as Wanted};
+use crate::config::policy::{self as config, Action, Marking, Mode, Policy as Wanted};
+use crate::config::{Configuration, Invalid};
 use crate::error::Error;
 use crate::sockets::name_of;
 
@@ -29,6 +29,7 @@ pub(crate) struct Policy {
 pub(crate) struct Rules {
     authentication: Option<Arc<Authentication>>,
     lists: Vec<Arc<Blocklist>>,
+    filters: Vec<Arc<Rspamd>>,
     /// The names of listeners on which nobody is judged.
     exempt: HashSet<String>,
 }
@@ -49,6 +50,9 @@ impl Policy {
                 .collect(),
             ..Rules::default()
         };
+        let filters = filters(configuration)?.into_iter();
+        let filters = filters.map(|filter| Arc::new(filter.observer(self.numbers())));
+        rules.filters = filters.collect();
         if !wanted.asks_dns() {
             return Ok(rules);
         }
@@ -90,6 +94,26 @@ fn resolver(wanted: &Wanted) -> Result<Resolver, Error> {
         false => Resolver::with_servers(wanted.dns.iter().copied())?,
     };
     Ok(resolver.timeout(wanted.timeout.get()))
+}
+
+/// Those that are asked about contents. None of them is connected to.
+pub(crate) fn filters(configuration: &Configuration) -> Result<Vec<Rspamd>, Error> {
+    let wanted = &configuration.policy;
+    let filter = |(index, it): (usize, &config::Rspamd)| {
+        let check = match it.insecure {
+            true => Rspamd::insecure(&it.url),
+            false => Rspamd::new(&it.url),
+        };
+        let place = format!("policy.rspamd {}", index + 1);
+        let check = check.map_err(|error| Invalid::new(place, error))?;
+        let check = check.timeout(wanted.timeout.get());
+        let check = check.on_failure(match it.on_failure {
+            crate::config::OnFailure::Defer => OnFailure::Defer,
+            crate::config::OnFailure::Accept => OnFailure::Accept,
+        });
+        Ok(check.name(&*configuration.domain))
+    };
+    wanted.rspamd.iter().enumerate().map(filter).collect()
 }
 
 impl Rules {
@@ -136,6 +160,7 @@ impl Check for Policy {
             policy: Policy::clone(self),
             lists,
             authentication: None,
+            filters: Vec::new(),
         })
     }
 
@@ -150,16 +175,24 @@ pub(crate) struct PolicySession {
     lists: Vec<BlocklistSession>,
     /// Of the transaction, if it is looked at.
     authentication: Option<AuthenticationSession>,
+    filters: Vec<RspamdSession>,
 }
 
 impl CheckSession for PolicySession {
     async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
-        self.authentication = None;
+        self.reset();
         let rules = self.policy.rules();
-        let check = rules.authentication.as_ref();
-        if let Some(check) = check.filter(|_| rules.concern(mail.client())) {
+        if !rules.concern(mail.client()) {
+            return Ok(());
+        }
+        if let Some(check) = &rules.authentication {
             let session = check.connect(mail.client()).await?;
             self.authentication.insert(session).mail(mail).await?;
+        }
+        for check in &rules.filters {
+            let mut session = check.connect(mail.client()).await?;
+            session.mail(mail).await?;
+            self.filters.push(session);
         }
         Ok(())
     }
@@ -177,6 +210,7 @@ impl CheckSession for PolicySession {
     fn reads_content(&self) -> bool {
         let authentication = self.authentication.as_ref();
         self.lists.iter().any(CheckSession::reads_content)
+            || self.filters.iter().any(CheckSession::reads_content)
             || authentication.is_some_and(CheckSession::reads_content)
     }
 
@@ -188,10 +222,16 @@ impl CheckSession for PolicySession {
         if let Some(session) = &mut self.authentication {
             verdict = verdict.and(session.content(content).await?);
         }
-        Ok(verdict)
+        // What is refused without them costs them nothing. Their fields stand below `Authentication-Results`.
+        let mut of_filters = Verdict::default();
+        for filter in &mut self.filters {
+            of_filters = of_filters.and(filter.content(content).await?);
+        }
+        Ok(of_filters.and(verdict))
     }
 
     fn reset(&mut self) {
         self.authentication = None;
+        self.filters.clear();
     }
 }

@@ -1,14 +1,16 @@
 //! The `[policy]` table: whom to believe.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::OnFailure;
 use super::given::{Invalid, Problem};
 use super::sources::Sources;
 use super::units::Seconds;
-use super::words::{Word, display_all, domain, read};
+use super::words::{Word, check_url, display_all, domain, read};
 
 /// The port of DNS (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
@@ -40,6 +42,17 @@ pub(crate) struct Policy {
         deserialize_with = "read::tables"
     )]
     pub(crate) lists: Vec<Dnsbl>,
+    /// URL of an rspamd that is asked about each message; repeatable
+    #[arg(id = "policy.rspamd", long = "rspamd", value_name = "URL")]
+    #[serde(skip)]
+    rspamd_urls: Vec<String>,
+    /// `[[policy.rspamd]]` tables, or what the flag says.
+    #[arg(skip)]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "read::tables"
+    )]
+    pub(crate) rspamd: Vec<Rspamd>,
     /// Name servers; those of the system if there is none.
     #[arg(skip)]
     #[serde(
@@ -47,7 +60,7 @@ pub(crate) struct Policy {
         deserialize_with = "read::name_servers"
     )]
     pub(crate) dns: Vec<SocketAddr>,
-    /// For all look-ups of one question.
+    /// For all look-ups of one question, and for an answer of a filter.
     #[arg(skip)]
     pub(crate) timeout: Seconds<1>,
     /// Who says it in `Authentication-Results`; `None` is `domain`.
@@ -88,6 +101,20 @@ pub(crate) struct Dnsbl {
     pub(crate) action: Action,
 }
 
+/// One `[[policy.rspamd]]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Rspamd {
+    #[serde(deserialize_with = "read::check_url")]
+    pub(crate) url: String,
+    /// What becomes of a message about which it gives no answer.
+    #[serde(default, deserialize_with = "read::word")]
+    pub(crate) on_failure: OnFailure,
+    /// Whether plaintext may go to any host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) insecure: bool,
+}
+
 /// What becomes of a client that is listed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -105,6 +132,8 @@ impl Default for Policy {
             dmarc: Mode::Off,
             zones: Vec::new(),
             lists: Vec::new(),
+            rspamd_urls: Vec::new(),
+            rspamd: Vec::new(),
             dns: Vec::new(),
             timeout: Seconds::nearest(prixfixe_policy::Resolver::TIMEOUT),
             authserv_id: None,
@@ -113,7 +142,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Takes the flag's or the variable's zones in place of the file's tables.
+    /// Takes what the flag or the variable lists in place of the file's tables.
     pub(super) fn overlay(&mut self, sources: &Sources<'_>) -> Result<(), Invalid> {
         self.zones.clear();
         let zones = sources.list("policy.dnsbl", domain)?;
@@ -124,12 +153,30 @@ impl Policy {
             };
             self.lists = zones.into_iter().map(list).collect();
         }
+        self.rspamd_urls.clear();
+        if let Some(urls) = sources.list("policy.rspamd", check_url)? {
+            let filter = |url| Rspamd {
+                url,
+                on_failure: OnFailure::Defer,
+                insecure: false,
+            };
+            self.rspamd = urls.into_iter().map(filter).collect();
+        }
         Ok(())
     }
 
     /// Whether SPF, DKIM or DMARC are looked at.
     pub(crate) fn authenticates(&self) -> bool {
         self.spf != Mode::Off || self.dkim != Marking::Off || self.dmarc != Mode::Off
+    }
+
+    /// How long a message may wait for all checks, one after the other.
+    pub(crate) fn longest(&self) -> Duration {
+        // SPF, DKIM and DMARC.
+        let dns = if self.asks_dns() { 3 } else { 0 };
+        let filters = u32::try_from(self.rspamd.len()).unwrap_or(u32::MAX);
+        let checks = filters.saturating_add(dns);
+        self.timeout.get().saturating_mul(checks)
     }
 
     /// Whether anything is asked of the DNS.

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 
-use prixfixe_test_support::{mail_in, talk, unused_port, wait_until};
+use prixfixe_test_support::{HttpServer, mail_in, talk, unused_port, wait_until};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -206,6 +206,59 @@ fn a_listener_may_judge_nobody() {
     });
 }
 
+/// All of a file but its listener.
+fn serve_by(transport: &str, policy: &str) -> Serve {
+    let file = format!(
+        "domain = 'mx.test'\ntransport = '{transport}'\nadmin.listen = '127.0.0.1:0'\n\
+         [[listener]]\naddress = '127.0.0.1:0'\n{policy}"
+    );
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("mail.toml"), file).unwrap();
+    let mut command = prixfixe(&["serve", "--config", "mail.toml"]);
+    Serve::spawn(command.current_dir(directory.path()), directory)
+}
+
+#[test]
+fn rspamd_is_asked_and_obeyed() {
+    for transport in ["tokio", "raw"] {
+        let rspamd = HttpServer::start(|request| {
+            let text = String::from_utf8_lossy(&request.body);
+            let action = match text.contains("eve@") {
+                true => "reject",
+                false => "add header",
+            };
+            let body = format!(r#"{{"action":"{action}","score":7.25,"required_score":15}}"#);
+            Some((200, String::new(), body))
+        });
+        let url = rspamd.url();
+        // The second one is away, and mail flows all the same.
+        let policy = format!(
+            "[[policy.rspamd]]\nurl = '{url}'\n\
+             [[policy.rspamd]]\nurl = 'http://127.0.0.1:1'\non-failure = 'accept'\n"
+        );
+        let mut serve = serve_by(transport, &policy);
+        let reply = send(&serve, "ann@sender.test", "ann@sender.test");
+        assert!(reply.starts_with("250"), "{reply}");
+        let mail = mail_in(&serve.directory.path().join("mail"));
+        let text = String::from_utf8_lossy(&mail[0].content);
+        assert!(text.contains("\r\nX-Spam: Yes\r\n"), "{text}");
+        let reply = send(&serve, "eve@other.test", "eve@other.test");
+        assert!(reply.starts_with("554 5.7.1"), "{reply}");
+        assert_eq!(rspamd.requests()[0].header("mta-name"), Some("mx.test"));
+        let line = serve.line("rspamd gives no answer");
+        assert!(line.contains("cannot connect to 127.0.0.1:1"), "{line}");
+        let metrics = metrics(&serve);
+        for line in [
+            r#"smtp_policy_total{check="rspamd",result="add header"} 1"#,
+            r#"smtp_policy_total{check="rspamd",result="reject"} 1"#,
+            r#"smtp_policy_total{check="rspamd",result="temperror"} 1"#,
+            r#"smtp_policy_duration_seconds_count{check="rspamd"} 3"#,
+        ] {
+            assert!(metrics.contains(line), "{line}\n{metrics}");
+        }
+    }
+}
+
 #[test]
 fn check_prints_policy_and_names_what_is_wrong_in_it() {
     let (code, printed, _) = run(&mut prixfixe(&["check", "--dmarc=mark", "--dnsbl=a.test"]));
@@ -215,7 +268,21 @@ fn check_prints_policy_and_names_what_is_wrong_in_it() {
         printed.contains("[[policy.dnsbl]]\nzone = \"a.test\"\naction = \"mark\""),
         "{printed}"
     );
+    let urls = "--rspamd=http://10.0.0.1:11333,https://rspamd.test/checkv2";
+    let (code, printed, _) = run(&mut prixfixe(&["check", urls]));
+    assert_eq!(code, 0);
+    let tables = "[[policy.rspamd]]\nurl = \"http://10.0.0.1:11333\"\non-failure = \"defer\"\n\n\
+         [[policy.rspamd]]\nurl = \"https://rspamd.test/checkv2\"\non-failure = \"defer\"\n";
+    assert!(printed.contains(tables), "{printed}");
     for (argument, problem) in [
+        (
+            "--rspamd=127.0.0.1:11333",
+            "--rspamd: \"127.0.0.1:11333\" is no URL",
+        ),
+        (
+            "--rspamd=http://rspamd:11333",
+            "policy.rspamd 1: http://rspamd:11333: http: is for this host alone",
+        ),
         (
             "--spf=yes",
             "--spf: `yes` is not known; give one of off, mark, enforce",

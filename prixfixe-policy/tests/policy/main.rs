@@ -13,6 +13,7 @@ mod dkim;
 mod dmarc;
 mod dns;
 mod rfc7208;
+mod rspamd;
 mod served;
 mod trouble;
 

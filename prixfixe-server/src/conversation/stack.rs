@@ -53,8 +53,7 @@ impl<S: Session> Stack<S> {
     async fn checked(&mut self, mut message: Message) -> Result<Message, Reply> {
         let gathered = message.gather().await?;
         let head = &mut message.head;
-        let content = Content::new(&head.client, &head.envelope, &gathered);
-        let verdict = self.checks.content(content).await?;
+        let verdict = self.checks.content(Content::of(head, &gathered)).await?;
         #[cfg(feature = "digest")]
         {
             head.sent = Some(Arc::new(crate::message::Sent {
