@@ -6,10 +6,13 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use prixfixe_policy::{
-    Authentication, AuthenticationSession, Blocklist, BlocklistSession, ListedAction,
-    Mode as PolicyMode, OnFailure, Resolver, Rspamd, RspamdSession,
+    Authentication, AuthenticationSession, Blocklist, BlocklistSession, ClientName,
+    ClientNameSession, ListedAction, Mode as PolicyMode, OnFailure, Resolver, Rspamd,
+    RspamdSession,
 };
-use prixfixe_server::{Check, CheckSession, Client, Content, Mail, Protocol, Rcpt, Reply, Verdict};
+use prixfixe_server::{
+    Check, CheckSession, Client, Content, Data, Mail, Protocol, Rcpt, Reply, Verdict,
+};
 
 pub(crate) use self::numbers::Numbers;
 use crate::config::policy::{self as config, Action, Marking, Mode, Policy as Wanted};
@@ -29,6 +32,7 @@ pub(crate) struct Policy {
 pub(crate) struct Rules {
     authentication: Option<Arc<Authentication>>,
     lists: Vec<Arc<Blocklist>>,
+    client_name: Option<Arc<ClientName>>,
     filters: Vec<Arc<Rspamd>>,
     /// The names of listeners on which nobody is judged.
     exempt: HashSet<String>,
@@ -73,6 +77,10 @@ impl Policy {
             Arc::new(check)
         });
         rules.lists = lists.collect();
+        if wanted.client_name {
+            let check = ClientName::new(resolver.clone()).observer(self.numbers());
+            rules.client_name = Some(Arc::new(check));
+        }
         Ok(rules)
     }
 
@@ -151,7 +159,11 @@ impl Check for Policy {
     async fn connect(self: &Arc<Self>, client: &Client) -> Result<PolicySession, Reply> {
         let rules = self.rules();
         let mut lists = Vec::new();
+        let mut client_name = None;
         if rules.concern(client) {
+            if let Some(check) = &rules.client_name {
+                client_name = Some(check.connect(client).await?);
+            }
             for list in &rules.lists {
                 lists.push(list.connect(client).await?);
             }
@@ -159,6 +171,7 @@ impl Check for Policy {
         Ok(PolicySession {
             policy: Policy::clone(self),
             lists,
+            client_name,
             authentication: None,
             filters: Vec::new(),
         })
@@ -173,6 +186,7 @@ impl Check for Policy {
 pub(crate) struct PolicySession {
     policy: Policy,
     lists: Vec<BlocklistSession>,
+    client_name: Option<ClientNameSession>,
     /// Of the transaction, if it is looked at.
     authentication: Option<AuthenticationSession>,
     filters: Vec<RspamdSession>,
@@ -203,6 +217,13 @@ impl CheckSession for PolicySession {
         }
         match &mut self.authentication {
             Some(session) => session.rcpt(rcpt).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn data(&mut self, data: Data<'_>) -> Result<(), Reply> {
+        match &mut self.client_name {
+            Some(session) => session.data(data).await,
             None => Ok(()),
         }
     }

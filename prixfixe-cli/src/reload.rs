@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prixfixe_delivery::AcceptRecipients;
 use prixfixe_server::{BareLineEnds, Server, Settings};
@@ -123,8 +124,8 @@ impl Reload {
         };
         let room = self.file_limit.room(next);
         let logins = self.logins.next(next)?;
-        let modes = self.origins.auth(next)?;
-        let settings = settings(next, room, config.clone(), &logins, modes);
+        let listeners = Listeners::of(&self.origins, next)?;
+        let settings = settings(next, room, config.clone(), &logins, listeners);
         self.server.reconfigure(|_| settings)?;
         self.logins = logins;
         if let Some(tls) = tls {
@@ -180,13 +181,28 @@ pub(crate) fn warn_of_what_is_unreadable(
     }
 }
 
+/// What is said of each socket that mail is received at, where it is not as everywhere.
+pub(crate) struct Listeners {
+    modes: Vec<Option<config::Mode>>,
+    early_talkers: Vec<Option<Duration>>,
+}
+
+impl Listeners {
+    pub(crate) fn of(origins: &Origins, configuration: &Configuration) -> Result<Self, Error> {
+        Ok(Self {
+            modes: origins.auth(configuration)?,
+            early_talkers: origins.early_talkers(configuration),
+        })
+    }
+}
+
 /// What the server is told of a configuration.
 pub(crate) fn settings(
     configuration: &Configuration,
     room: Room,
     tls: Option<TlsConfig>,
     logins: &Logins,
-    modes: Vec<Option<config::Mode>>,
+    listeners: Listeners,
 ) -> Settings {
     let limits = &configuration.limits;
     let settings = Settings::default()
@@ -212,7 +228,9 @@ pub(crate) fn settings(
             config::BareLineEnds::Repair => BareLineEnds::Repair,
         })
         .tls_required(configuration.tls.required)
-        .endpoint_auth(modes.into_iter().map(|mode| mode.map(Into::into)));
+        .early_talker(configuration.policy.early_talker.get())
+        .endpoint_early_talker(listeners.early_talkers)
+        .endpoint_auth(listeners.modes.into_iter().map(|mode| mode.map(Into::into)));
     let settings = logins.add_to(settings, &configuration.auth);
     let settings = match limits.max_connections_per_client {
         Some(connections) => settings.max_connections_per_client(connections.get()),
@@ -251,14 +269,14 @@ impl Configuration {
             delivery: wanted.delivery.clone(),
             admin: self.admin.clone(),
             log: wanted.log.clone(),
-            listeners: self.listeners_with_auth_of(wanted),
+            listeners: self.listeners_changed_as(wanted),
             targets: wanted.targets.clone(),
             routes: wanted.routes.clone(),
         }
     }
 
-    /// The listeners that there are, each with the mode of the one at the same address.
-    fn listeners_with_auth_of(&self, wanted: &Self) -> Vec<config::Listener> {
+    /// The listeners that there are, each with what can change of the one at the same address.
+    fn listeners_changed_as(&self, wanted: &Self) -> Vec<config::Listener> {
         // Port 0 may be there more than once.
         let changed = |(index, listener): (usize, &config::Listener)| {
             let is_same = |other: &&config::Listener| other.address == listener.address;
@@ -266,6 +284,7 @@ impl Configuration {
             let other = wanted.listeners.iter().filter(is_same).nth(before);
             config::Listener {
                 auth: other.map_or(listener.auth, |other| other.auth),
+                early_talker: other.map_or(listener.early_talker, |other| other.early_talker),
                 ..listener.clone()
             }
         };

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::time::Duration;
 
 use prixfixe_delivery::Delivery;
 use prixfixe_server::{
@@ -9,6 +10,7 @@ use prixfixe_server::{
     UnixSocket,
 };
 
+use crate::config::policy::EarlyTalker;
 use crate::config::{self, Configuration, Dsn, Invalid, Mode, Scope, Target, Trusted};
 use crate::error::Error;
 use crate::privileges;
@@ -124,6 +126,17 @@ impl Origins {
             }
         };
         self.0.iter().map(auth).collect()
+    }
+}
+
+impl Origins {
+    /// How long clients have to keep quiet at each of them. `None`: as everywhere.
+    pub(crate) fn early_talkers(&self, configuration: &Configuration) -> Vec<Option<Duration>> {
+        let time = |origin: &Option<usize>| {
+            let listener = configuration.listeners.get((*origin)?)?;
+            listener.own_early_talker().map(EarlyTalker::get)
+        };
+        self.0.iter().map(time).collect()
     }
 }
 

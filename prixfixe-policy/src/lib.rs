@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`Authentication`] | whether SPF, DKIM and DMARC speak for the domains that a message names | what [`Mode::Enforce`] says |
 //! | [`Blocklist`] | whether a DNS blocklist has the client's address | where it is told to |
+//! | [`ClientName`] | the name of the client's host in the DNS | nothing |
 //! | [`Rspamd`] | what rspamd makes of the content | what rspamd rejects |
 //!
 //! What they find is in [`Message::verdict`](prixfixe_server::Message::verdict) and on top of the message. They ask
@@ -17,6 +18,7 @@
 
 mod authentication;
 mod blocklist;
+mod client_name;
 mod dkim;
 mod dmarc;
 mod message;
@@ -30,6 +32,7 @@ mod task;
 
 pub use authentication::{Authentication, AuthenticationSession, Mode};
 pub use blocklist::{Blocklist, BlocklistSession, ListedAction};
+pub use client_name::{ClientName, ClientNameSession};
 pub use observer::Observer;
 pub use outcome::Outcome;
 pub use resolver::{Resolver, ResolverError};

@@ -10,6 +10,7 @@ mod admin;
 mod arguments;
 mod auth;
 mod delivery;
+mod early_talker;
 mod file;
 mod given;
 mod hints;

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::OnFailure;
+pub(crate) use super::early_talker::EarlyTalker;
 use super::given::{Invalid, Problem};
 use super::sources::Sources;
 use super::units::Seconds;
@@ -63,6 +64,12 @@ pub(crate) struct Policy {
     /// For all look-ups of one question, and for an answer of a filter.
     #[arg(skip)]
     pub(crate) timeout: Seconds<1>,
+    /// How long a client has to keep quiet before it is greeted.
+    #[arg(skip)]
+    pub(crate) early_talker: EarlyTalker,
+    /// Whether the client's name in the DNS stands in `Received`.
+    #[arg(skip)]
+    pub(crate) client_name: bool,
     /// Who says it in `Authentication-Results`; `None` is `domain`.
     #[arg(skip)]
     #[serde(
@@ -136,6 +143,8 @@ impl Default for Policy {
             rspamd: Vec::new(),
             dns: Vec::new(),
             timeout: Seconds::nearest(prixfixe_policy::Resolver::TIMEOUT),
+            early_talker: EarlyTalker::OFF,
+            client_name: false,
             authserv_id: None,
         }
     }
@@ -181,7 +190,7 @@ impl Policy {
 
     /// Whether anything is asked of the DNS.
     pub(crate) fn asks_dns(&self) -> bool {
-        self.authenticates() || !self.lists.is_empty()
+        self.authenticates() || !self.lists.is_empty() || self.client_name
     }
 }
 

@@ -150,6 +150,53 @@ fn a_message_says_what_its_senders_zone_says() {
 }
 
 #[test]
+fn the_line_of_a_message_says_what_was_found() {
+    on_both_transports(|named, transport| {
+        let mut serve = serve(named, transport, "dmarc = 'mark'\nclient-name = true\n");
+        send(&serve, "eve@other.test", "ann@sender.test");
+        let line = serve.line("INFO  message");
+        assert!(line.contains(" spf=fail dkim=none dmarc=fail "), "{line}");
+        let mail = fs::read_dir(serve.directory.path().join("mail/new")).unwrap();
+        let file = mail.flatten().next().unwrap().path();
+        let text = fs::read_to_string(file).unwrap();
+        // The DNS has that name for it everywhere (RFC 6761 section 6.3).
+        let received = "\r\nReceived: from client.test (localhost [127.0.0.1])\r\n";
+        assert!(text.contains(received), "{text}");
+    });
+}
+
+#[test]
+fn who_does_not_wait_for_its_greeting_is_refused() {
+    for transport in ["tokio", "raw"] {
+        let mut serve = serve_by(transport, "[policy]\nearly-talker = '30s'\n");
+        let address = serve.address();
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"EHLO client.test\r\n").unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        assert!(reply.starts_with("554 5.5.1 "), "{reply}");
+        let line = serve.line("refused");
+        assert!(line.contains("what=connect"), "{line}");
+        // Where nobody is judged, nobody waits; and it can change.
+        let file = serve.directory.path().join("mail.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let unjudged = text.replace("0'\n[policy]", "0'\npolicy = false\n[policy]");
+        assert_ne!(text, unjudged);
+        fs::write(&file, text.replace("'30s'", "'off'")).unwrap();
+        serve.signal(Signal::HUP);
+        serve.line("policy.early-talker");
+        let reply = send(&serve, "ann@sender.test", "ann@sender.test");
+        assert!(reply.starts_with("250"), "{reply}");
+        let directory = TempDir::new().unwrap();
+        fs::write(directory.path().join("mail.toml"), unjudged).unwrap();
+        let mut command = prixfixe(&["serve", "--config", "mail.toml"]);
+        let serve = Serve::spawn(command.current_dir(directory.path()), directory);
+        let reply = send(&serve, "ann@sender.test", "ann@sender.test");
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+}
+
+#[test]
 fn who_is_on_a_list_is_refused_or_marked() {
     on_both_transports(|named, transport| {
         let lists = "[[policy.dnsbl]]\nzone = 'list.test'\naction = 'reject'\n";

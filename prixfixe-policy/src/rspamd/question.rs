@@ -43,7 +43,7 @@ pub(super) fn request(
         headers.add("mta-name", name);
     }
     if let Some(tls) = client.tls() {
-        headers.add("tls-version", &format!("TLSv{}", tls.version.as_str()));
+        headers.add("tls-version", tls.version.as_str());
         headers.add("tls-cipher", tls.cipher_suite);
     }
     let message = Part::Gathered(content.gathered().clone());

@@ -9,6 +9,7 @@
 
 mod authentication;
 mod blocklist;
+mod client_name;
 mod dkim;
 mod dmarc;
 mod dns;

@@ -243,6 +243,48 @@ async fn who_has_logged_in_or_comes_by_a_unix_socket_is_not_asked_about() {
     }
 }
 
+#[tokio::test]
+async fn the_name_and_the_tls_of_a_client_are_told() {
+    use prixfixe_server::{
+        Check as _, CheckSession as _, Content, Envelope, Gathered, Mail, TlsInfo, TlsVersion,
+    };
+    let (rspamd, check) = answering(r#"{"action":"no action"}"#);
+    let client = Client::builder().host_name("mx.client.test");
+    let tls = TlsInfo::new(TlsVersion::Tls13, "TLS_AES_256_GCM_SHA384");
+    let client = client.tls(tls).build();
+    let mut envelope = Envelope::builder();
+    for number in 0..2000 {
+        let recipient = format!("{number}@receiver.test");
+        envelope = envelope.to(&recipient).expect("an address");
+    }
+    let envelope = envelope.build();
+    let mut session = Arc::new(check)
+        .connect(&client)
+        .await
+        .expect("it is wanted");
+    let mail = Mail::new(&client, &envelope);
+    session.mail(mail).await.expect("it is not refused yet");
+    let gathered = Gathered::new("A: b\r\n\r\nc");
+    let content = Content::new(&client, &envelope, &gathered);
+    let verdict = session.content(content).await.expect("it passes");
+    assert_eq!(verdict.get("rspamd"), Some("no action"));
+    let requests = rspamd.requests();
+    for (name, value) in [
+        ("from", "<>"),
+        ("hostname", "mx.client.test"),
+        ("tls-version", "TLSv1.3"),
+        ("tls-cipher", "TLS_AES_256_GCM_SHA384"),
+    ] {
+        assert_eq!(requests[0].header(name), Some(value), "{name}");
+    }
+    // A header has an end: the first recipients are enough.
+    let told = requests[0]
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "rcpt");
+    assert!((1000..2000).contains(&told.count()));
+}
+
 #[test]
 fn plaintext_goes_no_further_than_the_neighbourhood() {
     for url in [
