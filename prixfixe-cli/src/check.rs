@@ -6,7 +6,7 @@ use prixfixe_config::{Configuration, ConfigurationArguments, Environment, Scope,
 
 use crate::auth;
 use crate::error::{Error, print, warn};
-use crate::privileges;
+use crate::{policy, privileges};
 
 pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error> {
     let configuration = Configuration::load(arguments)?;
@@ -32,6 +32,7 @@ pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error>
     }
     configuration.admin.look_up()?;
     configuration.tls.load(&configuration.domain)?;
+    policy::filters(&configuration)?;
     let logins = auth::prepare(&configuration)?;
     print(&(configuration.ways() + "\n" + &configuration.to_toml()?))?;
     for warning in logins

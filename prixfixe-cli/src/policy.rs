@@ -5,12 +5,15 @@ mod numbers;
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use prixfixe_config::Configuration;
-use prixfixe_config::policy::{Marking, Policy as Wanted};
+use prixfixe_config::policy::{self as config, Marking, Policy as Wanted};
+use prixfixe_config::{Configuration, Invalid};
 use prixfixe_policy::{
-    Authentication, AuthenticationSession, Blocklist, BlocklistSession, Resolver,
+    Authentication, AuthenticationSession, Blocklist, BlocklistSession, ClientName,
+    ClientNameSession, OnFailure, Resolver, Rspamd, RspamdSession,
 };
-use prixfixe_server::{Check, CheckSession, Client, Content, Mail, Protocol, Rcpt, Reply, Verdict};
+use prixfixe_server::{
+    Check, CheckSession, Client, Content, Data, Mail, Protocol, Rcpt, Reply, Verdict,
+};
 
 pub(crate) use self::numbers::Numbers;
 use crate::error::Error;
@@ -28,6 +31,8 @@ pub(crate) struct Policy {
 pub(crate) struct Rules {
     authentication: Option<Arc<Authentication>>,
     lists: Vec<Arc<Blocklist>>,
+    client_name: Option<Arc<ClientName>>,
+    filters: Vec<Arc<Rspamd>>,
     /// The names of listeners on which nobody is judged.
     exempt: HashSet<String>,
 }
@@ -48,6 +53,9 @@ impl Policy {
                 .collect(),
             ..Rules::default()
         };
+        let filters = filters(configuration)?.into_iter();
+        let filters = filters.map(|filter| Arc::new(filter.observer(self.numbers())));
+        rules.filters = filters.collect();
         if !wanted.asks_dns() {
             return Ok(rules);
         }
@@ -68,6 +76,10 @@ impl Policy {
             Arc::new(check)
         });
         rules.lists = lists.collect();
+        if wanted.client_name {
+            let check = ClientName::new(resolver.clone()).observer(self.numbers());
+            rules.client_name = Some(Arc::new(check));
+        }
         Ok(rules)
     }
 
@@ -91,6 +103,26 @@ fn resolver(wanted: &Wanted) -> Result<Resolver, Error> {
     Ok(resolver.timeout(wanted.timeout.get()))
 }
 
+/// Those that are asked about contents. None of them is connected to.
+pub(crate) fn filters(configuration: &Configuration) -> Result<Vec<Rspamd>, Error> {
+    let wanted = &configuration.policy;
+    let filter = |(index, it): (usize, &config::Rspamd)| {
+        let check = match it.insecure {
+            true => Rspamd::insecure(&it.url),
+            false => Rspamd::new(&it.url),
+        };
+        let place = format!("policy.rspamd {}", index + 1);
+        let check = check.map_err(|error| Invalid::new(place, error))?;
+        let check = check.timeout(wanted.timeout.get());
+        let check = check.on_failure(match it.on_failure {
+            prixfixe_config::OnFailure::Defer => OnFailure::Defer,
+            prixfixe_config::OnFailure::Accept => OnFailure::Accept,
+        });
+        Ok(check.name(&*configuration.domain))
+    };
+    wanted.rspamd.iter().enumerate().map(filter).collect()
+}
+
 impl Rules {
     fn concern(&self, client: &Client) -> bool {
         match client.endpoint() {
@@ -107,7 +139,11 @@ impl Check for Policy {
     async fn connect(self: &Arc<Self>, client: &Client) -> Result<PolicySession, Reply> {
         let rules = self.rules();
         let mut lists = Vec::new();
+        let mut client_name = None;
         if rules.concern(client) {
+            if let Some(check) = &rules.client_name {
+                client_name = Some(check.connect(client).await?);
+            }
             for list in &rules.lists {
                 lists.push(list.connect(client).await?);
             }
@@ -115,7 +151,9 @@ impl Check for Policy {
         Ok(PolicySession {
             policy: Policy::clone(self),
             lists,
+            client_name,
             authentication: None,
+            filters: Vec::new(),
         })
     }
 
@@ -128,18 +166,27 @@ impl Check for Policy {
 pub(crate) struct PolicySession {
     policy: Policy,
     lists: Vec<BlocklistSession>,
+    client_name: Option<ClientNameSession>,
     /// Of the transaction, if it is looked at.
     authentication: Option<AuthenticationSession>,
+    filters: Vec<RspamdSession>,
 }
 
 impl CheckSession for PolicySession {
     async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
-        self.authentication = None;
+        self.reset();
         let rules = self.policy.rules();
-        let check = rules.authentication.as_ref();
-        if let Some(check) = check.filter(|_| rules.concern(mail.client())) {
+        if !rules.concern(mail.client()) {
+            return Ok(());
+        }
+        if let Some(check) = &rules.authentication {
             let session = check.connect(mail.client()).await?;
             self.authentication.insert(session).mail(mail).await?;
+        }
+        for check in &rules.filters {
+            let mut session = check.connect(mail.client()).await?;
+            session.mail(mail).await?;
+            self.filters.push(session);
         }
         Ok(())
     }
@@ -154,9 +201,17 @@ impl CheckSession for PolicySession {
         }
     }
 
+    async fn data(&mut self, data: Data<'_>) -> Result<(), Reply> {
+        match &mut self.client_name {
+            Some(session) => session.data(data).await,
+            None => Ok(()),
+        }
+    }
+
     fn reads_content(&self) -> bool {
         let authentication = self.authentication.as_ref();
         self.lists.iter().any(CheckSession::reads_content)
+            || self.filters.iter().any(CheckSession::reads_content)
             || authentication.is_some_and(CheckSession::reads_content)
     }
 
@@ -168,14 +223,23 @@ impl CheckSession for PolicySession {
         if let Some(session) = &mut self.authentication {
             verdict = verdict.and(session.content(content).await?);
         }
-        Ok(verdict)
+        // What is refused without them costs them nothing. Their fields stand below `Authentication-Results`.
+        let mut of_filters = Verdict::default();
+        for filter in &mut self.filters {
+            of_filters = of_filters.and(filter.content(content).await?);
+        }
+        Ok(of_filters.and(verdict))
     }
 
     fn is_indifferent(&self) -> bool {
-        self.lists.is_empty() && self.authentication.is_none()
+        self.lists.is_empty()
+            && self.client_name.is_none()
+            && self.authentication.is_none()
+            && self.filters.is_empty()
     }
 
     fn reset(&mut self) {
         self.authentication = None;
+        self.filters.clear();
     }
 }

@@ -1,6 +1,7 @@
 //! SIGHUP: the configuration is read again, and what can change while running changes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prixfixe_admin::Notice;
 use prixfixe_config::{
@@ -123,8 +124,8 @@ impl Reload {
         };
         let room = self.file_limit.room(next);
         let logins = self.logins.next(next)?;
-        let modes = self.origins.auth(next)?;
-        let settings = settings(next, room, config.clone(), &logins, modes);
+        let listeners = Listeners::of(&self.origins, next)?;
+        let settings = settings(next, room, config.clone(), &logins, listeners);
         self.server.reconfigure(|_| settings)?;
         self.logins = logins;
         if let Some(tls) = tls {
@@ -180,13 +181,28 @@ pub(crate) fn warn_of_what_is_unreadable(
     }
 }
 
+/// What is said of each socket that mail is received at, where it is not as everywhere.
+pub(crate) struct Listeners {
+    modes: Vec<Option<config::Mode>>,
+    early_talkers: Vec<Option<Duration>>,
+}
+
+impl Listeners {
+    pub(crate) fn of(origins: &Origins, configuration: &Configuration) -> Result<Self, Error> {
+        Ok(Self {
+            modes: origins.auth(configuration)?,
+            early_talkers: origins.early_talkers(configuration),
+        })
+    }
+}
+
 /// What the server is told of a configuration.
 pub(crate) fn settings(
     configuration: &Configuration,
     room: Room,
     tls: Option<TlsConfig>,
     logins: &Logins,
-    modes: Vec<Option<config::Mode>>,
+    listeners: Listeners,
 ) -> Settings {
     let limits = &configuration.limits;
     let settings = Settings::default()
@@ -212,7 +228,9 @@ pub(crate) fn settings(
             config::BareLineEnds::Repair => BareLineEnds::Repair,
         })
         .tls_required(configuration.tls.required)
-        .endpoint_auth(modes.into_iter().map(|mode| mode.map(Into::into)));
+        .early_talker(configuration.policy.early_talker.get())
+        .endpoint_early_talker(listeners.early_talkers)
+        .endpoint_auth(listeners.modes.into_iter().map(|mode| mode.map(Into::into)));
     let settings = logins.add_to(settings, &configuration.auth);
     let settings = match limits.max_connections_per_client {
         Some(connections) => settings.max_connections_per_client(connections.get()),

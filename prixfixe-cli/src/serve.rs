@@ -15,7 +15,7 @@ use crate::control::Control;
 use crate::error::Error;
 use crate::file_limit::FileLimit;
 use crate::policy::Policy;
-use crate::reload::{self, Certificates, Reload};
+use crate::reload::{self, Certificates, Listeners, Reload};
 use crate::signals::Signals;
 use crate::sockets::Sockets;
 use crate::systemd::Purpose;
@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
             room,
             tls.clone(),
             &logins,
-            origins.auth(&configuration)?,
+            Listeners::of(&origins, &configuration)?,
         ))
         .threads(configuration.threads())
         .transport(transport(&configuration))

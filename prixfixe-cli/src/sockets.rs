@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::time::Duration;
 
 use prixfixe_config::{self as config, Configuration, Dsn, Invalid, Mode, Scope, Target, Trusted};
 use prixfixe_delivery::Delivery;
@@ -123,6 +124,17 @@ impl Origins {
             }
         };
         self.0.iter().map(auth).collect()
+    }
+}
+
+impl Origins {
+    /// How long clients have to keep quiet at each of them. `None`: as everywhere.
+    pub(crate) fn early_talkers(&self, configuration: &Configuration) -> Vec<Option<Duration>> {
+        let time = |origin: &Option<usize>| {
+            let listener = configuration.listeners.get((*origin)?)?;
+            listener.own_early_talker().map(EarlyTalker::get)
+        };
+        self.0.iter().map(time).collect()
     }
 }
 

@@ -45,6 +45,7 @@ impl Configuration {
             let other = wanted.listeners.iter().filter(is_same).nth(before);
             Listener {
                 auth: other.map_or(listener.auth, |other| other.auth),
+                early_talker: other.map_or(listener.early_talker, |other| other.early_talker),
                 ..listener.clone()
             }
         };

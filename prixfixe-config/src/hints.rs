@@ -15,7 +15,7 @@ use super::delivery::Delivery;
 use super::limits::Limits;
 use super::listeners::Listener;
 use super::log::Log;
-use super::policy::{Dnsbl, Policy};
+use super::policy::{Dnsbl, Policy, Rspamd};
 use super::targets::{Route, Target};
 use super::tls::{Certificate, Tls};
 
@@ -50,6 +50,7 @@ pub(super) static KEYS: LazyLock<Vec<String>> = LazyLock::new(|| {
         ("listener.", fields::<Listener>()),
         ("tls.certificate.", fields::<Certificate>()),
         ("policy.dnsbl.", fields::<Dnsbl>()),
+        ("policy.rspamd.", fields::<Rspamd>()),
         ("target.", fields::<Target>()),
         ("route.", fields::<Route>()),
     ];

@@ -29,6 +29,7 @@ mod arguments;
 mod auth;
 mod changes;
 mod delivery;
+mod early_talker;
 mod file;
 mod given;
 mod groups;

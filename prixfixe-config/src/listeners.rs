@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use super::address::ListenAddress;
 use super::auth::{Auth, Mode};
 use super::given::Invalid;
+use super::policy::EarlyTalker;
 use super::sockets::{Mode as FileMode, Trusted};
 use super::sources::Sources;
 use super::tls::CERTIFICATE;
@@ -92,6 +93,9 @@ pub struct Listener {
     /// Whether strangers are judged here. `None`: by SMTP they are, by LMTP not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<bool>,
+    /// How long a client has to keep quiet here. `None`: as `policy.early-talker` has it, where strangers are judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_talker: Option<EarlyTalker>,
     /// Where DSN is offered.
     #[serde(
         default,
@@ -163,6 +167,7 @@ impl Listener {
             proxy_protocol_from: Vec::new(),
             auth: None,
             policy: None,
+            early_talker: None,
             dsn: Dsn::Auto,
             xclient_from: Vec::new(),
         }
@@ -179,6 +184,12 @@ impl Listener {
     /// Whether strangers are judged here: a client of LMTP is a mail server of ours, as a rule.
     pub fn has_policy(&self) -> bool {
         self.policy.unwrap_or(self.protocol == Protocol::Smtp)
+    }
+
+    /// How long a client has to keep quiet here, where that is not as everywhere.
+    pub fn own_early_talker(&self) -> Option<EarlyTalker> {
+        let unjudged = (!self.has_policy()).then_some(EarlyTalker::OFF);
+        self.early_talker.or(unjudged)
     }
 
     /// What is wrong with it, whatever the others are.

@@ -1,14 +1,17 @@
 //! The `[policy]` table: whom to believe.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::OnFailure;
+pub use super::early_talker::EarlyTalker;
 use super::given::{Invalid, Problem};
 use super::sources::Sources;
 use super::units::Seconds;
-use super::words::{Word, display_all, domain, read};
+use super::words::{Word, check_url, display_all, domain, read};
 
 /// The port of DNS (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
@@ -40,6 +43,17 @@ pub struct Policy {
         deserialize_with = "read::tables"
     )]
     pub lists: Vec<Dnsbl>,
+    /// URL of an rspamd that is asked about each message; repeatable
+    #[arg(id = "policy.rspamd", long = "rspamd", value_name = "URL")]
+    #[serde(skip)]
+    rspamd_urls: Vec<String>,
+    /// `[[policy.rspamd]]` tables, or what the flag says.
+    #[arg(skip)]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "read::tables"
+    )]
+    pub rspamd: Vec<Rspamd>,
     /// Name servers; those of the system if there is none.
     #[arg(skip)]
     #[serde(
@@ -47,9 +61,15 @@ pub struct Policy {
         deserialize_with = "read::name_servers"
     )]
     pub dns: Vec<SocketAddr>,
-    /// For all look-ups of one question.
+    /// For all look-ups of one question, and for an answer of a filter.
     #[arg(skip)]
     pub timeout: Seconds<1>,
+    /// How long a client has to keep quiet before it is greeted.
+    #[arg(skip)]
+    pub early_talker: EarlyTalker,
+    /// Whether the client's name in the DNS stands in `Received`.
+    #[arg(skip)]
+    pub client_name: bool,
     /// Who says it in `Authentication-Results`; `None` is `domain`.
     #[arg(skip)]
     #[serde(
@@ -88,6 +108,20 @@ pub struct Dnsbl {
     pub action: Action,
 }
 
+/// One `[[policy.rspamd]]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rspamd {
+    #[serde(deserialize_with = "read::check_url")]
+    pub url: String,
+    /// What becomes of a message about which it gives no answer.
+    #[serde(default, deserialize_with = "read::word")]
+    pub on_failure: OnFailure,
+    /// Whether plaintext may go to any host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure: bool,
+}
+
 /// What becomes of a client that is listed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -105,15 +139,19 @@ impl Default for Policy {
             dmarc: Mode::Off,
             zones: Vec::new(),
             lists: Vec::new(),
+            rspamd_urls: Vec::new(),
+            rspamd: Vec::new(),
             dns: Vec::new(),
             timeout: Seconds::nearest(prixfixe_policy::Resolver::TIMEOUT),
+            early_talker: EarlyTalker::OFF,
+            client_name: false,
             authserv_id: None,
         }
     }
 }
 
 impl Policy {
-    /// Takes the flag's or the variable's zones in place of the file's tables.
+    /// Takes what the flag or the variable lists in place of the file's tables.
     pub(super) fn overlay(&mut self, sources: &Sources<'_>) -> Result<(), Invalid> {
         self.zones.clear();
         let zones = sources.list("policy.dnsbl", domain)?;
@@ -124,6 +162,15 @@ impl Policy {
             };
             self.lists = zones.into_iter().map(list).collect();
         }
+        self.rspamd_urls.clear();
+        if let Some(urls) = sources.list("policy.rspamd", check_url)? {
+            let filter = |url| Rspamd {
+                url,
+                on_failure: OnFailure::Defer,
+                insecure: false,
+            };
+            self.rspamd = urls.into_iter().map(filter).collect();
+        }
         Ok(())
     }
 
@@ -132,9 +179,18 @@ impl Policy {
         self.spf != Mode::Off || self.dkim != Marking::Off || self.dmarc != Mode::Off
     }
 
+    /// How long a message may wait for all checks, one after the other.
+    pub fn longest(&self) -> Duration {
+        // SPF, DKIM and DMARC.
+        let dns = if self.asks_dns() { 3 } else { 0 };
+        let filters = u32::try_from(self.rspamd.len()).unwrap_or(u32::MAX);
+        let checks = filters.saturating_add(dns);
+        self.timeout.get().saturating_mul(checks)
+    }
+
     /// Whether anything is asked of the DNS.
     pub fn asks_dns(&self) -> bool {
-        self.authenticates() || !self.lists.is_empty()
+        self.authenticates() || !self.lists.is_empty() || self.client_name
     }
 }
 

@@ -271,12 +271,7 @@ impl Configuration {
         };
         let targets = self.routed_targets();
         let target = targets.iter().map(time_of).max().unwrap_or(USUAL_FINAL);
-        // SPF, DKIM and DMARC, one after the other.
-        let policy = match self.policy.asks_dns() {
-            true => self.policy.timeout.get().saturating_mul(3),
-            false => Duration::ZERO,
-        };
-        target.saturating_add(policy)
+        target.saturating_add(self.policy.longest())
     }
 
     /// What no table says by itself: names that are there and meet, and a relay that is not open to everybody.

@@ -66,9 +66,18 @@ impl Response {
     /// # Errors
     ///
     /// [`HttpError`] where it breaks off or does not come in time.
-    pub async fn read(mut self) -> Result<Bytes, HttpError> {
+    pub async fn read(self) -> Result<Bytes, HttpError> {
+        self.read_up_to(MAX_BODY).await
+    }
+
+    /// As [`read`](Self::read), with another limit.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`read`](Self::read).
+    pub async fn read_up_to(mut self, limit: usize) -> Result<Bytes, HttpError> {
         let deadline = self.deadline;
-        match self.read_until(deadline).await {
+        match self.read_until(deadline, limit).await {
             Ok(Read::Whole(body)) => {
                 self.give_back();
                 Ok(body)
@@ -81,12 +90,12 @@ impl Response {
 
     /// Nobody wants the body: it is read a little, so that the connection can be used again.
     pub async fn discard(mut self) {
-        if let Ok(Read::Whole(_)) = self.read_until(Instant::now() + DRAIN).await {
+        if let Ok(Read::Whole(_)) = self.read_until(Instant::now() + DRAIN, MAX_BODY).await {
             self.give_back();
         }
     }
 
-    async fn read_until(&mut self, deadline: Instant) -> hyper::Result<Read> {
+    async fn read_until(&mut self, deadline: Instant, limit: usize) -> hyper::Result<Read> {
         let mut whole = BytesMut::new();
         loop {
             let body = &mut self.body;
@@ -101,7 +110,7 @@ impl Response {
             let Ok(piece) = frame?.into_data() else {
                 continue;
             };
-            let room = MAX_BODY - whole.len();
+            let room = limit - whole.len();
             whole.extend_from_slice(piece.get(..room).unwrap_or(&piece));
             if piece.len() > room {
                 return Ok(Read::Part(whole.freeze()));

@@ -19,6 +19,8 @@ const MAX_SIGNATURES: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Header {
     bytes: Vec<u8>,
+    /// The first byte of the content.
+    first: Option<u8>,
 }
 
 impl Header {
@@ -37,11 +39,17 @@ impl Header {
                 break;
             }
         }
+        let first = bytes.first().copied();
         // What would go on with a header field of ours is no header (the server begins the body there).
         if matches!(bytes.first(), Some(b' ' | b'\t')) {
             bytes.clear();
         }
-        Ok(Self { bytes })
+        Ok(Self { bytes, first })
+    }
+
+    /// How the content begins, with a header or without.
+    pub(crate) fn beginning(&self) -> &[u8] {
+        self.first.as_slice()
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

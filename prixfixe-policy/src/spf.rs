@@ -10,4 +10,14 @@ mod macros;
 mod question;
 mod record;
 
-pub(crate) use question::{Answer, Question};
+use std::net::IpAddr;
+
+use self::lookup::Lookups;
+pub(crate) use self::question::{Answer, Question};
+use crate::Resolver;
+
+/// The first of the client's names in the DNS that leads back to it, in lower case.
+pub(crate) async fn proved_name(resolver: &Resolver, client: IpAddr) -> Option<String> {
+    let names = Lookups::new(resolver).validated_names(client).await;
+    names.ok()?.into_iter().next()
+}

@@ -17,6 +17,7 @@ pub use content::Content;
 pub use edit::Edit;
 pub(crate) use edit::apply;
 pub(crate) use erased::{Checks, Opened};
+pub(crate) use verdict::Judged;
 pub use verdict::{Finding, Verdict};
 
 /// A check of clients, senders, recipients or contents: a blocklist, SPF, a virus scanner.

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use prixfixe_core::{Attribute, Protocol, Xclient};
+use prixfixe_core::{Attribute, Domain, Protocol, Xclient};
 use prixfixe_network::Credentials;
 
 use crate::tls::TlsInfo;
@@ -25,6 +25,8 @@ struct Known {
     /// It may say by XCLIENT whose session this is.
     is_proxy: bool,
     host_name: Option<Box<str>>,
+    /// The same, where a check has found it out: for all that know of this client.
+    found_name: Arc<OnceLock<Box<str>>>,
     greeting: Option<Greeting>,
     tls: Option<Arc<TlsInfo>>,
     identity: Option<Identity>,
@@ -148,10 +150,21 @@ impl Client {
         self
     }
 
-    /// The name of the client's host in the DNS, where a proxy has told it by XCLIENT.
+    /// The name of the client's host in the DNS, where a proxy has told it by XCLIENT, or a check has
+    /// [found it out](Self::found_host_name).
     #[must_use]
     pub fn host_name(&self) -> Option<&str> {
-        self.0.host_name.as_deref()
+        let found = || self.0.found_name.get().map(|name| &**name);
+        self.0.host_name.as_deref().or_else(found)
+    }
+
+    /// Tells everybody who knows of this client the name that its host has in the DNS: for a [check](crate::Check) that looks
+    /// it up while the session goes on. It stands in `Received` from then on. The first that is told stays, and what a proxy
+    /// has told goes before it; what is no domain of ASCII is none.
+    pub fn found_host_name(&self, name: &str) {
+        if name.is_ascii() && !name.starts_with('[') && Domain::try_from(name).is_ok() {
+            let _ = self.0.found_name.set(name.into());
+        }
     }
 
     pub(crate) fn with_xclient(mut self) -> Self {
@@ -207,6 +220,10 @@ impl Client {
             endpoint: self.0.endpoint.clone(),
             is_proxy: true,
             host_name,
+            found_name: match told.address {
+                Attribute::Unsaid => Arc::clone(&self.0.found_name),
+                _ => Arc::default(),
+            },
             greeting,
             tls: self.0.tls.as_deref().map(of_another).map(Arc::new),
             identity,
@@ -296,6 +313,7 @@ impl Known {
             endpoint: None,
             is_proxy: false,
             host_name: None,
+            found_name: Arc::default(),
             greeting: None,
             tls: None,
             identity: None,
@@ -406,6 +424,12 @@ impl ClientBuilder {
     /// What it speaks. Default: SMTP.
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.0.protocol = protocol;
+        self
+    }
+
+    /// The name that its host has in the DNS.
+    pub fn host_name(mut self, name: impl Into<Box<str>>) -> Self {
+        self.0.host_name = Some(name.into());
         self
     }
 

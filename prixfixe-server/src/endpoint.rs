@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(feature = "proxy-protocol")]
 use ipnet::{IpNet, Ipv4Net};
@@ -57,6 +58,8 @@ pub(crate) struct Rules {
     pub(crate) protocol: Protocol,
     /// `None`: as the settings have it.
     pub(crate) auth: Option<AuthMode>,
+    /// `None`: as the settings have it.
+    pub(crate) early_talker: Option<Duration>,
     /// Where DSN is offered beside what the settings say. `None`: nowhere.
     pub(crate) dsn: Option<Offer>,
     #[cfg(feature = "proxy-protocol")]
@@ -138,6 +141,13 @@ impl Endpoint {
     /// Whether clients may or must log in here, in place of what [`Settings::auth`](crate::Settings::auth) says.
     pub fn auth(mut self, mode: AuthMode) -> Self {
         self.rules.auth = Some(mode);
+        self
+    }
+
+    /// How long clients have to keep quiet here before they are greeted, in place of what
+    /// [`Settings::early_talker`](crate::Settings::early_talker) says.
+    pub fn early_talker(mut self, time: Duration) -> Self {
+        self.rules.early_talker = Some(time);
         self
     }
 
@@ -266,6 +276,7 @@ impl Rules {
             implicit_tls: false,
             protocol: Protocol::Smtp,
             auth: None,
+            early_talker: None,
             dsn: None,
             #[cfg(feature = "proxy-protocol")]
             balancers: Vec::new(),

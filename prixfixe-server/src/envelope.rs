@@ -8,6 +8,8 @@ pub struct Envelope {
     pub(crate) reverse_path: ReversePath,
     pub(crate) parameters: MailParameters,
     pub(crate) recipients: Vec<Recipient>,
+    /// For the log.
+    pub(crate) judged: crate::check::Judged,
     #[cfg(feature = "digest")]
     pub(crate) digest: crate::digest::Known,
 }
@@ -42,6 +44,7 @@ impl Envelope {
             reverse_path,
             parameters,
             recipients: Vec::new(),
+            judged: crate::check::Judged::default(),
             #[cfg(feature = "digest")]
             digest: crate::digest::Known::default(),
         }

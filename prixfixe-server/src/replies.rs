@@ -19,6 +19,13 @@ pub(crate) const TOO_MANY_OF_CLIENT: Reply = Reply::from_static(
     "too many connections from your address, try again later",
 );
 
+/// A client that does not wait for the greeting.
+pub(crate) const EARLY_TALKER: Reply = Reply::from_static(
+    554,
+    EnhancedCode(5, 5, 1),
+    "wait for the greeting before you speak",
+);
+
 /// One client has sent all the messages that it may send in a minute.
 pub(crate) const TOO_MANY_MESSAGES: Reply = Reply::from_static(
     450,

@@ -39,6 +39,9 @@ pub struct Settings {
     /// The first keyword of EHLO that was there already, or is one too many.
     bad_keyword: Option<EhloKeyword>,
     pub(crate) handler_timeout: Duration,
+    pub(crate) early_talker: Duration,
+    /// Of the endpoints, in their order, in place of what they say themselves.
+    pub(crate) early_talkers: Vec<Option<Duration>>,
     pub(crate) client_limits: ClientLimits,
     pub(crate) max_connections: usize,
     /// `None`: as the transport has it.
@@ -176,6 +179,25 @@ impl Settings {
     /// login `454 4.7.0`. Default five minutes.
     pub fn handler_timeout(mut self, timeout: Duration) -> Self {
         self.handler_timeout = timeout.min(LONGEST_TIMEOUT);
+        self
+    }
+
+    /// How long a client has to keep quiet before it is greeted, behind the PROXY header and the handshake of implicit TLS.
+    /// One that speaks before its greeting receives `554 5.5.1` and is closed: programs that send spam do not wait. Unix
+    /// sockets, proxies that speak XCLIENT and health checks are greeted at once. Default zero: everybody is.
+    pub fn early_talker(mut self, time: Duration) -> Self {
+        self.early_talker = time.min(LONGEST_TIMEOUT);
+        self
+    }
+
+    /// The same for each [`Endpoint`](crate::Endpoint), in their order, in place of what
+    /// [`Endpoint::early_talker`](crate::Endpoint::early_talker) has said: so that it can change while the server runs.
+    /// `None`: as [`early_talker`](Self::early_talker) says. An endpoint beyond these keeps what it had.
+    pub fn endpoint_early_talker(
+        mut self,
+        times: impl IntoIterator<Item = Option<Duration>>,
+    ) -> Self {
+        self.early_talkers = times.into_iter().collect();
         self
     }
 
@@ -336,6 +358,8 @@ impl Default for Settings {
             bad_domain: None,
             bad_keyword: None,
             handler_timeout: Duration::from_secs(300),
+            early_talker: Duration::ZERO,
+            early_talkers: Vec::new(),
             client_limits: ClientLimits::default(),
             max_connections: 100,
             max_closing: None,

@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     local_dialogue: Arc<Config>,
     pub(crate) domain: Arc<str>,
     pub(crate) handler_timeout: Duration,
+    /// How long a client has to keep quiet before it is greeted.
+    pub(crate) early_talker: Duration,
     pub(crate) clients: Clients,
     pub(crate) accepted_domains: InForce,
     pub(crate) tls: Option<TlsConfig>,
@@ -65,6 +67,7 @@ impl Shared {
             dialogue: Arc::new(dialogue),
             local_dialogue: Arc::new(local_dialogue),
             handler_timeout: settings.handler_timeout,
+            early_talker: settings.early_talker,
             clients,
             tls: settings.tls.clone(),
             gathering,
@@ -87,6 +90,9 @@ impl Shared {
         let mut settings = settings.clone();
         if let Some(mode) = variant.auth {
             settings = settings.auth(mode);
+        }
+        if let Some(time) = variant.early_talker {
+            settings = settings.early_talker(time);
         }
         if variant.dsn {
             settings = settings.dsn(true);
@@ -120,8 +126,26 @@ fn accepted_domains(settings: &Settings) -> AcceptedDomains {
 struct Sharing {
     usual: Arc<Shared>,
     others: Vec<(Variant, Arc<Shared>)>,
-    /// Of each listener. `None`: the usual one.
-    modes: Vec<Option<AuthMode>>,
+    /// Of each listener.
+    own: Vec<Own>,
+}
+
+/// What is said of one listener. `None`: as usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Own {
+    auth: Option<AuthMode>,
+    early_talker: Option<Duration>,
+}
+
+fn own(settings: &Settings, rules: &[Rules]) -> Vec<Own> {
+    let times = settings.early_talkers.iter().take(rules.len()).copied();
+    let rest = rules.iter().skip(times.len());
+    let times = times.chain(rest.map(|rules| rules.early_talker));
+    let modes = modes(settings, rules).into_iter();
+    let own = modes
+        .zip(times)
+        .map(|(auth, early_talker)| Own { auth, early_talker });
+    own.collect()
 }
 
 /// How logins are handled at each listener, where that is not as usual.
@@ -142,26 +166,33 @@ pub(crate) fn check(settings: &Settings, rules: &[Rules]) -> Result<(), Settings
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Variant {
     auth: Option<AuthMode>,
+    early_talker: Option<Duration>,
     dsn: bool,
 }
 
 impl Variant {
     const USUAL: Self = Self {
         auth: None,
+        early_talker: None,
         dsn: false,
     };
 
     /// All that may be needed for a listener.
-    fn all(auth: Option<AuthMode>, rules: &Rules) -> impl Iterator<Item = Self> {
-        let without = Self { auth, dsn: false };
-        let with = rules.dsn.as_ref().map(|_| Self { auth, dsn: true });
-        [without].into_iter().chain(with)
+    fn all(own: Own, rules: &Rules) -> impl Iterator<Item = Self> {
+        let with = rules.dsn.as_ref().map(|_| Self::new(own, true));
+        [Self::new(own, false)].into_iter().chain(with)
     }
 
-    fn now(auth: Option<AuthMode>, rules: &Rules) -> Self {
+    fn now(own: Own, rules: &Rules) -> Self {
+        let dsn = rules.dsn.as_ref().is_some_and(Offer::is_made);
+        Self::new(own, dsn)
+    }
+
+    const fn new(own: Own, dsn: bool) -> Self {
         Self {
-            auth,
-            dsn: rules.dsn.as_ref().is_some_and(Offer::is_made),
+            auth: own.auth,
+            early_talker: own.early_talker,
+            dsn,
         }
     }
 }
@@ -169,25 +200,23 @@ impl Variant {
 impl Sharing {
     fn new(usual: Shared, settings: &Settings, rules: &[Rules]) -> Self {
         let mut others: Vec<(Variant, Arc<Shared>)> = Vec::new();
-        let modes = modes(settings, rules);
-        let each = modes.iter().zip(rules);
-        for variant in each.flat_map(|(auth, rules)| Variant::all(*auth, rules)) {
+        let own = own(settings, rules);
+        let each = own.iter().zip(rules);
+        for variant in each.flat_map(|(own, rules)| Variant::all(*own, rules)) {
             let is_known = others.iter().any(|(other, _)| *other == variant);
             if !is_known && variant != Variant::USUAL {
                 others.push((variant, Arc::new(usual.with(variant, settings))));
             }
         }
         let usual = Arc::new(usual);
-        Self {
-            usual,
-            others,
-            modes,
-        }
+        Self { usual, others, own }
     }
 
     fn by(&self, listener: usize, rules: &Rules) -> Arc<Shared> {
-        let auth = self.modes.get(listener).copied().flatten();
-        let variant = Variant::now(auth, rules);
+        let Some(own) = self.own.get(listener) else {
+            return Arc::clone(&self.usual);
+        };
+        let variant = Variant::now(*own, rules);
         let other = self.others.iter().find(|(other, _)| *other == variant);
         Arc::clone(other.map_or(&self.usual, |(_, shared)| shared))
     }
@@ -242,8 +271,8 @@ impl SmtpService {
     pub(crate) fn auth_modes(&self) -> Vec<AuthMode> {
         let sharing = self.sharing();
         let usual = sharing.usual.auth.mode;
-        let modes = sharing.modes.iter();
-        modes.map(|mode| mode.unwrap_or(usual)).collect()
+        let own = sharing.own.iter();
+        own.map(|own| own.auth.unwrap_or(usual)).collect()
     }
 
     pub(crate) fn counts(&self) -> &Arc<Counts> {

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 
-use prixfixe_test_support::{mail_in, talk, unused_port, wait_until};
+use prixfixe_test_support::{HttpServer, mail_in, talk, unused_port, wait_until};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -150,6 +150,53 @@ fn a_message_says_what_its_senders_zone_says() {
 }
 
 #[test]
+fn the_line_of_a_message_says_what_was_found() {
+    on_both_transports(|named, transport| {
+        let mut serve = serve(named, transport, "dmarc = 'mark'\nclient-name = true\n");
+        send(&serve, "eve@other.test", "ann@sender.test");
+        let line = serve.line("INFO  message");
+        assert!(line.contains(" spf=fail dkim=none dmarc=fail "), "{line}");
+        let mail = fs::read_dir(serve.directory.path().join("mail/new")).unwrap();
+        let file = mail.flatten().next().unwrap().path();
+        let text = fs::read_to_string(file).unwrap();
+        // The DNS has that name for it everywhere (RFC 6761 section 6.3).
+        let received = "\r\nReceived: from client.test (localhost [127.0.0.1])\r\n";
+        assert!(text.contains(received), "{text}");
+    });
+}
+
+#[test]
+fn who_does_not_wait_for_its_greeting_is_refused() {
+    for transport in ["tokio", "raw"] {
+        let mut serve = serve_by(transport, "[policy]\nearly-talker = '30s'\n");
+        let address = serve.address();
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"EHLO client.test\r\n").unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        assert!(reply.starts_with("554 5.5.1 "), "{reply}");
+        let line = serve.line("refused");
+        assert!(line.contains("what=connect"), "{line}");
+        // Where nobody is judged, nobody waits; and it can change.
+        let file = serve.directory.path().join("mail.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let unjudged = text.replace("0'\n[policy]", "0'\npolicy = false\n[policy]");
+        assert_ne!(text, unjudged);
+        fs::write(&file, text.replace("'30s'", "'off'")).unwrap();
+        serve.signal(Signal::HUP);
+        serve.line("policy.early-talker");
+        let reply = send(&serve, "ann@sender.test", "ann@sender.test");
+        assert!(reply.starts_with("250"), "{reply}");
+        let directory = TempDir::new().unwrap();
+        fs::write(directory.path().join("mail.toml"), unjudged).unwrap();
+        let mut command = prixfixe(&["serve", "--config", "mail.toml"]);
+        let serve = Serve::spawn(command.current_dir(directory.path()), directory);
+        let reply = send(&serve, "ann@sender.test", "ann@sender.test");
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+}
+
+#[test]
 fn who_is_on_a_list_is_refused_or_marked() {
     on_both_transports(|named, transport| {
         let lists = "[[policy.dnsbl]]\nzone = 'list.test'\naction = 'reject'\n";
@@ -206,6 +253,59 @@ fn a_listener_may_judge_nobody() {
     });
 }
 
+/// All of a file but its listener.
+fn serve_by(transport: &str, policy: &str) -> Serve {
+    let file = format!(
+        "domain = 'mx.test'\ntransport = '{transport}'\nadmin.listen = '127.0.0.1:0'\n\
+         [[listener]]\naddress = '127.0.0.1:0'\n{policy}"
+    );
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("mail.toml"), file).unwrap();
+    let mut command = prixfixe(&["serve", "--config", "mail.toml"]);
+    Serve::spawn(command.current_dir(directory.path()), directory)
+}
+
+#[test]
+fn rspamd_is_asked_and_obeyed() {
+    for transport in ["tokio", "raw"] {
+        let rspamd = HttpServer::start(|request| {
+            let text = String::from_utf8_lossy(&request.body);
+            let action = match text.contains("eve@") {
+                true => "reject",
+                false => "add header",
+            };
+            let body = format!(r#"{{"action":"{action}","score":7.25,"required_score":15}}"#);
+            Some((200, String::new(), body))
+        });
+        let url = rspamd.url();
+        // The second one is away, and mail flows all the same.
+        let policy = format!(
+            "[[policy.rspamd]]\nurl = '{url}'\n\
+             [[policy.rspamd]]\nurl = 'http://127.0.0.1:1'\non-failure = 'accept'\n"
+        );
+        let mut serve = serve_by(transport, &policy);
+        let reply = send(&serve, "ann@sender.test", "ann@sender.test");
+        assert!(reply.starts_with("250"), "{reply}");
+        let mail = mail_in(&serve.directory.path().join("mail"));
+        let text = String::from_utf8_lossy(&mail[0].content);
+        assert!(text.contains("\r\nX-Spam: Yes\r\n"), "{text}");
+        let reply = send(&serve, "eve@other.test", "eve@other.test");
+        assert!(reply.starts_with("554 5.7.1"), "{reply}");
+        assert_eq!(rspamd.requests()[0].header("mta-name"), Some("mx.test"));
+        let line = serve.line("rspamd gives no answer");
+        assert!(line.contains("cannot connect to 127.0.0.1:1"), "{line}");
+        let metrics = metrics(&serve);
+        for line in [
+            r#"smtp_policy_total{check="rspamd",result="add header"} 1"#,
+            r#"smtp_policy_total{check="rspamd",result="reject"} 1"#,
+            r#"smtp_policy_total{check="rspamd",result="temperror"} 1"#,
+            r#"smtp_policy_duration_seconds_count{check="rspamd"} 3"#,
+        ] {
+            assert!(metrics.contains(line), "{line}\n{metrics}");
+        }
+    }
+}
+
 #[test]
 fn check_prints_policy_and_names_what_is_wrong_in_it() {
     let (code, printed, _) = run(&mut prixfixe(&["check", "--dmarc=mark", "--dnsbl=a.test"]));
@@ -215,7 +315,21 @@ fn check_prints_policy_and_names_what_is_wrong_in_it() {
         printed.contains("[[policy.dnsbl]]\nzone = \"a.test\"\naction = \"mark\""),
         "{printed}"
     );
+    let urls = "--rspamd=http://10.0.0.1:11333,https://rspamd.test/checkv2";
+    let (code, printed, _) = run(&mut prixfixe(&["check", urls]));
+    assert_eq!(code, 0);
+    let tables = "[[policy.rspamd]]\nurl = \"http://10.0.0.1:11333\"\non-failure = \"defer\"\n\n\
+         [[policy.rspamd]]\nurl = \"https://rspamd.test/checkv2\"\non-failure = \"defer\"\n";
+    assert!(printed.contains(tables), "{printed}");
     for (argument, problem) in [
+        (
+            "--rspamd=127.0.0.1:11333",
+            "--rspamd: \"127.0.0.1:11333\" is no URL",
+        ),
+        (
+            "--rspamd=http://rspamd:11333",
+            "policy.rspamd 1: http://rspamd:11333: http: is for this host alone",
+        ),
         (
             "--spf=yes",
             "--spf: `yes` is not known; give one of off, mark, enforce",

@@ -19,7 +19,7 @@ const CYCLES: u64 = 10;
 /// The longest time from the start of the server to its end.
 const LONGEST_LIFE: u64 = 1000;
 
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().expect(variable))
 }

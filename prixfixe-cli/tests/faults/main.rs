@@ -20,6 +20,7 @@ mod crowd;
 mod descriptors;
 mod disk;
 mod flood;
+mod gathered;
 mod hang;
 mod kill;
 mod lockout;

@@ -25,6 +25,7 @@ fn key(id: &str) -> Option<String> {
         "xclient-from" => " `[[listener]]` `xclient-from` ".to_owned(),
         "proxy-protocol-from" => " `[[listener]]` `proxy-protocol-from` ".to_owned(),
         "policy.dnsbl" => " `[[policy.dnsbl]]` `zone` ".to_owned(),
+        "policy.rspamd" => " `[[policy.rspamd]]` `url` ".to_owned(),
         _ => code(KEYS.iter().find(|key| *key == id)?),
     };
     Some(key)
@@ -32,9 +33,14 @@ fn key(id: &str) -> Option<String> {
 
 /// In tables of their own.
 fn is_apart(key: &str) -> bool {
-    ["listener.", "target.", "route.", "policy.dnsbl.zone"]
-        .iter()
-        .any(|table| key.starts_with(table))
+    let apart = [
+        "listener.",
+        "target.",
+        "route.",
+        "policy.dnsbl.zone",
+        "policy.rspamd.url",
+    ];
+    apart.iter().any(|table| key.starts_with(table))
 }
 
 /// The rows of all flags, and of the keys that have none.
@@ -63,7 +69,7 @@ fn rows() -> Vec<String> {
         .iter()
         .filter(|key| !has_flag(key) && !is_table(key) && !is_apart(key));
     let in_table = |key: &str| {
-        let tables = ["tls.certificate", "policy.dnsbl"];
+        let tables = ["tls.certificate", "policy.dnsbl", "policy.rspamd"];
         tables.into_iter().find_map(|table| {
             let key = key.strip_prefix(table)?.strip_prefix('.')?;
             Some(format!(" `[[{table}]]` `{key}` "))

@@ -334,6 +334,7 @@ fn no_option_is_left_out_of_the_precedence_table() {
         "listen-lmtp",
         "listen-tls",
         "policy.dnsbl",
+        "policy.rspamd",
         "proxy-protocol-from",
         "tls.cert",
         "tls.key",
@@ -358,6 +359,23 @@ fn blocklists_are_those_of_the_flag_the_variable_or_the_file() {
     let variable = [("SMTP_DNSBL", "b.test, c.test")];
     assert_eq!(zones(&variable, &[]), ["b.test Mark", "c.test Mark"]);
     assert_eq!(zones(&variable, &["--dnsbl=d.test"]), ["d.test Mark"]);
+}
+
+#[test]
+fn filters_are_those_of_the_flag_the_variable_or_the_file() {
+    let file = "[[policy.rspamd]]\nurl = 'http://127.0.0.1:1'\non-failure = 'accept'";
+    let urls = |variables: &[_], flags: &[_]| -> Vec<String> {
+        let configuration = load(file, variables, flags).unwrap();
+        let filters = configuration.policy.rspamd.into_iter();
+        let told = filters.map(|it| format!("{} {:?}", it.url, it.on_failure));
+        told.collect()
+    };
+    assert_eq!(urls(&[], &[]), ["http://127.0.0.1:1 Accept"]);
+    let variable = [("SMTP_RSPAMD", "http://127.0.0.1:2, https://a.test")];
+    let both = ["http://127.0.0.1:2 Defer", "https://a.test Defer"];
+    assert_eq!(urls(&variable, &[]), both);
+    let flag = ["--rspamd=http://[::1]:3"];
+    assert_eq!(urls(&variable, &flag), ["http://[::1]:3 Defer"]);
 }
 
 #[test]

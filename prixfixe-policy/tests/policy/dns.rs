@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use mail_auth::hickory_resolver::proto::op::{Message, MessageType, OpCode, ResponseCode};
+use mail_auth::hickory_resolver::proto::rr::rdata::SOA;
 use mail_auth::hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
 /// What is known of a name.
@@ -118,6 +119,13 @@ impl State {
         answer.add_query(query.clone());
         let code = self.fill(&mut answer, query.name(), query.query_type())?;
         answer.metadata.response_code = code;
+        let is_known = matches!(code, ResponseCode::NoError | ResponseCode::NXDomain);
+        if is_known && answer.answers.is_empty() {
+            // That there is nothing is kept for so long (RFC 2308 section 5).
+            let soa = SOA::new(Name::root(), Name::root(), 1, 300, 300, 300, 300);
+            let record = Record::from_rdata(Name::root(), 300, RData::SOA(soa));
+            answer.add_authority(record);
+        }
         answer.to_vec().ok()
     }
 

@@ -9,10 +9,12 @@
 
 mod authentication;
 mod blocklist;
+mod client_name;
 mod dkim;
 mod dmarc;
 mod dns;
 mod rfc7208;
+mod rspamd;
 mod served;
 mod trouble;
 

@@ -49,6 +49,12 @@ impl Served {
         self.says(&lines).await.pop().expect("a reply")
     }
 
+    /// Nothing has been accepted that was not asked for.
+    pub(crate) async fn is_empty(&mut self) -> bool {
+        let soon = std::time::Duration::ZERO;
+        tokio::time::timeout(soon, self.inbox.next()).await.is_err()
+    }
+
     /// What has been accepted.
     pub(crate) async fn accepted(&mut self) -> CollectedMessage {
         self.inbox.next().await.expect("a message")

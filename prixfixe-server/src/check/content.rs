@@ -1,6 +1,7 @@
 //! What a check of contents is given.
 
-use crate::{Client, Envelope, Gathered};
+use crate::message::Head;
+use crate::{Client, Envelope, Gathered, MessageId, trace};
 
 /// A content that is complete.
 #[derive(Debug, Clone, Copy)]
@@ -8,6 +9,8 @@ pub struct Content<'a> {
     client: &'a Client,
     envelope: &'a Envelope,
     gathered: &'a Gathered,
+    /// `None`: a test's.
+    head: Option<&'a Head>,
 }
 
 impl<'a> Content<'a> {
@@ -18,7 +21,32 @@ impl<'a> Content<'a> {
             client,
             envelope,
             gathered,
+            head: None,
         }
+    }
+
+    /// That of a message.
+    pub(crate) fn of(head: &'a Head, gathered: &'a Gathered) -> Self {
+        Self {
+            client: &head.client,
+            envelope: &head.envelope,
+            gathered,
+            head: Some(head),
+        }
+    }
+
+    /// The name that the message has in the reply, the `Received` header and the logs. A content that a test
+    /// [made](Self::new) has none.
+    #[must_use]
+    pub fn id(&self) -> Option<MessageId> {
+        self.head.map(|head| head.id)
+    }
+
+    /// The `Received` field that will stand before the content (RFC 5321 section 4.4), CRLF at the end of each line:
+    /// for filters that look at how a message came. Empty where a test [made](Self::new) the content.
+    #[must_use]
+    pub fn received_header(&self) -> Vec<u8> {
+        self.head.map(trace::received).unwrap_or_default()
     }
 
     /// Who sent it.

@@ -47,6 +47,11 @@ pub enum Edit {
         /// Which field of that name, counted from 0.
         occurrence: usize,
     },
+    /// All header fields of a name less, however many the client has sent.
+    RemoveAll {
+        /// The name of the fields.
+        name: String,
+    },
     /// Another body, behind the header's empty line.
     ReplaceBody(Bytes),
     /// One recipient more.
@@ -210,18 +215,18 @@ impl Header {
                 value,
             } => self.decide(name, *occurrence, Fate::Changed(field(name, value))),
             Edit::Remove { name, occurrence } => self.decide(name, *occurrence, Fate::Removed),
+            Edit::RemoveAll { name } => {
+                let named = self.fields.iter_mut().filter(|field| field.has_name(name));
+                named.for_each(|field| field.fate = Fate::Removed);
+            }
             _ => {}
         }
     }
 
     /// Decides what becomes of a field that the client sent.
     fn decide(&mut self, name: &str, occurrence: usize, fate: Fate) {
-        let is_it = |field: &&mut Field| {
-            let colon = memchr::memchr(b':', &field.sent);
-            let written = colon.and_then(|colon| field.sent.get(..colon));
-            written.is_some_and(|it| it.trim_ascii_end().eq_ignore_ascii_case(name.as_bytes()))
-        };
-        if let Some(field) = self.fields.iter_mut().filter(is_it).nth(occurrence) {
+        let mut named = self.fields.iter_mut().filter(|field| field.has_name(name));
+        if let Some(field) = named.nth(occurrence) {
             field.fate = fate;
         }
     }
@@ -239,6 +244,14 @@ impl Header {
         // What is prepended last stands first.
         let all = self.front.into_iter().rev().chain(fields).chain(self.back);
         all.flatten().collect()
+    }
+}
+
+impl Field {
+    fn has_name(&self, name: &str) -> bool {
+        let colon = memchr::memchr(b':', &self.sent);
+        let written = colon.and_then(|colon| self.sent.get(..colon));
+        written.is_some_and(|it| it.trim_ascii_end().eq_ignore_ascii_case(name.as_bytes()))
     }
 }
 
@@ -312,11 +325,12 @@ mod tests {
             ),
             (
                 Edit::Remove {
-                    name,
+                    name: name.clone(),
                     occurrence: 1,
                 },
                 "To: a\r\nsubject : one\r\n two\r\n",
             ),
+            (Edit::RemoveAll { name }, "To: a\r\n"),
         ];
         for (edit, expected) in cases {
             assert_eq!(edited(header, &[edit]), expected);

@@ -1,5 +1,8 @@
 //! What checks found.
 
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
 use super::Edit;
 
 /// What a check found in a message that it does not refuse, and what it wants changed in it.
@@ -112,5 +115,63 @@ impl Verdict {
     pub(crate) fn append(&mut self, mut other: Self) {
         self.findings.append(&mut other.findings);
         self.edits.append(&mut other.edits);
+    }
+}
+
+/// Where the verdict on a transaction is kept for the log, once its content was checked. Not a part of the envelope's value.
+#[derive(Default)]
+pub(crate) struct Judged(OnceLock<Arc<Verdict>>);
+
+impl Judged {
+    pub(crate) fn set(&self, verdict: &Arc<Verdict>) {
+        let _ = self.0.set(Arc::clone(verdict));
+    }
+
+    /// The word that a method came to: `pass` where one of several findings is that, else the first.
+    pub(crate) fn word(&self, method: &str) -> Option<&str> {
+        let findings = self.0.get()?.findings.iter();
+        let words = findings
+            .filter(|it| &*it.name == method)
+            .map(|it| &*it.value);
+        words.reduce(|first, other| if other == "pass" { other } else { first })
+    }
+}
+
+impl fmt::Debug for Judged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.get().fmt(f)
+    }
+}
+
+/// A copy is about to be changed.
+impl Clone for Judged {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Judged {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Judged {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_findings_the_one_that_passes_counts() {
+        let judged = Judged::default();
+        assert_eq!(judged.word("dkim"), None);
+        let verdict = Verdict::default()
+            .finding("dkim", "fail")
+            .finding("spf", "none");
+        let verdict = verdict.finding("dkim", "pass").finding("dkim", "neutral");
+        judged.set(&Arc::new(verdict));
+        let words = ["dkim", "spf", "dmarc"].map(|method| judged.word(method));
+        assert_eq!(words, [Some("pass"), Some("none"), None]);
     }
 }

@@ -53,8 +53,8 @@ impl<S: Session> Stack<S> {
     async fn checked(&mut self, mut message: Message) -> Result<Message, Reply> {
         let gathered = message.gather().await?;
         let head = &mut message.head;
-        let content = Content::new(&head.client, &head.envelope, &gathered);
-        let verdict = self.checks.content(content).await?;
+        let verdict = Arc::new(self.checks.content(Content::of(head, &gathered)).await?);
+        head.envelope.judged.set(&verdict);
         #[cfg(feature = "digest")]
         {
             head.sent = Some(Arc::new(crate::message::Sent {
@@ -64,7 +64,7 @@ impl<S: Session> Stack<S> {
         }
         let envelope = Arc::make_mut(&mut head.envelope);
         message.body = check::apply(verdict.edits(), &gathered, envelope).await?;
-        head.verdict = Some(Arc::new(verdict));
+        head.verdict = Some(verdict);
         Ok(message)
     }
 }

@@ -79,6 +79,10 @@ impl Ended<'_> {
             true => Grant::Line,
             false => log.grant(Level::INFO, self.now, who.peer.ip()),
         };
+        let judged = |method| {
+            let word = self.envelope.judged.word(method);
+            word.map(|word| tracing::field::display(Cut(word)))
+        };
         granted!(
             grant,
             info,
@@ -90,6 +94,11 @@ impl Ended<'_> {
             recipients = %Recipients::of_message(self.envelope.recipients()),
             size = self.size,
             duration = seconds(self.duration),
+            spf = judged("spf"),
+            dkim = judged("dkim"),
+            dmarc = judged("dmarc"),
+            dnsbl = judged("dnsbl"),
+            rspamd = judged("rspamd"),
             result = %Cut(self.result),
             "message"
         );

@@ -249,6 +249,13 @@ impl<H> ServerBuilder<H> {
         self
     }
 
+    /// How long a client has to keep quiet before it is greeted. Default: not at all. See
+    /// [`Settings::early_talker`](crate::Settings::early_talker).
+    pub fn early_talker(mut self, time: Duration) -> Self {
+        self.settings = self.settings.early_talker(time);
+        self
+    }
+
     /// What a client that has logged in may send as. Default: anything.
     pub fn auth_sender(mut self, sender: AuthSender) -> Self {
         self.settings = self.settings.auth_sender(sender);

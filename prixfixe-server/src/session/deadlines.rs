@@ -15,6 +15,11 @@ impl SmtpSession {
     pub(super) fn handle_deadlines(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
         let mut ended = false;
         match &mut self.pending {
+            Pending::Quiet(deadline) if *deadline <= now => {
+                self.pending = Pending::Nothing;
+                self.ask_connect(now, cx);
+                ended = true;
+            }
             Pending::Answer(deadline) if *deadline <= now => {
                 self.record.handler_timed_out(
                     &self.shared.log,

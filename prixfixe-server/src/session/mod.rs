@@ -6,6 +6,7 @@
 mod counting;
 mod deadlines;
 mod delivery;
+mod early;
 mod input;
 mod login;
 mod message;
@@ -70,6 +71,8 @@ pub(crate) struct SmtpSession {
 /// What the application owes.
 enum Pending {
     Nothing,
+    /// The client is to say nothing until then: it is greeted afterwards.
+    Quiet(Instant),
     /// The answer to the dialogue's open question, by then.
     Answer(Instant),
     /// The answer to a login, or it waits for the client to go on with it.
@@ -182,7 +185,8 @@ impl SmtpSession {
             (None, _) => return true,
             (Some(Open::Message), _) => return self.settle_message(now),
             (Some(Open::Auth), _) => self.poll_login(now, cx),
-            (Some(Open::Connect), Pending::Nothing) => self.ask_connect(now, cx),
+            (Some(Open::Connect), Pending::Nothing) => self.greet(now, cx),
+            (Some(Open::Connect), Pending::Quiet(_)) => {}
             (Some(_), _) => {
                 if let Poll::Ready(outcome) = self.conversation.poll(cx) {
                     self.settle(now, outcome, cx);

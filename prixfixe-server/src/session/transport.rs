@@ -37,7 +37,9 @@ impl Session for SmtpSession {
         self.record.has_spoken = true;
         let waker = mem::replace(&mut self.waker, Waker::noop().clone());
         let mut cx = Context::from_waker(&waker);
-        if self.input.is_empty() {
+        if self.refuse_early_talker(now, &mut cx) {
+            // Nothing more is read.
+        } else if self.input.is_empty() {
             let taken = self.advance(now, bytes, &mut cx);
             self.input.append(bytes.get(taken..).unwrap_or_default());
         } else {
@@ -89,7 +91,7 @@ impl Session for SmtpSession {
     fn deadline(&self) -> Option<Instant> {
         let application = match &self.pending {
             Pending::Nothing => None,
-            Pending::Answer(deadline) => Some(*deadline),
+            Pending::Answer(deadline) | Pending::Quiet(deadline) => Some(*deadline),
             Pending::Login(login) => login.deadline,
             Pending::Message(delivery) => delivery.deadline(),
         };
@@ -98,6 +100,9 @@ impl Session for SmtpSession {
 
     fn shutdown(&mut self, now: Instant) {
         self.record.end = EndReason::Shutdown;
+        if let Pending::Quiet(deadline) = &mut self.pending {
+            *deadline = now;
+        }
         self.connection.shutdown(now, self.output.back());
     }
 

@@ -34,3 +34,47 @@ fn the_protocol_is_named_by_what_was_spoken() {
         assert_eq!(protocol(&message.head), name);
     }
 }
+
+#[test]
+fn a_name_that_was_looked_up_stands_beside_the_address() {
+    let received = |client: &Client| {
+        let envelope = Envelope::builder().build();
+        let message = Message::new(client.clone(), envelope, ["x\r\n"]);
+        let header = String::from_utf8(message.received_header()).unwrap();
+        header.lines().next().unwrap_or_default().to_owned()
+    };
+    let told = Client::builder()
+        .ehlo("c.test")
+        .host_name("mx.test")
+        .build();
+    assert_eq!(
+        received(&told),
+        "Received: from c.test (mx.test [192.0.2.1])"
+    );
+    told.found_host_name("other.test");
+    assert_eq!(told.host_name(), Some("mx.test"));
+    let client = Client::builder().ehlo("c.test").build();
+    for no_name in [
+        "",
+        "a b.test",
+        "(x",
+        "a\r\nX: y",
+        "b\u{fc}cher.test",
+        "[192.0.2.7]",
+    ] {
+        client.found_host_name(no_name);
+        assert_eq!(
+            received(&client),
+            "Received: from c.test ([192.0.2.1])",
+            "{no_name:?}"
+        );
+    }
+    let known_before = client.clone();
+    client.found_host_name("mx.test");
+    client.found_host_name("other.test");
+    assert_eq!(known_before.host_name(), Some("mx.test"));
+    assert_eq!(
+        received(&known_before),
+        "Received: from c.test (mx.test [192.0.2.1])"
+    );
+}

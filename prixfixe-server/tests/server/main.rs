@@ -12,6 +12,7 @@ mod checks;
 mod client;
 mod client_limits;
 mod dialogues;
+mod early;
 mod handshakes;
 mod hooks;
 mod lifecycle;

@@ -71,7 +71,7 @@ fn start(transport: Transport) -> (Server, Inbox) {
 }
 
 /// A client that blocks, but not for ever.
-fn connect(server: &Server) -> TcpStream {
+pub(crate) fn connect(server: &Server) -> TcpStream {
     let stream = TcpStream::connect(server.local_address()).expect("it listens");
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
@@ -290,7 +290,7 @@ async fn at_a_shutdown_nothing_is_sent_before_the_header(transport: Transport) {
     server.stopped().await;
 }
 
-fn certificate() -> (TlsConfig, Arc<ClientConfig>) {
+pub(crate) fn certificate() -> (TlsConfig, Arc<ClientConfig>) {
     let made = SelfSigned::new("mx.test");
     let source = CertificateSource::memory(
         made.certificate_pem.clone().into_bytes(),
@@ -302,7 +302,7 @@ fn certificate() -> (TlsConfig, Arc<ClientConfig>) {
 
 /// What a client that speaks TLS from now on is told behind `before`, up to the end of the
 /// connection.
-fn in_tls(
+pub(crate) fn in_tls(
     mut stream: TcpStream,
     config: Arc<ClientConfig>,
     before: &[u8],
