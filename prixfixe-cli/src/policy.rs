@@ -6,10 +6,13 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use prixfixe_policy::{
-    Authentication, AuthenticationSession, Blocklist, BlocklistSession, ListedAction,
-    Mode as PolicyMode, OnFailure, Resolver, Rspamd, RspamdSession,
+    Authentication, AuthenticationSession, Blocklist, BlocklistSession, ListedAction, Milter,
+    MilterSession, Mode as PolicyMode, OnFailure, Resolver, Rspamd, RspamdSession,
 };
-use prixfixe_server::{Check, CheckSession, Client, Content, Mail, Protocol, Rcpt, Reply, Verdict};
+use prixfixe_server::{
+    Check, CheckSession, Client, Command, Content, Data, Hello, Mail, Protocol, Rcpt, Reply,
+    Verdict,
+};
 
 pub(crate) use self::numbers::Numbers;
 use crate::config::policy::{self as config, Action, Marking, Mode, Policy as Wanted};
@@ -30,6 +33,7 @@ pub(crate) struct Rules {
     authentication: Option<Arc<Authentication>>,
     lists: Vec<Arc<Blocklist>>,
     filters: Vec<Arc<Rspamd>>,
+    milters: Vec<Arc<Milter>>,
     /// The names of listeners on which nobody is judged.
     exempt: HashSet<String>,
 }
@@ -53,6 +57,9 @@ impl Policy {
         let filters = filters(configuration)?.into_iter();
         let filters = filters.map(|filter| Arc::new(filter.observer(self.numbers())));
         rules.filters = filters.collect();
+        let milters = milters(configuration);
+        let milters = milters.map(|milter| Arc::new(milter.observer(self.numbers())));
+        rules.milters = milters.collect();
         if !wanted.asks_dns() {
             return Ok(rules);
         }
@@ -107,13 +114,28 @@ pub(crate) fn filters(configuration: &Configuration) -> Result<Vec<Rspamd>, Erro
         let place = format!("policy.rspamd {}", index + 1);
         let check = check.map_err(|error| Invalid::new(place, error))?;
         let check = check.timeout(wanted.timeout.get());
-        let check = check.on_failure(match it.on_failure {
-            crate::config::OnFailure::Defer => OnFailure::Defer,
-            crate::config::OnFailure::Accept => OnFailure::Accept,
-        });
+        let check = check.on_failure(on_failure(it.on_failure));
         Ok(check.name(&*configuration.domain))
     };
     wanted.rspamd.iter().enumerate().map(filter).collect()
+}
+
+/// The milters. None of them is connected to.
+fn milters(configuration: &Configuration) -> impl Iterator<Item = Milter> {
+    let (timeout, domain) = (configuration.policy.timeout.get(), &*configuration.domain);
+    let max_body = configuration.limits.max_message_size.get();
+    configuration.policy.milters.iter().map(move |it| {
+        let milter = Milter::new(it.socket.clone()).timeout(timeout);
+        let milter = milter.on_failure(on_failure(it.on_failure));
+        milter.name(domain).max_body(max_body)
+    })
+}
+
+const fn on_failure(wanted: crate::config::OnFailure) -> OnFailure {
+    match wanted {
+        crate::config::OnFailure::Defer => OnFailure::Defer,
+        crate::config::OnFailure::Accept => OnFailure::Accept,
+    }
 }
 
 impl Rules {
@@ -150,10 +172,13 @@ impl Check for Policy {
 
     async fn connect(self: &Arc<Self>, client: &Client) -> Result<PolicySession, Reply> {
         let rules = self.rules();
-        let mut lists = Vec::new();
+        let (mut lists, mut milters) = (Vec::new(), Vec::new());
         if rules.concern(client) {
             for list in &rules.lists {
                 lists.push(list.connect(client).await?);
+            }
+            for milter in &rules.milters {
+                milters.push(milter.connect(client).await?);
             }
         }
         Ok(PolicySession {
@@ -161,6 +186,7 @@ impl Check for Policy {
             lists,
             authentication: None,
             filters: Vec::new(),
+            milters,
         })
     }
 
@@ -176,9 +202,17 @@ pub(crate) struct PolicySession {
     /// Of the transaction, if it is looked at.
     authentication: Option<AuthenticationSession>,
     filters: Vec<RspamdSession>,
+    milters: Vec<MilterSession>,
 }
 
 impl CheckSession for PolicySession {
+    async fn hello(&mut self, hello: Hello<'_>) -> Result<(), Reply> {
+        for milter in &mut self.milters {
+            milter.hello(hello).await?;
+        }
+        Ok(())
+    }
+
     async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
         self.reset();
         let rules = self.policy.rules();
@@ -194,6 +228,9 @@ impl CheckSession for PolicySession {
             session.mail(mail).await?;
             self.filters.push(session);
         }
+        for milter in &mut self.milters {
+            milter.mail(mail).await?;
+        }
         Ok(())
     }
 
@@ -201,16 +238,34 @@ impl CheckSession for PolicySession {
         for list in &mut self.lists {
             list.rcpt(rcpt).await?;
         }
-        match &mut self.authentication {
-            Some(session) => session.rcpt(rcpt).await,
-            None => Ok(()),
+        if let Some(session) = &mut self.authentication {
+            session.rcpt(rcpt).await?;
         }
+        for milter in &mut self.milters {
+            milter.rcpt(rcpt).await?;
+        }
+        Ok(())
+    }
+
+    async fn data(&mut self, data: Data<'_>) -> Result<(), Reply> {
+        for milter in &mut self.milters {
+            milter.data(data).await?;
+        }
+        Ok(())
+    }
+
+    async fn command(&mut self, command: Command<'_>) -> Result<(), Reply> {
+        for milter in &mut self.milters {
+            milter.command(command).await?;
+        }
+        Ok(())
     }
 
     fn reads_content(&self) -> bool {
         let authentication = self.authentication.as_ref();
         self.lists.iter().any(CheckSession::reads_content)
             || self.filters.iter().any(CheckSession::reads_content)
+            || self.milters.iter().any(CheckSession::reads_content)
             || authentication.is_some_and(CheckSession::reads_content)
     }
 
@@ -227,11 +282,17 @@ impl CheckSession for PolicySession {
         for filter in &mut self.filters {
             of_filters = of_filters.and(filter.content(content).await?);
         }
+        for milter in &mut self.milters {
+            if milter.reads_content() {
+                of_filters = of_filters.and(milter.content(content).await?);
+            }
+        }
         Ok(of_filters.and(verdict))
     }
 
     fn reset(&mut self) {
         self.authentication = None;
         self.filters.clear();
+        self.milters.iter_mut().for_each(CheckSession::reset);
     }
 }

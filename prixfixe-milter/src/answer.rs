@@ -122,29 +122,47 @@ pub(crate) fn read(packet: &Packet) -> Result<Said, MilterError> {
         b'f' => return Ok(Said::ConnectionFails),
         b'h' => {
             let (name, value) = (take()?, take().unwrap_or_default());
-            (Modification::AddHeader { name, value }, Actions::ADD_HEADERS)
+            (
+                Modification::AddHeader { name, value },
+                Actions::ADD_HEADERS,
+            )
         }
         b'i' | b'm' => return read_numbered(packet),
         b'e' => {
             let (address, parameters) = (take()?, take().unwrap_or_default());
-            let change = Modification::ChangeSender { address, parameters };
+            let change = Modification::ChangeSender {
+                address,
+                parameters,
+            };
             (change, Actions::CHANGE_SENDER)
         }
         b'+' => {
             let (address, parameters) = (take()?, String::new());
-            let change = Modification::AddRecipient { address, parameters };
+            let change = Modification::AddRecipient {
+                address,
+                parameters,
+            };
             (change, Actions::ADD_RECIPIENT)
         }
         b'2' => {
             let (address, parameters) = (take()?, take().unwrap_or_default());
-            let change = Modification::AddRecipient { address, parameters };
+            let change = Modification::AddRecipient {
+                address,
+                parameters,
+            };
             (change, Actions::ADD_RECIPIENT_WITH_PARAMETERS)
         }
         b'-' => {
             let address = take()?;
-            (Modification::RemoveRecipient { address }, Actions::DELETE_RECIPIENT)
+            (
+                Modification::RemoveRecipient { address },
+                Actions::DELETE_RECIPIENT,
+            )
         }
-        b'b' => (Modification::ReplaceBody(packet.fields.clone()), Actions::CHANGE_BODY),
+        b'b' => (
+            Modification::ReplaceBody(packet.fields.clone()),
+            Actions::CHANGE_BODY,
+        ),
         b'q' => {
             let reason = take().unwrap_or_default();
             (Modification::Quarantine { reason }, Actions::QUARANTINE)
@@ -163,13 +181,21 @@ fn read_numbered(packet: &Packet) -> Result<Said, MilterError> {
     let value = text(&mut fields).map(lossy).unwrap_or_default();
     Ok(match packet.command {
         b'i' => {
-            let change = Modification::InsertHeader { at: place, name, value };
+            let change = Modification::InsertHeader {
+                at: place,
+                name,
+                value,
+            };
             Said::Change(change, Actions::ADD_HEADERS)
         }
         _ => {
             // libmilter sends 0 for the first one too.
             let occurrence = place.max(1);
-            let change = Modification::ChangeHeader { name, occurrence, value };
+            let change = Modification::ChangeHeader {
+                name,
+                occurrence,
+                value,
+            };
             Said::Change(change, Actions::CHANGE_HEADERS)
         }
     })

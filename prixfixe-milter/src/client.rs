@@ -126,7 +126,10 @@ impl Kind {
 
     /// It belongs to a message that MAIL has begun.
     const fn needs_message(self) -> bool {
-        !matches!(self, Self::Connect | Self::Hello | Self::Mail | Self::Unknown)
+        !matches!(
+            self,
+            Self::Connect | Self::Hello | Self::Mail | Self::Unknown
+        )
     }
 
     /// It comes several times, so that the rest can be skipped.
@@ -159,6 +162,12 @@ impl MilterClient {
     #[must_use]
     pub fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
+    }
+
+    /// How many bytes wait to be sent.
+    #[must_use]
+    pub fn pending_output(&self) -> usize {
+        self.output.len()
     }
 
     /// Takes what the milter has sent. [`next_event`](Self::next_event) is to be asked before more is read:
@@ -293,11 +302,7 @@ impl MilterClient {
     /// # Errors
     ///
     /// As [`connect`](Self::connect).
-    pub fn header(
-        &mut self,
-        name: &[u8],
-        value: &[u8],
-    ) -> Result<Sent, MilterError> {
+    pub fn header(&mut self, name: &[u8], value: &[u8]) -> Result<Sent, MilterError> {
         let room = self.max_data().saturating_sub(2);
         let (name, value) = (cut(name, room), cut(value, room.saturating_sub(name.len())));
         let fields: [&[u8]; 4] = [&name, b"\0", &value, b"\0"];
@@ -391,12 +396,7 @@ impl MilterClient {
         }
     }
 
-    fn send(
-        &mut self,
-        kind: Kind,
-        fields: &[&[u8]],
-        macros: &Macros,
-    ) -> Result<Sent, MilterError> {
+    fn send(&mut self, kind: Kind, fields: &[&[u8]], macros: &Macros) -> Result<Sent, MilterError> {
         self.idle()?;
         if kind.needs_message() && self.message == Message::None {
             return Err(MilterError::WrongTime);

@@ -78,7 +78,8 @@ fn split_code(line: &str) -> Option<(u16, &str)> {
 /// The enhanced code, if there is one of that class, and what stands behind it.
 fn split_enhanced(text: &str, class: u16) -> (Option<(u8, u16, u16)>, &str) {
     let (word, rest) = text.split_once(' ').unwrap_or((text.trim_end(), ""));
-    let is_number = |it: &&str| (1..=3).contains(&it.len()) && it.bytes().all(|b| b.is_ascii_digit());
+    let is_number =
+        |it: &&str| (1..=3).contains(&it.len()) && it.bytes().all(|b| b.is_ascii_digit());
     let numbers: Vec<_> = word.split('.').take(4).collect();
     let [kind, subject, detail] = numbers[..] else {
         return (None, text);
@@ -98,7 +99,10 @@ fn split_enhanced(text: &str, class: u16) -> (Option<(u8, u16, u16)>, &str) {
 /// A line without what must not leave in a reply. libmilter's users double each percent sign.
 fn safe(line: &str) -> String {
     let line = line.trim_end_matches('\r').replace("%%", "%");
-    let cut = line.char_indices().nth(MAX_LINE).map_or(line.len(), |(at, _)| at);
+    let cut = line
+        .char_indices()
+        .nth(MAX_LINE)
+        .map_or(line.len(), |(at, _)| at);
     let line = line.get(..cut).unwrap_or_default();
     let safe = |c: char| if c.is_control() { ' ' } else { c };
     line.chars().map(safe).collect()
@@ -119,17 +123,34 @@ mod tests {
             ("550-5.7.2 a\r\n550 5.7.2 b\0", 550, (5, 7, 2), "a\nb"),
             ("550 5.7.1 100%% \x07bell\0", 550, (5, 7, 1), "100%  bell"),
             ("550-5.7.1 a\r\nanything\0", 550, (5, 7, 1), "a\nanything"),
-            ("550 1.2.3.4 is listed\0", 550, (5, 7, 1), "1.2.3.4 is listed"),
+            (
+                "550 1.2.3.4 is listed\0",
+                550,
+                (5, 7, 1),
+                "1.2.3.4 is listed",
+            ),
         ];
         for (fields, code, enhanced, text) in cases {
             let reply = CustomReply::read(fields.as_bytes()).unwrap();
-            assert_eq!((reply.code(), reply.enhanced(), reply.text()), (code, enhanced, text));
+            assert_eq!(
+                (reply.code(), reply.enhanced(), reply.text()),
+                (code, enhanced, text)
+            );
         }
     }
 
     #[test]
     fn what_is_no_refusal_is_no_reply() {
-        for fields in ["", "\0", "250 2.0.0 ok\0", "99 a\0", "5500 a\0", "abc\0", "354 go\0", "+50 a\0"] {
+        for fields in [
+            "",
+            "\0",
+            "250 2.0.0 ok\0",
+            "99 a\0",
+            "5500 a\0",
+            "abc\0",
+            "354 go\0",
+            "+50 a\0",
+        ] {
             let reply = CustomReply::read(fields.as_bytes());
             assert_eq!(reply, Err(MilterError::BadReply), "{fields:?}");
         }
@@ -138,7 +159,14 @@ mod tests {
     #[test]
     fn a_reply_is_bounded() {
         let fields = format!("550 5.7.1 {}\0", "\u{e9}".repeat(60_000));
-        assert_eq!(CustomReply::read(fields.as_bytes()).unwrap().text().chars().count(), MAX_LINE);
+        assert_eq!(
+            CustomReply::read(fields.as_bytes())
+                .unwrap()
+                .text()
+                .chars()
+                .count(),
+            MAX_LINE
+        );
         let fields = "550 5.7.1 a\n".repeat(1000);
         let reply = CustomReply::read(fields.as_bytes()).unwrap();
         assert_eq!(reply.text().lines().count(), MAX_LINES);

@@ -9,7 +9,7 @@ use prixfixe_core::Reply;
 
 use super::{Check, CheckSession, Content, Verdict};
 use crate::Client;
-use crate::hooks::{Data, Hello, Mail, Rcpt};
+use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Reply>> + Send + 'a>>;
 
@@ -83,6 +83,7 @@ ask_all! {
     mail(Mail);
     rcpt(Rcpt);
     data(Data);
+    command(Command);
 }
 
 impl Opened {

@@ -87,7 +87,10 @@ impl<S: Session> Stack<S> {
             let rcpt = Rcpt::new(client, envelope, &recipient);
             let is_new = !named.recipients.iter().any(|it| it.path == recipient.path);
             let answer = match is_new {
-                true => self.ask_about_added(rcpt, head.accepted_domains.as_deref()).await,
+                true => {
+                    self.ask_about_added(rcpt, head.accepted_domains.as_deref())
+                        .await
+                }
                 false => self.session.rcpt(rcpt).await,
             };
             match answer {
@@ -169,6 +172,7 @@ impl<S: Session> Session for Stack<S> {
     }
 
     async fn command(&mut self, command: Command<'_>) -> Result<Reply, Reply> {
+        self.checks.command(command).await?;
         self.session.command(command).await
     }
 
