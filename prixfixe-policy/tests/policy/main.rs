@@ -12,6 +12,7 @@ mod blocklist;
 mod dkim;
 mod dmarc;
 mod dns;
+mod milter;
 mod rfc7208;
 mod rspamd;
 mod served;
