@@ -9,10 +9,11 @@ use prixfixe_config::policy::{self as config, Marking, Policy as Wanted};
 use prixfixe_config::{Configuration, Invalid};
 use prixfixe_policy::{
     Authentication, AuthenticationSession, Blocklist, BlocklistSession, ClientName,
-    ClientNameSession, OnFailure, Resolver, Rspamd, RspamdSession,
+    ClientNameSession, Milter, MilterSession, OnFailure, Resolver, Rspamd, RspamdSession,
 };
 use prixfixe_server::{
-    Check, CheckSession, Client, Content, Data, Mail, Protocol, Rcpt, Reply, Verdict,
+    Check, CheckSession, Client, Command, Content, Data, Hello, Mail, Protocol, Rcpt, Reply,
+    Verdict,
 };
 
 pub(crate) use self::numbers::Numbers;
@@ -33,6 +34,7 @@ pub(crate) struct Rules {
     lists: Vec<Arc<Blocklist>>,
     client_name: Option<Arc<ClientName>>,
     filters: Vec<Arc<Rspamd>>,
+    milters: Vec<Arc<Milter>>,
     /// The names of listeners on which nobody is judged.
     exempt: HashSet<String>,
 }
@@ -56,6 +58,9 @@ impl Policy {
         let filters = filters(configuration)?.into_iter();
         let filters = filters.map(|filter| Arc::new(filter.observer(self.numbers())));
         rules.filters = filters.collect();
+        let milters = milters(configuration);
+        let milters = milters.map(|milter| Arc::new(milter.observer(self.numbers())));
+        rules.milters = milters.collect();
         if !wanted.asks_dns() {
             return Ok(rules);
         }
@@ -114,13 +119,28 @@ pub(crate) fn filters(configuration: &Configuration) -> Result<Vec<Rspamd>, Erro
         let place = format!("policy.rspamd {}", index + 1);
         let check = check.map_err(|error| Invalid::new(place, error))?;
         let check = check.timeout(wanted.timeout.get());
-        let check = check.on_failure(match it.on_failure {
-            prixfixe_config::OnFailure::Defer => OnFailure::Defer,
-            prixfixe_config::OnFailure::Accept => OnFailure::Accept,
-        });
+        let check = check.on_failure(on_failure(it.on_failure));
         Ok(check.name(&*configuration.domain))
     };
     wanted.rspamd.iter().enumerate().map(filter).collect()
+}
+
+/// The milters. None of them is connected to.
+fn milters(configuration: &Configuration) -> impl Iterator<Item = Milter> {
+    let (timeout, domain) = (configuration.policy.timeout.get(), &*configuration.domain);
+    let max_body = configuration.limits.max_message_size.get();
+    configuration.policy.milters.iter().map(move |it| {
+        let milter = Milter::new(it.socket.clone()).timeout(timeout);
+        let milter = milter.on_failure(on_failure(it.on_failure));
+        milter.name(domain).max_body(max_body)
+    })
+}
+
+const fn on_failure(wanted: prixfixe_config::OnFailure) -> OnFailure {
+    match wanted {
+        prixfixe_config::OnFailure::Defer => OnFailure::Defer,
+        prixfixe_config::OnFailure::Accept => OnFailure::Accept,
+    }
 }
 
 impl Rules {
@@ -138,7 +158,7 @@ impl Check for Policy {
 
     async fn connect(self: &Arc<Self>, client: &Client) -> Result<PolicySession, Reply> {
         let rules = self.rules();
-        let mut lists = Vec::new();
+        let (mut lists, mut milters) = (Vec::new(), Vec::new());
         let mut client_name = None;
         if rules.concern(client) {
             if let Some(check) = &rules.client_name {
@@ -147,6 +167,9 @@ impl Check for Policy {
             for list in &rules.lists {
                 lists.push(list.connect(client).await?);
             }
+            for milter in &rules.milters {
+                milters.push(milter.connect(client).await?);
+            }
         }
         Ok(PolicySession {
             policy: Policy::clone(self),
@@ -154,6 +177,7 @@ impl Check for Policy {
             client_name,
             authentication: None,
             filters: Vec::new(),
+            milters,
         })
     }
 
@@ -170,9 +194,17 @@ pub(crate) struct PolicySession {
     /// Of the transaction, if it is looked at.
     authentication: Option<AuthenticationSession>,
     filters: Vec<RspamdSession>,
+    milters: Vec<MilterSession>,
 }
 
 impl CheckSession for PolicySession {
+    async fn hello(&mut self, hello: Hello<'_>) -> Result<(), Reply> {
+        for milter in &mut self.milters {
+            milter.hello(hello).await?;
+        }
+        Ok(())
+    }
+
     async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
         self.reset();
         let rules = self.policy.rules();
@@ -188,6 +220,9 @@ impl CheckSession for PolicySession {
             session.mail(mail).await?;
             self.filters.push(session);
         }
+        for milter in &mut self.milters {
+            milter.mail(mail).await?;
+        }
         Ok(())
     }
 
@@ -195,23 +230,37 @@ impl CheckSession for PolicySession {
         for list in &mut self.lists {
             list.rcpt(rcpt).await?;
         }
-        match &mut self.authentication {
-            Some(session) => session.rcpt(rcpt).await,
-            None => Ok(()),
+        if let Some(session) = &mut self.authentication {
+            session.rcpt(rcpt).await?;
         }
+        for milter in &mut self.milters {
+            milter.rcpt(rcpt).await?;
+        }
+        Ok(())
     }
 
     async fn data(&mut self, data: Data<'_>) -> Result<(), Reply> {
-        match &mut self.client_name {
-            Some(session) => session.data(data).await,
-            None => Ok(()),
+        if let Some(session) = &mut self.client_name {
+            session.data(data).await?;
         }
+        for milter in &mut self.milters {
+            milter.data(data).await?;
+        }
+        Ok(())
+    }
+
+    async fn command(&mut self, command: Command<'_>) -> Result<(), Reply> {
+        for milter in &mut self.milters {
+            milter.command(command).await?;
+        }
+        Ok(())
     }
 
     fn reads_content(&self) -> bool {
         let authentication = self.authentication.as_ref();
         self.lists.iter().any(CheckSession::reads_content)
             || self.filters.iter().any(CheckSession::reads_content)
+            || self.milters.iter().any(CheckSession::reads_content)
             || authentication.is_some_and(CheckSession::reads_content)
     }
 
@@ -228,6 +277,11 @@ impl CheckSession for PolicySession {
         for filter in &mut self.filters {
             of_filters = of_filters.and(filter.content(content).await?);
         }
+        for milter in &mut self.milters {
+            if milter.reads_content() {
+                of_filters = of_filters.and(milter.content(content).await?);
+            }
+        }
         Ok(of_filters.and(verdict))
     }
 
@@ -236,10 +290,12 @@ impl CheckSession for PolicySession {
             && self.client_name.is_none()
             && self.authentication.is_none()
             && self.filters.is_empty()
+            && self.milters.is_empty()
     }
 
     fn reset(&mut self) {
         self.authentication = None;
         self.filters.clear();
+        self.milters.iter_mut().for_each(CheckSession::reset);
     }
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
+use prixfixe_config::policy::EarlyTalker;
 use prixfixe_config::{self as config, Configuration, Dsn, Invalid, Mode, Scope, Target, Trusted};
 use prixfixe_delivery::Delivery;
 use prixfixe_server::{

@@ -15,7 +15,7 @@ use super::delivery::Delivery;
 use super::limits::Limits;
 use super::listeners::Listener;
 use super::log::Log;
-use super::policy::{Dnsbl, Policy, Rspamd};
+use super::policy::{Dnsbl, Milter, Policy, Rspamd};
 use super::targets::{Route, Target};
 use super::tls::{Certificate, Tls};
 
@@ -51,6 +51,7 @@ pub(super) static KEYS: LazyLock<Vec<String>> = LazyLock::new(|| {
         ("tls.certificate.", fields::<Certificate>()),
         ("policy.dnsbl.", fields::<Dnsbl>()),
         ("policy.rspamd.", fields::<Rspamd>()),
+        ("policy.milter.", fields::<Milter>()),
         ("target.", fields::<Target>()),
         ("route.", fields::<Route>()),
     ];

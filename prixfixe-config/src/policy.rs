@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use prixfixe_policy::MilterAddress;
 use serde::{Deserialize, Serialize};
 
 use super::OnFailure;
@@ -11,7 +12,7 @@ pub use super::early_talker::EarlyTalker;
 use super::given::{Invalid, Problem};
 use super::sources::Sources;
 use super::units::Seconds;
-use super::words::{Word, check_url, display_all, domain, read};
+use super::words::{Word, check_url, display, display_all, domain, milter_socket, read};
 
 /// The port of DNS (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
@@ -54,6 +55,18 @@ pub struct Policy {
         deserialize_with = "read::tables"
     )]
     pub rspamd: Vec<Rspamd>,
+    /// Socket of a milter that is asked at every stage: inet:HOST:PORT or unix:PATH; repeatable
+    #[arg(id = "policy.milter", long = "milter", value_name = "SOCKET")]
+    #[serde(skip)]
+    milter_sockets: Vec<String>,
+    /// `[[policy.milter]]` tables, or what the flag says.
+    #[arg(skip)]
+    #[serde(
+        rename = "milter",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "read::tables"
+    )]
+    pub milters: Vec<Milter>,
     /// Name servers; those of the system if there is none.
     #[arg(skip)]
     #[serde(
@@ -122,6 +135,17 @@ pub struct Rspamd {
     pub insecure: bool,
 }
 
+/// One `[[policy.milter]]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Milter {
+    #[serde(serialize_with = "display", deserialize_with = "read::milter_socket")]
+    pub socket: MilterAddress,
+    /// What becomes of mail while it gives no answer.
+    #[serde(default, deserialize_with = "read::word")]
+    pub on_failure: OnFailure,
+}
+
 /// What becomes of a client that is listed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -141,6 +165,8 @@ impl Default for Policy {
             lists: Vec::new(),
             rspamd_urls: Vec::new(),
             rspamd: Vec::new(),
+            milter_sockets: Vec::new(),
+            milters: Vec::new(),
             dns: Vec::new(),
             timeout: Seconds::nearest(prixfixe_policy::Resolver::TIMEOUT),
             early_talker: EarlyTalker::OFF,
@@ -171,6 +197,14 @@ impl Policy {
             };
             self.rspamd = urls.into_iter().map(filter).collect();
         }
+        self.milter_sockets.clear();
+        if let Some(sockets) = sources.list("policy.milter", milter_socket)? {
+            let milter = |socket| Milter {
+                socket,
+                on_failure: OnFailure::Defer,
+            };
+            self.milters = sockets.into_iter().map(milter).collect();
+        }
         Ok(())
     }
 
@@ -183,7 +217,10 @@ impl Policy {
     pub fn longest(&self) -> Duration {
         // SPF, DKIM and DMARC.
         let dns = if self.asks_dns() { 3 } else { 0 };
-        let filters = u32::try_from(self.rspamd.len()).unwrap_or(u32::MAX);
+        let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        // A milter that is at work gets its time three times.
+        let milters = count(self.milters.len()).saturating_mul(3);
+        let filters = count(self.rspamd.len()).saturating_add(milters);
         let checks = filters.saturating_add(dns);
         self.timeout.get().saturating_mul(checks)
     }

@@ -13,6 +13,7 @@ use prixfixe_auth::OidcOptions;
 use prixfixe_delivery::{
     InvalidPattern, ParseTargetError, RecipientPattern, TargetUrl, WebhookUrl,
 };
+use prixfixe_policy::{InvalidMilterAddress, MilterAddress};
 use prixfixe_server::{DomainPattern, Protocol};
 use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
 use serde::{Deserializer, Serializer};
@@ -154,6 +155,12 @@ pub(crate) fn check_url(text: &str) -> Result<String, Problem> {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(error.to_string().into()),
     }
+}
+
+/// Where a milter listens.
+pub(crate) fn milter_socket(text: &str) -> Result<MilterAddress, Problem> {
+    text.parse()
+        .map_err(|error: InvalidMilterAddress| error.to_string().into())
 }
 
 /// A target's name: it is in metrics, in the log and in file names.
@@ -356,6 +363,7 @@ pub(crate) mod read {
         target_name: String,
         destination: Destination,
         check_url: String,
+        milter_socket: MilterAddress,
         address: ListenAddress,
         admin_address: ListenAddress,
         implicit: bool,

@@ -1,4 +1,4 @@
-//! Whom to believe: SPF, DKIM, DMARC, DNS blocklists and rspamd, as checks of a receiving mail server.
+//! Whom to believe: SPF, DKIM, DMARC, DNS blocklists, rspamd and milters, as checks of a receiving mail server.
 //!
 //! Each is a [`Check`](prixfixe_server::Check) for [`prixfixe_server`], usable alone:
 //!
@@ -8,6 +8,7 @@
 //! | [`Blocklist`] | whether a DNS blocklist has the client's address | where it is told to |
 //! | [`ClientName`] | the name of the client's host in the DNS | nothing |
 //! | [`Rspamd`] | what rspamd makes of the content | what rspamd rejects |
+//! | [`Milter`] | what a milter makes of connections and messages | what the milter refuses |
 //!
 //! What they find is in [`Message::verdict`](prixfixe_server::Message::verdict) and on top of the message. They ask
 //! the DNS through one [`Resolver`], and need tokio's runtime for it, which the server has or starts.
@@ -22,6 +23,7 @@ mod client_name;
 mod dkim;
 mod dmarc;
 mod message;
+mod milter;
 mod observer;
 mod outcome;
 mod resolver;
@@ -33,6 +35,7 @@ mod task;
 pub use authentication::{Authentication, AuthenticationSession, Mode};
 pub use blocklist::{Blocklist, BlocklistSession, ListedAction};
 pub use client_name::{ClientName, ClientNameSession};
+pub use milter::{InvalidMilterAddress, Milter, MilterAddress, MilterSession};
 pub use observer::Observer;
 pub use outcome::Outcome;
 pub use resolver::{Resolver, ResolverError};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use prixfixe_core::Reply;
 
 use crate::Client;
-use crate::hooks::{Data, Hello, Mail, Rcpt};
+use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
 
 pub use content::Content;
 pub use edit::Edit;
@@ -96,6 +96,12 @@ pub trait CheckSession: Send + 'static {
     /// The client is about to send the content.
     fn data(&mut self, data: Data<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
         let _ = data;
+        async { Ok(()) }
+    }
+
+    /// The client gives a command that is none of SMTP's. What a check refuses, the handler is not asked about.
+    fn command(&mut self, command: Command<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+        let _ = command;
         async { Ok(()) }
     }
 

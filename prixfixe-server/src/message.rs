@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use prixfixe_core::Reply;
 
+use crate::accepted::AcceptedDomains;
 use crate::gather::Gathering;
 use crate::{Body, BodyError, Client, Envelope, Gathered, MessageId, Recipient, Verdict, trace};
 
@@ -34,6 +35,8 @@ pub(crate) struct Head {
     pub(crate) domain: Arc<str>,
     pub(crate) client: Client,
     pub(crate) envelope: Arc<Envelope>,
+    /// Where recipients that checks add have to be; `None`: anywhere.
+    pub(crate) accepted_domains: Option<Arc<AcceptedDomains>>,
     pub(crate) gathering: Gathering,
     /// Boxed: without checks there is none.
     pub(crate) verdict: Option<Arc<Verdict>>,
@@ -155,6 +158,7 @@ impl Message {
             domain: Arc::from("localhost"),
             client,
             envelope: Arc::new(envelope),
+            accepted_domains: None,
             gathering: Gathering::default(),
             verdict: None,
             #[cfg(feature = "digest")]

@@ -26,6 +26,7 @@ fn key(id: &str) -> Option<String> {
         "proxy-protocol-from" => " `[[listener]]` `proxy-protocol-from` ".to_owned(),
         "policy.dnsbl" => " `[[policy.dnsbl]]` `zone` ".to_owned(),
         "policy.rspamd" => " `[[policy.rspamd]]` `url` ".to_owned(),
+        "policy.milter" => " `[[policy.milter]]` `socket` ".to_owned(),
         _ => code(KEYS.iter().find(|key| *key == id)?),
     };
     Some(key)
@@ -39,6 +40,7 @@ fn is_apart(key: &str) -> bool {
         "route.",
         "policy.dnsbl.zone",
         "policy.rspamd.url",
+        "policy.milter.socket",
     ];
     apart.iter().any(|table| key.starts_with(table))
 }
@@ -69,7 +71,12 @@ fn rows() -> Vec<String> {
         .iter()
         .filter(|key| !has_flag(key) && !is_table(key) && !is_apart(key));
     let in_table = |key: &str| {
-        let tables = ["tls.certificate", "policy.dnsbl", "policy.rspamd"];
+        let tables = [
+            "tls.certificate",
+            "policy.dnsbl",
+            "policy.rspamd",
+            "policy.milter",
+        ];
         tables.into_iter().find_map(|table| {
             let key = key.strip_prefix(table)?.strip_prefix('.')?;
             Some(format!(" `[[{table}]]` `{key}` "))

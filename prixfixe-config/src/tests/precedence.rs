@@ -334,6 +334,7 @@ fn no_option_is_left_out_of_the_precedence_table() {
         "listen-lmtp",
         "listen-tls",
         "policy.dnsbl",
+        "policy.milter",
         "policy.rspamd",
         "proxy-protocol-from",
         "tls.cert",
@@ -376,6 +377,23 @@ fn filters_are_those_of_the_flag_the_variable_or_the_file() {
     assert_eq!(urls(&variable, &[]), both);
     let flag = ["--rspamd=http://[::1]:3"];
     assert_eq!(urls(&variable, &flag), ["http://[::1]:3 Defer"]);
+}
+
+#[test]
+fn milters_are_those_of_the_flag_the_variable_or_the_file() {
+    let file = "[[policy.milter]]\nsocket = 'unix:/run/a'\non-failure = 'accept'";
+    let sockets = |variables: &[_], flags: &[_]| -> Vec<String> {
+        let configuration = load(file, variables, flags).unwrap();
+        let milters = configuration.policy.milters.into_iter();
+        let told = milters.map(|it| format!("{} {:?}", it.socket, it.on_failure));
+        told.collect()
+    };
+    assert_eq!(sockets(&[], &[]), ["unix:/run/a Accept"]);
+    let variable = [("SMTP_MILTER", "inet:127.0.0.1:1, unix:/run/b")];
+    let both = ["inet:127.0.0.1:1 Defer", "unix:/run/b Defer"];
+    assert_eq!(sockets(&variable, &[]), both);
+    let flag = ["--milter=inet:[::1]:3"];
+    assert_eq!(sockets(&variable, &flag), ["inet:[::1]:3 Defer"]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod client_name;
 mod dkim;
 mod dmarc;
 mod dns;
+mod milter;
 mod rfc7208;
 mod rspamd;
 mod served;

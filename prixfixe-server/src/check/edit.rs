@@ -1,7 +1,7 @@
 //! Changes to a message that checks ask for.
 
 use bytes::Bytes;
-use prixfixe_core::{ForwardPath, Reply};
+use prixfixe_core::{ForwardPath, Reply, ReversePath};
 
 use crate::{Body, Envelope, Gathered, Recipient, reply};
 
@@ -12,6 +12,10 @@ use crate::{Body, Envelope, Gathered, Recipient, reply};
 ///
 /// Places and occurrences are those of the content as the client sent it, which is what every check sees: what other
 /// edits add or remove does not shift them.
+///
+/// A changed envelope begins a transaction anew: the handler's session is [reset](crate::Session::reset), and asked about
+/// the sender, each recipient and the data again. A recipient that is new has to be in the accepted domains, and each
+/// check and the handler are asked about it as about any other. One that they refuse is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Edit {
@@ -54,10 +58,14 @@ pub enum Edit {
     },
     /// Another body, behind the header's empty line.
     ReplaceBody(Bytes),
-    /// One recipient more.
+    /// One recipient more, unless the message goes there already.
     AddRecipient(Recipient),
     /// One recipient less.
     RemoveRecipient(ForwardPath),
+    /// Another sender.
+    ChangeSender(ReversePath),
+    /// Nobody gets the message, whatever other edits say. Its client hears that it was accepted.
+    Discard,
 }
 
 /// The largest header that is edited. A header has no such size unless it is made to be a nuisance.
@@ -74,12 +82,11 @@ pub(crate) async fn apply(
     gathered: &Gathered,
     envelope: &mut Envelope,
 ) -> Result<Body, Reply> {
-    let edits_content =
-        |edit: &Edit| !matches!(edit, Edit::AddRecipient(_) | Edit::RemoveRecipient(_));
-    edits
-        .iter()
-        .for_each(|edit| edit_recipients(edit, envelope));
-    if !edits.iter().any(edits_content) {
+    edits.iter().for_each(|edit| edit_envelope(edit, envelope));
+    if edits.contains(&Edit::Discard) {
+        envelope.recipients.clear();
+    }
+    if edits.iter().all(is_of_envelope) || envelope.recipients.is_empty() {
         return Ok(gathered.body());
     }
     let content = header_of(gathered).await?;
@@ -114,9 +121,22 @@ pub(crate) async fn apply(
     })
 }
 
-fn edit_recipients(edit: &Edit, envelope: &mut Envelope) {
+const fn is_of_envelope(edit: &Edit) -> bool {
+    matches!(
+        edit,
+        Edit::AddRecipient(_) | Edit::RemoveRecipient(_) | Edit::ChangeSender(_) | Edit::Discard
+    )
+}
+
+fn edit_envelope(edit: &Edit, envelope: &mut Envelope) {
     match edit {
-        Edit::AddRecipient(recipient) => envelope.recipients.push(recipient.clone()),
+        Edit::AddRecipient(recipient) => {
+            let mut recipients = envelope.recipients.iter();
+            if !recipients.any(|it| it.path == recipient.path) {
+                envelope.recipients.push(recipient.clone());
+            }
+        }
+        Edit::ChangeSender(sender) => envelope.reverse_path = sender.clone(),
         Edit::RemoveRecipient(path) => envelope.recipients.retain(|it| it.path != *path),
         _ => {}
     }

@@ -9,7 +9,7 @@ use prixfixe_core::Reply;
 
 use super::{Check, CheckSession, Content, Verdict};
 use crate::Client;
-use crate::hooks::{Data, Hello, Mail, Rcpt};
+use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Reply>> + Send + 'a>>;
 
@@ -79,6 +79,7 @@ hooks! {
     mail(Mail);
     rcpt(Rcpt);
     data(Data);
+    command(Command);
 }
 
 impl Opened {
@@ -106,6 +107,13 @@ impl Opened {
     pub(crate) async fn data(&mut self, data: Data<'_>) -> Result<(), Reply> {
         for check in self.interested() {
             check.data(data).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn command(&mut self, command: Command<'_>) -> Result<(), Reply> {
+        for check in &mut self.0 {
+            check.command(command).await?;
         }
         Ok(())
     }

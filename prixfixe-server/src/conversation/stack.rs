@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use prixfixe_core::{Protocol, Reply};
 
+use crate::accepted::AcceptedDomains;
 use crate::check::{self, Checks, Content, Opened};
 use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
-use crate::{Accepted, Client, Handler, Identity, Login, Message, Session, replies};
+use crate::message::Head;
+use crate::{Accepted, Client, Envelope, Handler, Identity, Login, Message, Session, replies};
 
 /// The checks of a server and its handler.
 pub(crate) struct Checked<H> {
@@ -62,10 +64,62 @@ impl<S: Session> Stack<S> {
                 content: gathered.clone(),
             }));
         }
+        let named = Arc::clone(&head.envelope);
         let envelope = Arc::make_mut(&mut head.envelope);
         message.body = check::apply(verdict.edits(), &gathered, envelope).await?;
         head.verdict = Some(verdict);
+        let changed = named.recipients != head.envelope.recipients
+            || named.reverse_path != head.envelope.reverse_path;
+        if changed && !head.envelope.recipients.is_empty() {
+            Box::pin(self.begin_anew(head, &named)).await?;
+        }
         Ok(message)
+    }
+
+    /// Asks the application about the envelope that checks have made, as if its client had named it.
+    async fn begin_anew(&mut self, head: &mut Head, named: &Envelope) -> Result<(), Reply> {
+        self.session.reset();
+        let client = &head.client;
+        let envelope = Arc::make_mut(&mut head.envelope);
+        let recipients = std::mem::take(&mut envelope.recipients);
+        let mut refusal = replies::LOCAL_ERROR;
+        self.session.mail(Mail::new(client, envelope)).await?;
+        for recipient in recipients {
+            let rcpt = Rcpt::new(client, envelope, &recipient);
+            let is_new = !named.recipients.iter().any(|it| it.path == recipient.path);
+            let answer = match is_new {
+                true => {
+                    self.ask_about_added(rcpt, head.accepted_domains.as_deref())
+                        .await
+                }
+                false => self.session.rcpt(rcpt).await,
+            };
+            match answer {
+                Ok(()) => envelope.recipients.push(recipient),
+                Err(reply) if is_new => {
+                    tracing::debug!(%recipient, %reply, "a recipient that a check adds is refused");
+                    refusal = reply;
+                }
+                Err(reply) => return Err(reply),
+            }
+        }
+        // Whoever moves a message to a place that is none does not throw it away.
+        if envelope.recipients.is_empty() {
+            return Err(refusal);
+        }
+        self.session.data(Data::new(client, envelope)).await
+    }
+
+    async fn ask_about_added(
+        &mut self,
+        rcpt: Rcpt<'_>,
+        accepted: Option<&AcceptedDomains>,
+    ) -> Result<(), Reply> {
+        if accepted.is_some_and(|it| !it.accept(rcpt.path())) {
+            return Err(replies::NO_SUCH_DOMAIN);
+        }
+        self.checks.rcpt(rcpt).await?;
+        self.session.rcpt(rcpt).await
     }
 }
 
@@ -119,6 +173,7 @@ impl<S: Session> Session for Stack<S> {
     }
 
     async fn command(&mut self, command: Command<'_>) -> Result<Reply, Reply> {
+        self.checks.command(command).await?;
         self.session.command(command).await
     }
 

@@ -18,8 +18,8 @@ pub(super) struct Transaction {
     pub(super) envelope: Arc<Envelope>,
     /// When MAIL was asked about.
     pub(super) started: Instant,
-    /// Those in force at MAIL.
-    pub(super) accepted_domains: Arc<AcceptedDomains>,
+    /// Those in force at MAIL, until its message has them.
+    pub(super) accepted_domains: Option<Arc<AcceptedDomains>>,
 }
 
 impl Transaction {
@@ -31,7 +31,7 @@ impl Transaction {
         Self {
             envelope: Arc::new(envelope),
             started,
-            accepted_domains,
+            accepted_domains: Some(accepted_domains),
         }
     }
 

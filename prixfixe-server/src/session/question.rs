@@ -81,13 +81,18 @@ impl SmtpSession {
         let Some(transaction) = &self.transaction else {
             return;
         };
-        let is_user = self.shared.relay_for_users && self.client.identity().is_some();
-        if !is_user && !transaction.accepted_domains.accept(recipient.path()) {
+        let accepted = transaction.accepted_domains.as_deref();
+        let is_accepted = accepted.is_none_or(|it| it.accept(recipient.path()));
+        if !is_accepted && !self.may_relay() {
             let about = About::Recipient(recipient);
             return self.answer(now, Err(replies::NO_SUCH_DOMAIN), about, cx);
         }
         let envelope = transaction.envelope.clone();
         self.ask(now, Question::Rcpt(envelope, recipient), cx);
+    }
+
+    fn may_relay(&self) -> bool {
+        self.shared.relay_for_users && self.client.identity().is_some()
     }
 
     fn ask(&mut self, now: Instant, question: Question, cx: &mut Context<'_>) {
@@ -202,9 +207,10 @@ impl SmtpSession {
     }
 
     fn begin_message(&mut self) {
-        let Some(transaction) = self.transaction.take() else {
+        let Some(mut transaction) = self.transaction.take() else {
             return;
         };
+        let accepted_domains = transaction.accepted_domains.take();
         let received_at = SystemTime::now();
         let head = Head {
             id: MessageId::new(received_at),
@@ -212,6 +218,7 @@ impl SmtpSession {
             domain: self.shared.domain.clone(),
             client: self.client.clone(),
             envelope: transaction.envelope.clone(),
+            accepted_domains: accepted_domains.filter(|_| !self.may_relay()),
             gathering: self.shared.gathering.clone(),
             verdict: None,
             #[cfg(feature = "digest")]

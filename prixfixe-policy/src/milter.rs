@@ -1,0 +1,443 @@
+//! Milters: filters written for Sendmail and Postfix, asked at every stage.
+
+mod address;
+mod content;
+mod edits;
+mod link;
+mod told;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use prixfixe_core::{EnhancedCode, Reply};
+use prixfixe_milter::{Answer, Macros, MilterClient, MilterError, Sent};
+use prixfixe_server::{
+    Check, CheckSession, Client, Command, Content, Data, Edit, Finding, Hello, Mail, Peer, Rcpt,
+    Verdict, reply,
+};
+
+pub use self::address::{InvalidMilterAddress, MilterAddress};
+use self::content::Seen;
+use self::link::{Failure, Link};
+use crate::authentication::is_stranger;
+use crate::{Observer, OnFailure};
+
+const REFUSED: Reply = reply!(554 5.7.1 "Refused by a filter");
+const LATER: Reply = reply!(451 4.7.1 "Try again later");
+const NO_ANSWER: Reply = reply!(451 4.7.1 "A filter does not answer, try again later");
+const SHUTDOWN: Reply = reply!(421 4.7.0 "Closing the connection");
+
+/// How many times [`Milter::timeout`] one question may take, however often the milter says that it is at work.
+const MOST_TIMEOUTS: u32 = 3;
+
+/// A milter, asked about strangers' connections and messages by the protocol of Sendmail and Postfix, version 6.
+///
+/// | it answers | what the client hears |
+/// |---|---|
+/// | accept | no more questions to the milter about the connection, or about the message |
+/// | reject, tempfail | `554 5.7.1`, `451 4.7.1`: to the connection, HELO, MAIL, RCPT, DATA or the message |
+/// | a reply of its own | that, without control characters |
+/// | discard | `250`, and nobody gets the message |
+/// | shutdown | `421 4.7.0`, and the connection is closed |
+///
+/// What it changes in a message becomes [edits](Edit). Every milter sees the message as its client sent it, whatever those
+/// before it change: a signature that a client has made stays whole for each of them. Of two that change the same field,
+/// body or sender, the last one wins.
+///
+/// A milter that is away, late, or breaks the protocol [has failed](Self::on_failure). The log says when that begins and
+/// when it ends.
+///
+/// ```
+/// use prixfixe_policy::{Milter, OnFailure};
+///
+/// let check = Milter::new("inet:127.0.0.1:8891".parse()?).on_failure(OnFailure::Accept);
+/// # drop(check);
+/// # Ok::<(), prixfixe_policy::InvalidMilterAddress>(())
+/// ```
+#[derive(Debug)]
+pub struct Milter {
+    address: MilterAddress,
+    on_failure: OnFailure,
+    timeout: Duration,
+    name: Box<str>,
+    max_body: u64,
+    observer: Option<Arc<dyn Observer>>,
+    /// It failed the last time: what the log says once.
+    is_down: AtomicBool,
+}
+
+impl Milter {
+    /// How long an answer may take, unless [`timeout`](Self::timeout) says else.
+    pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// The one that listens there. Nothing is connected to yet.
+    #[must_use]
+    pub fn new(address: MilterAddress) -> Self {
+        Self {
+            address,
+            on_failure: OnFailure::Defer,
+            timeout: Self::TIMEOUT,
+            name: "localhost".into(),
+            max_body: 64 << 20,
+            observer: None,
+            is_down: AtomicBool::new(false),
+        }
+    }
+
+    /// What becomes of mail while the milter has failed. By default: `451 4.7.1`, from MAIL on.
+    #[must_use]
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
+        self
+    }
+
+    /// How long an answer may take. A milter that says that it is at work gets the time anew, up to three times in all.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The server's own name (the macro `j`).
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Box<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// How large a body may be that the milter puts in a message's place. By default: 64 MiB.
+    #[must_use]
+    pub fn max_body(mut self, bytes: u64) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// Tells somebody what is found, and how long it took.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    fn observe(&self, result: &str, began: Instant) {
+        if let Some(observer) = &self.observer {
+            observer.observed("milter", result, began.elapsed());
+        }
+    }
+
+    /// One line when it fails, and one when it answers again: strangers decide how often it is asked.
+    fn tell(&self, failure: Option<&Failure>) {
+        let was_down = self.is_down.swap(failure.is_some(), Ordering::Relaxed);
+        let socket = &self.address;
+        match (failure, was_down) {
+            (Some(error), false) => {
+                let on_failure = match self.on_failure {
+                    OnFailure::Defer => "defer",
+                    OnFailure::Accept => "accept",
+                };
+                tracing::error!(target: "prixfixe", %socket, on_failure, %error, "a milter gives no answer");
+            }
+            (Some(error), true) => {
+                tracing::debug!(target: "prixfixe", %socket, %error, "a milter gives no answer");
+            }
+            (None, true) => {
+                tracing::info!(target: "prixfixe", %socket, "a milter answers again");
+            }
+            (None, false) => {}
+        }
+    }
+}
+
+impl Check for Milter {
+    type Session = MilterSession;
+
+    async fn connect(self: &Arc<Self>, client: &Client) -> Result<MilterSession, Reply> {
+        let mut session = MilterSession {
+            check: Arc::clone(self),
+            link: None,
+            peer: client.peer(),
+            transaction: Transaction::None,
+        };
+        if is_stranger(client) {
+            session.open(client).await?;
+        }
+        Ok(session)
+    }
+
+    fn needs_runtime(&self) -> bool {
+        true
+    }
+}
+
+/// One connection, as a milter sees it: it has one of its own.
+#[derive(Debug)]
+pub struct MilterSession {
+    check: Arc<Milter>,
+    /// Boxed: an idle connection has no room for buffers. `None`: nobody was asked, or the milter has failed.
+    link: Option<Box<Link>>,
+    /// Whom the milter was told of.
+    peer: Peer,
+    transaction: Transaction,
+}
+
+/// What a milter has to do with a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transaction {
+    /// There is none, or the milter is not asked about it.
+    None,
+    Asked,
+    /// It is accepted, and nobody gets it.
+    Discarded,
+    /// The milter has failed in the middle, and that matters.
+    Failed,
+}
+
+impl MilterSession {
+    /// A connection to the milter, which is told of the client. A failure counts when there is a message.
+    async fn open(&mut self, client: &Client) -> Result<(), Reply> {
+        self.link = None;
+        self.peer = client.peer();
+        let began = Instant::now();
+        match Link::open(&self.check).await {
+            Ok(link) => self.link = Some(Box::new(link)),
+            Err(failure) => {
+                self.fail(&failure, began);
+                return Ok(());
+            }
+        }
+        let mut macros = Macros::default();
+        told::connection(&mut macros, &self.check, client);
+        let (host, address) = (
+            client.host_name().unwrap_or("unknown"),
+            told::address(client),
+        );
+        let asked = |milter: &mut MilterClient| milter.connect(host, &address, &macros);
+        self.ask(asked).await.map(drop)
+    }
+
+    /// The connection that there is, or a new one where the milter has failed before, or knows of another client.
+    async fn reopen(&mut self, client: &Client) -> Result<(), Reply> {
+        let is_whole = self.link.as_ref().is_some_and(|link| !link.is_busy());
+        if is_whole && self.peer == client.peer() {
+            return Ok(());
+        }
+        self.open(client).await?;
+        match client.helo() {
+            Some(name) => self.greet(client, name).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn greet(&mut self, client: &Client, name: &str) -> Result<(), Reply> {
+        let mut macros = Macros::default();
+        told::connection(&mut macros, &self.check, client);
+        let asked = |milter: &mut MilterClient| milter.hello(name, &macros);
+        self.ask(asked).await.map(drop)
+    }
+
+    /// Asks, and obeys the answer. Where the milter fails, it has nothing against it until there is a message.
+    async fn ask(
+        &mut self,
+        question: impl FnOnce(&mut MilterClient) -> Result<Sent, MilterError>,
+    ) -> Result<(), Reply> {
+        let Some(link) = self.link.as_mut().filter(|link| !link.is_busy()) else {
+            return self.unanswered();
+        };
+        let began = Instant::now();
+        match link.ask(question).await {
+            Ok(None | Some(Answer::Continue | Answer::Accept | Answer::Skip)) => Ok(()),
+            Ok(Some(Answer::Discard)) => {
+                self.transaction = Transaction::Discarded;
+                self.check.observe("discard", began);
+                Ok(())
+            }
+            Ok(Some(answer)) => {
+                let (reply, result) = refusal(&answer);
+                self.check.observe(result, began);
+                Err(reply)
+            }
+            Err(failure) => {
+                self.fail(&failure, began);
+                self.unanswered()
+            }
+        }
+    }
+
+    fn fail(&mut self, failure: &Failure, began: Instant) {
+        self.link = None;
+        self.check.tell(Some(failure));
+        self.check.observe("temperror", began);
+        self.transaction = match (self.transaction, self.check.on_failure) {
+            (Transaction::Asked, OnFailure::Defer) => Transaction::Failed,
+            _ => Transaction::None,
+        };
+    }
+
+    fn unanswered(&self) -> Result<(), Reply> {
+        match self.transaction {
+            Transaction::Failed => Err(NO_ANSWER),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the milter wants done with a content.
+    async fn look(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {
+        let began = Instant::now();
+        let header = content::header(content.gathered()).await?;
+        let Some(link) = self.link.as_mut() else {
+            return self.unanswered().map(|()| Verdict::default());
+        };
+        let limit = self.check.timeout.saturating_mul(MOST_TIMEOUTS);
+        let told = content::tell(link, content, &header, &self.check);
+        let seen = match tokio::time::timeout(limit, told).await {
+            Ok(seen) => seen,
+            Err(_) => Err(Failure::Late(limit)),
+        };
+        let edits = seen.and_then(|Seen { answer, changes }| {
+            let edits = edits::edits(changes, &header, &self.check.name)?;
+            Ok((answer, edits))
+        });
+        let (answer, edits) = match edits {
+            Ok(edits) => edits,
+            Err(failure) => {
+                self.fail(&failure, began);
+                return self.unanswered().map(|()| Verdict::default());
+            }
+        };
+        self.check.tell(None);
+        let finding = |result: &str| {
+            let finding = Finding::new("milter", result);
+            finding.property("policy.socket", self.check.address.to_string())
+        };
+        match answer {
+            Answer::Discard => {
+                self.check.observe("discard", began);
+                Ok(Verdict::default()
+                    .found(finding("discard"))
+                    .edit(Edit::Discard))
+            }
+            Answer::Continue | Answer::Accept | Answer::Skip => {
+                let result = match edits.is_quarantined {
+                    true => "quarantine",
+                    false => "accept",
+                };
+                self.check.observe(result, began);
+                let verdict = Verdict::default().found(finding(result));
+                Ok(edits.edits.into_iter().fold(verdict, Verdict::edit))
+            }
+            refused => {
+                let (reply, result) = refusal(&refused);
+                self.check.observe(result, began);
+                Err(reply)
+            }
+        }
+    }
+}
+
+impl CheckSession for MilterSession {
+    async fn hello(&mut self, hello: Hello<'_>) -> Result<(), Reply> {
+        if self.link.is_none() {
+            return Ok(());
+        }
+        self.greet(hello.client(), hello.name()).await
+    }
+
+    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+        self.transaction = Transaction::None;
+        if !is_stranger(mail.client()) {
+            return Ok(());
+        }
+        self.transaction = Transaction::Asked;
+        self.reopen(mail.client()).await?;
+        let mut macros = Macros::default();
+        told::sender(&mut macros, mail.reverse_path());
+        let parameters = told::mail_parameters(mail.parameters());
+        let parameters: Vec<_> = parameters.iter().map(|it| &**it).collect();
+        let sender = mail.reverse_path().to_string();
+        self.ask(|milter| milter.mail(&sender, &parameters, &macros))
+            .await
+    }
+
+    /// Recipients that checks have added come when the milter has seen the message.
+    async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        if self.transaction != Transaction::Asked {
+            return self.unanswered();
+        }
+        let mut macros = Macros::default();
+        told::recipient(&mut macros, rcpt.path());
+        let recipient = rcpt.path().to_string();
+        self.ask(|milter| milter.rcpt(&recipient, &[], &macros))
+            .await
+    }
+
+    async fn data(&mut self, _: Data<'_>) -> Result<(), Reply> {
+        if self.transaction != Transaction::Asked {
+            return self.unanswered();
+        }
+        self.ask(|milter| milter.data(&Macros::default())).await
+    }
+
+    async fn command(&mut self, command: Command<'_>) -> Result<(), Reply> {
+        if self.link.is_none() || !is_stranger(command.client()) {
+            return Ok(());
+        }
+        let line = format!("{} {}", command.verb(), command.argument());
+        self.ask(|milter| milter.unknown(line.trim_end())).await
+    }
+
+    fn reads_content(&self) -> bool {
+        match self.transaction {
+            Transaction::None => false,
+            Transaction::Asked => self.link.as_ref().is_some_and(|link| link.is_open()),
+            Transaction::Discarded | Transaction::Failed => true,
+        }
+    }
+
+    async fn content(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {
+        match self.transaction {
+            Transaction::Asked => {
+                let verdict = self.look(content).await;
+                self.transaction = Transaction::None;
+                verdict
+            }
+            Transaction::None => Ok(Verdict::default()),
+            Transaction::Discarded => Ok(Verdict::default().edit(Edit::Discard)),
+            Transaction::Failed => Err(NO_ANSWER),
+        }
+    }
+
+    /// A milter hears of it with the next message.
+    fn reset(&mut self) {
+        self.transaction = Transaction::None;
+        if self.link.as_ref().is_some_and(|link| link.is_busy()) {
+            self.link = None;
+        }
+    }
+}
+
+/// What the client hears of a refusal, and its name in the metrics.
+fn refusal(answer: &Answer) -> (Reply, &'static str) {
+    match answer {
+        Answer::Reject => (REFUSED, "reject"),
+        Answer::Shutdown => (SHUTDOWN.and_close(), "tempfail"),
+        Answer::Reply(custom) => {
+            let (class, subject, detail) = custom.enhanced();
+            let (usual, result) = match class {
+                4 => (LATER, "tempfail"),
+                _ => (REFUSED, "reject"),
+            };
+            let text = match custom.text() {
+                "" => usual.text().to_owned(),
+                text => text.to_owned(),
+            };
+            let enhanced = EnhancedCode(class, subject, detail);
+            let reply = Reply::new(custom.code(), enhanced, text).unwrap_or(usual);
+            match custom.code() {
+                421 => (reply.and_close(), result),
+                _ => (reply, result),
+            }
+        }
+        _ => (LATER, "tempfail"),
+    }
+}

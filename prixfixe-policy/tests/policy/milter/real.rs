@@ -1,0 +1,1 @@
+//! Milters as Debian has them.
