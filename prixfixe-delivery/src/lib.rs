@@ -142,6 +142,8 @@ mod routes;
 #[cfg(feature = "s3")]
 mod s3;
 mod space;
+#[cfg(feature = "spool")]
+mod spool;
 mod stdout;
 mod target;
 mod text_file;
@@ -178,6 +180,13 @@ pub use routes::{Routes, UnknownTarget};
 #[cfg(feature = "s3")]
 pub use s3::{ParseS3UrlError, S3, S3Credentials, S3Error, S3Options, S3Url};
 pub use space::{FreeSpace, MinFree, Storage};
+#[cfg(feature = "spool")]
+pub use spool::{
+    Bouncer, DeliveryState, Ended, Ending, EntryId, EntryState, EntryTarget, FailedMessage,
+    FailedRecipient, InvalidEntryId, InvalidEnvelope, NoBounces, OperationError, QueueStatus,
+    Report, RetrySchedule, Spool, SpoolEntry, SpoolOptions, SpoolStatus, StoredClient,
+    StoredEnvelope, StoredFinding, StoredRecipient, StoredTarget, StoredTls, TargetState,
+};
 pub use stdout::Stdout;
 pub use target::{
     Asked, BoxFuture, Delivered, Failure, FailureKind, Outcomes, Target, Transaction,
