@@ -39,7 +39,7 @@ impl Policy {
     }
 
     /// The rules that a configuration has, not in force yet.
-    pub(crate) fn prepare(&self, configuration: &Configuration) -> Result<Rules, Error> {
+    pub(crate) fn prepare(&self, configuration: &Configuration) -> Result<Arc<Rules>, Error> {
         let wanted = &configuration.policy;
         let listeners = configuration.listeners.iter();
         let mut rules = Rules {
@@ -50,7 +50,7 @@ impl Policy {
             ..Rules::default()
         };
         if !wanted.asks_dns() {
-            return Ok(rules);
+            return Ok(Arc::new(rules));
         }
         let resolver = resolver(wanted)?;
         if wanted.authenticates() {
@@ -69,13 +69,13 @@ impl Policy {
             Arc::new(check)
         });
         rules.lists = lists.collect();
-        Ok(rules)
+        Ok(Arc::new(rules))
     }
 
     /// Puts rules into force for transactions that begin from now on.
-    pub(crate) fn replace(&self, rules: Rules) {
+    pub(crate) fn replace(&self, rules: Arc<Rules>) {
         let mut current = self.rules.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(rules);
+        *current = rules;
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -155,7 +155,7 @@ pub(crate) struct PolicySession {
 impl CheckSession for PolicySession {
     async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
         self.authentication = None;
-        let rules = self.policy.rules();
+        let rules = mail.attached().unwrap_or_else(|| self.policy.rules());
         let check = rules.authentication.as_ref();
         if let Some(check) = check.filter(|_| rules.concern(mail.client())) {
             let session = check.connect(mail.client()).await?;

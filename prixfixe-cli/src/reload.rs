@@ -25,8 +25,6 @@ pub(crate) struct Reload {
     pub(crate) arguments: ConfigurationArguments,
     pub(crate) running: Configuration,
     pub(crate) tls: Certificates,
-    /// TLS comes first on one of the sockets in use, whatever the configuration says of those that it would have opened.
-    pub(crate) needs_tls: bool,
     pub(crate) origins: Origins,
     pub(crate) server: Arc<Server>,
     pub(crate) targets: Targets,
@@ -64,25 +62,32 @@ impl Reload {
     /// Takes over what can change while running, and names what cannot: all of it, or, after an error, nothing.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
         let wanted = Configuration::load(&self.arguments)?;
-        let next = self.running.changed_while_running(&wanted, self.needs_tls);
+        let inherits_tls = self.origins.inherits_tls();
+        let next = self.running.changed_while_running(&wanted, inherits_tls);
         // What bounds a relay may be among what waits for the next start: a listener where clients must log in, say.
         if let Some(fault) = next.relay_fault() {
             return Err(Error::Relay(fault.problem));
         }
         let tls = self.certificates(&next)?;
         let targets = self.targets.prepare(&next)?;
-        let recipients = recipients::Prepared::new(&next)?;
-        let rules = self.policy.prepare(&next)?;
+        let recipients = recipients::prepare(&next)?;
+        let policy = self.policy.prepare(&next)?;
         self.change_fsync(&next)?;
-        if let Err(error) = self.change_server(&next, tls) {
+        let transactions = |settings: Settings| {
+            settings
+                .attach(Arc::new(targets.routes.clone()))
+                .attach(Arc::new(recipients.clone()))
+                .attach(Arc::clone(&policy))
+        };
+        if let Err(error) = self.change_server(&next, tls, transactions) {
             // Back to what it was, which cannot fail: at most the directories are synced once more.
             let delivery = self.targets.delivery();
             let _ = delivery.set_fsync(self.running.delivery.fsync);
             return Err(error);
         }
         self.targets.replace(targets);
-        recipients.put_into(&self.recipients);
-        self.policy.replace(rules);
+        self.recipients.set_rules(recipients);
+        self.policy.replace(policy);
         let delivery = self.targets.delivery();
         delivery.set_min_free(next.delivery.min_free());
         self.report(&next, &wanted);
@@ -114,6 +119,7 @@ impl Reload {
         &mut self,
         next: &Configuration,
         tls: Option<Certificates>,
+        transactions: impl FnOnce(Settings) -> Settings,
     ) -> Result<(), Error> {
         let is_new = !self.running.has_certificates_of(next);
         let config = tls.as_ref().map_or(&self.tls.config, |tls| &tls.config);
@@ -124,8 +130,10 @@ impl Reload {
         let room = self.file_limit.room(next);
         let logins = self.logins.next(next)?;
         let modes = self.origins.auth(next)?;
-        let settings = settings(next, room, config.clone(), &logins, modes);
-        self.server.reconfigure(|_| settings)?;
+        let rules = self.origins.rules(next, self.targets.delivery())?;
+        let settings = settings(next, room, config.clone(), &logins, modes).endpoint_rules(rules);
+        // What a transaction goes by changes here, all at once.
+        self.server.reconfigure(|_| transactions(settings))?;
         self.logins = logins;
         if let Some(tls) = tls {
             self.tls = tls;
@@ -232,7 +240,10 @@ impl Configuration {
     /// This one, with what can change while running as `wanted` has it.
     ///
     /// Every field is named: a new one is to be put on one side or the other.
-    fn changed_while_running(&self, wanted: &Self, needs_tls: bool) -> Self {
+    fn changed_while_running(&self, wanted: &Self, inherits_tls: bool) -> Self {
+        let listeners = self.listeners_as_in(wanted);
+        // On one whose table is gone, too, as long as it is open.
+        let needs_tls = inherits_tls || listeners.iter().any(|listener| listener.implicit_tls);
         let tls = match needs_tls && !wanted.tls.is_on() {
             true => &self.tls,
             false => &wanted.tls,
@@ -251,22 +262,25 @@ impl Configuration {
             delivery: wanted.delivery.clone(),
             admin: self.admin.clone(),
             log: wanted.log.clone(),
-            listeners: self.listeners_with_auth_of(wanted),
+            listeners,
             targets: wanted.targets.clone(),
             routes: wanted.routes.clone(),
         }
     }
 
-    /// The listeners that there are, each with the mode of the one at the same address.
-    fn listeners_with_auth_of(&self, wanted: &Self) -> Vec<config::Listener> {
+    /// The listeners that are open, each with what the one at the same address says of connections to come.
+    fn listeners_as_in(&self, wanted: &Self) -> Vec<config::Listener> {
         // Port 0 may be there more than once.
         let changed = |(index, listener): (usize, &config::Listener)| {
             let is_same = |other: &&config::Listener| other.address == listener.address;
             let before = self.listeners.iter().take(index).filter(is_same).count();
             let other = wanted.listeners.iter().filter(is_same).nth(before);
             config::Listener {
-                auth: other.map_or(listener.auth, |other| other.auth),
-                ..listener.clone()
+                address: listener.address.clone(),
+                // Of the socket itself.
+                mode: listener.mode,
+                group: listener.group.clone(),
+                ..other.unwrap_or(listener).clone()
             }
         };
         self.listeners.iter().enumerate().map(changed).collect()

@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let recipients = AcceptRecipients::default();
     let targets =
         privileges::acting_as(user.as_ref(), || Prepared::new(&configuration, &recipients))?;
-    recipients::Prepared::new(&configuration)?.put_into(&recipients);
+    recipients.set_rules(recipients::prepare(&configuration)?);
     let policy = Policy::default();
     policy.replace(policy.prepare(&configuration)?);
     let logins = privileges::acting_as(user.as_ref(), || auth::prepare(&configuration))?;
@@ -90,8 +90,6 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     notice.set(auth::warning(&configuration));
     let status = Status::new(
         Arc::clone(&server),
-        implicit_tls.clone(),
-        protocols.clone(),
         delivery.clone(),
         notice.clone(),
         policy.numbers(),
@@ -102,7 +100,6 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let reload = Reload {
         tls: Certificates::new(&configuration.tls, tls)?,
         logins,
-        needs_tls: implicit_tls.contains(&true),
         origins,
         arguments,
         running: configuration,

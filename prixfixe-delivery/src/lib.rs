@@ -151,10 +151,12 @@ mod visit;
 #[cfg(feature = "webhook")]
 mod webhook;
 
-pub use accept::{AcceptRecipients, AcceptSession, RecipientsFile, RecipientsFileError};
+pub use accept::{
+    AcceptRecipients, AcceptSession, RecipientRules, RecipientsFile, RecipientsFileError,
+};
 #[cfg(feature = "webhook")]
 pub use accept::{AskOptions, AskRecipients};
-pub use delivery::Delivery;
+pub use delivery::{Delivery, PreparedRoutes};
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};
 pub use hand_over::hand_over;

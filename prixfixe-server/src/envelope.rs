@@ -1,6 +1,11 @@
 //! From whom and to whom.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use prixfixe_core::{ForwardPath, InvalidMailbox, MailParameters, RcptParameters, ReversePath};
+
+use crate::in_force::Taken;
 
 /// The envelope of a transaction (RFC 5321 section 2.3.1): what MAIL and the accepted RCPT commands said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,6 +13,7 @@ pub struct Envelope {
     pub(crate) reverse_path: ReversePath,
     pub(crate) parameters: MailParameters,
     pub(crate) recipients: Vec<Recipient>,
+    pub(crate) in_force: Taken,
     #[cfg(feature = "digest")]
     pub(crate) digest: crate::digest::Known,
 }
@@ -42,6 +48,7 @@ impl Envelope {
             reverse_path,
             parameters,
             recipients: Vec::new(),
+            in_force: Taken::default(),
             #[cfg(feature = "digest")]
             digest: crate::digest::Known::default(),
         }
@@ -63,6 +70,12 @@ impl Envelope {
     #[must_use]
     pub fn recipients(&self) -> &[Recipient] {
         &self.recipients
+    }
+
+    /// What was [attached](crate::Settings::attach) to the settings when the transaction began.
+    #[must_use]
+    pub fn attached<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.in_force.get()
     }
 
     /// The [digest](crate::Message::digest) of the message, where somebody has asked for it.

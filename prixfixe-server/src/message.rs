@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use prixfixe_core::Reply;
 
-use crate::gather::Gathering;
+use crate::gather::{Gathering, MessageMemory};
 use crate::{Body, BodyError, Client, Envelope, Gathered, MessageId, Recipient, Verdict, trace};
 
 /// A message as it arrives: its envelope is complete, its content is still being read.
@@ -221,6 +221,13 @@ impl Message {
         // So that it can be read all the same.
         self.body = gathered.body();
         Ok(gathered)
+    }
+
+    /// Counts so many bytes within the server's [`message_memory`](crate::Settings::message_memory): for whoever makes
+    /// something of the message that is as large as the message. `None`: so many are not left.
+    #[must_use]
+    pub fn reserve_memory(&self, bytes: u64) -> Option<MessageMemory> {
+        self.head.gathering.reserve(bytes)
     }
 
     /// The name that this message has in every attempt of its sender's, as [`Digest`](crate::Digest) says. Gathers the

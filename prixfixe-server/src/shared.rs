@@ -7,12 +7,12 @@ use crate::tls::TlsConfig;
 use prixfixe_core::Config;
 use prixfixe_network::{Connection, Service};
 
-use crate::accepted::{AcceptedDomains, InForce};
 use crate::clients::{Clients, Failures};
 use crate::conversation::Begin;
 use crate::endpoint::{Offer, Rules};
 use crate::front::Front;
 use crate::gather::Gathering;
+use crate::in_force::{AtMail, InForce};
 use crate::log::Log;
 use crate::metrics::Counts;
 use crate::observe::{Observation, Observer};
@@ -30,10 +30,9 @@ pub(crate) struct Shared {
     pub(crate) domain: Arc<str>,
     pub(crate) handler_timeout: Duration,
     pub(crate) clients: Clients,
-    pub(crate) accepted_domains: InForce,
+    pub(crate) in_force: InForce,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) gathering: Gathering,
-    pub(crate) relay_for_users: bool,
     pub(crate) auth: Auth,
     pub(crate) failures: Arc<Failures>,
 }
@@ -46,7 +45,7 @@ impl Shared {
         log: Arc<Log>,
         clients: Clients,
         gathering: Gathering,
-        accepted_domains: InForce,
+        in_force: InForce,
         failures: Arc<Failures>,
         settings: &Settings,
     ) -> Self {
@@ -61,14 +60,13 @@ impl Shared {
             counts,
             log,
             domain: dialogue.domain.as_str().into(),
-            accepted_domains,
+            in_force,
             dialogue: Arc::new(dialogue),
             local_dialogue: Arc::new(local_dialogue),
             handler_timeout: settings.handler_timeout,
             clients,
             tls: settings.tls.clone(),
             gathering,
-            relay_for_users: settings.relay_for_users,
             auth,
             failures,
         }
@@ -97,7 +95,7 @@ impl Shared {
             Arc::clone(&self.log),
             self.clients.clone(),
             self.gathering.clone(),
-            self.accepted_domains.clone(),
+            self.in_force.clone(),
             Arc::clone(&self.failures),
             &settings,
         )
@@ -112,16 +110,21 @@ impl Shared {
     }
 }
 
-fn accepted_domains(settings: &Settings) -> AcceptedDomains {
-    AcceptedDomains::new(&settings.dialogue.domain, &settings.accepted_domains)
-}
-
 /// What sessions share, where listeners do not all offer the same.
 struct Sharing {
     usual: Arc<Shared>,
     others: Vec<(Variant, Arc<Shared>)>,
     /// Of each listener. `None`: the usual one.
     modes: Vec<Option<AuthMode>>,
+    /// Of each listener.
+    rules: Arc<[Rules]>,
+}
+
+/// What holds at each listener: what is set, or what it was given at the start.
+fn rules_in_force(settings: &Settings, given: &[Rules]) -> Arc<[Rules]> {
+    let set = settings.endpoint_rules.iter().map(|rules| &rules.0);
+    let rest = given.iter().skip(settings.endpoint_rules.len());
+    set.take(given.len()).chain(rest).cloned().collect()
 }
 
 /// How logins are handled at each listener, where that is not as usual.
@@ -131,10 +134,11 @@ fn modes(settings: &Settings, rules: &[Rules]) -> Vec<Option<AuthMode>> {
     set.take(rules.len()).copied().chain(rest).collect()
 }
 
-/// Nothing can come of some of it without a certificate.
-pub(crate) fn check(settings: &Settings, rules: &[Rules]) -> Result<(), SettingsError> {
+/// Nothing can come of some of it without a certificate. The rules are those that the listeners were given at the start.
+pub(crate) fn check(settings: &Settings, given: &[Rules]) -> Result<(), SettingsError> {
+    let rules = rules_in_force(settings, given);
     let implicit = rules.iter().any(|rules| rules.implicit_tls);
-    let mut of_logins = modes(settings, rules).into_iter().flatten();
+    let mut of_logins = modes(settings, &rules).into_iter().flatten();
     settings.check(implicit || of_logins.any(AuthMode::needs_tls))
 }
 
@@ -167,10 +171,11 @@ impl Variant {
 }
 
 impl Sharing {
-    fn new(usual: Shared, settings: &Settings, rules: &[Rules]) -> Self {
+    fn new(usual: Shared, settings: &Settings, given: &[Rules]) -> Self {
         let mut others: Vec<(Variant, Arc<Shared>)> = Vec::new();
-        let modes = modes(settings, rules);
-        let each = modes.iter().zip(rules);
+        let rules = rules_in_force(settings, given);
+        let modes = modes(settings, &rules);
+        let each = modes.iter().zip(rules.iter());
         for variant in each.flat_map(|(auth, rules)| Variant::all(*auth, rules)) {
             let is_known = others.iter().any(|(other, _)| *other == variant);
             if !is_known && variant != Variant::USUAL {
@@ -182,6 +187,7 @@ impl Sharing {
             usual,
             others,
             modes,
+            rules,
         }
     }
 
@@ -193,19 +199,24 @@ impl Sharing {
     }
 }
 
+fn rules_of<'a>(rules: &'a [Rules], connection: &Connection) -> &'a Rules {
+    static NONE: Rules = Rules::none();
+    rules.get(connection.listener).unwrap_or(&NONE)
+}
+
 /// Makes a session for each connection.
 pub(crate) struct SmtpService {
     /// Swapped whole when the server is reconfigured. Looked at once a connection.
     shared: RwLock<Sharing>,
     counts: Arc<Counts>,
     log: Arc<Log>,
-    /// Of each listener.
-    rules: Vec<Rules>,
+    /// Of each listener, as it was given at the start.
+    given: Vec<Rules>,
     over_limit: Vec<u8>,
 }
 
 impl SmtpService {
-    pub(crate) fn new(application: Arc<dyn Begin>, settings: &Settings, rules: Vec<Rules>) -> Self {
+    pub(crate) fn new(application: Arc<dyn Begin>, settings: &Settings, given: Vec<Rules>) -> Self {
         let mut over_limit = Vec::new();
         replies::TOO_MANY_CONNECTIONS.encode(&mut over_limit);
         let now = Instant::now();
@@ -218,15 +229,15 @@ impl SmtpService {
             Arc::clone(&log),
             clients,
             Gathering::new(settings.message_memory, settings.temporary.clone()),
-            InForce::new(accepted_domains(settings)),
+            InForce::new(AtMail::new(settings)),
             Arc::new(Failures::new(now)),
             settings,
         );
         Self {
-            shared: RwLock::new(Sharing::new(shared, settings, &rules)),
+            shared: RwLock::new(Sharing::new(shared, settings, &given)),
             counts,
             log,
-            rules,
+            given,
             over_limit,
         }
     }
@@ -259,16 +270,16 @@ impl SmtpService {
         self.shared.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn rules(&self, connection: &Connection) -> &Rules {
-        static NONE: Rules = Rules::none();
-        self.rules.get(connection.listener).unwrap_or(&NONE)
+    /// Of each listener.
+    pub(crate) fn rules(&self) -> Arc<[Rules]> {
+        Arc::clone(&self.sharing().rules)
     }
 }
 
 impl SmtpService {
     /// Sessions made from now on have these settings. An error changes nothing.
     pub(crate) fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
-        check(settings, &self.rules)?;
+        check(settings, &self.given)?;
         let old = self.shared();
         let clients = old.clients.with_limits(
             settings.client_limits,
@@ -283,11 +294,11 @@ impl SmtpService {
             clients,
             old.gathering
                 .with(settings.message_memory, settings.temporary.clone()),
-            old.accepted_domains.replaced(accepted_domains(settings)),
+            old.in_force.replaced(AtMail::new(settings)),
             Arc::clone(&old.failures),
             settings,
         );
-        let shared = Sharing::new(shared, settings, &self.rules);
+        let shared = Sharing::new(shared, settings, &self.given);
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
         Ok(())
     }
@@ -317,8 +328,11 @@ impl Service for SmtpService {
 
     fn session(&self, now: Instant, connection: &Connection) -> Front {
         self.log.tick(now);
-        let rules = self.rules(connection);
-        let shared = self.sharing().by(connection.listener, rules);
+        let sharing = self.sharing();
+        let all = Arc::clone(&sharing.rules);
+        let rules = rules_of(&all, connection);
+        let shared = sharing.by(connection.listener, rules);
+        drop(sharing);
         Front::new(shared, rules, now, connection)
     }
 
@@ -327,7 +341,7 @@ impl Service for SmtpService {
         self.observer()
             .observe(now, peer.into(), &Observation::Crowded);
         // Clear text would only be noise to a client that expects a handshake.
-        if self.rules(connection).implicit_tls {
+        if rules_of(&self.rules(), connection).implicit_tls {
             &[]
         } else {
             &self.over_limit

@@ -7,7 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use prixfixe_delivery::Delivery;
 use prixfixe_server::printable::Printable;
-use prixfixe_server::{Address, AuthMode, Protocol, Server};
+use prixfixe_server::{Address, AuthMode, EndpointRules, Server};
 
 use super::history::{self, History};
 use super::lately::{self, LastMinute};
@@ -28,9 +28,6 @@ const MOST_CLIENTS: usize = 10;
 pub(crate) struct Status {
     server: Arc<Server>,
     delivery: Delivery,
-    /// For each of the server's addresses, in their order, whether TLS comes first.
-    implicit_tls: Vec<bool>,
-    protocols: Vec<Protocol>,
     policy: Arc<Numbers>,
     started: Timestamp,
     since: Instant,
@@ -51,19 +48,14 @@ pub(crate) enum Readiness {
 }
 
 impl Status {
-    /// `implicit_tls` and `protocols` are for each of the server's addresses, in their order.
     pub(crate) fn new(
         server: Arc<Server>,
-        implicit_tls: Vec<bool>,
-        protocols: Vec<Protocol>,
         delivery: Delivery,
         notice: Notice,
         policy: Arc<Numbers>,
     ) -> Self {
         Self {
             notice,
-            implicit_tls,
-            protocols,
             started: Timestamp::now(),
             since: Instant::now(),
             history: History::default(),
@@ -165,17 +157,19 @@ impl Status {
         } else {
             "none"
         };
-        let kinds = self.implicit_tls.iter().zip(&self.protocols);
-        let kinds = kinds.zip(self.server.auth_modes());
+        let rules = self.server.endpoint_rules();
+        let kinds = rules.iter().zip(self.server.auth_modes());
         let addresses = self.server.addresses().iter().zip(kinds);
-        type Kind<'a> = ((&'a bool, &'a Protocol), AuthMode);
-        let report =
-            |(address, ((implicit, protocol), auth)): (&Address, Kind<'_>)| ListenerReport {
+        let report = |(address, (rules, auth)): (&Address, (&EndpointRules, AuthMode))| {
+            let protocol = rules.protocol().as_str();
+            let is_implicit = rules.is_implicit_tls();
+            ListenerReport {
                 address: Printable(&address.to_string()).to_string(),
-                protocol: protocol.as_str().to_ascii_lowercase(),
-                tls: if *implicit { "implicit" } else { starttls },
+                protocol: protocol.to_ascii_lowercase(),
+                tls: if is_implicit { "implicit" } else { starttls },
                 auth: mode(auth),
-            };
+            }
+        };
         addresses.map(report).collect()
     }
 }

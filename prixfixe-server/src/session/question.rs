@@ -62,8 +62,7 @@ impl SmtpSession {
     }
 
     fn ask_mail(&mut self, now: Instant, envelope: Envelope, cx: &mut Context<'_>) {
-        let accepted_domains = self.shared.accepted_domains.now();
-        let transaction = Transaction::new(envelope, now, accepted_domains);
+        let transaction = Transaction::new(envelope, now, self.shared.in_force.now());
         let transaction = self.transaction.insert(transaction);
         let envelope = transaction.envelope.clone();
         let is_limited = !self.client.is_health_check();
@@ -81,8 +80,9 @@ impl SmtpSession {
         let Some(transaction) = &self.transaction else {
             return;
         };
-        let is_user = self.shared.relay_for_users && self.client.identity().is_some();
-        if !is_user && !transaction.accepted_domains.accept(recipient.path()) {
+        let in_force = &transaction.in_force;
+        let is_user = in_force.relay_for_users && self.client.identity().is_some();
+        if !is_user && !in_force.accepted_domains.accept(recipient.path()) {
             let about = About::Recipient(recipient);
             return self.answer(now, Err(replies::NO_SUCH_DOMAIN), about, cx);
         }
@@ -191,7 +191,14 @@ impl SmtpSession {
             }
             _ => {}
         }
+        let is_grouped = matches!(self.connection.question(), Some(Open::Mail | Open::Rcpt));
+        let before = self.output.held_len();
         self.connection.answer(now, answer, self.output.back());
+        if is_grouped {
+            let length = self.output.held_len() - before;
+            let length = u16::try_from(length).unwrap_or(u16::MAX);
+            self.grouped = self.grouped.saturating_add(length);
+        }
         let is_explained = matches!(
             self.record.end,
             EndReason::Refused(_) | EndReason::Dismissed | EndReason::Shutdown
