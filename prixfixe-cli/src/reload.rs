@@ -61,9 +61,8 @@ impl Certificates {
 impl Reload {
     /// Takes over what can change while running, and names what cannot: all of it, or, after an error, nothing.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
-        let wanted = Configuration::load(&self.arguments)?;
-        let inherits_tls = self.origins.inherits_tls();
-        let next = self.running.changed_while_running(&wanted, inherits_tls);
+        let wanted = Configuration::load(&self.arguments)?.in_order_of(&self.running);
+        let next = self.running.changed_while_running(&wanted, &self.origins);
         // What bounds a relay may be among what waits for the next start: a listener where clients must log in, say.
         if let Some(fault) = next.relay_fault() {
             return Err(Error::Relay(fault.problem));
@@ -240,11 +239,10 @@ impl Configuration {
     /// This one, with what can change while running as `wanted` has it.
     ///
     /// Every field is named: a new one is to be put on one side or the other.
-    fn changed_while_running(&self, wanted: &Self, inherits_tls: bool) -> Self {
+    fn changed_while_running(&self, wanted: &Self, origins: &Origins) -> Self {
         let listeners = self.listeners_as_in(wanted);
         // On one whose table is gone, too, as long as it is open.
-        let needs_tls = inherits_tls || listeners.iter().any(|listener| listener.implicit_tls);
-        let tls = match needs_tls && !wanted.tls.is_on() {
+        let tls = match origins.need_tls(&listeners) && !wanted.tls.is_on() {
             true => &self.tls,
             false => &wanted.tls,
         };
@@ -266,6 +264,18 @@ impl Configuration {
             targets: wanted.targets.clone(),
             routes: wanted.routes.clone(),
         }
+    }
+
+    /// With listeners as they stand in the other one, as far as they are there: their order says nothing, and follows from what
+    /// is said of each.
+    fn in_order_of(mut self, other: &Self) -> Self {
+        let mut rest = std::mem::take(&mut self.listeners);
+        for listener in &other.listeners {
+            let same = rest.iter().position(|it| it.address == listener.address);
+            self.listeners.extend(same.map(|index| rest.remove(index)));
+        }
+        self.listeners.append(&mut rest);
+        self
     }
 
     /// The listeners that are open, each with what the one at the same address says of connections to come.

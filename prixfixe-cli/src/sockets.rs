@@ -205,10 +205,13 @@ impl Origins {
         Ok(rules)
     }
 
-    /// TLS comes first on one that was inherited, whatever the configuration says.
-    pub(crate) fn inherits_tls(&self) -> bool {
-        let is_smtps = |origin: &Origin| matches!(origin, Origin::Inherited(Purpose::Smtps));
-        self.0.iter().any(is_smtps)
+    /// TLS comes first on one of them, with these listeners.
+    pub(crate) fn need_tls(&self, listeners: &[config::Listener]) -> bool {
+        let needs_tls = |origin: &Origin| match origin {
+            Origin::Inherited(purpose) => *purpose == Purpose::Smtps,
+            Origin::Table(index) => listeners.get(*index).is_some_and(|it| it.implicit_tls),
+        };
+        self.0.iter().any(needs_tls)
     }
 }
 

@@ -11,6 +11,8 @@ use crate::accepted::AcceptedDomains;
 pub(crate) struct AtMail {
     pub(crate) accepted_domains: AcceptedDomains,
     pub(crate) relay_for_users: bool,
+    /// How often a listener has come to ask for logins that asked for none before.
+    pub(crate) login_epoch: u32,
     attached: Attached,
 }
 
@@ -27,11 +29,12 @@ pub(crate) struct InForce(Arc<RwLock<Arc<AtMail>>>);
 pub(crate) struct Taken(Option<Arc<AtMail>>);
 
 impl AtMail {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings, login_epoch: u32) -> Self {
         let domain = &settings.dialogue.domain;
         Self {
             accepted_domains: AcceptedDomains::new(domain, &settings.accepted_domains),
             relay_for_users: settings.relay_for_users,
+            login_epoch,
             attached: settings.attached.clone(),
         }
     }

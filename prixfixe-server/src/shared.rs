@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) handler_timeout: Duration,
     pub(crate) clients: Clients,
     pub(crate) in_force: InForce,
+    /// As it was in force when sessions with these settings began.
+    pub(crate) login_epoch: u32,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) gathering: Gathering,
     pub(crate) auth: Auth,
@@ -60,6 +62,7 @@ impl Shared {
             counts,
             log,
             domain: dialogue.domain.as_str().into(),
+            login_epoch: in_force.now().login_epoch,
             in_force,
             dialogue: Arc::new(dialogue),
             local_dialogue: Arc::new(local_dialogue),
@@ -229,7 +232,7 @@ impl SmtpService {
             Arc::clone(&log),
             clients,
             Gathering::new(settings.message_memory, settings.temporary.clone()),
-            InForce::new(AtMail::new(settings)),
+            InForce::new(AtMail::new(settings, 0)),
             Arc::new(Failures::new(now)),
             settings,
         );
@@ -286,6 +289,10 @@ impl SmtpService {
             settings.max_connections,
             Instant::now(),
         );
+        let login_epoch = match self.is_stricter(settings) {
+            true => old.login_epoch.wrapping_add(1),
+            false => old.login_epoch,
+        };
         let (application, counts) = (Arc::clone(&old.application), Arc::clone(&self.counts));
         let shared = Shared::new(
             application,
@@ -294,13 +301,22 @@ impl SmtpService {
             clients,
             old.gathering
                 .with(settings.message_memory, settings.temporary.clone()),
-            old.in_force.replaced(AtMail::new(settings)),
+            old.in_force.replaced(AtMail::new(settings, login_epoch)),
             Arc::clone(&old.failures),
             settings,
         );
         let shared = Sharing::new(shared, settings, &self.given);
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
         Ok(())
+    }
+
+    /// Whether clients must log in at a listener where they did not have to.
+    fn is_stricter(&self, settings: &Settings) -> bool {
+        let rules = rules_in_force(settings, &self.given);
+        let next = modes(settings, &rules).into_iter();
+        let mut next = next.map(|mode| mode.unwrap_or(settings.auth.mode));
+        let mut now = self.auth_modes().into_iter();
+        next.any(|next| now.next() != Some(next) && next == AuthMode::Require)
     }
 
     /// A session for a stream of the caller's own.

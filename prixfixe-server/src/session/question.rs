@@ -62,13 +62,19 @@ impl SmtpSession {
     }
 
     fn ask_mail(&mut self, now: Instant, envelope: Envelope, cx: &mut Context<'_>) {
-        let transaction = Transaction::new(envelope, now, self.shared.in_force.now());
+        let in_force = self.shared.in_force.now();
+        let was_exempt = in_force.login_epoch != self.shared.login_epoch;
+        let transaction = Transaction::new(envelope, now, in_force);
         let transaction = self.transaction.insert(transaction);
         let envelope = transaction.envelope.clone();
         let is_limited = !self.client.is_health_check();
         let address = self.client.peer().ip().filter(|_| is_limited);
         if address.is_some_and(|it| !self.shared.clients.allows_message(now, it)) {
             return self.answer(now, Err(replies::TOO_MANY_MESSAGES), About::Nothing, cx);
+        }
+        // Logins may bound now what domains did before, and a session keeps the mode that it began with.
+        if was_exempt && self.client.identity().is_none() {
+            return self.answer(now, Err(replies::CONNECT_AGAIN), About::Nothing, cx);
         }
         if self.is_another_sender(envelope.reverse_path()) {
             return self.answer(now, Err(replies::ANOTHER_SENDER), About::Nothing, cx);

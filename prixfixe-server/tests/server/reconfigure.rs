@@ -17,6 +17,7 @@ on_both_transports![
     accepted_domains_are_replaced,
     relaying_for_users_is_a_matter_of_each_transaction,
     a_transaction_goes_by_one_moment_however_long_mail_takes,
+    who_came_before_logins_were_required_connects_again,
     tls_comes_and_goes,
     settings_that_cannot_work_change_nothing,
 ];
@@ -128,6 +129,35 @@ async fn relaying_for_users_is_a_matter_of_each_transaction(transport: Transport
         assert!(said.starts_with(after), "{said}");
         assert!(client.ask("RSET").await.starts_with("250"));
     }
+}
+
+async fn who_came_before_logins_were_required_connects_again(transport: Transport) {
+    let (handler, _inbox) = inbox();
+    let server = builder(transport)
+        .accept_domains(["our.test"])
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    assert!(client.ask("MAIL FROM:<>").await.starts_with("250"));
+    let source = CertificateSource::SelfSigned {
+        domains: vec!["mx.test".to_owned()],
+    };
+    let tls = TlsConfig::builder()
+        .certificate(source)
+        .build()
+        .expect("a certificate");
+    server
+        .reconfigure(|settings| {
+            let settings = settings.tls(tls).auth(AuthMode::Require);
+            settings.accept_domains([""; 0])
+        })
+        .expect("good settings");
+    let said = client.ask("RCPT TO:<a@other.test>").await;
+    assert!(said.starts_with("550 5.7.1"), "{said}");
+    assert!(client.ask("RSET").await.starts_with("250"));
+    let said = client.ask("MAIL FROM:<>").await;
+    assert!(said.starts_with("421 4.3.2"), "{said}");
 }
 
 /// Takes its time for MAIL.
