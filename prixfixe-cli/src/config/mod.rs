@@ -17,6 +17,7 @@ mod limits;
 mod listeners;
 mod log;
 pub(crate) mod policy;
+mod relay;
 mod sockets;
 mod sources;
 pub(crate) mod targets;
