@@ -195,3 +195,8 @@ pub use webhook::{
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/LIBRARY.md")]
 struct LibraryGuide;
+
+/// The consumer of the guide, which compiles.
+#[cfg(all(doctest, feature = "nats"))]
+#[doc = include_str!("../../docs/how-to/nats.md")]
+struct NatsGuide;

@@ -73,7 +73,7 @@ struct Waiting {
     lost: u64,
 }
 
-/// Copies under way at once: each is a whole message in memory.
+/// Copies under way at once: each is a whole message in memory, which counts within the server's memory for messages.
 const WINDOW: usize = 4;
 
 /// The stream is writing an earlier attempt down just now: then this one is soon a duplicate.
