@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use prixfixe_server::printable::Printable;
-use prixfixe_server::{Address, AuthMode, Protocol, Server, Transport};
+use prixfixe_server::{Address, AuthMode, EndpointRules, Server, Transport};
 
 use super::history::{self, History};
 use super::lately::{self, LastMinute};
@@ -26,9 +26,6 @@ const MOST_CLIENTS: usize = 10;
 pub struct Status {
     server: Arc<Server>,
     delivery: Arc<dyn Destinations>,
-    /// For each of the server's addresses, in their order, whether TLS comes first.
-    implicit_tls: Vec<bool>,
-    protocols: Vec<Protocol>,
     numbers: Vec<Arc<dyn Numbers>>,
     started: Timestamp,
     since: Instant,
@@ -56,8 +53,6 @@ impl Status {
     pub fn new(server: Arc<Server>) -> Self {
         Self {
             notice: Notice::default(),
-            implicit_tls: Vec::new(),
-            protocols: Vec::new(),
             started: Timestamp::now(),
             since: Instant::now(),
             history: History::default(),
@@ -72,17 +67,6 @@ impl Status {
     pub fn delivery(self, delivery: impl Destinations) -> Self {
         Self {
             delivery: Arc::new(delivery),
-            ..self
-        }
-    }
-
-    /// For each of the server's addresses, in their order: whether TLS comes first, and what is spoken there. Where it is
-    /// not said: no, and SMTP.
-    #[must_use]
-    pub fn listeners(self, implicit_tls: Vec<bool>, protocols: Vec<Protocol>) -> Self {
-        Self {
-            implicit_tls,
-            protocols,
             ..self
         }
     }
@@ -206,18 +190,18 @@ impl Status {
         } else {
             "none"
         };
-        let implicit = self.implicit_tls.iter().copied();
-        let implicit = implicit.chain(std::iter::repeat(false));
-        let protocols = self.protocols.iter().copied();
-        let protocols = protocols.chain(std::iter::repeat(Protocol::Smtp));
-        let kinds = implicit.zip(protocols).zip(self.server.auth_modes());
+        let rules = self.server.endpoint_rules();
+        let kinds = rules.iter().zip(self.server.auth_modes());
         let addresses = self.server.addresses().iter().zip(kinds);
-        type Kind = ((bool, Protocol), AuthMode);
-        let report = |(address, ((implicit, protocol), auth)): (&Address, Kind)| ListenerReport {
-            address: Printable(&address.to_string()).to_string(),
-            protocol: protocol.as_str().to_ascii_lowercase(),
-            tls: if implicit { "implicit" } else { starttls },
-            auth: mode(auth),
+        let report = |(address, (rules, auth)): (&Address, (&EndpointRules, AuthMode))| {
+            let protocol = rules.protocol().as_str();
+            let is_implicit = rules.is_implicit_tls();
+            ListenerReport {
+                address: Printable(&address.to_string()).to_string(),
+                protocol: protocol.to_ascii_lowercase(),
+                tls: if is_implicit { "implicit" } else { starttls },
+                auth: mode(auth),
+            }
         };
         addresses.map(report).collect()
     }

@@ -45,7 +45,7 @@ impl Policy {
     }
 
     /// The rules that a configuration has, not in force yet.
-    pub(crate) fn prepare(&self, configuration: &Configuration) -> Result<Rules, Error> {
+    pub(crate) fn prepare(&self, configuration: &Configuration) -> Result<Arc<Rules>, Error> {
         let wanted = &configuration.policy;
         let listeners = configuration.listeners.iter();
         let mut rules = Rules {
@@ -62,7 +62,7 @@ impl Policy {
         let milters = milters.map(|milter| Arc::new(milter.observer(self.numbers())));
         rules.milters = milters.collect();
         if !wanted.asks_dns() {
-            return Ok(rules);
+            return Ok(Arc::new(rules));
         }
         let resolver = resolver(wanted)?;
         if wanted.authenticates() {
@@ -85,13 +85,13 @@ impl Policy {
             let check = ClientName::new(resolver.clone()).observer(self.numbers());
             rules.client_name = Some(Arc::new(check));
         }
-        Ok(rules)
+        Ok(Arc::new(rules))
     }
 
     /// Puts rules into force for transactions that begin from now on.
-    pub(crate) fn replace(&self, rules: Rules) {
+    pub(crate) fn replace(&self, rules: Arc<Rules>) {
         let mut current = self.rules.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(rules);
+        *current = rules;
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -207,7 +207,7 @@ impl CheckSession for PolicySession {
 
     async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
         self.reset();
-        let rules = self.policy.rules();
+        let rules = mail.attached().unwrap_or_else(|| self.policy.rules());
         if !rules.concern(mail.client()) {
             return Ok(());
         }

@@ -2,50 +2,29 @@
 
 use prixfixe_config::{Configuration, OnFailure, Relay};
 use prixfixe_delivery::{
-    AcceptRecipients, AskOptions, AskRecipients, RecipientPattern, RecipientsFile,
+    AcceptRecipients, AskOptions, AskRecipients, RecipientRules, RecipientsFile,
 };
-use prixfixe_server::DomainPattern;
 
 use crate::error::Error;
 
-/// What is ready, and not in force yet.
-pub(crate) struct Prepared {
-    file: Option<RecipientsFile>,
-    ask: Option<AskRecipients>,
-    named: Vec<RecipientPattern>,
-    relay: bool,
-    /// Where `postmaster` is: at our own domain, and at each that is accepted.
-    postmaster: Vec<DomainPattern>,
-}
-
-impl Prepared {
-    pub(crate) fn new(configuration: &Configuration) -> Result<Self, Error> {
-        let accept = &configuration.accept;
-        let file = accept.recipients_file.as_ref();
-        let file = file.map(RecipientsFile::open).transpose()?;
-        let ask = match &accept.check {
-            Some(url) => Some(ask(url, accept.on_failure)?),
-            None => None,
-        };
-        let relay = accept.relay == Relay::Authenticated;
-        let domains = accept.domains.iter().chain([&configuration.domain]);
-        let named = configuration.named_recipients();
-        Ok(Self {
-            file,
-            ask,
-            named,
-            relay,
-            postmaster: domains.filter_map(|it| it.parse().ok()).collect(),
-        })
-    }
-
-    pub(crate) fn put_into(self, recipients: &AcceptRecipients) {
-        recipients.set_file(self.file);
-        recipients.set_ask(self.ask);
-        recipients.set_named(self.named);
-        recipients.set_relay_for_users(self.relay);
-        recipients.set_postmaster_domains(self.postmaster);
-    }
+/// What the configuration says of recipients, not in force yet.
+pub(crate) fn prepare(configuration: &Configuration) -> Result<RecipientRules, Error> {
+    let accept = &configuration.accept;
+    let file = accept.recipients_file.as_ref();
+    let file = file.map(RecipientsFile::open).transpose()?;
+    let ask = match &accept.check {
+        Some(url) => Some(ask(url, accept.on_failure)?),
+        None => None,
+    };
+    // Where `postmaster` is: at our own domain, and at each that is accepted.
+    let domains = accept.domains.iter().chain([&configuration.domain]);
+    let recipients = AcceptRecipients::default();
+    recipients.set_file(file);
+    recipients.set_ask(ask);
+    recipients.set_named(configuration.named_recipients());
+    recipients.set_relay_for_users(accept.relay == Relay::Authenticated);
+    recipients.set_postmaster_domains(domains.filter_map(|it| it.parse().ok()));
+    Ok(recipients.rules())
 }
 
 fn ask(url: &str, on_failure: OnFailure) -> Result<AskRecipients, Error> {

@@ -1,7 +1,6 @@
 //! SIGHUP: the configuration is read again, and what can change while running changes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use prixfixe_admin::Notice;
 use prixfixe_config::{
@@ -26,8 +25,6 @@ pub(crate) struct Reload {
     pub(crate) arguments: ConfigurationArguments,
     pub(crate) running: Configuration,
     pub(crate) tls: Certificates,
-    /// TLS comes first on one of the sockets in use, whatever the configuration says of those that it would have opened.
-    pub(crate) needs_tls: bool,
     pub(crate) origins: Origins,
     pub(crate) server: Arc<Server>,
     pub(crate) targets: Targets,
@@ -64,26 +61,32 @@ impl Certificates {
 impl Reload {
     /// Takes over what can change while running, and names what cannot: all of it, or, after an error, nothing.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
-        let wanted = Configuration::load(&self.arguments)?;
-        let next = self.running.changed_while_running(&wanted, self.needs_tls);
+        let wanted = Configuration::load(&self.arguments)?.in_order_of(&self.running);
+        let next = self.running.changed_while_running(&wanted, |it| self.origins.need_tls(it));
         // What bounds a relay may be among what waits for the next start: a listener where clients must log in, say.
         if let Some(fault) = next.relay_fault() {
             return Err(Error::Relay(fault.problem));
         }
         let tls = self.certificates(&next)?;
         let targets = self.targets.prepare(&next)?;
-        let recipients = recipients::Prepared::new(&next)?;
-        let rules = self.policy.prepare(&next)?;
+        let recipients = recipients::prepare(&next)?;
+        let policy = self.policy.prepare(&next)?;
         self.change_fsync(&next)?;
-        if let Err(error) = self.change_server(&next, tls) {
+        let transactions = |settings: Settings| {
+            settings
+                .attach(Arc::new(targets.routes.clone()))
+                .attach(Arc::new(recipients.clone()))
+                .attach(Arc::clone(&policy))
+        };
+        if let Err(error) = self.change_server(&next, tls, transactions) {
             // Back to what it was, which cannot fail: at most the directories are synced once more.
             let delivery = self.targets.delivery();
             let _ = delivery.set_fsync(self.running.delivery.fsync);
             return Err(error);
         }
         self.targets.replace(targets);
-        recipients.put_into(&self.recipients);
-        self.policy.replace(rules);
+        self.recipients.set_rules(recipients);
+        self.policy.replace(policy);
         let delivery = self.targets.delivery();
         delivery.set_min_free(next.delivery.min_free());
         self.report(&next, &wanted);
@@ -115,6 +118,7 @@ impl Reload {
         &mut self,
         next: &Configuration,
         tls: Option<Certificates>,
+        transactions: impl FnOnce(Settings) -> Settings,
     ) -> Result<(), Error> {
         let is_new = !self.running.has_certificates_of(next);
         let config = tls.as_ref().map_or(&self.tls.config, |tls| &tls.config);
@@ -124,9 +128,11 @@ impl Reload {
         };
         let room = self.file_limit.room(next);
         let logins = self.logins.next(next)?;
-        let listeners = Listeners::of(&self.origins, next)?;
-        let settings = settings(next, room, config.clone(), &logins, listeners);
-        self.server.reconfigure(|_| settings)?;
+        let modes = self.origins.auth(next)?;
+        let rules = self.origins.rules(next, self.targets.delivery())?;
+        let settings = settings(next, room, config.clone(), &logins, modes).endpoint_rules(rules);
+        // What a transaction goes by changes here, all at once.
+        self.server.reconfigure(|_| transactions(settings))?;
         self.logins = logins;
         if let Some(tls) = tls {
             self.tls = tls;
@@ -181,28 +187,13 @@ pub(crate) fn warn_of_what_is_unreadable(
     }
 }
 
-/// What is said of each socket that mail is received at, where it is not as everywhere.
-pub(crate) struct Listeners {
-    modes: Vec<Option<config::Mode>>,
-    early_talkers: Vec<Option<Duration>>,
-}
-
-impl Listeners {
-    pub(crate) fn of(origins: &Origins, configuration: &Configuration) -> Result<Self, Error> {
-        Ok(Self {
-            modes: origins.auth(configuration)?,
-            early_talkers: origins.early_talkers(configuration),
-        })
-    }
-}
-
 /// What the server is told of a configuration.
 pub(crate) fn settings(
     configuration: &Configuration,
     room: Room,
     tls: Option<TlsConfig>,
     logins: &Logins,
-    listeners: Listeners,
+    modes: Vec<Option<config::Mode>>,
 ) -> Settings {
     let limits = &configuration.limits;
     let settings = Settings::default()
@@ -229,8 +220,7 @@ pub(crate) fn settings(
         })
         .tls_required(configuration.tls.required)
         .early_talker(configuration.policy.early_talker.get())
-        .endpoint_early_talker(listeners.early_talkers)
-        .endpoint_auth(listeners.modes.into_iter().map(|mode| mode.map(Into::into)));
+        .endpoint_auth(modes.into_iter().map(|mode| mode.map(Into::into)));
     let settings = logins.add_to(settings, &configuration.auth);
     let settings = match limits.max_connections_per_client {
         Some(connections) => settings.max_connections_per_client(connections.get()),

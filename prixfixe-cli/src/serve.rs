@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let recipients = AcceptRecipients::default();
     let targets =
         privileges::acting_as(user.as_ref(), || Prepared::new(&configuration, &recipients))?;
-    recipients::Prepared::new(&configuration)?.put_into(&recipients);
+    recipients.set_rules(recipients::prepare(&configuration)?);
     let policy = Policy::default();
     policy.replace(policy.prepare(&configuration)?);
     let logins = privileges::acting_as(user.as_ref(), || auth::prepare(&configuration))?;
@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
             room,
             tls.clone(),
             &logins,
-            Listeners::of(&origins, &configuration)?,
+            origins.auth(&configuration)?,
         ))
         .threads(configuration.threads())
         .transport(transport(&configuration))
@@ -89,7 +89,6 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let notice = Notice::default();
     notice.set(auth::warning(&configuration));
     let status = Status::new(Arc::clone(&server))
-        .listeners(implicit_tls.clone(), protocols.clone())
         .delivery(delivery.clone())
         .notice(notice.clone())
         .numbers(policy.numbers());
@@ -100,7 +99,6 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let reload = Reload {
         tls: Certificates::new(&configuration.tls, tls)?,
         logins,
-        needs_tls: implicit_tls.contains(&true),
         origins,
         arguments,
         running: configuration,

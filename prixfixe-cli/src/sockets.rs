@@ -8,8 +8,8 @@ use prixfixe_config::policy::EarlyTalker;
 use prixfixe_config::{self as config, Configuration, Dsn, Invalid, Mode, Scope, Target, Trusted};
 use prixfixe_delivery::Delivery;
 use prixfixe_server::{
-    BindError, BoundSocket, BoundUnixSocket, Endpoint, Listener, Protocol, ServerBuilder,
-    UnixSocket,
+    BindError, BoundSocket, BoundUnixSocket, Endpoint, EndpointRules, Listener, Protocol,
+    ServerBuilder, UnixSocket,
 };
 
 use crate::error::Error;
@@ -19,11 +19,24 @@ use crate::systemd::{Inherited, Purpose};
 pub(crate) struct Sockets(Vec<Bound>);
 
 struct Bound {
+    listener: Listener,
+    origin: Origin,
+    manner: Manner,
+}
+
+/// Where a socket comes from.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    /// The table of this number.
+    Table(usize),
+    /// Another process: what is said of all listeners holds.
+    Inherited(Purpose),
+}
+
+/// How clients are met at a socket.
+struct Manner {
     /// As [`name_of`] a listener has it.
     name: Option<String>,
-    listener: Listener,
-    /// The number of its table. `None`: it was inherited, and what is said of all listeners holds.
-    configured: Option<usize>,
     /// TLS comes first.
     implicit_tls: bool,
     protocol: Protocol,
@@ -32,6 +45,73 @@ struct Bound {
     dsn: Dsn,
     /// Where mail proxies are that say whose session it is.
     proxies: Vec<Trusted>,
+    /// How long clients have to keep quiet. `None`: as everywhere.
+    early_talker: Option<Duration>,
+}
+
+impl Manner {
+    fn of(listener: &config::Listener) -> Self {
+        Self {
+            name: Some(name_of(listener)),
+            implicit_tls: listener.implicit_tls,
+            protocol: listener.protocol,
+            balancers: listener.proxy_protocol_from.clone(),
+            dsn: listener.dsn,
+            proxies: listener.xclient_from.clone(),
+            early_talker: listener.own_early_talker().map(EarlyTalker::get),
+        }
+    }
+
+    fn inherited(configuration: &Configuration, purpose: Purpose) -> Result<Self, Invalid> {
+        let balancers = same_for_all(configuration, "proxy-protocol-from", |it| {
+            &it.proxy_protocol_from
+        })?;
+        let proxies = same_for_all(configuration, "xclient-from", |it| &it.xclient_from)?;
+        let dsn = alike(configuration, "dsn", "give all of them the same", |it| {
+            it.dsn
+        })?;
+        Ok(Self {
+            name: None,
+            implicit_tls: purpose == Purpose::Smtps,
+            protocol: match purpose {
+                Purpose::Lmtp => Protocol::Lmtp,
+                Purpose::Smtp | Purpose::Smtps | Purpose::Admin => Protocol::Smtp,
+            },
+            balancers,
+            dsn,
+            proxies,
+            // Strangers are not judged there.
+            early_talker: (purpose == Purpose::Lmtp).then_some(Duration::ZERO),
+        })
+    }
+
+    fn apply(self, endpoint: Endpoint, delivery: &Delivery) -> Endpoint {
+        let mut endpoint = match self.name {
+            Some(name) => endpoint.name(name),
+            None => endpoint,
+        };
+        endpoint = endpoint
+            .protocol(self.protocol)
+            .proxy_protocol_from(Trusted::networks(&self.balancers))
+            .xclient_from(Trusted::networks(&self.proxies));
+        if self.proxies.contains(&Trusted::Unix) {
+            endpoint = endpoint.xclient_from_unix();
+        }
+        if self.balancers.contains(&Trusted::Unix) {
+            endpoint = endpoint.proxy_protocol_from_unix();
+        }
+        if let Some(time) = self.early_talker {
+            endpoint = endpoint.early_talker(time);
+        }
+        if self.dsn == Dsn::Pass {
+            let delivery = delivery.clone();
+            endpoint = endpoint.dsn_while(move || delivery.offers_dsn());
+        }
+        match self.implicit_tls {
+            true => endpoint.implicit_tls(),
+            false => endpoint,
+        }
+    }
 }
 
 impl Sockets {
@@ -49,17 +129,20 @@ impl Sockets {
 
     /// What each of them speaks.
     pub(crate) fn protocols(&self) -> Vec<Protocol> {
-        self.0.iter().map(|bound| bound.protocol).collect()
+        self.0.iter().map(|bound| bound.manner.protocol).collect()
     }
 
     /// Where each of them is configured.
     pub(crate) fn origins(&self) -> Origins {
-        Origins(self.0.iter().map(|bound| bound.configured).collect())
+        Origins(self.0.iter().map(|bound| bound.origin).collect())
     }
 
     /// For each of them, whether TLS comes first.
     pub(crate) fn implicit_tls(&self) -> Vec<bool> {
-        self.0.iter().map(|bound| bound.implicit_tls).collect()
+        self.0
+            .iter()
+            .map(|bound| bound.manner.implicit_tls)
+            .collect()
     }
 
     /// With a socket for each thread, where each is to have its own: for a process that will not have the right to bind them.
@@ -84,58 +167,60 @@ impl Sockets {
         delivery: &Delivery,
     ) -> ServerBuilder<H> {
         self.0.into_iter().fold(builder, |builder, bound| {
-            let mut endpoint = match bound.name {
-                Some(name) => Endpoint::from(bound.listener).name(name),
-                None => Endpoint::from(bound.listener),
-            };
-            endpoint = endpoint
-                .protocol(bound.protocol)
-                .proxy_protocol_from(Trusted::networks(&bound.balancers))
-                .xclient_from(Trusted::networks(&bound.proxies));
-            if bound.proxies.contains(&Trusted::Unix) {
-                endpoint = endpoint.xclient_from_unix();
-            }
-            if bound.balancers.contains(&Trusted::Unix) {
-                endpoint = endpoint.proxy_protocol_from_unix();
-            }
-            if bound.dsn == Dsn::Pass {
-                let delivery = delivery.clone();
-                endpoint = endpoint.dsn_while(move || delivery.offers_dsn());
-            }
-            if bound.implicit_tls {
-                endpoint = endpoint.implicit_tls();
-            }
+            let endpoint = bound.manner.apply(bound.listener.into(), delivery);
             builder.listen(endpoint)
         })
     }
 }
 
-/// Where each socket is configured, in their order: what is said there of logins can change while running.
+/// Where each socket comes from, in their order: what the configuration says of it can change while running.
 #[derive(Debug, Clone)]
-pub(crate) struct Origins(Vec<Option<usize>>);
+pub(crate) struct Origins(Vec<Origin>);
 
 impl Origins {
     /// Whether clients may or must log in at each of them. `None`: as everywhere.
     pub(crate) fn auth(&self, configuration: &Configuration) -> Result<Vec<Option<Mode>>, Invalid> {
-        let auth = |origin: &Option<usize>| match origin {
-            None => auth_of_all(configuration),
-            Some(index) => {
+        let auth = |origin: &Origin| match origin {
+            Origin::Inherited(_) => auth_of_all(configuration),
+            Origin::Table(index) => {
                 let listener = configuration.listeners.get(*index);
                 Ok(listener.and_then(|listener| listener.auth))
             }
         };
         self.0.iter().map(auth).collect()
     }
-}
 
-impl Origins {
-    /// How long clients have to keep quiet at each of them. `None`: as everywhere.
-    pub(crate) fn early_talkers(&self, configuration: &Configuration) -> Vec<Option<Duration>> {
-        let time = |origin: &Option<usize>| {
-            let listener = configuration.listeners.get((*origin)?)?;
-            listener.own_early_talker().map(EarlyTalker::get)
+    /// How clients are met at each of them.
+    pub(crate) fn rules(
+        &self,
+        configuration: &Configuration,
+        delivery: &Delivery,
+    ) -> Result<Vec<EndpointRules>, Invalid> {
+        let listeners = &configuration.listeners;
+        let mut rules = Vec::with_capacity(self.0.len());
+        for origin in &self.0 {
+            let manner = match origin {
+                Origin::Inherited(purpose) => Manner::inherited(configuration, *purpose)?,
+                Origin::Table(index) => match listeners.get(*index) {
+                    Some(listener) => Manner::of(listener),
+                    // The listeners that are open stay those of the start.
+                    None => continue,
+                },
+            };
+            // Where it is has been settled at the start.
+            let nowhere = Endpoint::new(([0, 0, 0, 0], 0));
+            rules.push(manner.apply(nowhere, delivery).rules());
+        }
+        Ok(rules)
+    }
+
+    /// TLS comes first on one of them, with these listeners.
+    pub(crate) fn need_tls(&self, listeners: &[config::Listener]) -> bool {
+        let needs_tls = |origin: &Origin| match origin {
+            Origin::Inherited(purpose) => *purpose == Purpose::Smtps,
+            Origin::Table(index) => listeners.get(*index).is_some_and(|it| it.implicit_tls),
         };
-        self.0.iter().map(time).collect()
+        self.0.iter().any(needs_tls)
     }
 }
 
@@ -151,14 +236,9 @@ fn bind_configured(configuration: &Configuration) -> Result<Sockets, Error> {
     for (index, (configured, listeners)) in configuration.listeners.iter().zip(sockets).enumerate()
     {
         bound.extend(listeners.into_iter().map(|listener| Bound {
-            name: Some(name_of(configured)),
             listener,
-            implicit_tls: configured.implicit_tls,
-            protocol: configured.protocol,
-            balancers: configured.proxy_protocol_from.clone(),
-            configured: Some(index),
-            dsn: configured.dsn,
-            proxies: configured.xclient_from.clone(),
+            origin: Origin::Table(index),
+            manner: Manner::of(configured),
         }));
     }
     Ok(Sockets(bound))
@@ -243,45 +323,29 @@ fn take_over(
     configuration: &Configuration,
     inherited: Vec<(Purpose, Inherited)>,
 ) -> Result<Sockets, Error> {
-    let balancers = same_for_all(configuration, "proxy-protocol-from", |it| {
-        &it.proxy_protocol_from
-    })?;
-    let proxies = same_for_all(configuration, "xclient-from", |it| &it.xclient_from)?;
     auth_of_all(configuration)?;
-    let dsn = alike(configuration, "dsn", "give all of them the same", |it| {
-        it.dsn
-    })?;
     let mut bound = Vec::with_capacity(inherited.len());
     for (index, (purpose, socket)) in inherited.into_iter().enumerate() {
         let invalid = |problem: String| Invalid {
             place: format!("inherited socket {}", index + 1),
             problem,
         };
-        let implicit_tls = purpose == Purpose::Smtps;
-        if implicit_tls && !configuration.tls.is_on() {
+        let manner = Manner::inherited(configuration, purpose)?;
+        if manner.implicit_tls && !configuration.tls.is_on() {
             let problem = "needs a certificate; add --tls-cert and --tls-key, or --tls-self-signed";
             return Err(invalid(problem.to_owned()).into());
         }
         let listener = socket
             .listener()
             .map_err(|error| invalid(format!("cannot be used: {error}")))?;
-        let protocol = match purpose {
-            Purpose::Lmtp => Protocol::Lmtp,
-            Purpose::Smtp | Purpose::Smtps | Purpose::Admin => Protocol::Smtp,
-        };
-        if protocol == Protocol::Lmtp && listener.local_address().port() == 25 {
+        if manner.protocol == Protocol::Lmtp && listener.local_address().port() == 25 {
             let problem = "has port 25, which is for SMTP alone; choose another for LMTP, like 24";
             return Err(invalid(problem.to_owned()).into());
         }
         bound.push(Bound {
-            name: None,
-            protocol,
             listener: listener.leave_backlog(),
-            implicit_tls,
-            balancers: balancers.clone(),
-            configured: None,
-            dsn,
-            proxies: proxies.clone(),
+            origin: Origin::Inherited(purpose),
+            manner,
         });
     }
     Ok(Sockets(bound))

@@ -7,7 +7,8 @@ use prixfixe_config::Configuration;
 use prixfixe_config::look_up_group;
 use prixfixe_config::targets::Target;
 use prixfixe_delivery::{
-    AcceptRecipients, Around, Delivery, PreparedTarget, Routes, Target as Opened, TargetUrl,
+    AcceptRecipients, Around, Delivery, PreparedRoutes, PreparedTarget, Routes, Target as Opened,
+    TargetUrl,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -101,7 +102,7 @@ type Maildirs = (Option<u32>, Option<String>, String);
 /// Targets and routes that are ready, and not in force yet.
 pub(crate) struct Next {
     opened: HashMap<String, (Target, Arc<dyn Opened>)>,
-    routes: Routes,
+    pub(crate) routes: PreparedRoutes,
     maildirs: Maildirs,
 }
 
@@ -127,7 +128,7 @@ impl Targets {
             };
             opened.insert(target.name.clone(), (target, started));
         }
-        let routes = routes(configuration, &opened)?;
+        let routes = self.delivery.prepare(routes(configuration, &opened)?);
         let maildirs = maildirs(configuration);
         Ok(Next {
             opened,
@@ -138,7 +139,7 @@ impl Targets {
 
     /// From now on mail goes by these. What is no longer used ends with the messages under way.
     pub(crate) fn replace(&mut self, next: Next) {
-        self.delivery.set_routes(next.routes);
+        self.delivery.put(&next.routes);
         self.opened = next.opened;
         self.maildirs = next.maildirs;
     }

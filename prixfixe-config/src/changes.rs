@@ -9,10 +9,17 @@ use super::{Configuration, Listener, Tls};
 impl Configuration {
     /// This one, with what can change while running as `wanted` has it.
     ///
-    /// Every field is named: a new one is to be put on one side or the other.
+    /// Every field is named: a new one is to be put on one side or the other. `need_tls` says whether one of the listeners
+    /// that are open needs certificates, with these in place of what was said of them.
     #[must_use]
-    pub fn changed_while_running(&self, wanted: &Self, needs_tls: bool) -> Self {
-        let tls = match needs_tls && !wanted.tls.is_on() {
+    pub fn changed_while_running(
+        &self,
+        wanted: &Self,
+        need_tls: impl FnOnce(&[Listener]) -> bool,
+    ) -> Self {
+        let listeners = self.listeners_as_in(wanted);
+        // On one whose table is gone, too, as long as it is open.
+        let tls = match need_tls(&listeners) && !wanted.tls.is_on() {
             true => &self.tls,
             false => &wanted.tls,
         };
@@ -30,23 +37,38 @@ impl Configuration {
             delivery: wanted.delivery.clone(),
             admin: self.admin.clone(),
             log: wanted.log.clone(),
-            listeners: self.listeners_with_auth_of(wanted),
+            listeners,
             targets: wanted.targets.clone(),
             routes: wanted.routes.clone(),
         }
     }
 
-    /// The listeners that there are, each with the mode of the one at the same address.
-    fn listeners_with_auth_of(&self, wanted: &Self) -> Vec<Listener> {
+    /// With listeners as they stand in the other one, as far as they are there: their order says nothing, and follows from what
+    /// is said of each.
+    #[must_use]
+    pub fn in_order_of(mut self, other: &Self) -> Self {
+        let mut rest = std::mem::take(&mut self.listeners);
+        for listener in &other.listeners {
+            let same = rest.iter().position(|it| it.address == listener.address);
+            self.listeners.extend(same.map(|index| rest.remove(index)));
+        }
+        self.listeners.append(&mut rest);
+        self
+    }
+
+    /// The listeners that are open, each with what the one at the same address says of connections to come.
+    fn listeners_as_in(&self, wanted: &Self) -> Vec<Listener> {
         // Port 0 may be there more than once.
         let changed = |(index, listener): (usize, &Listener)| {
             let is_same = |other: &&Listener| other.address == listener.address;
             let before = self.listeners.iter().take(index).filter(is_same).count();
             let other = wanted.listeners.iter().filter(is_same).nth(before);
             Listener {
-                auth: other.map_or(listener.auth, |other| other.auth),
-                early_talker: other.map_or(listener.early_talker, |other| other.early_talker),
-                ..listener.clone()
+                address: listener.address.clone(),
+                // Of the socket itself.
+                mode: listener.mode,
+                group: listener.group.clone(),
+                ..other.unwrap_or(listener).clone()
             }
         };
         self.listeners.iter().enumerate().map(changed).collect()

@@ -38,6 +38,7 @@ mod limits;
 mod listeners;
 mod log;
 pub mod policy;
+mod relay;
 mod sockets;
 mod sources;
 pub mod targets;

@@ -40,6 +40,13 @@ pub use self::file::{RecipientsFile, RecipientsFileError};
 #[derive(Clone, Default)]
 pub struct AcceptRecipients(Arc<RwLock<Rules>>);
 
+/// What is set of [`AcceptRecipients`]. Cheap to clone.
+///
+/// [Attached](prixfixe_server::Settings::attach) to the settings of a server it holds for each transaction that begins from
+/// then on, at one moment with everything else there.
+#[derive(Clone, Default)]
+pub struct RecipientRules(Rules);
+
 #[derive(Clone, Default)]
 struct Rules {
     file: Option<Arc<RecipientsFile>>,
@@ -52,6 +59,17 @@ struct Rules {
 }
 
 impl AcceptRecipients {
+    /// What is set now.
+    #[must_use]
+    pub fn rules(&self) -> RecipientRules {
+        RecipientRules(self.now())
+    }
+
+    /// All of this from now on.
+    pub fn set_rules(&self, rules: RecipientRules) {
+        self.write(|current| *current = rules.0);
+    }
+
     /// Where `postmaster` is accepted from now on, whatever else is set: the server's own domain, and those that it
     /// accepts mail for. By default: nowhere. At a domain of somebody else's it would be that domain's postmaster.
     pub fn set_postmaster_domains(&self, domains: impl IntoIterator<Item = DomainPattern>) {
@@ -83,7 +101,7 @@ impl AcceptRecipients {
     /// Whether somebody has named this very recipient: [`set_named`](Self::set_named), a line of the file that is an
     /// address and no pattern, or the server, whose answer is mostly known from the moment before.
     pub(crate) async fn name(&self, rcpt: Rcpt<'_>) -> Result<bool, Reply> {
-        let rules = self.now();
+        let rules = self.of(rcpt.envelope().attached());
         let path = rcpt.path();
         if rules.named.spells_out(path) || rules.file.is_some_and(|file| file.spells_out(path)) {
             return Ok(true);
@@ -102,6 +120,11 @@ impl AcceptRecipients {
 
     fn write(&self, change: impl FnOnce(&mut Rules)) {
         change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Those of a transaction, where it has any of its own.
+    fn of(&self, attached: Option<Arc<RecipientRules>>) -> Rules {
+        attached.map_or_else(|| self.now(), |attached| attached.0.clone())
     }
 
     fn now(&self) -> Rules {
@@ -135,8 +158,8 @@ pub struct AcceptSession {
 }
 
 impl CheckSession for AcceptSession {
-    async fn mail(&mut self, _: Mail<'_>) -> Result<(), Reply> {
-        self.rules = Some(self.accept.now());
+    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+        self.rules = Some(self.accept.of(mail.attached()));
         Ok(())
     }
 
@@ -194,6 +217,12 @@ impl Rules {
         is_postmaster(path)
             && (is_ours(&self.postmaster)
                 || self.file.as_ref().is_some_and(|it| it.has_domain_of(path)))
+    }
+}
+
+impl fmt::Debug for RecipientRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -36,6 +36,13 @@ pub struct Delivery(InForce);
 #[derive(Clone)]
 pub(crate) struct InForce(Arc<Shared>);
 
+/// Routes that are ready for a [`Delivery`], and not in force yet. Clones are one.
+///
+/// [Attached](prixfixe_server::Settings::attach) to the settings of a server they hold for each transaction that begins
+/// from then on, at one moment with everything else there.
+#[derive(Debug, Clone)]
+pub struct PreparedRoutes(pub(crate) Arc<Routes>);
+
 struct Shared {
     routes: RwLock<Arc<Routes>>,
     memory: Memory,
@@ -60,8 +67,21 @@ impl Delivery {
     /// Other routes, for transactions that begin from now on. A target under a name that it had before keeps its
     /// numbers.
     pub fn set_routes(&self, routes: Routes) {
-        let mut current = self.0.write();
-        *current = Arc::new(routes.with_numbers_of(&current));
+        let prepared = self.prepare(routes);
+        self.put(&prepared);
+    }
+
+    /// Other routes, to be put in force later: by [`put`](Self::put), and before by
+    /// [`Settings::attach`](prixfixe_server::Settings::attach) where they come with other settings. A target under a name that
+    /// it has now keeps its numbers.
+    #[must_use]
+    pub fn prepare(&self, routes: Routes) -> PreparedRoutes {
+        PreparedRoutes(Arc::new(routes.with_numbers_of(&self.0.now())))
+    }
+
+    /// These routes from now on.
+    pub fn put(&self, routes: &PreparedRoutes) {
+        *self.0.write() = Arc::clone(&routes.0);
     }
 
     /// The targets that mail is routed to, and what has become of it.

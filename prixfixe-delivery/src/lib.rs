@@ -153,10 +153,12 @@ mod visit;
 #[cfg(feature = "webhook")]
 mod webhook;
 
-pub use accept::{AcceptRecipients, AcceptSession, RecipientsFile, RecipientsFileError};
+pub use accept::{
+    AcceptRecipients, AcceptSession, RecipientRules, RecipientsFile, RecipientsFileError,
+};
 #[cfg(feature = "webhook")]
 pub use accept::{AskOptions, AskRecipients};
-pub use delivery::Delivery;
+pub use delivery::{Delivery, PreparedRoutes};
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};
 pub use hand_over::hand_over;
@@ -202,3 +204,8 @@ pub use webhook::{
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/LIBRARY.md")]
 struct LibraryGuide;
+
+/// The consumer of the guide, which compiles.
+#[cfg(all(doctest, feature = "nats"))]
+#[doc = include_str!("../../docs/how-to/nats.md")]
+struct NatsGuide;

@@ -50,7 +50,7 @@ use std::time::Instant;
 
 use async_nats::ConnectOptions;
 use prixfixe_server::{Mail, Message, Recipient, Reply, reply};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
@@ -107,6 +107,7 @@ impl Nats {
             upstream: Upstream::new(&options.name, options.concurrency),
             state: watch::Sender::new(away),
             look: Notify::new(),
+            alone: Arc::new(Semaphore::new(1)),
             options,
         });
         let first = timeout(shared.options.timeout, shared.first_look()).await;
@@ -221,6 +222,7 @@ impl Posting {
             digest,
             prefix: shared.url.subject(),
             bucket: &shared.options.objects,
+            alone: &shared.alone,
         };
         let published = timeout(shared.options.final_timeout, post.publish(&copies)).await;
         let Ok(of_copies) = published else {

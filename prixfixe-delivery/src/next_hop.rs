@@ -29,6 +29,9 @@
 //! | RCPT, DATA, BDAT, end of the content | 4xx and 5xx | 421, 454, 500 to 504, 530, 534, 535, 538, 555 |
 //! | anything | | no answer in time, nonsense, a connection that is lost |
 //!
+//! A next hop that is down is tried by one message at a time. Where a whole message has failed there, an answer to RCPT does not
+//! show that it is up again: another message does.
+//!
 //! Where the connection is lost after the whole content has been sent, the next hop may have the message: the failure is
 //! [`Unknown`](crate::FailureKind::Unknown).
 //!

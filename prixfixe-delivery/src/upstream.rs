@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use prixfixe_server::Reply;
@@ -21,10 +21,24 @@ struct Shared {
     /// What the log calls it: the target's configured name.
     name: Box<str>,
     places: Arc<Semaphore>,
-    is_down: AtomicBool,
+    /// An [`Ability`].
+    ability: AtomicU8,
     /// While it is down: the one that tries.
     probe: Arc<Semaphore>,
     monitor: Monitor,
+}
+
+/// What is known of it.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ability {
+    /// It works.
+    Up = 0,
+    /// It has not even answered a question about a recipient: an answer to the next one shows that it is back.
+    #[cfg(feature = "smtp")]
+    Unanswering,
+    /// A whole message has failed there: only a whole message shows that it is back.
+    Failing,
 }
 
 /// The right to work with it. Says how that went, or nothing: then nothing is known.
@@ -47,7 +61,7 @@ impl Upstream {
         Self(Arc::new(Shared {
             name: name.into(),
             places: Arc::new(Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS))),
-            is_down: AtomicBool::new(false),
+            ability: AtomicU8::new(Ability::Up as u8),
             probe: Arc::new(Semaphore::new(1)),
             monitor: Monitor::new(name),
         }))
@@ -73,16 +87,20 @@ impl Upstream {
         Ok(Approach { _probe: probe })
     }
 
-    /// Its answer was that it works.
+    /// It has answered a question about a recipient. That says nothing about whole messages.
     #[cfg(feature = "smtp")]
-    pub(crate) fn succeeded(&self) {
-        self.0.succeeded();
+    pub(crate) fn answered(&self) {
+        if self.0.change(Ability::Unanswering, Ability::Up) {
+            self.0.monitor.succeeded();
+        }
     }
 
-    /// It does not work. The words are for the log and for `/readyz`.
+    /// It has not answered a question about a recipient. The words are for the log and for `/readyz`.
     #[cfg(feature = "smtp")]
-    pub(crate) fn failed(&self, detail: &str) {
-        self.0.failed(detail);
+    pub(crate) fn unanswered(&self, detail: &str) {
+        // Where a message has failed before, it still takes a message.
+        self.0.change(Ability::Up, Ability::Unanswering);
+        self.0.tell(detail);
     }
 
     fn probe(&self) -> Result<Option<OwnedSemaphorePermit>, Failure> {
@@ -97,7 +115,7 @@ impl Upstream {
 
     /// True from a failure to the next success.
     pub(crate) fn is_down(&self) -> bool {
-        self.0.is_down.load(Ordering::Acquire)
+        self.0.ability.load(Ordering::Acquire) != Ability::Up as u8
     }
 
     pub(crate) fn health(&self) -> Health {
@@ -112,23 +130,34 @@ impl Upstream {
 impl Pass {
     /// It works: also where it refused this mail.
     pub(crate) fn succeeded(&self) {
-        self.shared.succeeded();
+        if self.shared.ability.load(Ordering::Acquire) != Ability::Up as u8 {
+            self.shared
+                .ability
+                .store(Ability::Up as u8, Ordering::Release);
+        }
+        self.shared.monitor.succeeded();
     }
 
     /// It does not work. The words are for the log and for `/readyz`.
     pub(crate) fn failed(&self, detail: &str) {
-        self.shared.failed(detail);
+        let failing = Ability::Failing as u8;
+        self.shared.ability.store(failing, Ordering::Release);
+        self.shared.tell(detail);
     }
 }
 
 impl Shared {
-    fn succeeded(&self) {
-        self.is_down.store(false, Ordering::Release);
-        self.monitor.succeeded();
+    /// False where it was something else.
+    #[cfg(feature = "smtp")]
+    fn change(&self, from: Ability, to: Ability) -> bool {
+        let (from, to) = (from as u8, to as u8);
+        let changed = self
+            .ability
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        changed.is_ok()
     }
 
-    fn failed(&self, detail: &str) {
-        self.is_down.store(true, Ordering::Release);
+    fn tell(&self, detail: &str) {
         let error = io::Error::other(detail.to_owned());
         let fault = Fault::new("deliver to", &self.name, error);
         self.monitor.failed(Arc::new(fault));
@@ -196,6 +225,25 @@ mod tests {
         probing.succeeded();
         assert!(upstream.health().fault().is_none());
         assert!(upstream.enter().await.is_ok());
+    }
+
+    #[cfg(feature = "smtp")]
+    #[tokio::test]
+    async fn an_answer_about_a_recipient_does_not_end_what_a_message_has_shown() {
+        let upstream = Upstream::new("relay", 4);
+        upstream.unanswered("connection refused");
+        assert!(upstream.is_down());
+        upstream.answered();
+        assert!(!upstream.is_down() && upstream.health().fault().is_none());
+
+        upstream.enter().await.unwrap().failed("no answer to DATA");
+        for _ in 0..2 {
+            upstream.answered();
+            assert!(upstream.is_down() && upstream.health().fault().is_some());
+            upstream.unanswered("connection refused");
+        }
+        upstream.enter().await.unwrap().succeeded();
+        assert!(!upstream.is_down() && upstream.health().fault().is_none());
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use prixfixe_server::{Accepted, Mail, Message, Rcpt, Reply, Session, reply};
 
 use crate::attempt::Attempt;
-use crate::delivery::InForce;
+use crate::delivery::{InForce, PreparedRoutes};
 use crate::routes::Routes;
 use crate::tracked::Tracked;
 use crate::{Asked, Failure, Transaction};
@@ -70,7 +70,10 @@ impl Session for Visit {
     async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
         let routes = match &self.source {
             Source::Fixed(routes) => Arc::clone(routes),
-            Source::InForce(in_force) => in_force.now(),
+            Source::InForce(in_force) => match mail.attached::<PreparedRoutes>() {
+                Some(attached) => Arc::clone(&attached.0),
+                None => in_force.now(),
+            },
         };
         routes.admit(mail)?;
         self.way = Way::Routed(routes);

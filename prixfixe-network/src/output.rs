@@ -9,6 +9,7 @@
 pub struct OutputBuffer {
     bytes: Vec<u8>,
     sent: usize,
+    is_held: bool,
 }
 
 /// An empty buffer that has grown past this many octets is released.
@@ -21,19 +22,38 @@ impl OutputBuffer {
         Self {
             bytes: Vec::new(),
             sent: 0,
+            is_held: false,
         }
+    }
+
+    /// Keeps all of it back for now, what is there and what comes: to its transport the buffer is empty. So that what soon
+    /// belongs together leaves in one piece.
+    pub fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+    }
+
+    /// How many octets the socket has not taken yet, where they are [held](Self::hold) too.
+    #[must_use]
+    pub fn held_len(&self) -> usize {
+        self.bytes.len() - self.sent
     }
 
     /// What the socket has not taken yet.
     #[must_use]
     pub fn pending(&self) -> &[u8] {
+        if self.is_held {
+            return &[];
+        }
         self.bytes.get(self.sent..).unwrap_or_default()
     }
 
     /// How many octets the socket has not taken yet.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.sent
+        match self.is_held {
+            true => 0,
+            false => self.held_len(),
+        }
     }
 
     /// True when the socket has taken everything.
@@ -55,6 +75,9 @@ impl OutputBuffer {
 
     /// Takes from the front the octets that were sent. More than there are empties the buffer.
     pub fn consume(&mut self, count: usize) {
+        if self.is_held {
+            return;
+        }
         self.sent = self.sent.saturating_add(count).min(self.bytes.len());
         if self.sent == self.bytes.len() {
             self.sent = 0;
@@ -85,6 +108,19 @@ mod tests {
         output.consume(4);
         assert!(output.is_empty());
         assert_eq!(output.pending(), b"");
+    }
+
+    #[test]
+    fn what_is_held_is_there_later_and_whole() {
+        let mut output = OutputBuffer::new();
+        output.extend_from_slice(b"one");
+        output.hold(true);
+        output.extend_from_slice(b"two");
+        output.consume(1);
+        assert!(output.is_empty() && output.pending().is_empty());
+        assert_eq!(output.held_len(), 6);
+        output.hold(false);
+        assert_eq!(output.pending(), b"onetwo");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The domains that mail is accepted for.
 
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use prixfixe_core::{Domain, DomainPattern, ForwardPath};
 
@@ -13,26 +12,6 @@ pub(crate) struct AcceptedDomains {
     domains: HashSet<Box<str>>,
     /// In the same form: all below them are accepted.
     parents: HashSet<Box<str>>,
-}
-
-/// The domains that are in force now, for every session of a server. A transaction keeps those that it began with.
-#[derive(Debug, Clone)]
-pub(crate) struct InForce(Arc<RwLock<Arc<AcceptedDomains>>>);
-
-impl InForce {
-    pub(crate) fn new(domains: AcceptedDomains) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(domains))))
-    }
-
-    pub(crate) fn now(&self) -> Arc<AcceptedDomains> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// The same place, with others in it from now on.
-    pub(crate) fn replaced(&self, domains: AcceptedDomains) -> Self {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(domains);
-        self.clone()
-    }
 }
 
 impl AcceptedDomains {

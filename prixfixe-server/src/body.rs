@@ -116,6 +116,7 @@ impl Body {
         Self {
             source: Source::Foreign(Foreign(Box::new(poll))),
             rest: Bytes::new(),
+            has_failed: false,
             #[cfg(feature = "digest")]
             watch: None,
         }

@@ -49,6 +49,25 @@ enum Socket {
     Bound(Listener),
 }
 
+/// What holds for the connections that come by an [`Endpoint`], so that it can change while the server runs:
+/// [`Settings::endpoint_rules`](crate::Settings::endpoint_rules).
+#[derive(Debug, Clone)]
+pub struct EndpointRules(pub(crate) Rules);
+
+impl EndpointRules {
+    /// TLS comes before anything else.
+    #[must_use]
+    pub fn is_implicit_tls(&self) -> bool {
+        self.0.implicit_tls
+    }
+
+    /// What is spoken there.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.0.protocol
+    }
+}
+
 /// What holds for the connections of one listener.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
@@ -198,6 +217,12 @@ impl Endpoint {
     pub fn xclient_from_unix(mut self) -> Self {
         self.rules.proxies_on_unix = true;
         self
+    }
+
+    /// What was said of it, but for where it is.
+    #[must_use]
+    pub fn rules(&self) -> EndpointRules {
+        EndpointRules(self.rules.clone())
     }
 
     pub(crate) fn bind(self) -> Result<Listener, StartError> {

@@ -1,6 +1,11 @@
 //! From whom and to whom.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use prixfixe_core::{ForwardPath, InvalidMailbox, MailParameters, RcptParameters, ReversePath};
+
+use crate::in_force::Taken;
 
 /// The envelope of a transaction (RFC 5321 section 2.3.1): what MAIL and the accepted RCPT commands said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +15,7 @@ pub struct Envelope {
     pub(crate) recipients: Vec<Recipient>,
     /// For the log.
     pub(crate) judged: crate::check::Judged,
+    pub(crate) in_force: Taken,
     #[cfg(feature = "digest")]
     pub(crate) digest: crate::digest::Known,
 }
@@ -45,6 +51,7 @@ impl Envelope {
             parameters,
             recipients: Vec::new(),
             judged: crate::check::Judged::default(),
+            in_force: Taken::default(),
             #[cfg(feature = "digest")]
             digest: crate::digest::Known::default(),
         }
@@ -66,6 +73,12 @@ impl Envelope {
     #[must_use]
     pub fn recipients(&self) -> &[Recipient] {
         &self.recipients
+    }
+
+    /// What was [attached](crate::Settings::attach) to the settings when the transaction began.
+    #[must_use]
+    pub fn attached<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.in_force.get()
     }
 
     /// The [digest](crate::Message::digest) of the message, where somebody has asked for it.

@@ -19,12 +19,16 @@ use crate::{Body, BodyError, OrReply};
 
 /// A content that is there whole. Cheap to clone; its memory or its file is free when the last clone is gone.
 #[derive(Debug, Clone)]
-pub struct Gathered(Arc<Stored>);
+pub struct Gathered {
+    stored: Arc<Stored>,
+    /// The part of what is stored that this is.
+    start: u64,
+    size: u64,
+}
 
 #[derive(Debug)]
 pub(crate) struct Stored {
     place: Place,
-    size: u64,
 }
 
 #[derive(Debug)]
@@ -43,6 +47,11 @@ pub(crate) struct Gathering {
     /// `None`: the system's directory for temporary files.
     directory: Option<Arc<Path>>,
 }
+
+/// Memory for something that is made of a message. It counts within the server's
+/// [`message_memory`](crate::Settings::message_memory) until this is dropped.
+#[derive(Debug)]
+pub struct MessageMemory(#[expect(dead_code, reason = "held for its drop")] Reservation);
 
 /// The first block of a content; each next one is four times as large, up to [`MAX_BLOCK`].
 const FIRST_BLOCK: usize = 4 << 10;
@@ -68,6 +77,14 @@ impl Gathering {
         }
     }
 
+    /// So much of the memory, if there is so much left.
+    pub(crate) fn reserve(&self, bytes: u64) -> Option<MessageMemory> {
+        let mut reservation = Reservation::new(&self.memory);
+        reservation
+            .grow(bytes)
+            .then_some(MessageMemory(reservation))
+    }
+
     /// Reads a body to its end.
     pub(crate) async fn gather(&self, body: &mut Body) -> Result<Gathered, Reply> {
         let mut blocks: Vec<Vec<u8>> = Vec::new();
@@ -85,7 +102,7 @@ impl Gathering {
             blocks: blocks.into_iter().map(Bytes::from).collect(),
             _reservation: reservation,
         };
-        Ok(Gathered(Arc::new(Stored { place, size })))
+        Ok(Gathered::whole(place, size))
     }
 
     /// Moves what is in memory into a new file.
@@ -124,7 +141,7 @@ impl Gathering {
             file = written.await.or_else(refused)?;
         }
         let place = Place::File(file);
-        Ok(Gathered(Arc::new(Stored { place, size })))
+        Ok(Gathered::whole(place, size))
     }
 }
 
@@ -178,6 +195,35 @@ fn nameless_file(directory: Option<&Path>) -> io::Result<File> {
 }
 
 impl Gathered {
+    fn whole(place: Place, size: u64) -> Self {
+        Self {
+            stored: Arc::new(Stored { place }),
+            start: 0,
+            size,
+        }
+    }
+
+    /// A part of it, as far as it has so much. It has no memory of its own: the whole is there until both are gone.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), prixfixe_server::BodyError> {
+    /// use prixfixe_server::Gathered;
+    ///
+    /// let content = Gathered::new("Subject: hello\r\n");
+    /// let mut body = content.part(9, 5).body();
+    /// assert_eq!(body.chunk().await?.as_deref(), Some(&b"hello"[..]));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn part(&self, offset: u64, length: u64) -> Self {
+        let offset = offset.min(self.size);
+        Self {
+            stored: Arc::clone(&self.stored),
+            start: self.start + offset,
+            size: length.min(self.size - offset),
+        }
+    }
+
     /// A content of a test's.
     #[must_use]
     pub fn new(content: impl Into<Bytes>) -> Self {
@@ -187,19 +233,19 @@ impl Gathered {
             blocks: vec![content],
             _reservation: Reservation::none(),
         };
-        Self(Arc::new(Stored { place, size }))
+        Self::whole(place, size)
     }
 
     /// The octets of it.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.0.size
+        self.size
     }
 
     /// True where it is in a file: it is large, or memory was short.
     #[must_use]
     pub fn is_in_file(&self) -> bool {
-        matches!(self.0.place, Place::File(_))
+        matches!(self.stored.place, Place::File(_))
     }
 
     /// Reads it from its beginning, as often as you like.

@@ -1,5 +1,8 @@
 //! What the questions of a session are about: one value for each, so that what comes later is a method more.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use prixfixe_core::{ForwardPath, MailParameters, RcptParameters, ReversePath};
 
 use crate::{Client, Envelope, Recipient};
@@ -72,6 +75,12 @@ impl<'a> Mail<'a> {
     #[must_use]
     pub fn parameters(&self) -> &'a MailParameters {
         self.envelope.parameters()
+    }
+
+    /// What is [attached](crate::Settings::attach) to the settings with which this transaction begins.
+    #[must_use]
+    pub fn attached<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.envelope.attached()
     }
 }
 

@@ -9,9 +9,8 @@ use bytes::{Bytes, BytesMut};
 
 use prixfixe_core::Reply;
 
-use crate::accepted::AcceptedDomains;
 pub use self::builder::MessageBuilder;
-use crate::gather::Gathering;
+use crate::gather::{Gathering, MessageMemory};
 use crate::{Body, BodyError, Client, Envelope, Gathered, MessageId, Recipient, Verdict, trace};
 
 /// A message as it arrives: its envelope is complete, its content is still being read.
@@ -38,8 +37,6 @@ pub(crate) struct Head {
     pub(crate) domain: Arc<str>,
     pub(crate) client: Client,
     pub(crate) envelope: Arc<Envelope>,
-    /// Where recipients that checks add have to be; `None`: anywhere.
-    pub(crate) accepted_domains: Option<Arc<AcceptedDomains>>,
     pub(crate) gathering: Gathering,
     /// Boxed: without checks there is none.
     pub(crate) verdict: Option<Arc<Verdict>>,
@@ -167,7 +164,6 @@ impl Message {
             domain: Arc::from("localhost"),
             client,
             envelope: Arc::new(envelope),
-            accepted_domains: None,
             gathering: Gathering::default(),
             verdict: None,
             #[cfg(feature = "digest")]
@@ -239,6 +235,13 @@ impl Message {
         // So that it can be read all the same.
         self.body = gathered.body();
         Ok(gathered)
+    }
+
+    /// Counts so many bytes within the server's [`message_memory`](crate::Settings::message_memory): for whoever makes
+    /// something of the message that is as large as the message. `None`: so many are not left.
+    #[must_use]
+    pub fn reserve_memory(&self, bytes: u64) -> Option<MessageMemory> {
+        self.head.gathering.reserve(bytes)
     }
 
     /// The name that this message has in every attempt of its sender's, as [`Digest`](crate::Digest) says. Gathers the

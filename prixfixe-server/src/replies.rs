@@ -26,6 +26,13 @@ pub(crate) const EARLY_TALKER: Reply = Reply::from_static(
     "wait for the greeting before you speak",
 );
 
+/// Since the client came, logins are required where they were not.
+pub(crate) const CONNECT_AGAIN: Reply = Reply::from_static(
+    421,
+    EnhancedCode(4, 3, 2),
+    "the settings have changed, connect again",
+);
+
 /// One client has sent all the messages that it may send in a minute.
 pub(crate) const TOO_MANY_MESSAGES: Reply = Reply::from_static(
     450,

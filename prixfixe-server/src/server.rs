@@ -19,7 +19,7 @@ pub use self::error::StartError;
 pub use self::handle::ServerHandle;
 use crate::metrics::Metrics;
 use crate::shared::SmtpService;
-use crate::{AuthMode, Settings, SettingsError};
+use crate::{AuthMode, EndpointRules, Settings, SettingsError};
 
 /// A server that runs. Dropping it stops it at once; [`stop`](Self::stop) lets it finish.
 pub struct Server {
@@ -50,6 +50,13 @@ impl Server {
     #[must_use]
     pub fn auth_modes(&self) -> Vec<AuthMode> {
         self.inner.service.auth_modes()
+    }
+
+    /// What holds at each of [`addresses`](Self::addresses), for connections that are accepted now.
+    #[must_use]
+    pub fn endpoint_rules(&self) -> Vec<EndpointRules> {
+        let rules = self.inner.service.rules();
+        rules.iter().cloned().map(EndpointRules).collect()
     }
 
     /// Those of [`addresses`](Self::addresses) that are in a network.

@@ -2,7 +2,9 @@
 
 mod auth;
 
+use std::any::Any;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::tls::TlsConfig;
@@ -11,7 +13,9 @@ use prixfixe_core::{BareLineEnds, Config, DomainPattern, EhloKeyword, InvalidDom
 pub(crate) use self::auth::{Auth, FailureLimits};
 pub use self::auth::{AuthMode, AuthSender};
 use crate::clients::{ClientLimits, ConnectionLimit};
+use crate::endpoint::EndpointRules;
 use crate::gather::MESSAGE_MEMORY;
+use crate::in_force::Attached;
 
 /// What can be set anew while a server runs, by [`Server::reconfigure`](crate::Server::reconfigure): its name,
 /// its limits, the domains that it accepts, its certificates.
@@ -34,14 +38,15 @@ pub struct Settings {
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) accepted_domains: Vec<DomainPattern>,
     pub(crate) relay_for_users: bool,
+    pub(crate) attached: Attached,
+    /// Of the endpoints, in their order, in place of what they say themselves.
+    pub(crate) endpoint_rules: Vec<EndpointRules>,
     /// The first of those asked for that is no domain.
     bad_domain: Option<String>,
     /// The first keyword of EHLO that was there already, or is one too many.
     bad_keyword: Option<EhloKeyword>,
     pub(crate) handler_timeout: Duration,
     pub(crate) early_talker: Duration,
-    /// Of the endpoints, in their order, in place of what they say themselves.
-    pub(crate) early_talkers: Vec<Option<Duration>>,
     pub(crate) client_limits: ClientLimits,
     pub(crate) max_connections: usize,
     /// `None`: as the transport has it.
@@ -190,17 +195,6 @@ impl Settings {
         self
     }
 
-    /// The same for each [`Endpoint`](crate::Endpoint), in their order, in place of what
-    /// [`Endpoint::early_talker`](crate::Endpoint::early_talker) has said: so that it can change while the server runs.
-    /// `None`: as [`early_talker`](Self::early_talker) says. An endpoint beyond these keeps what it had.
-    pub fn endpoint_early_talker(
-        mut self,
-        times: impl IntoIterator<Item = Option<Duration>>,
-    ) -> Self {
-        self.early_talkers = times.into_iter().collect();
-        self
-    }
-
     /// The memory in bytes for all messages together that have to be gathered whole, for [checks](crate::Check) or by
     /// [`Message::gather`](crate::Message::gather). What is over it goes to files. Default 256 MiB.
     pub fn message_memory(mut self, bytes: u64) -> Self {
@@ -236,6 +230,53 @@ impl Settings {
     /// alone. For a submission server. Default: no.
     pub fn relay_for_users(mut self, relay: bool) -> Self {
         self.relay_for_users = relay;
+        self
+    }
+
+    /// Something of the application's own that changes with the settings, in place of what it had of the same type. Each
+    /// transaction keeps what was attached when it began ([`Mail::attached`](crate::Mail::attached)): whatever its checks and
+    /// its handler look up there, and the domains that are accepted, are of one moment.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use prixfixe_server::{CheckSession, Mail, Reply, Settings, reply};
+    ///
+    /// struct Blocked(Vec<String>);
+    /// struct ByList;
+    ///
+    /// impl CheckSession for ByList {
+    ///     async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+    ///         let sender = mail.reverse_path().to_string();
+    ///         match mail.attached::<Blocked>() {
+    ///             Some(blocked) if blocked.0.contains(&sender) => Err(reply!(550 5.7.1 "Not from you")),
+    ///             _ => Ok(()),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let settings = Settings::default().attach(Arc::new(Blocked(vec!["eve@example.com".into()])));
+    /// ```
+    pub fn attach<T: Any + Send + Sync>(mut self, value: Arc<T>) -> Self {
+        self.attached.put(value);
+        self
+    }
+
+    /// What holds at each [`Endpoint`](crate::Endpoint), in their order, in place of what it has said itself: so that it can
+    /// change while the server runs, for connections that come from then on. An endpoint beyond these keeps what it had.
+    ///
+    /// ```
+    /// use prixfixe_server::{Endpoint, Server, inbox};
+    ///
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let endpoint = || Endpoint::new(([127, 0, 0, 1], 2525));
+    /// let server = Server::builder().listen(endpoint()).handler(inbox().0).start()?;
+    /// let behind_balancers = endpoint().proxy_protocol_from(["10.1.0.0/16".parse()?]).rules();
+    /// server.reconfigure(|settings| settings.endpoint_rules([behind_balancers]))?;
+    /// # Ok(()) }
+    /// ```
+    pub fn endpoint_rules(mut self, rules: impl IntoIterator<Item = EndpointRules>) -> Self {
+        self.endpoint_rules = rules.into_iter().collect();
         self
     }
 
@@ -355,11 +396,12 @@ impl Default for Settings {
             tls: None,
             accepted_domains: Vec::new(),
             relay_for_users: false,
+            attached: Attached::default(),
+            endpoint_rules: Vec::new(),
             bad_domain: None,
             bad_keyword: None,
             handler_timeout: Duration::from_secs(300),
             early_talker: Duration::ZERO,
-            early_talkers: Vec::new(),
             client_limits: ClientLimits::default(),
             max_connections: 100,
             max_closing: None,

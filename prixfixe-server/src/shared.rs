@@ -7,12 +7,12 @@ use crate::tls::TlsConfig;
 use prixfixe_core::Config;
 use prixfixe_network::{Connection, Service};
 
-use crate::accepted::{AcceptedDomains, InForce};
 use crate::clients::{Clients, Failures};
 use crate::conversation::Begin;
 use crate::endpoint::{Offer, Rules};
 use crate::front::Front;
 use crate::gather::Gathering;
+use crate::in_force::{AtMail, InForce};
 use crate::log::Log;
 use crate::metrics::Counts;
 use crate::observe::{Observation, Observer};
@@ -32,10 +32,11 @@ pub(crate) struct Shared {
     /// How long a client has to keep quiet before it is greeted.
     pub(crate) early_talker: Duration,
     pub(crate) clients: Clients,
-    pub(crate) accepted_domains: InForce,
+    pub(crate) in_force: InForce,
+    /// As it was in force when sessions with these settings began.
+    pub(crate) login_epoch: u32,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) gathering: Gathering,
-    pub(crate) relay_for_users: bool,
     pub(crate) auth: Auth,
     pub(crate) failures: Arc<Failures>,
 }
@@ -48,7 +49,7 @@ impl Shared {
         log: Arc<Log>,
         clients: Clients,
         gathering: Gathering,
-        accepted_domains: InForce,
+        in_force: InForce,
         failures: Arc<Failures>,
         settings: &Settings,
     ) -> Self {
@@ -63,7 +64,8 @@ impl Shared {
             counts,
             log,
             domain: dialogue.domain.as_str().into(),
-            accepted_domains,
+            login_epoch: in_force.now().login_epoch,
+            in_force,
             dialogue: Arc::new(dialogue),
             local_dialogue: Arc::new(local_dialogue),
             handler_timeout: settings.handler_timeout,
@@ -71,7 +73,6 @@ impl Shared {
             clients,
             tls: settings.tls.clone(),
             gathering,
-            relay_for_users: settings.relay_for_users,
             auth,
             failures,
         }
@@ -103,7 +104,7 @@ impl Shared {
             Arc::clone(&self.log),
             self.clients.clone(),
             self.gathering.clone(),
-            self.accepted_domains.clone(),
+            self.in_force.clone(),
             Arc::clone(&self.failures),
             &settings,
         )
@@ -118,34 +119,21 @@ impl Shared {
     }
 }
 
-fn accepted_domains(settings: &Settings) -> AcceptedDomains {
-    AcceptedDomains::new(&settings.dialogue.domain, &settings.accepted_domains)
-}
-
 /// What sessions share, where listeners do not all offer the same.
 struct Sharing {
     usual: Arc<Shared>,
     others: Vec<(Variant, Arc<Shared>)>,
+    /// Of each listener. `None`: the usual one.
+    modes: Vec<Option<AuthMode>>,
     /// Of each listener.
-    own: Vec<Own>,
+    rules: Arc<[Rules]>,
 }
 
-/// What is said of one listener. `None`: as usual.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Own {
-    auth: Option<AuthMode>,
-    early_talker: Option<Duration>,
-}
-
-fn own(settings: &Settings, rules: &[Rules]) -> Vec<Own> {
-    let times = settings.early_talkers.iter().take(rules.len()).copied();
-    let rest = rules.iter().skip(times.len());
-    let times = times.chain(rest.map(|rules| rules.early_talker));
-    let modes = modes(settings, rules).into_iter();
-    let own = modes
-        .zip(times)
-        .map(|(auth, early_talker)| Own { auth, early_talker });
-    own.collect()
+/// What holds at each listener: what is set, or what it was given at the start.
+fn rules_in_force(settings: &Settings, given: &[Rules]) -> Arc<[Rules]> {
+    let set = settings.endpoint_rules.iter().map(|rules| &rules.0);
+    let rest = given.iter().skip(settings.endpoint_rules.len());
+    set.take(given.len()).chain(rest).cloned().collect()
 }
 
 /// How logins are handled at each listener, where that is not as usual.
@@ -155,10 +143,11 @@ fn modes(settings: &Settings, rules: &[Rules]) -> Vec<Option<AuthMode>> {
     set.take(rules.len()).copied().chain(rest).collect()
 }
 
-/// Nothing can come of some of it without a certificate.
-pub(crate) fn check(settings: &Settings, rules: &[Rules]) -> Result<(), SettingsError> {
+/// Nothing can come of some of it without a certificate. The rules are those that the listeners were given at the start.
+pub(crate) fn check(settings: &Settings, given: &[Rules]) -> Result<(), SettingsError> {
+    let rules = rules_in_force(settings, given);
     let implicit = rules.iter().any(|rules| rules.implicit_tls);
-    let mut of_logins = modes(settings, rules).into_iter().flatten();
+    let mut of_logins = modes(settings, &rules).into_iter().flatten();
     settings.check(implicit || of_logins.any(AuthMode::needs_tls))
 }
 
@@ -178,48 +167,58 @@ impl Variant {
     };
 
     /// All that may be needed for a listener.
-    fn all(own: Own, rules: &Rules) -> impl Iterator<Item = Self> {
-        let with = rules.dsn.as_ref().map(|_| Self::new(own, true));
-        [Self::new(own, false)].into_iter().chain(with)
+    fn all(auth: Option<AuthMode>, rules: &Rules) -> impl Iterator<Item = Self> {
+        let without = Self::new(auth, rules, false);
+        let with = rules.dsn.as_ref().map(|_| Self::new(auth, rules, true));
+        [without].into_iter().chain(with)
     }
 
-    fn now(own: Own, rules: &Rules) -> Self {
+    fn now(auth: Option<AuthMode>, rules: &Rules) -> Self {
         let dsn = rules.dsn.as_ref().is_some_and(Offer::is_made);
-        Self::new(own, dsn)
+        Self::new(auth, rules, dsn)
     }
 
-    const fn new(own: Own, dsn: bool) -> Self {
+    const fn new(auth: Option<AuthMode>, rules: &Rules, dsn: bool) -> Self {
         Self {
-            auth: own.auth,
-            early_talker: own.early_talker,
+            auth,
+            early_talker: rules.early_talker,
             dsn,
         }
     }
 }
 
 impl Sharing {
-    fn new(usual: Shared, settings: &Settings, rules: &[Rules]) -> Self {
+    fn new(usual: Shared, settings: &Settings, given: &[Rules]) -> Self {
         let mut others: Vec<(Variant, Arc<Shared>)> = Vec::new();
-        let own = own(settings, rules);
-        let each = own.iter().zip(rules);
-        for variant in each.flat_map(|(own, rules)| Variant::all(*own, rules)) {
+        let rules = rules_in_force(settings, given);
+        let modes = modes(settings, &rules);
+        let each = modes.iter().zip(rules.iter());
+        for variant in each.flat_map(|(auth, rules)| Variant::all(*auth, rules)) {
             let is_known = others.iter().any(|(other, _)| *other == variant);
             if !is_known && variant != Variant::USUAL {
                 others.push((variant, Arc::new(usual.with(variant, settings))));
             }
         }
         let usual = Arc::new(usual);
-        Self { usual, others, own }
+        Self {
+            usual,
+            others,
+            modes,
+            rules,
+        }
     }
 
     fn by(&self, listener: usize, rules: &Rules) -> Arc<Shared> {
-        let Some(own) = self.own.get(listener) else {
-            return Arc::clone(&self.usual);
-        };
-        let variant = Variant::now(*own, rules);
+        let auth = self.modes.get(listener).copied().flatten();
+        let variant = Variant::now(auth, rules);
         let other = self.others.iter().find(|(other, _)| *other == variant);
         Arc::clone(other.map_or(&self.usual, |(_, shared)| shared))
     }
+}
+
+fn rules_of<'a>(rules: &'a [Rules], connection: &Connection) -> &'a Rules {
+    static NONE: Rules = Rules::none();
+    rules.get(connection.listener).unwrap_or(&NONE)
 }
 
 /// Makes a session for each connection.
@@ -228,13 +227,13 @@ pub(crate) struct SmtpService {
     shared: RwLock<Sharing>,
     counts: Arc<Counts>,
     log: Arc<Log>,
-    /// Of each listener.
-    rules: Vec<Rules>,
+    /// Of each listener, as it was given at the start.
+    given: Vec<Rules>,
     over_limit: Vec<u8>,
 }
 
 impl SmtpService {
-    pub(crate) fn new(application: Arc<dyn Begin>, settings: &Settings, rules: Vec<Rules>) -> Self {
+    pub(crate) fn new(application: Arc<dyn Begin>, settings: &Settings, given: Vec<Rules>) -> Self {
         let mut over_limit = Vec::new();
         replies::TOO_MANY_CONNECTIONS.encode(&mut over_limit);
         let now = Instant::now();
@@ -247,15 +246,15 @@ impl SmtpService {
             Arc::clone(&log),
             clients,
             Gathering::new(settings.message_memory, settings.temporary.clone()),
-            InForce::new(accepted_domains(settings)),
+            InForce::new(AtMail::new(settings, 0)),
             Arc::new(Failures::new(now)),
             settings,
         );
         Self {
-            shared: RwLock::new(Sharing::new(shared, settings, &rules)),
+            shared: RwLock::new(Sharing::new(shared, settings, &given)),
             counts,
             log,
-            rules,
+            given,
             over_limit,
         }
     }
@@ -271,8 +270,8 @@ impl SmtpService {
     pub(crate) fn auth_modes(&self) -> Vec<AuthMode> {
         let sharing = self.sharing();
         let usual = sharing.usual.auth.mode;
-        let own = sharing.own.iter();
-        own.map(|own| own.auth.unwrap_or(usual)).collect()
+        let modes = sharing.modes.iter();
+        modes.map(|mode| mode.unwrap_or(usual)).collect()
     }
 
     pub(crate) fn counts(&self) -> &Arc<Counts> {
@@ -288,22 +287,26 @@ impl SmtpService {
         self.shared.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn rules(&self, connection: &Connection) -> &Rules {
-        static NONE: Rules = Rules::none();
-        self.rules.get(connection.listener).unwrap_or(&NONE)
+    /// Of each listener.
+    pub(crate) fn rules(&self) -> Arc<[Rules]> {
+        Arc::clone(&self.sharing().rules)
     }
 }
 
 impl SmtpService {
     /// Sessions made from now on have these settings. An error changes nothing.
     pub(crate) fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
-        check(settings, &self.rules)?;
+        check(settings, &self.given)?;
         let old = self.shared();
         let clients = old.clients.with_limits(
             settings.client_limits,
             settings.max_connections,
             Instant::now(),
         );
+        let login_epoch = match self.is_stricter(settings) {
+            true => old.login_epoch.wrapping_add(1),
+            false => old.login_epoch,
+        };
         let (application, counts) = (Arc::clone(&old.application), Arc::clone(&self.counts));
         let shared = Shared::new(
             application,
@@ -312,13 +315,22 @@ impl SmtpService {
             clients,
             old.gathering
                 .with(settings.message_memory, settings.temporary.clone()),
-            old.accepted_domains.replaced(accepted_domains(settings)),
+            old.in_force.replaced(AtMail::new(settings, login_epoch)),
             Arc::clone(&old.failures),
             settings,
         );
-        let shared = Sharing::new(shared, settings, &self.rules);
+        let shared = Sharing::new(shared, settings, &self.given);
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
         Ok(())
+    }
+
+    /// Whether clients must log in at a listener where they did not have to.
+    fn is_stricter(&self, settings: &Settings) -> bool {
+        let rules = rules_in_force(settings, &self.given);
+        let next = modes(settings, &rules).into_iter();
+        let mut next = next.map(|mode| mode.unwrap_or(settings.auth.mode));
+        let mut now = self.auth_modes().into_iter();
+        next.any(|next| now.next() != Some(next) && next == AuthMode::Require)
     }
 
     /// A session for a stream of the caller's own.
@@ -346,8 +358,11 @@ impl Service for SmtpService {
 
     fn session(&self, now: Instant, connection: &Connection) -> Front {
         self.log.tick(now);
-        let rules = self.rules(connection);
-        let shared = self.sharing().by(connection.listener, rules);
+        let sharing = self.sharing();
+        let all = Arc::clone(&sharing.rules);
+        let rules = rules_of(&all, connection);
+        let shared = sharing.by(connection.listener, rules);
+        drop(sharing);
         Front::new(shared, rules, now, connection)
     }
 
@@ -356,7 +371,7 @@ impl Service for SmtpService {
         self.observer()
             .observe(now, peer.into(), &Observation::Crowded);
         // Clear text would only be noise to a client that expects a handshake.
-        if self.rules(connection).implicit_tls {
+        if rules_of(&self.rules(), connection).implicit_tls {
             &[]
         } else {
             &self.over_limit

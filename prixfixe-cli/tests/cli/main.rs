@@ -9,6 +9,7 @@ mod bench;
 mod check;
 mod chromium;
 mod harness;
+mod how_to;
 mod lifecycle;
 mod lmtp;
 mod logs;

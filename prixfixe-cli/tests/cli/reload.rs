@@ -328,6 +328,47 @@ fn a_listener_with_tls_first_keeps_its_certificates() {
     client.ask("STARTTLS", "220 ");
 }
 
+/// All but where it listens, and who may connect to it.
+#[test]
+fn what_is_said_of_a_listener_changes_for_new_connections() {
+    let text = |own: &str| {
+        format!("{DISCARD}tls.self-signed = true\n[[listener]]\naddress = '127.0.0.2:0'\n{own}\n")
+    };
+    let mut server = Reloading::start(&text(""));
+    let changing = server.serve.address();
+    let second = server.serve.line("listening");
+    let second = crate::harness::listening_address(&second);
+    let mut old = Client::connect(changing);
+    assert!(old.reply().starts_with("220 "));
+    let reload = |server: &mut Reloading, own: &str| {
+        let lines = server.reload(&text(own), "reloaded");
+        let has = |part: &str| lines.iter().any(|line| line.contains(part));
+        assert!(
+            has("changed key=listener ") && !has("next start"),
+            "{lines:#?}"
+        );
+        Client::connect(changing)
+    };
+
+    let mut client = reload(&mut server, "proxy-protocol-from = ['127.0.0.0/8']");
+    client.send("PROXY TCP4 192.0.2.7 192.0.2.1 40112 25\r\n");
+    assert!(client.reply().starts_with("220 "));
+    let mut client = reload(&mut server, "xclient-from = ['127.0.0.0/8']");
+    assert!(client.reply().starts_with("220 "));
+    client.ask("EHLO client.example", "250 ");
+    client.ask("XCLIENT ADDR=192.0.2.7", "220 ");
+    let mut client = reload(&mut server, "protocol = 'lmtp'");
+    assert!(client.reply().starts_with("220 "));
+    client.ask("LHLO client.example", "250 ");
+    let mut client = reload(&mut server, "tls = 'implicit'");
+    client.send("EHLO client.example\r\n");
+    assert_eq!(client.reply(), "554 5.5.1 TLS comes first on this port");
+
+    old.ask("EHLO client.example", "250 ");
+    old.ask("XCLIENT ADDR=192.0.2.7", "550 ");
+    assert!(Client::connect(second).reply().starts_with("220 "));
+}
+
 #[test]
 fn the_log_changes_level_and_format() {
     let mut server = Reloading::start(DISCARD);

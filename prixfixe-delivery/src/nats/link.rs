@@ -9,7 +9,7 @@ use async_nats::connection::State as ConnectionState;
 use async_nats::jetstream::{Context, ContextBuilder};
 use async_nats::rustls::ClientConfig;
 use async_nats::{Client, ConnectOptions, Event};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::inspect::{Found, Good, Wanted, inspect};
@@ -28,6 +28,8 @@ pub(super) struct Shared {
     pub(super) state: watch::Sender<State>,
     /// Somebody has a reason to doubt what is known.
     pub(super) look: Notify,
+    /// For copies beyond the memory for messages, one at a time.
+    pub(super) alone: Arc<Semaphore>,
 }
 
 /// How the client proves who it is. Its `Debug` form would be a secret's, so that it has none.

@@ -1,6 +1,7 @@
 //! A message on its way into the stream.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -10,8 +11,9 @@ use async_nats::jetstream::object_store::ObjectMetadata;
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::{Error, ErrorCode};
 use bytes::Bytes;
-use prixfixe_server::{Digest, Gathered, Message, Reply, header_separator};
+use prixfixe_server::{Digest, Gathered, Message, MessageMemory, Reply, header_separator};
 use tokio::io::AsyncReadExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 use super::letter::{headers, payload, subject, wire_size};
@@ -28,24 +30,50 @@ pub(super) struct Post<'a> {
     /// Below it mail is published.
     pub(super) prefix: &'a str,
     pub(super) bucket: &'a str,
+    /// Whoever has no memory for a copy waits for this.
+    pub(super) alone: &'a Arc<Semaphore>,
 }
 
 /// One that waits for its acknowledgement.
 struct Sent {
     index: usize,
     letter: Letter,
-    acknowledgement: PublishAckFuture,
+    waiting: Waiting,
+}
+
+/// A copy before it has a payload.
+struct Draft<'a> {
+    copy: &'a Copy<'a>,
+    headers: HeaderMap,
+    trace: Vec<u8>,
+    /// With the content behind it. `None`: it is too large, and goes into the bucket.
+    whole: Option<usize>,
 }
 
 /// What is sent, to be sent once more where it must.
-#[derive(Clone)]
 struct Letter {
     subject: String,
     headers: HeaderMap,
     payload: Bytes,
+    _memory: Room,
 }
 
-/// Copies under way at once: each is a whole message in memory.
+/// Leave to have a copy in memory.
+enum Room {
+    /// It counts within the memory for messages.
+    Counted { _memory: MessageMemory },
+    /// None of that is left: one such copy at a time.
+    Alone { _permit: OwnedSemaphorePermit },
+}
+
+/// For an acknowledgement.
+struct Waiting {
+    acknowledgement: PublishAckFuture,
+    /// How often the connection was lost before.
+    lost: u64,
+}
+
+/// Copies under way at once: each is a whole message in memory, which counts within the server's memory for messages.
 const WINDOW: usize = 4;
 
 /// The stream is writing an earlier attempt down just now: then this one is soon a duplicate.
@@ -75,15 +103,19 @@ impl Post<'_> {
         };
         let mut is_gone = false;
         for (index, copy) in copies.iter().enumerate() {
-            if sent.len() >= WINDOW
-                && let Some(first) = sent.pop_front()
-            {
+            let draft = self.draft(copy);
+            let mut room = self.room(&draft);
+            while sent.len() >= WINDOW || room.is_none() {
+                let Some(first) = sent.pop_front() else {
+                    break;
+                };
                 is_gone |= keep(first.index, self.settle(first).await);
+                room = room.or_else(|| self.room(&draft));
             }
             if is_gone {
                 break;
             }
-            match self.send(index, copy).await {
+            match self.send(index, draft, room).await {
                 Ok(one) => sent.push_back(one),
                 Err(failure) => is_gone |= keep(index, Err(failure)),
             }
@@ -94,28 +126,66 @@ impl Post<'_> {
         outcomes
     }
 
-    async fn send(&self, index: usize, copy: &Copy<'_>) -> Result<Sent, Failure> {
-        let letter = self.letter(copy).await?;
-        let acknowledgement = self.hand_over(&letter).await?;
+    async fn send(
+        &self,
+        index: usize,
+        draft: Draft<'_>,
+        room: Option<Room>,
+    ) -> Result<Sent, Failure> {
+        let room = match room {
+            Some(room) => room,
+            // Nothing of this message has any now, so that nobody waits for itself.
+            None => self.alone().await?,
+        };
+        let letter = self.letter(draft, room).await?;
+        let waiting = self.hand_over(&letter).await?;
         Ok(Sent {
             index,
             letter,
-            acknowledgement,
+            waiting,
         })
     }
 
-    /// A copy as it is published: whole, or as the name of an object.
-    async fn letter(&self, copy: &Copy<'_>) -> Result<Letter, Failure> {
+    fn draft<'c>(&self, copy: &'c Copy<'c>) -> Draft<'c> {
         let size = self.content.size();
-        let mut headers = headers(copy, self.message, &self.digest, size);
+        let headers = headers(copy, self.message, &self.digest, size);
         let trace = self.message.trace_headers(copy.recipients.iter().copied());
-        let whole = wire_size(&headers) + trace.len() + header_separator(b" ").len();
-        let whole = (whole as u64).saturating_add(size);
-        let payload = match usize::try_from(whole) {
-            Ok(whole) if whole <= self.limit() => payload(trace, self.content.body(), whole)
+        let around = wire_size(&headers) + trace.len() + header_separator(b" ").len();
+        let whole = usize::try_from((around as u64).saturating_add(size)).ok();
+        Draft {
+            copy,
+            headers,
+            trace,
+            whole: whole.filter(|whole| *whole <= self.limit()),
+        }
+    }
+
+    /// The memory that a copy takes, if there is so much.
+    fn room(&self, draft: &Draft<'_>) -> Option<Room> {
+        let memory = self.message.reserve_memory(draft.whole.unwrap_or(0) as u64);
+        memory.map(|memory| Room::Counted { _memory: memory })
+    }
+
+    async fn alone(&self) -> Result<Room, Failure> {
+        let permit = Arc::clone(self.alone).acquire_owned().await;
+        // It is never closed.
+        let permit = permit.map_err(|_| Failure::unreachable(NOT_TRIED))?;
+        Ok(Room::Alone { _permit: permit })
+    }
+
+    /// A copy as it is published: whole, or as the name of an object.
+    async fn letter(&self, draft: Draft<'_>, room: Room) -> Result<Letter, Failure> {
+        let Draft {
+            copy,
+            mut headers,
+            trace,
+            whole,
+        } = draft;
+        let payload = match whole {
+            Some(whole) => payload(trace, self.content.body(), whole)
                 .await
                 .map_err(Failure::said)?,
-            _ => {
+            None => {
                 let object = self.store(copy).await?;
                 headers.insert("Prixfixe-Object", object);
                 Bytes::new()
@@ -125,6 +195,7 @@ impl Post<'_> {
             subject: subject(self.prefix, &copy.domain),
             headers,
             payload,
+            _memory: room,
         })
     }
 
@@ -145,6 +216,7 @@ impl Post<'_> {
                 false => Failure::unreachable(words),
             }
         };
+        let lost = self.losses();
         let bucket = self.session.context.get_object_store(self.bucket).await;
         let bucket = bucket.map_err(|error| failed("cannot get hold", &error))?;
         let name = self.digest.to_string();
@@ -175,12 +247,14 @@ impl Post<'_> {
         );
         tokio::select! {
             stored = put => stored.map_err(|error| failed("cannot store an object", &error))?,
-            () = self.lost() => return Err(Failure::unreachable(CONNECTION_LOST)),
+            () = self.lost(lost) => return Err(Failure::unreachable(CONNECTION_LOST)),
         };
         Ok(object)
     }
 
-    async fn hand_over(&self, letter: &Letter) -> Result<PublishAckFuture, Failure> {
+    async fn hand_over(&self, letter: &Letter) -> Result<Waiting, Failure> {
+        // From here on: a connection that is lost before somebody waits takes the acknowledgement along too.
+        let lost = self.losses();
         let message = PublishMessage::build()
             .headers(letter.headers.clone())
             .payload(letter.payload.clone());
@@ -188,44 +262,58 @@ impl Post<'_> {
             .session
             .context
             .send_publish(letter.subject.clone(), message);
-        tokio::select! {
-            sent = sent => sent.map_err(|error| failure(&error, &letter.subject)),
-            () = self.lost() => Err(Failure::unreachable(CONNECTION_LOST)),
-        }
+        let acknowledgement = tokio::select! {
+            sent = sent => sent.map_err(|error| failure(&error, &letter.subject))?,
+            () = self.lost(lost) => return Err(Failure::unreachable(CONNECTION_LOST)),
+        };
+        Ok(Waiting {
+            acknowledgement,
+            lost,
+        })
     }
 
     /// Waits for the acknowledgement.
     async fn settle(&self, sent: Sent) -> Outcome {
         let Sent {
             letter,
-            mut acknowledgement,
+            mut waiting,
             ..
         } = sent;
         for _ in 0..CONFLICT_ATTEMPTS {
             let answer = tokio::select! {
                 biased;
-                answer = acknowledgement.into_future() => answer,
-                () = self.lost() => return Err(Failure::unknown(CONNECTION_LOST)),
+                answer = waiting.acknowledgement.into_future() => answer,
+                () = self.lost(waiting.lost) => return Err(Failure::unknown(CONNECTION_LOST)),
             };
             match answer {
                 Ok(acknowledged) => return Ok(Delivered::saying(words(&acknowledged))),
                 Err(error) if is_conflict(&error) => sleep(CONFLICT_PAUSE).await,
                 Err(error) => return Err(failure(&error, &letter.subject)),
             }
-            acknowledgement = self.hand_over(&letter).await?;
+            // The attempt before it may succeed all the same.
+            waiting = self.hand_over(&letter).await.map_err(in_doubt)?;
         }
         Err(Failure::unknown(
             "another attempt with the same message is under way in the stream",
         ))
     }
 
-    /// Ends when the connection does: what waits in it is never answered.
-    async fn lost(&self) {
+    /// How often the connection was lost so far.
+    fn losses(&self) -> u64 {
+        self.session.lost.borrow().times
+    }
+
+    /// Ends when the connection has been lost more often than that: what waits in it is never answered.
+    async fn lost(&self, times: u64) {
         let mut lost = self.session.lost.clone();
-        let times = lost.borrow_and_update().times;
         // An error: the connection was given up.
         let _ = lost.wait_for(|now| now.times != times).await;
     }
+}
+
+/// The same, where the stream may have the message.
+fn in_doubt(failure: Failure) -> Failure {
+    Failure::unknown(failure.to_string())
 }
 
 const NOT_TRIED: &str = "not tried, since another copy failed";

@@ -19,7 +19,7 @@ use super::url::{Kind, Place};
 
 impl Hop {
     /// A new connection, ready for MAIL. Where TLS is not needed and cannot be had, one in plaintext.
-    pub(super) async fn connect(&self) -> Result<Link, Trouble> {
+    pub(super) async fn connect(&self) -> Result<Box<Link>, Trouble> {
         match self.open(false).await {
             Err(trouble) if trouble.is_no_tls() && self.plain.is_some() => {
                 tracing::debug!(
@@ -27,9 +27,9 @@ impl Hop {
                     cause = trouble.text(),
                     "no TLS with the next hop; trying in plaintext"
                 );
-                self.open(true).await
+                self.open(true).await.map(Box::new)
             }
-            result => result,
+            result => result.map(Box::new),
         }
     }
 

@@ -287,7 +287,7 @@ impl Link {
     }
 
     /// Takes its leave, as far as that needs no waiting.
-    pub(super) fn leave(mut self) {
+    pub(super) fn leave(mut self: Box<Self>) {
         if self.dialogue.quit(now()).is_ok() {
             let mut cx = Context::from_waker(Waker::noop());
             let _ = self.poll_send(&mut cx);

@@ -1,5 +1,10 @@
 //! Connections that wait for their next transaction.
 
+#![expect(
+    clippy::vec_box,
+    reason = "they change hands for each message, and are large"
+)]
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -14,7 +19,7 @@ pub(super) struct Pool(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    idle: Mutex<Vec<Link>>,
+    idle: Mutex<Vec<Box<Link>>>,
     most: usize,
     /// A task closes those that have waited for too long.
     is_swept: AtomicBool,
@@ -38,7 +43,7 @@ impl Pool {
     }
 
     /// One that is alive, as far as can be seen from here: the one used last.
-    pub(super) fn take(&self) -> Option<Link> {
+    pub(super) fn take(&self) -> Option<Box<Link>> {
         loop {
             let mut link = self.0.idle().pop()?;
             if link.idle_for() < MAX_IDLE && link.is_alive() {
@@ -48,7 +53,7 @@ impl Pool {
     }
 
     /// A connection that is at rest. It is closed where it has served for long enough.
-    pub(super) fn put(&self, mut link: Link) {
+    pub(super) fn put(&self, mut link: Box<Link>) {
         link.rest();
         let offered = link.dialogue.extensions().limits.mail;
         let most = offered.map_or(MAX_TRANSACTIONS, |most| most.min(MAX_TRANSACTIONS));
@@ -102,7 +107,7 @@ impl Drop for Sweeping {
 }
 
 impl Shared {
-    fn idle(&self) -> MutexGuard<'_, Vec<Link>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Box<Link>>> {
         // Nothing that can panic runs under the lock.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,7 +115,7 @@ impl Shared {
     /// True when none are left.
     fn close_old(&self) -> bool {
         let mut idle = self.idle();
-        let old: Vec<Link> = idle
+        let old: Vec<Box<Link>> = idle
             .extract_if(.., |link| link.idle_for() >= MAX_IDLE || !link.is_alive())
             .collect();
         let is_empty = idle.is_empty();
@@ -119,7 +124,7 @@ impl Shared {
             self.is_swept.store(false, Ordering::Release);
         }
         drop(idle);
-        old.into_iter().for_each(Link::leave);
+        old.into_iter().for_each(|link| link.leave());
         is_empty
     }
 }

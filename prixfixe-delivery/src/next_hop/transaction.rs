@@ -31,14 +31,14 @@ enum State {
     /// Nothing was said there.
     Fresh,
     /// MAIL was accepted there.
-    Open(Box<Open>),
+    Open(Open),
     /// Nothing more can be said.
     Over(Failure),
 }
 
 /// A transaction there.
 struct Open {
-    link: Link,
+    link: Box<Link>,
     /// Those that were accepted, as the dialogue counts them.
     accepted: Vec<usize>,
     named: Named,
@@ -90,15 +90,15 @@ impl Relay {
         self.state = state;
         match answer {
             Answer::Accepted => {
-                self.works();
+                self.answered();
                 Ok(())
             }
             Answer::Judged(failure) => {
-                self.works();
+                self.answered();
                 Err(failure)
             }
             Answer::Ours(failure) => {
-                self.hop.upstream.failed(&failure.to_string());
+                self.hop.upstream.unanswered(&failure.to_string());
                 self.approach = None;
                 Err(failure)
             }
@@ -106,9 +106,9 @@ impl Relay {
     }
 
     /// There was an answer: others may ask too.
-    fn works(&mut self) {
+    fn answered(&mut self) {
         if self.approach.take().is_some() {
-            self.hop.upstream.succeeded();
+            self.hop.upstream.answered();
         }
     }
 
@@ -136,7 +136,8 @@ impl Relay {
                 Err(trouble) => return Err(trouble),
             }
         }
-        let mut link = self.hop.connect().await?;
+        // Boxed: few messages need a new connection, and all would have room for it.
+        let mut link = Box::pin(self.hop.connect()).await?;
         let first = self.say_mail(&mut link, rcpt).await?;
         Ok(self.settle(link, recipient, first))
     }
@@ -182,7 +183,7 @@ impl Relay {
         (!is_ascii && !offered.smtp_utf8).then_some(NO_SMTPUTF8)
     }
 
-    fn settle(&self, link: Link, recipient: &Recipient, first: First) -> (State, Answer) {
+    fn settle(&self, link: Box<Link>, recipient: &Recipient, first: First) -> (State, Answer) {
         match first {
             First::Unfit(refusal) => {
                 self.hop.pool.put(link);
@@ -204,11 +205,11 @@ impl Relay {
                 let mut named = Named::default();
                 named.add(recipient, &link.dialogue.extensions().limits);
                 let accepted = Vec::new();
-                let mut open = Box::new(Open {
+                let mut open = Open {
                     link,
                     accepted,
                     named,
-                });
+                };
                 let answer = open.take(number, answer);
                 (State::Open(open), answer)
             }
@@ -217,7 +218,7 @@ impl Relay {
 
     async fn ask_next(
         &self,
-        mut open: Box<Open>,
+        mut open: Open,
         recipient: &Recipient,
         rcpt: &Rcpt<'_>,
     ) -> (State, Answer) {
@@ -275,14 +276,14 @@ impl Relay {
             mut link,
             accepted,
             named,
-        } = *open;
+        } = open;
         let is_strict = self.hop.strict_8bit && !link.dialogue.extensions().eight_bit_mime;
         if is_strict && !front.is_ascii() {
-            self.state = State::Open(Box::new(Open {
+            self.state = State::Open(Open {
                 link,
                 accepted,
                 named,
-            }));
+            });
             return Failure::said(EIGHT_BIT).into();
         }
         // As long as the next hop may take for those that are there.
@@ -376,7 +377,7 @@ fn judge(stage: Stage, reply: &ReplyBuf) -> Answer {
 
 impl Hop {
     /// A connection that waited. What a transaction has left there is cleared first.
-    async fn waiting(&self) -> Option<Link> {
+    async fn waiting(&self) -> Option<Box<Link>> {
         while let Some(mut link) = self.pool.take() {
             if link.dialogue.is_idle() {
                 return Some(link);

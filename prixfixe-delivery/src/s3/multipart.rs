@@ -3,8 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use prixfixe_server::{Body, Reply};
+use prixfixe_server::Reply;
 use rusty_s3::Bucket;
 use rusty_s3::actions::CreateMultipartUpload;
 
@@ -13,8 +12,8 @@ use super::store::{Mode, Store, Tried, signed, tried};
 use crate::Failure;
 use prixfixe_http::Part;
 
-/// The smallest part that all stores take: each is in memory while it is sent.
-const PART: usize = 5 << 20;
+/// The smallest part that all stores take.
+const PART: u64 = 5 << 20;
 
 /// An upload that has begun. What was stored of it is removed unless it is completed.
 struct Upload {
@@ -42,13 +41,12 @@ impl Store {
             Ok(upload) => upload,
             Err(tried) => return Ok(tried),
         };
-        let mut reader = Reader::new(object);
-        let mut parts = Vec::new();
-        while let Some(part) = reader.next().await.map_err(Failure::said)? {
-            let number = u16::try_from(parts.len() + 1).unwrap_or(u16::MAX);
-            parts.push(upload.send(number, part).await?);
+        let mut stored = Vec::new();
+        for part in parts(object) {
+            let number = u16::try_from(stored.len() + 1).unwrap_or(u16::MAX);
+            stored.push(upload.send(number, part).await?);
         }
-        upload.complete(&parts, mode).await
+        upload.complete(&stored, mode).await
     }
 
     async fn begin(
@@ -86,18 +84,15 @@ impl Store {
 }
 
 impl Upload {
-    async fn send(&self, number: u16, part: Bytes) -> Result<Stored, Failure> {
-        let checksum = Checksum::of(&part);
+    async fn send(&self, number: u16, part: Vec<Part>) -> Result<Stored, Failure> {
+        let checksum = Checksum::of_parts(&part).await.map_err(Failure::said)?;
         let fields = vec![("x-amz-checksum-sha256", checksum.base64())];
         let sign = |bucket: &Bucket, credentials: &rusty_s3::Credentials| {
             let action = bucket.upload_part(Some(credentials), &self.key, number, &self.id);
             signed(action, &fields)
         };
         let Self { store, .. } = self;
-        let content = vec![Part::Bytes(part)];
-        let answer = store
-            .ask(sign, &fields, content, store.patience.last)
-            .await?;
+        let answer = store.ask(sign, &fields, part, store.patience.last).await?;
         if answer.is_error() {
             return Err(answer.failure());
         }
@@ -184,64 +179,84 @@ fn list(parts: &[Stored]) -> String {
     text
 }
 
-/// Cuts an object into parts.
-struct Reader {
-    front: Bytes,
-    body: Option<Body>,
-}
-
-impl Reader {
-    fn new(object: &Object<'_>) -> Self {
-        Self {
-            front: object.front.clone(),
-            body: object.content.as_ref().map(|content| content.body()),
-        }
-    }
-
-    async fn next(&mut self) -> Result<Option<Bytes>, Reply> {
-        let mut part = BytesMut::new();
-        while part.len() < PART {
-            if self.front.is_empty() {
-                let next = match &mut self.body {
-                    Some(body) => body.chunk().await?,
-                    None => None,
-                };
-                match next {
-                    Some(piece) => self.front = piece,
-                    None => break,
-                }
-            }
-            let room = (PART - part.len()).min(self.front.len());
-            part.extend_from_slice(&self.front.split_to(room));
-        }
-        Ok((!part.is_empty()).then(|| part.freeze()))
-    }
+/// The parts of an object. None has memory of its own: each is read again while it is sent.
+fn parts(object: &Object<'_>) -> impl Iterator<Item = Vec<Part>> {
+    let front = object.front.clone();
+    let content = object.content.clone();
+    let front_size = front.len() as u64;
+    (0..object.size().div_ceil(PART)).map(move |number| {
+        let start = number * PART;
+        let end = start + PART;
+        let within =
+            |position: u64| usize::try_from(position.min(front_size)).unwrap_or(usize::MAX);
+        let of_front = front.slice(within(start)..within(end));
+        let of_content = content.as_ref().map(|content| {
+            let start = start.saturating_sub(front_size);
+            content.part(start, end.saturating_sub(front_size).saturating_sub(start))
+        });
+        let of_front = (!of_front.is_empty()).then_some(Part::Bytes(of_front));
+        let of_content = of_content.filter(|it| it.size() > 0).map(Part::Gathered);
+        of_front.into_iter().chain(of_content).collect()
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use prixfixe_server::Gathered;
 
     use super::*;
 
+    async fn read(parts: &[Part]) -> Vec<u8> {
+        let mut whole = Vec::new();
+        for part in parts {
+            match part {
+                Part::Bytes(bytes) => whole.extend_from_slice(bytes),
+                Part::Gathered(gathered) => {
+                    let mut body = gathered.body();
+                    while let Some(piece) = body.chunk().await.unwrap() {
+                        whole.extend_from_slice(&piece);
+                    }
+                }
+            }
+        }
+        whole
+    }
+
     #[tokio::test]
     async fn parts_are_of_one_size_but_the_last_and_together_the_object() {
-        for size in [0, 1, PART - 3, PART - 2, 2 * PART, 2 * PART + 7] {
+        let part = usize::try_from(PART).unwrap();
+        for (front, size) in [
+            (2, 0),
+            (2, 1),
+            (2, part - 3),
+            (2, part - 2),
+            (2, 2 * part),
+            (2, 2 * part + 7),
+            (part + 5, 3),
+            (part, part),
+        ] {
             let content: Vec<u8> = (0..size).map(|it| it as u8).collect();
-            let front = Bytes::from_static(b"ab");
-            let mut reader = Reader {
-                front: front.clone(),
-                body: Some(Gathered::new(content.clone()).body()),
+            let front = vec![b'f'; front];
+            let object = Object {
+                key: "key",
+                content_type: "message/rfc822",
+                front: Bytes::from(front.clone()),
+                content: Some(Gathered::new(content.clone())),
+                checksum: Checksum::of(b""),
+                attempt: None,
             };
             let mut whole = Vec::new();
             let mut lengths = Vec::new();
-            while let Some(part) = reader.next().await.unwrap() {
-                lengths.push(part.len());
-                whole.extend_from_slice(&part);
+            for part in parts(&object) {
+                let bytes = read(&part).await;
+                assert_eq!(Checksum::of_parts(&part).await, Ok(Checksum::of(&bytes)));
+                lengths.push(bytes.len());
+                whole.extend_from_slice(&bytes);
             }
             let last = lengths.pop().unwrap();
-            assert!(lengths.iter().all(|it| *it == PART) && last <= PART);
-            assert_eq!(whole, [&*front, &content].concat());
+            assert!(lengths.iter().all(|it| *it == part) && last <= part);
+            assert_eq!(whole, [front, content].concat());
         }
     }
 }

@@ -35,6 +35,24 @@ impl Checksum {
         Self::from(digest(&SHA256, bytes))
     }
 
+    pub(super) async fn of_parts(parts: &[Part]) -> Result<Self, Reply> {
+        let mut hash = Context::new(&SHA256);
+        for part in parts {
+            match part {
+                Part::Bytes(bytes) => hash.update(bytes),
+                Part::Gathered(content) => {
+                    let mut body = content.body();
+                    while let Some(piece) = body.chunk().await? {
+                        hash.update(&piece);
+                        // As below.
+                        yield_now().await;
+                    }
+                }
+            }
+        }
+        Ok(Self::from(hash.finish()))
+    }
+
     pub(super) fn base64(&self) -> String {
         STANDARD.encode(self.0)
     }

@@ -7,7 +7,7 @@ use prixfixe_test_support::talk;
 use super::server::Server;
 use super::*;
 
-fn mail_for_two_domains_is_two_messages(transport: Transport) {
+fn mail_for_two_domains_is_two_messages(transport: Transport, message_memory: u64) {
     let Some(server) = Server::start() else {
         return;
     };
@@ -21,6 +21,7 @@ fn mail_for_two_domains_is_two_messages(transport: Transport) {
     let smtp = SmtpServer::builder()
         .listen(([127, 0, 0, 1], 0))
         .transport(transport)
+        .message_memory(message_memory)
         .handler(Delivery::to("bus", target))
         .start()
         .expect("it starts");
@@ -50,10 +51,16 @@ fn mail_for_two_domains_is_two_messages(transport: Transport) {
 
 #[test]
 fn mail_for_two_domains_is_two_messages_on_tokio() {
-    mail_for_two_domains_is_two_messages(Transport::Tokio);
+    mail_for_two_domains_is_two_messages(Transport::Tokio, 1 << 20);
 }
 
 #[test]
 fn mail_for_two_domains_is_two_messages_on_raw() {
-    mail_for_two_domains_is_two_messages(Transport::Raw);
+    mail_for_two_domains_is_two_messages(Transport::Raw, 1 << 20);
+}
+
+/// Where nothing is left of the memory for messages.
+#[test]
+fn mail_for_two_domains_is_two_messages_one_after_the_other() {
+    mail_for_two_domains_is_two_messages(Transport::Tokio, 0);
 }

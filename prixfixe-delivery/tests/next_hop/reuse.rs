@@ -54,6 +54,30 @@ async fn a_new_connection_that_is_dead_is_not_replaced() {
 }
 
 #[tokio::test]
+async fn a_recipient_that_is_taken_does_not_show_that_messages_are() {
+    let fails = [hear("DATA"), say("421 4.3.2 going down")];
+    let server = Scripted::new(vec![
+        [hello(&[]), envelope(), fails.to_vec()].concat(),
+        [hello(&[]), envelope(), content("250 ok")].concat(),
+    ])
+    .await;
+    let hop = server.hop("smtp");
+    assert!(send(&hop).await[0].starts_with("end: 451 4.4.1"));
+    assert!(is_down(&hop));
+    let (client, mail) = (client(), envelope_to(&["bob@example.org"]));
+    let mut transaction = hop.begin(Mail::new(&client, &mail)).answer().await.unwrap();
+    let taken = transaction.rcpt(&mail.recipients()[0]).answer().await;
+    assert_eq!(taken, Ok(()));
+    assert!(is_down(&hop));
+    // It is in nobody's way while its client is silent.
+    assert!(hop.begin(Mail::new(&client, &mail)).answer().await.is_ok());
+    let message = prixfixe_server::Message::new(client, mail, [HELLO]);
+    transaction.deliver(message).await;
+    assert!(!is_down(&hop));
+    server.heard().await;
+}
+
+#[tokio::test]
 async fn a_transaction_that_was_given_up_leaves_its_connection_to_the_next() {
     let refused = [
         hear("MAIL"),

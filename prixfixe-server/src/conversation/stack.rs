@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use prixfixe_core::{Protocol, Reply};
 
-use crate::accepted::AcceptedDomains;
 use crate::check::{self, Checks, Content, Opened};
 use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
 use crate::message::Head;
@@ -88,10 +87,7 @@ impl<S: Session> Stack<S> {
             let rcpt = Rcpt::new(client, envelope, &recipient);
             let is_new = !named.recipients.iter().any(|it| it.path == recipient.path);
             let answer = match is_new {
-                true => {
-                    self.ask_about_added(rcpt, head.accepted_domains.as_deref())
-                        .await
-                }
+                true => self.ask_about_added(rcpt).await,
                 false => self.session.rcpt(rcpt).await,
             };
             match answer {
@@ -110,12 +106,9 @@ impl<S: Session> Stack<S> {
         self.session.data(Data::new(client, envelope)).await
     }
 
-    async fn ask_about_added(
-        &mut self,
-        rcpt: Rcpt<'_>,
-        accepted: Option<&AcceptedDomains>,
-    ) -> Result<(), Reply> {
-        if accepted.is_some_and(|it| !it.accept(rcpt.path())) {
+    async fn ask_about_added(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        let in_force = &rcpt.envelope().in_force;
+        if !in_force.accepts(rcpt.client(), rcpt.path()) {
             return Err(replies::NO_SUCH_DOMAIN);
         }
         self.checks.rcpt(rcpt).await?;

@@ -46,10 +46,11 @@ impl Reader {
         if self.position >= self.gathered.size() {
             return Poll::Ready(Ok(None));
         }
-        let piece = match &self.gathered.0.place {
-            Place::Memory { blocks, .. } => piece_at(blocks, self.position),
+        let Gathered { stored, start, .. } = &self.gathered;
+        let position = start + self.position;
+        let mut piece = match &stored.place {
+            Place::Memory { blocks, .. } => piece_at(blocks, position),
             Place::File(_) => {
-                let (stored, position) = (&self.gathered.0, self.position);
                 let read = self.read.get_or_insert_with(|| {
                     let stored = Arc::clone(stored);
                     begin(move || read_at(&stored, position))
@@ -59,6 +60,8 @@ impl Reader {
                 read.unwrap_or_else(|_| Err(io::Error::other("no thread works")))?
             }
         };
+        let left = self.gathered.size() - self.position;
+        piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         self.position += piece.len() as u64;
         Poll::Ready(Ok(Some(piece)))
     }

@@ -55,6 +55,13 @@ fn a_content_is_read_as_it_was_wherever_it_is() {
         assert_eq!(gathered.size(), length as u64);
         // 4, 16 and 64 KiB fit, the block behind them does not.
         assert_eq!(gathered.is_in_file(), length > 84 << 10, "{length}");
+        for (offset, part) in [(0, 10), (5, 65_536), (length / 2, length), (length + 1, 1)] {
+            let end = (offset + part).min(length);
+            let expected = content.get(offset..end).unwrap_or_default();
+            let part = gathered.part(offset as u64, part as u64);
+            assert_eq!(part.size(), expected.len() as u64);
+            assert_eq!(read(part.part(0, u64::MAX).body()), expected);
+        }
         // Twice, and both at the same time.
         let (first, second) = (gathered.body(), gathered.body());
         assert_eq!(read(first), content);
@@ -88,6 +95,18 @@ fn many_large_messages_at_once_stay_within_the_memory() {
     assert!((1..=2).contains(&in_memory), "{in_memory}");
     assert!(all.into_iter().all(|it| read(it.body()) == content));
     assert_eq!(gathering.memory.used(), 0);
+}
+
+#[test]
+fn what_is_reserved_is_not_there_for_contents_until_it_is_given_back() {
+    let gathering = Gathering::new(100_000, None);
+    let reserved = gathering.reserve(98_000).unwrap();
+    assert!(gathering.reserve(3_000).is_none());
+    let gathered = wait(gathering.gather(&mut body(&content(3_000)))).unwrap();
+    assert!(gathered.is_in_file());
+    drop(reserved);
+    let gathered = wait(gathering.gather(&mut body(&content(3_000)))).unwrap();
+    assert!(!gathered.is_in_file() && gathering.reserve(98_000).is_none());
 }
 
 #[test]

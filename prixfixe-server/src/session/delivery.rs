@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use prixfixe_core::{Abort, Protocol, Reply};
 
-use crate::accepted::AcceptedDomains;
 use crate::body::{self, BodyWriter};
 use crate::conversation::{Answer, Conversation, Panicked, Question};
 use crate::handler::Outcome;
+use crate::in_force::AtMail;
 use crate::message::Head;
 use crate::{Accepted, BodyError, Envelope, Message, MessageId, Recipient, replies};
 
@@ -18,20 +18,17 @@ pub(super) struct Transaction {
     pub(super) envelope: Arc<Envelope>,
     /// When MAIL was asked about.
     pub(super) started: Instant,
-    /// Those in force at MAIL, until its message has them.
-    pub(super) accepted_domains: Option<Arc<AcceptedDomains>>,
+    /// Since MAIL.
+    pub(super) in_force: Arc<AtMail>,
 }
 
 impl Transaction {
-    pub(super) fn new(
-        envelope: Envelope,
-        started: Instant,
-        accepted_domains: Arc<AcceptedDomains>,
-    ) -> Self {
+    pub(super) fn new(mut envelope: Envelope, started: Instant, in_force: Arc<AtMail>) -> Self {
+        envelope.in_force = Arc::clone(&in_force).into();
         Self {
             envelope: Arc::new(envelope),
             started,
-            accepted_domains: Some(accepted_domains),
+            in_force,
         }
     }
 

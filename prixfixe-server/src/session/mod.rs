@@ -63,6 +63,8 @@ pub(crate) struct SmtpSession {
     chunk_is_told: bool,
     /// The application has more of a body before it than it should: nothing is read meanwhile.
     stalled: bool,
+    /// Octets of replies to MAIL and RCPT among those that wait.
+    grouped: u16,
     /// The transport's, as of the last poll: questions are asked while bytes are received, too.
     waker: Waker,
     record: Record,
@@ -103,6 +105,7 @@ impl SmtpSession {
             refused: false,
             chunk_is_told: false,
             stalled: false,
+            grouped: 0,
             waker: Waker::noop().clone(),
             record: Record::new(now),
             shared,
@@ -194,6 +197,17 @@ impl SmtpSession {
             }
         }
         self.connection.question().is_none()
+    }
+
+    /// Replies to MAIL and RCPT leave together, while the client has more before it than it can have waited for. RFC 2920
+    /// section 3.2: they may be kept until the input is empty, and no other reply may.
+    fn hold_grouped(&mut self) {
+        let is_asked = self.connection.question() == Some(Open::Rcpt) && !self.input.is_empty();
+        let is_held = is_asked && self.output.held_len() == usize::from(self.grouped);
+        self.output.hold(is_held);
+        if !is_held {
+            self.grouped = 0;
+        }
     }
 
     /// Settles what can be settled and goes on with the input that waits, until neither is possible.

@@ -62,14 +62,19 @@ impl SmtpSession {
     }
 
     fn ask_mail(&mut self, now: Instant, envelope: Envelope, cx: &mut Context<'_>) {
-        let accepted_domains = self.shared.accepted_domains.now();
-        let transaction = Transaction::new(envelope, now, accepted_domains);
+        let in_force = self.shared.in_force.now();
+        let was_exempt = in_force.login_epoch != self.shared.login_epoch;
+        let transaction = Transaction::new(envelope, now, in_force);
         let transaction = self.transaction.insert(transaction);
         let envelope = transaction.envelope.clone();
         let is_limited = !self.client.is_health_check();
         let address = self.client.peer().ip().filter(|_| is_limited);
         if address.is_some_and(|it| !self.shared.clients.allows_message(now, it)) {
             return self.answer(now, Err(replies::TOO_MANY_MESSAGES), About::Nothing, cx);
+        }
+        // Logins may bound now what domains did before, and a session keeps the mode that it began with.
+        if was_exempt && self.client.identity().is_none() {
+            return self.answer(now, Err(replies::CONNECT_AGAIN), About::Nothing, cx);
         }
         if self.is_another_sender(envelope.reverse_path()) {
             return self.answer(now, Err(replies::ANOTHER_SENDER), About::Nothing, cx);
@@ -81,18 +86,12 @@ impl SmtpSession {
         let Some(transaction) = &self.transaction else {
             return;
         };
-        let accepted = transaction.accepted_domains.as_deref();
-        let is_accepted = accepted.is_none_or(|it| it.accept(recipient.path()));
-        if !is_accepted && !self.may_relay() {
+        if !transaction.in_force.accepts(&self.client, recipient.path()) {
             let about = About::Recipient(recipient);
             return self.answer(now, Err(replies::NO_SUCH_DOMAIN), about, cx);
         }
         let envelope = transaction.envelope.clone();
         self.ask(now, Question::Rcpt(envelope, recipient), cx);
-    }
-
-    fn may_relay(&self) -> bool {
-        self.shared.relay_for_users && self.client.identity().is_some()
     }
 
     fn ask(&mut self, now: Instant, question: Question, cx: &mut Context<'_>) {
@@ -196,7 +195,14 @@ impl SmtpSession {
             }
             _ => {}
         }
+        let is_grouped = matches!(self.connection.question(), Some(Open::Mail | Open::Rcpt));
+        let before = self.output.held_len();
         self.connection.answer(now, answer, self.output.back());
+        if is_grouped {
+            let length = self.output.held_len() - before;
+            let length = u16::try_from(length).unwrap_or(u16::MAX);
+            self.grouped = self.grouped.saturating_add(length);
+        }
         let is_explained = matches!(
             self.record.end,
             EndReason::Refused(_) | EndReason::Dismissed | EndReason::Shutdown
@@ -207,10 +213,9 @@ impl SmtpSession {
     }
 
     fn begin_message(&mut self) {
-        let Some(mut transaction) = self.transaction.take() else {
+        let Some(transaction) = self.transaction.take() else {
             return;
         };
-        let accepted_domains = transaction.accepted_domains.take();
         let received_at = SystemTime::now();
         let head = Head {
             id: MessageId::new(received_at),
@@ -218,7 +223,6 @@ impl SmtpSession {
             domain: self.shared.domain.clone(),
             client: self.client.clone(),
             envelope: transaction.envelope.clone(),
-            accepted_domains: accepted_domains.filter(|_| !self.may_relay()),
             gathering: self.shared.gathering.clone(),
             verdict: None,
             #[cfg(feature = "digest")]

@@ -78,6 +78,65 @@ fn what_is_answered_at_once_is_answered_while_it_is_received() {
     assert_eq!(output.matches("250 2.0.0 OK ").count(), 2, "{output}");
 }
 
+/// Answers about so many recipients.
+#[derive(Clone)]
+struct Answering(Arc<AtomicUsize>);
+
+impl crate::Session for Answering {
+    async fn rcpt(&mut self, _: crate::Rcpt<'_>) -> Result<(), Reply> {
+        poll_fn(|_| {
+            let take = |left: usize| left.checked_sub(1);
+            let taken = self
+                .0
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+            match taken {
+                Ok(_) => Poll::Ready(Ok(())),
+                Err(_) => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    async fn message(&mut self, message: Message) -> Result<Accepted, Reply> {
+        accept(message).await
+    }
+}
+
+#[test]
+fn replies_to_mail_and_rcpt_leave_together_where_the_client_has_sent_more() {
+    let envelope = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n";
+    for (before, behind, is_held) in [
+        (&b""[..], &b"DATA\r\n"[..], true),
+        // RFC 2920 section 3.2: not when the input is empty, and no reply but those to MAIL and RCPT.
+        (b"", b"", false),
+        (b"NOOP\r\n", b"DATA\r\n", false),
+        (MESSAGE, b"DATA\r\n", false),
+    ] {
+        let answers = Arc::new(AtomicUsize::new(usize::from(before == MESSAGE)));
+        let answering = Answering(Arc::clone(&answers));
+        let mut session = session(Sessions::new(move |_: Client| {
+            let answering = answering.clone();
+            async move { Ok(answering) }
+        }));
+        assert!(poll(&mut session).is_pending());
+        session.receive(Instant::now(), b"EHLO client.test\r\n");
+        assert!(poll(&mut session).is_pending());
+        session.output().consume(usize::MAX);
+
+        session.receive(Instant::now(), &[before, envelope, behind].concat());
+        assert!(poll(&mut session).is_pending());
+        assert_eq!(session.output().is_empty(), is_held, "{before:?}");
+        answers.store(1, Ordering::Relaxed);
+        assert!(poll(&mut session).is_pending());
+        let output = String::from_utf8_lossy(session.output().pending()).into_owned();
+        let replies = ["250 2.1.0 ", "250 2.1.5 ", "354 "];
+        let count = if behind.is_empty() { 2 } else { 3 };
+        for reply in replies.iter().take(count) {
+            assert!(output.contains(reply), "{output}");
+        }
+    }
+}
+
 #[derive(Default)]
 struct Wakes(AtomicUsize);
 

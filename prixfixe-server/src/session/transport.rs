@@ -22,7 +22,7 @@ impl Inspect for SmtpSession {
             under_way: self.connection.in_transaction()
                 || matches!(self.pending, Pending::Answer(_) | Pending::Login(_)),
             input: self.input.len(),
-            output: self.output.len(),
+            output: self.output.held_len(),
             body,
             recipients: transaction.map_or(0, |it| it.envelope.recipients().len()),
             tls_input: 0,
@@ -70,6 +70,7 @@ impl Session for SmtpSession {
             self.work(now, cx);
         }
         self.watch_body(now, cx);
+        self.hold_grouped();
         if self.connection.is_closed() {
             self.place = None;
             Poll::Ready(())
