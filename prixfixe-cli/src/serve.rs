@@ -15,7 +15,7 @@ use crate::control::Control;
 use crate::error::Error;
 use crate::file_limit::FileLimit;
 use crate::policy::Policy;
-use crate::reload::{self, Certificates, Listeners, Reload};
+use crate::reload::{self, Certificates, Reload};
 use crate::signals::Signals;
 use crate::sockets::Sockets;
 use crate::systemd::Purpose;

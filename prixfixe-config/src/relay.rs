@@ -112,6 +112,7 @@ impl Configuration {
 }
 
 /// A relay that everybody could use.
+#[derive(Debug)]
 pub struct RelayFault {
     /// Where it is said.
     key: &'static str,
