@@ -31,6 +31,7 @@
 mod fields;
 mod people;
 mod permission;
+mod reports;
 mod returned;
 mod text;
 
@@ -42,6 +43,7 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use prixfixe_server::{BodyType, Envelope, ForwardPath, MailParameters, Mailbox, Recipient, Reply};
 
 pub use self::permission::may_report_to;
+pub use self::reports::{ReportedTarget, Reports};
 
 use self::returned::Returned;
 

@@ -6,3 +6,4 @@ mod hostile;
 mod permission;
 mod programs;
 mod read;
+mod reports;

@@ -77,7 +77,11 @@ pub(crate) struct Parsed {
 }
 
 pub(crate) fn parse(bounce: &Bounce) -> Parsed {
-    let (headers, body) = section(&bounce.content);
+    parse_content(&bounce.content)
+}
+
+pub(crate) fn parse_content(content: &[u8]) -> Parsed {
+    let (headers, body) = section(content);
     let kind = get(&headers, "Content-Type");
     let boundary = kind.split("boundary=\"").nth(1).expect("a boundary");
     let boundary = boundary.split('"').next().unwrap();
