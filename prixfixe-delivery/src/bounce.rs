@@ -9,7 +9,7 @@
 //! 3. **As it was asked** ([`Report::bounce`]): NOTIFY, RET, ENVID and ORCPT (RFC 3461). DELAY asks for nothing.
 //!
 //! A report has three parts: text for people, fields for programs, and what was sent (`RET`). Whatever a client or a next
-//! hop said goes through [`text`], so that no byte of it can end a field or begin another.
+//! hop said goes through one function, so that no byte of it can end a field or begin another.
 //!
 //! ```
 //! use std::time::SystemTime;

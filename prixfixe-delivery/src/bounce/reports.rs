@@ -44,8 +44,8 @@ struct Known {
 }
 
 /// A delivery that was given up, and that nobody has said anything about.
-const EXPIRED: Reply = reply!(451 4.4.7 "The message could not be delivered in time");
-const TAKEN: Reply = reply!(250 2.0.0 "Delivered");
+static EXPIRED: Reply = reply!(451 4.4.7 "The message could not be delivered in time");
+static TAKEN: Reply = reply!(250 2.0.0 "Delivered");
 
 impl Reports {
     /// From a server of this domain, about these targets, from now on.
@@ -88,7 +88,8 @@ impl Reports {
         let ended = ended.filter_map(|it| Some((it.recipient.recipient().ok()?, it)));
         let ended: Vec<_> = ended.collect();
         let now = SystemTime::now();
-        let mut report = Report::new(&known.domain, &stored.id, envelope, stored.received_at()).at(now);
+        let mut report =
+            Report::new(&known.domain, &stored.id, envelope, stored.received_at()).at(now);
         for (recipient, it) in &ended {
             let (remote, reply) = said(it, fate, &target.host);
             report = report.about(recipient, fate, remote, reply);

@@ -10,7 +10,8 @@ use crate::read::{DOMAIN, GONE, HELLO, envelope, get, recipient, then};
 
 fn reports() -> Reports {
     let reports = Reports::default();
-    let target = |host: &str, is_final| ReportedTarget::new(host, is_final, Arc::new(Discard::new()));
+    let target =
+        |host: &str, is_final| ReportedTarget::new(host, is_final, Arc::new(Discard::new()));
     let targets = [
         ("relay".to_owned(), target("relay.example.org", false)),
         ("boxes".to_owned(), target("boxes.example.org", true)),
@@ -30,7 +31,12 @@ async fn stored(client: Client, verdict: Verdict, notify: &str) -> StoredEnvelop
     StoredEnvelope::new(&message, digest, HELLO.len() as u64, targets)
 }
 
-fn ask(reports: &Reports, stored: &StoredEnvelope, target: &str, ending: Ending) -> Option<Message> {
+fn ask(
+    reports: &Reports,
+    stored: &StoredEnvelope,
+    target: &str,
+    ending: Ending,
+) -> Option<Message> {
     let mut ended = Ended::new(stored.recipients[0].clone(), 3, then());
     ended.reply = Some(GONE);
     let ended = [ended];
@@ -48,10 +54,17 @@ async fn a_sender_that_logged_in_hears_of_a_failure_at_a_mail_server_and_at_no_o
     let stored = stored(ann(), Verdict::default(), "").await;
     for ending in [Ending::Refused, Ending::GivenUp] {
         let message = ask(&reports, &stored, "relay", ending).expect("a report");
-        assert!(matches!(message.envelope().reverse_path(), ReversePath::Null));
+        assert!(matches!(
+            message.envelope().reverse_path(),
+            ReversePath::Null
+        ));
         let content = message.collect().await.unwrap().into_content();
         let text = String::from_utf8(content.to_vec()).unwrap();
-        for part in ["Remote-MTA: dns; relay.example.org\r\n", "\r\nSubject: Hello\r\n", stored.id.as_str()] {
+        for part in [
+            "Remote-MTA: dns; relay.example.org\r\n",
+            "\r\nSubject: Hello\r\n",
+            stored.id.as_str(),
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }
@@ -63,10 +76,12 @@ async fn a_sender_that_logged_in_hears_of_a_failure_at_a_mail_server_and_at_no_o
 async fn nobody_else_hears_and_a_report_is_never_answered() {
     let reports = reports();
     let stranger = Client::builder().build();
-    let forged = Verdict::default().found(Finding::new("dmarc", "fail").property("header.from", "example.com"));
+    let forged = Verdict::default()
+        .found(Finding::new("dmarc", "fail").property("header.from", "example.com"));
     let unknown = stored(stranger.clone(), forged, "").await;
     assert!(ask(&reports, &unknown, "relay", Ending::Refused).is_none());
-    let passed = Verdict::default().found(Finding::new("dmarc", "pass").property("header.from", "example.com"));
+    let passed = Verdict::default()
+        .found(Finding::new("dmarc", "pass").property("header.from", "example.com"));
     let known = stored(stranger, passed, "").await;
     assert!(ask(&reports, &known, "relay", Ending::Refused).is_some());
 
@@ -87,7 +102,10 @@ async fn success_is_told_where_it_was_asked_for() {
     // That is no failure that was withheld.
     assert_eq!(reports.withheld(), 0);
     let asked = stored(ann(), Verdict::default(), "SUCCESS").await;
-    for (target, action) in [("relay", "Action: relayed\r\n"), ("boxes", "Action: delivered\r\n")] {
+    for (target, action) in [
+        ("relay", "Action: relayed\r\n"),
+        ("boxes", "Action: delivered\r\n"),
+    ] {
         let message = ask(&reports, &asked, target, Ending::Delivered).expect("a report");
         let content = message.collect().await.unwrap().into_content();
         let text = String::from_utf8(content.to_vec()).unwrap();
