@@ -11,6 +11,7 @@ use prixfixe_server::{Client, Message, Reply, reply};
 use super::{Fate, Original, Report, may_report_to};
 use crate::Target;
 use crate::spool::{Bouncer, Ended, Ending, Report as Undelivered};
+use crate::target::UNREACHABLE;
 
 /// A target whose failures senders hear of: another mail server.
 #[derive(Clone)]
@@ -145,10 +146,11 @@ impl ReportedTarget {
 }
 
 fn said<'a>(ended: &'a Ended, fate: Fate, host: &'a str) -> (Option<&'a str>, &'a Reply) {
-    match (&ended.reply, fate) {
-        (Some(reply), _) => (Some(host), reply),
-        (None, Fate::Failed) => (None, &EXPIRED),
-        (None, _) => (None, &TAKEN),
+    // That nobody could be reached is our word.
+    match ended.reply.as_ref().filter(|reply| **reply != UNREACHABLE) {
+        Some(reply) => (Some(host), reply),
+        None if fate == Fate::Failed => (None, &EXPIRED),
+        None => (None, &TAKEN),
     }
 }
 
