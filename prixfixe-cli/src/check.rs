@@ -6,6 +6,7 @@ use crate::auth;
 use crate::config::{Configuration, ConfigurationArguments, Environment, Scope, Target};
 use crate::error::{Error, print, warn};
 use crate::privileges;
+use crate::spool;
 
 pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error> {
     let configuration = Configuration::load(arguments)?;
@@ -38,6 +39,7 @@ pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error>
         .into_iter()
         .chain(auth::warning(&configuration))
         .chain(configuration.mail_warnings())
+        .chain(spool::warnings(&configuration))
     {
         warn(&warning);
     }

@@ -76,15 +76,13 @@ impl Reload {
         self.change_fsync(&next)?;
         if let Err(error) = self.change_server(&next, tls) {
             // Back to what it was, which cannot fail: at most the directories are synced once more.
-            let delivery = self.targets.delivery();
-            let _ = delivery.set_fsync(self.running.delivery.fsync);
+            let _ = self.targets.set_fsync(self.running.delivery.fsync);
             return Err(error);
         }
-        self.targets.replace(targets);
+        self.targets.replace(&next, targets);
         recipients.put_into(&self.recipients);
         self.policy.replace(rules);
-        let delivery = self.targets.delivery();
-        delivery.set_min_free(next.delivery.min_free());
+        self.targets.set_min_free(next.delivery.min_free());
         self.report(&next, &wanted);
         self.running = next;
         Ok(())
@@ -106,7 +104,7 @@ impl Reload {
         if self.running.delivery.fsync == next.delivery.fsync {
             return Ok(());
         }
-        let changed = self.targets.delivery().set_fsync(next.delivery.fsync);
+        let changed = self.targets.set_fsync(next.delivery.fsync);
         changed.map_err(Error::Fsync)
     }
 
@@ -205,6 +203,7 @@ pub(crate) fn settings(
         .handler_timeout(configuration.longest_answer())
         .one_recipient_domain(configuration.is_routed_apart())
         .binary_mime(!configuration.hands_on())
+        .dsn_for_users(configuration.spool.path.is_some() && configuration.hands_on())
         .accept_domains(&configuration.accept.domains)
         .relay_for_users(configuration.accept.relay == config::Relay::Authenticated)
         .bare_line_ends(match configuration.accept.bare_line_ends {
@@ -249,6 +248,11 @@ impl Configuration {
             accept: wanted.accept.clone(),
             policy: wanted.policy.clone(),
             delivery: wanted.delivery.clone(),
+            spool: config::Spool {
+                path: self.spool.path.clone(),
+                max_size: self.spool.max_size,
+                ..wanted.spool.clone()
+            },
             admin: self.admin.clone(),
             log: wanted.log.clone(),
             listeners: self.listeners_with_auth_of(wanted),

@@ -66,6 +66,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     // Its threads write files, which belong to whoever the process is.
     let targets = targets.start(&configuration, &recipients)?;
     let delivery = targets.delivery().clone();
+    let spool = targets.spool().cloned();
     let logins = logins.start()?;
     // All but the threads' own is open by now.
     let file_limit = limit.with_what_is_open(&configuration);
@@ -93,6 +94,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         implicit_tls.clone(),
         protocols.clone(),
         delivery.clone(),
+        spool.clone(),
         notice.clone(),
         policy.numbers(),
     );
@@ -114,7 +116,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         logging,
         notice,
     };
-    control.serve(Arc::clone(&server), reload)?;
+    control.serve(Arc::clone(&server), spool.clone(), reload)?;
     privileges::warn_of_root(&listening);
     for warning in auth::warning(&listening)
         .into_iter()
@@ -129,6 +131,9 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     pollster::block_on(server.stopped());
     if !control.is_draining() {
         return Err(Error::Stopped);
+    }
+    if let Some(spool) = spool {
+        spool.wait();
     }
     info!(target: "prixfixe", "stopped");
     control.exit()

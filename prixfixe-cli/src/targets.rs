@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use prixfixe_delivery::{
-    AcceptRecipients, Around, Delivery, PreparedTarget, Routes, Target as Opened, TargetUrl,
+    AcceptRecipients, Around, Delivery, Fault, MinFree, PreparedTarget, Routes, Target as Opened,
+    TargetUrl,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -12,6 +13,7 @@ use crate::config::Configuration;
 use crate::config::targets::Target;
 use crate::error::Error;
 use crate::privileges::look_up_group;
+use crate::spooling::Spooling;
 
 /// What can be opened before the process becomes another user.
 pub(crate) struct Prepared(Vec<(Target, PreparedTarget)>);
@@ -43,11 +45,20 @@ impl Prepared {
             let started = runtime.start(&target, prepared)?;
             opened.insert(target.name.clone(), (target, started));
         }
-        let delivery = Delivery::new(routes(configuration, &opened)?);
+        let routes = routes(configuration, &opened)?;
+        let (delivery, spool) = match &configuration.spool.path {
+            Some(path) => {
+                let runtime = runtime.runtime()?;
+                let spool = Spooling::open(path, configuration, routes, &opened, runtime)?;
+                (Delivery::to("spool", spool.spool().clone()), Some(spool))
+            }
+            None => (Delivery::new(routes), None),
+        };
         Ok(Targets {
             runtime,
             opened,
             delivery,
+            spool,
             recipients: recipients.clone(),
             maildirs: maildirs(configuration),
         })
@@ -85,11 +96,16 @@ impl Surroundings {
     }
 }
 
+/// By their names, with what they were opened for.
+pub(crate) type OpenedTargets = HashMap<String, (Target, Arc<dyn Opened>)>;
+
 /// The targets in use.
 pub(crate) struct Targets {
     runtime: Surroundings,
-    opened: HashMap<String, (Target, Arc<dyn Opened>)>,
+    opened: OpenedTargets,
     delivery: Delivery,
+    /// Between the delivery and the targets.
+    spool: Option<Spooling>,
     recipients: AcceptRecipients,
     /// What concerns Maildirs and is no target's own.
     maildirs: Maildirs,
@@ -100,7 +116,7 @@ type Maildirs = (Option<u32>, Option<String>, String);
 
 /// Targets and routes that are ready, and not in force yet.
 pub(crate) struct Next {
-    opened: HashMap<String, (Target, Arc<dyn Opened>)>,
+    opened: OpenedTargets,
     routes: Routes,
     maildirs: Maildirs,
 }
@@ -108,6 +124,23 @@ pub(crate) struct Next {
 impl Targets {
     pub(crate) fn delivery(&self) -> &Delivery {
         &self.delivery
+    }
+
+    pub(crate) fn spool(&self) -> Option<&Spooling> {
+        self.spool.as_ref()
+    }
+
+    /// As [`Delivery::set_fsync`], whatever is before the targets.
+    pub(crate) fn set_fsync(&self, fsync: bool) -> Result<(), Fault> {
+        let mut targets = self.opened.values().map(|(_, target)| target);
+        targets.try_for_each(|target| target.set_fsync(fsync))
+    }
+
+    /// As [`Delivery::set_min_free`], whatever is before the targets.
+    pub(crate) fn set_min_free(&self, min_free: MinFree) {
+        for (_, target) in self.opened.values() {
+            target.set_min_free(min_free);
+        }
     }
 
     /// Opens what a configuration asks for and is not open yet.
@@ -137,8 +170,11 @@ impl Targets {
     }
 
     /// From now on mail goes by these. What is no longer used ends with the messages under way.
-    pub(crate) fn replace(&mut self, next: Next) {
-        self.delivery.set_routes(next.routes);
+    pub(crate) fn replace(&mut self, configuration: &Configuration, next: Next) {
+        match &self.spool {
+            Some(spool) => spool.change(configuration, next.routes, &next.opened),
+            None => self.delivery.set_routes(next.routes),
+        }
         self.opened = next.opened;
         self.maildirs = next.maildirs;
     }
@@ -175,10 +211,7 @@ fn url(target: &Target) -> TargetUrl {
     url.unwrap_or_else(|| TargetUrl::maildir("./mail"))
 }
 
-fn routes(
-    configuration: &Configuration,
-    opened: &HashMap<String, (Target, Arc<dyn Opened>)>,
-) -> Result<Routes, Error> {
+fn routes(configuration: &Configuration, opened: &OpenedTargets) -> Result<Routes, Error> {
     let mut routes = Routes::new(configuration.domain.as_str());
     let mut opened: Vec<_> = opened.iter().collect();
     opened.sort_unstable_by_key(|(name, _)| *name);
@@ -189,10 +222,11 @@ fn routes(
         return Ok(routes.rest(configuration.default_name())?);
     }
     for route in &configuration.routes {
-        let name = route.to.first().map_or("", String::as_str);
+        // Without a spool it is one.
+        let names: Vec<&str> = route.to.iter().map(String::as_str).collect();
         routes = match &*route.recipients {
-            [] => routes.rest(name)?,
-            recipients => routes.route(recipients.iter().cloned(), name)?,
+            [] => routes.rest_to_all(&names)?,
+            recipients => routes.route_to_all(recipients.iter().cloned(), &names)?,
         };
     }
     Ok(routes)

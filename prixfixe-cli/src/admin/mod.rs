@@ -14,6 +14,7 @@ mod places;
 mod reading;
 mod report;
 mod routes;
+mod spool;
 mod status;
 mod storage;
 mod targets;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use prixfixe_delivery::Delivery;
+use prixfixe_delivery::{Delivery, Storage, TargetStatus};
 use prixfixe_server::printable::Printable;
 use prixfixe_server::{Address, AuthMode, Protocol, Server};
 
@@ -13,9 +13,10 @@ use super::history::{self, History};
 use super::lately::{self, LastMinute};
 use super::notice::Notice;
 use super::report::{ListenerReport, StatusReport, seconds};
-use super::{reading, storage, targets};
+use super::{reading, spool, storage, targets};
 use crate::policy::Numbers;
 use crate::serve::transport_name;
+use crate::spooling::Spooling;
 
 /// About what the numbers take, so that their text does not grow step by step.
 const METRICS_SIZE: usize = 12 * 1024;
@@ -28,6 +29,7 @@ const MOST_CLIENTS: usize = 10;
 pub(crate) struct Status {
     server: Arc<Server>,
     delivery: Delivery,
+    spool: Option<Spooling>,
     /// For each of the server's addresses, in their order, whether TLS comes first.
     implicit_tls: Vec<bool>,
     protocols: Vec<Protocol>,
@@ -57,6 +59,7 @@ impl Status {
         implicit_tls: Vec<bool>,
         protocols: Vec<Protocol>,
         delivery: Delivery,
+        spool: Option<Spooling>,
         notice: Notice,
         policy: Arc<Numbers>,
     ) -> Self {
@@ -68,6 +71,7 @@ impl Status {
             since: Instant::now(),
             history: History::default(),
             delivery,
+            spool,
             policy,
             server,
         }
@@ -78,10 +82,28 @@ impl Status {
         let mut text = String::with_capacity(METRICS_SIZE);
         self.server.metrics().encode(&mut text);
         let is_ready = matches!(self.readiness(), Readiness::Ready | Readiness::Degraded(_));
-        storage::encode(&mut text, is_ready, &self.delivery.storage());
-        targets::encode(&mut text, &self.delivery.targets());
+        storage::encode(&mut text, is_ready, &self.storage());
+        targets::encode(&mut text, &self.targets());
+        if let Some(it) = &self.spool {
+            spool::encode(&mut text, &it.status(), it.reports());
+        }
         self.policy.encode(&mut text);
         text
+    }
+
+    /// Those that mail is handed to, whatever is before them.
+    fn targets(&self) -> Vec<TargetStatus> {
+        match &self.spool {
+            Some(spool) => spool.targets(),
+            None => self.delivery.targets(),
+        }
+    }
+
+    fn storage(&self) -> Vec<Storage> {
+        match &self.spool {
+            Some(spool) => spool.storage(),
+            None => self.delivery.storage(),
+        }
     }
 
     /// Looks at what is known already: it tries nothing, and does not block. What a failed delivery needs to be known to be
@@ -97,7 +119,7 @@ impl Status {
     }
 
     fn partly(&self) -> Readiness {
-        let targets = self.delivery.targets();
+        let targets = self.targets();
         let down = targets.iter().filter_map(|target| {
             let fault = target.fault.as_ref()?.to_string();
             Some(format!("{}: {}", target.name, Printable(&fault)))
@@ -112,7 +134,7 @@ impl Status {
     /// Takes a sample for the history.
     pub(super) fn sample(&self) {
         let snapshot = self.server.metrics().snapshot();
-        let mut readings = reading::all(&snapshot, &self.delivery.storage());
+        let mut readings = reading::all(&snapshot, &self.storage());
         // Over the first moments of a process, what it took to start looks like all that there is.
         if self.since.elapsed() < history::EVERY / 2 {
             readings.retain(|reading| reading.name != reading::CPU);
@@ -143,8 +165,9 @@ impl Status {
             uptime_seconds: self.since.elapsed().as_secs(),
             listeners: self.listeners(),
             max_connections: self.server.max_connections(),
-            storage: self.delivery.storage().iter().map(Into::into).collect(),
-            targets: self.delivery.targets().iter().map(Into::into).collect(),
+            storage: self.storage().iter().map(Into::into).collect(),
+            targets: self.targets().iter().map(Into::into).collect(),
+            spool: self.spool.as_ref().map(|it| (&it.status()).into()),
             clients: metrics
                 .clients()
                 .into_iter()
