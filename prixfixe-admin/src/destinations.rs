@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use prixfixe_delivery::{Delivery, Storage, TargetStatus};
+use prixfixe_delivery::{Delivery, SpoolStatus, Storage, TargetStatus};
 
 /// Where mail goes, as far as the endpoints tell of it.
 ///
@@ -39,6 +39,11 @@ pub trait Destinations: fmt::Debug + Send + Sync + 'static {
     fn targets(&self) -> Vec<TargetStatus> {
         Vec::new()
     }
+
+    /// What waits for them, where there is a spool.
+    fn spool(&self) -> Option<SpoolStatus> {
+        None
+    }
 }
 
 impl Destinations for Delivery {
@@ -66,6 +71,10 @@ impl<T: Destinations + ?Sized> Destinations for Arc<T> {
 
     fn targets(&self) -> Vec<TargetStatus> {
         (**self).targets()
+    }
+
+    fn spool(&self) -> Option<SpoolStatus> {
+        (**self).spool()
     }
 }
 

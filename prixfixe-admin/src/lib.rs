@@ -51,6 +51,7 @@ mod probe;
 mod reading;
 mod report;
 mod routes;
+mod spool;
 mod status;
 mod storage;
 mod targets;

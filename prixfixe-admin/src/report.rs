@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::history::HistoryReport;
 use super::lately::LastMinute;
+use super::spool::SpoolReport;
 use super::storage::StorageReport;
 use super::targets::TargetReport;
 
@@ -45,6 +46,7 @@ use super::targets::TargetReport;
 ///     "refused": 0,
 ///     "timeout": 0
 ///   }],
+///   "spool": null,
 ///   "recent": [{
 ///     "time": "2026-02-01T11:59:00Z",
 ///     "kind": "message_failed",
@@ -115,6 +117,8 @@ pub(crate) struct StatusReport {
     pub(crate) storage: Vec<StorageReport>,
     /// Where mail is handed to.
     pub(crate) targets: Vec<TargetReport>,
+    /// What waits for them; null without a spool.
+    pub(crate) spool: Option<SpoolReport>,
     /// The busiest clients of the last half hour to hour, at most 10.
     pub(crate) clients: Vec<ClientReport>,
     /// From MAIL to the reply that ends the transaction, since the start: upper bounds in seconds, and how many messages are

@@ -12,7 +12,7 @@ use super::history::{self, History};
 use super::lately::{self, LastMinute};
 use super::notice::Notice;
 use super::report::{ListenerReport, StatusReport, seconds};
-use super::{Destinations, Numbers, reading, storage, targets};
+use super::{Destinations, Numbers, reading, spool, storage, targets};
 use crate::destinations::Unknown;
 
 /// About what the numbers take, so that their text does not grow step by step.
@@ -92,6 +92,9 @@ impl Status {
         let is_ready = matches!(self.readiness(), Readiness::Ready | Readiness::Degraded(_));
         storage::encode(&mut text, is_ready, &self.delivery.storage());
         targets::encode(&mut text, &self.delivery.targets());
+        if let Some(status) = self.delivery.spool() {
+            spool::encode(&mut text, &status);
+        }
         for numbers in &self.numbers {
             numbers.encode(&mut text);
         }
@@ -170,6 +173,7 @@ impl Status {
             max_connections: self.server.max_connections(),
             storage: self.delivery.storage().iter().map(Into::into).collect(),
             targets: self.delivery.targets().iter().map(Into::into).collect(),
+            spool: self.delivery.spool().as_ref().map(Into::into),
             clients: metrics
                 .clients()
                 .into_iter()

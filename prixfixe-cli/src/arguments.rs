@@ -6,6 +6,7 @@ use prixfixe_config::{AdminArguments, ConfigurationArguments};
 
 use crate::bench;
 use crate::error::Error;
+use crate::spool::arguments::{Action, SPOOL};
 
 /// A receive-only SMTP server: takes mail from the network and keeps it.
 #[derive(Debug, Parser)]
@@ -26,6 +27,12 @@ pub(crate) enum Command {
     /// Ask a running server whether it is ready.
     #[command(after_help = HEALTH_EXAMPLES)]
     Health(AdminArguments),
+    /// Look into the spool, and act on its messages, also while the server runs.
+    #[command(after_help = SPOOL)]
+    Spool {
+        #[command(subcommand)]
+        action: Action,
+    },
     /// Print a line for a file of users that may log in.
     #[command(after_help = PASSWORD_EXAMPLES)]
     Password {

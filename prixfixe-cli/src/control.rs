@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use crate::error::Error;
 use crate::reload::Reload;
 use crate::signals::Request;
+use crate::spooling::Spooling;
 use crate::systemd;
 
 /// The state of the process as far as signals go.
@@ -28,6 +29,7 @@ pub(crate) struct Control {
 
 struct Serving {
     server: Arc<Server>,
+    spool: Option<Spooling>,
     /// Asks the thread that reloads to do so. One request may wait: it covers all that came before it begins.
     reloads: SyncSender<()>,
 }
@@ -52,6 +54,7 @@ impl Control {
     pub(crate) fn serve(
         self: &Arc<Self>,
         server: Arc<Server>,
+        spool: Option<Spooling>,
         reload: Reload,
     ) -> Result<(), Error> {
         let (reloads, requests) = mpsc::sync_channel(1);
@@ -70,7 +73,11 @@ impl Control {
             })
             .map_err(Error::Threads)?;
         // It is set once, and before anybody is told that the server is ready: a signal that follows finds it.
-        let _ = self.serving.set(Serving { server, reloads });
+        let _ = self.serving.set(Serving {
+            server,
+            spool,
+            reloads,
+        });
         systemd::ready(&status);
         self.ask_for_reload();
         Ok(())
@@ -81,7 +88,7 @@ impl Control {
             self.reload_wanted.store(true, Ordering::SeqCst);
             return self.ask_for_reload();
         }
-        let Some(Serving { server, .. }) = self.serving.get() else {
+        let Some(Serving { server, spool, .. }) = self.serving.get() else {
             info!(target: "prixfixe", "stopped before it served");
             self.exit();
         };
@@ -94,6 +101,9 @@ impl Control {
         self.draining.store(true, Ordering::SeqCst);
         systemd::stopping(&format!("Draining, {connections} connections at first"));
         server.shutdown();
+        if let Some(spool) = spool {
+            spool.leave();
+        }
         self.leaving.notify_one();
     }
 

@@ -144,6 +144,17 @@ pub(crate) enum Error {
         /// What came back.
         status: String,
     },
+    /// `spool` does not know where.
+    #[error("no spool is known; give that of the server with --spool, SMTP_SPOOL or --config")]
+    NoSpool,
+    /// The spool cannot be opened, or is no help.
+    #[error("spool {path}: {reason}", path = .path.display())]
+    Spool {
+        /// Its directory.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// The server does not take mail now, for this reason.
     #[error("not ready: {0}")]
     NotReady(String),
@@ -222,6 +233,7 @@ impl Error {
             | Self::Line(_)
             | Self::Differ
             | Self::NoAdmin
+            | Self::NoSpool
             | Self::NoSuchPage(_)
             | Self::NoAdminPort(_)
             | Self::Plan(_)
@@ -249,6 +261,7 @@ impl Error {
             | Self::NoAnswer { .. }
             | Self::NotAdmin { .. }
             | Self::NotReady(_)
+            | Self::Spool { .. }
             | Self::Unprintable(_)
             | Self::Load(_)
             | Self::Broken(_)

@@ -10,6 +10,7 @@ mod auth;
 mod bench;
 mod check;
 mod control;
+mod destinations;
 mod error;
 mod file_limit;
 mod health;
@@ -23,6 +24,8 @@ mod reload;
 mod serve;
 mod signals;
 mod sockets;
+mod spool;
+mod spooling;
 mod systemd;
 mod targets;
 mod welcome;
@@ -47,6 +50,7 @@ fn run() -> Result<ExitCode, Error> {
         Some(Command::Serve(arguments)) => serve::run(arguments),
         Some(Command::Check(arguments)) => check::run(&arguments),
         Some(Command::Health(arguments)) => health::run(&arguments),
+        Some(Command::Spool { action }) => spool::run(action),
         Some(Command::Password { name }) => password::run(&name),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Completions { shell }) => manual::completions(shell),

@@ -62,7 +62,9 @@ impl Reload {
     /// Takes over what can change while running, and names what cannot: all of it, or, after an error, nothing.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
         let wanted = Configuration::load(&self.arguments)?.in_order_of(&self.running);
-        let next = self.running.changed_while_running(&wanted, |it| self.origins.need_tls(it));
+        let next = self
+            .running
+            .changed_while_running(&wanted, |it| self.origins.need_tls(it));
         // What bounds a relay may be among what waits for the next start: a listener where clients must log in, say.
         if let Some(fault) = next.relay_fault() {
             return Err(Error::Relay(fault.problem));
@@ -73,22 +75,23 @@ impl Reload {
         let policy = self.policy.prepare(&next)?;
         self.change_fsync(&next)?;
         let transactions = |settings: Settings| {
+            let settings = match targets.of_transactions() {
+                Some(routes) => settings.attach(Arc::new(routes)),
+                None => settings,
+            };
             settings
-                .attach(Arc::new(targets.routes.clone()))
                 .attach(Arc::new(recipients.clone()))
                 .attach(Arc::clone(&policy))
         };
         if let Err(error) = self.change_server(&next, tls, transactions) {
             // Back to what it was, which cannot fail: at most the directories are synced once more.
-            let delivery = self.targets.delivery();
-            let _ = delivery.set_fsync(self.running.delivery.fsync);
+            let _ = self.targets.set_fsync(self.running.delivery.fsync);
             return Err(error);
         }
-        self.targets.replace(targets);
+        self.targets.replace(&next, targets);
         self.recipients.set_rules(recipients);
         self.policy.replace(policy);
-        let delivery = self.targets.delivery();
-        delivery.set_min_free(next.delivery.min_free());
+        self.targets.set_min_free(next.delivery.min_free());
         self.report(&next, &wanted);
         self.running = next;
         Ok(())
@@ -110,7 +113,7 @@ impl Reload {
         if self.running.delivery.fsync == next.delivery.fsync {
             return Ok(());
         }
-        let changed = self.targets.delivery().set_fsync(next.delivery.fsync);
+        let changed = self.targets.set_fsync(next.delivery.fsync);
         changed.map_err(Error::Fsync)
     }
 
@@ -212,6 +215,7 @@ pub(crate) fn settings(
         .handler_timeout(configuration.longest_answer())
         .one_recipient_domain(configuration.is_routed_apart())
         .binary_mime(!configuration.hands_on())
+        .dsn_for_users(configuration.spool.path.is_some() && configuration.hands_on())
         .accept_domains(&configuration.accept.domains)
         .relay_for_users(configuration.accept.relay == config::Relay::Authenticated)
         .bare_line_ends(match configuration.accept.bare_line_ends {

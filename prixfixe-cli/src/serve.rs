@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::admin;
 use crate::auth;
 use crate::control::Control;
+use crate::destinations::Destinations;
 use crate::error::Error;
 use crate::file_limit::FileLimit;
 use crate::policy::Policy;
@@ -66,6 +67,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     // Its threads write files, which belong to whoever the process is.
     let targets = targets.start(&configuration, &recipients)?;
     let delivery = targets.delivery().clone();
+    let spool = targets.spool().cloned();
     let logins = logins.start()?;
     // All but the threads' own is open by now.
     let file_limit = limit.with_what_is_open(&configuration);
@@ -89,9 +91,16 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let notice = Notice::default();
     notice.set(auth::warning(&configuration));
     let status = Status::new(Arc::clone(&server))
-        .delivery(delivery.clone())
+        .delivery(Destinations {
+            delivery: delivery.clone(),
+            spool: spool.clone(),
+        })
         .notice(notice.clone())
         .numbers(policy.numbers());
+    let status = match &spool {
+        Some(spool) => status.numbers(Arc::new(spool.clone())),
+        None => status,
+    };
     let page = admin.addresses();
     let leaving = control.leaving();
     admin.serve(status, async move { leaving.notified().await })?;
@@ -110,7 +119,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         logging,
         notice,
     };
-    control.serve(Arc::clone(&server), reload)?;
+    control.serve(Arc::clone(&server), spool.clone(), reload)?;
     privileges::warn_of_root(&listening);
     for warning in auth::warning(&listening)
         .into_iter()
@@ -125,6 +134,9 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     pollster::block_on(server.stopped());
     if !control.is_draining() {
         return Err(Error::Stopped);
+    }
+    if let Some(spool) = spool {
+        spool.wait();
     }
     info!(target: "prixfixe", "stopped");
     control.exit()

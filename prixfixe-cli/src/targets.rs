@@ -7,12 +7,13 @@ use prixfixe_config::Configuration;
 use prixfixe_config::look_up_group;
 use prixfixe_config::targets::Target;
 use prixfixe_delivery::{
-    AcceptRecipients, Around, Delivery, PreparedRoutes, PreparedTarget, Routes, Target as Opened,
-    TargetUrl,
+    AcceptRecipients, Around, Delivery, Fault, MinFree, PreparedRoutes, PreparedTarget, Routes,
+    Target as Opened, TargetUrl,
 };
 use tokio::runtime::{Builder, Runtime};
 
 use crate::error::Error;
+use crate::spooling::Spooling;
 
 /// What can be opened before the process becomes another user.
 pub(crate) struct Prepared(Vec<(Target, PreparedTarget)>);
@@ -44,11 +45,20 @@ impl Prepared {
             let started = runtime.start(&target, prepared)?;
             opened.insert(target.name.clone(), (target, started));
         }
-        let delivery = Delivery::new(routes(configuration, &opened)?);
+        let routes = routes(configuration, &opened)?;
+        let (delivery, spool) = match &configuration.spool.path {
+            Some(path) => {
+                let runtime = runtime.runtime()?;
+                let spool = Spooling::open(path, configuration, routes, &opened, runtime)?;
+                (Delivery::to("spool", spool.spool().clone()), Some(spool))
+            }
+            None => (Delivery::new(routes), None),
+        };
         Ok(Targets {
             runtime,
             opened,
             delivery,
+            spool,
             recipients: recipients.clone(),
             maildirs: maildirs(configuration),
         })
@@ -86,11 +96,16 @@ impl Surroundings {
     }
 }
 
+/// By their names, with what they were opened for.
+pub(crate) type OpenedTargets = HashMap<String, (Target, Arc<dyn Opened>)>;
+
 /// The targets in use.
 pub(crate) struct Targets {
     runtime: Surroundings,
-    opened: HashMap<String, (Target, Arc<dyn Opened>)>,
+    opened: OpenedTargets,
     delivery: Delivery,
+    /// Between the delivery and the targets.
+    spool: Option<Spooling>,
     recipients: AcceptRecipients,
     /// What concerns Maildirs and is no target's own.
     maildirs: Maildirs,
@@ -101,14 +116,48 @@ type Maildirs = (Option<u32>, Option<String>, String);
 
 /// Targets and routes that are ready, and not in force yet.
 pub(crate) struct Next {
-    opened: HashMap<String, (Target, Arc<dyn Opened>)>,
-    pub(crate) routes: PreparedRoutes,
+    opened: OpenedTargets,
+    routes: NextRoutes,
     maildirs: Maildirs,
+}
+
+enum NextRoutes {
+    /// Each transaction goes by those of its beginning.
+    OfTransactions(PreparedRoutes),
+    /// The spool takes every transaction, and goes by those of now.
+    OfSpool(Routes),
+}
+
+impl Next {
+    /// What a transaction takes at its beginning.
+    pub(crate) fn of_transactions(&self) -> Option<PreparedRoutes> {
+        match &self.routes {
+            NextRoutes::OfTransactions(routes) => Some(routes.clone()),
+            NextRoutes::OfSpool(_) => None,
+        }
+    }
 }
 
 impl Targets {
     pub(crate) fn delivery(&self) -> &Delivery {
         &self.delivery
+    }
+
+    pub(crate) fn spool(&self) -> Option<&Spooling> {
+        self.spool.as_ref()
+    }
+
+    /// As [`Delivery::set_fsync`], whatever is before the targets.
+    pub(crate) fn set_fsync(&self, fsync: bool) -> Result<(), Fault> {
+        let mut targets = self.opened.values().map(|(_, target)| target);
+        targets.try_for_each(|target| target.set_fsync(fsync))
+    }
+
+    /// As [`Delivery::set_min_free`], whatever is before the targets.
+    pub(crate) fn set_min_free(&self, min_free: MinFree) {
+        for (_, target) in self.opened.values() {
+            target.set_min_free(min_free);
+        }
     }
 
     /// Opens what a configuration asks for and is not open yet.
@@ -128,7 +177,11 @@ impl Targets {
             };
             opened.insert(target.name.clone(), (target, started));
         }
-        let routes = self.delivery.prepare(routes(configuration, &opened)?);
+        let routes = routes(configuration, &opened)?;
+        let routes = match &self.spool {
+            Some(_) => NextRoutes::OfSpool(routes),
+            None => NextRoutes::OfTransactions(self.delivery.prepare(routes)),
+        };
         let maildirs = maildirs(configuration);
         Ok(Next {
             opened,
@@ -138,8 +191,15 @@ impl Targets {
     }
 
     /// From now on mail goes by these. What is no longer used ends with the messages under way.
-    pub(crate) fn replace(&mut self, next: Next) {
-        self.delivery.put(&next.routes);
+    pub(crate) fn replace(&mut self, configuration: &Configuration, next: Next) {
+        match (next.routes, &self.spool) {
+            (NextRoutes::OfSpool(routes), Some(spool)) => {
+                spool.change(configuration, routes, &next.opened);
+            }
+            (NextRoutes::OfTransactions(routes), _) => self.delivery.put(&routes),
+            // The spool was there when they were made.
+            (NextRoutes::OfSpool(_), None) => {}
+        }
         self.opened = next.opened;
         self.maildirs = next.maildirs;
     }
@@ -176,10 +236,7 @@ fn url(target: &Target) -> TargetUrl {
     url.unwrap_or_else(|| TargetUrl::maildir("./mail"))
 }
 
-fn routes(
-    configuration: &Configuration,
-    opened: &HashMap<String, (Target, Arc<dyn Opened>)>,
-) -> Result<Routes, Error> {
+fn routes(configuration: &Configuration, opened: &OpenedTargets) -> Result<Routes, Error> {
     let mut routes = Routes::new(configuration.domain.as_str());
     let mut opened: Vec<_> = opened.iter().collect();
     opened.sort_unstable_by_key(|(name, _)| *name);
@@ -190,10 +247,11 @@ fn routes(
         return Ok(routes.rest(configuration.default_name())?);
     }
     for route in &configuration.routes {
-        let name = route.to.first().map_or("", String::as_str);
+        // Without a spool it is one.
+        let names: Vec<&str> = route.to.iter().map(String::as_str).collect();
         routes = match &*route.recipients {
-            [] => routes.rest(name)?,
-            recipients => routes.route(recipients.iter().cloned(), name)?,
+            [] => routes.rest_to_all(&names)?,
+            recipients => routes.route_to_all(recipients.iter().cloned(), &names)?,
         };
     }
     Ok(routes)

@@ -1,7 +1,8 @@
-//! The flags of `serve`, `check` and `health`: those of [`Configuration`], with their variables and defaults
+//! The flags of `serve`, `check`, `health` and `spool`: those of [`Configuration`], with their variables and defaults
 //! in the help.
 
 use std::error::Error as _;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -13,7 +14,7 @@ use toml::{Table, Value};
 use super::given::{Invalid, Problem};
 use super::listeners::ListenArguments;
 use super::variables::variable_of;
-use super::{Admin, Configuration};
+use super::{Admin, Configuration, Spool};
 
 /// The flags as they were given: they are laid over what the file and the variables say.
 #[derive(Debug, Clone, Default)]
@@ -23,12 +24,19 @@ pub struct ConfigurationArguments {
     pub(super) matches: ArgMatches,
 }
 
-/// Those that say where the admin endpoints are.
-#[derive(Debug, Clone, Default)]
-pub struct AdminArguments {
+/// Those of one section alone.
+#[derive(Debug, Clone)]
+pub struct SectionArguments<S> {
     pub(super) config: Option<PathBuf>,
     pub(super) matches: ArgMatches,
+    section: PhantomData<S>,
 }
+
+/// Those that say where the admin endpoints are.
+pub type AdminArguments = SectionArguments<Admin>;
+
+/// Those that say where the spool is.
+pub type SpoolArguments = SectionArguments<Spool>;
 
 /// The command that has all flags, to look at.
 pub(super) static COMMAND: LazyLock<Command> = LazyLock::new(|| flags(Command::new("prixfixe")));
@@ -69,9 +77,9 @@ impl FromArgMatches for ConfigurationArguments {
     }
 }
 
-impl Args for AdminArguments {
+impl<S: Args> Args for SectionArguments<S> {
     fn augment_args(command: Command) -> Command {
-        let command = Admin::augment_args_for_update(command);
+        let command = S::augment_args_for_update(command);
         command.mut_args(shaped).arg(config()).mut_args(described)
     }
 
@@ -80,11 +88,12 @@ impl Args for AdminArguments {
     }
 }
 
-impl FromArgMatches for AdminArguments {
+impl<S> FromArgMatches for SectionArguments<S> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         Ok(Self {
             config: matches.get_one("config").cloned(),
             matches: matches.clone(),
+            section: PhantomData,
         })
     }
 
@@ -147,6 +156,9 @@ pub(super) fn default_of(id: &str) -> Option<String> {
         "auth.max-failures" => "5",
         "auth.max-client-failures" => "50",
         "delivery.min-free" => "1.5 times max-message-size",
+        "spool.max-size" => "10GiB",
+        "spool.give-up-after" => "5d",
+        "spool.retry" => "1m, 5m, 15m, 30m, 1h, 2h, 4h",
         _ => {
             let mut parts = id.split('.');
             let first = DEFAULTS.get(parts.next()?)?;

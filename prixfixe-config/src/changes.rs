@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use super::{Configuration, Listener, Tls};
+use super::{Configuration, Listener, Spool, Tls};
 
 impl Configuration {
     /// This one, with what can change while running as `wanted` has it.
@@ -35,6 +35,11 @@ impl Configuration {
             accept: wanted.accept.clone(),
             policy: wanted.policy.clone(),
             delivery: wanted.delivery.clone(),
+            spool: Spool {
+                path: self.spool.path.clone(),
+                max_size: self.spool.max_size,
+                ..wanted.spool.clone()
+            },
             admin: self.admin.clone(),
             log: wanted.log.clone(),
             listeners,

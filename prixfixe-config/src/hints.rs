@@ -16,6 +16,7 @@ use super::limits::Limits;
 use super::listeners::Listener;
 use super::log::Log;
 use super::policy::{Dnsbl, Milter, Policy, Rspamd};
+use super::spool::Spool;
 use super::targets::{Route, Target};
 use super::tls::{Certificate, Tls};
 
@@ -45,6 +46,7 @@ pub(super) static KEYS: LazyLock<Vec<String>> = LazyLock::new(|| {
         ("accept.", fields::<Accept>()),
         ("policy.", fields::<Policy>()),
         ("delivery.", fields::<Delivery>()),
+        ("spool.", fields::<Spool>()),
         ("admin.", fields::<Admin>()),
         ("log.", fields::<Log>()),
         ("listener.", fields::<Listener>()),

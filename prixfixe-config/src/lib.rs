@@ -41,6 +41,7 @@ pub mod policy;
 mod relay;
 mod sockets;
 mod sources;
+pub mod spool;
 pub mod targets;
 #[cfg(test)]
 mod tests;
@@ -59,7 +60,7 @@ pub use self::accept::{BareLineEnds, OnFailure, Relay};
 pub use self::address::{Scope, Target};
 pub use self::admin::Admin;
 pub use self::arguments::ConfigurationArguments;
-pub use self::arguments::{AdminArguments, invalid_argument};
+pub use self::arguments::{AdminArguments, SpoolArguments, invalid_argument};
 pub use self::auth::{Auth, Mode};
 pub use self::changes::{Difference, differences};
 pub use self::delivery::Delivery;
@@ -69,10 +70,12 @@ pub use self::hints::hint_for_argument;
 pub use self::listeners::{Dsn, Listener};
 pub use self::log::{Log, LogFormat, LogLevel};
 pub use self::sockets::Trusted;
+pub use self::spool::Spool;
 pub use self::tls::Tls;
 pub use self::variables::Environment;
 
 use self::accept::Accept;
+use self::arguments::SectionArguments;
 use self::file::File;
 use self::limits::Limits;
 use self::policy::Policy;
@@ -120,6 +123,9 @@ pub struct Configuration {
     pub policy: Policy,
     #[command(flatten)]
     pub delivery: Delivery,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "Spool::is_off")]
+    pub spool: Spool,
     #[command(flatten)]
     #[serde(skip_serializing_if = "Admin::is_off")]
     pub admin: Admin,
@@ -171,6 +177,7 @@ impl Default for Configuration {
             accept: Accept::default(),
             policy: Policy::default(),
             delivery: Delivery::default(),
+            spool: Spool::default(),
             admin: Admin::default(),
             log: Log::default(),
             listeners: Vec::new(),
@@ -256,18 +263,35 @@ fn taken(error: &clap::Error) -> Invalid {
     Invalid::new("command line", error.kind())
 }
 
-impl Admin {
-    /// What these arguments, the environment of this process and the file they name say of it. Nothing else is looked at, but
-    /// a mistake anywhere in the file is one.
-    pub fn load(arguments: &AdminArguments) -> Result<Self, Mistakes> {
-        let (_, configuration) = File::read(arguments.config.as_deref())?;
-        let mut admin = configuration.admin;
-        let variables = Variables::read_one("admin.listen", &Environment::of_this_process())?;
-        for matches in [variables.matches(), &arguments.matches] {
-            admin
+impl<S: clap::Args> SectionArguments<S> {
+    /// The file alone. Nothing but the section counts, but a mistake anywhere in the file is one.
+    fn file(&self) -> Result<Configuration, Mistakes> {
+        Ok(File::read(self.config.as_deref())?.1)
+    }
+
+    /// What the environment of this process and the arguments say of the section too. `id`: the option that it has a flag for.
+    fn overlay(&self, mut section: S, id: &str) -> Result<S, Mistakes> {
+        let variables = Variables::read_one(id, &Environment::of_this_process())?;
+        for matches in [variables.matches(), &self.matches] {
+            section
                 .update_from_arg_matches(matches)
                 .map_err(|error| taken(&error))?;
         }
-        Ok(admin)
+        Ok(section)
+    }
+}
+
+impl Admin {
+    pub fn load(arguments: &AdminArguments) -> Result<Self, Mistakes> {
+        arguments.overlay(arguments.file()?.admin, "admin.listen")
+    }
+}
+
+impl Spool {
+    /// And the names of the targets that the file has.
+    pub fn load(arguments: &SpoolArguments) -> Result<(Self, Vec<String>), Mistakes> {
+        let file = arguments.file()?;
+        let targets = file.target_names();
+        Ok((arguments.overlay(file.spool, "spool.path")?, targets))
     }
 }

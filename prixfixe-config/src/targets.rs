@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Configuration;
 use super::delivery::Destination;
-use super::groups::look_up_group;
 use super::given::Invalid;
+use super::groups::look_up_group;
 use super::sockets::Mode;
 use super::sources::Sources;
 use super::units::{Count, Seconds};
@@ -202,6 +202,12 @@ impl Configuration {
         }
     }
 
+    /// The names of all targets, whether or not mail can reach them.
+    pub fn target_names(&self) -> Vec<String> {
+        let named = self.targets.iter().map(|target| target.name.clone());
+        named.chain([DEFAULT.to_owned()]).collect()
+    }
+
     /// The targets that mail can reach, by their names.
     pub fn routed_targets(&self) -> Vec<Target> {
         let default = self.delivery.target.url().map(|url| Target {
@@ -215,6 +221,8 @@ impl Configuration {
             ..Target::default()
         });
         let is_routed = |name: &str| match &*self.routes {
+            // Mail in the spool may still be for one that no route leads to any more.
+            _ if self.spool.path.is_some() && name != DEFAULT => true,
             [] => name == self.default_name(),
             routes => routes
                 .iter()
@@ -242,8 +250,11 @@ impl Configuration {
         exact.chain(postmasters).collect()
     }
 
-    /// Recipients of one message may have to go different ways, of which a transaction has one.
+    /// Recipients of one message may have to go different ways, of which a transaction has one. A spool has all of them.
     pub fn is_routed_apart(&self) -> bool {
+        if self.spool.path.is_some() {
+            return false;
+        }
         let targets: HashSet<_> = self.routes.iter().flat_map(|route| &route.to).collect();
         targets.len() > 1
     }
@@ -317,18 +328,24 @@ impl Configuration {
     }
 
     fn check_route(&self, route: &Route, names: &HashSet<&str>) -> Result<(), String> {
-        match &*route.to {
-            [] => Err("leads nowhere; add to = [\"NAME\"]".to_owned()),
-            [name] if names.contains(name.as_str()) => Ok(()),
-            [name] => {
-                let mut known: Vec<&str> = names.iter().copied().collect();
-                known.sort_unstable();
-                Err(format!(
-                    "`{name}` is no target; give one of {}",
-                    known.join(", ")
-                ))
+        if route.to.is_empty() {
+            return Err("leads nowhere; add to = [\"NAME\"]".to_owned());
+        }
+        if let Some(name) = route.to.iter().find(|name| !names.contains(name.as_str())) {
+            let mut known: Vec<&str> = names.iter().copied().collect();
+            known.sort_unstable();
+            let known = known.join(", ");
+            return Err(format!("`{name}` is no target; give one of {known}"));
+        }
+        let mut seen = HashSet::new();
+        if let Some(name) = route.to.iter().find(|name| !seen.insert(name.as_str())) {
+            return Err(format!("`{name}` stands there twice; give it once"));
+        }
+        match route.to.len() > 1 && self.spool.path.is_none() {
+            true => {
+                Err("more than one target needs a spool; give one, or set spool.path".to_owned())
             }
-            [_, _, ..] => Err("more than one target needs a spool; give one".to_owned()),
+            false => Ok(()),
         }
     }
 }

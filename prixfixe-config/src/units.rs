@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::given::Problem;
 
-const DAY: u64 = 86_400;
+pub(crate) const DAY: u64 = 86_400;
 
 /// A whole number within bounds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,9 +23,9 @@ pub struct Count<const MIN: u32, const MAX: u32>(u32);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size<const MIN: u64, const MAX: u64>(u64);
 
-/// Whole seconds up to a day: `300`, `300s`, `5m` or `1h30m`.
+/// Whole seconds up to a day, or more where so many days make sense: `300`, `300s`, `5m` or `1h30m`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Seconds<const MIN: u64>(u64);
+pub struct Seconds<const MIN: u64, const MAX: u64 = DAY>(u64);
 
 impl<const MIN: u32, const MAX: u32> Count<MIN, MAX> {
     /// A default, which lies within the bounds as a rule.
@@ -52,9 +52,9 @@ impl<const MIN: u64, const MAX: u64> Size<MIN, MAX> {
     }
 }
 
-impl<const MIN: u64> Seconds<MIN> {
+impl<const MIN: u64, const MAX: u64> Seconds<MIN, MAX> {
     pub fn nearest(time: Duration) -> Self {
-        Self(time.as_secs().clamp(MIN, DAY))
+        Self(time.as_secs().clamp(MIN, MAX))
     }
 
     pub const fn get(self) -> Duration {
@@ -106,11 +106,11 @@ pub fn size(text: &str, bounds: RangeInclusive<u64>) -> Result<u64, String> {
     }
 }
 
-impl<const MIN: u64> FromStr for Seconds<MIN> {
+impl<const MIN: u64, const MAX: u64> FromStr for Seconds<MIN, MAX> {
     type Err = Problem;
 
     fn from_str(text: &str) -> Result<Self, Problem> {
-        let expected = format!("give {MIN} to {DAY} whole seconds, or with units (90s, 5m, 1h30m)");
+        let expected = format!("give {MIN} to {MAX} whole seconds, or with units (90s, 5m, 1h30m)");
         let time = match text.parse().map(Duration::from_secs) {
             Ok(time) => time,
             Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -122,7 +122,7 @@ impl<const MIN: u64> FromStr for Seconds<MIN> {
                 Err(_) => return Err(format!("`{text}` is not a time; {expected}").into()),
             },
         };
-        if time.subsec_nanos() != 0 || !(MIN..=DAY).contains(&time.as_secs()) {
+        if time.subsec_nanos() != 0 || !(MIN..=MAX).contains(&time.as_secs()) {
             return Err(format!("{text} is out of range; {expected}").into());
         }
         Ok(Self(time.as_secs()))
@@ -214,7 +214,7 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Size<MIN, MAX> {
     }
 }
 
-impl<'de, const MIN: u64> Deserialize<'de> for Seconds<MIN> {
+impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Seconds<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Number::read(deserializer, true)
     }
@@ -232,7 +232,7 @@ impl<const MIN: u64, const MAX: u64> Serialize for Size<MIN, MAX> {
     }
 }
 
-impl<const MIN: u64> Serialize for Seconds<MIN> {
+impl<const MIN: u64, const MAX: u64> Serialize for Seconds<MIN, MAX> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(self.0)
     }

@@ -60,8 +60,9 @@ impl Configuration {
                 .is_some_and(|url| ["smtp", "smtps", "lmtp"].contains(&url.scheme())),
             _ => false,
         };
-        let dsn = (passes && !is_one).then(|| {
-            "listener.dsn = \"pass\" offers nothing: that needs one target for all mail, an smtp: or an lmtp: one"
+        let dsn = (passes && (!is_one || self.spool.path.is_some())).then(|| {
+            "listener.dsn = \"pass\" offers nothing: that needs one target for all mail, an smtp: or an lmtp: one, \
+             and no spool"
                 .to_owned()
         });
         of_targets.chain(nowhere).chain(dsn).collect()
@@ -131,17 +132,20 @@ impl Configuration {
     }
 
     fn way_by(&self, route: Option<&Route>) -> String {
-        let name = match (route, &*self.routes) {
-            (Some(route), _) => route.to.first().map_or("", String::as_str),
-            (None, []) => self.default_name(),
+        let names: Vec<&str> = match (route, &*self.routes) {
+            (Some(route), _) => route.to.iter().map(String::as_str).collect(),
+            (None, []) => vec![self.default_name()],
             (None, _) => return "refused with 550 5.7.1, as no route has it".to_owned(),
         };
         let targets = self.routed_targets();
-        let target = targets.iter().find(|target| target.name == name);
-        match target.and_then(|target| target.url.as_ref()) {
-            Some(url) => format!("{name} ({url})"),
-            None => name.to_owned(),
-        }
+        let way = |name: &&str| {
+            let target = targets.iter().find(|target| target.name == *name);
+            match target.and_then(|target| target.url.as_ref()) {
+                Some(url) => format!("{name} ({url})"),
+                None => (*name).to_owned(),
+            }
+        };
+        names.iter().map(way).collect::<Vec<_>>().join(" and ")
     }
 }
 

@@ -16,12 +16,13 @@ use prixfixe_delivery::{
 use prixfixe_policy::{InvalidMilterAddress, MilterAddress};
 use prixfixe_server::{DomainPattern, Protocol};
 use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
-use serde::{Deserializer, Serializer};
+use serde::{Deserialize, Deserializer, Serializer};
 
 use super::address::ListenAddress;
 use super::delivery::Destination;
 use super::given::Problem;
 use super::sockets::{Mode, Trusted};
+use super::units::Seconds;
 
 /// Clients read it before they can have asked for SMTPUTF8, so that it is ASCII (RFC 6531 section 3.7.1).
 pub(crate) fn own_domain(text: &str) -> Result<String, Problem> {
@@ -185,6 +186,16 @@ pub(crate) fn path(text: &str) -> Result<PathBuf, Problem> {
     match text {
         "" => Err(Problem("names no file; give its path".to_owned())),
         _ => Ok(PathBuf::from(text)),
+    }
+}
+
+/// The directory of a spool.
+pub(crate) fn spool_path(text: &str) -> Result<PathBuf, Problem> {
+    match text.contains("://") {
+        true => {
+            Err(format!("`{text}` is no directory; give its path, /var/spool/prixfixe say").into())
+        }
+        false => path(text),
     }
 }
 
@@ -358,6 +369,7 @@ pub(crate) mod read {
         domain: String,
         user: String,
         path: PathBuf,
+        spool_path: PathBuf,
         issuer: String,
         delivery_target: TargetUrl,
         target_name: String,
@@ -410,6 +422,19 @@ pub(crate) mod read {
         deserializer: D,
     ) -> Result<Vec<SocketAddr>, D::Error> {
         deserializer.deserialize_seq(List(super::super::policy::name_server))
+    }
+
+    /// Times, the first of which there has to be.
+    pub(crate) fn pauses<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(
+        deserializer: D,
+    ) -> Result<Vec<Seconds<MIN, MAX>>, D::Error> {
+        let pauses = Vec::<Seconds<MIN, MAX>>::deserialize(deserializer)?;
+        match pauses.is_empty() {
+            true => Err(D::Error::custom(
+                "is empty; give a time at least, \"5m\" say",
+            )),
+            false => Ok(pauses),
+        }
     }
 
     pub(crate) fn tables<'de, D: Deserializer<'de>, T: serde::Deserialize<'de>>(

@@ -61,6 +61,9 @@ pub struct Config {
     /// Without it they are read and handed on as well, since clients send them unasked; but NOTIFY
     /// with SUCCESS is 555.
     pub dsn: bool,
+    /// The same for clients that have logged in, and, where they have to before MAIL, for all: few
+    /// ask again what is offered when they have.
+    pub dsn_for_users: bool,
     /// Offer BINARYMIME (RFC 3030 section 3). Without it `BODY=BINARYMIME` is 555: for a handler
     /// whose next hop may not take such a content.
     pub binary_mime: bool,
@@ -148,6 +151,7 @@ impl Config {
             bare_line_ends: BareLineEnds::Refuse,
             starttls: false,
             dsn: false,
+            dsn_for_users: false,
             binary_mime: true,
             product: "PrixFixe".to_owned(),
             ehlo_keywords: Vec::new(),
@@ -157,6 +161,12 @@ impl Config {
             tls_required: false,
             auth: None,
         }
+    }
+
+    /// Whether DSN is offered to a client that has logged in, or has not.
+    pub(crate) fn offers_dsn(&self, authenticated: bool) -> bool {
+        let is_required = self.auth.as_ref().is_some_and(|auth| auth.required);
+        self.dsn || self.dsn_for_users && (authenticated || is_required)
     }
 
     /// The largest content that is taken, in octets.

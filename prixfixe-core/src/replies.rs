@@ -134,7 +134,13 @@ pub(crate) fn hello(config: &Config, output: &mut Vec<u8>) {
 ///
 /// It is the longest of all, and a client may ask for it without end. So it is copied from parts
 /// that are known.
-pub(crate) fn extended_hello(config: &Config, tls: bool, xclient: bool, output: &mut Vec<u8>) {
+pub(crate) fn extended_hello(
+    config: &Config,
+    tls: bool,
+    authenticated: bool,
+    xclient: bool,
+    output: &mut Vec<u8>,
+) {
     const BEFORE_SIZE: &[u8] = b"\r\n250-PIPELINING\r\n250-SIZE ";
     const BEHIND_SIZE: &[u8] = b"\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n\
         250-CHUNKING\r\n";
@@ -160,7 +166,7 @@ pub(crate) fn extended_hello(config: &Config, tls: bool, xclient: bool, output: 
         }
         output.extend_from_slice(b"\r\n");
     }
-    if config.dsn {
+    if config.offers_dsn(authenticated) {
         output.extend_from_slice(b"250-DSN\r\n");
     }
     push_limits(config, output);
@@ -212,7 +218,7 @@ mod tests {
         let mut config = Config::default();
         change(&mut config);
         let mut output = Vec::new();
-        extended_hello(&config, tls, false, &mut output);
+        extended_hello(&config, tls, false, false, &mut output);
         String::from_utf8(output).unwrap()
     }
 

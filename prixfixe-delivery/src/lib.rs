@@ -114,8 +114,12 @@
 mod accept;
 #[cfg(any(feature = "nats", feature = "smtp"))]
 mod any_certificate;
+#[cfg(any(feature = "smtp", feature = "spool"))]
+mod ascii_address;
 mod attempt;
 mod authentication;
+#[cfg(feature = "spool")]
+pub mod bounce;
 mod delivery;
 mod discard;
 #[cfg(any(feature = "nats", feature = "s3"))]

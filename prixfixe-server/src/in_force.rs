@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use prixfixe_core::ForwardPath;
 
-use crate::{Client, Settings};
 use crate::accepted::AcceptedDomains;
+use crate::{Client, Settings};
 
 /// What a transaction takes at MAIL, all of it at once.
 pub(crate) struct AtMail {

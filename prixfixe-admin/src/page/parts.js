@@ -13,6 +13,7 @@ function showStatus(status) {
   byId("warning").textContent = status.warning ?? "";
   showStorage(status.storage || []);
   showTargets(status.targets || []);
+  showQueues(status.spool?.targets || []);
   byId("version").textContent = status.version;
   byId("transport").textContent = status.transport;
   const uptime = byId("uptime");
@@ -82,6 +83,23 @@ function showQueue(metrics) {
     ...states.map(({ labels, value }) => figure(words(labels.state), say("count", value), labels.state === "failed" && value ? "bad" : "")),
     figure("bytes", say("bytes", metrics.sum("smtp_spool_bytes") ?? 0)),
     figure("oldest", age === null ? "–" : span(age)));
+}
+
+/** What waits for each target. */
+function showQueues(all) {
+  byId("queues").hidden = !all.length;
+  const heads = ["Target", "Ready", "Waiting", "Held", "Given up", "Oldest", "Next attempt", "Last error"];
+  byId("queues").tBodies[0].replaceChildren(...all.map((one) => {
+    const counts = ["ready", "waiting", "held", "given_up"].map((state) => say("count", one[state]));
+    const oldest = one.oldest_seconds === null ? "–" : span(one.oldest_seconds);
+    const next = one.next_seconds === null ? "–" : one.next_seconds ? `in ${span(one.next_seconds)}` : "now";
+    const cells = [one.name + (one.known ? "" : " (unknown target)"), ...counts, oldest, next, sized(one.error)];
+    return element("tr", {}, ...cells.map((cell, index) => {
+      const data = element("td", {}, cell);
+      data.dataset.label = heads[index];
+      return data;
+    }));
+  }));
 }
 
 /** Of the connections that were accepted; one whose handshake failed after STARTTLS had no TLS. */

@@ -23,6 +23,8 @@ mod privileges;
 mod refusals;
 mod reload;
 mod restart;
+#[cfg(unix)]
+mod spool;
 mod storage;
 mod systemd;
 mod targets;

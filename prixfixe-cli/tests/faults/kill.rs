@@ -24,8 +24,21 @@ pub(crate) fn number(variable: &str) -> Option<u64> {
     Some(text.parse().expect(variable))
 }
 
+/// As given, or from the clock.
+pub(crate) fn seed() -> u64 {
+    number("PRIXFIXE_FAULTS_SEED").unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        now.as_micros() as u64
+    })
+}
+
 /// Sends until the connection breaks; the names of the messages that got their 250.
-fn send_until_it_breaks(address: SocketAddr, cycle: u64, client: usize, seed: u64) -> Vec<String> {
+pub(crate) fn send_until_it_breaks(
+    address: SocketAddr,
+    cycle: u64,
+    client: usize,
+    seed: u64,
+) -> Vec<String> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut acknowledged = Vec::new();
     let Ok(mut connection) = Client::connect(address) else {
@@ -54,10 +67,7 @@ fn send_until_it_breaks(address: SocketAddr, cycle: u64, client: usize, seed: u6
 #[test]
 fn nothing_acknowledged_is_lost_whenever_it_is_killed() {
     let cycles = number("PRIXFIXE_FAULTS_CYCLES").unwrap_or(CYCLES);
-    let seed = number("PRIXFIXE_FAULTS_SEED").unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        now.as_micros() as u64
-    });
+    let seed = seed();
     eprintln!("{cycles} cycles, PRIXFIXE_FAULTS_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let folder = Arc::new(tempfile::tempdir().expect("a folder"));

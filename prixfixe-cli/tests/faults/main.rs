@@ -27,6 +27,7 @@ mod lockout;
 mod mail;
 mod server;
 mod slow;
+mod spool;
 mod storage;
 mod strangers;
 mod targets;

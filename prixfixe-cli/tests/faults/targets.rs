@@ -4,7 +4,7 @@
 //! `PRIXFIXE_FAULTS_MESSAGES=20000` for the long form, with a fault every second.
 
 mod place;
-mod programs;
+pub(crate) mod programs;
 
 use std::collections::BTreeMap;
 use std::fs;

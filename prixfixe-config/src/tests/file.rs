@@ -11,8 +11,8 @@ fn parse(text: &str) -> String {
 fn mistakes_name_file_line_and_key() {
     let cases = [
         (
-            "\n\nmax = 1\n",
-            "FILE:3: max: unknown key; `prixfixe check` prints those that are known",
+            "\n\nquux = 1\n",
+            "FILE:3: quux: unknown key; `prixfixe check` prints those that are known",
         ),
         (
             "domian = 'x'",

@@ -184,6 +184,12 @@ const CASES: &[Case] = &[
         [("/b", r#""/b""#), ("/c", r#""/c""#)],
     ),
     (
+        "spool.path",
+        "",
+        ("spool.path = '/a'", r#""/a""#),
+        [("/b", r#""/b""#), ("/c", r#""/c""#)],
+    ),
+    (
         "delivery.fsync",
         "true",
         ("delivery.fsync = false", "false"),

@@ -30,7 +30,7 @@ fn text(id: &'static str, value: &'static str) -> BoxedStrategy<String> {
         ("auth.mode", _) => prop::sample::select(vec!["off", "any"])
             .prop_map(String::from)
             .boxed(),
-        (_, "FILE" | "SOCKET") => "[^\0]{0,20}[^\0\\s]".boxed(),
+        (_, "FILE" | "PATH" | "SOCKET") => "[^\0]{0,20}[^\0\\s]".boxed(),
         (_, "LEVEL") => {
             prop::sample::select(vec!["off", "error", "warn", "info", "debug", "trace"])
                 .prop_map(String::from)

@@ -43,7 +43,7 @@ fn a_mistake_in_a_target_or_a_route_names_its_line_and_what_mends_it() {
         ),
         (
             "[[target]]\nname = 'a'\nurl = 'discard:'\n[[route]]\nto = ['a', 'default']",
-            ":5: route.to: more than one target needs a spool; give one",
+            ":5: route.to: more than one target needs a spool; give one, or set spool.path",
         ),
         (
             "[[route]]\nrecipients = ['example.com']\nto = ['default']",
@@ -82,4 +82,76 @@ fn a_target_waits_as_long_as_all_unless_it_says_else() {
     let configuration = load(file, &[], &[]).unwrap();
     let target = &configuration.routed_targets()[0];
     assert_eq!(target.timeout.map(|it| it.get().as_secs()), Some(7));
+}
+
+#[test]
+fn with_a_spool_a_route_may_lead_to_several_targets() {
+    let file = |to: &str| {
+        format!(
+            "[spool]\npath = '/var/spool/x'\n[[target]]\nname = 'a'\nurl = 'discard:'\n[[route]]\nto = {to}"
+        )
+    };
+    let both = load(&file("['a', 'default']"), &[], &[]).unwrap();
+    assert_eq!(both.routed_targets().len(), 2);
+    assert!(!both.is_routed_apart());
+    let ways = both.ways();
+    assert!(
+        ways.contains("everybody: a (discard:) and default (maildir:./mail)"),
+        "{ways}"
+    );
+    for (to, expected) in [
+        (
+            "['a', 'b']",
+            ":7: route.to: `b` is no target; give one of a, default",
+        ),
+        (
+            "['a', 'a']",
+            ":7: route.to: `a` stands there twice; give it once",
+        ),
+    ] {
+        let problem = problem(&file(to));
+        assert!(problem.ends_with(expected), "{problem}");
+    }
+}
+
+#[test]
+fn the_spool_has_units_bounds_and_its_own_mistakes() {
+    let file = "[spool]\npath = '/s'\nmax-size = '1GiB'\ngive-up-after = '2d'\nretry = ['30s', 60]";
+    let spool = load(file, &[], &[]).unwrap().spool;
+    assert_eq!(spool.max_size.get(), 1 << 30);
+    assert_eq!(spool.give_up_after.get().as_secs(), 2 * 86_400);
+    let pauses: Vec<u64> = spool
+        .pauses()
+        .iter()
+        .map(std::time::Duration::as_secs)
+        .collect();
+    assert_eq!(pauses, [30, 60]);
+    for (file, expected) in [
+        (
+            "[spool]\nretry = []",
+            ":2: spool.retry: is empty; give a time at least, \"5m\" say",
+        ),
+        (
+            "[spool]\nmax-size = 5",
+            ":2: spool.max-size: 5 is out of range; give 1048576 to 1125899906842624, in octets or with a unit (10MB, 10MiB)",
+        ),
+        (
+            "[spool]\npath = 'nats://10.0.0.1'",
+            ":2: spool.path: `nats://10.0.0.1` is no directory; give its path, /var/spool/prixfixe say",
+        ),
+    ] {
+        let problem = problem(file);
+        assert!(problem.ends_with(expected), "{problem}");
+    }
+    let spool = load(
+        "",
+        &[("SMTP_SPOOL", "/from/variable")],
+        &["--spool", "/from/flag"],
+    )
+    .unwrap()
+    .spool;
+    assert_eq!(
+        spool.path.as_deref(),
+        Some(std::path::Path::new("/from/flag"))
+    );
 }

@@ -70,7 +70,13 @@ impl Connection {
             }
             Text::ExtendedHello => {
                 self.extended = true;
-                replies::extended_hello(&self.config, self.tls, self.xclient, output);
+                replies::extended_hello(
+                    &self.config,
+                    self.tls,
+                    self.authenticated,
+                    self.xclient,
+                    output,
+                );
             }
             Text::StartMailInput => output.extend_from_slice(replies::START_MAIL_INPUT),
             Text::Challenge(data) => sasl::push_challenge(&data, output),

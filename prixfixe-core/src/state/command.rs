@@ -137,7 +137,7 @@ impl State {
             Self::Start => return Err(replies::HELLO_FIRST),
             _ => return Err(replies::OUT_OF_ORDER),
         };
-        let dsn = session.config.dsn;
+        let dsn = session.config.offers_dsn(session.authenticated);
         let parameters = parameters.of_rcpt(session.extended, transaction.smtputf8, dsn)?;
         if !forward_path.is_ascii() && !transaction.smtputf8 {
             return Err(replies::NEEDS_SMTPUTF8);

@@ -67,6 +67,7 @@ impl Server {
         }
         config.starttls = settings.starttls;
         config.dsn = settings.dsn;
+        config.dsn_for_users = settings.dsn_for_users;
         config.tls_required = settings.tls_required;
         config.auth = settings.auth.map(Login::offered);
         config.max_message_size = settings.max_message_size.unwrap_or(config.max_message_size);

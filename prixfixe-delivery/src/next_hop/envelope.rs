@@ -1,12 +1,10 @@
 //! MAIL and RCPT as they are said to the next hop.
 
-use std::borrow::Cow;
-use std::fmt::Write;
-
 use prixfixe_client::{BodyType, Notify, Rcpt, Ret};
 use prixfixe_server::{ForwardPath, Mail, MailParameters, Recipient, reply};
 
 use crate::Failure;
+use crate::ascii_address::in_ascii;
 
 /// MAIL, with its parameters as far as the next hop will offer them.
 pub(super) fn said_mail(mail: Mail<'_>) -> Result<prixfixe_client::Mail<'static>, Failure> {
@@ -69,26 +67,6 @@ pub(super) fn said_rcpt(recipient: &Recipient) -> Result<Rcpt<'_>, Failure> {
         rcpt = with_original;
     }
     Ok(rcpt)
-}
-
-/// An internationalised address as servers without SMTPUTF8 take it too (RFC 6533 section 3, `utf-8-addr-xtext`).
-fn in_ascii(address: &str) -> Cow<'_, str> {
-    if address.is_ascii() {
-        return Cow::Borrowed(address);
-    }
-    let escape = |letter: char| match letter {
-        '\\' | '+' | '=' | ' ' => true,
-        letter => !letter.is_ascii(),
-    };
-    let mut text = String::with_capacity(2 * address.len());
-    for letter in address.chars() {
-        match escape(letter) {
-            // Writing to a String does not fail.
-            true => drop(write!(text, "\\x{{{:X}}}", u32::from(letter))),
-            false => text.push(letter),
-        }
-    }
-    Cow::Owned(text)
 }
 
 /// Room for our `Received` in the announced size (RFC 1870 section 6.1 wants an estimate that is not too low).

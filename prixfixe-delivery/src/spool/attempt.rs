@@ -212,11 +212,13 @@ impl<D: Disk> UnderWay<D> {
                 lane.given_up += ended.len() as u64;
             }
         }
-        if trial.state.is_over(trial.target.recipients.len()) {
-            return self.over();
-        }
+        let is_over = trial.state.is_over(trial.target.recipients.len());
+        // Where other targets are left this is stored too, or a restart would deliver here again.
         core.queue()
             .set_ended_of(self.next.id, trial.place, trial.state.ended);
+        if is_over {
+            return self.over();
+        }
         let attempts = u32::from(self.next.attempts) + 1;
         let wait = options.retry.wait(attempts).as_millis();
         let due = now.saturating_add(u64::try_from(wait).unwrap_or(u64::MAX));

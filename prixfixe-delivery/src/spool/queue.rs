@@ -168,6 +168,8 @@ impl Queue {
         let mut woken = false;
         for job in record.jobs_mut().iter_mut().filter(|job| which(job)) {
             job.state = JobState::Ready;
+            // A state that is stored now says so too: a restart does not wait either.
+            job.due = 0;
             woken = true;
             if let Some(lane) = self.lanes.get_mut(usize::from(job.lane)) {
                 lane.ready.push(job.destination, id);

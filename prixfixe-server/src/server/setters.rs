@@ -181,6 +181,13 @@ impl<H> ServerBuilder<H> {
         self
     }
 
+    /// Offers [DSN](Self::dsn) to clients that have logged in, for a handler that sends notifications to those alone. Where
+    /// clients have to log in before MAIL it is offered to all. Default: off.
+    pub fn dsn_for_users(mut self, offered: bool) -> Self {
+        self.settings = self.settings.dsn_for_users(offered);
+        self
+    }
+
     /// Offers BINARYMIME (RFC 3030), a content of any bytes in chunks. Without it `BODY=BINARYMIME` is
     /// refused with 555: for a handler that passes mail on to servers which may not take it. Default: on.
     pub fn binary_mime(mut self, offered: bool) -> Self {

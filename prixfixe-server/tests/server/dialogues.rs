@@ -131,6 +131,7 @@ fn start(
         builder = builder.bare_line_ends(BareLineEnds::Repair);
     }
     builder = builder.dsn(settings.dsn);
+    builder = builder.dsn_for_users(settings.dsn_for_users);
     if let Some(auth) = settings.auth {
         builder = builder.auth_mechanisms([Mechanism::PLAIN, Mechanism::LOGIN]);
         builder = builder.auth(match auth {

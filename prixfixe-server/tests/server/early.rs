@@ -130,7 +130,8 @@ async fn an_endpoint_may_have_a_time_of_its_own(transport: Transport) {
     );
     assert_eq!(says_early(&server, "EHLO a\r\n").await, EARLY);
     // What the settings say of it goes before that, and can change.
-    let changed = server.reconfigure(|it| it.endpoint_rules([endpoint().early_talker(Duration::ZERO).rules()]));
+    let changed = server
+        .reconfigure(|it| it.endpoint_rules([endpoint().early_talker(Duration::ZERO).rules()]));
     changed.expect("it can");
     is_greeted(&server).await;
     let changed = server.reconfigure(|it| it.endpoint_rules([endpoint().rules()]));

@@ -140,9 +140,7 @@ async fn who_came_before_logins_were_required_connects_again(transport: Transpor
         .expect("it starts");
     let mut client = Client::greeted(server.local_address()).await;
     assert!(client.ask("MAIL FROM:<>").await.starts_with("250"));
-    let source = CertificateSource::SelfSigned {
-        domains: vec!["mx.test".to_owned()],
-    };
+    let source = CertificateSource::self_signed(["mx.test"]);
     let tls = TlsConfig::builder()
         .certificate(source)
         .build()

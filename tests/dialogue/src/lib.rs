@@ -71,6 +71,8 @@ pub struct Settings {
     pub xclient: bool,
     /// `dsn on`: DSN is offered.
     pub dsn: bool,
+    /// `dsn users`: DSN is offered to clients that have logged in.
+    pub dsn_for_users: bool,
     /// `starttls on`: STARTTLS is offered.
     pub starttls: bool,
     /// `tls-required on`.

@@ -80,6 +80,7 @@ fn setting(settings: &mut Settings, setting: &str) -> Option<()> {
         "protocol" if value == "lmtp" => settings.lmtp = true,
         "xclient" if value == "on" => settings.xclient = true,
         "dsn" if value == "on" => settings.dsn = true,
+        "dsn" if value == "users" => settings.dsn_for_users = true,
         "starttls" if value == "on" => settings.starttls = true,
         "tls-required" if value == "on" => settings.tls_required = true,
         "auth" => settings.auth = Some(auth(value)?),

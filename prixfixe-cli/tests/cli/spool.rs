@@ -1,0 +1,313 @@
+//! Mail that waits in a spool, and what its operator sees and does: while the server runs, and while it does not.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use prixfixe_test_support::{unused_port, wait_until};
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{Client, Serve, prixfixe, run};
+
+/// A server with a spool, a target that passes mail on to a port where nobody listens yet, and one that keeps it.
+struct Spooling {
+    directory: PathBuf,
+    /// Removed at the end.
+    _directory: TempDir,
+    next_hop: SocketAddr,
+}
+
+impl Spooling {
+    fn new(transport: &str, more: &str) -> Self {
+        let temporary = TempDir::new().unwrap();
+        let directory = temporary.path().to_owned();
+        let port = unused_port(std::net::Ipv4Addr::LOCALHOST).unwrap();
+        let next_hop = SocketAddr::from(([127, 0, 0, 1], port));
+        let file = format!(
+            "domain = 'mx.example.net'\ntransport = '{transport}'\nadmin.listen = '127.0.0.1:0'\n\
+             accept.domains = ['example.com', 'example.org']\n{more}\n\
+             [spool]\npath = 'spool'\nretry = ['1h']\n\
+             [[listener]]\naddress = '127.0.0.1:0'\n\
+             [[target]]\nname = 'next'\nurl = 'lmtp:{next_hop}'\n\
+             [[target]]\nname = 'keep'\nurl = 'maildir:mail'\n\
+             [[route]]\nrecipients = ['@example.org']\nto = ['next', 'keep']\n\
+             [[route]]\nto = ['keep']\n"
+        );
+        fs::write(directory.join("mail.toml"), file).unwrap();
+        Self {
+            directory,
+            _directory: temporary,
+            next_hop,
+        }
+    }
+
+    fn start(&self) -> Serve {
+        let mut command = prixfixe(&["serve", "--config", "mail.toml"]);
+        Serve::spawn(
+            command.current_dir(&self.directory),
+            TempDir::new().unwrap(),
+        )
+    }
+
+    /// The next hop: what it keeps is in its own directory.
+    fn next_hop(&self, more: &[&str]) -> Serve {
+        let address = self.next_hop.to_string();
+        let directory = TempDir::new().unwrap();
+        let fixed = [
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--listen-lmtp",
+            &address,
+        ];
+        let arguments = [&fixed[..], more].concat();
+        let mut command = prixfixe(&arguments);
+        Serve::spawn(command.current_dir(directory.path()), directory)
+    }
+
+    fn spool(&self, arguments: &[&str]) -> (i32, String, String) {
+        let arguments = [&["spool"][..], arguments, &["--config", "mail.toml"]].concat();
+        run(prixfixe(&arguments).current_dir(&self.directory))
+    }
+
+    fn done(&self, arguments: &[&str]) -> String {
+        let (status, stdout, stderr) = self.spool(arguments);
+        assert_eq!(
+            (status, stderr.as_str()),
+            (0, ""),
+            "{arguments:?}: {stdout}"
+        );
+        stdout
+    }
+
+    fn list(&self) -> Vec<Value> {
+        let text = self.done(&["list", "--json"]);
+        let read = |line: &str| serde_json::from_str(line).unwrap();
+        text.lines().map(read).collect()
+    }
+}
+
+fn send(serve: &Serve, recipients: &[&str], subject: &str) {
+    let mut client = Client::greeted(serve);
+    client.ask("EHLO client.example", "250");
+    client.ask("MAIL FROM:<ann@example.com>", "250");
+    for recipient in recipients {
+        client.ask(&format!("RCPT TO:<{recipient}>"), "250");
+    }
+    client.ask("DATA", "354");
+    client.send(&format!(
+        "Date: now\r\nSubject: {subject}\r\n\r\nHi\r\n.\r\n"
+    ));
+    let reply = client.reply();
+    assert!(reply.starts_with("250"), "{reply}");
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+fn an_operator_sees_what_waits_and_acts_on_it(transport: &str) {
+    let spooling = Spooling::new(transport, "");
+    let serve = spooling.start();
+    assert_eq!(spooling.done(&["list"]), "The spool is empty.\n");
+    // Recipients of two routes go in one message, and one of them to two targets.
+    send(&serve, &["bob@example.org", "cyd@example.com"], "first");
+    wait_until("both had an attempt", || {
+        let list = spooling.list();
+        list.len() == 1 && list[0]["state"] == "waiting"
+    });
+    wait_until("the other target has it", || {
+        files(&spooling.directory.join("mail/new")).len() == 1
+    });
+    let list = spooling.list();
+    let id = list[0]["id"].as_str().unwrap();
+    let next = &list[0]["deliveries"].as_array().unwrap().iter();
+    let next = next.clone().find(|it| it["target"] == "next").unwrap();
+    assert_eq!(next["recipients"], serde_json::json!(["bob@example.org"]));
+    assert_eq!(next["attempts"], 1);
+    assert!(
+        next["error"].as_str().unwrap().contains("refused"),
+        "{next}"
+    );
+
+    let text = spooling.done(&["list"]);
+    assert!(text.contains("ann@example.com"), "{text}");
+    assert!(
+        text.contains("    next: bob@example.org (waiting, 1 attempt, next in "),
+        "{text}"
+    );
+    assert!(text.contains("\n1 message, "), "{text}");
+    let text = spooling.done(&["show", id]);
+    assert!(text.contains("sender    ann@example.com\n"), "{text}");
+    let exported = spooling.done(&["export", id]);
+    assert!(
+        exported.ends_with("Subject: first\r\n\r\nHi\r\n"),
+        "{exported}"
+    );
+
+    assert_eq!(spooling.done(&["hold", id]), "1 message\n");
+    assert_eq!(spooling.list()[0]["state"], "held");
+
+    // Stopped, it is the same.
+    serve.signal(Signal::TERM);
+    assert!(serve.wait().0.success());
+    assert!(!spooling.directory.join("spool/control").exists());
+    assert_eq!(spooling.list()[0]["state"], "held");
+    assert_eq!(spooling.done(&["show", id, "--json"]).lines().count(), 1);
+    assert!(spooling.done(&["export", id]).ends_with("\r\n\r\nHi\r\n"));
+    assert_eq!(spooling.done(&["release", id]), "1 message\n");
+    assert_ne!(spooling.list()[0]["state"], "held");
+
+    let receiver = spooling.next_hop(&[]);
+    let serve = spooling.start();
+    spooling.done(&["retry", "--all", "--target", "next"]);
+    wait_until("the next hop has it", || receiver.messages().len() == 1);
+    wait_until("nothing is left", || spooling.list().is_empty());
+    assert_eq!(files(&spooling.directory.join("mail/new")).len(), 1);
+    drop(serve);
+}
+
+#[test]
+fn an_operator_sees_what_waits_and_acts_on_it_over_tokio() {
+    an_operator_sees_what_waits_and_acts_on_it("tokio");
+}
+
+#[test]
+fn an_operator_sees_what_waits_and_acts_on_it_over_raw() {
+    an_operator_sees_what_waits_and_acts_on_it("raw");
+}
+
+#[test]
+fn messages_are_removed_for_good_and_mistakes_are_named() {
+    let spooling = Spooling::new("tokio", "");
+    let serve = spooling.start();
+    for subject in ["first", "second"] {
+        send(&serve, &["bob@example.org"], subject);
+    }
+    wait_until("both wait", || {
+        let list = spooling.list();
+        list.len() == 2 && list.iter().all(|it| it["state"] == "waiting")
+    });
+    let list = spooling.list();
+    let ids: Vec<&str> = list.iter().map(|it| it["id"].as_str().unwrap()).collect();
+    assert_eq!(spooling.done(&["remove", ids[0]]), "1 message\n");
+    assert_eq!(spooling.list().len(), 1);
+    for arguments in [
+        ["show", ids[0]],
+        ["remove", ids[0]],
+        ["export", "../x"],
+        ["hold", "99999-1"],
+    ] {
+        let (status, stdout, stderr) = spooling.spool(&arguments);
+        assert_eq!(status, 1, "{arguments:?}: {stdout}");
+        assert!(stderr.starts_with("prixfixe: spool "), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+    drop(serve);
+    assert_eq!(spooling.done(&["remove", ids[1]]), "1 message\n");
+    assert_eq!(spooling.done(&["list"]), "The spool is empty.\n");
+    let _again = spooling.start();
+    assert_eq!(spooling.done(&["list"]), "The spool is empty.\n");
+}
+
+#[test]
+fn without_a_spool_there_is_nothing_to_look_into() {
+    let (status, _, stderr) = run(&mut prixfixe(&["spool", "list"]));
+    assert_eq!(status, 2, "{stderr}");
+    let expected = "prixfixe: no spool is known; give that of the server with --spool, SMTP_SPOOL or --config\n";
+    assert_eq!(stderr, expected);
+}
+
+/// Everything that a page, an alert and a probe is told.
+#[test]
+fn the_spool_is_in_metrics_status_and_readiness() {
+    let spooling = Spooling::new("tokio", "");
+    let serve = spooling.start();
+    send(&serve, &["bob@example.org"], "first");
+    wait_until("it waits", || {
+        spooling.list().iter().any(|it| it["state"] == "waiting")
+    });
+    let admin = serve.seen("admin endpoints").unwrap();
+    let admin: SocketAddr = admin
+        .rsplit_once("address=")
+        .unwrap()
+        .1
+        .trim()
+        .parse()
+        .unwrap();
+    let metrics = crate::targets::get(admin, "/metrics");
+    for line in [
+        "smtp_spool_messages{state=\"ready\"} 0\n",
+        "smtp_spool_messages{state=\"waiting\"} 1\n",
+        "smtp_spool_messages{state=\"failed\"} 0\n",
+        "smtp_spool_given_up_total{target=\"next\"} 0\n",
+        "smtp_bounces_total{result=\"sent\"} 0\n",
+        "smtp_target_up{target=\"next\"} 0\n",
+        "smtp_target_up{target=\"keep\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    // A target that is down is no reason to refuse mail.
+    let ready = crate::targets::get(admin, "/readyz");
+    assert!(ready.starts_with("HTTP/1.1 200 "), "{ready}");
+    let status = crate::targets::get(admin, "/status.json");
+    let status: Value = serde_json::from_str(status.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let queues = status["spool"]["targets"].as_array().unwrap();
+    let next = queues.iter().find(|it| it["name"] == "next").unwrap();
+    assert_eq!(next["waiting"], 1, "{status}");
+    assert!(
+        next["next_seconds"].as_u64().is_some_and(|it| it > 1800),
+        "{next}"
+    );
+    assert!(next["error"].is_string(), "{next}");
+}
+
+#[test]
+fn a_sender_that_logged_in_hears_that_its_mail_was_refused() {
+    let spooling = Spooling::new("tokio", "auth.mode = 'any'");
+    let _receiver = spooling.next_hop(&["--accept-domain", "elsewhere.example"]);
+    let serve = spooling.start();
+    let mut client = Client::greeted(&serve);
+    client.ask("EHLO client.example", "250");
+    client.ask("AUTH PLAIN AGFubgBzZWNyZXQ=", "235");
+    client.ask("MAIL FROM:<ann@example.com> RET=HDRS ENVID=QQ1", "250");
+    client.ask(
+        "RCPT TO:<bob@example.org> NOTIFY=FAILURE ORCPT=rfc822;bob@example.net",
+        "250",
+    );
+    client.ask("DATA", "354");
+    client.send("Subject: Lunch\r\n\r\nAt noon?\r\n.\r\n");
+    assert!(client.reply().starts_with("250"));
+    let report = || {
+        let files = files(&spooling.directory.join("mail/new")).into_iter();
+        let mut texts = files.map(|path| fs::read_to_string(path).unwrap());
+        texts.find(|text| text.contains("multipart/report"))
+    };
+    wait_until("the report is in her mailbox", || report().is_some());
+    let text = report().unwrap();
+    for part in [
+        "Return-Path: <>\r\n",
+        "Delivered-To: ann@example.com\r\n",
+        "Original-Envelope-Id: QQ1\r\n",
+        "Original-Recipient: rfc822; bob@example.net\r\n",
+        "Final-Recipient: rfc822; bob@example.org\r\n",
+        "Diagnostic-Code: smtp; 550 5.7.1 ",
+        "\r\nSubject: Lunch\r\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("At noon?"), "{text}");
+    assert!(spooling.list().is_empty());
+
+    // A stranger's message is kept, and nobody hears of it.
+    send(&serve, &["bob@example.org"], "forged");
+    wait_until("it has failed", || {
+        spooling.list().iter().any(|it| it["state"] == "failed")
+    });
+    assert_eq!(files(&spooling.directory.join("mail/new")).len(), 3);
+}
