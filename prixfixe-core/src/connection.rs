@@ -31,8 +31,9 @@ pub struct Connection {
     lines: LineReader,
     refused_chunk: Option<RefusedChunk>,
     unit: Unit,
-    /// What the caller is still to be told: how a message was cut off. [`Abort::Refused`] is none
-    /// of those ways, and stands for a command that an answer refused.
+    /// The event that is due, where a call that gives none has caused it: how a message was cut off.
+    /// [`Abort::Refused`] is none of those ways, and stands for a command that an answer refused: an
+    /// enum of its own would make every connection larger.
     untold: Option<Abort>,
     idle: Idle,
     errors: u32,
@@ -42,7 +43,6 @@ pub struct Connection {
     authenticated: bool,
     xclient: bool,
     eof: bool,
-    quit: bool,
     shutting_down: bool,
 }
 
@@ -115,7 +115,6 @@ impl Connection {
             authenticated: false,
             xclient: false,
             eof: false,
-            quit: false,
             shutting_down: false,
         }
     }

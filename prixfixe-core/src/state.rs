@@ -4,6 +4,10 @@
 //! A state carries what only it needs. What holds beside it (EHLO or HELO, TLS, how many errors,
 //! the end of the input) are fields of the [connection](crate::Connection), lent here as a
 //! [`Session`].
+//!
+//! One thing beside it decides what input means: a chunk that was refused is skipped before its
+//! reply leaves (`RefusedChunk`). That reply is the application's text, which a state cannot hold,
+//! as it is copied. The state says meanwhile where the dialogue stands behind the chunk.
 
 mod answer;
 mod command;
@@ -59,7 +63,9 @@ pub(crate) enum State {
     AuthChallenged,
     /// STARTTLS was accepted, the handshake is someone else's matter.
     StartTls,
-    /// The session is over.
+    /// The session is over, because the client said QUIT.
+    Quit,
+    /// The session is over for any other reason.
     Closed,
 }
 
@@ -195,9 +201,17 @@ impl State {
         }
     }
 
-    /// The session is over.
+    /// The session is over, if it was not before.
     pub(crate) const fn closed(self) -> Self {
-        Self::Closed
+        match self {
+            Self::Quit => Self::Quit,
+            _ => Self::Closed,
+        }
+    }
+
+    /// The session is over.
+    pub(crate) const fn is_closed(self) -> bool {
+        matches!(self, Self::Quit | Self::Closed)
     }
 
     /// The TLS connection is there: what was said in clear text is void (RFC 3207 section 4.2).

@@ -159,14 +159,14 @@ impl Connection {
     /// [`Event::MessageAborted`](crate::Event::MessageAborted), flush the output, then close.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.state == State::Closed
+        self.state.is_closed()
     }
 
     /// True when the session ended by QUIT: the client means to send no more (RFC 5321 section
     /// 4.1.1.10), so that its side of the connection needn't be waited for.
     #[must_use]
     pub fn has_quit(&self) -> bool {
-        self.quit
+        self.state == State::Quit
     }
 
     /// The open question. While there is one, input waits.

@@ -158,7 +158,6 @@ impl Connection {
         }
         let is_refused_already = self.state == State::ChunkRefused;
         let asks = matches!(command, Command::Mail { .. } | Command::Rcpt { .. });
-        self.quit = matches!(command, Command::Quit);
         let (state, step) = self.state.command(command, session);
         self.state = state;
         if step.event == Some(Event::StartTls) && !rest.is_empty() {

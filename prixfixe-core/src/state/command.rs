@@ -63,7 +63,7 @@ impl State {
             Command::Noop => (self, Step::reply(replies::NOOP_OK)),
             Command::Vrfy => (self, Step::reply(replies::VRFY_UNKNOWN)),
             Command::Help => (self, Step::reply(replies::HELP)),
-            Command::Quit => (Self::Closed, Step::reply(replies::GOODBYE)),
+            Command::Quit => (Self::Quit, Step::reply(replies::GOODBYE)),
             Command::StartTls => self.starttls(session),
             Command::Auth {
                 mechanism,

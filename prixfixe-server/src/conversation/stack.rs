@@ -145,7 +145,8 @@ impl<S: Session> Session for Stack<S> {
         let mut named = None;
         if self.checks.read_content() {
             named = Some(Arc::clone(&message.head.envelope));
-            message = self.checked(message).await?;
+            // Boxed, or every message would pay for its locals: over 1 KiB an allocation has no quick way.
+            message = Box::pin(self.checked(message)).await?;
         }
         let asked = Arc::clone(&message.head.envelope);
         let is_lmtp = message.client().protocol() == Protocol::Lmtp;
