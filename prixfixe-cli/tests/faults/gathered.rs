@@ -6,6 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 
 use crate::TRANSPORTS;
+use crate::client::Client;
 use crate::kill::number;
 use crate::mail;
 use crate::server::{KEPT_KIB, Launch};
