@@ -212,6 +212,7 @@ pub(crate) fn settings(
         .command_timeout(limits.command_timeout.get())
         .min_data_rate(u32::try_from(limits.min_data_rate.get()).unwrap_or(u32::MAX))
         .drain_timeout(limits.drain_timeout.get())
+        .message_memory(limits.message_memory.get())
         .handler_timeout(configuration.longest_answer())
         .one_recipient_domain(configuration.is_routed_apart())
         .binary_mime(!configuration.hands_on())
@@ -232,6 +233,10 @@ pub(crate) fn settings(
     };
     let settings = match room.closing {
         Some(connections) => settings.max_closing_connections(connections),
+        None => settings,
+    };
+    let settings = match configuration.temporary() {
+        Some(directory) => settings.temporary(directory),
         None => settings,
     };
     match tls {

@@ -222,6 +222,7 @@ impl Configuration {
         if let Some(domains) = sources.list("accept.domains", words::accepted_domain)? {
             self.accept.domains = domains;
         }
+        self.limits.check(sources)?;
         self.policy.overlay(sources)?;
         self.delivery.complete(self.limits.max_message_size.get());
         self.tls.check(sources)?;

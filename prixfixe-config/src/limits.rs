@@ -1,9 +1,14 @@
 //! The `[limits]` table.
 
+use std::path::PathBuf;
+
 use prixfixe_server::Settings;
 use serde::{Deserialize, Serialize};
 
+use super::given::Invalid;
+use super::sources::Sources;
 use super::units::{Count, Seconds, Size};
+use super::words::read;
 
 /// A limit of one client; 0 is none.
 type OfClient = Count<0, 1_000_000>;
@@ -83,6 +88,30 @@ pub struct Limits {
         value_name = "SECONDS"
     )]
     pub drain_timeout: Seconds<0>,
+    /// For all messages together that have to be gathered whole.
+    #[arg(skip)]
+    pub message_memory: Size<0, { 1 << 40 }>,
+    /// Where what is over that goes. `None`: to the file system of a Maildir, or where the system has it.
+    #[arg(skip)]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read::path"
+    )]
+    pub temporary: Option<PathBuf>,
+}
+
+impl Limits {
+    /// Better said at the start than at the first large message.
+    pub(crate) fn check(&self, sources: &Sources<'_>) -> Result<(), Invalid> {
+        match &self.temporary {
+            Some(path) if !path.is_dir() => {
+                let place = sources.place("limits.temporary");
+                let problem = format!("`{}` is no directory; make it", path.display());
+                Err(Invalid::new(place, problem))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Default for Limits {
@@ -102,6 +131,8 @@ impl Default for Limits {
             command_timeout: Seconds::nearest(limits.command_timeout),
             min_data_rate: Size::nearest(limits.min_data_rate.into()),
             drain_timeout: Seconds::nearest(limits.drain_timeout),
+            message_memory: Size::nearest(limits.message_memory),
+            temporary: None,
         }
     }
 }

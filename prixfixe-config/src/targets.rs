@@ -268,6 +268,19 @@ impl Configuration {
         schemes.any(|scheme| matches!(scheme, "smtp" | "smtps" | "lmtp"))
     }
 
+    /// Where messages go that have no room in memory: beside the mail, where that is in a Maildir. `None`: where the system
+    /// has its temporary files.
+    pub(crate) fn temporary(&self) -> Option<PathBuf> {
+        let beside_mail = || {
+            let targets = self.routed_targets();
+            let paths = targets
+                .iter()
+                .filter_map(|it| it.url.as_ref()?.maildir_path());
+            paths.map(|path| path.join("tmp")).find(|it| it.is_dir())
+        };
+        self.limits.temporary.clone().or_else(beside_mail)
+    }
+
     /// How long one question to a target, and to the DNS before it, may take at the most: it is answered by then, or
     /// its own time is over.
     pub fn longest_answer(&self) -> Duration {

@@ -14,7 +14,8 @@ use crate::{Observer, Resolver, spf};
 /// address.
 ///
 /// It is looked up when the client connects, while the session goes on, and waited for before the content comes. From then
-/// on it is in [`Client::host_name`] and in the `Received` field. Nothing is refused for it.
+/// on it is in [`Client::host_name`] and in the `Received` field. A name that a proxy has told by XCLIENT is believed, and
+/// nothing is looked up. Nothing is refused for it.
 ///
 /// ```
 /// use prixfixe_policy::{ClientName, Resolver};
@@ -71,13 +72,16 @@ impl Check for ClientName {
     type Session = ClientNameSession;
 
     async fn connect(self: &Arc<Self>, client: &Client) -> Result<ClientNameSession, Reply> {
-        // A proxy may have told it.
-        let is_unknown = is_stranger(client) && client.host_name().is_none();
-        let lookup = is_unknown.then(|| {
-            let (check, client) = (Arc::clone(self), client.clone());
-            Task::spawn(async move { check.look(&client).await })
-        });
-        Ok(ClientNameSession(lookup))
+        if !is_stranger(client) {
+            return Ok(ClientNameSession(None));
+        }
+        if let Some(told) = client.host_name() {
+            client.found_host_name(told);
+            return Ok(ClientNameSession(None));
+        }
+        let (check, client) = (Arc::clone(self), client.clone());
+        let lookup = Task::spawn(async move { check.look(&client).await });
+        Ok(ClientNameSession(Some(lookup)))
     }
 
     fn needs_runtime(&self) -> bool {

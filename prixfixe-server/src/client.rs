@@ -154,17 +154,21 @@ impl Client {
     /// [found it out](Self::found_host_name).
     #[must_use]
     pub fn host_name(&self) -> Option<&str> {
-        let found = || self.0.found_name.get().map(|name| &**name);
-        self.0.host_name.as_deref().or_else(found)
+        self.0.host_name.as_deref().or_else(|| self.shown_name())
     }
 
     /// Tells everybody who knows of this client the name that its host has in the DNS: for a [check](crate::Check) that looks
-    /// it up while the session goes on. It stands in `Received` from then on. The first that is told stays, and what a proxy
-    /// has told goes before it; what is no domain of ASCII is none.
+    /// it up while the session goes on. It stands in `Received` from then on. The first that is told stays; what is no domain
+    /// of ASCII is none.
     pub fn found_host_name(&self, name: &str) {
         if name.is_ascii() && !name.starts_with('[') && Domain::try_from(name).is_ok() {
             let _ = self.0.found_name.set(name.into());
         }
+    }
+
+    /// The name that stands in `Received`.
+    pub(crate) fn shown_name(&self) -> Option<&str> {
+        self.0.found_name.get().map(|name| &**name)
     }
 
     pub(crate) fn with_xclient(mut self) -> Self {

@@ -30,6 +30,8 @@ pub struct Limits {
     pub min_data_rate: u32,
     /// [`Settings::drain_timeout`].
     pub drain_timeout: Duration,
+    /// [`Settings::message_memory`].
+    pub message_memory: u64,
 }
 
 impl Settings {
@@ -49,6 +51,7 @@ impl Settings {
             command_timeout: dialogue.command_timeout,
             min_data_rate: dialogue.min_data_rate,
             drain_timeout: self.drain_timeout,
+            message_memory: self.message_memory,
         }
     }
 }

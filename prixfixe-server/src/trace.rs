@@ -77,7 +77,8 @@ fn only(recipients: &[Recipient]) -> Option<&Recipient> {
 fn write_received(text: &mut String, head: &Head, only: Option<&Recipient>) -> fmt::Result {
     write!(text, "Received: from {}", claimed_name(head))?;
     text.push_str(" (");
-    if let Some(name) = proved_name(head) {
+    // RFC 5321 section 4.4 has room for it beside the address. It is a domain, or nobody could have told it.
+    if let Some(name) = head.client.shown_name() {
         write!(text, "{name} ")?;
     }
     write!(text, "{})\r\n", TcpInfo(head.client.peer()))?;
@@ -102,14 +103,6 @@ fn claimed_name(head: &Head) -> &str {
     let domain = |name| Domain::try_from(name).ok();
     let name = head.client.helo().filter(allowed).and_then(domain);
     name.map_or("unknown", Domain::as_str)
-}
-
-/// The client's name in the DNS, where somebody has looked it up: RFC 5321 section 4.4 has room for it beside the address.
-fn proved_name(head: &Head) -> Option<Domain<'_>> {
-    let name = head.client.host_name()?;
-    Domain::try_from(name)
-        .ok()
-        .filter(|it| it.as_str().is_ascii())
 }
 
 /// The protocol name of the registry that RFC 3848 and RFC 6531 section 4.3 began.

@@ -23,6 +23,7 @@ max-errors = 10
 command-timeout = 300
 min-data-rate = 500
 drain-timeout = 30
+message-memory = 268435456
 
 [tls]
 self-signed = false
@@ -48,6 +49,8 @@ dkim = "off"
 dmarc = "off"
 dns = []
 timeout = 10
+early-talker = "off"
+client-name = false
 
 [delivery]
 target = "maildir:./mail"

@@ -455,6 +455,32 @@ fn a_switch_may_stand_alone() {
 }
 
 #[test]
+fn messages_that_are_gathered_have_memory_and_a_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let maildir = folder.path().join("mail");
+    let target = format!("delivery.target = 'maildir:{}'\n", maildir.display());
+    let configuration = load(&target, &[], &[]).unwrap();
+    assert_eq!(configuration.limits.message_memory.get(), 256 << 20);
+    assert_eq!(configuration.temporary(), None);
+    std::fs::create_dir_all(maildir.join("tmp")).unwrap();
+    assert_eq!(configuration.temporary(), Some(maildir.join("tmp")));
+    let folder = folder.path();
+    let file = format!(
+        "{target}limits.message-memory = '4MiB'\nlimits.temporary = '{}'\n",
+        folder.display()
+    );
+    let configuration = load(&file, &[], &[]).unwrap();
+    assert_eq!(configuration.limits.message_memory.get(), 4 << 20);
+    assert_eq!(configuration.temporary().as_deref(), Some(folder));
+    let wrong = load("limits.temporary = '/nowhere'", &[], &[]).unwrap_err();
+    let wrong = wrong.to_string();
+    assert!(
+        wrong.contains("limits.temporary: `/nowhere` is no directory"),
+        "{wrong}"
+    );
+}
+
+#[test]
 fn what_only_a_file_says_of_idle_clients_is_read_and_checked() {
     let limits = |file| load(file, &[], &[]).map(|it| it.limits);
     let defaults = limits("").unwrap();

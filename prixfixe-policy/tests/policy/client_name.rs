@@ -52,8 +52,9 @@ async fn a_name_that_leads_back_is_the_clients() {
     // What a proxy has told goes before it, and nobody is asked.
     let asked = dns.questions();
     let told = Client::builder().host_name("told.test").build();
-    let (name, _) = received(ClientName::new(resolver(&dns)), &told).await;
+    let (name, line) = received(ClientName::new(resolver(&dns)), &told).await;
     assert_eq!(name.as_deref(), Some("told.test"));
+    assert_eq!(line, "Received: from unknown (told.test [192.0.2.1])");
     assert_eq!(dns.questions(), asked);
 }
 

@@ -43,15 +43,12 @@ fn a_name_that_was_looked_up_stands_beside_the_address() {
         let header = String::from_utf8(message.received_header()).unwrap();
         header.lines().next().unwrap_or_default().to_owned()
     };
+    // What a proxy has told is shown where somebody asks for it.
     let told = Client::builder()
         .ehlo("c.test")
         .host_name("mx.test")
         .build();
-    assert_eq!(
-        received(&told),
-        "Received: from c.test (mx.test [192.0.2.1])"
-    );
-    told.found_host_name("other.test");
+    assert_eq!(received(&told), "Received: from c.test ([192.0.2.1])");
     assert_eq!(told.host_name(), Some("mx.test"));
     let client = Client::builder().ehlo("c.test").build();
     for no_name in [
