@@ -22,7 +22,8 @@ on_both_transports!(
 fn opendkim(configuration: &str) -> Running {
     let start = |address: &str, directory: &Path| {
         let folder = directory.display();
-        let text = format!("Socket {address}\nPidFile {folder}/pid\nBackground no\n{configuration}");
+        let text =
+            format!("Socket {address}\nPidFile {folder}/pid\nBackground no\n{configuration}");
         let file = directory.join("opendkim.conf");
         fs::write(&file, text).unwrap();
         let mut command = Command::new("opendkim");
@@ -45,7 +46,11 @@ async fn opendkim_signs_what_opendkim_verifies(transport: Transport) {
     let record = fs::read_to_string(directory.path().join("s1.txt")).unwrap();
     // Of `( "v=DKIM1; …" "p=…" )` what stands in quotes.
     let key: String = record.split('"').skip(1).step_by(2).collect();
-    fs::write(directory.path().join("dns"), format!("s1._domainkey.sender.test {key}\n")).unwrap();
+    fs::write(
+        directory.path().join("dns"),
+        format!("s1._domainkey.sender.test {key}\n"),
+    )
+    .unwrap();
     let signer = opendkim(&format!(
         "Mode s\nDomain sender.test\nSelector s1\nKeyFile {folder}/s1.private\nRequireSafeKeys no\n\
          Canonicalization relaxed/simple\n"
@@ -57,12 +62,18 @@ async fn opendkim_signs_what_opendkim_verifies(transport: Transport) {
     let mut signing = Served::with(transport, signer.check());
     let message = "From: ann@sender.test\r\nSubject: a\r\n b\r\n\r\nHello";
     let signed = signing.keeps("ann@sender.test", message).await;
-    assert!(signed.contains("DKIM-Signature: v=1; a=rsa-sha256;"), "{signed}");
+    assert!(
+        signed.contains("DKIM-Signature: v=1; a=rsa-sha256;"),
+        "{signed}"
+    );
     let mut verifying = Served::with(transport, verifier.check());
     // The dialogue ends the last line by itself.
     let signed = signed.trim_end();
     let kept = verifying.keeps("ann@sender.test", signed).await;
-    assert!(kept.contains("filter.test;") && kept.contains("dkim=pass"), "{kept}");
+    assert!(
+        kept.contains("filter.test;") && kept.contains("dkim=pass"),
+        "{kept}"
+    );
     let forged = signed.replace("Hello", "Hullo");
     let reply = verifying.gets("ann@sender.test", &forged).await;
     assert!(reply.starts_with('5'), "{reply}");
@@ -82,15 +93,26 @@ impl Clamd {
         let folder = directory.path().display();
         let database = directory.path().join("database");
         fs::create_dir(&database).unwrap();
-        let pattern: String = b"malicious".iter().map(|byte| format!("{byte:02x}")).collect();
-        fs::write(database.join("own.ndb"), format!("Test.Signature:0:*:{pattern}\n")).unwrap();
+        let pattern: String = b"malicious"
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        fs::write(
+            database.join("own.ndb"),
+            format!("Test.Signature:0:*:{pattern}\n"),
+        )
+        .unwrap();
         let configuration = format!(
             "DatabaseDirectory {folder}/database\nLocalSocket {folder}/clamd\nForeground yes\nMaxThreads 2\n"
         );
         let file = directory.path().join("clamd.conf");
         fs::write(&file, configuration).unwrap();
         let mut command = Command::new("clamd");
-        command.arg("-c").arg(file).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .arg("-c")
+            .arg(file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let process = command.spawn().unwrap();
         let socket = directory.path().join("clamd");
         wait_until("clamd listens", || UnixStream::connect(&socket).is_ok());
@@ -124,8 +146,15 @@ async fn clamav_refuses_what_its_signatures_name(transport: Transport) {
     };
     let milter = Running::start(false, start);
     let mut served = Served::with(transport, milter.check());
-    let kept = served.keeps("ann@sender.test", "Subject: a\r\n\r\nharmless").await;
+    let kept = served
+        .keeps("ann@sender.test", "Subject: a\r\n\r\nharmless")
+        .await;
     assert!(kept.contains("X-Virus-Status: Clean"), "{kept}");
-    let reply = served.gets("ann@sender.test", "Subject: a\r\n\r\nmalicious").await;
-    assert!(reply.starts_with("550 5.7.1 Infected: Test.Signature"), "{reply}");
+    let reply = served
+        .gets("ann@sender.test", "Subject: a\r\n\r\nmalicious")
+        .await;
+    assert!(
+        reply.starts_with("550 5.7.1 Infected: Test.Signature"),
+        "{reply}"
+    );
 }
