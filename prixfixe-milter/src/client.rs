@@ -1,6 +1,6 @@
 //! The server's side of a connection to a milter.
 
-use std::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 
 use crate::answer::{Said, read};
 use crate::kind::Kind;
