@@ -18,6 +18,11 @@ fn run(script: &[u8], length: usize) -> Vec<String> {
     let mut macros = Macros::default();
     macros.set("i", "1");
     client.receive(&negotiation);
+    match client.next_event() {
+        Ok(Some(Event::Negotiated)) => {}
+        other => return vec![format!("{other:?}")],
+    }
+    drop(client.take_output());
     while let Some((question, said, rest)) = split(script) {
         script = rest;
         if !client.is_waiting() {
