@@ -1,9 +1,9 @@
 //! The server's side of a connection to a milter.
 
-use std::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 
 use crate::answer::{Said, read};
-use crate::macros::Stage;
+use crate::kind::Kind;
 use crate::negotiation::{Agreed, NEGOTIATE};
 use crate::packet::{Packet, Packets, write};
 use crate::{Answer, Event, Macros, MilterError, Modification, Offer, Steps};
@@ -74,68 +74,6 @@ enum Message {
     Open(Option<Kind>),
     /// The milter has settled it.
     Settled,
-}
-
-/// A kind of command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Connect,
-    Hello,
-    Mail,
-    Rcpt,
-    Data,
-    Header,
-    EndOfHeader,
-    Body,
-    EndOfMessage,
-    Unknown,
-}
-
-impl Kind {
-    const fn command(self) -> u8 {
-        match self {
-            Self::Connect => b'C',
-            Self::Hello => b'H',
-            Self::Mail => b'M',
-            Self::Rcpt => b'R',
-            Self::Data => b'T',
-            Self::Header => b'L',
-            Self::EndOfHeader => b'N',
-            Self::Body => b'B',
-            Self::EndOfMessage => b'E',
-            Self::Unknown => b'U',
-        }
-    }
-
-    /// The step that leaves it out, and the one that leaves it unanswered.
-    const fn steps(self) -> (Option<Steps>, Option<Steps>) {
-        let (absent, silent) = match self {
-            Self::Connect => (Steps::NO_CONNECT, Steps::SILENT_CONNECT),
-            Self::Hello => (Steps::NO_HELO, Steps::SILENT_HELO),
-            Self::Mail => (Steps::NO_MAIL, Steps::SILENT_MAIL),
-            Self::Rcpt => (Steps::NO_RCPT, Steps::SILENT_RCPT),
-            Self::Data => (Steps::NO_DATA, Steps::SILENT_DATA),
-            Self::Header => (Steps::NO_HEADERS, Steps::SILENT_HEADER),
-            Self::EndOfHeader => (Steps::NO_END_OF_HEADER, Steps::SILENT_END_OF_HEADER),
-            Self::Body => (Steps::NO_BODY, Steps::SILENT_BODY),
-            Self::Unknown => (Steps::NO_UNKNOWN, Steps::SILENT_UNKNOWN),
-            Self::EndOfMessage => return (None, None),
-        };
-        (Some(absent), Some(silent))
-    }
-
-    /// It belongs to a message that MAIL has begun.
-    const fn needs_message(self) -> bool {
-        !matches!(
-            self,
-            Self::Connect | Self::Hello | Self::Mail | Self::Unknown
-        )
-    }
-
-    /// It comes several times, so that the rest can be skipped.
-    const fn is_repeated(self) -> bool {
-        matches!(self, Self::Rcpt | Self::Header | Self::Body)
-    }
 }
 
 impl MilterClient {
@@ -418,15 +356,8 @@ impl MilterClient {
     }
 
     fn tell_macros(&mut self, kind: Kind, macros: &Macros) {
-        let stage = match kind {
-            Kind::Connect => Stage::Connect,
-            Kind::Hello => Stage::Hello,
-            Kind::Mail => Stage::Mail,
-            Kind::Rcpt => Stage::Rcpt,
-            Kind::Data => Stage::Data,
-            Kind::EndOfHeader => Stage::EndOfHeader,
-            Kind::EndOfMessage => Stage::EndOfMessage,
-            Kind::Header | Kind::Body | Kind::Unknown => return,
+        let Some(stage) = kind.stage() else {
+            return;
         };
         let told = self.agreed.macros.select(stage, macros);
         if !told.is_empty() {

@@ -39,6 +39,7 @@ mod answer;
 mod client;
 mod error;
 mod flags;
+mod kind;
 mod macros;
 mod negotiation;
 mod packet;

@@ -306,6 +306,52 @@ fn rspamd_is_asked_and_obeyed() {
     }
 }
 
+/// A milter that refuses every message, and knows nothing of headers and bodies.
+fn refusing_milter() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut length = [0; 4];
+                while stream.read_exact(&mut length).is_ok() {
+                    let mut packet = vec![0; u32::from_be_bytes(length) as usize];
+                    stream.read_exact(&mut packet).unwrap();
+                    let answer: &[u8] = match packet[0] {
+                        b'O' => b"\0\0\0\x0dO\0\0\0\x06\0\0\0\0\0\0\0\x30",
+                        b'D' | b'A' | b'Q' => b"",
+                        b'E' => b"\0\0\0\x12y550 5.7.9 Not so\0",
+                        _ => b"\0\0\0\x01c",
+                    };
+                    let _ = stream.write_all(answer);
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn milters_are_asked_and_obeyed() {
+    for transport in ["tokio", "raw"] {
+        let address = refusing_milter();
+        // The first one is away, and mail flows all the same.
+        let policy = format!(
+            "[[policy.milter]]\nsocket = 'inet:127.0.0.1:1'\non-failure = 'accept'\n\
+             [[policy.milter]]\nsocket = 'inet:{address}'\n"
+        );
+        let mut serve = serve_by(transport, &policy);
+        let reply = send(&serve, "ann@sender.test", "ann@sender.test");
+        assert_eq!(reply, "550 5.7.9 Not so");
+        let line = serve.line("a milter gives no answer");
+        assert!(line.contains("inet:127.0.0.1:1"), "{line}");
+        let metrics = metrics(&serve);
+        let line = r#"smtp_policy_total{check="milter",result="reject"} 1"#;
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+}
+
 #[test]
 fn check_prints_policy_and_names_what_is_wrong_in_it() {
     let (code, printed, _) = run(&mut prixfixe(&["check", "--dmarc=mark", "--dnsbl=a.test"]));
@@ -321,7 +367,17 @@ fn check_prints_policy_and_names_what_is_wrong_in_it() {
     let tables = "[[policy.rspamd]]\nurl = \"http://10.0.0.1:11333\"\non-failure = \"defer\"\n\n\
          [[policy.rspamd]]\nurl = \"https://rspamd.test/checkv2\"\non-failure = \"defer\"\n";
     assert!(printed.contains(tables), "{printed}");
+    let sockets = "--milter=inet:127.0.0.1:8891,unix:/run/milter";
+    let (code, printed, _) = run(&mut prixfixe(&["check", sockets]));
+    assert_eq!(code, 0);
+    let tables = "[[policy.milter]]\nsocket = \"inet:127.0.0.1:8891\"\non-failure = \"defer\"\n\n\
+         [[policy.milter]]\nsocket = \"unix:/run/milter\"\non-failure = \"defer\"\n";
+    assert!(printed.contains(tables), "{printed}");
     for (argument, problem) in [
+        (
+            "--milter=127.0.0.1:8891",
+            "--milter: `127.0.0.1:8891` is no socket of a milter; give inet:HOST:PORT or unix:/PATH",
+        ),
         (
             "--rspamd=127.0.0.1:11333",
             "--rspamd: \"127.0.0.1:11333\" is no URL",

@@ -30,6 +30,7 @@ fn text(id: &'static str, value: &'static str) -> BoxedStrategy<String> {
         ("auth.mode", _) => prop::sample::select(vec!["off", "any"])
             .prop_map(String::from)
             .boxed(),
+        ("policy.milter", _) => "inet:[a-z]{1,9}:[1-9][0-9]{0,3},unix:/[a-z]{1,9}".boxed(),
         (_, "FILE" | "PATH" | "SOCKET") => "[^\0]{0,20}[^\0\\s]".boxed(),
         (_, "LEVEL") => {
             prop::sample::select(vec!["off", "error", "warn", "info", "debug", "trace"])

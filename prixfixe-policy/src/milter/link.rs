@@ -105,13 +105,15 @@ impl Link {
         changes: &mut Vec<Modification>,
     ) -> Result<Option<Answer>, Failure> {
         let sent = question(&mut self.milter)?;
-        let waits = sent == Sent::Answered;
-        if !waits && self.milter.pending_output() < FLUSH {
+        if sent != Sent::Answered {
+            if self.milter.pending_output() >= FLUSH {
+                self.flush().await?;
+            }
             return Ok(None);
         }
         self.is_busy = true;
         self.flush().await?;
-        while waits {
+        loop {
             match self.event().await? {
                 Event::Answer(answer) => {
                     self.is_busy = false;
@@ -121,8 +123,6 @@ impl Link {
                 _ => {}
             }
         }
-        self.is_busy = false;
-        Ok(None)
     }
 
     /// The next event, within the time for it however slowly its bytes come.

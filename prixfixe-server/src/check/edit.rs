@@ -83,10 +83,11 @@ pub(crate) async fn apply(
     envelope: &mut Envelope,
 ) -> Result<Body, Reply> {
     edits.iter().for_each(|edit| edit_envelope(edit, envelope));
-    if edits.contains(&Edit::Discard) {
+    let is_discarded = edits.contains(&Edit::Discard);
+    if is_discarded {
         envelope.recipients.clear();
     }
-    if edits.iter().all(is_of_envelope) || envelope.recipients.is_empty() {
+    if is_discarded || edits.iter().all(is_of_envelope) {
         return Ok(gathered.body());
     }
     let content = header_of(gathered).await?;

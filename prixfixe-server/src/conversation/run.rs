@@ -130,7 +130,8 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
         Question::Command { verb, argument } => {
             let span = question_span!("command", client);
             let command = Command::new(client, &verb, &argument);
-            let result = asked!(span, session.command(command));
+            // Boxed as a message's is: such commands are rare.
+            let result = asked!(span, Box::pin(session.command(command)));
             give(late(result).map(Accepted::with_reply));
         }
         Question::Reset => session.reset(),

@@ -15,6 +15,7 @@ on_both_transports![
     a_check_is_asked_no_more_of_a_transaction_to_which_it_is_indifferent,
     a_content_is_checked_and_edited_before_the_handler_has_it,
     large_messages_are_checked_from_files,
+    a_changed_envelope_is_asked_about_anew,
 ];
 
 type Asked = Arc<Mutex<Vec<String>>>;
@@ -284,4 +285,83 @@ async fn a_check_is_tested_without_a_socket() {
     let content = Content::new(&client, &envelope, &gathered);
     let refusal = Scan.content(content).await.expect_err("it is infected");
     assert_eq!(refusal.to_string(), "554 5.7.1 Infected");
+}
+
+/// Changes the envelope as the subject says.
+struct Redirecting;
+
+impl Check for Redirecting {
+    type Session = Self;
+
+    async fn connect(self: &Arc<Self>, _: &Peer) -> Result<Self, Reply> {
+        Ok(Self)
+    }
+}
+
+impl CheckSession for Redirecting {
+    fn reads_content(&self) -> bool {
+        true
+    }
+
+    async fn content(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {
+        let mut body = content.gathered().body();
+        let piece = body.chunk().await?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&piece).into_owned();
+        let mut verdict = Verdict::default();
+        for word in text.split_whitespace() {
+            verdict = verdict.edit(match word.split_once(':') {
+                Some(("add", address)) => {
+                    Edit::AddRecipient(Recipient::new(address.parse().expect("an address")))
+                }
+                Some(("remove", address)) => {
+                    Edit::RemoveRecipient(address.parse().expect("an address"))
+                }
+                Some(("from", address)) => Edit::ChangeSender(address.parse().expect("an address")),
+                _ => Edit::Discard,
+            });
+        }
+        Ok(verdict)
+    }
+}
+
+async fn a_changed_envelope_is_asked_about_anew(transport: Transport) {
+    let (handler, mut inbox) = inbox();
+    let asked = Asked::default();
+    let named = |name| Named {
+        name,
+        asked: Arc::clone(&asked),
+    };
+    let server = builder(transport)
+        .accept_domains(["example.com", "b.test"])
+        .check(named("closed"))
+        .check(Redirecting)
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    let reply = client
+        .deliver("add:closed@b.test add:open@b.test add:a@c.test add:bob@example.com from:z@b.test")
+        .await;
+    assert!(reply.starts_with("250"), "{reply}");
+    let message = inbox.next().await.expect("it was delivered");
+    let envelope = message.envelope();
+    let recipients: Vec<_> = envelope
+        .recipients()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    // A check refuses one, one is not of our domains, and one is there already.
+    assert_eq!(recipients, ["bob@example.com", "open@b.test"]);
+    assert_eq!(envelope.reverse_path().to_string(), "z@b.test");
+    // A message that is moved to a place that is none is not thrown away.
+    let reply = client
+        .deliver("remove:bob@example.com add:closed@b.test")
+        .await;
+    assert_eq!(reply, "550 5.7.1 closed");
+    let reply = client.deliver("discard add:open@b.test").await;
+    assert!(reply.starts_with("250"), "{reply}");
+    let reply = client.deliver("from:y@b.test").await;
+    assert!(reply.starts_with("250"), "{reply}");
+    let message = inbox.next().await.expect("nothing came between");
+    assert_eq!(message.envelope().reverse_path().to_string(), "y@b.test");
 }
