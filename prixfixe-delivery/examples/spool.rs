@@ -30,8 +30,10 @@ async fn start(
     address: std::net::SocketAddr,
 ) -> Result<(Server, Spool), Box<dyn Error>> {
     let target: TargetUrl = target.parse()?;
+    let mut around = Around::default();
+    around.domain = "localhost".to_owned();
     let opened = target
-        .open("default", &TargetOptions::default(), &Around::default())
+        .open("default", &TargetOptions::default(), &around)
         .await?;
     let routes = Routes::new("localhost").shared_target("default", opened);
     let spool = Spool::start(spool, routes.rest("default")?, SpoolOptions::default())?;

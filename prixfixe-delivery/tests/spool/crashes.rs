@@ -45,7 +45,7 @@ fn life() -> impl Strategy<Value = Life> {
         0_u8..6,
         cut_in,
         0_u8..4,
-        0_u16..600,
+        0_u16..20,
         any::<bool>(),
     )
         .prop_map(|(seed, messages, cut_in, loss, minutes, stops)| Life {
@@ -61,7 +61,7 @@ fn life() -> impl Strategy<Value = Life> {
 fn short_options() -> SpoolOptions {
     let mut options = options();
     options.log.segment_size = 12 << 10;
-    options.give_up_after = Duration::from_secs(4 * 3600);
+    options.give_up_after = Duration::from_secs(1800);
     options
 }
 
@@ -183,7 +183,7 @@ fn settle(world: &mut World, seed: u64) -> BTreeSet<Fate> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn what_was_acknowledged_ends_somewhere(

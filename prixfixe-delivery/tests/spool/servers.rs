@@ -22,7 +22,8 @@ async fn lmtp_takes_what_a_server_stored(transport: Transport) {
         .start()
         .unwrap();
     let url: TargetUrl = format!("lmtp:{}", next.local_address()).parse().unwrap();
-    let (target_options, around) = (TargetOptions::default(), Around::default());
+    let (target_options, mut around) = (TargetOptions::default(), Around::default());
+    around.domain = "mx.example.org".to_owned();
     let target = url.open("store", &target_options, &around);
     let routes = Routes::new("mx.example.org").shared_target("store", target.await.unwrap());
     let directory = tempdir().unwrap();
