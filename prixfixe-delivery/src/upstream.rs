@@ -23,8 +23,11 @@ struct Shared {
     places: Arc<Semaphore>,
     /// An [`Ability`].
     ability: AtomicU8,
-    /// While it is down: the one that tries.
+    /// While it is down: the message that tries.
     probe: Arc<Semaphore>,
+    /// While it is down: the question that tries. Apart, so that a message is never behind the questions of others.
+    #[cfg(feature = "smtp")]
+    question: Arc<Semaphore>,
     monitor: Monitor,
 }
 
@@ -63,13 +66,15 @@ impl Upstream {
             places: Arc::new(Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS))),
             ability: AtomicU8::new(Ability::Up as u8),
             probe: Arc::new(Semaphore::new(1)),
+            #[cfg(feature = "smtp")]
+            question: Arc::new(Semaphore::new(1)),
             monitor: Monitor::new(name),
         }))
     }
 
     /// A place there, once there is one. While it is down only one at a time tries, and everybody else is refused at once.
     pub(crate) async fn enter(&self) -> Result<Pass, Failure> {
-        let probe = self.probe()?;
+        let probe = self.try_out(&self.0.probe)?;
         // It is never closed.
         let place = Arc::clone(&self.0.places).acquire_owned().await;
         let place = place.map_err(|_| self.refusal())?;
@@ -83,7 +88,7 @@ impl Upstream {
     /// The right to ask it. While it is down only one at a time has it, and everybody else is refused at once.
     #[cfg(feature = "smtp")]
     pub(crate) fn approach(&self) -> Result<Approach, Failure> {
-        let probe = self.probe()?;
+        let probe = self.try_out(&self.0.question)?;
         Ok(Approach { _probe: probe })
     }
 
@@ -103,9 +108,9 @@ impl Upstream {
         self.0.tell(detail);
     }
 
-    fn probe(&self) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+    fn try_out(&self, by: &Arc<Semaphore>) -> Result<Option<OwnedSemaphorePermit>, Failure> {
         match self.is_down() {
-            true => match Arc::clone(&self.0.probe).try_acquire_owned() {
+            true => match Arc::clone(by).try_acquire_owned() {
                 Ok(probe) => Ok(Some(probe)),
                 Err(_) => Err(self.refusal()),
             },
@@ -237,6 +242,11 @@ mod tests {
         assert!(!upstream.is_down() && upstream.health().fault().is_none());
 
         upstream.enter().await.unwrap().failed("no answer to DATA");
+        // Somebody who asks is not in the way of a message, which alone can show that it is back.
+        let asking = upstream.approach().unwrap();
+        assert!(upstream.approach().is_err());
+        drop(upstream.enter().await.unwrap());
+        drop(asking);
         for _ in 0..2 {
             upstream.answered();
             assert!(upstream.is_down() && upstream.health().fault().is_some());

@@ -47,6 +47,10 @@ pub(crate) fn next_hop(kind: &'static str) -> Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_prixfixe"));
         let address = format!("127.0.0.1:{port}");
         command.args(["serve", listen, &address, "--deliver", &maildir]);
+        if kind == "lmtp" {
+            // Else it wants the port of the default listener too.
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         command
     };
     Place {
