@@ -302,7 +302,7 @@ fn a_sender_that_logged_in_hears_that_its_mail_was_refused() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains("At noon?"), "{text}");
-    assert!(spooling.list().is_empty());
+    wait_until("nothing is left", || spooling.list().is_empty());
 
     // A stranger's message is kept, and nobody hears of it.
     send(&serve, &["bob@example.org"], "forged");

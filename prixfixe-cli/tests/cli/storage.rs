@@ -220,7 +220,7 @@ const DOCUMENTATION: &str = include_str!("../../../docs/METRICS.md");
 /// Those of the library have a test there.
 #[test]
 fn the_metrics_of_the_program_are_in_the_documentation() {
-    let (_serve, admin) = crate::admin::start(&[]);
+    let (_serve, admin) = crate::admin::start(&["--spool", "spool"]);
     let metrics = get(admin, "/metrics").body;
     let types = metrics
         .lines()
