@@ -270,7 +270,7 @@ impl Configuration {
 
     /// Where messages go that have no room in memory: beside the mail, where that is in a Maildir. `None`: where the system
     /// has its temporary files.
-    pub(crate) fn temporary(&self) -> Option<PathBuf> {
+    pub fn temporary(&self) -> Option<PathBuf> {
         let beside_mail = || {
             let targets = self.routed_targets();
             let paths = targets
