@@ -34,34 +34,29 @@
 //! acknowledge or acknowledges before it writes, has too few replicas, or drops old messages for new ones is a fault: of
 //! [`Nats::open`], and later `451 4.3.5`. Servers that cannot be reached are a target that is down, `451 4.4.1`.
 
-mod inspect;
+pub(crate) mod inspect;
 mod letter;
-mod link;
+pub(crate) mod link;
+pub(crate) mod objects;
 mod options;
 mod publish;
+pub(crate) mod send;
 mod tls;
 mod url;
 
 use std::fmt;
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
-use async_nats::ConnectOptions;
 use prixfixe_server::{Mail, Message, Recipient, Reply, reply};
-use tokio::sync::{Notify, watch};
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use self::inspect::Found;
-use self::link::{Login, Shared, State};
+use self::inspect::Wanted;
+use self::link::Keeper;
 use self::publish::Post;
 use crate::domains::copies;
-use crate::upstream::{Pass, Upstream};
+use crate::upstream::Pass;
 use crate::{
-    Asked, BoxFuture, Delivered, Failure, FailureKind, Health, Outcomes, Target, TlsUse,
-    Transaction,
+    Asked, BoxFuture, Delivered, Failure, FailureKind, Health, Outcomes, Target, Transaction,
 };
 
 pub use self::options::{NatsError, NatsOptions};
@@ -70,18 +65,6 @@ pub use self::url::{NatsUrl, ParseNatsUrlError};
 /// A target that publishes mail to a NATS JetStream stream. Clones share everything.
 #[derive(Clone)]
 pub struct Nats(Arc<Keeper>);
-
-struct Keeper {
-    shared: Arc<Shared>,
-    task: AbortHandle,
-}
-
-/// The connection ends with its last user.
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
 
 impl Nats {
     /// Connects and inspects the stream. To be awaited inside a tokio runtime, in which the connection then lives.
@@ -96,52 +79,13 @@ impl Nats {
         if options.objects.is_empty() || !options.objects.bytes().all(is_word) {
             return Err(NatsError::Bucket(options.objects));
         }
-        if options.has_credentials() && options.tls() != TlsUse::Verify && !url.is_loopback() {
-            return Err(NatsError::CredentialsInClear);
-        }
-        let away = State::Away("it was not reached yet".into(), Instant::now());
-        let shared = Arc::new(Shared {
-            url: url.clone(),
-            tls: tls::client_config(&options)?,
-            login: login(&options)?,
-            upstream: Upstream::new(&options.name, options.concurrency),
-            state: watch::Sender::new(away),
-            look: Notify::new(),
-            options,
-        });
-        let first = timeout(shared.options.timeout, shared.first_look()).await;
-        let first = match first.ok().flatten() {
-            Some((_, _, Found::Fault(words))) => return Err(NatsError::Stream(words)),
-            Some((client, lost, _)) => Some((client, lost)),
-            None => None,
+        let wanted = Wanted {
+            subject: url.subject().into(),
+            bucket: options.objects.as_str().into(),
+            min_replicas: options.min_replicas,
         };
-        let task = tokio::spawn(Arc::clone(&shared).keep(first)).abort_handle();
-        Ok(Self(Arc::new(Keeper { shared, task })))
-    }
-}
-
-fn login(options: &NatsOptions) -> Result<Login, NatsError> {
-    let read = |path: &Path| fs::read_to_string(path).map_err(|error| tls::file(path, error));
-    match (
-        &options.username,
-        &options.password_file,
-        &options.creds_file,
-    ) {
-        (None, None, None) => Ok(Login::Nobody),
-        (Some(user), Some(path), None) => {
-            let text = read(path)?;
-            let password = text.lines().next().unwrap_or_default();
-            Ok(Login::Password(user.clone(), password.to_owned()))
-        }
-        (None, None, Some(path)) => {
-            let text = read(path)?;
-            ConnectOptions::with_credentials(&text).map_err(|error| tls::file(path, error))?;
-            Ok(Login::Credentials(text))
-        }
-        (_, _, Some(_)) => Err(NatsError::Options(
-            "creds-file goes without username and password-file",
-        )),
-        _ => Err(NatsError::Options("username and password-file go together")),
+        let keeper = Keeper::open(url, options, wanted).await?;
+        Ok(Self(Arc::new(keeper)))
     }
 }
 
