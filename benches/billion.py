@@ -30,6 +30,8 @@ def arguments():
     add("--cores", type=int, default=8, metavar="c", help="cores of a server")
     add("--stream-first-ms", type=float, default=1.36, metavar="D", help="what a round of a stream takes")
     add("--stream-each-ms", type=float, default=0.0705, metavar="e", help="what each message in it takes")
+    add("--window-minutes", type=float, default=60, metavar="w", help="duplicate_window of the streams")
+    add("--id-bytes", type=float, default=985, metavar="i", help="memory of a node for each id in the window")
     add("--target-ms", type=float, default=50, metavar="L", help="how long a target takes for a message")
     add("--outage-hours", type=float, default=4, metavar="H", help="how long a target is away")
     add("--share", type=float, default=0.1, metavar="q", help="the part of the mail that is for it")
@@ -54,22 +56,25 @@ def plan(it):
     publications = peak * (it.targets + it.deferred)
     each = 1e3 / it.stream_each_ms
     partitions = math.ceil(publications / (it.use * each))
-    row("publications per second at the peak: w = b (f + d)", f"{publications:,.0f}")
+    row("publications per second at the peak: k = b (f + d)", f"{publications:,.0f}")
     row("a stream's most: 1 / e", f"{each:,.0f}", "per second")
-    row("partitions: ceil(w e / u)", partitions)
+    row("partitions: P = ceil(k e / u)", partitions)
     load = publications / partitions * it.stream_each_ms / 1e3
     wait = 1.5 * it.stream_first_ms / (1 - load)
-    row("median of an acknowledgement: 1.5 D / (1 - w e / P)", f"{wait:.1f}", "ms")
+    row("median of an acknowledgement: 1.5 D / (1 - k e / P)", f"{wait:.1f}", "ms")
     row("replicas on a node: P R / n", f"{partitions * it.replicas / it.nodes:.1f}")
     gb = publications * it.size / 1e9
-    row("stream to disk, all replicas, peak: w s R", f"{gb * it.replicas:.2f}", "GB per second")
-    row("the same, a node: w s R / n", f"{gb * it.replicas / it.nodes * 1e3:.0f}", "MB per second")
+    row("stream to disk, all replicas, peak: k s R", f"{gb * it.replicas:.2f}", "GB per second")
+    row("the same, a node: k s R / n", f"{gb * it.replicas / it.nodes * 1e3:.0f}", "MB per second")
     row("in from clients: b s", f"{peak * it.size * 8 / 1e9:.2f}", "Gbit per second")
-    row("to leaders, replicas and back: w s (1 + (R - 1) + 1)",
+    row("to leaders, replicas and back: k s (1 + (R - 1) + 1)",
         f"{gb * 8 * (it.replicas + 1):.2f}", "Gbit per second")
     row("out to targets: b f s", f"{peak * it.targets * it.size * 8 / 1e9:.2f}", "Gbit per second")
-    row("across zones: w s ((R - 1) + 2 (Z - 1) / Z)",
+    row("across zones: k s ((R - 1) + 2 (Z - 1) / Z)",
         f"{gb * 8 * (it.replicas - 1 + 2 * left):.2f}", "Gbit per second")
+    ids = publications * it.window_minutes * 60 * it.replicas / it.nodes
+    row("ids in a node's memory: 60 w k R / n", f"{ids:,.0f}")
+    row("their memory: 60 w k R i / n", f"{ids * it.id_bytes / 1e9:.1f}", "GB")
     flying = peak * it.targets * it.target_ms / 1e3
     concurrency = math.ceil(flying + 3 * math.sqrt(flying))
     row("deliveries under way: l = b f L", f"{flying:,.0f}")
@@ -153,7 +158,7 @@ def simulate(it):
         rate = use / each
         median, size = rounds(rate, first, each, 60, dice)
         check(f"  {use:.1f}: median of an acknowledgement, ms", 1.5 * first / (1 - use) * 1e3, median * 1e3, 0.1)
-        check(f"  {use:.1f}: messages in a round: w D / (1 - w e)", rate * first / (1 - use), size, 0.1)
+        check(f"  {use:.1f}: messages in a round: k D / (1 - k e)", rate * first / (1 - use), size, 0.1)
     print("A target, by its concurrency: the part of its mail that waits for a place (Erlang C)")
     rate, lasts = 1000, it.target_ms / 1e3
     load = rate * lasts
