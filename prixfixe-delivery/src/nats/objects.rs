@@ -1,6 +1,6 @@
 //! Contents that are too large for a message: objects of a bucket.
 
-use async_nats::jetstream::object_store::{ObjectMetadata, ObjectStore};
+use async_nats::jetstream::object_store::{GetErrorKind, Object, ObjectMetadata, ObjectStore};
 use prixfixe_server::Reply;
 use tokio::io::AsyncRead;
 
@@ -55,6 +55,26 @@ impl<'a> Objects<'a> {
                 Err(error) => Err(failure(self.name, "cannot store an object", &error)),
             },
             () = self.session.is_lost() => Err(Failure::unreachable(CONNECTION_LOST)),
+        }
+    }
+}
+
+#[cfg(feature = "fleet")]
+impl Objects<'_> {
+    /// The object, to be read; `None` where there is none.
+    pub(crate) async fn get(&self, name: &str) -> Result<Option<Object>, Failure> {
+        match self.store.get(name).await {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.kind() == GetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failure(self.name, "cannot get an object", &error)),
+        }
+    }
+
+    /// Removes it. One that stays takes room and does no other harm.
+    pub(crate) async fn remove(&self, name: &str) {
+        if let Err(error) = self.store.delete(name).await {
+            let bucket = self.name;
+            tracing::debug!(bucket, name, cause = %error, "an object stays");
         }
     }
 }

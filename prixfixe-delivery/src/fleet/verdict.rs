@@ -1,0 +1,91 @@
+//! What becomes of a message after an attempt.
+
+use std::time::{Duration, SystemTime};
+
+use prixfixe_server::Recipient;
+
+use crate::{Delivered, Failure, FailureKind};
+
+/// The recipients of an attempt, by what is next for them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// They are tried again.
+    pub(super) waiting: Vec<Recipient>,
+    /// They are given up.
+    pub(super) failed: Vec<(Recipient, Failure)>,
+    /// The first thing that the target said against it.
+    pub(super) cause: Option<String>,
+}
+
+/// Sorts them. What is too old is not tried again.
+pub(super) fn verdict(
+    recipients: &[Recipient],
+    outcomes: Vec<Result<Delivered, Failure>>,
+    is_too_old: bool,
+) -> Verdict {
+    let mut verdict = Verdict::default();
+    for (recipient, outcome) in recipients.iter().zip(outcomes) {
+        let Err(failure) = outcome else {
+            continue;
+        };
+        let words = || match failure.detail() {
+            Some(detail) => format!("{}: {detail}", failure.reply()),
+            None => failure.reply().to_string(),
+        };
+        verdict.cause.get_or_insert_with(words);
+        let is_final = is_too_old || failure.kind() == FailureKind::Never;
+        match is_final {
+            true => verdict.failed.push((recipient.clone(), failure)),
+            false => verdict.waiting.push(recipient.clone()),
+        }
+    }
+    verdict
+}
+
+/// Whether a message has waited for so long that it is given up.
+pub(super) fn is_too_old(since: SystemTime, now: SystemTime, give_up_after: Duration) -> bool {
+    // A clock that went back says nothing.
+    now.duration_since(since)
+        .is_ok_and(|age| age >= give_up_after)
+}
+
+#[cfg(test)]
+mod tests {
+    use prixfixe_server::{Reply, reply};
+
+    use super::*;
+
+    #[test]
+    fn a_recipient_is_done_waits_or_has_failed() {
+        let recipients: Vec<Recipient> = ["a@x.example", "b@x.example", "c@x.example"]
+            .iter()
+            .map(|it| Recipient::new(it.parse().unwrap()))
+            .collect();
+        const GONE: Reply = reply!(550 5.1.1 "No such user");
+        let outcomes = || {
+            vec![
+                Ok(Delivered::default()),
+                Err(Failure::unreachable("refused")),
+                Err(Failure::said(GONE)),
+            ]
+        };
+        let young = verdict(&recipients, outcomes(), false);
+        assert_eq!(young.waiting, recipients[1..2]);
+        assert_eq!(young.failed.len(), 1);
+        assert_eq!(young.failed[0].0, recipients[2]);
+        assert!(young.cause.unwrap().contains("refused"));
+        let old = verdict(&recipients, outcomes(), true);
+        assert!(old.waiting.is_empty());
+        assert_eq!(old.failed.len(), 2);
+        assert_eq!(verdict(&[], Vec::new(), true), Verdict::default());
+    }
+
+    #[test]
+    fn age_is_what_has_passed_since_it_came() {
+        let came = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let day = Duration::from_secs(86_400);
+        assert!(!is_too_old(came, came + day - Duration::from_secs(1), day));
+        assert!(is_too_old(came, came + day, day));
+        assert!(!is_too_old(came, SystemTime::UNIX_EPOCH, day));
+    }
+}
