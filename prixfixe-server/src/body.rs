@@ -8,6 +8,7 @@ mod memory;
 mod read;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,19 @@ use bytes::Bytes;
 
 use crate::Gathered;
 use crate::gather::Reader;
+
+/// Gives the next piece, as [`Body::poll_chunk`] does.
+type PollPiece =
+    dyn FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> + Send + 'static;
+
+/// A content that is read from elsewhere.
+struct Foreign(Box<PollPiece>);
+
+impl fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Foreign")
+    }
+}
 
 /// While more octets than this wait for the handler, nothing is read from the client.
 ///
@@ -47,6 +61,8 @@ enum Source {
     Pieces(VecDeque<Bytes>, Option<BodyError>),
     /// Pieces, and behind them what was gathered.
     Gathered(VecDeque<Bytes>, Reader),
+    /// It comes from a source of the program's own.
+    Foreign(Foreign),
 }
 
 /// Why a content did not come to its proper end. What has been read of it is no message.
@@ -80,6 +96,19 @@ impl Body {
         let pieces = pieces.filter(|piece: &Bytes| !piece.is_empty()).collect();
         Self {
             source: Source::Pieces(pieces, error),
+            rest: Bytes::new(),
+            #[cfg(feature = "digest")]
+            watch: None,
+        }
+    }
+
+    /// One that is read from a source of the program's own: it gives a piece, `None` behind the last, and is not asked again
+    /// after that or after an error.
+    pub(crate) fn of_source(
+        poll: impl FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> + Send + 'static,
+    ) -> Self {
+        Self {
+            source: Source::Foreign(Foreign(Box::new(poll))),
             rest: Bytes::new(),
             #[cfg(feature = "digest")]
             watch: None,
@@ -139,6 +168,20 @@ impl Body {
                 (None, Some(error)) => Err(error.clone()),
                 (None, None) => Ok(None),
             }),
+            Source::Foreign(foreign) => {
+                let polled = (foreign.0)(cx);
+                // It ends once, and has no end after that.
+                match &polled {
+                    Poll::Ready(Ok(None)) => {
+                        self.source = Source::Pieces(VecDeque::new(), None);
+                    }
+                    Poll::Ready(Err(error)) => {
+                        self.source = Source::Pieces(VecDeque::new(), Some(error.clone()));
+                    }
+                    _ => {}
+                }
+                polled
+            }
             Source::Gathered(front, reader) => match front.pop_front() {
                 Some(piece) => Poll::Ready(Ok(Some(piece))),
                 None => reader.poll_chunk(cx),

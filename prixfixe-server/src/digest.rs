@@ -4,6 +4,7 @@
 //! target, a queue or an application knows the repeat by.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
@@ -28,6 +29,32 @@ impl Digest {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// A text is no [`Digest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a digest: it has 64 lower-case hexadecimal digits")]
+pub struct InvalidDigest;
+
+impl FromStr for Digest {
+    type Err = InvalidDigest;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
+        let mut octets = [0; 32];
+        if text.len() != 2 * octets.len() {
+            return Err(InvalidDigest);
+        }
+        let value = |digit: u8| match digit {
+            b'0'..=b'9' => Ok(digit - b'0'),
+            b'a'..=b'f' => Ok(digit - b'a' + 10),
+            _ => Err(InvalidDigest),
+        };
+        let (pairs, _) = text.as_bytes().as_chunks::<2>();
+        for (octet, [high, low]) in octets.iter_mut().zip(pairs) {
+            *octet = value(*high)? << 4 | value(*low)?;
+        }
+        Ok(Self(octets))
     }
 }
 
@@ -274,6 +301,16 @@ mod tests {
                 of("ann@Example.COM", to, CONTENT),
                 Digest(expected).to_string()
             );
+        }
+    }
+
+    #[test]
+    fn a_digest_is_read_as_it_was_written() {
+        let text = of("ann@example.com", &["bob@example.org"], CONTENT);
+        let digest: Digest = text.parse().unwrap();
+        assert_eq!(digest.to_string(), text);
+        for text in ["", &text[1..], &text.to_uppercase(), &"g".repeat(64)] {
+            assert_eq!(text.parse::<Digest>(), Err(InvalidDigest), "{text}");
         }
     }
 

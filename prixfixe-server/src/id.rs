@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::str::FromStr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -60,6 +61,21 @@ impl fmt::Display for MessageId {
     }
 }
 
+/// A text is no [`MessageId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the id of a message: it has 24 digits and letters")]
+pub struct InvalidMessageId;
+
+impl FromStr for MessageId {
+    type Err = InvalidMessageId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidMessageId> {
+        let characters: [u8; LENGTH] = text.as_bytes().try_into().map_err(|_| InvalidMessageId)?;
+        let is_ours = characters.iter().all(|it| ALPHABET.contains(it));
+        is_ours.then_some(Self(characters)).ok_or(InvalidMessageId)
+    }
+}
+
 impl fmt::Debug for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -85,6 +101,15 @@ mod tests {
             MessageId::encode(u128::MAX, u64::MAX, u32::MAX).as_str(),
             "Z".repeat(24)
         );
+    }
+
+    #[test]
+    fn an_id_is_read_as_it_was_written() {
+        let id = MessageId::new(SystemTime::now());
+        assert_eq!(id.as_str().parse(), Ok(id));
+        for text in ["", "0", &"o".repeat(24), &"0".repeat(25), &"U".repeat(24)] {
+            assert_eq!(text.parse::<MessageId>(), Err(InvalidMessageId), "{text}");
+        }
     }
 
     #[test]

@@ -140,19 +140,19 @@ pub use body::{Body, BodyError};
 pub use check::{Check, CheckSession, Content, Edit, Finding, Verdict};
 pub use client::{Client, ClientBuilder, ConnectionId, Identity, Peer};
 #[cfg(feature = "digest")]
-pub use digest::Digest;
+pub use digest::{Digest, InvalidDigest};
 pub use endpoint::Endpoint;
 pub use envelope::{Envelope, EnvelopeBuilder, Recipient};
 pub use gather::Gathered;
 pub use handler::{Accepted, BoxHandler, BoxSession, Closure, Handler, OrReply, Session, Sessions};
 pub use hooks::{Command, Data, Hello, Mail, Rcpt};
-pub use id::MessageId;
+pub use id::{InvalidMessageId, MessageId};
 pub use inbox::{Inbox, InboxHandler, bounded_inbox, inbox};
 #[cfg(feature = "proxy-protocol")]
 pub use ipnet::IpNet;
 pub use limits::Limits;
 pub use login::{Login, LoginBuilder, UserPassword};
-pub use message::{CollectedMessage, Message};
+pub use message::{CollectedMessage, Message, MessageBuilder};
 #[cfg(feature = "metrics")]
 pub use metrics::ProcessUsage;
 pub use metrics::{

@@ -1,5 +1,7 @@
 //! What a session is given to keep.
 
+mod builder;
+
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
@@ -7,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use prixfixe_core::Reply;
 
+pub use self::builder::MessageBuilder;
 use crate::gather::Gathering;
 use crate::{Body, BodyError, Client, Envelope, Gathered, MessageId, Recipient, Verdict, trace};
 
@@ -71,6 +74,12 @@ macro_rules! head_accessors {
         #[must_use]
         pub fn client(&self) -> &Client {
             &self.head.client
+        }
+
+        /// The name of the server that received it, as its `Received` header says.
+        #[must_use]
+        pub fn domain(&self) -> &str {
+            &self.head.domain
         }
 
         /// From whom and to whom.
@@ -163,6 +172,11 @@ impl Message {
             is_part: false,
         };
         Self { head, body }
+    }
+
+    /// Describes a message that a program has kept and hands on now.
+    pub fn builder(client: Client, envelope: Envelope) -> MessageBuilder {
+        MessageBuilder::new(client, envelope)
     }
 
     head_accessors!();
