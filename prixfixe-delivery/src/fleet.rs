@@ -33,6 +33,7 @@ mod line;
 mod mail;
 mod names;
 mod options;
+mod retry;
 mod round;
 mod streams;
 mod usage;
@@ -76,8 +77,8 @@ struct Inner {
     names: Names,
     usage: Usage,
     ack_wait: Duration,
-    policy: Policy,
-    domain: String,
+    retry: Vec<Duration>,
+    give_up_after: Duration,
     given_up: Mutex<HashMap<String, u64>>,
 }
 
@@ -91,17 +92,20 @@ enum Phase {
     Over,
 }
 
+/// Waits until it is another phase. Nobody who could say so: it is.
+async fn left(phase: &mut watch::Receiver<Phase>, from: Phase) {
+    let _ = phase.wait_for(|it| *it != from).await;
+}
+
+/// Waits until it is that phase.
+async fn reached(phase: &mut watch::Receiver<Phase>, to: Phase) {
+    let _ = phase.wait_for(|it| *it == to).await;
+}
+
 impl Drop for Kept {
     fn drop(&mut self) {
         self.watch.abort();
     }
-}
-
-/// When mail is tried again, and when it is given up.
-#[derive(Debug, Clone)]
-pub(crate) struct Policy {
-    retry: crate::schedule::Schedule,
-    give_up_after: Duration,
 }
 
 impl Fleet {
@@ -120,18 +124,14 @@ impl Fleet {
             names: names.clone(),
             replicas: options.replicas,
         };
-        let domain = options.connection.domain.clone();
         let keeper = Keeper::open(url.nats(), options.connection, streams).await?;
         let inner = Arc::new(Inner {
             keeper,
             names,
             usage: Usage::new(options.max_size),
             ack_wait: options.ack_wait,
-            policy: Policy {
-                retry: options.retry,
-                give_up_after: options.give_up_after,
-            },
-            domain,
+            retry: options.retry,
+            give_up_after: options.give_up_after,
             given_up: Mutex::default(),
         });
         let watched = Arc::clone(&inner);

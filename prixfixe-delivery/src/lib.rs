@@ -123,6 +123,8 @@ mod domains;
 #[cfg(any(feature = "s3", feature = "webhook"))]
 mod facts;
 mod fault;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod hand_over;
 mod health;
 mod maildir;
@@ -157,6 +159,8 @@ pub use accept::{AskOptions, AskRecipients};
 pub use delivery::Delivery;
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};
+#[cfg(feature = "fleet")]
+pub use fleet::{Fleet, FleetOptions, FleetStatus, FleetUrl, Part};
 pub use hand_over::hand_over;
 pub use health::Health;
 pub use maildir::{

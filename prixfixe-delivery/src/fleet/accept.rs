@@ -103,7 +103,7 @@ impl Acceptance<'_> {
     }
 
     async fn send(&self, part: &Part) -> Result<Sent, Failure> {
-        let envelope = Bytes::from(mail::write(self.message, &part.recipients));
+        let envelope = Bytes::from(mail::write(self.message, &self.digest, &part.recipients));
         let limit = self.session.limit().saturating_sub(HEADER_ROOM);
         if envelope.len() > limit {
             return Err(Failure::said(TOO_MANY));

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::names;
 use super::round::Round;
-use super::{Inner, Phase};
+use super::{Inner, Phase, left};
 use crate::nats::link::{Session, words_of};
 use crate::tracked::Tracked;
 
@@ -46,7 +46,7 @@ impl Line {
     /// Delivers until the fleet stops. Ends when nothing of it is under way.
     pub(super) async fn run(mut self) {
         let places = Arc::new(Semaphore::new(self.concurrency));
-        while matches!(*self.phase.borrow(), Phase::Running) {
+        while self.is_running() {
             let Ok(session) = self.inner.keeper.shared.session().await else {
                 self.pause().await;
                 continue;
@@ -66,11 +66,16 @@ impl Line {
         let _ = places.acquire_many(all).await;
     }
 
+    /// Also over when whoever could stop it is gone.
+    fn is_running(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Running) && self.phase.has_changed().is_ok()
+    }
+
     async fn pause(&mut self) {
-        let phase = self.phase.wait_for(|it| !matches!(it, Phase::Running));
+        let is_over = left(&mut self.phase, Phase::Running);
         tokio::select! {
             () = sleep(PAUSE) => {}
-            _ = phase => {}
+            () = is_over => {}
         }
     }
 
@@ -128,7 +133,7 @@ impl Asking<'_> {
         loop {
             let mut phase = self.line.phase.clone();
             tokio::select! {
-                _ = phase.wait_for(|it| !matches!(it, Phase::Running)) => return Ok(End::Stopped),
+                () = left(&mut phase, Phase::Running) => return Ok(End::Stopped),
                 () = &mut is_lost => return Ok(End::Again),
                 message = self.messages.next() => match message {
                     Some(message) => self.take(message)?,

@@ -1,25 +1,37 @@
 //! The envelope of a message as the stream has it: JSON, so that people can read it there.
 
+use std::fmt::Write;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::{Bytes, BytesMut};
-use prixfixe_server::tls::{TlsInfo, TlsVersion};
+use async_nats::jetstream::object_store::Object;
+use bytes::Bytes;
 use prixfixe_server::{
-    BodyType, Client, Envelope, Finding, Gathered, Identity, MailParameters, Message, Peer,
-    Protocol, RcptParameters, Recipient, Restored, Ret, Verdict,
+    BodyError, BodyType, Client, Digest, Envelope, Finding, Identity, MailParameters, Message,
+    MessageId, OriginalRecipient, Peer, Protocol, RcptParameters, Recipient, Reply, Ret, TlsInfo, TlsVersion, Verdict,
 };
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncReadExt};
-
-use crate::Failure;
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// An envelope that was read.
 #[derive(Debug)]
 pub(super) struct Kept {
     written: Written,
     recipients: Vec<Recipient>,
-    restored: Restored,
+    /// Without the recipients of a part: a message made of it then knows that there were others.
+    envelope: Envelope,
+    id: MessageId,
+    digest: Digest,
+    received_at: SystemTime,
+}
+
+/// Where a content comes from.
+pub(super) enum Content {
+    Here(Bytes),
+    /// It is streamed.
+    Object(Box<Object>),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -131,8 +143,23 @@ fn to(recipient: &Recipient) -> To {
     To {
         path: recipient.to_string(),
         notify: notify.as_ref().map(ToString::to_string),
-        orcpt: orcpt.as_ref().map(ToString::to_string),
+        orcpt: orcpt.as_ref().map(xtext),
     }
+}
+
+/// The form that stands behind `ORCPT=` (RFC 3461 section 4.2).
+fn xtext(original: &OriginalRecipient) -> String {
+    let mut text = format!("{};", original.address_type());
+    for letter in original.address().chars() {
+        match letter {
+            '+' | '=' | '\\' | '\0'..=' ' | '\x7f' => {
+                // Writing to a String does not fail.
+                let _ = write!(text, "+{:02X}", u32::from(letter));
+            }
+            _ => text.push(letter),
+        }
+    }
+    text
 }
 
 fn parameters(parameters: &MailParameters) -> Parameters {
@@ -143,7 +170,10 @@ fn parameters(parameters: &MailParameters) -> Parameters {
             _ => None,
         },
         smtputf8: parameters.smtputf8,
-        ret: parameters.ret.map(|ret| ret.to_string()),
+        ret: parameters.ret.map(|ret| match ret {
+            Ret::Full => "FULL".to_owned(),
+            _ => "HDRS".to_owned(),
+        }),
         envid: parameters.envid.as_deref().map(str::to_owned),
         requiretls: parameters.requiretls,
         mt_priority: parameters.mt_priority,
@@ -195,20 +225,19 @@ impl Kept {
         if !written.from.is_empty() {
             builder = builder.from(&written.from).ok()?;
         }
-        let builder = recipients
-            .iter()
-            .fold(builder, |builder, it| builder.recipient(it.clone()));
-        let mut restored = Restored::new(builder.build(), written.digest.parse().ok()?);
-        restored.id = written.id.parse().ok()?;
-        restored.received_at = UNIX_EPOCH.checked_add(Duration::from_millis(written.received))?;
-        restored.domain = written.domain.as_str().into();
-        restored.client = written.client.read();
-        restored.is_part = written.part;
-        restored.verdict = written.verdict();
+        let builder = match written.part {
+            true => builder,
+            false => recipients
+                .iter()
+                .fold(builder, |builder, it| builder.recipient(it.clone())),
+        };
         Some(Self {
+            envelope: builder.build(),
+            id: written.id.parse().ok()?,
+            digest: written.digest.parse().ok()?,
+            received_at: UNIX_EPOCH.checked_add(Duration::from_millis(written.received))?,
             written,
             recipients,
-            restored,
         })
     }
 
@@ -217,11 +246,22 @@ impl Kept {
     }
 
     pub(super) fn received_at(&self) -> SystemTime {
-        self.restored.received_at
+        self.received_at
     }
 
-    pub(super) fn message(&self, content: &Gathered) -> Message {
-        self.restored.clone().with_content(content)
+    /// The message, as it came, for these recipients.
+    pub(super) fn message(&self, content: Content) -> Message {
+        let builder = Message::builder(self.written.client.read(), self.envelope.clone())
+            .id(self.id)
+            .received_at(self.received_at)
+            .domain(self.written.domain.as_str())
+            .verdict(self.written.verdict())
+            .digest(self.digest);
+        let message = match content {
+            Content::Here(content) => builder.pieces([content]),
+            Content::Object(object) => builder.source(source(*object)),
+        };
+        message.build().with_recipients(self.recipients.clone())
     }
 
     /// The same envelope for some of its recipients.
@@ -339,15 +379,22 @@ impl Written {
     }
 }
 
-/// A content out of an object. As large as a message may be: it was taken.
-pub(super) async fn fetched(mut object: impl AsyncRead + Unpin) -> Result<Gathered, Failure> {
-    let mut content = BytesMut::new();
-    loop {
-        match object.read_buf(&mut content).await {
-            Ok(0) => return Ok(Gathered::new(content.freeze())),
-            Ok(_) => {}
+/// How much of an object is read at once.
+const PIECE: usize = 64 << 10;
+
+/// The pieces of an object.
+fn source(
+    mut object: impl AsyncRead + Unpin + Send + 'static,
+) -> impl FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> + Send + 'static {
+    let mut piece = vec![0; PIECE];
+    move |cx| {
+        let mut read = ReadBuf::new(&mut piece);
+        match ready!(Pin::new(&mut object).poll_read(cx, &mut read)) {
+            Ok(()) if read.filled().is_empty() => Poll::Ready(Ok(None)),
+            Ok(()) => Poll::Ready(Ok(Some(Bytes::copy_from_slice(read.filled())))),
             Err(error) => {
-                return Err(Failure::unreachable(format!("cannot read an object: {error}")));
+                tracing::warn!(cause = %error, "cannot read an object of the spool");
+                Poll::Ready(Err(BodyError::Refused(Reply::TRY_LATER)))
             }
         }
     }
@@ -374,7 +421,7 @@ mod tests {
         of_mail.envid = Some("x y".into());
         let mut of_rcpt = RcptParameters::NONE;
         of_rcpt.notify = Some("SUCCESS,DELAY".parse().unwrap());
-        of_rcpt.orcpt = Some("rfc822;bob@example.org".parse().unwrap());
+        of_rcpt.orcpt = Some("rfc822;bob+2Bnews+3D@example.org".parse().unwrap());
         let bob = Recipient::new("bob@example.org".parse().unwrap()).with_parameters(of_rcpt);
         let envelope = Envelope::builder()
             .from("\"a b\"@example.com")
@@ -388,8 +435,8 @@ mod tests {
         let digest = message.digest().await.unwrap().to_string();
         let whole = write(&message, &digest, message.envelope().recipients());
         let kept = Kept::read(&whole).unwrap();
-        let content = message.gather().await.unwrap();
-        let mut restored = kept.message(&content);
+        let content = || Content::Here(Bytes::from_static(b"Subject: x\r\n"));
+        let mut restored = kept.message(content());
         assert_eq!(restored.envelope(), message.envelope());
         assert_eq!(restored.received_header(), message.received_header());
         assert_eq!(restored.digest().await.unwrap().to_string(), digest);
@@ -400,7 +447,7 @@ mod tests {
         let rest = kept.with_recipients(&kept.recipients()[1..]);
         let rest = Kept::read(&rest).unwrap();
         assert_eq!(rest.recipients(), &message.envelope().recipients()[1..]);
-        let mut part = rest.message(&content);
+        let mut part = rest.message(content());
         assert!(part.is_part());
         assert_eq!(part.digest().await.unwrap().to_string(), digest);
     }

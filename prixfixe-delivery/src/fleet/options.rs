@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::names::is_word;
+use super::retry;
 use crate::{NatsError, NatsOptions, NatsUrl, ParseNatsUrlError};
 
 /// How a [`Fleet`](crate::Fleet) is used.
@@ -16,6 +17,11 @@ pub struct FleetOptions {
     pub partitions: usize,
     /// What all messages that wait may take, in bytes of one replica. By default: 10 GiB.
     pub max_size: u64,
+    /// How long after the first, second, … attempt a message is tried again, ten percent more or less. The last one repeats. By
+    /// default: 1, 5, 15, 30 min, 1, 2, 4 h.
+    pub retry: Vec<Duration>,
+    /// How old a message may be before it is given up. By default: 5 days.
+    pub give_up_after: Duration,
     /// How long a message whose server died stays with it. By default: 30 s.
     pub ack_wait: Duration,
     /// The connection. Its `min_replicas` and `objects` mean nothing here, and its `name` is by default `spool`.
@@ -29,6 +35,8 @@ impl Default for FleetOptions {
             replicas: 3,
             partitions: 1,
             max_size: 10 << 30,
+            retry: retry::DEFAULT.to_vec(),
+            give_up_after: Duration::from_secs(5 * 86_400),
             ack_wait: Duration::from_secs(30),
             connection: NatsOptions {
                 name: "spool".to_owned(),

@@ -7,14 +7,15 @@ use async_nats::Message as Raw;
 use async_nats::jetstream::AckKind;
 use bytes::Bytes;
 use jiff::Timestamp;
-use prixfixe_server::{Gathered, Reply, reply};
+use prixfixe_server::{Recipient, Reply, reply};
 use tokio::sync::watch;
 use tokio::time::interval;
 
 use super::letter::{Content, Stored};
 use super::mail::{self, Kept};
+use super::retry::after;
 use super::verdict::{Verdict, is_too_old, verdict};
-use super::{Inner, Phase, names};
+use super::{Inner, Phase, names, reached};
 use crate::nats::link::Session;
 use crate::nats::objects::Objects;
 use crate::nats::send::{Letter, hand_over as send, settle};
@@ -95,7 +96,7 @@ impl Round {
             let lost = Outcomes::All(Err(Failure::said(CONTENT_LOST)));
             return self.settle(stored, &kept, lost, since).await;
         };
-        let message = kept.message(&self.inner.domain, content);
+        let message = kept.message(content);
         let target = Arc::clone(&self.target);
         let delivery = async move { hand_over(target.target(), message).await };
         tokio::pin!(delivery);
@@ -107,24 +108,22 @@ impl Round {
             tokio::select! {
                 outcomes = &mut delivery => break outcomes,
                 _ = tick.tick() => self.say(reply, AckKind::Progress).await,
-                _ = phase.wait_for(|it| matches!(it, Phase::Over)) => return Err(Undone::Stopping),
+                () = reached(&mut phase, Phase::Over) => return Err(Undone::Stopping),
             }
         };
         self.settle(stored, &kept, outcomes, since).await
     }
 
     /// Large contents are fetched first.
-    async fn content(&self, stored: &Stored) -> Result<Option<Gathered>, Undone> {
+    async fn content(&self, stored: &Stored) -> Result<Option<mail::Content>, Undone> {
         match &stored.content {
-            Content::Here(content) => Ok(Some(Gathered::new(content.clone()))),
+            Content::Here(content) => Ok(Some(mail::Content::Here(content.clone()))),
             Content::Object(name) => {
                 let session = self.session().await?;
                 let bucket = self.inner.names.bucket();
                 let objects = Objects::open(&session, bucket).await?;
-                match objects.get(name).await? {
-                    Some(object) => Ok(Some(mail::fetched(object).await?)),
-                    None => Ok(None),
-                }
+                let object = objects.get(name).await?;
+                Ok(object.map(|it| mail::Content::Object(Box::new(it))))
             }
         }
     }
@@ -144,8 +143,8 @@ impl Round {
         self.target.count(&outcomes, since.elapsed());
         let recipients = kept.recipients();
         let outcomes = outcomes.each_of(recipients.len());
-        let policy = &self.inner.policy;
-        let is_old = is_too_old(kept.received_at(), SystemTime::now(), policy.give_up_after);
+        let give_up_after = self.inner.give_up_after;
+        let is_old = is_too_old(kept.received_at(), SystemTime::now(), give_up_after);
         let verdict = verdict(recipients, outcomes, is_old);
         self.log(&stored, &verdict, since.elapsed());
         let done = match (&stored.content, &verdict) {
@@ -170,14 +169,14 @@ impl Round {
         let attempt = stored.attempt.saturating_add(1);
         let next = Stored {
             attempt,
-            envelope: kept.with_recipients(verdict.waiting.clone()),
+            envelope: kept.with_recipients(&verdict.waiting),
             cause: verdict.cause.clone(),
             is_shared: stored.is_shared || !verdict.failed.is_empty(),
             ..stored
         };
         let name = self.target.name();
-        let after = self.inner.policy.retry.after(attempt);
-        let when = Timestamp::try_from(SystemTime::now() + after);
+        let pause = after(&self.inner.retry, attempt, &next.digest);
+        let when = Timestamp::try_from(SystemTime::now() + pause);
         let when = when.map_err(|error| Undone::Trouble(error.to_string()))?;
         let (mut headers, payload) = next.write(&format!("{}.{name}.{attempt}", next.digest));
         let target = names::due(&self.stream, name, &next.digest);
@@ -193,9 +192,10 @@ impl Round {
     }
 
     async fn give_up(&self, stored: &Stored, kept: &Kept, verdict: &Verdict) -> Result<(), Undone> {
-        let recipients = verdict.failed.iter().map(|(it, _)| it.clone()).collect();
+        let recipients = verdict.failed.iter().map(|(it, _)| it.clone());
+        let recipients: Vec<Recipient> = recipients.collect();
         let failed = Stored {
-            envelope: kept.with_recipients(recipients),
+            envelope: kept.with_recipients(&recipients),
             cause: verdict.cause.clone(),
             ..stored.clone()
         };

@@ -36,6 +36,7 @@ fn options() -> FleetOptions {
     FleetOptions {
         replicas: 1,
         ack_wait: Duration::from_secs(2),
+        retry: vec![Duration::from_millis(500)],
         connection: NatsOptions {
             name: "spool".to_owned(),
             domain: "mx.example.com".to_owned(),
