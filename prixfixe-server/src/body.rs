@@ -24,7 +24,7 @@ type PollPiece =
     dyn FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> + Send + 'static;
 
 /// A content that is read from elsewhere.
-struct Foreign(Mutex<Box<PollPiece>>);
+struct Foreign(Box<PollPiece>);
 
 impl fmt::Debug for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,7 +108,7 @@ impl Body {
         poll: impl FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> + Send + 'static,
     ) -> Self {
         Self {
-            source: Source::Foreign(Foreign(Mutex::new(Box::new(poll)))),
+            source: Source::Foreign(Foreign(Box::new(poll))),
             rest: Bytes::new(),
             #[cfg(feature = "digest")]
             watch: None,
@@ -169,8 +169,7 @@ impl Body {
                 (None, None) => Ok(None),
             }),
             Source::Foreign(foreign) => {
-                let poll = foreign.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-                let polled = poll(cx);
+                let polled = (foreign.0)(cx);
                 // It ends once, and has no end after that.
                 match &polled {
                     Poll::Ready(Ok(None)) => {
