@@ -33,7 +33,6 @@ mod line;
 mod mail;
 mod names;
 mod options;
-mod retry;
 mod round;
 mod streams;
 mod usage;
@@ -55,7 +54,7 @@ use self::streams::Streams;
 use self::usage::Usage;
 use crate::nats::link::Keeper;
 use crate::tracked::Tracked;
-use crate::{Failure, Health, NatsError, Target};
+use crate::{Failure, Health, NatsError, RetrySchedule, Target};
 
 pub use self::accept::Part;
 pub use self::options::{FleetOptions, FleetUrl};
@@ -77,7 +76,7 @@ struct Inner {
     names: Names,
     usage: Usage,
     ack_wait: Duration,
-    retry: Vec<Duration>,
+    retry: RetrySchedule,
     give_up_after: Duration,
     given_up: Mutex<HashMap<String, u64>>,
 }

@@ -144,6 +144,8 @@ mod routes;
 #[cfg(feature = "s3")]
 mod s3;
 mod space;
+#[cfg(feature = "spool")]
+mod spool;
 mod stdout;
 mod target;
 mod text_file;
@@ -182,6 +184,13 @@ pub use routes::{Routes, UnknownTarget};
 #[cfg(feature = "s3")]
 pub use s3::{ParseS3UrlError, S3, S3Credentials, S3Error, S3Options, S3Url};
 pub use space::{FreeSpace, MinFree, Storage};
+#[cfg(feature = "spool")]
+pub use spool::{
+    Bouncer, DeliveryState, Ended, Ending, EntryId, EntryState, EntryTarget, InvalidEntryId,
+    InvalidEnvelope, NoBounces, QueueStatus, Report, RetrySchedule, SpoolEntry, SpoolOptions,
+    SpoolStatus, StoredClient, StoredEnvelope, StoredFinding, StoredRecipient, StoredTarget,
+    StoredTls, TargetState,
+};
 pub use stdout::Stdout;
 pub use target::{
     Asked, BoxFuture, Delivered, Failure, FailureKind, Outcomes, Target, Transaction,

@@ -21,7 +21,7 @@ use crate::gather::Reader;
 
 /// Gives the next piece, as [`Body::poll_chunk`] does.
 type PollPiece =
-    dyn FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> + Send + 'static;
+    dyn FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> + Send + Sync + 'static;
 
 /// A content that is read from elsewhere.
 struct Foreign(Box<PollPiece>);
@@ -105,7 +105,10 @@ impl Body {
     /// One that is read from a source of the program's own: it gives a piece, `None` behind the last, and is not asked again
     /// after that or after an error.
     pub(crate) fn of_source(
-        poll: impl FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> + Send + 'static,
+        poll: impl FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         Self {
             source: Source::Foreign(Foreign(Box::new(poll))),

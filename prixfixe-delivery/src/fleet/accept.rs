@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use async_nats::jetstream::context::PublishAckFuture;
 use bytes::Bytes;
-use prixfixe_server::{Gathered, Message, Recipient, Reply, reply};
+use prixfixe_server::{Digest, Gathered, Message, Recipient, Reply, reply};
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
@@ -43,7 +43,7 @@ struct Acceptance<'a> {
     session: &'a Session,
     message: &'a Message,
     content: &'a Gathered,
-    digest: String,
+    digest: Digest,
     stream: String,
 }
 
@@ -76,7 +76,7 @@ impl Inner {
             session: &session,
             message: &message,
             content: &content,
-            digest: digest.to_string(),
+            digest,
             stream: self.names.stream_of(&digest),
         };
         acceptance.publish(parts).await?;
@@ -103,7 +103,7 @@ impl Acceptance<'_> {
     }
 
     async fn send(&self, part: &Part) -> Result<Sent, Failure> {
-        let envelope = Bytes::from(mail::write(self.message, &self.digest, &part.recipients));
+        let envelope = self.envelope(part);
         let limit = self.session.limit().saturating_sub(HEADER_ROOM);
         if envelope.len() > limit {
             return Err(Failure::said(TOO_MANY));
@@ -122,7 +122,7 @@ impl Acceptance<'_> {
             }
         };
         let stored = Stored {
-            digest: self.digest.clone(),
+            digest: self.digest.to_string(),
             attempt: 0,
             envelope,
             content,
@@ -131,7 +131,7 @@ impl Acceptance<'_> {
         };
         let (headers, payload) = stored.write(&self.id(part));
         let letter = Letter {
-            subject: names::due(&self.stream, &part.target, &self.digest),
+            subject: names::due(&self.stream, &part.target, &self.digest.to_string()),
             headers,
             payload,
         };
@@ -141,6 +141,13 @@ impl Acceptance<'_> {
             object,
             acknowledgement,
         })
+    }
+
+    fn envelope(&self, part: &Part) -> Bytes {
+        let Part { target, recipients } = part;
+        let size = self.content.size();
+        let envelope = mail::write(self.message, self.digest, size, target, recipients);
+        Bytes::from(envelope)
     }
 
     /// A repeat of the same message goes by the same id. Where routes have changed in between, others may get it by this target.

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::names::is_word;
-use super::retry;
-use crate::{NatsError, NatsOptions, NatsUrl, ParseNatsUrlError};
+use crate::{NatsError, NatsOptions, NatsUrl, ParseNatsUrlError, RetrySchedule};
 
 /// How a [`Fleet`](crate::Fleet) is used.
 #[derive(Debug, Clone)]
@@ -17,9 +16,8 @@ pub struct FleetOptions {
     pub partitions: usize,
     /// What all messages that wait may take, in bytes of one replica. By default: 10 GiB.
     pub max_size: u64,
-    /// How long after the first, second, … attempt a message is tried again, ten percent more or less. The last one repeats. By
-    /// default: 1, 5, 15, 30 min, 1, 2, 4 h.
-    pub retry: Vec<Duration>,
+    /// How long a message waits after each failed attempt.
+    pub retry: RetrySchedule,
     /// How old a message may be before it is given up. By default: 5 days.
     pub give_up_after: Duration,
     /// How long a message whose server died stays with it. By default: 30 s.
@@ -35,7 +33,7 @@ impl Default for FleetOptions {
             replicas: 3,
             partitions: 1,
             max_size: 10 << 30,
-            retry: retry::DEFAULT.to_vec(),
+            retry: RetrySchedule::default(),
             give_up_after: Duration::from_secs(5 * 86_400),
             ack_wait: Duration::from_secs(30),
             connection: NatsOptions {

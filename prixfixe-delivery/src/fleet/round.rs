@@ -7,13 +7,12 @@ use async_nats::Message as Raw;
 use async_nats::jetstream::AckKind;
 use bytes::Bytes;
 use jiff::Timestamp;
-use prixfixe_server::{Recipient, Reply, reply};
+use prixfixe_server::{Reply, reply};
 use tokio::sync::watch;
 use tokio::time::interval;
 
 use super::letter::{Content, Stored};
 use super::mail::{self, Kept};
-use super::retry::after;
 use super::verdict::{Verdict, is_too_old, verdict};
 use super::{Inner, Phase, names, reached};
 use crate::nats::link::Session;
@@ -44,15 +43,19 @@ impl Round {
         };
         let done = match Stored::read(raw.headers.as_ref(), &raw.payload) {
             Ok(stored) => match Kept::read(&stored.envelope) {
-                Some(kept) => self.attempt(&reply, stored, kept).await,
-                None => self.set_aside(&raw, "its envelope cannot be read").await,
+                Ok(kept) => self.attempt(&reply, stored, kept).await,
+                Err(error) => self.set_aside(&raw, &error.to_string()).await,
             },
             Err(error) => self.set_aside(&raw, &error.to_string()).await,
+        };
+        let done = match done {
+            Err(Undone::Unreadable(words)) => self.set_aside(&raw, &words).await,
+            done => done,
         };
         let kind = match done {
             Ok(None) => AckKind::Ack,
             Ok(Some(object)) => return self.finish(reply, &object).await,
-            Err(Undone::Stopping) => AckKind::Nak(None),
+            Err(Undone::Stopping | Undone::Unreadable(_)) => AckKind::Nak(None),
             Err(Undone::Trouble(words)) => {
                 let (target, stream) = (self.target.name(), &self.stream);
                 tracing::warn!(target, stream, cause = %words, "an attempt came to nothing, the message is tried again");
@@ -96,7 +99,10 @@ impl Round {
             let lost = Outcomes::All(Err(Failure::said(CONTENT_LOST)));
             return self.settle(stored, &kept, lost, since).await;
         };
-        let message = kept.message(content);
+        let message = match kept.message(content) {
+            Ok(message) => message,
+            Err(error) => return Err(Undone::Unreadable(error.to_string())),
+        };
         let target = Arc::clone(&self.target);
         let delivery = async move { hand_over(target.target(), message).await };
         tokio::pin!(delivery);
@@ -141,11 +147,11 @@ impl Round {
         since: Instant,
     ) -> Result<Option<String>, Undone> {
         self.target.count(&outcomes, since.elapsed());
-        let recipients = kept.recipients();
-        let outcomes = outcomes.each_of(recipients.len());
+        let places = kept.places();
+        let outcomes = outcomes.each_of(places.len());
         let give_up_after = self.inner.give_up_after;
         let is_old = is_too_old(kept.received_at(), SystemTime::now(), give_up_after);
-        let verdict = verdict(recipients, outcomes, is_old);
+        let verdict = verdict(places, outcomes, is_old);
         self.log(&stored, &verdict, since.elapsed());
         let done = match (&stored.content, &verdict) {
             (Content::Object(name), Verdict { waiting, failed, .. })
@@ -169,13 +175,13 @@ impl Round {
         let attempt = stored.attempt.saturating_add(1);
         let next = Stored {
             attempt,
-            envelope: kept.with_recipients(&verdict.waiting),
+            envelope: kept.with_places(verdict.waiting.clone()),
             cause: verdict.cause.clone(),
             is_shared: stored.is_shared || !verdict.failed.is_empty(),
             ..stored
         };
         let name = self.target.name();
-        let pause = after(&self.inner.retry, attempt, &next.digest);
+        let pause = self.inner.retry.wait(attempt);
         let when = Timestamp::try_from(SystemTime::now() + pause);
         let when = when.map_err(|error| Undone::Trouble(error.to_string()))?;
         let (mut headers, payload) = next.write(&format!("{}.{name}.{attempt}", next.digest));
@@ -192,10 +198,9 @@ impl Round {
     }
 
     async fn give_up(&self, stored: &Stored, kept: &Kept, verdict: &Verdict) -> Result<(), Undone> {
-        let recipients = verdict.failed.iter().map(|(it, _)| it.clone());
-        let recipients: Vec<Recipient> = recipients.collect();
+        let places = verdict.failed.iter().map(|(place, _)| *place);
         let failed = Stored {
-            envelope: kept.with_recipients(&recipients),
+            envelope: kept.with_places(places.collect()),
             cause: verdict.cause.clone(),
             ..stored.clone()
         };
@@ -253,6 +258,9 @@ impl Round {
 enum Undone {
     /// This server stops.
     Stopping,
+    /// No attempt will ever be made.
+    Unreadable(String),
+    /// This time it was not to be.
     Trouble(String),
 }
 

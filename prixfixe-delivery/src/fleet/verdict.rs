@@ -2,29 +2,27 @@
 
 use std::time::{Duration, SystemTime};
 
-use prixfixe_server::Recipient;
-
 use crate::{Delivered, Failure, FailureKind};
 
 /// The recipients of an attempt, by what is next for them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// They are tried again.
-    pub(super) waiting: Vec<Recipient>,
+    pub(super) waiting: Vec<u32>,
     /// They are given up.
-    pub(super) failed: Vec<(Recipient, Failure)>,
+    pub(super) failed: Vec<(u32, Failure)>,
     /// The first thing that the target said against it.
     pub(super) cause: Option<String>,
 }
 
 /// Sorts them. What is too old is not tried again.
 pub(super) fn verdict(
-    recipients: &[Recipient],
+    places: &[u32],
     outcomes: Vec<Result<Delivered, Failure>>,
     is_too_old: bool,
 ) -> Verdict {
     let mut verdict = Verdict::default();
-    for (recipient, outcome) in recipients.iter().zip(outcomes) {
+    for (place, outcome) in places.iter().zip(outcomes) {
         let Err(failure) = outcome else {
             continue;
         };
@@ -33,10 +31,9 @@ pub(super) fn verdict(
             None => failure.reply().to_string(),
         };
         verdict.cause.get_or_insert_with(words);
-        let is_final = is_too_old || failure.kind() == FailureKind::Never;
-        match is_final {
-            true => verdict.failed.push((recipient.clone(), failure)),
-            false => verdict.waiting.push(recipient.clone()),
+        match is_too_old || failure.kind() == FailureKind::Never {
+            true => verdict.failed.push((*place, failure)),
+            false => verdict.waiting.push(*place),
         }
     }
     verdict
@@ -55,13 +52,10 @@ mod tests {
 
     use super::*;
 
+    const GONE: Reply = reply!(550 5.1.1 "No such user");
+
     #[test]
     fn a_recipient_is_done_waits_or_has_failed() {
-        let recipients: Vec<Recipient> = ["a@x.example", "b@x.example", "c@x.example"]
-            .iter()
-            .map(|it| Recipient::new(it.parse().unwrap()))
-            .collect();
-        const GONE: Reply = reply!(550 5.1.1 "No such user");
         let outcomes = || {
             vec![
                 Ok(Delivered::default()),
@@ -69,12 +63,12 @@ mod tests {
                 Err(Failure::said(GONE)),
             ]
         };
-        let young = verdict(&recipients, outcomes(), false);
-        assert_eq!(young.waiting, recipients[1..2]);
+        let young = verdict(&[4, 5, 7], outcomes(), false);
+        assert_eq!(young.waiting, [5]);
         assert_eq!(young.failed.len(), 1);
-        assert_eq!(young.failed[0].0, recipients[2]);
+        assert_eq!(young.failed[0].0, 7);
         assert!(young.cause.unwrap().contains("refused"));
-        let old = verdict(&recipients, outcomes(), true);
+        let old = verdict(&[4, 5, 7], outcomes(), true);
         assert!(old.waiting.is_empty());
         assert_eq!(old.failed.len(), 2);
         assert_eq!(verdict(&[], Vec::new(), true), Verdict::default());

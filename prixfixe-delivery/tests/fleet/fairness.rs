@@ -10,7 +10,7 @@ const MESSAGES: usize = 10_000;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_messages_of_a_dead_target_delay_nobody_elses() {
     let mut options = options();
-    options.retry = vec![Duration::from_secs(600)];
+    options.retry = RetrySchedule::new([Duration::from_secs(600)]);
     let Some(setting) = Setting::new(options).await else {
         return;
     };

@@ -40,7 +40,10 @@ async fn a_stream_that_loses_what_it_acknowledges_is_a_fault_at_start() {
         ("max_msgs", |it| it.max_messages = 10),
         ("max_bytes", |it| it.max_bytes = 1 << 20),
         ("memory", |it| it.storage = StorageType::Memory),
-        ("max_age", |it| it.max_age = Duration::from_secs(86_400)),
+        ("max_age", |it| {
+            it.max_age = Duration::from_secs(86_400);
+            it.duplicate_window = Duration::from_secs(60);
+        }),
         ("allow_msg_schedules", |it| it.allow_message_schedules = false),
         ("workqueue", |it| it.retention = RetentionPolicy::Limits),
     ];

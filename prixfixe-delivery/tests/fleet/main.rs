@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, Context};
-use prixfixe_delivery::{Failure, Fleet, FleetOptions, NatsOptions, Part};
+use prixfixe_delivery::{Failure, Fleet, FleetOptions, NatsOptions, Part, RetrySchedule};
 use prixfixe_server::{Client, Envelope, Identity, Message};
 use prixfixe_test_support::PATIENCE;
 
@@ -36,7 +36,7 @@ fn options() -> FleetOptions {
     FleetOptions {
         replicas: 1,
         ack_wait: Duration::from_secs(2),
-        retry: vec![Duration::from_millis(500)],
+        retry: RetrySchedule::new([Duration::from_millis(500)]),
         connection: NatsOptions {
             name: "spool".to_owned(),
             domain: "mx.example.com".to_owned(),

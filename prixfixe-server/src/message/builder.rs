@@ -67,7 +67,10 @@ impl MessageBuilder {
     /// last one, and is not asked again after that or after an error.
     pub fn source(
         mut self,
-        poll: impl FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> + Send + 'static,
+        poll: impl FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         self.0.body = Body::of_source(poll);
         self
