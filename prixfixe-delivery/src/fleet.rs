@@ -28,19 +28,22 @@
 //! forgotten.
 
 mod accept;
+mod actions;
 mod letter;
 mod line;
 mod mail;
 mod names;
 mod options;
+mod report;
 mod round;
 mod streams;
 mod usage;
 mod verdict;
+mod visit;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use prixfixe_server::{Mail, Message, Reply};
@@ -53,11 +56,14 @@ use self::names::{Names, is_word};
 use self::streams::Streams;
 use self::usage::Usage;
 use crate::nats::link::Keeper;
+use crate::routes::Routes;
 use crate::tracked::Tracked;
-use crate::{Failure, Health, NatsError, RetrySchedule, Target};
+use crate::{Bouncer, Failure, Health, NatsError, RetrySchedule, Target};
 
 pub use self::accept::Part;
+pub use self::actions::Which;
 pub use self::options::{FleetOptions, FleetUrl};
+pub use self::visit::{FleetDelivery, FleetVisit};
 
 /// The spool of a fleet. Clones share everything.
 #[derive(Clone)]
@@ -66,8 +72,21 @@ pub struct Fleet(Arc<Kept>);
 struct Kept {
     inner: Arc<Inner>,
     phase: watch::Sender<Phase>,
-    lines: tokio::sync::Mutex<JoinSet<()>>,
+    lines: tokio::sync::Mutex<Lines>,
     watch: AbortHandle,
+}
+
+/// What is delivered, by the target's name.
+#[derive(Default)]
+struct Lines {
+    targets: HashMap<String, Delivering>,
+    tasks: JoinSet<()>,
+}
+
+/// Delivery to a target, until this is dropped.
+struct Delivering {
+    concurrency: usize,
+    target: watch::Sender<Option<Arc<Tracked>>>,
 }
 
 /// What acceptance and delivery share.
@@ -79,6 +98,9 @@ struct Inner {
     retry: RetrySchedule,
     give_up_after: Duration,
     given_up: Mutex<HashMap<String, u64>>,
+    bouncer: Arc<dyn Bouncer>,
+    /// By which reports to senders go, and sessions.
+    routes: RwLock<Arc<Routes>>,
 }
 
 /// How far a shutdown has come.
@@ -132,6 +154,8 @@ impl Fleet {
             retry: options.retry,
             give_up_after: options.give_up_after,
             given_up: Mutex::default(),
+            bouncer: options.bouncer,
+            routes: RwLock::default(),
         });
         let watched = Arc::clone(&inner);
         let watch = tokio::spawn(async move {
@@ -178,7 +202,7 @@ impl Fleet {
     }
 
     /// Delivers what is due for this target, from now on and at most so many at once in all the fleet. A name that no server
-    /// delivers for keeps its mail.
+    /// delivers for keeps its mail. A name that it delivered for gets this target from the next attempt on.
     ///
     /// # Errors
     ///
@@ -190,15 +214,16 @@ impl Fleet {
         concurrency: usize,
     ) -> Result<(), NatsError> {
         let target = Arc::new(Tracked::new(name, target));
-        self.deliver_tracked(&target, concurrency).await
+        self.deliver_tracked(target, concurrency).await
     }
 
     pub(crate) async fn deliver_tracked(
         &self,
-        target: &Arc<Tracked>,
+        target: Arc<Tracked>,
         concurrency: usize,
     ) -> Result<(), NatsError> {
-        if !is_word(target.name()) {
+        let name = target.name().to_owned();
+        if !is_word(&name) {
             return Err(NatsError::Options(
                 "a spool's target has a name of letters, digits, - and _",
             ));
@@ -207,17 +232,39 @@ impl Fleet {
         // Each stream has its share of it.
         let concurrency = concurrency.div_ceil(inner.names.partitions()).max(1);
         let mut lines = self.0.lines.lock().await;
+        if let Some(known) = lines.targets.get(&name)
+            && known.concurrency == concurrency
+        {
+            known.target.send_replace(Some(target));
+            return Ok(());
+        }
+        let target = watch::Sender::new(Some(target));
         for stream in inner.names.streams() {
             let line = Line {
                 inner: Arc::clone(inner),
                 stream,
-                target: Arc::clone(target),
+                name: name.clone(),
+                target: target.subscribe(),
                 concurrency,
                 phase: self.0.phase.subscribe(),
             };
-            lines.spawn(line.run());
+            lines.tasks.spawn(line.run());
         }
+        // The lines of another concurrency end with what was there.
+        let delivering = Delivering {
+            concurrency,
+            target,
+        };
+        lines.targets.insert(name, delivering);
         Ok(())
+    }
+
+    /// Delivers no more for any other names than these.
+    pub async fn deliver_only(&self, names: &[&str]) {
+        let mut lines = self.0.lines.lock().await;
+        lines
+            .targets
+            .retain(|name, _| names.contains(&name.as_str()));
     }
 
     /// Makes no new attempts, and waits for those under way. What is not over by then is given back: another server has it at
@@ -231,10 +278,10 @@ impl Fleet {
             is_running
         });
         let mut lines = self.0.lines.lock().await;
-        let all = async { while lines.join_next().await.is_some() {} };
+        let all = async { while lines.tasks.join_next().await.is_some() {} };
         if timeout(patience, all).await.is_err() {
             self.0.phase.send_replace(Phase::Over);
-            let all = async { while lines.join_next().await.is_some() {} };
+            let all = async { while lines.tasks.join_next().await.is_some() {} };
             let _ = timeout(GIVING_BACK, all).await;
         }
         // What was said last is still in memory.
@@ -253,7 +300,10 @@ impl Fleet {
     #[must_use]
     pub fn status(&self) -> FleetStatus {
         let inner = &self.0.inner;
-        let given_up = inner.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let given_up = inner
+            .given_up
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         FleetStatus {
             messages: inner.usage.messages(),
             bytes: inner.usage.bytes(),
@@ -277,7 +327,23 @@ pub struct FleetStatus {
     pub given_up: HashMap<String, u64>,
 }
 
+impl Fleet {
+    fn routes(&self) -> Arc<Routes> {
+        self.0.inner.routes()
+    }
+
+    fn set_routes(&self, routes: Arc<Routes>) {
+        let current = self.0.inner.routes.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = routes;
+    }
+}
+
 impl Inner {
+    fn routes(&self) -> Arc<Routes> {
+        let routes = self.routes.read();
+        Arc::clone(&routes.unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn given_up(&self, target: &str) {
         let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
         // One for each configured name.

@@ -52,9 +52,8 @@ impl Inner {
     pub(super) async fn keep(&self, message: Message, parts: &[Part]) -> Result<(), Failure> {
         let shared = &self.keeper.shared;
         let kept = timeout(shared.options.final_timeout, self.put(message, parts)).await;
-        let result = kept.unwrap_or_else(|_| {
-            Err(Failure::unknown("the stream did not acknowledge in time"))
-        });
+        let result = kept
+            .unwrap_or_else(|_| Err(Failure::unknown("the stream did not acknowledge in time")));
         if let Err(failure) = &result
             && failure.reply().code() == 451
         {
@@ -183,8 +182,7 @@ impl Acceptance<'_> {
         let acknowledged = settle(self.session, letter, acknowledgement).await?;
         // The part that the stream has already has an object of its own.
         if let (true, Some(object)) = (acknowledged.duplicate, object)
-            && let Ok(objects) =
-                Objects::open(self.session, self.inner.names.bucket()).await
+            && let Ok(objects) = Objects::open(self.session, self.inner.names.bucket()).await
         {
             objects.remove(&object).await;
         }

@@ -23,7 +23,9 @@ use crate::tracked::Tracked;
 pub(super) struct Line {
     pub(super) inner: Arc<Inner>,
     pub(super) stream: String,
-    pub(super) target: Arc<Tracked>,
+    pub(super) name: String,
+    /// `None`: it is gone from the configuration.
+    pub(super) target: watch::Receiver<Option<Arc<Tracked>>>,
     /// Messages of it at once, in all the fleet.
     pub(super) concurrency: usize,
     pub(super) phase: watch::Receiver<Phase>,
@@ -44,7 +46,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 impl Line {
     /// Delivers until the fleet stops. Ends when nothing of it is under way.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(self) {
         let places = Arc::new(Semaphore::new(self.concurrency));
         while self.is_running() {
             let Ok(session) = self.inner.keeper.shared.session().await else {
@@ -55,7 +57,7 @@ impl Line {
                 Ok(End::Stopped) => break,
                 Ok(End::Again) => {}
                 Err(words) => {
-                    let (stream, target) = (&self.stream, self.target.name());
+                    let (stream, target) = (&self.stream, &self.name);
                     tracing::debug!(stream, target, cause = %words, "cannot take what is due");
                     self.pause().await;
                 }
@@ -68,18 +70,29 @@ impl Line {
 
     /// Also over when whoever could stop it is gone.
     fn is_running(&self) -> bool {
-        matches!(*self.phase.borrow(), Phase::Running) && self.phase.has_changed().is_ok()
+        matches!(*self.phase.borrow(), Phase::Running)
+            && self.phase.has_changed().is_ok()
+            && self.target.borrow().is_some()
+            && self.target.has_changed().is_ok()
     }
 
-    async fn pause(&mut self) {
-        let is_over = left(&mut self.phase, Phase::Running);
+    /// Waits until nothing more is to be delivered.
+    async fn is_over(&self) {
+        let (mut phase, mut target) = (self.phase.clone(), self.target.clone());
         tokio::select! {
-            () = sleep(PAUSE) => {}
-            () = is_over => {}
+            () = left(&mut phase, Phase::Running) => {}
+            _ = target.wait_for(Option::is_none) => {}
         }
     }
 
-    async fn pull(&mut self, session: &Session, places: &Arc<Semaphore>) -> Result<End, String> {
+    async fn pause(&self) {
+        tokio::select! {
+            () = sleep(PAUSE) => {}
+            () = self.is_over() => {}
+        }
+    }
+
+    async fn pull(&self, session: &Session, places: &Arc<Semaphore>) -> Result<End, String> {
         self.make_consumer(session).await?;
         let client = session.context.client();
         let inbox = client.new_inbox();
@@ -99,7 +112,7 @@ impl Line {
 
     /// Made where it is missing, and changed where the concurrency is another.
     async fn make_consumer(&self, session: &Session) -> Result<(), String> {
-        let target = self.target.name();
+        let target = &self.name;
         let config = pull::Config {
             durable_name: Some(names::consumer(target)),
             filter_subject: names::filter(&self.stream, target),
@@ -118,7 +131,7 @@ impl Line {
 
 /// An inbox that messages come to, and the places that are kept for them.
 struct Asking<'a> {
-    line: &'a mut Line,
+    line: &'a Line,
     client: Client,
     inbox: String,
     messages: Subscriber,
@@ -127,13 +140,12 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     async fn ask(&mut self, session: &Session, places: &Arc<Semaphore>) -> Result<End, String> {
-        let is_lost = session.is_lost();
-        tokio::pin!(is_lost);
+        let (is_lost, is_over) = (session.is_lost(), self.line.is_over());
+        tokio::pin!(is_lost, is_over);
         let mut silent = Instant::now() + EXPIRES + LOST;
         loop {
-            let mut phase = self.line.phase.clone();
             tokio::select! {
-                () = left(&mut phase, Phase::Running) => return Ok(End::Stopped),
+                () = &mut is_over => return Ok(End::Stopped),
                 () = &mut is_lost => return Ok(End::Again),
                 message = self.messages.next() => match message {
                     Some(message) => self.take(message)?,
@@ -165,11 +177,13 @@ impl Asking<'_> {
         }
         let batch = self.asked.len() - before;
         let expires = EXPIRES.as_nanos();
-        let (stream, consumer) = (&self.line.stream, names::consumer(self.line.target.name()));
+        let (stream, consumer) = (&self.line.stream, names::consumer(&self.line.name));
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
         let request = format!("{{\"batch\":{batch},\"expires\":{expires}}}");
         let inbox = self.inbox.clone();
-        let sent = self.client.publish_with_reply(subject, inbox, request.into());
+        let sent = self
+            .client
+            .publish_with_reply(subject, inbox, request.into());
         sent.await.map_err(|error| words_of(&error))
     }
 
@@ -181,7 +195,10 @@ impl Asking<'_> {
         };
         let headers = message.headers.as_ref();
         let rest = headers.and_then(|headers| headers.get("Nats-Pending-Messages"));
-        match (status.as_u16(), rest.and_then(|it| it.as_str().parse::<usize>().ok())) {
+        match (
+            status.as_u16(),
+            rest.and_then(|it| it.as_str().parse::<usize>().ok()),
+        ) {
             // Nobody waits for an answer any more: ask again.
             (404 | 408 | 409, Some(rest)) => {
                 self.asked.truncate(self.asked.len().saturating_sub(rest));
@@ -195,11 +212,14 @@ impl Asking<'_> {
     }
 
     fn start(&mut self, message: Message) {
-        let line = &self.line;
+        let line = self.line;
+        let Some(target) = line.target.borrow().clone() else {
+            return;
+        };
         let round = Round {
             inner: Arc::clone(&line.inner),
             stream: line.stream.clone(),
-            target: Arc::clone(&line.target),
+            target,
             phase: line.phase.clone(),
         };
         let place = self.asked.pop();

@@ -75,10 +75,11 @@ impl Kept {
 
     /// The message, as it came, for those who are to get it.
     pub(super) fn message(&self, content: Content) -> Result<Message, InvalidEnvelope> {
-        self.envelope.message(&self.places, |builder| match content {
-            Content::Here(content) => builder.pieces([content]),
-            Content::Object(object) => builder.source(source(*object)),
-        })
+        self.envelope
+            .message(&self.places, |builder| match content {
+                Content::Here(content) => builder.pieces([content]),
+                Content::Object(object) => builder.source(source(*object)),
+            })
     }
 
     /// The same envelope for the recipients at these places.
@@ -97,7 +98,8 @@ const PIECE: usize = 64 << 10;
 /// The pieces of an object.
 fn source(
     object: impl AsyncRead + Unpin + Send + 'static,
-) -> impl FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> + Send + Sync + 'static {
+) -> impl FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> + Send + Sync + 'static
+{
     // Nobody else has it: the lock makes it `Sync`.
     let mut object = Mutex::new(object);
     let mut piece = vec![0; PIECE];
@@ -124,8 +126,16 @@ mod tests {
     #[tokio::test]
     async fn some_of_the_recipients_get_it_and_its_digest_is_that_of_all() {
         let envelope = Envelope::builder().from("ann@example.com").unwrap();
-        let to = ["bob@example.org", "eve@example.org", "bob@example.org", "joe@example.org"];
-        let envelope = to.iter().fold(envelope, |it, to| it.to(to).unwrap()).build();
+        let to = [
+            "bob@example.org",
+            "eve@example.org",
+            "bob@example.org",
+            "joe@example.org",
+        ];
+        let envelope = to
+            .iter()
+            .fold(envelope, |it, to| it.to(to).unwrap())
+            .build();
         let recipients = envelope.recipients().to_vec();
         let client = Client::builder().ehlo("mail.example.com").build();
         let mut message = Message::new(client, envelope, ["Subject: x\r\n"]);

@@ -1,12 +1,16 @@
 //! How a fleet's spool is used.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::names::is_word;
-use crate::{NatsError, NatsOptions, NatsUrl, ParseNatsUrlError, RetrySchedule};
+use crate::{
+    Bouncer, NatsError, NatsOptions, NatsUrl, NoBounces, ParseNatsUrlError, RetrySchedule,
+};
 
 /// How a [`Fleet`](crate::Fleet) is used.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FleetOptions {
     /// The stream, which its subjects begin with. By default: `PRIXFIXE`.
     pub stream: String,
@@ -22,6 +26,8 @@ pub struct FleetOptions {
     pub give_up_after: Duration,
     /// How long a message whose server died stays with it. By default: 30 s.
     pub ack_wait: Duration,
+    /// Who writes to senders. Nobody: what cannot be delivered goes to the stream of what was given up.
+    pub bouncer: Arc<dyn Bouncer>,
     /// The connection. Its `min_replicas` and `objects` mean nothing here, and its `name` is by default `spool`.
     pub connection: NatsOptions,
 }
@@ -36,11 +42,27 @@ impl Default for FleetOptions {
             retry: RetrySchedule::default(),
             give_up_after: Duration::from_secs(5 * 86_400),
             ack_wait: Duration::from_secs(30),
+            bouncer: Arc::new(NoBounces),
             connection: NatsOptions {
                 name: "spool".to_owned(),
                 ..NatsOptions::default()
             },
         }
+    }
+}
+
+impl fmt::Debug for FleetOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FleetOptions")
+            .field("stream", &self.stream)
+            .field("replicas", &self.replicas)
+            .field("partitions", &self.partitions)
+            .field("max_size", &self.max_size)
+            .field("retry", &self.retry)
+            .field("give_up_after", &self.give_up_after)
+            .field("ack_wait", &self.ack_wait)
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
     }
 }
 

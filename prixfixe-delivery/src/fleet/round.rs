@@ -134,7 +134,7 @@ impl Round {
         }
     }
 
-    async fn session(&self) -> Result<Arc<Session>, Undone> {
+    pub(super) async fn session(&self) -> Result<Arc<Session>, Undone> {
         Ok(self.inner.keeper.shared.session().await?)
     }
 
@@ -153,31 +153,35 @@ impl Round {
         let is_old = is_too_old(kept.received_at(), SystemTime::now(), give_up_after);
         let verdict = verdict(places, outcomes, is_old);
         self.log(&stored, &verdict, since.elapsed());
-        let done = match (&stored.content, &verdict) {
-            (Content::Object(name), Verdict { waiting, failed, .. })
-                if waiting.is_empty() && failed.is_empty() && !stored.is_shared =>
-            {
-                Some(name.clone())
-            }
-            _ => None,
-        };
-        if !verdict.failed.is_empty() {
+        let is_told = self.report(&stored, kept, &verdict).await?;
+        if !verdict.failed.is_empty() && !is_told {
             self.give_up(&stored, kept, &verdict).await?;
         }
+        let is_needed = stored.is_shared || !verdict.failed.is_empty() && !is_told;
         if !verdict.waiting.is_empty() {
-            self.defer(stored, kept, &verdict).await?;
+            self.defer(stored, kept, &verdict, is_needed).await?;
+            return Ok(None);
         }
-        Ok(done)
+        Ok(match stored.content {
+            Content::Object(name) if !is_needed => Some(name),
+            _ => None,
+        })
     }
 
     /// A schedule with the recipients that remain. A NAK would stay in the consumer, and a dead target would fill it.
-    async fn defer(&self, stored: Stored, kept: &Kept, verdict: &Verdict) -> Result<(), Undone> {
+    async fn defer(
+        &self,
+        stored: Stored,
+        kept: &Kept,
+        verdict: &Verdict,
+        is_shared: bool,
+    ) -> Result<(), Undone> {
         let attempt = stored.attempt.saturating_add(1);
         let next = Stored {
             attempt,
             envelope: kept.with_places(verdict.waiting.clone()),
             cause: verdict.cause.clone(),
-            is_shared: stored.is_shared || !verdict.failed.is_empty(),
+            is_shared,
             ..stored
         };
         let name = self.target.name();
@@ -221,7 +225,12 @@ impl Round {
     /// What is no message of ours goes where people look.
     async fn set_aside(&self, raw: &Raw, cause: &str) -> Result<Option<String>, Undone> {
         let (target, subject) = (self.target.name(), raw.subject.as_str());
-        tracing::error!(target, subject, cause, "a message of the spool cannot be read, it is set aside");
+        tracing::error!(
+            target,
+            subject,
+            cause,
+            "a message of the spool cannot be read, it is set aside"
+        );
         self.publish(Letter {
             subject: format!("{}.{target}.unreadable", self.inner.names.failed()),
             headers: async_nats::HeaderMap::new(),
@@ -255,7 +264,7 @@ impl Round {
 }
 
 /// Why a message stays in the stream as it is.
-enum Undone {
+pub(super) enum Undone {
     /// This server stops.
     Stopping,
     /// No attempt will ever be made.

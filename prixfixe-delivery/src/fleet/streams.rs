@@ -43,7 +43,9 @@ impl Streams {
             ..Good::default()
         };
         for name in self.names.streams() {
-            let info = self.info_or_new(context, &name, || self.queue(&name)).await?;
+            let info = self
+                .info_or_new(context, &name, || self.queue(&name))
+                .await?;
             let what = format!("the stream {name}");
             self.judge(&info, &what, &mut good)?;
             if let Some(fault) = queue_fault(&info.config, &name) {
@@ -87,7 +89,11 @@ impl Streams {
         let made: Response<Info> = context.request(subject, &config()).await.map_err(silent)?;
         match made {
             Response::Ok(info) => {
-                tracing::info!(stream = name, replicas = info.config.num_replicas, "made a stream");
+                tracing::info!(
+                    stream = name,
+                    replicas = info.config.num_replicas,
+                    "made a stream"
+                );
                 Ok(info)
             }
             // Another server of the fleet was quicker.
@@ -221,7 +227,9 @@ mod tests {
             ("max_msgs_per_subject", |it| it.max_messages_per_subject = 1),
             ("workqueue", |it| it.retention = RetentionPolicy::Limits),
             ("schedules", |it| it.allow_message_schedules = false),
-            ("subject", |it| it.subjects = vec!["PRIXFIXE.due.>".to_owned()]),
+            ("subject", |it| {
+                it.subjects = vec!["PRIXFIXE.due.>".to_owned()]
+            }),
         ];
         for (word, change) in cases {
             let mut config = streams().queue("PRIXFIXE");

@@ -7,6 +7,8 @@ use crate::{Delivered, Failure, FailureKind};
 /// The recipients of an attempt, by what is next for them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
+    /// They have it.
+    pub(super) delivered: Vec<u32>,
     /// They are tried again.
     pub(super) waiting: Vec<u32>,
     /// They are given up.
@@ -24,6 +26,7 @@ pub(super) fn verdict(
     let mut verdict = Verdict::default();
     for (place, outcome) in places.iter().zip(outcomes) {
         let Err(failure) = outcome else {
+            verdict.delivered.push(*place);
             continue;
         };
         let words = || match failure.detail() {
@@ -64,6 +67,7 @@ mod tests {
             ]
         };
         let young = verdict(&[4, 5, 7], outcomes(), false);
+        assert_eq!(young.delivered, [4]);
         assert_eq!(young.waiting, [5]);
         assert_eq!(young.failed.len(), 1);
         assert_eq!(young.failed[0].0, 7);

@@ -129,6 +129,7 @@ pub(super) fn full(words: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::FailureKind;
 
     #[test]
     fn a_full_stream_is_told_from_one_that_fails() {

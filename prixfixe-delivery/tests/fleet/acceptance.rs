@@ -40,14 +40,22 @@ async fn a_full_spool_is_452_until_there_is_room() {
     let mut number = 0;
     let full = loop {
         number += 1;
-        let kept = keep(&setting.fleet, "relay", &["bob@example.org"], content(&number.to_string()));
+        let kept = keep(
+            &setting.fleet,
+            "relay",
+            &["bob@example.org"],
+            content(&number.to_string()),
+        );
         if let Err(failure) = kept.await {
             break failure;
         }
         assert!(number < 100, "it is never full");
     };
     assert!(full.reply().to_string().starts_with("452 4.3.1 "));
-    assert!(setting.fleet.health().fault().is_none(), "a full spool works");
+    assert!(
+        setting.fleet.health().fault().is_none(),
+        "a full spool works"
+    );
 
     setting.deliver().await;
     keep_until_taken(&setting.fleet, "relay", "after").await;
@@ -63,9 +71,19 @@ async fn a_server_that_stands_still_is_451_in_time_and_the_repeat_is_one() {
     };
     keep_until_taken(&setting.fleet, "relay", "before").await;
     setting.server.freeze();
-    let kept = keep(&setting.fleet, "relay", &["bob@example.org"], content("during")).await;
+    let kept = keep(
+        &setting.fleet,
+        "relay",
+        &["bob@example.org"],
+        content("during"),
+    )
+    .await;
     assert!(reply(kept).starts_with("451 4.4.1 "));
     setting.server.thaw();
     keep_until_taken(&setting.fleet, "relay", "during").await;
-    assert_eq!(count(&setting.context, "PRIXFIXE").await, 2, "the repeat is none");
+    assert_eq!(
+        count(&setting.context, "PRIXFIXE").await,
+        2,
+        "the repeat is none"
+    );
 }

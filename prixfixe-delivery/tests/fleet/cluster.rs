@@ -36,7 +36,11 @@ struct Mailer {
 impl Mailer {
     async fn start(address: String, target: Arc<Collector>) -> Self {
         let mut builder = Builder::new_multi_thread();
-        let runtime = builder.worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime = builder
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let opened = runtime.spawn(async move {
             let mut options = options();
             options.replicas = 3;
@@ -95,7 +99,9 @@ impl World {
     /// A client that sends one message, to whichever server takes it.
     async fn send_one(&self) {
         let number = self.next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        let digest = message(&["bob@example.org"], content(&number.to_string())).digest().await;
+        let digest = message(&["bob@example.org"], content(&number.to_string()))
+            .digest()
+            .await;
         let start = std::time::Instant::now();
         for server in number.. {
             let asked = {
@@ -103,7 +109,13 @@ impl World {
                 mailers[server % 3].as_ref().map(|mailer| {
                     let fleet = mailer.fleet.clone();
                     mailer.runtime.spawn(async move {
-                        keep(&fleet, "relay", &["bob@example.org"], content(&number.to_string())).await
+                        keep(
+                            &fleet,
+                            "relay",
+                            &["bob@example.org"],
+                            content(&number.to_string()),
+                        )
+                        .await
                     })
                 })
             };
@@ -111,7 +123,10 @@ impl World {
             if let Some(asked) = asked
                 && let Ok(Ok(())) = asked.await
             {
-                self.accepted.lock().unwrap().push(digest.unwrap().to_string());
+                self.accepted
+                    .lock()
+                    .unwrap()
+                    .push(digest.unwrap().to_string());
                 return;
             }
             assert!(start.elapsed() < PATIENCE, "nobody takes it");
@@ -141,7 +156,10 @@ impl World {
         let before = self.taken();
         let world = self.clone();
         let load = tokio::spawn(async move { world.send(STEP).await });
-        until("a part of the load", async || self.taken() >= before + STEP / 3).await;
+        until("a part of the load", async || {
+            self.taken() >= before + STEP / 3
+        })
+        .await;
         trouble().await;
         load.await.unwrap();
     }

@@ -87,14 +87,26 @@ impl Transaction for Taking {
             let digest = message.digest().await.expect("a digest").to_string();
             let client = message.client().clone();
             let mut taken = Taken {
-                recipients: message.envelope().recipients().iter().map(ToString::to_string).collect(),
+                recipients: message
+                    .envelope()
+                    .recipients()
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
                 text: message.received_header(),
                 helo: client.helo().map(str::to_owned),
                 user: client.identity().map(|it| it.name().to_owned()),
                 from: message.envelope().reverse_path().to_string(),
             };
-            taken.text.extend(message.collect().await.expect("a content").content());
-            self.taken.lock().unwrap().entry(digest).or_default().push(taken);
+            taken
+                .text
+                .extend(message.collect().await.expect("a content").content());
+            self.taken
+                .lock()
+                .unwrap()
+                .entry(digest)
+                .or_default()
+                .push(taken);
             Outcomes::All(Ok(Delivered::default()))
         })
     }

@@ -36,7 +36,11 @@ async fn ten_thousand_messages_of_a_dead_target_delay_nobody_elses() {
     until("attempts for nothing", async || attempts() > 100).await;
 
     let other = Arc::new(Collector::default());
-    setting.fleet.deliver("other", other.clone(), 4).await.unwrap();
+    setting
+        .fleet
+        .deliver("other", other.clone(), 4)
+        .await
+        .unwrap();
     keep_until_taken(&setting.fleet, "other", "among them").await;
     until("the other's mail", async || other.digests() == 1).await;
 

@@ -11,7 +11,13 @@ async fn what_is_missing_is_made_and_partitions_are_streams() {
     let Some(setting) = Setting::new(options).await else {
         return;
     };
-    for name in ["PRIXFIXE-0", "PRIXFIXE-1", "PRIXFIXE-2", "PRIXFIXE_FAILED", "OBJ_PRIXFIXE"] {
+    for name in [
+        "PRIXFIXE-0",
+        "PRIXFIXE-1",
+        "PRIXFIXE-2",
+        "PRIXFIXE_FAILED",
+        "OBJ_PRIXFIXE",
+    ] {
         let stream = setting.context.get_stream(name).await.expect(name);
         assert_eq!(stream.cached_info().config.storage, StorageType::File);
     }
@@ -28,9 +34,9 @@ async fn a_stream_that_loses_what_it_acknowledges_is_a_fault_at_start() {
         return;
     };
     let context = context(&server.address()).await;
-    let good = Config {
-        name: "PRIXFIXE".to_owned(),
-        subjects: vec!["PRIXFIXE.>".to_owned()],
+    let good = |name: &str| Config {
+        name: name.to_owned(),
+        subjects: vec![format!("{name}.>")],
         retention: RetentionPolicy::WorkQueue,
         allow_message_schedules: true,
         ..Config::default()
@@ -40,23 +46,23 @@ async fn a_stream_that_loses_what_it_acknowledges_is_a_fault_at_start() {
         ("max_msgs", |it| it.max_messages = 10),
         ("max_bytes", |it| it.max_bytes = 1 << 20),
         ("memory", |it| it.storage = StorageType::Memory),
-        ("max_age", |it| {
-            it.max_age = Duration::from_secs(86_400);
-            it.duplicate_window = Duration::from_secs(60);
+        ("max_age", |it| it.max_age = Duration::from_secs(86_400)),
+        ("allow_msg_schedules", |it| {
+            it.allow_message_schedules = false
         }),
-        ("allow_msg_schedules", |it| it.allow_message_schedules = false),
         ("workqueue", |it| it.retention = RetentionPolicy::Limits),
     ];
     for (word, change) in cases {
-        let mut config = good.clone();
+        let mut config = good(word);
         change(&mut config);
         context.create_stream(config).await.expect(word);
         let url = server.address().parse().unwrap();
-        let error = Fleet::open(&url, options()).await.unwrap_err().to_string();
+        let mut options = options();
+        word.clone_into(&mut options.stream);
+        let error = Fleet::open(&url, options).await.unwrap_err().to_string();
         assert!(error.contains(word), "{word}: {error}");
-        context.delete_stream("PRIXFIXE").await.unwrap();
     }
-    context.create_stream(good.clone()).await.unwrap();
+    context.create_stream(good("PRIXFIXE")).await.unwrap();
     open(&server.address(), options()).await;
     let mut three = options();
     three.replicas = 3;
@@ -72,6 +78,9 @@ async fn a_target_with_a_name_that_means_more_is_refused() {
     };
     for name in ["", "a.b", ">"] {
         let target = setting.target.clone();
-        assert!(setting.fleet.deliver(name, target, 1).await.is_err(), "{name}");
+        assert!(
+            setting.fleet.deliver(name, target, 1).await.is_err(),
+            "{name}"
+        );
     }
 }

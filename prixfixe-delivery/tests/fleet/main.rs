@@ -11,10 +11,12 @@
 )]
 
 mod acceptance;
+mod actions;
 mod cluster;
 mod collector;
 mod delivery;
 mod fairness;
+mod handler;
 mod inspection;
 #[allow(dead_code, reason = "it has more than is needed here")]
 #[path = "../nats/server.rs"]
@@ -73,7 +75,9 @@ fn message(recipients: &[&str], content: impl Into<bytes::Bytes>) -> Message {
         .ehlo("mail.example.com")
         .identity(Identity::new("ann"))
         .build();
-    let envelope = Envelope::builder().from("ann@example.com").expect("a sender");
+    let envelope = Envelope::builder()
+        .from("ann@example.com")
+        .expect("a sender");
     let add = |envelope: prixfixe_server::EnvelopeBuilder, to: &&str| envelope.to(to).expect("one");
     let envelope = recipients.iter().fold(envelope, add).build();
     Message::new(client, envelope, [content])

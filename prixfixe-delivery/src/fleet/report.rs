@@ -1,0 +1,134 @@
+//! What a sender hears of it when a delivery is over.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use prixfixe_server::{ForwardPath, Message, Recipient, ReversePath};
+use tokio::io::AsyncReadExt;
+
+use super::accept::Part;
+use super::letter::{Content, Stored};
+use super::mail::Kept;
+use super::round::{Round, Undone};
+use super::verdict::Verdict;
+use crate::nats::objects::Objects;
+use crate::routes::Routes;
+use crate::{Ended, Ending, Failure, Report};
+
+/// So much of a content is shown to whoever writes a report: all of most, and the header of any.
+const SHOWN: usize = 256 << 10;
+
+impl Round {
+    /// Tells the sender, who may want to hear of it. True where it is told that recipients were given up.
+    pub(super) async fn report(
+        &self,
+        stored: &Stored,
+        kept: &Kept,
+        verdict: &Verdict,
+    ) -> Result<bool, Undone> {
+        let wants_success = |place: &u32| {
+            let notify = kept.recipient(*place).and_then(|it| it.notify.as_deref());
+            notify.is_some_and(|it| it.contains("SUCCESS"))
+        };
+        let attempts = stored.attempt.saturating_add(1);
+        let ended = |place: u32, failure: Option<&Failure>| {
+            let recipient = kept.recipient(place)?.clone();
+            let mut ended = Ended::new(recipient, attempts, SystemTime::now());
+            ended.reply = failure.map(|it| it.reply().clone());
+            ended.detail = failure.and_then(Failure::detail).map(str::to_owned);
+            Some(ended)
+        };
+        let delivered = verdict.delivered.iter().filter(|it| wants_success(it));
+        let delivered: Vec<Ended> = delivered.filter_map(|it| ended(*it, None)).collect();
+        let failed = verdict.failed.iter();
+        let failed: Vec<Ended> = failed
+            .filter_map(|(place, failure)| ended(*place, Some(failure)))
+            .collect();
+        if !delivered.is_empty() {
+            self.send_report(stored, kept, Ending::Delivered, &delivered)
+                .await?;
+        }
+        let is_refused = verdict
+            .failed
+            .iter()
+            .all(|(_, failure)| failure.reply().is_permanent());
+        let ending = match is_refused {
+            true => Ending::Refused,
+            false => Ending::GivenUp,
+        };
+        match failed.is_empty() {
+            true => Ok(false),
+            false => self.send_report(stored, kept, ending, &failed).await,
+        }
+    }
+
+    /// A report is a message as any other is, and goes by the routes.
+    async fn send_report(
+        &self,
+        stored: &Stored,
+        kept: &Kept,
+        ending: Ending,
+        recipients: &[Ended],
+    ) -> Result<bool, Undone> {
+        let (content, is_whole) = self.beginning(stored).await?;
+        let target = self.target.name();
+        let report = Report::new(kept.envelope(), target, ending, recipients)
+            .with_content(&content, is_whole);
+        let Some(message) = self.inner.bouncer.report(&report) else {
+            return Ok(false);
+        };
+        // Nobody is told what became of a report: there would be no end of it.
+        if !matches!(message.envelope().reverse_path(), ReversePath::Null) {
+            return Ok(false);
+        }
+        let parts = parts(&self.inner.routes(), &message);
+        if parts.is_empty() {
+            return Ok(false);
+        }
+        self.inner.keep(message, &parts).await?;
+        Ok(true)
+    }
+
+    async fn beginning(&self, stored: &Stored) -> Result<(Bytes, bool), Undone> {
+        let name = match &stored.content {
+            Content::Here(content) => {
+                let shown = content.slice(..content.len().min(SHOWN));
+                return Ok((shown, content.len() <= SHOWN));
+            }
+            Content::Object(name) => name,
+        };
+        let session = self.session().await?;
+        let objects = Objects::open(&session, self.inner.names.bucket()).await?;
+        let Some(object) = objects.get(name).await? else {
+            return Ok((Bytes::new(), false));
+        };
+        let mut content = Vec::new();
+        let mut object = object.take(SHOWN as u64);
+        let read = object.read_to_end(&mut content).await;
+        read.map_err(|error| Undone::Trouble(error.to_string()))?;
+        Ok((Bytes::from(content), false))
+    }
+}
+
+/// Who of a message's recipients goes where; those without a route are left out.
+pub(super) fn parts(routes: &Routes, message: &Message) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for recipient in message.envelope().recipients() {
+        let path: &ForwardPath = recipient.path();
+        if let Some(target) = routes.find(path) {
+            add(&mut parts, target.name(), recipient);
+        }
+    }
+    parts
+}
+
+/// One recipient more by that target.
+pub(super) fn add(parts: &mut Vec<Part>, target: &str, recipient: &Recipient) {
+    match parts.iter_mut().find(|part| part.target == target) {
+        Some(part) => part.recipients.push(recipient.clone()),
+        None => parts.push(Part {
+            target: target.to_owned(),
+            recipients: vec![recipient.clone()],
+        }),
+    }
+}
