@@ -15,6 +15,7 @@ mod actions;
 mod cluster;
 mod collector;
 mod delivery;
+mod deployed;
 mod fairness;
 mod handler;
 mod inspection;
