@@ -173,6 +173,22 @@ handlers! {
     crate::Stdout;
 }
 
+/// Accepts every client.
+#[cfg(feature = "spool")]
+impl<D: prixfixe_spool::Disk> Handler for crate::Spool<D> {
+    type Session = Visit;
+
+    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Visit, Reply> {
+        let routes = Routes::all_to_shared("", Arc::clone(self) as Arc<dyn Target>);
+        Ok(Visit::new(Source::Fixed(Arc::new(routes))))
+    }
+
+    /// Large contents are written by threads of tokio's.
+    fn needs_runtime(&self) -> bool {
+        true
+    }
+}
+
 impl fmt::Debug for InForce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.now().fmt(f)

@@ -188,10 +188,10 @@ pub use s3::{ParseS3UrlError, S3, S3Credentials, S3Error, S3Options, S3Url};
 pub use space::{FreeSpace, MinFree, Storage};
 #[cfg(feature = "spool")]
 pub use spool::{
-    Bouncer, DeliveryState, Ended, Ending, EntryId, EntryState, EntryTarget, InvalidEntryId,
-    InvalidEnvelope, NoBounces, QueueStatus, Report, RetrySchedule, SpoolEntry, SpoolOptions,
-    SpoolStatus, StoredClient, StoredEnvelope, StoredFinding, StoredRecipient, StoredTarget,
-    StoredTls, TargetState,
+    Bouncer, DeliveryState, Ended, Ending, EntryId, EntryState, EntryTarget, FailedMessage,
+    FailedRecipient, InvalidEntryId, InvalidEnvelope, NoBounces, OperationError, QueueStatus,
+    Report, RetrySchedule, Spool, SpoolEntry, SpoolOptions, SpoolStatus, StoredClient,
+    StoredEnvelope, StoredFinding, StoredRecipient, StoredTarget, StoredTls, TargetState,
 };
 pub use stdout::Stdout;
 pub use target::{

@@ -29,8 +29,8 @@ pub struct Routes {
     own: Box<str>,
     targets: Vec<Arc<Tracked>>,
     index: Index,
-    /// The target of each route.
-    routes: Vec<usize>,
+    /// The targets of each route.
+    routes: Vec<Box<[usize]>>,
 }
 
 /// A route leads to a target that there is not.
@@ -57,7 +57,7 @@ impl Routes {
     pub(crate) fn all_to_shared(name: impl Into<Box<str>>, target: Arc<dyn Target>) -> Self {
         let mut routes = Self::new("");
         routes.targets.push(Arc::new(Tracked::new(name, target)));
-        routes.add_rest(0);
+        routes.add_rest([0].into());
         routes
     }
 
@@ -84,13 +84,38 @@ impl Routes {
         recipients: impl IntoIterator<Item = RecipientPattern>,
         target: &str,
     ) -> Result<Self, UnknownTarget> {
-        let target = self.position(target)?;
+        self.add_route(recipients, &[target])?;
+        Ok(self)
+    }
+
+    /// The recipients that one of these patterns matches go to each of the targets, unless a route before has them. That
+    /// needs a [`Spool`](crate::Spool): without one they go to the first.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownTarget`].
+    #[cfg(feature = "spool")]
+    pub fn route_to_all(
+        mut self,
+        recipients: impl IntoIterator<Item = RecipientPattern>,
+        targets: &[&str],
+    ) -> Result<Self, UnknownTarget> {
+        self.add_route(recipients, targets)?;
+        Ok(self)
+    }
+
+    fn add_route(
+        &mut self,
+        recipients: impl IntoIterator<Item = RecipientPattern>,
+        targets: &[&str],
+    ) -> Result<(), UnknownTarget> {
+        let targets = self.positions(targets)?;
         let number = self.routes.len();
         for pattern in recipients {
             self.index.add(&pattern, number);
         }
-        self.routes.push(target);
-        Ok(self)
+        self.routes.push(targets);
+        Ok(())
     }
 
     /// All other recipients go to the target. Without this they are refused with `550 5.7.1`.
@@ -99,14 +124,39 @@ impl Routes {
     ///
     /// [`UnknownTarget`].
     pub fn rest(mut self, target: &str) -> Result<Self, UnknownTarget> {
-        let target = self.position(target)?;
-        self.add_rest(target);
+        let targets = self.positions(&[target])?;
+        self.add_rest(targets);
         Ok(self)
     }
 
-    fn add_rest(&mut self, target: usize) {
+    /// All other recipients go to each of the targets. That needs a [`Spool`](crate::Spool): without one they go to the
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownTarget`].
+    #[cfg(feature = "spool")]
+    pub fn rest_to_all(mut self, targets: &[&str]) -> Result<Self, UnknownTarget> {
+        let targets = self.positions(targets)?;
+        self.add_rest(targets);
+        Ok(self)
+    }
+
+    fn add_rest(&mut self, targets: Box<[usize]>) {
         self.index.add_everything(self.routes.len());
-        self.routes.push(target);
+        self.routes.push(targets);
+    }
+
+    /// Each once.
+    fn positions(&self, names: &[&str]) -> Result<Box<[usize]>, UnknownTarget> {
+        let mut positions = Vec::with_capacity(names.len());
+        for name in names {
+            let position = self.position(name)?;
+            if !positions.contains(&position) {
+                positions.push(position);
+            }
+        }
+        Ok(positions.into())
     }
 
     fn position(&self, name: &str) -> Result<usize, UnknownTarget> {
@@ -127,11 +177,30 @@ impl Routes {
 
     /// Where a recipient goes.
     pub(crate) fn find(&self, path: &ForwardPath) -> Option<&Arc<Tracked>> {
-        let target = match self.only() {
-            Some(only) => return Some(only),
-            None => *self.routes.get(self.index.find(path, &self.own)?)?,
-        };
-        self.targets.get(target)
+        match self.only() {
+            Some(only) => Some(only),
+            None => self.find_all(path).next(),
+        }
+    }
+
+    /// Everywhere that a recipient goes.
+    pub(crate) fn find_all(&self, path: &ForwardPath) -> impl Iterator<Item = &Arc<Tracked>> {
+        let route = self.index.find(path, &self.own);
+        let route = route.and_then(|route| self.routes.get(route));
+        let targets = route.into_iter().flat_map(|route| route.iter());
+        targets.filter_map(|target| self.targets.get(*target))
+    }
+
+    /// The target of this name, whether or not a route leads there.
+    #[cfg(feature = "spool")]
+    pub(crate) fn named(&self, name: &str) -> Option<&Arc<Tracked>> {
+        self.targets.get(self.position(name).ok()?)
+    }
+
+    /// The targets, whether or not a route leads there.
+    #[cfg(feature = "spool")]
+    pub(crate) fn all_targets(&self) -> &[Arc<Tracked>] {
+        &self.targets
     }
 
     /// The one target of all mail.
@@ -156,7 +225,7 @@ impl Routes {
 
     /// The targets that a route leads to.
     pub(crate) fn targets(&self) -> impl Iterator<Item = &Arc<Tracked>> {
-        let routed = |number: &usize| self.routes.contains(number);
+        let routed = |number: &usize| self.routes.iter().any(|it| it.contains(number));
         let numbered = self.targets.iter().enumerate();
         numbered
             .filter(move |(number, _)| routed(number))

@@ -21,6 +21,9 @@ pub struct StoredEnvelope {
     pub digest: String,
     /// When it was received, in milliseconds since 1970.
     pub received: u64,
+    /// When an operator had it tried anew, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried: Option<u64>,
     /// Bytes of its content.
     pub size: u64,
     /// The name of the server that received it.
@@ -120,6 +123,7 @@ impl StoredEnvelope {
             id: message.id().to_string(),
             digest: digest.to_string(),
             received: milliseconds(message.received_at()),
+            retried: None,
             size,
             domain: message.domain().to_owned(),
             from: envelope.reverse_path().to_string(),
@@ -169,6 +173,12 @@ impl StoredEnvelope {
     #[must_use]
     pub fn received_at(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.received)
+    }
+
+    /// From when on it is tried, in milliseconds since 1970.
+    #[must_use]
+    pub fn tried_since(&self) -> u64 {
+        self.retried.unwrap_or(self.received)
     }
 
     /// The recipients of a target.

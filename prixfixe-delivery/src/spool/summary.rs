@@ -34,7 +34,7 @@ impl Summary {
                 .map_or(0, |it| destination(&it.to)),
         });
         Self {
-            received: envelope.received,
+            received: envelope.tried_since(),
             size: envelope.size,
             targets: targets.collect(),
         }

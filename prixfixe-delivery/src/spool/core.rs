@@ -1,0 +1,140 @@
+//! What all parts of a spool share.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use prixfixe_spool::{Disk, Log, MessageId, OpenError};
+use tokio::sync::Notify;
+
+use super::clock::Clock;
+use super::options::SpoolOptions;
+use super::queue::Queue;
+use crate::health::Monitor;
+use crate::routes::Routes;
+
+/// All of a spool but the task that delivers.
+pub(super) struct Core<D: Disk> {
+    pub(super) log: Log<D>,
+    pub(super) disk: D,
+    pub(super) root: PathBuf,
+    pub(super) clock: Clock,
+    pub(super) monitor: Monitor,
+    pub(super) wake: Notify,
+    /// This process delivers.
+    pub(super) is_delivering: AtomicBool,
+    /// Messages in `failed/`.
+    pub(super) failed: AtomicU64,
+    queue: Mutex<Queue>,
+    routes: RwLock<Arc<Routes>>,
+    options: RwLock<Arc<SpoolOptions>>,
+    /// The log writes in threads of its own.
+    has_threads: bool,
+}
+
+impl<D: Disk + Clone> Core<D> {
+    /// Opens the log. Without threads everything is written where it is asked for: for tests.
+    pub(super) fn open(
+        disk: D,
+        root: &Path,
+        routes: Routes,
+        options: SpoolOptions,
+        has_threads: bool,
+    ) -> Result<Self, OpenError> {
+        let mut log = Log::open(disk.clone(), root, options.log.clone())?;
+        if has_threads {
+            log.spawn().map_err(|source| OpenError::Io {
+                path: root.to_owned(),
+                source,
+            })?;
+        }
+        let core = Self {
+            log,
+            disk,
+            root: root.to_owned(),
+            clock: Clock::new(),
+            monitor: Monitor::new(format!("the spool {}", root.display())),
+            wake: Notify::new(),
+            is_delivering: AtomicBool::new(false),
+            failed: AtomicU64::new(0),
+            queue: Mutex::default(),
+            routes: RwLock::new(Arc::new(routes)),
+            options: RwLock::new(Arc::new(options)),
+            has_threads,
+        };
+        core.set_known();
+        core.count_failed();
+        Ok(core)
+    }
+}
+
+impl<D: Disk> Core<D> {
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing that can panic runs under the lock.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_routes(&self, routes: Routes) {
+        let mut current = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(routes.with_numbers_of(&current));
+        drop(current);
+        self.set_known();
+        self.wake.notify_one();
+    }
+
+    pub(super) fn options(&self) -> Arc<SpoolOptions> {
+        Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_options(&self, options: SpoolOptions) {
+        let mut current = self.options.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(options);
+        drop(current);
+        self.set_known();
+        self.wake.notify_one();
+    }
+
+    /// Tells the queue which targets there are.
+    pub(super) fn set_known(&self) {
+        let (routes, options) = (self.routes(), self.options());
+        let mut queue = self.queue();
+        for target in routes.all_targets() {
+            queue.lane(target.name());
+        }
+        queue.set_known(|name| {
+            let is_known = routes.named(name).is_some();
+            is_known.then(|| options.concurrency_of(name))
+        });
+    }
+
+    pub(super) fn is_delivering(&self) -> bool {
+        self.is_delivering.load(Ordering::Acquire)
+    }
+
+    /// Writes what was asked for, where no thread does.
+    pub(super) fn settle(&self) {
+        if !self.has_threads {
+            while self.log.turn() {}
+        }
+    }
+
+    /// Stores how far the delivery of a message is.
+    pub(super) fn store_state(&self, id: MessageId, is_held: bool) {
+        let Some(state) = self.queue().state(id) else {
+            return;
+        };
+        let bytes = state.to_bytes();
+        let stored = match is_held {
+            true => self.log.hold(id, &bytes),
+            false => self.log.attempt(id, &bytes),
+        };
+        if let Err(error) = stored {
+            tracing::warn!(%id, %error, "the state of a delivery cannot be stored: a restart repeats it");
+        }
+        self.settle();
+    }
+}

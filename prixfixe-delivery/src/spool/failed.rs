@@ -1,0 +1,359 @@
+//! What is told when a delivery is over, and what lies in `failed/`.
+//!
+//! A message there is two files: `NAME.eml`, which mail programs read, and `NAME.json`, which says what it is and why it is
+//! there. The second one is written last: without it there is no message. Nobody but an operator removes them.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use prixfixe_spool::{Disk, MessageId, ReadError};
+use serde::{Deserialize, Serialize};
+
+use super::attempt::Trial;
+use super::content;
+use super::core::Core;
+use super::ending::Endings;
+use super::envelope::StoredEnvelope;
+use super::undelivered::{Ended, Ending, Report};
+
+/// What stands beside a message in `failed/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FailedMessage {
+    /// When it came there, in RFC 3339.
+    pub failed: String,
+    /// `refused` or `given up`.
+    pub ending: String,
+    /// The target.
+    pub target: String,
+    /// Who did not get it.
+    pub recipients: Vec<FailedRecipient>,
+    /// Bytes of the trace headers before the content, in the file beside it.
+    pub trace: u64,
+    /// The message.
+    pub envelope: StoredEnvelope,
+}
+
+/// A recipient who did not get it, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FailedRecipient {
+    /// The address.
+    pub to: String,
+    /// What the target said at last.
+    pub reply: Option<String>,
+    /// What stood in the way.
+    pub detail: Option<String>,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// When the last one was, in RFC 3339.
+    pub last_attempt: String,
+}
+
+/// Why a message is not in `failed/`.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FailedError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("{path}: {source}", path = .path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Envelope(String),
+}
+
+impl<D: Disk> Core<D> {
+    /// Tells the sender of recipients who have ended so, or puts the message to `failed/`.
+    pub(super) async fn report(
+        self: &Arc<Self>,
+        trial: &Trial,
+        id: MessageId,
+        ending: Ending,
+        endings: &Endings,
+    ) -> Result<(), FailedError> {
+        let mut ended = endings.ended(trial, ending, self.now());
+        if ending == Ending::Delivered {
+            let wants = |it: &Ended| {
+                let notify = it.recipient.notify.as_deref();
+                notify.is_some_and(|it| it.to_ascii_uppercase().contains("SUCCESS"))
+            };
+            ended.retain(wants);
+            if ended.is_empty() {
+                return Ok(());
+            }
+        }
+        if self.is_told(trial, id, ending, &ended).await? || ending == Ending::Delivered {
+            return Ok(());
+        }
+        let core = Arc::clone(self);
+        let (envelope, target) = (trial.envelope.clone(), trial.target.name.clone());
+        let places: Vec<u32> = (endings.places(ending).iter())
+            .filter_map(|place| trial.target.recipients.get(*place).copied())
+            .collect();
+        let written = tokio::task::spawn_blocking(move || {
+            core.put_to_failed(id, ending, &envelope, &target, &places, &ended)
+        });
+        match written.await {
+            Ok(written) => written,
+            Err(error) => Err(FailedError::Envelope(error.to_string())),
+        }
+    }
+
+    /// True: the sender's message is in the spool.
+    async fn is_told(
+        self: &Arc<Self>,
+        trial: &Trial,
+        id: MessageId,
+        ending: Ending,
+        ended: &[Ended],
+    ) -> Result<bool, FailedError> {
+        let core = Arc::clone(self);
+        let read = move || content::beginning(core.log.read(id)?.content);
+        let (beginning, is_whole) = match tokio::task::spawn_blocking(read).await {
+            Ok(read) => read?,
+            Err(error) => return Err(FailedError::Envelope(error.to_string())),
+        };
+        let report = Report::new(&trial.envelope, &trial.target.name, ending, ended)
+            .with_content(&beginning, is_whole);
+        let Some(message) = self.options().bouncer.report(&report) else {
+            return Ok(false);
+        };
+        match self.store(&self.routes(), message).await {
+            Ok(_) => Ok(true),
+            Err(failure) => {
+                tracing::warn!(
+                    target: "prixfixe", id = &*trial.envelope.id, %failure,
+                    "a report to the sender cannot be stored"
+                );
+                Ok(false)
+            }
+        }
+    }
+
+    /// Both files are on the disk when this returns. It waits for the disk.
+    fn put_to_failed(
+        &self,
+        id: MessageId,
+        ending: Ending,
+        envelope: &StoredEnvelope,
+        target: &str,
+        places: &[u32],
+        ended: &[Ended],
+    ) -> Result<(), FailedError> {
+        let stored = self.log.read(id)?;
+        let message = envelope.message(places, |it| it);
+        let message = message.map_err(|error| FailedError::Envelope(error.to_string()))?;
+        let trace = message.trace_headers(message.envelope().recipients());
+        let failed = FailedMessage {
+            failed: text(self.now()),
+            ending: ending.to_string(),
+            target: target.to_owned(),
+            recipients: ended.iter().map(FailedRecipient::from).collect(),
+            trace: trace.len() as u64,
+            envelope: envelope.clone(),
+        };
+        let directory = self.failed_directory()?;
+        let (eml, json, file) = self.create_failed(&directory, id, target)?;
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| FailedError::Io { path, source }
+        };
+        self.write(&file, &trace).map_err(at(&eml))?;
+        content::each_piece(stored.content, |piece| {
+            self.write(&file, piece).map_err(at(&eml))
+        })?;
+        self.disk.sync(&file).map_err(at(&eml))?;
+        let mut described = serde_json::to_vec_pretty(&failed).unwrap_or_default();
+        described.push(b'\n');
+        let part = json.with_extension("json.part");
+        let _ = self.disk.remove(&part);
+        let file = self.disk.create(&part).map_err(at(&part))?;
+        self.write(&file, &described).map_err(at(&part))?;
+        self.disk.sync(&file).map_err(at(&part))?;
+        self.disk.rename(&part, &json).map_err(at(&json))?;
+        self.disk
+            .sync_directory(&directory)
+            .map_err(at(&directory))?;
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The first name that is free.
+    fn create_failed(
+        &self,
+        directory: &Path,
+        id: MessageId,
+        target: &str,
+    ) -> Result<(PathBuf, PathBuf, D::File), FailedError> {
+        let mut last = None;
+        for number in 1..=MOST_OF_ONE {
+            let name = match number {
+                1 => format!("{id}.{target}"),
+                number => format!("{id}.{target}.{number}"),
+            };
+            let (eml, json) = files(directory, &name);
+            match self.disk.create(&eml) {
+                Ok(file) => return Ok((eml, json, file)),
+                Err(error) => last = Some((eml, error)),
+            }
+            if last
+                .as_ref()
+                .is_some_and(|(_, it)| it.kind() != io::ErrorKind::AlreadyExists)
+            {
+                break;
+            }
+        }
+        let (path, source) =
+            last.unwrap_or_else(|| (directory.to_owned(), io::ErrorKind::Other.into()));
+        Err(FailedError::Io { path, source })
+    }
+
+    fn failed_directory(&self) -> Result<PathBuf, FailedError> {
+        let path = self.root.join("failed");
+        match self.disk.make_directory(&path) {
+            Ok(is_new) => {
+                if is_new {
+                    let synced = self.disk.sync_directory(&self.root);
+                    synced.map_err(|source| FailedError::Io {
+                        path: self.root.clone(),
+                        source,
+                    })?;
+                }
+                Ok(path)
+            }
+            Err(source) => Err(FailedError::Io { path, source }),
+        }
+    }
+
+    fn write(&self, file: &D::File, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.disk.append(file, &[IoSlice::new(bytes)]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of what is in `failed/`, in order.
+    pub(super) fn failed_names(&self) -> io::Result<Vec<String>> {
+        let names = match self.disk.list(&self.root.join("failed")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            names => names?,
+        };
+        let names = names.into_iter();
+        let names = names.filter_map(|(name, _)| Some(name.strip_suffix(".json")?.to_owned()));
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    pub(super) fn count_failed(&self) {
+        if let Ok(names) = self.failed_names() {
+            self.failed.store(names.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// What is said of a message in `failed/`.
+    pub(super) fn read_failed(&self, name: &str) -> io::Result<FailedMessage> {
+        let (_, json) = files(&self.root.join("failed"), name);
+        let mut bytes = Vec::new();
+        self.read_file(&json, 0, |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+
+    /// Reads a message in `failed/` piece by piece, from an offset on.
+    pub(super) fn read_failed_content(
+        &self,
+        name: &str,
+        from: u64,
+        take: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (eml, _) = files(&self.root.join("failed"), name);
+        self.read_file(&eml, from, take)
+    }
+
+    fn read_file(
+        &self,
+        path: &Path,
+        mut at: u64,
+        mut take: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let file = self.disk.open(path)?;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match self.disk.read_at(&file, &mut buffer, at) {
+                Ok(0) => return Ok(()),
+                Ok(count) => {
+                    take(buffer.get(..count).unwrap_or_default())?;
+                    at += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Removes a message from `failed/`: what names it first.
+    pub(super) fn remove_failed(&self, name: &str) -> io::Result<()> {
+        let directory = self.root.join("failed");
+        let (eml, json) = files(&directory, name);
+        self.disk.remove(&json)?;
+        self.disk.sync_directory(&directory)?;
+        self.count_failed();
+        self.disk.remove(&eml)
+    }
+}
+
+impl FailedMessage {
+    /// The message for those who did not get it, as if it had just been received: the time that it is tried begins anew.
+    pub(super) fn again(&self, now: u64) -> StoredEnvelope {
+        let mut envelope = self.envelope.clone();
+        let is_meant = |place: &u32| {
+            let place = usize::try_from(*place).ok();
+            let recipient = place.and_then(|it| self.envelope.recipients.get(it));
+            recipient.is_some_and(|it| self.recipients.iter().any(|failed| failed.to == it.to))
+        };
+        envelope.targets.retain(|it| it.name == self.target);
+        for target in &mut envelope.targets {
+            target.recipients.retain(is_meant);
+        }
+        envelope.retried = Some(now);
+        envelope
+    }
+}
+
+/// Messages in `failed/` of one message and target: once for each attempt that has ended for somebody.
+const MOST_OF_ONE: u32 = 10_000;
+
+fn files(directory: &Path, name: &str) -> (PathBuf, PathBuf) {
+    (
+        directory.join(format!("{name}.eml")),
+        directory.join(format!("{name}.json")),
+    )
+}
+
+impl From<&Ended> for FailedRecipient {
+    fn from(ended: &Ended) -> Self {
+        Self {
+            to: ended.recipient.to.clone(),
+            reply: ended.reply.as_ref().map(ToString::to_string),
+            detail: ended.detail.clone(),
+            attempts: ended.attempts,
+            last_attempt: text(super::envelope::milliseconds(ended.last_attempt)),
+        }
+    }
+}
+
+fn text(milliseconds: u64) -> String {
+    let time = UNIX_EPOCH + Duration::from_millis(milliseconds);
+    format!("{:.3}", Timestamp::try_from(time).unwrap_or_default())
+}

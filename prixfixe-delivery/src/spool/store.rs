@@ -1,0 +1,226 @@
+//! A message on its way into the spool.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prixfixe_server::{Digest, Mail, Message, Recipient, Reply, reply};
+use prixfixe_spool::{AppendError, Disk, Draft, LargeFile, LargeWriter, MessageId, Ticket};
+
+use super::core::Core;
+use super::envelope::{StoredEnvelope, StoredTarget};
+use super::summary::Summary;
+use crate::fault::{NO_SPACE, NOT_STORED};
+use crate::routes::Routes;
+use crate::{BoxFuture, Delivered, Failure, Fault, Outcomes, Transaction};
+
+/// No route leads anywhere for this recipient.
+pub(super) const NO_ROUTE: Reply = reply!(550 5.7.1 "No mail for this recipient here");
+/// The next server may take it for a route of its own.
+const ROUTE_IN_LOCAL_PART: Reply = reply!(550 5.7.1 "No routes in local parts");
+const TOO_LONG: Reply = reply!(552 5.3.4 "Too many recipients for one message");
+
+/// Contents up to this are in the record, longer ones in a file of their own.
+pub(super) const IN_RECORD: usize = 256 << 10;
+
+/// A message that a client sends.
+pub(super) struct Incoming<D: Disk> {
+    core: Arc<Core<D>>,
+    routes: Arc<Routes>,
+    is_stranger: bool,
+}
+
+/// A content, as far as it was read.
+enum Gathering<D: Disk> {
+    Memory(Vec<u8>),
+    File(LargeWriter<D>),
+}
+
+impl<D: Disk> Incoming<D> {
+    pub(super) fn new(core: &Arc<Core<D>>, mail: Mail<'_>) -> Self {
+        Self {
+            core: Arc::clone(core),
+            routes: core.routes(),
+            is_stranger: mail.client().identity().is_none(),
+        }
+    }
+
+    fn admit(&self, recipient: &Recipient) -> Result<(), Failure> {
+        let mut targets = self.routes.find_all(recipient.path()).peekable();
+        if targets.peek().is_none() {
+            return Err(Failure::said(NO_ROUTE));
+        }
+        let local = recipient.path().mailbox().map_or("", |it| it.local_part());
+        // RFC 5321 section 3.6.1: `bob%example.com@here` and its kin make a relay of the next server.
+        let is_route = self.is_stranger && local.contains(['%', '!', '@', '/']);
+        match is_route && targets.any(|it| it.target().is_relay()) {
+            true => Err(Failure::said(ROUTE_IN_LOCAL_PART)),
+            false => Ok(()),
+        }
+    }
+}
+
+impl<D: Disk> Transaction for Incoming<D> {
+    fn rcpt<'a>(&'a mut self, recipient: &'a Recipient) -> crate::Asked<'a, Result<(), Failure>> {
+        crate::Asked::Now(self.admit(recipient))
+    }
+
+    fn deliver(self: Box<Self>, message: Message) -> BoxFuture<'static, Outcomes> {
+        Box::pin(async move {
+            let stored = self.core.store(&self.routes, message).await;
+            Outcomes::All(stored.map(|_| Delivered::default()))
+        })
+    }
+}
+
+impl<D: Disk> Core<D> {
+    /// Stores a message, for all of its recipients. It is on the disk when this returns.
+    pub(super) async fn store(
+        &self,
+        routes: &Routes,
+        mut message: Message,
+    ) -> Result<MessageId, Failure> {
+        let targets = split(routes, message.envelope().recipients())?;
+        message.hash_while_read();
+        let (gathered, size) = self.gather(&mut message).await?;
+        let digest: Digest = message.digest().await?;
+        let envelope = StoredEnvelope::new(&message, digest, size, targets);
+        let id = self.append(&envelope, gathered).await?;
+        self.wake.notify_one();
+        Ok(id)
+    }
+
+    async fn gather(&self, message: &mut Message) -> Result<(Gathering<D>, u64), Failure> {
+        let mut gathering = Gathering::Memory(Vec::new());
+        let mut size = 0;
+        while let Some(piece) = message.body().chunk().await.map_err(Reply::from)? {
+            size += piece.len() as u64;
+            gathering = match gathering {
+                Gathering::Memory(mut bytes) if bytes.len() + piece.len() <= IN_RECORD => {
+                    bytes.extend_from_slice(&piece);
+                    Gathering::Memory(bytes)
+                }
+                Gathering::Memory(bytes) => {
+                    if !self.log.has_room(size) {
+                        return Err(Failure::said(NO_SPACE));
+                    }
+                    let mut writer = self.log.large().map_err(|error| self.cannot_write(error))?;
+                    let written = offload(move || {
+                        writer.write(&bytes)?;
+                        writer.write(&piece)?;
+                        Ok(writer)
+                    });
+                    Gathering::File(written.await.map_err(|error| self.cannot_write(error))?)
+                }
+                Gathering::File(mut writer) => {
+                    if !self.log.has_room(size) {
+                        return Err(Failure::said(NO_SPACE));
+                    }
+                    let written = offload(move || writer.write(&piece).map(|()| writer));
+                    Gathering::File(written.await.map_err(|error| self.cannot_write(error))?)
+                }
+            };
+        }
+        Ok((gathering, size))
+    }
+
+    async fn append(
+        &self,
+        envelope: &StoredEnvelope,
+        gathered: Gathering<D>,
+    ) -> Result<MessageId, Failure> {
+        let (content, file) = match gathered {
+            Gathering::Memory(content) => (content, None),
+            Gathering::File(writer) => {
+                let file = offload(move || writer.finish()).await;
+                (
+                    Vec::new(),
+                    Some(file.map_err(|error| self.cannot_write(error))?),
+                )
+            }
+        };
+        let ticket = self.submit(envelope, &content, file);
+        let stored = ticket.await;
+        match stored {
+            Ok(_) => self.monitor.succeeded(),
+            Err(AppendError::Failed | AppendError::NoSpace) => {
+                let kind = match stored {
+                    Err(AppendError::NoSpace) => std::io::ErrorKind::StorageFull,
+                    _ => std::io::ErrorKind::Other,
+                };
+                let fault = Fault::at("write to", &self.root, kind.into());
+                self.monitor.failed(Arc::new(fault));
+            }
+            Err(_) => {}
+        }
+        stored.map_err(|error| {
+            Failure::said(match error {
+                AppendError::Full | AppendError::NoSpace => NO_SPACE,
+                AppendError::TooLong => TOO_LONG,
+                _ => NOT_STORED,
+            })
+            .because(error.to_string())
+        })
+    }
+
+    /// Hands a message to the log.
+    pub(super) fn submit(
+        &self,
+        envelope: &StoredEnvelope,
+        content: &[u8],
+        file: Option<LargeFile<D>>,
+    ) -> Ticket<MessageId> {
+        let summary = Summary::of(envelope).to_bytes();
+        let envelope = envelope.to_bytes();
+        let draft = Draft {
+            summary: &summary,
+            envelope: &envelope,
+            content,
+            ..Draft::default()
+        };
+        let ticket = match file {
+            Some(file) => self.log.append_large(draft, file),
+            None => self.log.append(draft),
+        };
+        self.settle();
+        ticket
+    }
+
+    fn cannot_write(&self, error: std::io::Error) -> Failure {
+        let fault = Arc::new(Fault::at("write to", &self.root, error));
+        let reply = match fault.is_no_space() {
+            true => NO_SPACE,
+            false => NOT_STORED,
+        };
+        self.monitor.failed(Arc::clone(&fault));
+        Failure::said(reply).because(fault.to_string())
+    }
+}
+
+/// Does what waits for the disk.
+pub(super) async fn offload<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+}
+
+/// Which recipients go to which target.
+fn split(routes: &Routes, recipients: &[Recipient]) -> Result<Vec<StoredTarget>, Failure> {
+    let mut places: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+    for (place, recipient) in recipients.iter().enumerate() {
+        let mut is_routed = false;
+        for target in routes.find_all(recipient.path()) {
+            is_routed = true;
+            let place = u32::try_from(place).unwrap_or(u32::MAX);
+            places.entry(target.name()).or_default().push(place);
+        }
+        // The routes have changed since RCPT, or a check has added it.
+        if !is_routed {
+            return Err(Failure::said(NO_ROUTE));
+        }
+    }
+    let targets = places.into_iter();
+    Ok(targets
+        .map(|(name, places)| StoredTarget::new(name, places))
+        .collect())
+}

@@ -1,0 +1,175 @@
+//! How a delivery ends without having got there.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use prixfixe_delivery::{Bouncer, Delivered, Ending, FailedMessage, Report};
+use prixfixe_server::{Client, Envelope, Message};
+use tempfile::tempdir;
+
+use crate::scripted::*;
+
+fn described(path: &std::path::Path, name: &str) -> FailedMessage {
+    let json = std::fs::read(path.join("failed").join(name)).unwrap();
+    serde_json::from_slice(&json).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_final_refusal_ends_a_recipient_at_once() {
+    let directory = tempdir().unwrap();
+    let target = Scripted::new(|to, attempts| match (to, attempts) {
+        ("gone@example.org", _) => Err(never()),
+        (_, 0) => Err(not_now()),
+        _ => Ok(Delivered::default()),
+    });
+    let spool = start(directory.path(), to(&[("hook", &target)]), options());
+    let id = send(&spool, &["gone@example.org", "bob@example.org"], "one").await;
+    target.wait_for(1).await;
+    assert_eq!(target.attempts()[1].to, ["bob@example.org"]);
+    let names = failed(directory.path());
+    assert_eq!(names, [format!("{id}.hook.eml"), format!("{id}.hook.json")]);
+
+    let described = described(directory.path(), &names[1]);
+    assert_eq!(
+        (&*described.ending, &*described.target),
+        ("refused", "hook")
+    );
+    assert_eq!(described.recipients.len(), 1);
+    assert_eq!(described.recipients[0].to, "gone@example.org");
+    assert_eq!(
+        described.recipients[0].reply.as_deref(),
+        Some("550 5.1.1 No such user")
+    );
+    assert_eq!(described.envelope.digest, target.attempts()[0].digest);
+    let eml = std::fs::read(directory.path().join("failed").join(&names[0])).unwrap();
+    let content = &eml[usize::try_from(described.trace).unwrap()..];
+    assert_eq!(content, target.attempts()[0].content);
+    let text = String::from_utf8(eml).unwrap();
+    assert!(
+        text.starts_with("Return-Path: <ann@example.com>\r\nDelivered-To: gone@example.org\r\n")
+    );
+    assert!(!text.contains("Delivered-To: bob"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_tried_for_too_long_is_given_up_and_lies_in_failed() {
+    let directory = tempdir().unwrap();
+    let target = Scripted::new(|_, _| Err(not_now()));
+    let mut options = options();
+    options.give_up_after = Duration::from_secs(1000);
+    let spool = start(directory.path(), to(&[("hook", &target)]), options);
+    send(&spool, &["bob@example.org"], "one").await;
+    until(|| !failed(directory.path()).is_empty() && spool.status().waiting == 0).await;
+    // At once, after a minute, after five more, and when its time was over.
+    let attempts = target.attempts();
+    assert_eq!(attempts.len(), 4, "{attempts:?}");
+    let last = attempts[3].after.as_secs();
+    assert!((999..1010).contains(&last), "{last}");
+    let described = described(directory.path(), &failed(directory.path())[1]);
+    assert_eq!(
+        (&*described.ending, described.recipients[0].attempts),
+        ("given up", 4)
+    );
+    let status = spool.status();
+    assert_eq!((status.failed, status.targets["hook"].given_up), (1, 1));
+    assert!(
+        spool
+            .list(None, 9)
+            .unwrap()
+            .iter()
+            .all(|it| it.state.to_string() == "failed")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_dead_target_is_given_up_without_a_turn_of_its_own() {
+    let directory = tempdir().unwrap();
+    let target = Scripted::dead();
+    let mut options = options();
+    options.give_up_after = Duration::from_secs(600);
+    let spool = start(directory.path(), to(&[("hook", &target)]), options);
+    for number in 0..300 {
+        send(&spool, &["bob@example.org"], &number.to_string()).await;
+    }
+    until(|| failed(directory.path()).len() == 600).await;
+    assert!(target.attempts().len() < 100);
+    until(|| spool.status().targets["hook"].given_up == 300).await;
+    let described = described(directory.path(), &failed(directory.path())[1]);
+    assert_eq!(
+        described.recipients[0].detail.as_deref(),
+        Some("connection refused")
+    );
+}
+
+type Told = (Ending, Vec<String>, Option<String>, bool);
+
+/// Tells each sender that has a name.
+#[derive(Default)]
+struct Told2(Mutex<Vec<Told>>);
+
+impl Bouncer for Told2 {
+    fn report(&self, report: &Report<'_>) -> Option<Message> {
+        self.0.lock().unwrap().push((
+            report.ending,
+            report
+                .recipients
+                .iter()
+                .map(|it| it.recipient.to.clone())
+                .collect(),
+            report.recipients[0].reply.as_ref().map(ToString::to_string),
+            report.is_whole && report.content.ends_with(b"one\r\n"),
+        ));
+        if report.envelope.from.is_empty() {
+            return None;
+        }
+        let envelope = Envelope::builder()
+            .to(&report.envelope.from)
+            .unwrap()
+            .build();
+        let text = "Message-ID: <bounce@example.org>\r\n\r\nIt was not delivered.\r\n";
+        Some(Message::new(Client::builder().build(), envelope, [text]))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_is_told_by_a_message_of_the_spool_and_nothing_lies_in_failed() {
+    let directory = tempdir().unwrap();
+    let target = Scripted::new(|to, _| match to {
+        "gone@example.org" => Err(never()),
+        _ => Ok(Delivered::default()),
+    });
+    let bouncer = Arc::new(Told2::default());
+    let mut options = options();
+    options.bouncer = bouncer.clone();
+    let spool = start(directory.path(), to(&[("relay", &target)]), options);
+    send(&spool, &["gone@example.org"], "one").await;
+    let got = target.wait_for(1).await;
+    assert_eq!(got[0].to, ["ann@example.com"]);
+    until(|| spool.status().ready == 0).await;
+    assert_eq!(failed(directory.path()), [""; 0]);
+    let told = bouncer.0.lock().unwrap().clone();
+    let reply = Some("550 5.1.1 No such user".to_owned());
+    assert_eq!(
+        told,
+        [(
+            Ending::Refused,
+            vec!["gone@example.org".to_owned()],
+            reply,
+            true
+        )]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bounce_that_is_refused_is_no_reason_for_another_one() {
+    let directory = tempdir().unwrap();
+    let target = Scripted::new(|_, _| Err(never()));
+    let mut options = options();
+    options.bouncer = Arc::new(Told2::default());
+    let spool = start(directory.path(), to(&[("relay", &target)]), options);
+    send(&spool, &["gone@example.org"], "one").await;
+    until(|| failed(directory.path()).len() == 2 && spool.status().ready == 0).await;
+    assert_eq!(target.attempts().len(), 2);
+    let described = described(directory.path(), &failed(directory.path())[1]);
+    assert_eq!(described.envelope.from, "");
+}

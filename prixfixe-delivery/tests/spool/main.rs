@@ -1,0 +1,8 @@
+//! The spool's promises, each by what a target gets and what lies in the directory.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod delivery;
+mod endings;
+mod operations;
+mod restart;
+mod scripted;
