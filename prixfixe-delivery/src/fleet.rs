@@ -37,9 +37,9 @@ mod options;
 mod report;
 mod round;
 mod streams;
+mod target;
 mod usage;
 mod verdict;
-mod visit;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -63,7 +63,7 @@ use crate::{Bouncer, Failure, Health, NatsError, RetrySchedule, Target};
 pub use self::accept::Part;
 pub use self::actions::Which;
 pub use self::options::{FleetOptions, FleetUrl};
-pub use self::visit::{FleetDelivery, FleetVisit};
+pub use self::target::FleetDelivery;
 
 /// The spool of a fleet. Clones share everything.
 #[derive(Clone)]

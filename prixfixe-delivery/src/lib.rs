@@ -162,9 +162,7 @@ pub use delivery::Delivery;
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};
 #[cfg(feature = "fleet")]
-pub use fleet::{
-    Fleet, FleetDelivery, FleetOptions, FleetStatus, FleetUrl, FleetVisit, Part, Which,
-};
+pub use fleet::{Fleet, FleetDelivery, FleetOptions, FleetStatus, FleetUrl, Part, Which};
 pub use hand_over::hand_over;
 pub use health::Health;
 pub use maildir::{

@@ -227,7 +227,7 @@ fn admit(routes: &Routes, target: &Tracked, rcpt: Rcpt<'_>) -> Result<(), Reply>
 }
 
 /// Where a recipient goes, if its client may send there.
-pub(crate) fn target_of(routes: &Routes, rcpt: &Rcpt<'_>) -> Result<Arc<Tracked>, Reply> {
+fn target_of(routes: &Routes, rcpt: &Rcpt<'_>) -> Result<Arc<Tracked>, Reply> {
     let target = routes.find(rcpt.path()).ok_or(NO_ROUTE)?;
     let is_stranger = rcpt.client().identity().is_none();
     let mailbox = rcpt.path().mailbox();

@@ -3,16 +3,15 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use prixfixe_server::{ForwardPath, Message, Recipient, ReversePath};
+use prixfixe_server::ReversePath;
 use tokio::io::AsyncReadExt;
 
-use super::accept::Part;
 use super::letter::{Content, Stored};
 use super::mail::Kept;
 use super::round::{Round, Undone};
+use super::target::parts;
 use super::verdict::Verdict;
 use crate::nats::objects::Objects;
-use crate::routes::Routes;
 use crate::{Ended, Ending, Failure, Report};
 
 /// So much of a content is shown to whoever writes a report: all of most, and the header of any.
@@ -81,10 +80,9 @@ impl Round {
         if !matches!(message.envelope().reverse_path(), ReversePath::Null) {
             return Ok(false);
         }
-        let parts = parts(&self.inner.routes(), &message);
-        if parts.is_empty() {
+        let Ok(parts) = parts(&self.inner.routes(), &message) else {
             return Ok(false);
-        }
+        };
         self.inner.keep(message, &parts).await?;
         Ok(true)
     }
@@ -107,28 +105,5 @@ impl Round {
         let read = object.read_to_end(&mut content).await;
         read.map_err(|error| Undone::Trouble(error.to_string()))?;
         Ok((Bytes::from(content), false))
-    }
-}
-
-/// Who of a message's recipients goes where; those without a route are left out.
-pub(super) fn parts(routes: &Routes, message: &Message) -> Vec<Part> {
-    let mut parts: Vec<Part> = Vec::new();
-    for recipient in message.envelope().recipients() {
-        let path: &ForwardPath = recipient.path();
-        if let Some(target) = routes.find(path) {
-            add(&mut parts, target.name(), recipient);
-        }
-    }
-    parts
-}
-
-/// One recipient more by that target.
-pub(super) fn add(parts: &mut Vec<Part>, target: &str, recipient: &Recipient) {
-    match parts.iter_mut().find(|part| part.target == target) {
-        Some(part) => part.recipients.push(recipient.clone()),
-        None => parts.push(Part {
-            target: target.to_owned(),
-            recipients: vec![recipient.clone()],
-        }),
     }
 }

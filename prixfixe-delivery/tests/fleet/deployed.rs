@@ -59,8 +59,12 @@ async fn what_deploy_sets_up_is_a_spool_for_a_user_who_cannot_take_it_away() {
     fleet.deliver("relay", target.clone(), 4).await.unwrap();
     keep_until_taken(&fleet, "relay", "small").await;
     let large = content("large") + &"0123456789\r\n".repeat(200_000);
-    keep(&fleet, "relay", &["bob@example.org"], large).await.unwrap();
-    keep(&fleet, "relay", &["nobody@example.org"], content("failed")).await.unwrap();
+    keep(&fleet, "relay", &["bob@example.org"], large)
+        .await
+        .unwrap();
+    keep(&fleet, "relay", &["nobody@example.org"], content("failed"))
+        .await
+        .unwrap();
     until("deliveries", async || target.digests() == 2).await;
 
     let client = async_nats::ConnectOptions::new()
@@ -71,7 +75,10 @@ async fn what_deploy_sets_up_is_a_spool_for_a_user_who_cannot_take_it_away() {
         .await
         .expect("a client");
     let context = jetstream::new(client);
-    until("one has failed", async || count(&context, "PRIXFIXE_FAILED").await == 1).await;
+    until("one has failed", async || {
+        count(&context, "PRIXFIXE_FAILED").await == 1
+    })
+    .await;
     assert!(context.delete_stream("PRIXFIXE_FAILED").await.is_err());
     assert_eq!(count(&context, "PRIXFIXE_FAILED").await, 1);
     let info = context.get_stream("PRIXFIXE").await.unwrap();
