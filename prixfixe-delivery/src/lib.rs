@@ -9,6 +9,7 @@
 //! | `Pipe` (feature `pipe`) | `pipe:` | the program has exited with 0 |
 //! | `S3` (feature `s3`) | `s3:` | the message and its sidecar are stored |
 //! | `Nats` (feature `nats`) | `nats:` | the stream has acknowledged a message for each recipient domain |
+//! | `FleetDelivery` (feature `fleet`) | | the fleet's stream has acknowledged the message for each target |
 //! | [`Stdout`] | `stdout:` | one line of JSON was written and flushed |
 //! | [`Discard`] | `discard:` | the message was counted and dropped |
 //!

@@ -17,6 +17,22 @@ use crate::{
 /// Mail that is kept in a fleet's spool and delivered to targets by routes: a [`Target`] and a handler. Clones share
 /// everything.
 ///
+/// ```no_run
+/// use prixfixe_delivery::{Fleet, FleetDelivery, FleetOptions, Maildir, MaildirOptions, Routes};
+/// use prixfixe_server::Server;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let url = "nats://nats-1,nats-2,nats-3".parse()?;
+/// let fleet = Fleet::open(&url, FleetOptions::default()).await?;
+/// let routes = Routes::all_to("keep", Maildir::open("mail", MaildirOptions::default())?);
+/// let delivery = FleetDelivery::new(fleet, routes, 16).await?;
+/// let server = Server::builder().listen(([127, 0, 0, 1], 2525)).handler(delivery.clone()).start()?;
+/// server.stopped().await;
+/// delivery.fleet().stop(std::time::Duration::from_secs(30)).await;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// A transaction goes as many ways as there are: each target gets the message for its recipients, and a target that is away
 /// delays nobody.
 #[derive(Clone)]

@@ -32,10 +32,8 @@ fn mail_goes_all_ways_and_a_refusal_comes_back(transport: Transport) {
         .enable_all()
         .build()
         .expect("a runtime");
-    let (one, other) = (
-        Arc::new(Collector::default()),
-        Arc::new(Collector::default()),
-    );
+    let collector = || Arc::new(Collector::default());
+    let (one, copy, other) = (collector(), collector(), collector());
     let routes = Routes::new("mx.example.com")
         .shared_target("one", one.clone())
         .shared_target("other", other.clone())
