@@ -103,6 +103,7 @@
 // What targets have in common is there whole, where a program leaves some of them out too.
 #![cfg_attr(
     not(all(
+        feature = "fleet",
         feature = "nats",
         feature = "pipe",
         feature = "s3",

@@ -10,10 +10,11 @@ use tokio::time::timeout;
 
 use super::letter::{Content, HEADER_ROOM, Stored, whole};
 use super::{Inner, mail, names};
-use crate::Failure;
+use crate::hand_over::LOCAL_ERROR;
 use crate::nats::link::Session;
 use crate::nats::objects::Objects;
 use crate::nats::send::{Letter, hand_over, settle};
+use crate::{Failure, FailureKind};
 
 /// Who gets a message by one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +64,9 @@ impl Inner {
     }
 
     async fn put(&self, mut message: Message, parts: &[Part]) -> Result<(), Failure> {
+        if parts.is_empty() {
+            return Err(Failure::said(LOCAL_ERROR).because("it goes nowhere"));
+        }
         let content = message.gather().await?;
         let digest = message.digest().await?;
         let size = content.size().saturating_mul(parts.len() as u64);
@@ -134,7 +138,13 @@ impl Acceptance<'_> {
             headers,
             payload,
         };
-        let acknowledgement = hand_over(self.session, &letter).await?;
+        let acknowledgement = match hand_over(self.session, &letter).await {
+            Ok(acknowledgement) => acknowledgement,
+            Err(failure) => {
+                self.forget(object).await;
+                return Err(failure);
+            }
+        };
         Ok(Sent {
             letter,
             object,
@@ -179,13 +189,23 @@ impl Acceptance<'_> {
             object,
             acknowledgement,
         } = sent;
-        let acknowledged = settle(self.session, letter, acknowledgement).await?;
-        // The part that the stream has already has an object of its own.
-        if let (true, Some(object)) = (acknowledged.duplicate, object)
+        let settled = settle(self.session, letter, acknowledgement).await;
+        let is_needed = match &settled {
+            // The part that the stream has already has an object of its own.
+            Ok(acknowledged) => !acknowledged.duplicate,
+            Err(failure) => failure.kind() == FailureKind::Unknown,
+        };
+        if !is_needed {
+            self.forget(object).await;
+        }
+        settled.map(drop)
+    }
+
+    async fn forget(&self, object: Option<String>) {
+        if let Some(object) = object
             && let Ok(objects) = Objects::open(self.session, self.inner.names.bucket()).await
         {
             objects.remove(&object).await;
         }
-        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 
 use super::letter::{Content, Stored};
 use super::mail::Kept;
-use super::round::{Round, Undone};
+use super::round::Round;
 use super::target::parts;
 use super::verdict::Verdict;
 use crate::nats::objects::Objects;
@@ -24,7 +24,7 @@ impl Round {
         stored: &Stored,
         kept: &Kept,
         verdict: &Verdict,
-    ) -> Result<bool, Undone> {
+    ) -> bool {
         let wants_success = |place: &u32| {
             let notify = kept.recipient(*place).and_then(|it| it.notify.as_deref());
             notify.is_some_and(|it| it.contains("SUCCESS"))
@@ -45,7 +45,7 @@ impl Round {
             .collect();
         if !delivered.is_empty() {
             self.send_report(stored, kept, Ending::Delivered, &delivered)
-                .await?;
+                .await;
         }
         let is_refused = verdict
             .failed
@@ -56,19 +56,37 @@ impl Round {
             false => Ending::GivenUp,
         };
         match failed.is_empty() {
-            true => Ok(false),
+            true => false,
             false => self.send_report(stored, kept, ending, &failed).await,
         }
     }
 
-    /// A report is a message as any other is, and goes by the routes.
+    /// The delivery is over, and is not made again since a report fails: what was given up is kept in place of it.
     async fn send_report(
         &self,
         stored: &Stored,
         kept: &Kept,
         ending: Ending,
         recipients: &[Ended],
-    ) -> Result<bool, Undone> {
+    ) -> bool {
+        match self.try_report(stored, kept, ending, recipients).await {
+            Ok(is_sent) => is_sent,
+            Err(cause) => {
+                let (digest, target) = (&stored.digest, self.target.name());
+                tracing::warn!(digest, target, %cause, "a report to a sender was not kept");
+                false
+            }
+        }
+    }
+
+    /// A report is a message as any other is, and goes by the routes.
+    async fn try_report(
+        &self,
+        stored: &Stored,
+        kept: &Kept,
+        ending: Ending,
+        recipients: &[Ended],
+    ) -> Result<bool, Failure> {
         let (content, is_whole) = self.beginning(stored).await?;
         let target = self.target.name();
         let report = Report::new(kept.envelope(), target, ending, recipients)
@@ -87,7 +105,7 @@ impl Round {
         Ok(true)
     }
 
-    async fn beginning(&self, stored: &Stored) -> Result<(Bytes, bool), Undone> {
+    async fn beginning(&self, stored: &Stored) -> Result<(Bytes, bool), Failure> {
         let name = match &stored.content {
             Content::Here(content) => {
                 let shown = content.slice(..content.len().min(SHOWN));
@@ -95,7 +113,7 @@ impl Round {
             }
             Content::Object(name) => name,
         };
-        let session = self.session().await?;
+        let session = self.inner.keeper.shared.session().await?;
         let objects = Objects::open(&session, self.inner.names.bucket()).await?;
         let Some(object) = objects.get(name).await? else {
             return Ok((Bytes::new(), false));
@@ -103,7 +121,7 @@ impl Round {
         let mut content = Vec::new();
         let mut object = object.take(SHOWN as u64);
         let read = object.read_to_end(&mut content).await;
-        read.map_err(|error| Undone::Trouble(error.to_string()))?;
+        read.map_err(|error| Failure::unreachable(error.to_string()))?;
         Ok((Bytes::from(content), false))
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use prixfixe_server::{Reply, reply};
 use tokio::sync::watch;
-use tokio::time::interval;
+use tokio::time::{interval, timeout};
 
 use super::letter::{Content, Stored};
 use super::mail::{self, Kept};
@@ -31,6 +31,9 @@ pub(super) struct Round {
 
 /// Before a message comes again that this server could not even try.
 const TROUBLE: Duration = Duration::from_secs(5);
+
+/// Word that a delivery lasts is worth nothing later.
+const LASTING: Duration = Duration::from_secs(5);
 
 /// Somebody has removed the object.
 const CONTENT_LOST: Reply = reply!(554 5.3.0 "The content of this message is lost");
@@ -67,9 +70,20 @@ impl Round {
 
     /// Fire and forget: where this is lost the message comes again.
     async fn say(&self, reply: &async_nats::Subject, kind: AckKind) {
-        if let Ok(session) = self.inner.keeper.shared.session().await {
+        if let Ok(session) = self.session().await {
             let client = session.context.client();
             let _ = client.publish(reply.clone(), Bytes::from(kind)).await;
+        }
+    }
+
+    /// Another server would try it too if this were not said. The delivery does not wait for it.
+    fn say_that_it_lasts(&self, reply: &async_nats::Subject) {
+        if let Some(session) = self.inner.keeper.shared.ready() {
+            let (client, reply) = (session.context.client(), reply.clone());
+            tokio::spawn(async move {
+                let said = client.publish(reply, Bytes::from(AckKind::Progress));
+                let _ = timeout(LASTING, said).await;
+            });
         }
     }
 
@@ -113,7 +127,7 @@ impl Round {
             let mut phase = self.phase.clone();
             tokio::select! {
                 outcomes = &mut delivery => break outcomes,
-                _ = tick.tick() => self.say(reply, AckKind::Progress).await,
+                _ = tick.tick() => self.say_that_it_lasts(reply),
                 () = reached(&mut phase, Phase::Over) => return Err(Undone::Stopping),
             }
         };
@@ -134,7 +148,7 @@ impl Round {
         }
     }
 
-    pub(super) async fn session(&self) -> Result<Arc<Session>, Undone> {
+    async fn session(&self) -> Result<Arc<Session>, Undone> {
         Ok(self.inner.keeper.shared.session().await?)
     }
 
@@ -153,7 +167,7 @@ impl Round {
         let is_old = is_too_old(kept.received_at(), SystemTime::now(), give_up_after);
         let verdict = verdict(places, outcomes, is_old);
         self.log(&stored, &verdict, since.elapsed());
-        let is_told = self.report(&stored, kept, &verdict).await?;
+        let is_told = self.report(&stored, kept, &verdict).await;
         if !verdict.failed.is_empty() && !is_told {
             self.give_up(&stored, kept, &verdict).await?;
         }
@@ -264,7 +278,7 @@ impl Round {
 }
 
 /// Why a message stays in the stream as it is.
-pub(super) enum Undone {
+enum Undone {
     /// This server stops.
     Stopping,
     /// No attempt will ever be made.

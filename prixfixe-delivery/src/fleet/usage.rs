@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::names::Names;
 use crate::nats::inspect::stream_info;
-use crate::nats::link::{Shared, State};
+use crate::nats::link::Shared;
 
 /// What waits, in bytes of one replica.
 #[derive(Debug)]
@@ -55,11 +55,7 @@ impl Usage {
     /// Looks each second, for as long as it is polled.
     pub(super) async fn watch(&self, shared: &Shared, names: &Names) {
         loop {
-            let session = match &*shared.state.borrow() {
-                State::Ready(session) => Some(session.clone()),
-                State::Away(..) | State::Faulty(_) => None,
-            };
-            if let Some(session) = session {
+            if let Some(session) = shared.ready() {
                 self.look(&session.context, names).await;
             }
             sleep(PERIOD).await;

@@ -321,6 +321,15 @@ impl Shared {
         }
     }
 
+    /// Where to publish, if that is known just now.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn ready(&self) -> Option<Arc<Session>> {
+        match &*self.state.borrow() {
+            State::Ready(session) => Some(Arc::clone(session)),
+            State::Away(..) | State::Faulty(_) => None,
+        }
+    }
+
     /// Where to publish, or why not. Waits while a connection may come back in a moment.
     pub(crate) async fn session(&self) -> Result<Arc<Session>, Failure> {
         let mut state = self.state.subscribe();
