@@ -179,8 +179,11 @@ impl<D: Disk> Core<D> {
     ) -> Result<(), OperationError> {
         match id {
             EntryId::Failed(name) => Ok(self.read_failed_content(name, 0, take)?),
-            EntryId::Queued(id) => {
-                let stored = self.log.read(*id)?;
+            EntryId::Queued(queued) => {
+                let stored = self.log.read(*queued).map_err(|error| match error {
+                    ReadError::Unknown => OperationError::Unknown(id.clone()),
+                    error => error.into(),
+                })?;
                 let envelope = understood(&stored.envelope)?;
                 let all: Vec<u32> = (0..).take(envelope.recipients.len()).collect();
                 let message = envelope.message(&all, |it| it);

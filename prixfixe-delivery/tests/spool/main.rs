@@ -1,5 +1,11 @@
 //! The spool's promises, each by what a target gets and what lies in the directory.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    unreachable_pub,
+    missing_debug_implementations,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod delivery;
 mod endings;

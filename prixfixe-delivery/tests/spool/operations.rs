@@ -67,9 +67,13 @@ async fn a_message_is_exported_with_the_headers_of_a_mailbox() {
     let target = Scripted::stuck();
     let spool = start(directory.path(), to(&[("hook", &target)]), options());
     let id = send(&spool, &["bob@example.org"], "one").await;
+    until(|| spool.status().is_delivering).await;
     let mut exported = Vec::new();
     spool
-        .export(&id, |piece| Ok(exported.extend_from_slice(piece)))
+        .export(&id, |piece| {
+            exported.extend_from_slice(piece);
+            Ok(())
+        })
         .unwrap();
     let text = String::from_utf8(exported).unwrap();
     assert!(

@@ -1,5 +1,7 @@
 //! A target that does as it is told, and a spool on a disk of its own whose time is the test's.
 
+use std::fs::File;
+use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use prixfixe_delivery::{
     SpoolOptions, Target, Transaction,
 };
 use prixfixe_server::{Client, Envelope, Mail, Message, Recipient, reply};
-use prixfixe_spool::OsDisk;
+use prixfixe_spool::{Disk, LockKind, OsDisk};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -179,8 +181,8 @@ pub fn options() -> SpoolOptions {
 }
 
 /// Everything is written where it is asked for: nothing but timers takes time.
-pub fn start(path: &Path, routes: Routes, options: SpoolOptions) -> Spool {
-    let spool = Spool::open_on(OsDisk, path, routes, options, false).unwrap();
+pub fn start(path: &Path, routes: Routes, options: SpoolOptions) -> Spool<Quick> {
+    let spool = Spool::open_on(Quick, path, routes, options, false).unwrap();
     spool.deliver();
     spool
 }
@@ -195,7 +197,11 @@ pub fn message(to: &[&str], text: &str) -> Message {
     Message::new(client, envelope.build(), [content])
 }
 
-pub async fn send(spool: &Spool, to: &[&str], text: &str) -> prixfixe_delivery::EntryId {
+pub async fn send(
+    spool: &Spool<impl Disk + Clone>,
+    to: &[&str],
+    text: &str,
+) -> prixfixe_delivery::EntryId {
     spool.submit(message(to, text)).await.unwrap()
 }
 
@@ -209,4 +215,68 @@ pub fn failed(path: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// The operating system's disk without the waiting: nothing here is about a loss of power.
+#[derive(Clone, Copy)]
+pub struct Quick;
+
+impl Disk for Quick {
+    type File = File;
+
+    fn make_directory(&self, path: &Path) -> io::Result<bool> {
+        OsDisk.make_directory(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<File> {
+        OsDisk.create(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        OsDisk.open(path)
+    }
+
+    fn length(&self, file: &File) -> io::Result<u64> {
+        OsDisk.length(file)
+    }
+
+    fn read_at(&self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        OsDisk.read_at(file, buffer, offset)
+    }
+
+    fn append(&self, file: &File, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        OsDisk.append(file, bytes)
+    }
+
+    fn truncate(&self, file: &File, length: u64) -> io::Result<()> {
+        OsDisk.truncate(file, length)
+    }
+
+    fn sync(&self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_directory(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<(String, u64)>> {
+        OsDisk.list(path)
+    }
+
+    fn try_lock(&self, file: &File, kind: LockKind) -> io::Result<bool> {
+        OsDisk.try_lock(file, kind)
+    }
+
+    fn unlock(&self, file: &File) -> io::Result<()> {
+        OsDisk.unlock(file)
+    }
 }
