@@ -19,12 +19,7 @@ const SHOWN: usize = 256 << 10;
 
 impl Round {
     /// Tells the sender, who may want to hear of it. True where it is told that recipients were given up.
-    pub(super) async fn report(
-        &self,
-        stored: &Stored,
-        kept: &Kept,
-        verdict: &Verdict,
-    ) -> bool {
+    pub(super) async fn report(&self, stored: &Stored, kept: &Kept, verdict: &Verdict) -> bool {
         let wants_success = |place: &u32| {
             let notify = kept.recipient(*place).and_then(|it| it.notify.as_deref());
             notify.is_some_and(|it| it.contains("SUCCESS"))

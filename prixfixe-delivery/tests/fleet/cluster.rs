@@ -185,7 +185,7 @@ fn rounds() -> usize {
 }
 
 /// Messages while something is wrong.
-const STEP: usize = 60;
+const STEP: usize = 30;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_message_is_delivered_whatever_dies() {
