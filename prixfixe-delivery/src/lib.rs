@@ -12,6 +12,7 @@
 //! | `FleetDelivery` (feature `fleet`) | | the fleet's stream has acknowledged the message for each target |
 //! | [`Stdout`] | `stdout:` | one line of JSON was written and flushed |
 //! | [`Discard`] | `discard:` | the message was counted and dropped |
+//! | `Spool` (feature `spool`) | any of them, behind it | the message is on the disk, and is delivered afterwards |
 //!
 //! Each is a [`Target`]. [`Delivery`] is the handler that hands mail to targets, by [`Routes`]. A program that is configured
 //! while it runs parses a [`TargetUrl`] and opens what it names. Maildir, Stdout and Discard are handlers by themselves too.

@@ -48,7 +48,7 @@ use self::engine::Order;
 use self::store::Incoming;
 use crate::fault::NO_SPACE;
 use crate::routes::Routes;
-use crate::{Asked, Failure, Health, Target, TargetStatus, Transaction};
+use crate::{Asked, Failure, Health, MinFree, Storage, Target, TargetStatus, Transaction};
 
 pub use self::client::{StoredClient, StoredTls};
 pub use self::entry::{
@@ -349,8 +349,9 @@ impl<D: Disk> Spool<D> {
 impl<D: Disk> Target for Spool<D> {
     fn admit(&self, mail: Mail<'_>) -> Result<(), Reply> {
         let size = mail.parameters().size.unwrap_or(0);
-        match self.0.core.log.has_room(size) {
-            true => self.0.core.monitor.admit(),
+        let core = &self.0.core;
+        match core.log.has_room(size) && core.gauge.has_room_for(size) {
+            true => core.monitor.admit(),
             false => Err(NO_SPACE),
         }
     }
@@ -361,6 +362,15 @@ impl<D: Disk> Target for Spool<D> {
 
     fn health(&self) -> Health {
         self.0.core.monitor.health()
+    }
+
+    fn storage(&self) -> Vec<Storage> {
+        let core = &self.0.core;
+        core.gauge.storage(core.root.clone()).into_iter().collect()
+    }
+
+    fn set_min_free(&self, min_free: MinFree) {
+        self.0.core.set_min_free(min_free);
     }
 
     fn is_local(&self) -> bool {

@@ -16,8 +16,8 @@ pub(crate) struct Place {
     pub(crate) offset: u32,
 }
 
-/// A message that is not done.
-#[derive(Debug, Clone, Copy)]
+/// A message that is not done. There may be millions.
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) place: Place,
     pub(crate) length: u32,
@@ -25,7 +25,8 @@ pub(crate) struct Entry {
     pub(crate) version: u32,
     /// Its latest state.
     pub(crate) state: Option<Place>,
-    pub(crate) large: Option<Large>,
+    /// Apart, as few have one.
+    pub(crate) large: Option<Box<Large>>,
 }
 
 /// What is remembered of a large content.
@@ -33,6 +34,12 @@ pub(crate) struct Entry {
 pub(crate) struct Large {
     pub(crate) number: u64,
     pub(crate) length: u64,
+}
+
+impl From<LargeContent> for Box<Large> {
+    fn from(content: LargeContent) -> Self {
+        Self::new(content.into())
+    }
 }
 
 impl From<LargeContent> for Large {
@@ -135,7 +142,7 @@ impl Ledger {
         {
             segment.states += 1;
         }
-        if let Some(large) = entry.large {
+        if let Some(large) = &entry.large {
             self.large_bytes = self.large_bytes.saturating_add(large.length);
         }
         self.live.insert(id, entry);
@@ -147,7 +154,7 @@ impl Ledger {
         if let Some(state) = entry.state {
             self.leave_state(state);
         }
-        if let Some(large) = entry.large {
+        if let Some(large) = &entry.large {
             self.large_bytes = self.large_bytes.saturating_sub(large.length);
         }
         self.depend(by, entry.place.segment);
@@ -172,7 +179,7 @@ impl Ledger {
         let Some(entry) = self.live.get_mut(&id).filter(|entry| entry.place == from) else {
             return;
         };
-        let before = *entry;
+        let before = entry.clone();
         entry.place = to;
         entry.length = length;
         self.leave(&before);

@@ -296,7 +296,7 @@ impl Survey {
             segment: number,
             offset,
         };
-        if let Some(entry) = self.ledger.live.get(&id).copied() {
+        if let Some(entry) = self.ledger.live.get(&id).cloned() {
             // A crash between a copy and the end of what was copied. The copy counts.
             if from == entry.place.segment || !self.copies.contains_key(&id) {
                 self.ledger.copied(id, entry.place, place, length);
@@ -325,7 +325,10 @@ impl Survey {
 /// Removes large contents that no record names.
 fn sweep<D: Disk>(shared: &Shared<D>, ledger: &Ledger) -> Result<(), OpenError> {
     let directory = large::directory(&shared.root);
-    let named = ledger.live.values().filter_map(|entry| entry.large);
+    let named = ledger
+        .live
+        .values()
+        .filter_map(|entry| entry.large.as_ref());
     let mut named: HashSet<u64> = named.map(|large| large.number).collect();
     named.extend(shared.under_way().iter());
     let files = shared.disk.list(&directory).map_err(at(&directory))?;

@@ -41,7 +41,7 @@ impl<D: Disk> Log<D> {
     pub fn read(&self, id: MessageId) -> Result<Stored<D>, ReadError> {
         let shared = &*self.inner.shared;
         loop {
-            let entry = shared.ledger().live.get(&id).copied();
+            let entry = shared.ledger().live.get(&id).cloned();
             let entry = entry.ok_or(ReadError::Unknown)?;
             match read_message(shared, &entry) {
                 // It was copied meanwhile.

@@ -203,7 +203,7 @@ impl<D: Disk> Writer<D> {
                     }
                     Effect::State(State::Done { entry, .. }, _) => {
                         ledger.forget(&entry, number);
-                        large_done.extend(entry.large);
+                        large_done.extend(entry.large.map(|large| *large));
                     }
                     Effect::Answer(answer) => others.push(answer),
                 }

@@ -12,6 +12,8 @@ use super::options::SpoolOptions;
 use super::queue::Queue;
 use crate::health::Monitor;
 use crate::routes::Routes;
+use crate::space::Gauge;
+use crate::{FileSystem, MinFree};
 
 /// All of a spool but the task that delivers.
 pub(super) struct Core<D: Disk> {
@@ -20,6 +22,7 @@ pub(super) struct Core<D: Disk> {
     pub(super) root: PathBuf,
     pub(super) clock: Clock,
     pub(super) monitor: Monitor,
+    pub(super) gauge: Gauge,
     pub(super) wake: Notify,
     /// This process delivers.
     pub(super) is_delivering: AtomicBool,
@@ -54,6 +57,7 @@ impl<D: Disk + Clone> Core<D> {
             root: root.to_owned(),
             clock: Clock::new(),
             monitor: Monitor::new(format!("the spool {}", root.display())),
+            gauge: Gauge::new(options.min_free),
             wake: Notify::new(),
             is_delivering: AtomicBool::new(false),
             failed: AtomicU64::new(0),
@@ -64,6 +68,7 @@ impl<D: Disk + Clone> Core<D> {
         };
         core.set_known();
         core.count_failed();
+        core.look();
         Ok(core)
     }
 }
@@ -91,6 +96,7 @@ impl<D: Disk> Core<D> {
     }
 
     pub(super) fn set_options(&self, options: SpoolOptions) {
+        self.set_min_free(options.min_free);
         let mut current = self.options.write().unwrap_or_else(PoisonError::into_inner);
         *current = Arc::new(options);
         drop(current);
@@ -109,6 +115,29 @@ impl<D: Disk> Core<D> {
             let is_known = routes.named(name).is_some();
             is_known.then(|| options.concurrency_of(name))
         });
+    }
+
+    /// Looks at the free space, and tries whether something can be written, where it could not. It waits for the disk.
+    pub(super) fn look(&self) {
+        if let Ok(Some(free)) = crate::Disk.free_space(&self.root) {
+            let shortage = self.gauge.sample(&self.root.display().to_string(), free);
+            self.monitor.space(shortage);
+        }
+        if self.monitor.health().fault().is_some() {
+            let written = self.log.large().and_then(|mut it| {
+                it.write(b"try")?;
+                it.finish()
+            });
+            if written.is_ok() {
+                self.monitor.succeeded();
+            }
+        }
+    }
+
+    pub(super) fn set_min_free(&self, min_free: MinFree) {
+        let subject = self.root.display().to_string();
+        self.monitor
+            .space(self.gauge.set_min_free(&subject, min_free));
     }
 
     pub(super) fn is_delivering(&self) -> bool {

@@ -114,7 +114,11 @@ fn start_attempts<D: Disk>(core: &Arc<Core<D>>, attempts: &mut JoinSet<()>) {
 /// Looks for what other processes have appended, and for what nobody is to wait for any longer.
 async fn look_around<D: Disk>(core: &Arc<Core<D>>, attempts: &mut JoinSet<()>) {
     let following = Arc::clone(core);
-    let followed = tokio::task::spawn_blocking(move || following.log.follow()).await;
+    let followed = tokio::task::spawn_blocking(move || {
+        following.look();
+        following.log.follow()
+    });
+    let followed = followed.await;
     if let Ok(Err(error)) = followed {
         tracing::error!(%error, "what another process has stored cannot be read");
     }
@@ -144,6 +148,7 @@ async fn take_over<D: Disk>(core: &Arc<Core<D>>) -> bool {
 impl<D: Disk> Core<D> {
     /// Becomes the one who delivers, with all that is there. False: another process is.
     pub(super) fn take_over(&self) -> Result<bool, OpenError> {
+        self.look();
         let now = self.clock.now();
         let mut without_summary = Vec::new();
         let taken = self.log.take_over(|found| {

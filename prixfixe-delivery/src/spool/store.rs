@@ -144,7 +144,9 @@ impl<D: Disk> Core<D> {
             }
         };
         let ticket = self.submit(envelope, &content, file);
+        let owed = self.monitor.ticket();
         let stored = ticket.await;
+        drop(owed);
         match stored {
             Ok(_) => self.monitor.succeeded(),
             Err(AppendError::Failed | AppendError::NoSpace) => {

@@ -7,8 +7,14 @@
     clippy::indexing_slicing
 )]
 
+mod crashes;
 mod delivery;
 mod endings;
+mod memory;
 mod operations;
 mod restart;
 mod scripted;
+#[cfg(feature = "smtp")]
+mod servers;
+#[path = "../../../prixfixe-spool/tests/simulated/mod.rs"]
+mod simulated;
