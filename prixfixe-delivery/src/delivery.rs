@@ -194,6 +194,22 @@ handlers! {
 }
 
 /// Accepts every client.
+#[cfg(feature = "fleet")]
+impl Handler for crate::FleetDelivery {
+    type Session = Visit;
+
+    async fn connect(self: &Arc<Self>, _: &Client) -> Result<Visit, Reply> {
+        let routes = Routes::all_to_shared("", Arc::clone(self) as Arc<dyn Target>);
+        Ok(Visit::new(Source::Fixed(Arc::new(routes))))
+    }
+
+    /// Its servers are at the other end of a network.
+    fn needs_runtime(&self) -> bool {
+        true
+    }
+}
+
+/// Accepts every client.
 #[cfg(feature = "spool")]
 impl<D: prixfixe_spool::Disk> Handler for crate::Spool<D> {
     type Session = Visit;

@@ -9,6 +9,7 @@
 //! | `Pipe` (feature `pipe`) | `pipe:` | the program has exited with 0 |
 //! | `S3` (feature `s3`) | `s3:` | the message and its sidecar are stored |
 //! | `Nats` (feature `nats`) | `nats:` | the stream has acknowledged a message for each recipient domain |
+//! | `FleetDelivery` (feature `fleet`) | | the fleet's stream has acknowledged the message for each target |
 //! | [`Stdout`] | `stdout:` | one line of JSON was written and flushed |
 //! | [`Discard`] | `discard:` | the message was counted and dropped |
 //! | `Spool` (feature `spool`) | any of them, behind it | the message is on the disk, and is delivered afterwards |
@@ -103,6 +104,7 @@
 // What targets have in common is there whole, where a program leaves some of them out too.
 #![cfg_attr(
     not(all(
+        feature = "fleet",
         feature = "nats",
         feature = "pipe",
         feature = "s3",
@@ -128,6 +130,8 @@ mod domains;
 #[cfg(any(feature = "s3", feature = "webhook"))]
 mod facts;
 mod fault;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod hand_over;
 mod health;
 mod maildir;
@@ -166,6 +170,8 @@ pub use accept::{AskOptions, AskRecipients};
 pub use delivery::{Delivery, PreparedRoutes};
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};
+#[cfg(feature = "fleet")]
+pub use fleet::{Fleet, FleetDelivery, FleetOptions, FleetStatus, FleetUrl, Part, Which};
 pub use hand_over::hand_over;
 pub use health::Health;
 pub use maildir::{

@@ -34,34 +34,30 @@
 //! acknowledge or acknowledges before it writes, has too few replicas, or drops old messages for new ones is a fault: of
 //! [`Nats::open`], and later `451 4.3.5`. Servers that cannot be reached are a target that is down, `451 4.4.1`.
 
-mod inspect;
+pub(crate) mod inspect;
 mod letter;
-mod link;
+pub(crate) mod link;
+pub(crate) mod objects;
 mod options;
 mod publish;
+pub(crate) mod send;
 mod tls;
 mod url;
 
 use std::fmt;
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
-use async_nats::ConnectOptions;
 use prixfixe_server::{Mail, Message, Recipient, Reply, reply};
-use tokio::sync::{Notify, Semaphore, watch};
-use tokio::task::AbortHandle;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use self::inspect::Found;
-use self::link::{Login, Shared, State};
+use self::inspect::Wanted;
+use self::link::Keeper;
 use self::publish::Post;
 use crate::domains::copies;
-use crate::upstream::{Pass, Upstream};
+use crate::upstream::Pass;
 use crate::{
-    Asked, BoxFuture, Delivered, Failure, FailureKind, Health, Outcomes, Target, TlsUse,
-    Transaction,
+    Asked, BoxFuture, Delivered, Failure, FailureKind, Health, Outcomes, Target, Transaction,
 };
 
 pub use self::options::{NatsError, NatsOptions};
@@ -69,18 +65,10 @@ pub use self::url::{NatsUrl, ParseNatsUrlError};
 
 /// A target that publishes mail to a NATS JetStream stream. Clones share everything.
 #[derive(Clone)]
-pub struct Nats(Arc<Keeper>);
-
-struct Keeper {
-    shared: Arc<Shared>,
-    task: AbortHandle,
-}
-
-/// The connection ends with its last user.
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+pub struct Nats {
+    keeper: Arc<Keeper>,
+    /// For copies beyond the memory for messages, one at a time.
+    alone: Arc<Semaphore>,
 }
 
 impl Nats {
@@ -96,59 +84,22 @@ impl Nats {
         if options.objects.is_empty() || !options.objects.bytes().all(is_word) {
             return Err(NatsError::Bucket(options.objects));
         }
-        if options.has_credentials() && options.tls() != TlsUse::Verify && !url.is_loopback() {
-            return Err(NatsError::CredentialsInClear);
-        }
-        let away = State::Away("it was not reached yet".into(), Instant::now());
-        let shared = Arc::new(Shared {
-            url: url.clone(),
-            tls: tls::client_config(&options)?,
-            login: login(&options)?,
-            upstream: Upstream::new(&options.name, options.concurrency),
-            state: watch::Sender::new(away),
-            look: Notify::new(),
-            alone: Arc::new(Semaphore::new(1)),
-            options,
-        });
-        let first = timeout(shared.options.timeout, shared.first_look()).await;
-        let first = match first.ok().flatten() {
-            Some((_, _, Found::Fault(words))) => return Err(NatsError::Stream(words)),
-            Some((client, lost, _)) => Some((client, lost)),
-            None => None,
+        let wanted = Wanted {
+            subject: url.subject().into(),
+            bucket: options.objects.as_str().into(),
+            min_replicas: options.min_replicas,
         };
-        let task = tokio::spawn(Arc::clone(&shared).keep(first)).abort_handle();
-        Ok(Self(Arc::new(Keeper { shared, task })))
-    }
-}
-
-fn login(options: &NatsOptions) -> Result<Login, NatsError> {
-    let read = |path: &Path| fs::read_to_string(path).map_err(|error| tls::file(path, error));
-    match (
-        &options.username,
-        &options.password_file,
-        &options.creds_file,
-    ) {
-        (None, None, None) => Ok(Login::Nobody),
-        (Some(user), Some(path), None) => {
-            let text = read(path)?;
-            let password = text.lines().next().unwrap_or_default();
-            Ok(Login::Password(user.clone(), password.to_owned()))
-        }
-        (None, None, Some(path)) => {
-            let text = read(path)?;
-            ConnectOptions::with_credentials(&text).map_err(|error| tls::file(path, error))?;
-            Ok(Login::Credentials(text))
-        }
-        (_, _, Some(_)) => Err(NatsError::Options(
-            "creds-file goes without username and password-file",
-        )),
-        _ => Err(NatsError::Options("username and password-file go together")),
+        let keeper = Keeper::open(url, options, wanted).await?;
+        Ok(Self {
+            keeper: Arc::new(keeper),
+            alone: Arc::new(Semaphore::new(1)),
+        })
     }
 }
 
 impl fmt::Debug for Nats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = self.0.shared.url.to_string();
+        let url = self.keeper.shared.url.to_string();
         f.debug_struct("Nats")
             .field("url", &url)
             .finish_non_exhaustive()
@@ -157,7 +108,7 @@ impl fmt::Debug for Nats {
 
 impl Target for Nats {
     fn begin<'a>(&'a self, _: Mail<'a>) -> Asked<'a, Result<Box<dyn Transaction>, Failure>> {
-        Asked::Now(match self.0.shared.refusal() {
+        Asked::Now(match self.keeper.shared.refusal() {
             Some(failure) => Err(failure),
             None => Ok(Box::new(Posting {
                 target: self.clone(),
@@ -168,7 +119,7 @@ impl Target for Nats {
     }
 
     fn health(&self) -> Health {
-        self.0.shared.upstream.health()
+        self.keeper.shared.upstream.health()
     }
 }
 
@@ -211,7 +162,7 @@ impl Posting {
     async fn post(self, mut message: Message) -> Result<Outcomes, Failure> {
         let content = message.gather().await?;
         let digest = message.digest().await?;
-        let shared = &self.target.0.shared;
+        let shared = &self.target.keeper.shared;
         let session = shared.session().await?;
         let pass = shared.upstream.enter().await?;
         let copies = copies(&self.recipients, &shared.options.domain);
@@ -222,7 +173,7 @@ impl Posting {
             digest,
             prefix: shared.url.subject(),
             bucket: &shared.options.objects,
-            alone: &shared.alone,
+            alone: &self.target.alone,
         };
         let published = timeout(shared.options.final_timeout, post.publish(&copies)).await;
         let Ok(of_copies) = published else {
@@ -248,7 +199,7 @@ impl Posting {
             None => pass.succeeded(),
             Some(failure) => {
                 pass.failed(&failure.to_string());
-                self.target.0.shared.look.notify_one();
+                self.target.keeper.shared.look.notify_one();
             }
         }
     }

@@ -28,7 +28,7 @@ mod options;
 mod queue;
 mod schedule;
 mod state;
-mod store;
+pub(crate) mod store;
 mod summary;
 mod undelivered;
 

@@ -14,9 +14,12 @@ use async_nats::jetstream::stream::{
 use async_nats::jetstream::{Error, ErrorCode};
 use serde::{Deserialize, Serialize};
 
+use super::link::Inspection;
+use crate::BoxFuture;
+
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// Mail can be published.
     Good(Good),
     /// It would not be kept: the words name the stream and what to change.
@@ -27,36 +30,40 @@ pub(super) enum Found {
 
 /// A stream, or several that share the subject, and a bucket that keep what they acknowledge.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Good {
+pub(crate) struct Good {
     /// The streams' names, for people.
-    pub(super) streams: String,
+    pub(crate) streams: String,
     /// The fewest replicas of any of them.
-    pub(super) replicas: usize,
+    pub(crate) replicas: usize,
     /// The largest message, headers included, that each of them takes; `None`: what the server takes.
-    pub(super) max_message_size: Option<usize>,
+    pub(crate) max_message_size: Option<usize>,
     /// What does no harm to an acknowledged message for now.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What is asked for.
 #[derive(Debug)]
-pub(super) struct Wanted<'a> {
-    pub(super) subject: &'a str,
-    pub(super) bucket: &'a str,
-    pub(super) min_replicas: usize,
+pub(crate) struct Wanted {
+    pub(crate) subject: Box<str>,
+    pub(crate) bucket: Box<str>,
+    pub(crate) min_replicas: usize,
+}
+
+impl Inspection for Wanted {
+    fn look<'a>(&'a self, context: &'a Context) -> BoxFuture<'a, Found> {
+        Box::pin(async move {
+            match look(context, self).await {
+                Ok(good) => Found::Good(good),
+                Err(found) => found,
+            }
+        })
+    }
 }
 
 /// A repeat that comes later than this is stored twice.
 const MIN_DUPLICATE_WINDOW: Duration = Duration::from_secs(3600);
 
-pub(super) async fn inspect(context: &Context, wanted: &Wanted<'_>) -> Found {
-    match look(context, wanted).await {
-        Ok(good) => Found::Good(good),
-        Err(found) => found,
-    }
-}
-
-async fn look(context: &Context, wanted: &Wanted<'_>) -> Result<Good, Found> {
+async fn look(context: &Context, wanted: &Wanted) -> Result<Good, Found> {
     let subject = format!("{}.>", wanted.subject);
     let names = stream_names(context, &subject).await?;
     let mut good = Good {
@@ -76,9 +83,10 @@ async fn look(context: &Context, wanted: &Wanted<'_>) -> Result<Good, Found> {
             // It was there a moment ago.
             Found::Silent(format!("the stream {name} is gone"))
         })?;
-        judge(&info, wanted, &format!("the stream {name}"), &mut good)?;
+        let what = format!("the stream {name}");
+        judge(&info, wanted.min_replicas, &what, &mut good)?;
         good.warnings.extend(warnings(&info.config));
-        covers |= covered(&info.config.subjects, wanted.subject);
+        covers |= covered(&info.config.subjects, &wanted.subject);
     }
     if !covers {
         good.warnings.push(format!(
@@ -94,12 +102,8 @@ async fn look(context: &Context, wanted: &Wanted<'_>) -> Result<Good, Found> {
     })?;
     // Objects are cut to what the server takes.
     let limit = good.max_message_size;
-    judge(
-        &info,
-        wanted,
-        &format!("the bucket {}", wanted.bucket),
-        &mut good,
-    )?;
+    let what = format!("the bucket {}", wanted.bucket);
+    judge(&info, wanted.min_replicas, &what, &mut good)?;
     good.max_message_size = limit;
     if let Some(age) = has_age(&info.config) {
         good.warnings.push(format!("the bucket {age}"));
@@ -107,9 +111,15 @@ async fn look(context: &Context, wanted: &Wanted<'_>) -> Result<Good, Found> {
     Ok(good)
 }
 
-fn judge(info: &Info, wanted: &Wanted<'_>, what: &str, good: &mut Good) -> Result<(), Found> {
+/// Looks at one stream, and adds what was found to what is good.
+pub(crate) fn judge(
+    info: &Info,
+    min_replicas: usize,
+    what: &str,
+    good: &mut Good,
+) -> Result<(), Found> {
     let config = &info.config;
-    if let Some(fault) = fault(config, wanted.min_replicas) {
+    if let Some(fault) = fault(config, min_replicas) {
         return Err(Found::Fault(format!("{what} {fault}")));
     }
     if let Some(cluster) = &info.cluster {
@@ -157,7 +167,7 @@ fn fault(config: &Config, min_replicas: usize) -> Option<String> {
     }
 }
 
-fn warnings(config: &Config) -> Vec<String> {
+pub(crate) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     let name = &config.name;
     if let Some(age) = has_age(config) {
@@ -217,7 +227,7 @@ async fn stream_names(context: &Context, subject: &str) -> Result<Vec<String>, F
     }
 }
 
-async fn stream_info(context: &Context, name: &str) -> Result<Option<Info>, Found> {
+pub(crate) async fn stream_info(context: &Context, name: &str) -> Result<Option<Info>, Found> {
     let info: Response<Info> = context
         .request(format!("STREAM.INFO.{name}"), &())
         .await
@@ -229,7 +239,7 @@ async fn stream_info(context: &Context, name: &str) -> Result<Option<Info>, Foun
     }
 }
 
-fn silent(error: RequestError) -> Found {
+pub(crate) fn silent(error: RequestError) -> Found {
     Found::Silent(match error.kind() {
         RequestErrorKind::NoResponders => "JetStream is not enabled, or has no leader".to_owned(),
         RequestErrorKind::TimedOut => {
@@ -239,7 +249,7 @@ fn silent(error: RequestError) -> Found {
     })
 }
 
-fn refused(error: &Error) -> Found {
+pub(crate) fn refused(error: &Error) -> Found {
     match error.error_code() {
         ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
             Found::Fault("JetStream is not enabled for this account".to_owned())

@@ -2,6 +2,8 @@
 //!
 //! One task keeps it: it connects, inspects, and says so. Messages only look at what it has said.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,31 +11,108 @@ use async_nats::connection::State as ConnectionState;
 use async_nats::jetstream::{Context, ContextBuilder};
 use async_nats::rustls::ClientConfig;
 use async_nats::{Client, ConnectOptions, Event};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::inspect::{Found, Good, Wanted, inspect};
-use super::options::NatsOptions;
+use super::inspect::{Found, Good};
+use super::options::{NatsError, NatsOptions};
+use super::tls;
 use super::url::NatsUrl;
-use crate::Failure;
 use crate::upstream::Upstream;
+use crate::{BoxFuture, Failure, TlsUse};
+
+/// Looks whether what is there keeps what it acknowledges.
+pub(crate) trait Inspection: Send + Sync + 'static {
+    /// Looks once.
+    fn look<'a>(&'a self, context: &'a Context) -> BoxFuture<'a, Found>;
+}
+
+/// A connection that is kept, until this is dropped.
+pub(crate) struct Keeper {
+    pub(crate) shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+/// The connection ends with its last user.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Keeper {
+    /// Connects and looks once. Servers that cannot be reached are no error.
+    pub(crate) async fn open(
+        url: &NatsUrl,
+        options: NatsOptions,
+        inspection: impl Inspection,
+    ) -> Result<Self, NatsError> {
+        if options.has_credentials() && options.tls() != TlsUse::Verify && !url.is_loopback() {
+            return Err(NatsError::CredentialsInClear);
+        }
+        let away = State::Away("it was not reached yet".into(), Instant::now());
+        let shared = Arc::new(Shared {
+            url: url.clone(),
+            tls: tls::client_config(&options)?,
+            login: login(&options)?,
+            upstream: Upstream::new(&options.name, options.concurrency),
+            state: watch::Sender::new(away),
+            look: Notify::new(),
+            inspection: Box::new(inspection),
+            options,
+        });
+        let first = timeout(shared.options.timeout, shared.first_look()).await;
+        let first = match first.ok().flatten() {
+            Some((_, _, Found::Fault(words))) => return Err(NatsError::Stream(words)),
+            Some((client, lost, _)) => Some((client, lost)),
+            None => None,
+        };
+        let task = tokio::spawn(Arc::clone(&shared).keep(first)).abort_handle();
+        Ok(Self { shared, task })
+    }
+}
+
+fn login(options: &NatsOptions) -> Result<Login, NatsError> {
+    let read = |path: &Path| fs::read_to_string(path).map_err(|error| tls::file(path, error));
+    match (
+        &options.username,
+        &options.password_file,
+        &options.creds_file,
+    ) {
+        (None, None, None) => Ok(Login::Nobody),
+        (Some(user), Some(path), None) => {
+            let text = read(path)?;
+            let password = text.lines().next().unwrap_or_default();
+            Ok(Login::Password(user.clone(), password.to_owned()))
+        }
+        (None, None, Some(path)) => {
+            let text = read(path)?;
+            ConnectOptions::with_credentials(&text).map_err(|error| tls::file(path, error))?;
+            Ok(Login::Credentials(text))
+        }
+        (_, _, Some(_)) => Err(NatsError::Options(
+            "creds-file goes without username and password-file",
+        )),
+        _ => Err(NatsError::Options("username and password-file go together")),
+    }
+}
 
 /// What all messages share.
-pub(super) struct Shared {
-    pub(super) url: NatsUrl,
-    pub(super) options: NatsOptions,
-    pub(super) tls: Option<ClientConfig>,
-    pub(super) login: Login,
-    pub(super) upstream: Upstream,
-    pub(super) state: watch::Sender<State>,
+pub(crate) struct Shared {
+    pub(crate) url: NatsUrl,
+    pub(crate) options: NatsOptions,
+    pub(crate) tls: Option<ClientConfig>,
+    pub(crate) login: Login,
+    pub(crate) upstream: Upstream,
+    pub(crate) state: watch::Sender<State>,
     /// Somebody has a reason to doubt what is known.
-    pub(super) look: Notify,
-    /// For copies beyond the memory for messages, one at a time.
-    pub(super) alone: Arc<Semaphore>,
+    pub(crate) look: Notify,
+    inspection: Box<dyn Inspection>,
 }
 
 /// How the client proves who it is. Its `Debug` form would be a secret's, so that it has none.
-pub(super) enum Login {
+pub(crate) enum Login {
     Nobody,
     Password(String, String),
     /// The text of a credentials file.
@@ -42,7 +121,7 @@ pub(super) enum Login {
 
 /// Whether mail can be published.
 #[derive(Clone)]
-pub(super) enum State {
+pub(crate) enum State {
     /// There is no connection, or JetStream does not answer. Until then it may be but a moment.
     Away(Box<str>, Instant),
     /// The stream would not keep it.
@@ -51,17 +130,38 @@ pub(super) enum State {
 }
 
 /// A connection that works, and a stream that keeps what it acknowledges.
-pub(super) struct Session {
-    pub(super) context: Context,
+pub(crate) struct Session {
+    pub(crate) context: Context,
     /// The largest message, headers included, that the stream takes.
-    pub(super) max_message_size: Option<usize>,
+    pub(crate) max_message_size: Option<usize>,
     /// How often the connection was lost: whoever waits for an answer while that grows waits for nothing.
-    pub(super) lost: watch::Receiver<Lost>,
+    pub(crate) lost: watch::Receiver<Lost>,
+}
+
+impl Session {
+    /// The largest message, headers included.
+    pub(crate) fn limit(&self) -> usize {
+        let server = self.context.client().max_payload();
+        self.max_message_size
+            .map_or(server, |stream| server.min(stream))
+    }
+
+    /// How often the connection was lost so far.
+    pub(crate) fn losses(&self) -> u64 {
+        self.lost.borrow().times
+    }
+
+    /// Ends when the connection has been lost more often than that: what waits in it is never answered.
+    pub(crate) async fn is_lost_since(&self, times: u64) {
+        let mut lost = self.lost.clone();
+        // An error: the connection was given up.
+        let _ = lost.wait_for(|now| now.times != times).await;
+    }
 }
 
 #[derive(Clone, Default)]
-pub(super) struct Lost {
-    pub(super) times: u64,
+pub(crate) struct Lost {
+    pub(crate) times: u64,
     /// The last thing that the server complained of.
     complaint: Option<Box<str>>,
 }
@@ -81,7 +181,7 @@ const PING: Duration = Duration::from_secs(5);
 
 impl Shared {
     /// Connects and inspects once.
-    pub(super) async fn first_look(&self) -> Option<(Client, watch::Receiver<Lost>, Found)> {
+    pub(crate) async fn first_look(&self) -> Option<(Client, watch::Receiver<Lost>, Found)> {
         let (client, lost) = match self.connect().await {
             Ok(connected) => connected,
             Err(words) => {
@@ -89,13 +189,14 @@ impl Shared {
                 return None;
             }
         };
-        let found = inspect(&self.context(client.clone(), ANSWER), &self.wanted()).await;
+        let context = self.context(client.clone(), ANSWER);
+        let found = self.inspection.look(&context).await;
         self.found(&client, &lost, found.clone()).await;
         Some((client, lost, found))
     }
 
     /// Keeps the connection for as long as it is polled.
-    pub(super) async fn keep(self: Arc<Self>, first: Option<(Client, watch::Receiver<Lost>)>) {
+    pub(crate) async fn keep(self: Arc<Self>, first: Option<(Client, watch::Receiver<Lost>)>) {
         if let Some((client, lost)) = first {
             self.watch(client, lost).await;
         }
@@ -114,7 +215,7 @@ impl Shared {
             let pause = match client.connection_state() {
                 ConnectionState::Connected => {
                     let context = self.context(client.clone(), ANSWER);
-                    let found = inspect(&context, &self.wanted()).await;
+                    let found = self.inspection.look(&context).await;
                     self.found(&client, &lost, found).await
                 }
                 _ => {
@@ -224,8 +325,17 @@ impl Shared {
         }
     }
 
+    /// Where to publish, if that is known just now.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn ready(&self) -> Option<Arc<Session>> {
+        match &*self.state.borrow() {
+            State::Ready(session) => Some(Arc::clone(session)),
+            State::Away(..) | State::Faulty(_) => None,
+        }
+    }
+
     /// Where to publish, or why not. Waits while a connection may come back in a moment.
-    pub(super) async fn session(&self) -> Result<Arc<Session>, Failure> {
+    pub(crate) async fn session(&self) -> Result<Arc<Session>, Failure> {
         let mut state = self.state.subscribe();
         loop {
             let until = match &*state.borrow_and_update() {
@@ -245,21 +355,13 @@ impl Shared {
     }
 
     /// What is known before a content is read.
-    pub(super) fn refusal(&self) -> Option<Failure> {
+    pub(crate) fn refusal(&self) -> Option<Failure> {
         match &*self.state.borrow() {
             State::Faulty(words) => Some(Failure::said(FAULTY).because(words.clone())),
             State::Away(words, until) if *until <= Instant::now() => {
                 Some(Failure::unreachable(words.clone()))
             }
             State::Away(..) | State::Ready(_) => None,
-        }
-    }
-
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted {
-            subject: self.url.subject(),
-            bucket: &self.options.objects,
-            min_replicas: self.options.min_replicas,
         }
     }
 
@@ -329,7 +431,7 @@ impl Lost {
 }
 
 /// An error with its causes.
-pub(super) fn words_of(error: &dyn std::error::Error) -> String {
+pub(crate) fn words_of(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

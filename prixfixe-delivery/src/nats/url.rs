@@ -47,6 +47,9 @@ pub enum ParseNatsUrlError {
         "{0:?} is no subject for mail: write words of letters, digits, - and _ with dots between them, such as mail"
     )]
     Subject(String),
+    /// A spool has a stream in place of a subject.
+    #[error("a spool's URL has servers alone: {0:?} belongs into spool.stream")]
+    NoSubject(String),
 }
 
 /// Where servers listen that name no port.

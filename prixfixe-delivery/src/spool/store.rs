@@ -43,25 +43,30 @@ impl<D: Disk> Incoming<D> {
             is_stranger: mail.client().identity().is_none(),
         }
     }
+}
 
-    fn admit(&self, recipient: &Recipient) -> Result<(), Failure> {
-        let mut targets = self.routes.find_all(recipient.path()).peekable();
-        if targets.peek().is_none() {
-            return Err(Failure::said(NO_ROUTE));
-        }
-        let local = recipient.path().mailbox().map_or("", |it| it.local_part());
-        // RFC 5321 section 3.6.1: `bob%example.com@here` and its kin make a relay of the next server.
-        let is_route = self.is_stranger && local.contains(['%', '!', '@', '/']);
-        match is_route && targets.any(|it| it.target().is_relay()) {
-            true => Err(Failure::said(ROUTE_IN_LOCAL_PART)),
-            false => Ok(()),
-        }
+/// Whether a recipient goes anywhere.
+pub(crate) fn admit(
+    routes: &Routes,
+    recipient: &Recipient,
+    is_stranger: bool,
+) -> Result<(), Failure> {
+    let mut targets = routes.find_all(recipient.path()).peekable();
+    if targets.peek().is_none() {
+        return Err(Failure::said(NO_ROUTE));
+    }
+    let local = recipient.path().mailbox().map_or("", |it| it.local_part());
+    // RFC 5321 section 3.6.1: `bob%example.com@here` and its kin make a relay of the next server.
+    let is_route = is_stranger && local.contains(['%', '!', '@', '/']);
+    match is_route && targets.any(|it| it.target().is_relay()) {
+        true => Err(Failure::said(ROUTE_IN_LOCAL_PART)),
+        false => Ok(()),
     }
 }
 
 impl<D: Disk> Transaction for Incoming<D> {
     fn rcpt<'a>(&'a mut self, recipient: &'a Recipient) -> crate::Asked<'a, Result<(), Failure>> {
-        crate::Asked::Now(self.admit(recipient))
+        crate::Asked::Now(admit(&self.routes, recipient, self.is_stranger))
     }
 
     fn deliver(self: Box<Self>, message: Message) -> BoxFuture<'static, Outcomes> {
@@ -207,7 +212,10 @@ pub(super) async fn offload<T: Send + 'static>(
 }
 
 /// Which recipients go to which target.
-fn split(routes: &Routes, recipients: &[Recipient]) -> Result<Vec<StoredTarget>, Failure> {
+pub(crate) fn split(
+    routes: &Routes,
+    recipients: &[Recipient],
+) -> Result<Vec<StoredTarget>, Failure> {
     let mut places: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
     for (place, recipient) in recipients.iter().enumerate() {
         let mut is_routed = false;

@@ -26,7 +26,7 @@ fn cluster(folder: &Path) -> Vec<Server> {
             ("--http_port", port().to_string()),
         ];
         let arguments = arguments.map(|(name, value)| [name.to_owned(), value]);
-        let mut server = Server::deployed(&folder, port(), arguments.concat());
+        let mut server = Server::deployed("nats.conf", &folder, port(), arguments.concat());
         server.run();
         server
     };

@@ -13,8 +13,8 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     folder: PathBuf,
     child: Option<Child>,
-    /// Where it runs the file of `deploy/`: what differs for this one.
-    deployed: Option<Vec<String>>,
+    /// Where it runs a file of `deploy/nats`: that file, and what differs for this one.
+    deployed: Option<(&'static str, Vec<String>)>,
     _own: Option<tempfile::TempDir>,
 }
 
@@ -49,10 +49,15 @@ impl Server {
         }
     }
 
-    /// One that runs the file of `deploy/`, with these arguments. Certificates are in the folder above its own.
-    pub(crate) fn deployed(folder: &Path, port: u16, arguments: Vec<String>) -> Self {
+    /// One that runs a file of `deploy/nats`, with these arguments. Certificates are in the folder above its own.
+    pub(crate) fn deployed(
+        file: &'static str,
+        folder: &Path,
+        port: u16,
+        arguments: Vec<String>,
+    ) -> Self {
         let mut server = Self::in_folder(folder, port);
-        server.deployed = Some(arguments);
+        server.deployed = Some((file, arguments));
         server
     }
 
@@ -75,8 +80,8 @@ impl Server {
         let mut command = Command::new("nats-server");
         match &self.deployed {
             None => command.arg("-c").arg(self.folder.join("nats.conf")),
-            Some(arguments) => {
-                let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/nats/nats.conf");
+            Some((file, arguments)) => {
+                let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/nats"));
                 let above = self.folder.parent().expect("a folder above");
                 command
                     .env("NATS_STORE", self.folder.join("store"))
@@ -85,7 +90,11 @@ impl Server {
                     .env("NATS_ADMIN_PASSWORD", "admin-secret")
                     .env("NATS_MX_PASSWORD", "mx-secret")
                     .env("NATS_APP_PASSWORD", "app-secret")
-                    .args(["-c", file, "-a", "127.0.0.1", "-p", &self.port.to_string()])
+                    .env("NATS_PRIXFIXE_PASSWORD", "prixfixe-secret")
+                    .env("NATS_CA", above.join("cert.pem"))
+                    .arg("-c")
+                    .arg(deploy.join(file))
+                    .args(["-a", "127.0.0.1", "-p", &self.port.to_string()])
                     .args(arguments)
             }
         };

@@ -1,0 +1,210 @@
+//! A message on its way into the stream: once for each target.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use prixfixe_server::{Digest, Gathered, Message, Recipient, Reply, reply};
+use sha2::{Digest as _, Sha256};
+use tokio::time::timeout;
+
+use super::letter::{Content, HEADER_ROOM, Stored, whole};
+use super::{Inner, mail, names};
+use crate::hand_over::LOCAL_ERROR;
+use crate::nats::link::Session;
+use crate::nats::objects::Objects;
+use crate::nats::send::{Letter, Waiting, hand_over, settle};
+use crate::{Failure, FailureKind};
+
+/// Who gets a message by one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The target's name.
+    pub target: String,
+    /// Those of the message's recipients who get it there.
+    pub recipients: Vec<Recipient>,
+}
+
+/// Parts under way at once: each is a whole message in memory.
+const WINDOW: usize = 4;
+
+const TOO_MANY: Reply =
+    reply!(452 4.5.3 "Too many recipients, send the rest in another transaction");
+
+/// One that waits for its waiting.
+struct Sent {
+    letter: Letter,
+    object: Option<String>,
+    waiting: Waiting,
+}
+
+/// A message, and where it goes.
+struct Acceptance<'a> {
+    inner: &'a Inner,
+    session: &'a Session,
+    message: &'a Message,
+    content: &'a Gathered,
+    digest: Digest,
+    stream: String,
+}
+
+impl Inner {
+    /// Keeps the message, or says why not. Nothing is promised before all parts are acknowledged.
+    pub(super) async fn keep(&self, message: Message, parts: &[Part]) -> Result<(), Failure> {
+        let shared = &self.keeper.shared;
+        let kept = timeout(shared.options.final_timeout, self.put(message, parts)).await;
+        let result = kept
+            .unwrap_or_else(|_| Err(Failure::unknown("the stream did not acknowledge in time")));
+        if let Err(failure) = &result
+            && failure.reply().code() == 451
+        {
+            shared.look.notify_one();
+        }
+        result
+    }
+
+    async fn put(&self, mut message: Message, parts: &[Part]) -> Result<(), Failure> {
+        if parts.is_empty() {
+            return Err(Failure::said(LOCAL_ERROR).because("it goes nowhere"));
+        }
+        let content = message.gather().await?;
+        let digest = message.digest().await?;
+        let size = content.size().saturating_mul(parts.len() as u64);
+        if !self.usage.has_room_for(size) {
+            return Err(Failure::said(Reply::NO_ROOM).because("spool.max-size"));
+        }
+        let session = self.keeper.shared.session().await?;
+        let acceptance = Acceptance {
+            inner: self,
+            session: &session,
+            message: &message,
+            content: &content,
+            digest,
+            stream: self.names.stream_of(&digest),
+        };
+        acceptance.publish(parts).await?;
+        self.usage.add(size);
+        Ok(())
+    }
+}
+
+impl Acceptance<'_> {
+    async fn publish(&self, parts: &[Part]) -> Result<(), Failure> {
+        let mut sent: VecDeque<Sent> = VecDeque::new();
+        for part in parts {
+            if sent.len() >= WINDOW
+                && let Some(first) = sent.pop_front()
+            {
+                self.settle(first).await?;
+            }
+            sent.push_back(self.send(part).await?);
+        }
+        for one in sent {
+            self.settle(one).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, part: &Part) -> Result<Sent, Failure> {
+        let envelope = self.envelope(part);
+        let limit = self.session.limit().saturating_sub(HEADER_ROOM);
+        if envelope.len() > limit {
+            return Err(Failure::said(TOO_MANY));
+        }
+        let size = usize::try_from(self.content.size()).unwrap_or(usize::MAX);
+        let fits = envelope.len().saturating_add(size) <= limit;
+        let (content, object) = match fits {
+            true => {
+                let content = whole(self.content.body(), size).await;
+                let content = content.map_err(|error| Failure::said(error.into()))?;
+                (Content::Here(content), None)
+            }
+            false => {
+                let name = self.store(part).await?;
+                (Content::Object(name.clone()), Some(name))
+            }
+        };
+        let stored = Stored {
+            digest: self.digest.to_string(),
+            attempt: 0,
+            envelope,
+            content,
+            cause: None,
+            is_shared: false,
+        };
+        let (headers, payload) = stored.write(&self.id(part));
+        let letter = Letter {
+            subject: names::due(&self.stream, &part.target, &self.digest.to_string()),
+            headers,
+            payload,
+        };
+        let waiting = match hand_over(self.session, &letter).await {
+            Ok(waiting) => waiting,
+            Err(failure) => {
+                self.forget(object).await;
+                return Err(failure);
+            }
+        };
+        Ok(Sent {
+            letter,
+            object,
+            waiting,
+        })
+    }
+
+    fn envelope(&self, part: &Part) -> Bytes {
+        let Part { target, recipients } = part;
+        let size = self.content.size();
+        let envelope = mail::write(self.message, self.digest, size, target, recipients);
+        Bytes::from(envelope)
+    }
+
+    /// A repeat of the same message goes by the same id. Where routes have changed in between, others may get it by this target.
+    fn id(&self, part: &Part) -> String {
+        let mut hash = Sha256::new();
+        for recipient in &part.recipients {
+            hash.update(recipient.to_string());
+            hash.update(b"\n");
+        }
+        let [a, b, c, d, ..] = <[u8; 32]>::from(hash.finalize());
+        let recipients = u32::from_be_bytes([a, b, c, d]);
+        format!("{}.{}.0.{recipients:08x}", self.digest, part.target)
+    }
+
+    /// Each part has an object of its own, which goes when the part is delivered.
+    async fn store(&self, part: &Part) -> Result<String, Failure> {
+        let bucket = self.inner.names.bucket();
+        let objects = Objects::open(self.session, bucket).await?;
+        let name = format!("{}.{}.{}", self.digest, part.target, self.message.id());
+        let mut body = self.content.body();
+        objects
+            .put(name.clone(), self.session.limit(), &mut body)
+            .await?;
+        Ok(name)
+    }
+
+    async fn settle(&self, sent: Sent) -> Result<(), Failure> {
+        let Sent {
+            letter,
+            object,
+            waiting,
+        } = sent;
+        let settled = settle(self.session, letter, waiting).await;
+        let is_needed = match &settled {
+            // The part that the stream has already has an object of its own.
+            Ok(acknowledged) => !acknowledged.duplicate,
+            Err(failure) => failure.kind() == FailureKind::Unknown,
+        };
+        if !is_needed {
+            self.forget(object).await;
+        }
+        settled.map(drop)
+    }
+
+    async fn forget(&self, object: Option<String>) {
+        if let Some(object) = object
+            && let Ok(objects) = Objects::open(self.session, self.inner.names.bucket()).await
+        {
+            objects.remove(&object).await;
+        }
+    }
+}

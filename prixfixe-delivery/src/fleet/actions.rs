@@ -1,0 +1,201 @@
+//! What a person does with mail that is in the spool.
+//!
+//! A message changes its subject: it is published under the new one, and then it is deleted. Where that breaks off in the
+//! middle it is there twice.
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+
+use super::letter::Stored;
+use super::{Fleet, names};
+use crate::Failure;
+use crate::nats::link::{Session, words_of};
+use crate::nats::send::{Letter, hand_over, settle};
+
+/// Which messages of the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Which<'a> {
+    /// All of a target's.
+    Target(&'a str),
+    /// Those with this digest, for all of their targets.
+    Digest(&'a str),
+    /// Every one.
+    All,
+}
+
+/// A state, and how its subjects go on behind the target's name.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Due,
+    Waiting,
+    Held,
+}
+
+impl Fleet {
+    /// Has what waits for its next attempt tried now; how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`], where the servers are away: some may have been moved.
+    pub async fn retry(&self, which: Which<'_>) -> Result<u64, Failure> {
+        self.for_each(&[State::Waiting], which, Some(State::Due))
+            .await
+    }
+
+    /// Has nothing more done with what waits or is due; how many there were. One that is being delivered just now may be
+    /// delivered all the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`retry`](Self::retry).
+    pub async fn hold(&self, which: Which<'_>) -> Result<u64, Failure> {
+        self.for_each(&[State::Waiting, State::Due], which, Some(State::Held))
+            .await
+    }
+
+    /// Has what was held tried now; how many there were.
+    ///
+    /// # Errors
+    ///
+    /// As [`retry`](Self::retry).
+    pub async fn release(&self, which: Which<'_>) -> Result<u64, Failure> {
+        self.for_each(&[State::Held], which, Some(State::Due)).await
+    }
+
+    /// Forgets what waits, is due or is held; how many there were. Nobody gets it, and nobody is told.
+    ///
+    /// # Errors
+    ///
+    /// As [`retry`](Self::retry).
+    pub async fn remove(&self, which: Which<'_>) -> Result<u64, Failure> {
+        let all = [State::Waiting, State::Due, State::Held];
+        self.for_each(&all, which, None).await
+    }
+
+    async fn for_each(
+        &self,
+        from: &[State],
+        which: Which<'_>,
+        to: Option<State>,
+    ) -> Result<u64, Failure> {
+        let inner = &self.0.inner;
+        let session = inner.keeper.shared.session().await?;
+        let mut count = 0;
+        for name in inner.names.streams() {
+            let stream = session.context.get_stream(&name).await;
+            let stream = stream.map_err(|error| trouble(&error))?;
+            // What is tried in vain meanwhile waits again: that is not for now.
+            let last = stream.cached_info().state.last_sequence;
+            for state in from {
+                let Some(filter) = state.filter(&name, which) else {
+                    continue;
+                };
+                let mut sequence = 1;
+                while let Some(message) = next(&stream, &filter, sequence).await? {
+                    if message.sequence > last {
+                        break;
+                    }
+                    sequence = message.sequence.saturating_add(1);
+                    if let Some(to) = to {
+                        to.put(&session, &name, &message).await?;
+                    }
+                    let deleted = stream.delete_message(message.sequence).await;
+                    // Somebody was quicker.
+                    count += u64::from(deleted.is_ok());
+                }
+            }
+        }
+        Ok(count)
+    }
+}
+
+async fn next(
+    stream: &Stream,
+    filter: &str,
+    sequence: u64,
+) -> Result<Option<StreamMessage>, Failure> {
+    let found = stream.get_first_raw_message_by_subject(filter, sequence);
+    match found.await {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(trouble(&error)),
+    }
+}
+
+fn trouble(error: &dyn std::error::Error) -> Failure {
+    Failure::unreachable(words_of(error))
+}
+
+impl State {
+    /// `None`: what is no word of a subject is nobody's.
+    fn filter(self, stream: &str, which: Which<'_>) -> Option<String> {
+        let (target, digest) = match which {
+            Which::Target(name) => (names::is_word(name).then_some(name)?, "*"),
+            Which::Digest(digest) => ("*", names::is_word(digest).then_some(digest)?),
+            Which::All => ("*", "*"),
+        };
+        Some(match self {
+            Self::Due => names::due(stream, target, digest),
+            Self::Waiting => format!("{stream}.wait.{target}.{digest}.*"),
+            Self::Held => names::held(stream, target, digest),
+        })
+    }
+
+    /// The same message in this state, under an id that it never had.
+    async fn put(
+        self,
+        session: &Session,
+        stream: &str,
+        message: &StreamMessage,
+    ) -> Result<(), Failure> {
+        let words: Vec<&str> = message.subject.split('.').collect();
+        let (Some(target), Ok(stored)) = (
+            words.get(2),
+            Stored::read(Some(&message.headers), &message.payload),
+        ) else {
+            return Err(Failure::unreachable(
+                "a message of the spool cannot be read",
+            ));
+        };
+        let id = format!(
+            "{}.{target}.{}.{}",
+            stored.digest, stored.attempt, message.sequence
+        );
+        let (headers, payload): (HeaderMap, _) = stored.write(&id);
+        let subject = match self {
+            Self::Due | Self::Waiting => names::due(stream, target, &stored.digest),
+            Self::Held => names::held(stream, target, &stored.digest),
+        };
+        let letter = Letter {
+            subject,
+            headers,
+            payload,
+        };
+        let sent = hand_over(session, &letter).await?;
+        settle(session, letter, sent).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_reaches_more_than_was_named() {
+        let filter = |which| State::Waiting.filter("PRIXFIXE", which);
+        assert_eq!(
+            filter(Which::Target("relay")).as_deref(),
+            Some("PRIXFIXE.wait.relay.*.*")
+        );
+        assert_eq!(
+            filter(Which::Digest("0f")).as_deref(),
+            Some("PRIXFIXE.wait.*.0f.*")
+        );
+        for word in ["*", ">", "", "a.b"] {
+            assert_eq!(filter(Which::Target(word)), None, "{word}");
+            assert_eq!(filter(Which::Digest(word)), None, "{word}");
+        }
+    }
+}

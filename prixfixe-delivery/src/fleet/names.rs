@@ -1,0 +1,131 @@
+//! What streams, subjects and consumers are called.
+
+use prixfixe_server::Digest;
+
+/// The names of a fleet's streams.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    stream: Box<str>,
+    partitions: usize,
+}
+
+impl Names {
+    pub(crate) fn new(stream: &str, partitions: usize) -> Self {
+        Self {
+            stream: stream.into(),
+            partitions: partitions.max(1),
+        }
+    }
+
+    pub(crate) fn partitions(&self) -> usize {
+        self.partitions
+    }
+
+    /// The stream of a partition: what its subjects begin with, too.
+    pub(crate) fn stream(&self, partition: usize) -> String {
+        match self.partitions {
+            1 => self.stream.to_string(),
+            _ => format!("{}-{partition}", self.stream),
+        }
+    }
+
+    /// All streams whose messages are to be delivered.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = String> {
+        (0..self.partitions).map(|it| self.stream(it))
+    }
+
+    /// The stream of what was given up.
+    pub(crate) fn failed(&self) -> String {
+        format!("{}_FAILED", self.stream)
+    }
+
+    /// The bucket of large contents.
+    pub(crate) fn bucket(&self) -> &str {
+        &self.stream
+    }
+
+    /// Where a message belongs: the same for each attempt of its client's.
+    pub(crate) fn stream_of(&self, digest: &Digest) -> String {
+        let [first, second, third, fourth, ..] = *digest.as_bytes();
+        let number = u32::from_be_bytes([first, second, third, fourth]) as usize;
+        self.stream(number % self.partitions)
+    }
+
+    /// Where a given-up message goes.
+    pub(crate) fn failed_subject(&self, target: &str, digest: &str) -> String {
+        format!("{}.{target}.{digest}", self.failed())
+    }
+}
+
+/// What is to be delivered now.
+pub(crate) fn due(stream: &str, target: &str, digest: &str) -> String {
+    format!("{stream}.due.{target}.{digest}")
+}
+
+/// What is to be delivered later. A schedule has a subject of its own, or it replaces another.
+pub(crate) fn wait(stream: &str, target: &str, digest: &str, attempt: u32) -> String {
+    format!("{stream}.wait.{target}.{digest}.{attempt}")
+}
+
+/// What is not to be delivered until somebody says so.
+pub(crate) fn held(stream: &str, target: &str, digest: &str) -> String {
+    format!("{stream}.held.{target}.{digest}")
+}
+
+/// The durable consumer that all servers of the fleet share.
+pub(crate) fn consumer(target: &str) -> String {
+    format!("deliver-{target}")
+}
+
+/// What the consumer of a target sees: nobody else's.
+pub(crate) fn filter(stream: &str, target: &str) -> String {
+    format!("{stream}.due.{target}.>")
+}
+
+/// One word of a subject, and of a consumer's name.
+pub(crate) fn is_word(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !text.is_empty() && text.len() <= 200 && text.bytes().all(is_letter)
+}
+
+#[cfg(test)]
+mod tests {
+    use prixfixe_server::{Client, Envelope, Message};
+
+    use super::*;
+
+    async fn digest(name: &str) -> Digest {
+        let envelope = Envelope::builder().from("ann@example.com").unwrap();
+        let envelope = envelope.to("bob@example.org").unwrap().build();
+        let content = format!("Message-ID: <{name}@example.com>\r\n\r\n");
+        let mut message = Message::new(Client::builder().build(), envelope, [content]);
+        message.digest().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_message_has_its_partition_and_all_partitions_have_some() {
+        let one = Names::new("PRIXFIXE", 1);
+        let four = Names::new("PRIXFIXE", 4);
+        let mut seen = std::collections::HashSet::new();
+        for number in 0..64 {
+            let digest = digest(&number.to_string()).await;
+            assert_eq!(one.stream_of(&digest), "PRIXFIXE");
+            assert_eq!(four.stream_of(&digest), four.stream_of(&digest));
+            seen.insert(four.stream_of(&digest));
+        }
+        let all: std::collections::HashSet<String> = four.streams().collect();
+        assert_eq!(seen, all);
+        assert!(all.contains("PRIXFIXE-0") && all.contains("PRIXFIXE-3"));
+        assert_eq!(four.failed(), "PRIXFIXE_FAILED");
+    }
+
+    #[test]
+    fn a_name_that_means_more_to_a_server_is_no_word() {
+        for text in ["relay", "a-b_C1"] {
+            assert!(is_word(text), "{text}");
+        }
+        for text in ["", "a.b", "*", ">", "a b", "a\r\n"] {
+            assert!(!is_word(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What a sender hears of it when a delivery is over.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use prixfixe_server::ReversePath;
+use tokio::io::AsyncReadExt;
+
+use super::letter::{Content, Stored};
+use super::mail::Kept;
+use super::round::Round;
+use super::target::parts;
+use super::verdict::Verdict;
+use crate::nats::objects::Objects;
+use crate::{Ended, Ending, Failure, Report};
+
+/// So much of a content is shown to whoever writes a report: all of most, and the header of any.
+const SHOWN: usize = 256 << 10;
+
+impl Round {
+    /// Tells the sender, who may want to hear of it. True where it is told that recipients were given up.
+    pub(super) async fn report(&self, stored: &Stored, kept: &Kept, verdict: &Verdict) -> bool {
+        let wants_success = |place: &u32| {
+            let notify = kept.recipient(*place).and_then(|it| it.notify.as_deref());
+            notify.is_some_and(|it| it.contains("SUCCESS"))
+        };
+        let attempts = stored.attempt.saturating_add(1);
+        let ended = |place: u32, failure: Option<&Failure>| {
+            let recipient = kept.recipient(place)?.clone();
+            let mut ended = Ended::new(recipient, attempts, SystemTime::now());
+            ended.reply = failure.map(|it| it.reply().clone());
+            ended.detail = failure.and_then(Failure::detail).map(str::to_owned);
+            Some(ended)
+        };
+        let delivered = verdict.delivered.iter().filter(|it| wants_success(it));
+        let delivered: Vec<Ended> = delivered.filter_map(|it| ended(*it, None)).collect();
+        let failed = verdict.failed.iter();
+        let failed: Vec<Ended> = failed
+            .filter_map(|(place, failure)| ended(*place, Some(failure)))
+            .collect();
+        if !delivered.is_empty() {
+            self.send_report(stored, kept, Ending::Delivered, &delivered)
+                .await;
+        }
+        let is_refused = verdict
+            .failed
+            .iter()
+            .all(|(_, failure)| failure.reply().is_permanent());
+        let ending = match is_refused {
+            true => Ending::Refused,
+            false => Ending::GivenUp,
+        };
+        match failed.is_empty() {
+            true => false,
+            false => self.send_report(stored, kept, ending, &failed).await,
+        }
+    }
+
+    /// The delivery is over, and is not made again since a report fails: what was given up is kept in place of it.
+    async fn send_report(
+        &self,
+        stored: &Stored,
+        kept: &Kept,
+        ending: Ending,
+        recipients: &[Ended],
+    ) -> bool {
+        match self.try_report(stored, kept, ending, recipients).await {
+            Ok(is_sent) => is_sent,
+            Err(cause) => {
+                let (digest, target) = (&stored.digest, self.target.name());
+                tracing::warn!(digest, target, %cause, "a report to a sender was not kept");
+                false
+            }
+        }
+    }
+
+    /// A report is a message as any other is, and goes by the routes.
+    async fn try_report(
+        &self,
+        stored: &Stored,
+        kept: &Kept,
+        ending: Ending,
+        recipients: &[Ended],
+    ) -> Result<bool, Failure> {
+        let (content, is_whole) = self.beginning(stored).await?;
+        let target = self.target.name();
+        let report = Report::new(kept.envelope(), target, ending, recipients)
+            .with_content(&content, is_whole);
+        let Some(message) = self.inner.bouncer.report(&report) else {
+            return Ok(false);
+        };
+        // Nobody is told what became of a report: there would be no end of it.
+        if !matches!(message.envelope().reverse_path(), ReversePath::Null) {
+            return Ok(false);
+        }
+        let Ok(parts) = parts(&self.inner.routes(), &message) else {
+            return Ok(false);
+        };
+        self.inner.keep(message, &parts).await?;
+        Ok(true)
+    }
+
+    async fn beginning(&self, stored: &Stored) -> Result<(Bytes, bool), Failure> {
+        let name = match &stored.content {
+            Content::Here(content) => {
+                let shown = content.slice(..content.len().min(SHOWN));
+                return Ok((shown, content.len() <= SHOWN));
+            }
+            Content::Object(name) => name,
+        };
+        let session = self.inner.keeper.shared.session().await?;
+        let objects = Objects::open(&session, self.inner.names.bucket()).await?;
+        let Some(object) = objects.get(name).await? else {
+            return Ok((Bytes::new(), false));
+        };
+        let mut content = Vec::new();
+        let mut object = object.take(SHOWN as u64);
+        let read = object.read_to_end(&mut content).await;
+        read.map_err(|error| Failure::unreachable(error.to_string()))?;
+        Ok((Bytes::from(content), false))
+    }
+}

@@ -1,0 +1,294 @@
+//! One attempt: a message that came from the stream, until the stream knows what became of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use async_nats::Message as Raw;
+use async_nats::jetstream::AckKind;
+use bytes::Bytes;
+use jiff::Timestamp;
+use prixfixe_server::{Reply, reply};
+use tokio::sync::watch;
+use tokio::time::{interval, timeout};
+
+use super::letter::{Content, Stored};
+use super::mail::{self, Kept};
+use super::verdict::{Verdict, is_too_old, verdict};
+use super::{Inner, Phase, names, reached};
+use crate::nats::link::Session;
+use crate::nats::objects::Objects;
+use crate::nats::send::{Letter, hand_over as send, settle};
+use crate::tracked::Tracked;
+use crate::{Failure, Outcomes, hand_over};
+
+/// What an attempt needs.
+pub(super) struct Round {
+    pub(super) inner: Arc<Inner>,
+    pub(super) stream: String,
+    pub(super) target: Arc<Tracked>,
+    pub(super) phase: watch::Receiver<Phase>,
+}
+
+/// Before a message comes again that this server could not even try.
+const TROUBLE: Duration = Duration::from_secs(5);
+
+/// Word that a delivery lasts is worth nothing later.
+const LASTING: Duration = Duration::from_secs(5);
+
+/// Somebody has removed the object.
+const CONTENT_LOST: Reply = reply!(554 5.3.0 "The content of this message is lost");
+
+impl Round {
+    /// All of it.
+    pub(super) async fn go(mut self, raw: Raw) {
+        let Some(reply) = raw.reply.clone() else {
+            return;
+        };
+        let done = match Stored::read(raw.headers.as_ref(), &raw.payload) {
+            Ok(stored) => match Kept::read(&stored.envelope) {
+                Ok(kept) => self.attempt(&reply, stored, kept).await,
+                Err(error) => self.set_aside(&raw, &error.to_string()).await,
+            },
+            Err(error) => self.set_aside(&raw, &error.to_string()).await,
+        };
+        let done = match done {
+            Err(Undone::Unreadable(words)) => self.set_aside(&raw, &words).await,
+            done => done,
+        };
+        let kind = match done {
+            Ok(None) => AckKind::Ack,
+            Ok(Some(object)) => return self.finish(reply, &object).await,
+            Err(Undone::Stopping | Undone::Unreadable(_)) => AckKind::Nak(None),
+            Err(Undone::Trouble(words)) => {
+                let (target, stream) = (self.target.name(), &self.stream);
+                tracing::warn!(target, stream, cause = %words, "an attempt came to nothing, the message is tried again");
+                AckKind::Nak(Some(TROUBLE))
+            }
+        };
+        self.say(&reply, kind).await;
+    }
+
+    /// Fire and forget: where this is lost the message comes again.
+    async fn say(&self, reply: &async_nats::Subject, kind: AckKind) {
+        if let Ok(session) = self.session().await {
+            let client = session.context.client();
+            let _ = client.publish(reply.clone(), Bytes::from(kind)).await;
+        }
+    }
+
+    /// Another server would try it too if this were not said. The delivery does not wait for it.
+    fn say_that_it_lasts(&self, reply: &async_nats::Subject) {
+        if let Some(session) = self.inner.keeper.shared.ready() {
+            let (client, reply) = (session.context.client(), reply.clone());
+            tokio::spawn(async move {
+                let said = client.publish(reply, Bytes::from(AckKind::Progress));
+                let _ = timeout(LASTING, said).await;
+            });
+        }
+    }
+
+    /// The object goes when the stream is known to have forgotten the message, or nobody could deliver it again.
+    async fn finish(&self, reply: async_nats::Subject, object: &str) {
+        let Ok(session) = self.inner.keeper.shared.session().await else {
+            return;
+        };
+        let client = session.context.client();
+        let acknowledged = client.request(reply, Bytes::from(AckKind::Ack)).await;
+        if acknowledged.is_ok()
+            && let Ok(objects) = Objects::open(&session, self.inner.names.bucket()).await
+        {
+            objects.remove(object).await;
+        }
+    }
+
+    /// An object that is not needed any more, where there is one.
+    async fn attempt(
+        &mut self,
+        reply: &async_nats::Subject,
+        stored: Stored,
+        kept: Kept,
+    ) -> Result<Option<String>, Undone> {
+        let since = Instant::now();
+        let Some(content) = self.content(&stored).await? else {
+            let lost = Outcomes::All(Err(Failure::said(CONTENT_LOST)));
+            return self.settle(stored, &kept, lost, since).await;
+        };
+        let message = match kept.message(content) {
+            Ok(message) => message,
+            Err(error) => return Err(Undone::Unreadable(error.to_string())),
+        };
+        let target = Arc::clone(&self.target);
+        let delivery = async move { hand_over(target.target(), message).await };
+        tokio::pin!(delivery);
+        // A third of the wait, so that one word may be lost.
+        let mut tick = interval((self.inner.ack_wait / 3).max(Duration::from_millis(10)));
+        tick.tick().await;
+        let outcomes = loop {
+            let mut phase = self.phase.clone();
+            tokio::select! {
+                outcomes = &mut delivery => break outcomes,
+                _ = tick.tick() => self.say_that_it_lasts(reply),
+                () = reached(&mut phase, Phase::Over) => return Err(Undone::Stopping),
+            }
+        };
+        self.settle(stored, &kept, outcomes, since).await
+    }
+
+    /// Large contents are fetched first.
+    async fn content(&self, stored: &Stored) -> Result<Option<mail::Content>, Undone> {
+        match &stored.content {
+            Content::Here(content) => Ok(Some(mail::Content::Here(content.clone()))),
+            Content::Object(name) => {
+                let session = self.session().await?;
+                let bucket = self.inner.names.bucket();
+                let objects = Objects::open(&session, bucket).await?;
+                let object = objects.get(name).await?;
+                Ok(object.map(|it| mail::Content::Object(Box::new(it))))
+            }
+        }
+    }
+
+    async fn session(&self) -> Result<Arc<Session>, Undone> {
+        Ok(self.inner.keeper.shared.session().await?)
+    }
+
+    /// Tells the stream what is next, before the message goes from it.
+    async fn settle(
+        &self,
+        stored: Stored,
+        kept: &Kept,
+        outcomes: Outcomes,
+        since: Instant,
+    ) -> Result<Option<String>, Undone> {
+        self.target.count(&outcomes, since.elapsed());
+        let places = kept.places();
+        let outcomes = outcomes.each_of(places.len());
+        let give_up_after = self.inner.give_up_after;
+        let is_old = is_too_old(kept.received_at(), SystemTime::now(), give_up_after);
+        let verdict = verdict(places, outcomes, is_old);
+        self.log(&stored, &verdict, since.elapsed());
+        let is_told = self.report(&stored, kept, &verdict).await;
+        if !verdict.failed.is_empty() && !is_told {
+            self.give_up(&stored, kept, &verdict).await?;
+        }
+        let is_needed = stored.is_shared || !verdict.failed.is_empty() && !is_told;
+        if !verdict.waiting.is_empty() {
+            self.defer(stored, kept, &verdict, is_needed).await?;
+            return Ok(None);
+        }
+        Ok(match stored.content {
+            Content::Object(name) if !is_needed => Some(name),
+            _ => None,
+        })
+    }
+
+    /// A schedule with the recipients that remain. A NAK would stay in the consumer, and a dead target would fill it.
+    async fn defer(
+        &self,
+        stored: Stored,
+        kept: &Kept,
+        verdict: &Verdict,
+        is_shared: bool,
+    ) -> Result<(), Undone> {
+        let attempt = stored.attempt.saturating_add(1);
+        let next = Stored {
+            attempt,
+            envelope: kept.with_places(verdict.waiting.clone()),
+            cause: verdict.cause.clone(),
+            is_shared,
+            ..stored
+        };
+        let name = self.target.name();
+        let pause = self.inner.retry.wait(attempt);
+        let when = Timestamp::try_from(SystemTime::now() + pause);
+        let when = when.map_err(|error| Undone::Trouble(error.to_string()))?;
+        let (mut headers, payload) = next.write(&format!("{}.{name}.{attempt}", next.digest));
+        let target = names::due(&self.stream, name, &next.digest);
+        headers.insert("Nats-Schedule", format!("@at {when:.0}"));
+        headers.insert("Nats-Schedule-Target", target);
+        let subject = names::wait(&self.stream, name, &next.digest, attempt);
+        self.publish(Letter {
+            subject,
+            headers,
+            payload,
+        })
+        .await
+    }
+
+    async fn give_up(&self, stored: &Stored, kept: &Kept, verdict: &Verdict) -> Result<(), Undone> {
+        let places = verdict.failed.iter().map(|(place, _)| *place);
+        let failed = Stored {
+            envelope: kept.with_places(places.collect()),
+            cause: verdict.cause.clone(),
+            ..stored.clone()
+        };
+        let name = self.target.name();
+        let id = format!("{}.{name}.{}.failed", stored.digest, stored.attempt);
+        let (headers, payload) = failed.write(&id);
+        let subject = self.inner.names.failed_subject(name, &stored.digest);
+        self.publish(Letter {
+            subject,
+            headers,
+            payload,
+        })
+        .await?;
+        self.inner.given_up(name);
+        Ok(())
+    }
+
+    /// What is no message of ours goes where people look.
+    async fn set_aside(&self, raw: &Raw, cause: &str) -> Result<Option<String>, Undone> {
+        let (target, subject) = (self.target.name(), raw.subject.as_str());
+        tracing::error!(
+            target,
+            subject,
+            cause,
+            "a message of the spool cannot be read, it is set aside"
+        );
+        self.publish(Letter {
+            subject: format!("{}.{target}.unreadable", self.inner.names.failed()),
+            headers: async_nats::HeaderMap::new(),
+            payload: raw.payload.clone(),
+        })
+        .await?;
+        Ok(None)
+    }
+
+    async fn publish(&self, letter: Letter) -> Result<(), Undone> {
+        let session = self.session().await?;
+        let sent = send(&session, &letter).await?;
+        settle(&session, letter, sent).await?;
+        Ok(())
+    }
+
+    fn log(&self, stored: &Stored, verdict: &Verdict, duration: Duration) {
+        let (digest, target) = (&stored.digest, self.target.name());
+        let attempt = stored.attempt.saturating_add(1);
+        let (waiting, failed) = (verdict.waiting.len(), verdict.failed.len());
+        let (duration, cause) = (duration.as_secs_f64(), verdict.cause.as_deref());
+        let word = match (waiting, failed) {
+            (0, 0) => "delivered",
+            (0, _) => "given up",
+            _ => "deferred",
+        };
+        tracing::info!(
+            target: "prixfixe", digest, target, attempt, waiting, failed, duration, cause, "{word}"
+        );
+    }
+}
+
+/// Why a message stays in the stream as it is.
+enum Undone {
+    /// This server stops.
+    Stopping,
+    /// No attempt will ever be made.
+    Unreadable(String),
+    /// This time it was not to be.
+    Trouble(String),
+}
+
+impl From<Failure> for Undone {
+    fn from(failure: Failure) -> Self {
+        Self::Trouble(failure.to_string())
+    }
+}

@@ -1,0 +1,92 @@
+//! Contents that are too large for a message: objects of a bucket.
+
+use async_nats::jetstream::object_store::{GetErrorKind, Object, ObjectMetadata, ObjectStore};
+use prixfixe_server::Reply;
+use tokio::io::AsyncRead;
+
+use super::link::{Session, words_of};
+use super::send::{CONNECTION_LOST, full};
+use crate::Failure;
+
+/// A bucket, as one message uses it.
+pub(crate) struct Objects<'a> {
+    session: &'a Session,
+    name: &'a str,
+    store: ObjectStore,
+    /// How often the connection was lost before.
+    losses: u64,
+}
+
+/// A piece of an object, unless the server takes less.
+const CHUNK: usize = 128 << 10;
+
+impl<'a> Objects<'a> {
+    pub(crate) async fn open(session: &'a Session, name: &'a str) -> Result<Self, Failure> {
+        let losses = session.losses();
+        match session.context.get_object_store(name).await {
+            Ok(store) => Ok(Self {
+                session,
+                name,
+                store,
+                losses,
+            }),
+            Err(error) => Err(failure(name, "cannot get hold", &error)),
+        }
+    }
+
+    /// An object is complete where it is there, since its description is stored last.
+    pub(crate) async fn has(&self, name: &str) -> bool {
+        let info = self.store.info(name).await;
+        info.is_ok_and(|info| !info.deleted)
+    }
+
+    /// Stores an object, in pieces that the server takes: `limit` bytes at most.
+    pub(crate) async fn put(
+        &self,
+        name: String,
+        limit: usize,
+        content: &mut (impl AsyncRead + Unpin),
+    ) -> Result<(), Failure> {
+        let metadata = ObjectMetadata {
+            name,
+            description: Some("message/rfc822".to_owned()),
+            chunk_size: Some(CHUNK.min(limit).max(1)),
+            ..ObjectMetadata::default()
+        };
+        tokio::select! {
+            stored = self.store.put(metadata, content) => match stored {
+                Ok(_) => Ok(()),
+                Err(error) => Err(failure(self.name, "cannot store an object", &error)),
+            },
+            () = self.session.is_lost_since(self.losses) => Err(Failure::unreachable(CONNECTION_LOST)),
+        }
+    }
+}
+
+#[cfg(feature = "fleet")]
+impl Objects<'_> {
+    /// The object, to be read; `None` where there is none.
+    pub(crate) async fn get(&self, name: &str) -> Result<Option<Object>, Failure> {
+        match self.store.get(name).await {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.kind() == GetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failure(self.name, "cannot get an object", &error)),
+        }
+    }
+
+    /// Removes it. One that stays takes room and does no other harm.
+    pub(crate) async fn remove(&self, name: &str) {
+        if let Err(error) = self.store.delete(name).await {
+            let bucket = self.name;
+            tracing::debug!(bucket, name, cause = %error, "an object stays");
+        }
+    }
+}
+
+fn failure(bucket: &str, what: &str, error: &dyn std::error::Error) -> Failure {
+    let words = format!("{what} of the bucket {bucket}: {}", words_of(error));
+    match full(&words) {
+        true => Failure::said(Reply::NO_ROOM).because(words),
+        false => Failure::unreachable(words),
+    }
+}

@@ -1,0 +1,116 @@
+//! What `deploy/nats` has for a fleet: three nodes with TLS, an account, and a user who may do what is needed and no more.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use prixfixe_test_support::{SelfSigned, has, run, unused_port};
+
+use super::*;
+
+fn deploy(file: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/nats")).join(file)
+}
+
+fn nodes(folder: &Path) -> Vec<Server> {
+    SelfSigned::new("localhost").install(folder);
+    let port = || unused_port(Ipv4Addr::LOCALHOST).expect("a port");
+    let ports: Vec<u16> = (0..3).map(|_| port()).collect();
+    let routes: Vec<String> = ports
+        .iter()
+        .map(|port| format!("nats://localhost:{port}"))
+        .collect();
+    let start = |(number, own): (usize, &u16)| {
+        let folder = folder.join(number.to_string());
+        std::fs::create_dir(&folder).expect("a folder");
+        let arguments = [
+            ("--name", format!("nats-{number}")),
+            ("--cluster", format!("nats://127.0.0.1:{own}")),
+            ("--routes", routes.join(",")),
+            ("--http_port", port().to_string()),
+        ];
+        let arguments = arguments.map(|(name, value)| [name.to_owned(), value]);
+        let mut server = Server::deployed("fleet.conf", &folder, port(), arguments.concat());
+        server.run();
+        server
+    };
+    ports.iter().enumerate().map(start).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_deploy_sets_up_is_a_spool_for_a_user_who_cannot_take_it_away() {
+    if !has("nats-server") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = nodes(folder.path());
+    let hosts: Vec<String> = nodes
+        .iter()
+        .map(|it| format!("localhost:{}", it.port))
+        .collect();
+    std::fs::write(folder.path().join("password"), "prixfixe-secret\n").unwrap();
+    let mut options = options();
+    options.replicas = 3;
+    options.connection.username = Some("prixfixe".to_owned());
+    options.connection.password_file = Some(folder.path().join("password"));
+    options.connection.tls_ca = Some(folder.path().join("cert.pem"));
+    let fleet = open(&format!("nats://{}", hosts.join(",")), options).await;
+    let target = Arc::new(Collector::default());
+    fleet.deliver("relay", target.clone(), 4).await.unwrap();
+    keep_until_taken(&fleet, "relay", "small").await;
+    let large = content("large") + &"0123456789\r\n".repeat(200_000);
+    keep(&fleet, "relay", &["bob@example.org"], large)
+        .await
+        .unwrap();
+    keep(&fleet, "relay", &["nobody@example.org"], content("failed"))
+        .await
+        .unwrap();
+    until("deliveries", async || target.digests() == 2).await;
+
+    let client = async_nats::ConnectOptions::new()
+        .user_and_password("prixfixe".to_owned(), "prixfixe-secret".to_owned())
+        .add_root_certificates(folder.path().join("cert.pem"))
+        .require_tls(true)
+        .connect(format!("nats://{}", hosts[0]))
+        .await
+        .expect("a client");
+    let context = jetstream::new(client);
+    until("one has failed", async || {
+        count(&context, "PRIXFIXE_FAILED").await == 1
+    })
+    .await;
+    assert!(context.delete_stream("PRIXFIXE_FAILED").await.is_err());
+    assert_eq!(count(&context, "PRIXFIXE_FAILED").await, 1);
+    let info = context.get_stream("PRIXFIXE").await.unwrap();
+    let config = &info.cached_info().config;
+    assert_eq!(config.num_replicas, 3);
+    assert_eq!(config.duplicate_window, Duration::from_secs(86_400));
+}
+
+#[test]
+fn compose_and_kubernetes_run_that_file() {
+    for name in ["compose.yaml", "kubernetes.yaml"] {
+        let text = std::fs::read_to_string(deploy(name)).expect(name);
+        assert!(text.contains("/etc/nats/fleet.conf"), "{name}");
+        for variable in ["NATS_STORE", "NATS_CERT", "NATS_KEY", "NATS_CA"] {
+            assert!(text.contains(variable), "{name}: {variable}");
+        }
+    }
+    let kustomization = std::fs::read_to_string(deploy("kustomization.yaml")).expect("it");
+    assert!(kustomization.contains("files: [fleet.conf]"));
+    assert!(kustomization.contains("  - kubernetes.yaml"));
+    if has("kubernetes-validate") {
+        run(Command::new("kubernetes-validate")
+            .args(["--strict", "--kubernetes-version", "1.34"])
+            .arg(deploy("kubernetes.yaml")));
+    }
+    if has("docker-compose") {
+        run(Command::new("docker-compose")
+            .env("NATS_PRIXFIXE_PASSWORD", "one")
+            .env("NATS_ADMIN_PASSWORD", "other")
+            .env("NATS_TLS", "/etc/nats")
+            .arg("-f")
+            .arg(deploy("compose.yaml"))
+            .args(["config", "--quiet"]));
+    }
+}

@@ -1,0 +1,120 @@
+//! The spool behind a server, on both transports: several ways in one message, and a report to the sender.
+
+use prixfixe_delivery::{Bouncer, FleetDelivery, Report, Routes};
+use prixfixe_server::{Server as SmtpServer, Transport};
+use prixfixe_test_support::talk;
+
+use super::*;
+
+/// Writes to every sender.
+struct Always;
+
+impl Bouncer for Always {
+    fn report(&self, report: &Report<'_>) -> Option<Message> {
+        let of = &report.recipients[0].recipient.to;
+        let envelope = Envelope::builder().to(&report.envelope.from).ok()?.build();
+        let client = Client::builder().build();
+        let text = format!(
+            "Message-ID: <{of}>\r\nSubject: {}\r\n\r\n{of}\r\n",
+            report.ending
+        );
+        assert!(report.is_whole && report.content.starts_with(b"Message-ID: <x@"));
+        Some(Message::new(client, envelope, [text]))
+    }
+}
+
+fn mail_goes_all_ways_and_a_refusal_comes_back(transport: Transport) {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let collector = || Arc::new(Collector::default());
+    let (one, copy, other) = (collector(), collector(), collector());
+    let routes = Routes::new("mx.example.com")
+        .shared_target("one", one.clone())
+        .shared_target("other", other.clone())
+        .shared_target("copy", copy.clone())
+        .route_to_all(["@example.org".parse().unwrap()], &["one", "copy"])
+        .and_then(|it| it.rest("other"))
+        .expect("routes");
+    let mut options = options();
+    options.bouncer = Arc::new(Always);
+    let delivery = runtime.block_on(async {
+        let fleet = open(&server.address(), options).await;
+        FleetDelivery::new(fleet, routes, 4)
+            .await
+            .expect("a handler")
+    });
+    let smtp = SmtpServer::builder()
+        .listen(([127, 0, 0, 1], 0))
+        .transport(transport)
+        .handler(delivery.clone())
+        .start()
+        .expect("it starts");
+    let replies = talk(
+        smtp.local_address(),
+        &[
+            "EHLO mx.example.com",
+            "MAIL FROM:<ann@example.com>",
+            "RCPT TO:<bob@example.org>",
+            "RCPT TO:<carl@example.net>",
+            "RCPT TO:<nobody@example.org>",
+            "DATA",
+            "Message-ID: <x@example.com>\r\n\r\nHow are you?\r\n.",
+        ],
+    );
+    assert!(replies[7].starts_with("250 2.0.0"), "{replies:?}");
+    runtime.block_on(until("deliveries", async || {
+        one.digests() == 1 && copy.digests() == 1 && other.digests() >= 2
+    }));
+    assert_eq!(one.all()[0].recipients, ["bob@example.org"]);
+    let report = other.all().into_iter().find(|it| it.from.is_empty());
+    let report = report.expect("a report");
+    assert_eq!(report.recipients, ["ann@example.com"]);
+    let text = String::from_utf8_lossy(&report.text);
+    assert!(
+        text.ends_with("Subject: refused\r\n\r\nnobody@example.org\r\n"),
+        "{text}"
+    );
+    let context = runtime.block_on(context(&server.address()));
+    assert_eq!(runtime.block_on(count(&context, "PRIXFIXE_FAILED")), 0);
+
+    // Another target under a known name, and a name that is gone.
+    let third = Arc::new(Collector::default());
+    let routes = Routes::new("mx.example.com")
+        .shared_target("one", third.clone())
+        .rest("one")
+        .expect("routes");
+    runtime
+        .block_on(delivery.set_routes(routes))
+        .expect("they are set");
+    let kept = runtime.block_on(keep(
+        delivery.fleet(),
+        "other",
+        &["eve@example.net"],
+        content("kept"),
+    ));
+    kept.expect("it is kept");
+    runtime.block_on(keep_until_taken(delivery.fleet(), "one", "y"));
+    runtime.block_on(until("the new target", async || third.digests() == 1));
+    assert_eq!(
+        other.digests(),
+        2,
+        "nobody delivers for a name that is gone"
+    );
+    assert_eq!(delivery.targets()[0].name, "one");
+}
+
+#[test]
+fn mail_goes_all_ways_and_a_refusal_comes_back_on_tokio() {
+    mail_goes_all_ways_and_a_refusal_comes_back(Transport::Tokio);
+}
+
+#[test]
+fn mail_goes_all_ways_and_a_refusal_comes_back_on_raw() {
+    mail_goes_all_ways_and_a_refusal_comes_back(Transport::Raw);
+}
