@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn replies_are_read_as_sendmail_reads_them() {
-        let cases: [(&str, u16, (u8, u16, u16), &str); 9] = [
+        let cases = [
             ("550 5.7.1 no\0", 550, (5, 7, 1), "no"),
             ("550 5.1.1 no", 550, (5, 1, 1), "no"),
             ("451 later\0", 451, (4, 7, 1), "later"),

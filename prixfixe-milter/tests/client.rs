@@ -1,5 +1,12 @@
 //! Dialogues with milters, byte by byte and in all splittings.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 use prixfixe_milter::{
     Actions, Address, Answer, Event, Macros, MaxData, MilterClient, MilterError, Modification,
     Offer, Sent, Steps,
