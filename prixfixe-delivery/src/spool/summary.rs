@@ -132,6 +132,6 @@ mod tests {
             size: 0,
             targets: vec![target; 6],
         };
-        assert_eq!(summary.to_bytes(), []);
+        assert!(summary.to_bytes().is_empty());
     }
 }
