@@ -125,7 +125,7 @@ enum NextRoutes {
     /// Each transaction goes by those of its beginning.
     OfTransactions(PreparedRoutes),
     /// The spool takes every transaction, and goes by those of now.
-    OfSpool(Routes),
+    OfSpool(Box<Routes>),
 }
 
 impl Next {
@@ -179,7 +179,7 @@ impl Targets {
         }
         let routes = routes(configuration, &opened)?;
         let routes = match &self.spool {
-            Some(_) => NextRoutes::OfSpool(routes),
+            Some(_) => NextRoutes::OfSpool(Box::new(routes)),
             None => NextRoutes::OfTransactions(self.delivery.prepare(routes)),
         };
         let maildirs = maildirs(configuration);
@@ -194,7 +194,7 @@ impl Targets {
     pub(crate) fn replace(&mut self, configuration: &Configuration, next: Next) {
         match (next.routes, &self.spool) {
             (NextRoutes::OfSpool(routes), Some(spool)) => {
-                spool.change(configuration, routes, &next.opened);
+                spool.change(configuration, *routes, &next.opened);
             }
             (NextRoutes::OfTransactions(routes), _) => self.delivery.put(&routes),
             // The spool was there when they were made.
