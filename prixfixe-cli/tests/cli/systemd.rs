@@ -1,7 +1,7 @@
 //! What a service manager passes and is told.
 
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
@@ -127,9 +127,12 @@ fn an_inherited_admin_socket_leaves_the_listeners_as_they_are() {
             .seen(&format!("admin endpoints address={address}"))
             .is_some()
     );
-    let mut client = Client::connect(address);
-    client.send("GET /healthz HTTP/1.0\r\n\r\n");
-    assert!(client.reply().starts_with("HTTP/1.0 200"));
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    BufReader::new(&stream).read_line(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
     serve.signal(Signal::TERM);
     serve.line("stopped");
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use prixfixe_test_support::{has, run, unused_port};
+use prixfixe_test_support::{has, run, unused_port, wait_until};
 use tempfile::TempDir;
 
 use crate::auth::{msmtp_with, output};
@@ -175,11 +175,15 @@ fn dovecot_s_submission_passes_the_client_on() {
         let trace = mail[0].trace.concat();
         assert!(trace.contains(" ([127.0.0.9])"), "{trace}");
         assert!(trace.contains(" with ESMTPA id "), "{trace}");
-        let log = server.log.lock().expect("no panic under it").join("\n");
-        let line = log
-            .lines()
-            .find(|line| line.contains("\"message\":\"message\""));
-        let line = line.expect("a line for it").to_owned();
+        // A line waits for up to 5 ms for others.
+        let line = || {
+            let log = server.log.lock().expect("no panic under it");
+            let mut lines = log.iter();
+            let line = lines.find(|line| line.contains("\"message\":\"message\""));
+            line.cloned()
+        };
+        wait_until("a line for it", || line().is_some());
+        let line = line().expect("it was there");
         assert!(line.contains("\"peer\":\"127.0.0.9:"), "{line}");
         assert!(line.contains(&format!("\"user\":\"{USER}\"")), "{line}");
     }

@@ -70,7 +70,7 @@ impl Inner {
         let digest = message.digest().await?;
         let size = content.size().saturating_mul(parts.len() as u64);
         if !self.usage.has_room_for(size) {
-            return Err(Failure::said(Reply::NO_ROOM).because("spool.max-size"));
+            return Err(Failure::said(Reply::NO_ROOM).because("the spool is full"));
         }
         let session = self.keeper.shared.session().await?;
         let acceptance = Acceptance {
