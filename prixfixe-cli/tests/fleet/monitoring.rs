@@ -385,7 +385,7 @@ fn dashboard_queries() -> Vec<(String, String)> {
     let dashboard: Value = serde_json::from_str(&text).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels");
     let rows = panels.iter().filter(|panel| panel["type"] == "row");
-    assert_eq!(rows.count(), 5);
+    assert_eq!(rows.count(), 6);
     let queries: Vec<_> = panels
         .iter()
         .filter(|panel| panel["type"] != "row")
