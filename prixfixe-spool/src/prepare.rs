@@ -36,14 +36,16 @@ pub(crate) fn prepare<D: Disk>(shared: &Shared<D>) -> Result<D::File, OpenError>
 }
 
 fn check_format<D: Disk>(disk: &D, file: &D::File, path: &Path) -> Result<(), OpenError> {
-    // A crash may have left the beginning of it.
     let length = disk.length(file).map_err(at(path))?;
     let mut found = vec![0; FORMAT.len()];
-    if length < FORMAT.len() as u64 {
+    if length <= FORMAT.len() as u64 {
         let beginning = found.get_mut(..length as usize).unwrap_or_default();
         read_exact(disk, file, beginning, 0).map_err(at(path))?;
-        if let Some(rest) = FORMAT.strip_prefix(&*beginning) {
-            append_all(disk, file, &mut [IoSlice::new(rest)]).map_err(at(path))?;
+        // A loss of power may have left a part of it, with zeros for what never reached the disk.
+        let is_torn = (beginning.iter().zip(FORMAT)).all(|(it, byte)| *it == 0 || it == byte);
+        if is_torn && beginning != FORMAT {
+            disk.truncate(file, 0).map_err(at(path))?;
+            append_all(disk, file, &mut [IoSlice::new(FORMAT)]).map_err(at(path))?;
         }
     }
     disk.sync(file).map_err(at(path))?;

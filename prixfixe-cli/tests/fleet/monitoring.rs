@@ -160,11 +160,15 @@ impl Server {
     fn with_spool(site: Site) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let at = site.server(1);
+        // Another name than the other server's target has, which is there.
+        let away =
+            "delivery.target = \"away\"\n[[target]]\nname = \"away\"\nurl = \"lmtp:127.0.0.1:1\"\n";
+        fs::write(folder.path().join("prixfixe.toml"), away).expect("a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_prixfixe"));
         command
             .env_clear()
             .current_dir(folder.path())
-            .args(["serve", "--spool", "spool", "--deliver", "lmtp:127.0.0.1:1"])
+            .args(["serve", "--spool", "spool", "--config", "prixfixe.toml"])
             .args(["--listen", &format!("{at}:{SMTP}")])
             .args(["--admin", &format!("{at}:{ADMIN}")]);
         let mut process = Process::start(&mut command, folder.path().join("log"));

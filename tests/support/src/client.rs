@@ -37,7 +37,9 @@ impl Replies {
     /// What came behind the last reply that was asked for.
     pub fn take_rest(&mut self) -> Vec<u8> {
         let taken = std::mem::take(&mut self.taken);
-        self.received.split_off(taken)
+        let rest = self.received.split_off(taken);
+        self.received.clear();
+        rest
     }
 }
 
