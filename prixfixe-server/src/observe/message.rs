@@ -99,6 +99,7 @@ impl Ended<'_> {
             dmarc = judged("dmarc"),
             dnsbl = judged("dnsbl"),
             rspamd = judged("rspamd"),
+            milter = judged("milter"),
             result = %Cut(self.result),
             "message"
         );
