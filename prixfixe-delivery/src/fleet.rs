@@ -8,7 +8,7 @@
 //! | subject | what |
 //! |---|---|
 //! | `PRIXFIXE.due.TARGET.DIGEST` | a message that is to be delivered now |
-//! | `PRIXFIXE.wait.TARGET.DIGEST.ATTEMPT` | one that the stream makes due at its time |
+//! | `PRIXFIXE.wait.TARGET.DIGEST.ATTEMPT-MARK` | one that the stream makes due at its time |
 //! | `PRIXFIXE.held.TARGET.DIGEST` | one that waits until somebody says so |
 //! | `PRIXFIXE_FAILED.TARGET.DIGEST` | one that was given up, in a stream of its own that is never emptied by us |
 //!

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use prixfixe_server::{Digest, Gathered, Message, Recipient, Reply, reply};
-use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::letter::{Content, HEADER_ROOM, Stored, whole};
@@ -160,14 +159,8 @@ impl Acceptance<'_> {
 
     /// A repeat of the same message goes by the same id. Where routes have changed in between, others may get it by this target.
     fn id(&self, part: &Part) -> String {
-        let mut hash = Sha256::new();
-        for recipient in &part.recipients {
-            hash.update(recipient.to_string());
-            hash.update(b"\n");
-        }
-        let [a, b, c, d, ..] = <[u8; 32]>::from(hash.finalize());
-        let recipients = u32::from_be_bytes([a, b, c, d]);
-        format!("{}.{}.0.{recipients:08x}", self.digest, part.target)
+        let mark = names::mark(part.recipients.iter().map(ToString::to_string));
+        format!("{}.{}.0.{mark}", self.digest, part.target)
     }
 
     /// Each part has an object of its own, which goes when the part is delivered.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use prixfixe_server::{BodyError, Digest, Message, Recipient, Reply};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::names;
 use crate::{InvalidEnvelope, StoredEnvelope, StoredRecipient, StoredTarget};
 
 /// An envelope that was read.
@@ -80,6 +81,15 @@ impl Kept {
                 Content::Here(content) => builder.pieces([content]),
                 Content::Object(object) => builder.source(source(*object)),
             })
+    }
+
+    /// Tells what is kept for these from what is kept for others.
+    pub(super) fn mark(&self, places: &[u32]) -> String {
+        let recipients = places.iter().filter_map(|place| self.recipient(*place));
+        let mut recipients: Vec<&str> = recipients.map(|it| it.to.as_str()).collect();
+        // A repeat has them in another order, and so at other places.
+        recipients.sort_unstable();
+        names::mark(recipients)
     }
 
     /// The same envelope for the recipients at these places.

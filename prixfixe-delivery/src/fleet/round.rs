@@ -202,11 +202,13 @@ impl Round {
         let pause = self.inner.retry.wait(attempt);
         let when = Timestamp::try_from(SystemTime::now() + pause);
         let when = when.map_err(|error| Undone::Trouble(error.to_string()))?;
-        let (mut headers, payload) = next.write(&format!("{}.{name}.{attempt}", next.digest));
+        let mark = kept.mark(&verdict.waiting);
+        let id = format!("{}.{name}.{attempt}.{mark}", next.digest);
+        let (mut headers, payload) = next.write(&id);
         let target = names::due(&self.stream, name, &next.digest);
         headers.insert("Nats-Schedule", format!("@at {when:.0}"));
         headers.insert("Nats-Schedule-Target", target);
-        let subject = names::wait(&self.stream, name, &next.digest, attempt);
+        let subject = names::wait(&self.stream, name, &next.digest, attempt, &mark);
         self.publish(Letter {
             subject,
             headers,
@@ -217,13 +219,15 @@ impl Round {
 
     async fn give_up(&self, stored: &Stored, kept: &Kept, verdict: &Verdict) -> Result<(), Undone> {
         let places = verdict.failed.iter().map(|(place, _)| *place);
+        let places: Vec<u32> = places.collect();
+        let mark = kept.mark(&places);
         let failed = Stored {
-            envelope: kept.with_places(places.collect()),
+            envelope: kept.with_places(places),
             cause: verdict.cause.clone(),
             ..stored.clone()
         };
         let name = self.target.name();
-        let id = format!("{}.{name}.{}.failed", stored.digest, stored.attempt);
+        let id = format!("{}.{name}.{}.failed.{mark}", stored.digest, stored.attempt);
         let (headers, payload) = failed.write(&id);
         let subject = self.inner.names.failed_subject(name, &stored.digest);
         self.publish(Letter {

@@ -2,6 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
+use futures_util::StreamExt;
+use prixfixe_delivery::Which;
+
 use super::*;
 
 /// A message of the stream's.
@@ -252,6 +255,70 @@ async fn what_cannot_be_read_is_set_aside_and_stops_nobody() {
     until("a delivery", async || setting.target.digests() == 1).await;
     until("it is set aside", async || {
         count(&setting.context, "PRIXFIXE_FAILED").await == 1
+    })
+    .await;
+}
+
+/// A part of a message for the relay: those of its recipients at these places.
+async fn keep_some(fleet: &Fleet, to: &[&str], places: std::ops::Range<usize>) {
+    let message = message(to, content("one"));
+    let part = Part {
+        target: "relay".to_owned(),
+        recipients: message.envelope().recipients()[places].to_vec(),
+    };
+    fleet.keep(message, &[part]).await.expect("it is kept");
+}
+
+#[tokio::test]
+async fn a_repeat_that_brings_a_target_more_recipients_waits_beside_the_first() {
+    let mut options = options();
+    options.retry = RetrySchedule::new([Duration::from_secs(600)]);
+    let Some(setting) = Setting::new(options).await else {
+        return;
+    };
+    setting.target.is_down.store(true, Ordering::SeqCst);
+    setting.deliver().await;
+    let to = ["bob@example.org", "eve@example.org"];
+    // The routes of the first attempt led one of them elsewhere, where it failed.
+    keep_some(&setting.fleet, &to, 0..1).await;
+    keep_some(&setting.fleet, &to, 0..2).await;
+    let all_wait = async || {
+        let stream = setting.context.get_stream("PRIXFIXE").await.expect("it");
+        let info = stream.info_builder().subjects("PRIXFIXE.>").fetch().await;
+        let info = info.expect("its state");
+        let subjects: Vec<String> = info.map(|it| it.expect("one").0).collect().await;
+        let is_waiting = |it: &&String| it.starts_with("PRIXFIXE.wait.");
+        subjects.iter().filter(is_waiting).count() == subjects.len()
+    };
+    until("two attempts", async || {
+        setting.target.attempts.load(Ordering::SeqCst) == 2 && all_wait().await
+    })
+    .await;
+    setting.target.is_down.store(false, Ordering::SeqCst);
+    assert_eq!(setting.fleet.retry(Which::All).await, Ok(2));
+    until("everybody has it", async || {
+        let taken = setting.target.all();
+        let has = |name: &&str| {
+            taken
+                .iter()
+                .any(|it| it.recipients.iter().any(|it| it == name))
+        };
+        to.iter().all(|it| has(&it))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_fails_in_a_repeat_is_kept_beside_who_failed_before() {
+    let Some(setting) = Setting::new(options()).await else {
+        return;
+    };
+    setting.deliver().await;
+    let to = ["nobody@example.org", "nobody@example.net"];
+    keep_some(&setting.fleet, &to, 0..1).await;
+    keep_some(&setting.fleet, &to, 0..2).await;
+    until("both are kept", async || {
+        count(&setting.context, "PRIXFIXE_FAILED").await == 2
     })
     .await;
 }
