@@ -239,9 +239,12 @@ async fn what_cannot_be_read_is_set_aside_and_stops_nobody() {
     };
     setting.deliver().await;
     let subject = "PRIXFIXE.due.relay.x";
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Nats-Msg-Id", "x");
+    headers.insert("Prixfixe-Object", "one");
     let sent = setting
         .context
-        .publish(subject, "what is this".into())
+        .publish_with_headers(subject, headers, "what is this".into())
         .await;
     sent.unwrap().await.unwrap();
     keep(
@@ -257,6 +260,12 @@ async fn what_cannot_be_read_is_set_aside_and_stops_nobody() {
         count(&setting.context, "PRIXFIXE_FAILED").await == 1
     })
     .await;
+    let headers = last(&setting.context, "PRIXFIXE_FAILED").await.headers;
+    let object = headers
+        .get("Prixfixe-Object")
+        .expect("where its content is");
+    assert_eq!(object.as_str(), "one");
+    assert!(headers.get("Nats-Msg-Id").is_none());
 }
 
 /// A part of a message for the relay: those of its recipients at these places.
@@ -303,7 +312,7 @@ async fn a_repeat_that_brings_a_target_more_recipients_waits_beside_the_first() 
                 .iter()
                 .any(|it| it.recipients.iter().any(|it| it == name))
         };
-        to.iter().all(|it| has(&it))
+        to.iter().all(has)
     })
     .await;
 }
@@ -321,4 +330,41 @@ async fn who_fails_in_a_repeat_is_kept_beside_who_failed_before() {
         count(&setting.context, "PRIXFIXE_FAILED").await == 2
     })
     .await;
+}
+
+#[tokio::test]
+async fn while_a_stream_does_not_take_a_deferral_nobody_gets_the_message_again() {
+    let mut options = options();
+    options.retry = RetrySchedule::new([Duration::from_secs(600)]);
+    options.ack_wait = Duration::from_millis(600);
+    let Some(setting) = Setting::new(options).await else {
+        return;
+    };
+    let to = ["bob@example.org", "busy@example.org"];
+    keep(&setting.fleet, "relay", &to, content("one"))
+        .await
+        .unwrap();
+    let stream = setting.context.get_stream("PRIXFIXE").await.unwrap();
+    let roomy = stream.cached_info().config.clone();
+    let mut narrow = roomy.clone();
+    narrow.max_message_size = 1;
+    setting.context.update_stream(narrow).await.unwrap();
+
+    let client = setting.context.client();
+    let mut deferrals = client.subscribe("PRIXFIXE.wait.>").await.unwrap();
+    client.flush().await.unwrap();
+    setting.deliver().await;
+    for _ in 0..3 {
+        let deferral = tokio::time::timeout(PATIENCE, deferrals.next()).await;
+        deferral.expect("a deferral").expect("a connection");
+    }
+    setting.context.update_stream(roomy).await.unwrap();
+    until("it waits", async || {
+        let mut stream = setting.context.get_stream("PRIXFIXE").await.unwrap();
+        let state = stream.info().await.unwrap().state.clone();
+        state.messages == 1 && state.first_sequence > 1
+    })
+    .await;
+    assert_eq!(setting.target.attempts.load(Ordering::SeqCst), 1);
+    assert_eq!(setting.target.all().len(), 1);
 }
