@@ -8,7 +8,7 @@
 //! | subject | what |
 //! |---|---|
 //! | `PRIXFIXE.due.TARGET.DIGEST` | a message that is to be delivered now |
-//! | `PRIXFIXE.wait.TARGET.DIGEST.ATTEMPT` | one that the stream makes due at its time |
+//! | `PRIXFIXE.wait.TARGET.DIGEST.ATTEMPT-MARK` | one that the stream makes due at its time |
 //! | `PRIXFIXE.held.TARGET.DIGEST` | one that waits until somebody says so |
 //! | `PRIXFIXE_FAILED.TARGET.DIGEST` | one that was given up, in a stream of its own that is never emptied by us |
 //!
@@ -31,6 +31,7 @@ mod accept;
 mod actions;
 mod letter;
 mod line;
+mod log;
 mod mail;
 mod names;
 mod options;
@@ -196,7 +197,8 @@ impl Fleet {
     ///
     /// # Errors
     ///
-    /// What the client is told: some of the targets may get it all the same, and do not get it twice when it comes again.
+    /// What the client is told: some of the targets may get it all the same, and do not get it twice when it comes again. Where a
+    /// part is not as [`Part`] says, none of the targets gets it.
     pub async fn keep(&self, message: Message, parts: &[Part]) -> Result<(), Failure> {
         self.0.inner.keep(message, parts).await
     }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use prixfixe_server::{Digest, Gathered, Message, Recipient, Reply, reply};
-use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::letter::{Content, HEADER_ROOM, Stored, whole};
@@ -18,9 +17,9 @@ use crate::{Failure, FailureKind};
 /// Who gets a message by one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// The target's name.
+    /// The target's name: letters, digits, `-` and `_`.
     pub target: String,
-    /// Those of the message's recipients who get it there.
+    /// Those of the message's recipients who get it there, in the transaction's order.
     pub recipients: Vec<Recipient>,
 }
 
@@ -35,6 +34,36 @@ struct Sent {
     letter: Letter,
     object: Option<String>,
     waiting: Waiting,
+}
+
+/// A part that can be kept.
+struct Destination<'a> {
+    /// A word of a subject.
+    target: &'a str,
+    recipients: &'a [Recipient],
+    /// Where they are in the transaction.
+    places: Vec<u32>,
+}
+
+/// All parts, or why one of them would be lost: then none is kept.
+fn destinations<'a>(message: &Message, parts: &'a [Part]) -> Result<Vec<Destination<'a>>, Failure> {
+    let destination = |part: &'a Part| {
+        let Part { target, recipients } = part;
+        if !names::is_word(target) {
+            let words = "the target's name is not one of letters, digits, - and _";
+            return Err(Failure::said(LOCAL_ERROR).because(words));
+        }
+        let Some(places) = mail::places(message, recipients) else {
+            let words = "the part has recipients that the transaction has not, or in another order";
+            return Err(Failure::said(LOCAL_ERROR).because(words));
+        };
+        Ok(Destination {
+            target,
+            recipients,
+            places,
+        })
+    };
+    parts.iter().map(destination).collect()
 }
 
 /// A message, and where it goes.
@@ -66,6 +95,7 @@ impl Inner {
         if parts.is_empty() {
             return Err(Failure::said(LOCAL_ERROR).because("it goes nowhere"));
         }
+        let destinations = destinations(&message, parts)?;
         let content = message.gather().await?;
         let digest = message.digest().await?;
         let size = content.size().saturating_mul(parts.len() as u64);
@@ -81,14 +111,14 @@ impl Inner {
             digest,
             stream: self.names.stream_of(&digest),
         };
-        acceptance.publish(parts).await?;
+        acceptance.publish(&destinations).await?;
         self.usage.add(size);
         Ok(())
     }
 }
 
 impl Acceptance<'_> {
-    async fn publish(&self, parts: &[Part]) -> Result<(), Failure> {
+    async fn publish(&self, parts: &[Destination<'_>]) -> Result<(), Failure> {
         let mut sent: VecDeque<Sent> = VecDeque::new();
         for part in parts {
             if sent.len() >= WINDOW
@@ -104,7 +134,7 @@ impl Acceptance<'_> {
         Ok(())
     }
 
-    async fn send(&self, part: &Part) -> Result<Sent, Failure> {
+    async fn send(&self, part: &Destination<'_>) -> Result<Sent, Failure> {
         let envelope = self.envelope(part);
         let limit = self.session.limit().saturating_sub(HEADER_ROOM);
         if envelope.len() > limit {
@@ -133,7 +163,7 @@ impl Acceptance<'_> {
         };
         let (headers, payload) = stored.write(&self.id(part));
         let letter = Letter {
-            subject: names::due(&self.stream, &part.target, &self.digest.to_string()),
+            subject: names::due(&self.stream, part.target, &self.digest.to_string()),
             headers,
             payload,
         };
@@ -151,27 +181,20 @@ impl Acceptance<'_> {
         })
     }
 
-    fn envelope(&self, part: &Part) -> Bytes {
-        let Part { target, recipients } = part;
-        let size = self.content.size();
-        let envelope = mail::write(self.message, self.digest, size, target, recipients);
+    fn envelope(&self, part: &Destination<'_>) -> Bytes {
+        let (size, places) = (self.content.size(), part.places.clone());
+        let envelope = mail::write(self.message, self.digest, size, part.target, places);
         Bytes::from(envelope)
     }
 
     /// A repeat of the same message goes by the same id. Where routes have changed in between, others may get it by this target.
-    fn id(&self, part: &Part) -> String {
-        let mut hash = Sha256::new();
-        for recipient in &part.recipients {
-            hash.update(recipient.to_string());
-            hash.update(b"\n");
-        }
-        let [a, b, c, d, ..] = <[u8; 32]>::from(hash.finalize());
-        let recipients = u32::from_be_bytes([a, b, c, d]);
-        format!("{}.{}.0.{recipients:08x}", self.digest, part.target)
+    fn id(&self, part: &Destination<'_>) -> String {
+        let mark = names::mark(part.recipients.iter().map(ToString::to_string));
+        format!("{}.{}.0.{mark}", self.digest, part.target)
     }
 
     /// Each part has an object of its own, which goes when the part is delivered.
-    async fn store(&self, part: &Part) -> Result<String, Failure> {
+    async fn store(&self, part: &Destination<'_>) -> Result<String, Failure> {
         let bucket = self.inner.names.bucket();
         let objects = Objects::open(self.session, bucket).await?;
         let name = format!("{}.{}.{}", self.digest, part.target, self.message.id());

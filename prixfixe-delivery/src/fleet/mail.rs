@@ -10,6 +10,7 @@ use bytes::Bytes;
 use prixfixe_server::{BodyError, Digest, Message, Recipient, Reply};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::names;
 use crate::{InvalidEnvelope, StoredEnvelope, StoredRecipient, StoredTarget};
 
 /// An envelope that was read.
@@ -27,14 +28,20 @@ pub(super) enum Content {
     Object(Box<Object>),
 }
 
-/// What is stored of a message for these of its recipients.
+/// What is stored of a message for the recipients at these places.
 pub(super) fn write(
     message: &Message,
     digest: Digest,
     size: u64,
     target: &str,
-    recipients: &[Recipient],
+    places: Vec<u32>,
 ) -> Vec<u8> {
+    let targets = vec![StoredTarget::new(target, places)];
+    StoredEnvelope::new(message, digest, size, targets).to_bytes()
+}
+
+/// Where these recipients are in the transaction. `None`: one of them is not there, or not in its order.
+pub(super) fn places(message: &Message, recipients: &[Recipient]) -> Option<Vec<u32>> {
     let mut rest = recipients;
     let mut places = Vec::with_capacity(recipients.len());
     // They are in the order of the transaction's, in which one may be there twice.
@@ -44,8 +51,8 @@ pub(super) fn write(
             rest = rest.get(1..).unwrap_or_default();
         }
     }
-    let targets = vec![StoredTarget::new(target, places)];
-    StoredEnvelope::new(message, digest, size, targets).to_bytes()
+    // Whoever has no place would get nothing, and nobody would know.
+    rest.is_empty().then_some(places)
 }
 
 impl Kept {
@@ -80,6 +87,15 @@ impl Kept {
                 Content::Here(content) => builder.pieces([content]),
                 Content::Object(object) => builder.source(source(*object)),
             })
+    }
+
+    /// Tells what is kept for these from what is kept for others.
+    pub(super) fn mark(&self, places: &[u32]) -> String {
+        let recipients = places.iter().filter_map(|place| self.recipient(*place));
+        let mut recipients: Vec<&str> = recipients.map(|it| it.to.as_str()).collect();
+        // A repeat has them in another order, and so at other places.
+        recipients.sort_unstable();
+        names::mark(recipients)
     }
 
     /// The same envelope for the recipients at these places.
@@ -140,7 +156,13 @@ mod tests {
         let client = Client::builder().ehlo("mail.example.com").build();
         let mut message = Message::new(client, envelope, ["Subject: x\r\n"]);
         let digest = message.digest().await.unwrap();
-        let bytes = write(&message, digest, 12, "relay", &recipients[1..]);
+        let bytes = write(
+            &message,
+            digest,
+            12,
+            "relay",
+            places(&message, &recipients[1..]).unwrap(),
+        );
         let kept = Kept::read(&bytes).unwrap();
         assert_eq!(kept.places(), [1, 2, 3]);
         let content = || Content::Here(Bytes::from_static(b"Subject: x\r\n"));

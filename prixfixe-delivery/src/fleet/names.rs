@@ -1,6 +1,7 @@
 //! What streams, subjects and consumers are called.
 
 use prixfixe_server::Digest;
+use sha2::{Digest as _, Sha256};
 
 /// The names of a fleet's streams.
 #[derive(Debug, Clone)]
@@ -62,9 +63,21 @@ pub(crate) fn due(stream: &str, target: &str, digest: &str) -> String {
     format!("{stream}.due.{target}.{digest}")
 }
 
-/// What is to be delivered later. A schedule has a subject of its own, or it replaces another.
-pub(crate) fn wait(stream: &str, target: &str, digest: &str, attempt: u32) -> String {
-    format!("{stream}.wait.{target}.{digest}.{attempt}")
+/// What is to be delivered later. A schedule has a subject of its own, or it replaces another. One message may be there twice
+/// for a target: routes that have changed lead a repeat's other recipients to it.
+pub(crate) fn wait(stream: &str, target: &str, digest: &str, attempt: u32, mark: &str) -> String {
+    format!("{stream}.wait.{target}.{digest}.{attempt}-{mark}")
+}
+
+/// Tells messages of one digest apart by who gets them.
+pub(crate) fn mark(recipients: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
+    let mut hash = Sha256::new();
+    for recipient in recipients {
+        hash.update(recipient);
+        hash.update(b"\n");
+    }
+    let [a, b, c, d, ..] = <[u8; 32]>::from(hash.finalize());
+    format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 /// What is not to be delivered until somebody says so.

@@ -18,8 +18,13 @@ use crate::{Ended, Ending, Failure, Report};
 const SHOWN: usize = 256 << 10;
 
 impl Round {
-    /// Tells the sender, who may want to hear of it. True where it is told that recipients were given up.
-    pub(super) async fn report(&self, stored: &Stored, kept: &Kept, verdict: &Verdict) -> bool {
+    /// Tells the sender, who may want to hear of it. Those who have failed and whom it is not told of are returned.
+    pub(super) async fn report<'a>(
+        &self,
+        stored: &Stored,
+        kept: &Kept,
+        verdict: &'a Verdict,
+    ) -> Vec<&'a (u32, Failure)> {
         let wants_success = |place: &u32| {
             let notify = kept.recipient(*place).and_then(|it| it.notify.as_deref());
             notify.is_some_and(|it| it.contains("SUCCESS"))
@@ -32,28 +37,37 @@ impl Round {
             ended.detail = failure.and_then(Failure::detail).map(str::to_owned);
             Some(ended)
         };
-        let delivered = verdict.delivered.iter().filter(|it| wants_success(it));
+        let delivered = verdict.delivered.iter().map(|(place, _)| place);
+        let delivered = delivered.filter(|it| wants_success(it));
         let delivered: Vec<Ended> = delivered.filter_map(|it| ended(*it, None)).collect();
+        // RFC 3461 section 4.1: without NOTIFY a sender hears of failures.
+        let wants_failure = |place: u32| {
+            let notify = kept.recipient(place).and_then(|it| it.notify.as_deref());
+            notify.is_none_or(|it| it.contains("FAILURE"))
+        };
         let failed = verdict.failed.iter();
-        let failed: Vec<Ended> = failed
-            .filter_map(|(place, failure)| ended(*place, Some(failure)))
-            .collect();
+        let (wanted, mut untold): (Vec<_>, Vec<_>) = failed.partition(|it| wants_failure(it.0));
         if !delivered.is_empty() {
             self.send_report(stored, kept, Ending::Delivered, &delivered)
                 .await;
         }
-        let is_refused = verdict
-            .failed
-            .iter()
-            .all(|(_, failure)| failure.reply().is_permanent());
+        if wanted.is_empty() {
+            return untold;
+        }
+        let mut failures = wanted.iter().map(|(_, failure)| failure);
+        let is_refused = failures.all(|failure| failure.reply().is_permanent());
         let ending = match is_refused {
             true => Ending::Refused,
             false => Ending::GivenUp,
         };
-        match failed.is_empty() {
-            true => false,
-            false => self.send_report(stored, kept, ending, &failed).await,
+        let failed = wanted.iter();
+        let failed: Vec<Ended> = failed
+            .filter_map(|(place, failure)| ended(*place, Some(failure)))
+            .collect();
+        if !self.send_report(stored, kept, ending, &failed).await {
+            untold.extend(wanted);
         }
+        untold
     }
 
     /// The delivery is over, and is not made again since a report fails: what was given up is kept in place of it.

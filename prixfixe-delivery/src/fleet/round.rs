@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use async_nats::Message as Raw;
 use async_nats::jetstream::AckKind;
+use async_nats::{HeaderMap, Message as Raw};
 use bytes::Bytes;
 use jiff::Timestamp;
 use prixfixe_server::{Reply, reply};
 use tokio::sync::watch;
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, sleep, timeout};
 
 use super::letter::{Content, Stored};
 use super::mail::{self, Kept};
-use super::verdict::{Verdict, is_too_old, verdict};
+use super::verdict::{Verdict, is_too_old, verdict, words};
 use super::{Inner, Phase, names, reached};
 use crate::nats::link::Session;
 use crate::nats::objects::Objects;
@@ -32,6 +32,11 @@ pub(super) struct Round {
 /// Before a message comes again that this server could not even try.
 const TROUBLE: Duration = Duration::from_secs(5);
 
+/// Before the stream is told once more what came of an attempt.
+const PAUSE: Duration = Duration::from_secs(1);
+
+const NOT_WRITTEN: &str = "the spool does not take what came of an attempt, it is told again";
+
 /// Word that a delivery lasts is worth nothing later.
 const LASTING: Duration = Duration::from_secs(5);
 
@@ -40,7 +45,7 @@ const CONTENT_LOST: Reply = reply!(554 5.3.0 "The content of this message is los
 
 impl Round {
     /// All of it.
-    pub(super) async fn go(mut self, raw: Raw) {
+    pub(super) async fn go(self, raw: Raw) {
         let Some(reply) = raw.reply.clone() else {
             return;
         };
@@ -103,7 +108,7 @@ impl Round {
 
     /// An object that is not needed any more, where there is one.
     async fn attempt(
-        &mut self,
+        &self,
         reply: &async_nats::Subject,
         stored: Stored,
         kept: Kept,
@@ -111,27 +116,36 @@ impl Round {
         let since = Instant::now();
         let Some(content) = self.content(&stored).await? else {
             let lost = Outcomes::All(Err(Failure::said(CONTENT_LOST)));
-            return self.settle(stored, &kept, lost, since).await;
+            return self.settle(reply, stored, &kept, lost, since).await;
         };
         let message = match kept.message(content) {
             Ok(message) => message,
             Err(error) => return Err(Undone::Unreadable(error.to_string())),
         };
         let target = Arc::clone(&self.target);
-        let delivery = async move { hand_over(target.target(), message).await };
-        tokio::pin!(delivery);
+        let mut phase = self.phase.clone();
+        let delivery = async move {
+            tokio::select! {
+                outcomes = hand_over(target.target(), message) => Ok(outcomes),
+                () = reached(&mut phase, Phase::Over) => Err(Undone::Stopping),
+            }
+        };
+        let outcomes = self.lasting(reply, delivery).await?;
+        self.settle(reply, stored, &kept, outcomes, since).await
+    }
+
+    /// Keeps the message from the other servers while this is done.
+    async fn lasting<T>(&self, reply: &async_nats::Subject, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
         // A third of the wait, so that one word may be lost.
         let mut tick = interval((self.inner.ack_wait / 3).max(Duration::from_millis(10)));
         tick.tick().await;
-        let outcomes = loop {
-            let mut phase = self.phase.clone();
+        loop {
             tokio::select! {
-                outcomes = &mut delivery => break outcomes,
+                done = &mut work => break done,
                 _ = tick.tick() => self.say_that_it_lasts(reply),
-                () = reached(&mut phase, Phase::Over) => return Err(Undone::Stopping),
             }
-        };
-        self.settle(stored, &kept, outcomes, since).await
+        }
     }
 
     /// Large contents are fetched first.
@@ -155,6 +169,7 @@ impl Round {
     /// Tells the stream what is next, before the message goes from it.
     async fn settle(
         &self,
+        reply: &async_nats::Subject,
         stored: Stored,
         kept: &Kept,
         outcomes: Outcomes,
@@ -166,14 +181,24 @@ impl Round {
         let give_up_after = self.inner.give_up_after;
         let is_old = is_too_old(kept.received_at(), SystemTime::now(), give_up_after);
         let verdict = verdict(places, outcomes, is_old);
-        self.log(&stored, &verdict, since.elapsed());
-        let is_told = self.report(&stored, kept, &verdict).await;
-        if !verdict.failed.is_empty() && !is_told {
-            self.give_up(&stored, kept, &verdict).await?;
+        self.log(&stored, kept, &verdict, since.elapsed());
+        self.lasting(reply, self.conclude(stored, kept, &verdict))
+            .await
+    }
+
+    async fn conclude(
+        &self,
+        stored: Stored,
+        kept: &Kept,
+        verdict: &Verdict,
+    ) -> Result<Option<String>, Undone> {
+        let untold = self.report(&stored, kept, verdict).await;
+        if !untold.is_empty() {
+            self.give_up(&stored, kept, &untold).await?;
         }
-        let is_needed = stored.is_shared || !verdict.failed.is_empty() && !is_told;
+        let is_needed = stored.is_shared || !untold.is_empty();
         if !verdict.waiting.is_empty() {
-            self.defer(stored, kept, &verdict, is_needed).await?;
+            self.defer(stored, kept, verdict, is_needed).await?;
             return Ok(None);
         }
         Ok(match stored.content {
@@ -191,10 +216,11 @@ impl Round {
         is_shared: bool,
     ) -> Result<(), Undone> {
         let attempt = stored.attempt.saturating_add(1);
+        let waiting: Vec<u32> = verdict.waiting.iter().map(|(place, _)| *place).collect();
         let next = Stored {
             attempt,
-            envelope: kept.with_places(verdict.waiting.clone()),
-            cause: verdict.cause.clone(),
+            envelope: kept.with_places(waiting.clone()),
+            cause: verdict.waiting.first().map(|(_, failure)| words(failure)),
             is_shared,
             ..stored
         };
@@ -202,12 +228,14 @@ impl Round {
         let pause = self.inner.retry.wait(attempt);
         let when = Timestamp::try_from(SystemTime::now() + pause);
         let when = when.map_err(|error| Undone::Trouble(error.to_string()))?;
-        let (mut headers, payload) = next.write(&format!("{}.{name}.{attempt}", next.digest));
+        let mark = kept.mark(&waiting);
+        let id = format!("{}.{name}.{attempt}.{mark}", next.digest);
+        let (mut headers, payload) = next.write(&id);
         let target = names::due(&self.stream, name, &next.digest);
         headers.insert("Nats-Schedule", format!("@at {when:.0}"));
         headers.insert("Nats-Schedule-Target", target);
-        let subject = names::wait(&self.stream, name, &next.digest, attempt);
-        self.publish(Letter {
+        let subject = names::wait(&self.stream, name, &next.digest, attempt, &mark);
+        self.publish_surely(Letter {
             subject,
             headers,
             payload,
@@ -215,18 +243,24 @@ impl Round {
         .await
     }
 
-    async fn give_up(&self, stored: &Stored, kept: &Kept, verdict: &Verdict) -> Result<(), Undone> {
-        let places = verdict.failed.iter().map(|(place, _)| *place);
+    async fn give_up(
+        &self,
+        stored: &Stored,
+        kept: &Kept,
+        failed: &[&(u32, Failure)],
+    ) -> Result<(), Undone> {
+        let places: Vec<u32> = failed.iter().map(|(place, _)| *place).collect();
+        let mark = kept.mark(&places);
         let failed = Stored {
-            envelope: kept.with_places(places.collect()),
-            cause: verdict.cause.clone(),
+            envelope: kept.with_places(places),
+            cause: failed.first().map(|(_, failure)| words(failure)),
             ..stored.clone()
         };
         let name = self.target.name();
-        let id = format!("{}.{name}.{}.failed", stored.digest, stored.attempt);
+        let id = format!("{}.{name}.{}.failed.{mark}", stored.digest, stored.attempt);
         let (headers, payload) = failed.write(&id);
         let subject = self.inner.names.failed_subject(name, &stored.digest);
-        self.publish(Letter {
+        self.publish_surely(Letter {
             subject,
             headers,
             payload,
@@ -247,11 +281,33 @@ impl Round {
         );
         self.publish(Letter {
             subject: format!("{}.{target}.unreadable", self.inner.names.failed()),
-            headers: async_nats::HeaderMap::new(),
+            headers: set_aside_headers(raw.headers.as_ref()),
             payload: raw.payload.clone(),
         })
         .await?;
         Ok(None)
+    }
+
+    /// What is said of a delivery that was made: in the place of a repeat of it, this is repeated.
+    async fn publish_surely(&self, letter: Letter) -> Result<(), Undone> {
+        let mut is_said = false;
+        loop {
+            let Err(undone) = self.publish(letter.clone()).await else {
+                return Ok(());
+            };
+            if let Undone::Trouble(cause) = undone
+                && !is_said
+            {
+                let (target, stream) = (self.target.name(), &self.stream);
+                tracing::warn!(target, stream, cause, "{NOT_WRITTEN}");
+                is_said = true;
+            }
+            let mut phase = self.phase.clone();
+            tokio::select! {
+                () = sleep(PAUSE) => {}
+                () = reached(&mut phase, Phase::Over) => return Err(Undone::Stopping),
+            }
+        }
     }
 
     async fn publish(&self, letter: Letter) -> Result<(), Undone> {
@@ -260,21 +316,23 @@ impl Round {
         settle(&session, letter, sent).await?;
         Ok(())
     }
+}
 
-    fn log(&self, stored: &Stored, verdict: &Verdict, duration: Duration) {
-        let (digest, target) = (&stored.digest, self.target.name());
-        let attempt = stored.attempt.saturating_add(1);
-        let (waiting, failed) = (verdict.waiting.len(), verdict.failed.len());
-        let (duration, cause) = (duration.as_secs_f64(), verdict.cause.as_deref());
-        let word = match (waiting, failed) {
-            (0, 0) => "delivered",
-            (0, _) => "given up",
-            _ => "deferred",
+/// Whoever looks needs them: one says where a large content is. Those of the stream's would have it do something.
+fn set_aside_headers(headers: Option<&HeaderMap>) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for (name, values) in headers.into_iter().flat_map(HeaderMap::iter) {
+        let is_streams = |it: &str| {
+            it.get(..5)
+                .is_some_and(|it| it.eq_ignore_ascii_case("nats-"))
         };
-        tracing::info!(
-            target: "prixfixe", digest, target, attempt, waiting, failed, duration, cause, "{word}"
-        );
+        if !is_streams(name.as_ref()) {
+            for value in values {
+                kept.append(name.clone(), value.clone());
+            }
+        }
     }
+    kept
 }
 
 /// Why a message stays in the stream as it is.

@@ -7,14 +7,12 @@ use crate::{Delivered, Failure, FailureKind};
 /// The recipients of an attempt, by what is next for them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// They have it.
-    pub(super) delivered: Vec<u32>,
+    /// They have it, and this is what the target said.
+    pub(super) delivered: Vec<(u32, Option<Box<str>>)>,
     /// They are tried again.
-    pub(super) waiting: Vec<u32>,
+    pub(super) waiting: Vec<(u32, Failure)>,
     /// They are given up.
     pub(super) failed: Vec<(u32, Failure)>,
-    /// The first thing that the target said against it.
-    pub(super) cause: Option<String>,
 }
 
 /// Sorts them. What is too old is not tried again.
@@ -25,21 +23,23 @@ pub(super) fn verdict(
 ) -> Verdict {
     let mut verdict = Verdict::default();
     for (place, outcome) in places.iter().zip(outcomes) {
-        let Err(failure) = outcome else {
-            verdict.delivered.push(*place);
-            continue;
-        };
-        let words = || match failure.detail() {
-            Some(detail) => format!("{}: {detail}", failure.reply()),
-            None => failure.reply().to_string(),
-        };
-        verdict.cause.get_or_insert_with(words);
-        match is_too_old || failure.kind() == FailureKind::Never {
-            true => verdict.failed.push((*place, failure)),
-            false => verdict.waiting.push(*place),
+        match outcome {
+            Ok(delivered) => verdict.delivered.push((*place, delivered.detail)),
+            Err(failure) if is_too_old || failure.kind() == FailureKind::Never => {
+                verdict.failed.push((*place, failure));
+            }
+            Err(failure) => verdict.waiting.push((*place, failure)),
         }
     }
     verdict
+}
+
+/// Why somebody waits or was given up.
+pub(super) fn words(failure: &Failure) -> String {
+    match failure.detail() {
+        Some(detail) => format!("{}: {detail}", failure.reply()),
+        None => failure.reply().to_string(),
+    }
 }
 
 /// Whether a message has waited for so long that it is given up.
@@ -67,11 +67,12 @@ mod tests {
             ]
         };
         let young = verdict(&[4, 5, 7], outcomes(), false);
-        assert_eq!(young.delivered, [4]);
-        assert_eq!(young.waiting, [5]);
+        assert_eq!(young.delivered, [(4, None)]);
+        assert_eq!(young.waiting.len(), 1);
+        assert_eq!(young.waiting[0].0, 5);
         assert_eq!(young.failed.len(), 1);
         assert_eq!(young.failed[0].0, 7);
-        assert!(young.cause.unwrap().contains("refused"));
+        assert!(words(&young.waiting[0].1).contains("refused"));
         let old = verdict(&[4, 5, 7], outcomes(), true);
         assert!(old.waiting.is_empty());
         assert_eq!(old.failed.len(), 2);

@@ -87,3 +87,35 @@ async fn a_server_that_stands_still_is_451_in_time_and_the_repeat_is_one() {
         "the repeat is none"
     );
 }
+
+#[tokio::test]
+async fn a_part_that_would_lose_somebody_is_refused_before_any_is_kept() {
+    let Some(setting) = Setting::new(options()).await else {
+        return;
+    };
+    let to = ["bob@example.org", "eve@example.org"];
+    let recipients = message(&to, content("one"))
+        .envelope()
+        .recipients()
+        .to_vec();
+    let reversed: Vec<_> = recipients.iter().rev().cloned().collect();
+    let stranger = message(&["joe@example.org"], content("one"));
+    let stranger = stranger.envelope().recipients().to_vec();
+    for (target, some) in [
+        ("relay", &reversed),
+        ("relay", &stranger),
+        ("a.b", &recipients),
+        ("*", &recipients),
+        ("", &recipients),
+    ] {
+        let part = |target: &str, recipients: &[_]| Part {
+            target: target.to_owned(),
+            recipients: recipients.to_vec(),
+        };
+        let parts = [part("relay", &recipients), part(target, some)];
+        let message = message(&to, content("one"));
+        let kept = setting.fleet.keep(message, &parts).await;
+        assert!(reply(kept).starts_with("451 "), "{target}");
+        assert_eq!(count(&setting.context, "PRIXFIXE").await, 0, "{target}");
+    }
+}

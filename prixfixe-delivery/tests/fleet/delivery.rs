@@ -2,6 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
+use futures_util::StreamExt;
+use prixfixe_delivery::Which;
+
 use super::*;
 
 /// A message of the stream's.
@@ -236,9 +239,12 @@ async fn what_cannot_be_read_is_set_aside_and_stops_nobody() {
     };
     setting.deliver().await;
     let subject = "PRIXFIXE.due.relay.x";
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Nats-Msg-Id", "x");
+    headers.insert("Prixfixe-Object", "one");
     let sent = setting
         .context
-        .publish(subject, "what is this".into())
+        .publish_with_headers(subject, headers, "what is this".into())
         .await;
     sent.unwrap().await.unwrap();
     keep(
@@ -254,4 +260,111 @@ async fn what_cannot_be_read_is_set_aside_and_stops_nobody() {
         count(&setting.context, "PRIXFIXE_FAILED").await == 1
     })
     .await;
+    let headers = last(&setting.context, "PRIXFIXE_FAILED").await.headers;
+    let object = headers
+        .get("Prixfixe-Object")
+        .expect("where its content is");
+    assert_eq!(object.as_str(), "one");
+    assert!(headers.get("Nats-Msg-Id").is_none());
+}
+
+/// A part of a message for the relay: those of its recipients at these places.
+async fn keep_some(fleet: &Fleet, to: &[&str], places: std::ops::Range<usize>) {
+    let message = message(to, content("one"));
+    let part = Part {
+        target: "relay".to_owned(),
+        recipients: message.envelope().recipients()[places].to_vec(),
+    };
+    fleet.keep(message, &[part]).await.expect("it is kept");
+}
+
+#[tokio::test]
+async fn a_repeat_that_brings_a_target_more_recipients_waits_beside_the_first() {
+    let mut options = options();
+    options.retry = RetrySchedule::new([Duration::from_secs(600)]);
+    let Some(setting) = Setting::new(options).await else {
+        return;
+    };
+    setting.target.is_down.store(true, Ordering::SeqCst);
+    setting.deliver().await;
+    let to = ["bob@example.org", "eve@example.org"];
+    // The routes of the first attempt led one of them elsewhere, where it failed.
+    keep_some(&setting.fleet, &to, 0..1).await;
+    keep_some(&setting.fleet, &to, 0..2).await;
+    let all_wait = async || {
+        let stream = setting.context.get_stream("PRIXFIXE").await.expect("it");
+        let info = stream.info_builder().subjects("PRIXFIXE.>").fetch().await;
+        let info = info.expect("its state");
+        let subjects: Vec<String> = info.map(|it| it.expect("one").0).collect().await;
+        let is_waiting = |it: &&String| it.starts_with("PRIXFIXE.wait.");
+        subjects.iter().filter(is_waiting).count() == subjects.len()
+    };
+    until("two attempts", async || {
+        setting.target.attempts.load(Ordering::SeqCst) == 2 && all_wait().await
+    })
+    .await;
+    setting.target.is_down.store(false, Ordering::SeqCst);
+    assert_eq!(setting.fleet.retry(Which::All).await, Ok(2));
+    until("everybody has it", async || {
+        let taken = setting.target.all();
+        let has = |name: &&str| {
+            taken
+                .iter()
+                .any(|it| it.recipients.iter().any(|it| it == name))
+        };
+        to.iter().all(has)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_fails_in_a_repeat_is_kept_beside_who_failed_before() {
+    let Some(setting) = Setting::new(options()).await else {
+        return;
+    };
+    setting.deliver().await;
+    let to = ["nobody@example.org", "nobody@example.net"];
+    keep_some(&setting.fleet, &to, 0..1).await;
+    keep_some(&setting.fleet, &to, 0..2).await;
+    until("both are kept", async || {
+        count(&setting.context, "PRIXFIXE_FAILED").await == 2
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_a_stream_does_not_take_a_deferral_nobody_gets_the_message_again() {
+    let mut options = options();
+    options.retry = RetrySchedule::new([Duration::from_secs(600)]);
+    options.ack_wait = Duration::from_millis(600);
+    let Some(setting) = Setting::new(options).await else {
+        return;
+    };
+    let to = ["bob@example.org", "busy@example.org"];
+    keep(&setting.fleet, "relay", &to, content("one"))
+        .await
+        .unwrap();
+    let stream = setting.context.get_stream("PRIXFIXE").await.unwrap();
+    let roomy = stream.cached_info().config.clone();
+    let mut narrow = roomy.clone();
+    narrow.max_message_size = 1;
+    setting.context.update_stream(narrow).await.unwrap();
+
+    let client = setting.context.client();
+    let mut deferrals = client.subscribe("PRIXFIXE.wait.>").await.unwrap();
+    client.flush().await.unwrap();
+    setting.deliver().await;
+    for _ in 0..3 {
+        let deferral = tokio::time::timeout(PATIENCE, deferrals.next()).await;
+        deferral.expect("a deferral").expect("a connection");
+    }
+    setting.context.update_stream(roomy).await.unwrap();
+    until("it waits", async || {
+        let mut stream = setting.context.get_stream("PRIXFIXE").await.unwrap();
+        let state = stream.info().await.unwrap().state.clone();
+        state.messages == 1 && state.first_sequence > 1
+    })
+    .await;
+    assert_eq!(setting.target.attempts.load(Ordering::SeqCst), 1);
+    assert_eq!(setting.target.all().len(), 1);
 }

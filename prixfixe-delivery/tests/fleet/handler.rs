@@ -1,7 +1,7 @@
 //! The spool behind a server, on both transports: several ways in one message, and a report to the sender.
 
 use prixfixe_delivery::{Bouncer, FleetDelivery, Report, Routes};
-use prixfixe_server::{Server as SmtpServer, Transport};
+use prixfixe_server::{Notify, RcptParameters, Recipient, Server as SmtpServer, Transport};
 use prixfixe_test_support::talk;
 
 use super::*;
@@ -117,4 +117,77 @@ fn mail_goes_all_ways_and_a_refusal_comes_back_on_tokio() {
 #[test]
 fn mail_goes_all_ways_and_a_refusal_comes_back_on_raw() {
     mail_goes_all_ways_and_a_refusal_comes_back(Transport::Raw);
+}
+
+/// A message of this sender to two whom the target does not know. The first of them says whether failures are to be told.
+fn to_nobody(sender: &str, notify: Option<Notify>, name: &str) -> Message {
+    let mut parameters = RcptParameters::default();
+    parameters.notify = notify;
+    let quiet = Recipient::new("nobody@example.net".parse().expect("a forward-path"));
+    let envelope = Envelope::builder()
+        .from(sender)
+        .expect("a sender")
+        .recipient(quiet.with_parameters(parameters))
+        .to("nobody@example.org")
+        .expect("a recipient")
+        .build();
+    let client = Client::builder().build();
+    let text = format!("Message-ID: <x@{name}.example.com>\r\n\r\nHow are you?\r\n");
+    Message::new(client, envelope, [text])
+}
+
+/// Writes to every sender but the postmaster, who reads what has failed.
+struct NotToPostmaster;
+
+impl Bouncer for NotToPostmaster {
+    fn report(&self, report: &Report<'_>) -> Option<Message> {
+        let is_postmaster = report.envelope.from.starts_with("postmaster@");
+        let all = report.recipients.iter().map(|it| &*it.recipient.to);
+        assert!(is_postmaster || all.eq(["nobody@example.org"]));
+        Always.report(report).filter(|_| !is_postmaster)
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_to_be_reported_is_kept_beside_who_is() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let target = Arc::new(Collector::default());
+    let routes = Routes::new("mx.example.com")
+        .shared_target("relay", target.clone())
+        .rest("relay")
+        .expect("routes");
+    let mut options = options();
+    options.bouncer = Arc::new(NotToPostmaster);
+    let fleet = open(&server.address(), options).await;
+    let delivery = FleetDelivery::new(fleet, routes, 4).await.expect("it");
+    let context = context(&server.address()).await;
+    for (number, sender, notify, kept, reports) in [
+        (1, "ann@example.com", Some(Notify::NEVER), vec![0], 1),
+        (2, "postmaster@example.com", None, vec![0, 1], 1),
+    ] {
+        let message = to_nobody(sender, notify, &number.to_string());
+        let part = Part {
+            target: "relay".to_owned(),
+            recipients: message.envelope().recipients().to_vec(),
+        };
+        delivery.fleet().keep(message, &[part]).await.expect("kept");
+        until("it has failed", async || {
+            count(&context, "PRIXFIXE_FAILED").await == number
+        })
+        .await;
+        until("an empty stream", async || {
+            count(&context, "PRIXFIXE").await == 0
+        })
+        .await;
+        let stream = context.get_stream("PRIXFIXE_FAILED").await.expect("it");
+        let failed = stream.get_raw_message(number).await.expect("a message");
+        let text = String::from_utf8_lossy(&failed.payload);
+        let (envelope, _) = text.split_once("Message-ID:").expect("a content");
+        let envelope: serde_json::Value = serde_json::from_str(envelope).expect("JSON");
+        let places = &envelope["targets"][0]["recipients"];
+        assert_eq!(*places, serde_json::json!(kept));
+        assert_eq!(target.digests(), reports);
+    }
 }

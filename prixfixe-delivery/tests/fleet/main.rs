@@ -19,6 +19,7 @@ mod deployed;
 mod fairness;
 mod handler;
 mod inspection;
+mod logs;
 #[allow(dead_code, reason = "it has more than is needed here")]
 #[path = "../nats/server.rs"]
 mod server;
