@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prixfixe_delivery::{Bouncer, Delivered, Ending, FailedMessage, Report};
-use prixfixe_server::{Client, Envelope, Message};
+use prixfixe_server::{Client, Envelope, ForwardPath, Message, RcptParameters, Recipient};
 use tempfile::tempdir;
 
 use crate::scripted::*;
@@ -172,4 +172,52 @@ async fn a_bounce_that_is_refused_is_no_reason_for_another_one() {
     assert_eq!(target.attempts().len(), 2);
     let described = described(directory.path(), &failed(directory.path())[1]);
     assert_eq!(described.envelope.from, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recipient_nobody_asks_a_report_of_lies_in_failed_beside_a_report() {
+    let directory = tempdir().unwrap();
+    let target = Scripted::new(|to, _| match to {
+        "ann@example.com" => Ok(Delivered::default()),
+        _ => Err(never()),
+    });
+    let bouncer = Arc::new(Told2::default());
+    let mut options = options();
+    options.bouncer = bouncer.clone();
+    let spool = start(directory.path(), to(&[("relay", &target)]), options);
+    let recipient = |text: &str, notify: &str| {
+        let path: ForwardPath = text.parse().unwrap();
+        let mut recipient = Recipient::new(path);
+        if !notify.is_empty() {
+            let mut parameters = RcptParameters::default();
+            parameters.notify = Some(notify.parse().unwrap());
+            recipient = recipient.with_parameters(parameters);
+        }
+        recipient
+    };
+    let envelope = Envelope::builder().from("ann@example.com").unwrap();
+    let envelope = [
+        ("a", ""),
+        ("b", "NEVER"),
+        ("c", "SUCCESS"),
+        ("d", "FAILURE"),
+    ]
+    .iter()
+    .fold(envelope, |it, (name, notify)| {
+        it.recipient(recipient(&format!("{name}@example.org"), notify))
+    });
+    let client = Client::builder().build();
+    let message = Message::new(client, envelope.build(), ["Subject: one\r\n\r\none\r\n"]);
+    spool.submit(message).await.unwrap();
+    let got = target.wait_for(1).await;
+    assert_eq!(got[0].to, ["ann@example.com"]);
+    until(|| spool.status().ready == 0).await;
+    let told = bouncer.0.lock().unwrap().clone();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].1, ["a@example.org", "d@example.org"]);
+    let names = failed(directory.path());
+    assert_eq!(names.len(), 2, "{names:?}");
+    let described = described(directory.path(), &names[1]);
+    let kept: Vec<_> = described.recipients.iter().map(|it| &*it.to).collect();
+    assert_eq!(kept, ["b@example.org", "c@example.org"]);
 }
