@@ -56,6 +56,11 @@ impl Health {
         self.shared.as_ref()?.fault(Instant::now())
     }
 
+    /// False: of something that cannot fail, or does not say so.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.shared.is_some()
+    }
+
     /// Waits, on any executor, for the next change since the last call; for ever where there is none.
     pub async fn changed(&mut self) {
         if self.changes.changed().await.is_err() {

@@ -36,13 +36,16 @@ pub(crate) fn write_until_closed<D: Disk>(inner: &Inner<D>) {
             };
         }
         queue.writer_sleeps = false;
+        drop(queue);
+        // The writer first: whoever has it, to hand over say, knows that no batch is on its way to it.
+        let mut writer = lock(&inner.writer);
+        let mut queue = lock(&inner.queue);
         let is_closing = queue.is_closing && queue.waiting.is_empty();
         let batch = queue.take();
         drop(queue);
         if is_closing {
             return;
         }
-        let mut writer = lock(&inner.writer);
         let is_due = unsynced.is_some_and(|since| since.elapsed() >= delay);
         let sync = is_due || writer.unsynced() > MAX_UNSYNCED;
         writer.commit(batch, sync);

@@ -220,3 +220,21 @@ fn a_large_content_without_a_message_is_removed() {
     content.read(&mut buffer).unwrap();
     assert!(content.read(&mut buffer).is_err());
 }
+
+#[test]
+fn what_is_done_before_a_hand_over_is_not_found_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Log::start(directory.path().join("spool"), LogOptions::default()).unwrap();
+    assert!(found(&log).is_empty());
+    for round in 0..200_u32 {
+        let tickets: Vec<_> = (0..8).map(|_| log.append(draft(b"content"))).collect();
+        let ids: Vec<MessageId> = tickets.into_iter().map(|it| it.wait().unwrap()).collect();
+        for id in ids {
+            log.done(id);
+            // The writer's thread is at another place each time.
+            (0..round % 7 * 40).for_each(|_| std::hint::spin_loop());
+        }
+        log.hand_over();
+        assert_eq!(found(&log), BTreeSet::new(), "round {round}");
+    }
+}

@@ -68,7 +68,7 @@ impl Reports {
         self.0.sent.load(Ordering::Relaxed)
     }
 
-    /// Failures that nobody may or wants to be told.
+    /// Failures that nobody may be told. A spool does not ask about those of which nobody wants to hear.
     #[must_use]
     pub fn withheld(&self) -> u64 {
         self.0.withheld.load(Ordering::Relaxed)

@@ -14,8 +14,7 @@ use super::queue::{Again, Next};
 use super::state::TargetState;
 use super::undelivered::Ending;
 use crate::target::UNREACHABLE;
-use crate::tracked::Tracked;
-use crate::{Failure, FailureKind, hand_over};
+use crate::{Failure, FailureKind, Health, hand_over};
 
 /// Before it is tried again where the trouble is ours: the disk cannot be read, say.
 const OWN_TROUBLE: u64 = 60_000;
@@ -53,13 +52,13 @@ pub(super) async fn attempt<D: Disk>(core: Arc<Core<D>>, next: Next) {
     let Some((trial, stored)) = under_way.read().await else {
         return;
     };
+    if trial.pending.is_empty() {
+        return under_way.over();
+    }
     let routes = core.routes();
     let Some(target) = routes.named(&trial.target.name) else {
         return under_way.again(0, "unknown target", false);
     };
-    if trial.pending.is_empty() {
-        return under_way.over();
-    }
     let places = trial.pending.iter();
     let places: Vec<u32> = places
         .filter_map(|place| trial.target.recipients.get(*place).copied())
@@ -80,7 +79,7 @@ pub(super) async fn attempt<D: Disk>(core: Arc<Core<D>>, next: Next) {
     for (place, outcome) in trial.pending.iter().zip(outcomes) {
         endings.add(*place, outcome, since.elapsed());
     }
-    let is_up = endings.is_any_ended() || !is_down(target, endings.failures());
+    let is_up = endings.is_any_ended() || !is_down(&target.health(), endings.failures());
     core.reached(&under_way.next, is_up, endings.last_error().as_deref());
     under_way.conclude(trial, endings).await;
 }
@@ -104,10 +103,16 @@ pub(super) async fn give_up<D: Disk>(core: Arc<Core<D>>, next: Next) {
 }
 
 /// Whether a failure says that nothing can be delivered there now, rather than something about this mail.
-fn is_down<'a>(target: &Tracked, mut failures: impl Iterator<Item = &'a Failure>) -> bool {
+///
+/// A target that keeps its health knows that better than the words of a failure: an answer to one message that says
+/// nothing clear has the same ones.
+fn is_down<'a>(health: &Health, mut failures: impl Iterator<Item = &'a Failure>) -> bool {
     let is_ours =
         |failure: &Failure| failure.kind() != FailureKind::Never && *failure.reply() == UNREACHABLE;
-    failures.any(is_ours) || target.health().fault().is_some()
+    match health.is_kept() {
+        true => health.fault().is_some(),
+        false => failures.any(is_ours),
+    }
 }
 
 impl<D: Disk> UnderWay<D> {
@@ -240,8 +245,7 @@ impl<D: Disk> UnderWay<D> {
         };
         let again = Again { due, error, counts };
         self.end(Some(again));
-        let is_held = self.core.is_held(self.next.id);
-        self.core.store_state(self.next.id, is_held);
+        self.core.store_state(self.next.id);
     }
 
     /// Nothing is left to be done for this target.
@@ -250,8 +254,7 @@ impl<D: Disk> UnderWay<D> {
             self.core.log.done(self.next.id);
             self.core.settle();
         } else {
-            let is_held = self.core.is_held(self.next.id);
-            self.core.store_state(self.next.id, is_held);
+            self.core.store_state(self.next.id);
         }
     }
 
@@ -312,5 +315,23 @@ pub(super) fn words(failure: &Failure) -> String {
     match failure.detail() {
         Some(detail) => detail.to_owned(),
         None => reply.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Fault;
+    use crate::health::Monitor;
+
+    #[test]
+    fn a_target_that_keeps_its_health_is_down_when_that_says_so() {
+        let unclear = Failure::unreachable("status 408");
+        assert!(is_down(&Health::always_good(), [&unclear].into_iter()));
+        let monitor = Monitor::new("a webhook");
+        assert!(!is_down(&monitor.health(), [&unclear].into_iter()));
+        let error = std::io::Error::other("connection refused");
+        monitor.failed(Arc::new(Fault::new("deliver to", "a webhook", error)));
+        assert!(is_down(&monitor.health(), [&unclear].into_iter()));
     }
 }

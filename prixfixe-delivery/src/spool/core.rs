@@ -88,6 +88,7 @@ impl<D: Disk> Core<D> {
         *current = Arc::new(routes.with_numbers_of(&current));
         drop(current);
         self.set_known();
+        self.warn_of_unknown();
         self.wake.notify_one();
     }
 
@@ -152,15 +153,18 @@ impl<D: Disk> Core<D> {
     }
 
     /// Stores how far the delivery of a message is.
-    pub(super) fn store_state(&self, id: MessageId, is_held: bool) {
-        let Some(state) = self.queue().state(id) else {
+    pub(super) fn store_state(&self, id: MessageId) {
+        let queue = self.queue();
+        let Some(state) = queue.state(id) else {
             return;
         };
         let bytes = state.to_bytes();
-        let stored = match is_held {
+        let stored = match queue.is_held(id) {
             true => self.log.hold(id, &bytes),
             false => self.log.attempt(id, &bytes),
         };
+        // Not before it is in the log's queue: else an older state could come behind a newer one.
+        drop(queue);
         if let Err(error) = stored {
             tracing::warn!(%id, %error, "the state of a delivery cannot be stored: a restart repeats it");
         }

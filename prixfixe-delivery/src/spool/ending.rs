@@ -112,21 +112,23 @@ impl Endings {
         ended.map(|outcome| outcome.place).collect()
     }
 
-    /// What there is to be told of those who have ended so.
-    pub(super) fn ended(&self, trial: &Trial, ending: Ending, now: u64) -> Vec<Ended> {
+    /// What there is to be told of those who have ended so, each with the place among the envelope's recipients.
+    pub(super) fn ended(&self, trial: &Trial, ending: Ending, now: u64) -> Vec<(u32, Ended)> {
         let time = std::time::UNIX_EPOCH + Duration::from_millis(now);
         let outcomes = self.outcomes.iter();
         let ended = outcomes.filter(|outcome| outcome.fate == Fate::Ends(ending));
         let told = ended.filter_map(|outcome| {
+            let place = *trial.target.recipients.get(outcome.place)?;
             let recipient = trial.recipient(outcome.place)?.clone();
             let failure = outcome.failure.as_ref();
-            Some(Ended {
+            let ended = Ended {
                 reply: failure.map(|it| it.reply().clone()),
                 detail: failure
                     .and_then(|it| it.detail().map(ToOwned::to_owned))
                     .or_else(|| outcome.said.clone()),
                 ..Ended::new(recipient, self.attempts, time)
-            })
+            };
+            Some((place, ended))
         });
         told.collect()
     }

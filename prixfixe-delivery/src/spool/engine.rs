@@ -217,14 +217,13 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    fn warn_of_unknown(&self) {
-        let queue = self.queue();
-        let mut unknown = queue.lanes().iter().filter(|it| it.concurrency.is_none());
-        unknown.by_ref().for_each(|lane| {
+    /// Names the targets that are not in the configuration and have mail here.
+    pub(super) fn warn_of_unknown(&self) {
+        for name in self.queue().unknown() {
             tracing::warn!(
-                target: "prixfixe", name = &*lane.name,
+                target: "prixfixe", name,
                 "the spool has mail for an unknown target, and keeps it"
             );
-        });
+        }
     }
 }

@@ -93,7 +93,7 @@ pub struct SpoolStatus {
     pub ready: u64,
     /// Messages that wait for the time of their next attempt.
     pub waiting: u64,
-    /// Messages that an operator holds.
+    /// Messages that an operator holds, or whose target is unknown.
     pub held: u64,
     /// Messages in `failed/`.
     pub failed: u64,
@@ -119,7 +119,7 @@ pub struct QueueStatus {
     pub ready: u64,
     /// Messages that wait for the time of their next attempt.
     pub waiting: u64,
-    /// Messages that an operator holds.
+    /// Messages that an operator holds; of an unknown target, all.
     pub held: u64,
     /// When the oldest of them was received.
     pub oldest: Option<SystemTime>,

@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
 use jiff::Timestamp;
-use prixfixe_spool::{Disk, MessageId, ReadError};
+use prixfixe_server::Message;
+use prixfixe_spool::{Disk, MessageId, ReadError, Stored};
 use serde::{Deserialize, Serialize};
 
 use super::attempt::Trial;
@@ -54,6 +55,29 @@ pub struct FailedRecipient {
     pub last_attempt: String,
 }
 
+/// Recipients who have ended in the same way.
+#[derive(Debug, Default)]
+struct Group {
+    /// Among the envelope's recipients.
+    places: Vec<u32>,
+    ended: Vec<Ended>,
+}
+
+impl From<Vec<(u32, Ended)>> for Group {
+    fn from(ended: Vec<(u32, Ended)>) -> Self {
+        let (places, ended) = ended.into_iter().unzip();
+        Self { places, ended }
+    }
+}
+
+impl Group {
+    fn and(mut self, other: Self) -> Self {
+        self.places.extend(other.places);
+        self.ended.extend(other.ended);
+        self
+    }
+}
+
 /// Why a message is not in `failed/`.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FailedError {
@@ -74,42 +98,52 @@ impl<D: Disk> Core<D> {
         ending: Ending,
         endings: &Endings,
     ) -> Result<(), FailedError> {
-        let mut ended = endings.ended(trial, ending, self.now());
+        let ended = endings.ended(trial, ending, self.now());
+        let (asked, silent): (Vec<_>, Vec<_>) = ended
+            .into_iter()
+            .partition(|(_, it)| it.is_asked_for(ending));
+        let (asked, silent) = (Group::from(asked), Group::from(silent));
         if ending == Ending::Delivered {
-            let wants = |it: &Ended| {
-                let notify = it.recipient.notify.as_deref();
-                notify.is_some_and(|it| it.to_ascii_uppercase().contains("SUCCESS"))
-            };
-            ended.retain(wants);
-            if ended.is_empty() {
-                return Ok(());
-            }
-        }
-        if self.is_told(trial, id, ending, &ended).await? || ending == Ending::Delivered {
+            self.confirm(trial, id, &asked.ended).await;
             return Ok(());
         }
-        let core = Arc::clone(self);
-        let (envelope, target) = (trial.envelope.clone(), trial.target.name.clone());
-        let places: Vec<u32> = (endings.places(ending).iter())
-            .filter_map(|place| trial.target.recipients.get(*place).copied())
-            .collect();
-        let written = tokio::task::spawn_blocking(move || {
-            core.put_to_failed(id, ending, &envelope, &target, &places, &ended)
-        });
-        match written.await {
-            Ok(written) => written,
-            Err(error) => Err(FailedError::Envelope(error.to_string())),
+        let Some(message) = self.report_about(trial, id, ending, &asked.ended).await? else {
+            let all = asked.and(silent);
+            return self.keep_failed(trial, id, ending, all).await;
+        };
+        // Those of whom the report says nothing come first: else a failure here would have it sent twice.
+        self.keep_failed(trial, id, ending, silent).await?;
+        match self.is_stored(trial, message).await {
+            true => Ok(()),
+            false => self.keep_failed(trial, id, ending, asked).await,
         }
     }
 
-    /// True: the sender's message is in the spool.
-    async fn is_told(
+    /// Tells the sender who has it. The message is over, whatever comes of that: to try it again would deliver it twice.
+    async fn confirm(self: &Arc<Self>, trial: &Trial, id: MessageId, asked: &[Ended]) {
+        match self.report_about(trial, id, Ending::Delivered, asked).await {
+            Ok(Some(message)) => {
+                self.is_stored(trial, message).await;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(
+                target: "prixfixe", id = &*trial.envelope.id, %error,
+                "the sender cannot be told of a delivery"
+            ),
+        }
+    }
+
+    /// What the sender is to be told of these. `None`: nothing.
+    async fn report_about(
         self: &Arc<Self>,
         trial: &Trial,
         id: MessageId,
         ending: Ending,
         ended: &[Ended],
-    ) -> Result<bool, FailedError> {
+    ) -> Result<Option<Message>, FailedError> {
+        if ended.is_empty() {
+            return Ok(None);
+        }
         let core = Arc::clone(self);
         let read = move || content::beginning(core.log.read(id)?.content);
         let (beginning, is_whole) = match tokio::task::spawn_blocking(read).await {
@@ -118,18 +152,42 @@ impl<D: Disk> Core<D> {
         };
         let report = Report::new(&trial.envelope, &trial.target.name, ending, ended)
             .with_content(&beginning, is_whole);
-        let Some(message) = self.options().bouncer.report(&report) else {
-            return Ok(false);
-        };
+        Ok(self.options().bouncer.report(&report))
+    }
+
+    /// True: the sender's message is in the spool.
+    async fn is_stored(&self, trial: &Trial, message: Message) -> bool {
         match self.store(&self.routes(), message).await {
-            Ok(_) => Ok(true),
+            Ok(_) => true,
             Err(failure) => {
                 tracing::warn!(
                     target: "prixfixe", id = &*trial.envelope.id, %failure,
                     "a report to the sender cannot be stored"
                 );
-                Ok(false)
+                false
             }
+        }
+    }
+
+    /// Puts the message to `failed/` for these.
+    async fn keep_failed(
+        self: &Arc<Self>,
+        trial: &Trial,
+        id: MessageId,
+        ending: Ending,
+        group: Group,
+    ) -> Result<(), FailedError> {
+        if group.ended.is_empty() {
+            return Ok(());
+        }
+        let core = Arc::clone(self);
+        let (envelope, target) = (trial.envelope.clone(), trial.target.name.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            core.put_to_failed(id, ending, &envelope, &target, &group)
+        });
+        match written.await {
+            Ok(written) => written,
+            Err(error) => Err(FailedError::Envelope(error.to_string())),
         }
     }
 
@@ -140,45 +198,67 @@ impl<D: Disk> Core<D> {
         ending: Ending,
         envelope: &StoredEnvelope,
         target: &str,
-        places: &[u32],
-        ended: &[Ended],
+        group: &Group,
     ) -> Result<(), FailedError> {
         let stored = self.log.read(id)?;
-        let message = envelope.message(places, |it| it);
+        let message = envelope.message(&group.places, |it| it);
         let message = message.map_err(|error| FailedError::Envelope(error.to_string()))?;
         let trace = message.trace_headers(message.envelope().recipients());
         let failed = FailedMessage {
             failed: text(self.now()),
             ending: ending.to_string(),
             target: target.to_owned(),
-            recipients: ended.iter().map(FailedRecipient::from).collect(),
+            recipients: group.ended.iter().map(FailedRecipient::from).collect(),
             trace: trace.len() as u64,
             envelope: envelope.clone(),
         };
         let directory = self.failed_directory()?;
         let (eml, json, file) = self.create_failed(&directory, id, target)?;
-        let at = |path: &Path| {
-            let path = path.to_owned();
-            move |source| FailedError::Io { path, source }
-        };
-        self.write(&file, &trace).map_err(at(&eml))?;
-        content::each_piece(stored.content, |piece| {
-            self.write(&file, piece).map_err(at(&eml))
-        })?;
-        self.disk.sync(&file).map_err(at(&eml))?;
-        let mut described = serde_json::to_vec_pretty(&failed).unwrap_or_default();
-        described.push(b'\n');
         let part = json.with_extension("json.part");
-        let _ = self.disk.remove(&part);
-        let file = self.disk.create(&part).map_err(at(&part))?;
-        self.write(&file, &described).map_err(at(&part))?;
-        self.disk.sync(&file).map_err(at(&part))?;
-        self.disk.rename(&part, &json).map_err(at(&json))?;
-        self.disk
-            .sync_directory(&directory)
-            .map_err(at(&directory))?;
+        let written = self
+            .write_content(&file, &eml, &trace, stored)
+            .and_then(|()| self.describe(&failed, &directory, &part, &json));
+        if let Err(error) = written {
+            // Nobody else removes them. What names the message is the first to go.
+            for path in [&json, &part, &eml] {
+                let _ = self.disk.remove(path);
+            }
+            return Err(error);
+        }
         self.failed.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn write_content(
+        &self,
+        file: &D::File,
+        path: &Path,
+        trace: &[u8],
+        stored: Stored<D>,
+    ) -> Result<(), FailedError> {
+        self.write(file, trace).map_err(at(path))?;
+        content::each_piece(stored.content, |piece| {
+            self.write(file, piece).map_err(at(path))
+        })?;
+        self.disk.sync(file).map_err(at(path))
+    }
+
+    /// Says what lies there: from then on it is a message.
+    fn describe(
+        &self,
+        failed: &FailedMessage,
+        directory: &Path,
+        part: &Path,
+        json: &Path,
+    ) -> Result<(), FailedError> {
+        let mut described = serde_json::to_vec_pretty(failed).unwrap_or_default();
+        described.push(b'\n');
+        let _ = self.disk.remove(part);
+        let file = self.disk.create(part).map_err(at(part))?;
+        self.write(&file, &described).map_err(at(part))?;
+        self.disk.sync(&file).map_err(at(part))?;
+        self.disk.rename(part, json).map_err(at(json))?;
+        self.disk.sync_directory(directory).map_err(at(directory))
     }
 
     /// The first name that is free.
@@ -333,6 +413,14 @@ impl FailedMessage {
 
 /// Messages in `failed/` of one message and target: once for each attempt that has ended for somebody.
 const MOST_OF_ONE: u32 = 10_000;
+
+fn at(path: &Path) -> impl Fn(io::Error) -> FailedError + use<> {
+    let path = path.to_owned();
+    move |source| FailedError::Io {
+        path: path.clone(),
+        source,
+    }
+}
 
 fn files(directory: &Path, name: &str) -> (PathBuf, PathBuf) {
     (

@@ -69,7 +69,7 @@ impl<D: Disk> Core<D> {
         let mut oldest = None::<u64>;
         for (_, received, jobs) in queue.all() {
             oldest = Some(oldest.map_or(received, |it| it.min(received)));
-            match state_of(jobs.iter().map(|job| job.state)) {
+            match state_of(jobs.iter().map(|job| queue.seen(job))) {
                 EntryState::Held => status.held += 1,
                 EntryState::Waiting => status.waiting += 1,
                 _ => status.ready += 1,
@@ -78,7 +78,7 @@ impl<D: Disk> Core<D> {
                 let Some(target) = targets.get_mut(usize::from(job.lane)) else {
                     continue;
                 };
-                match job.state {
+                match queue.seen(job) {
                     JobState::Over => continue,
                     JobState::Held => target.held += 1,
                     JobState::Waiting => {
@@ -108,7 +108,7 @@ impl<D: Disk> Core<D> {
         let state = queue
             .state(id)
             .unwrap_or_else(|| DeliveryState::new(&envelope));
-        let states: Vec<JobState> = jobs.iter().map(|job| job.state).collect();
+        let states: Vec<JobState> = jobs.iter().map(|job| queue.seen(job)).collect();
         let lanes = queue.lanes();
         let known: Vec<bool> = jobs
             .iter()
@@ -207,15 +207,9 @@ impl<D: Disk> Core<D> {
         if !is_there {
             return Err(OperationError::Unknown(id.clone()));
         }
-        self.store_state(queued, is_held);
+        self.store_state(queued);
         self.wake.notify_one();
         Ok(())
-    }
-
-    pub(super) fn is_held(&self, id: MessageId) -> bool {
-        let queue = self.queue();
-        let mut jobs = queue.jobs(id).unwrap_or_default().iter();
-        jobs.any(|job| matches!(job.state, JobState::Held | JobState::UnderWayThenHeld))
     }
 
     pub(super) fn remove(&self, id: &EntryId) -> Result<(), OperationError> {

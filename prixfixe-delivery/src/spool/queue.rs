@@ -66,7 +66,7 @@ impl Queue {
     /// Which targets there are, and how many messages each takes at once.
     pub(super) fn set_known(&mut self, concurrency: impl Fn(&str) -> Option<usize>) {
         for lane in &mut self.lanes {
-            lane.concurrency = concurrency(&lane.name);
+            lane.set_concurrency(concurrency(&lane.name));
         }
     }
 
@@ -87,6 +87,10 @@ impl Queue {
             let number = self.lane(&target.name);
             let before = state.and_then(|it| it.targets.get(place));
             jobs.push(self.job(number, target.destination, before, is_held, now));
+        }
+        if jobs.iter().all(|job| job.state == JobState::Over) {
+            // Its end was not stored, and is found out when it is tried.
+            jobs.iter_mut().for_each(|job| job.state = JobState::Ready);
         }
         let partial = state.map(|it| it.targets.iter().map(|it| it.ended.clone()));
         if let Some(partial) = partial
@@ -118,7 +122,7 @@ impl Queue {
             attempts: u16::try_from(attempts).unwrap_or(u16::MAX),
             error: error.unwrap_or(0),
             state: match (is_held, due > now) {
-                // What is over is found out when it is tried.
+                _ if before.is_some_and(|it| it.over) => JobState::Over,
                 (true, _) => JobState::Held,
                 (false, true) => JobState::Waiting,
                 (false, false) => JobState::Ready,
@@ -143,7 +147,7 @@ impl Queue {
 
     fn wait(&mut self, id: MessageId, due: u64, now: u64) {
         let key = match due.saturating_sub(now) > COARSE {
-            true => due.next_multiple_of(1000),
+            true => due.checked_next_multiple_of(1000).unwrap_or(due),
             false => due,
         };
         self.due.entry(key).or_default().push(id);
@@ -262,6 +266,36 @@ impl Queue {
         Some(self.records.get(&id)?.jobs())
     }
 
+    /// The state of a job, as an operator sees it: mail for an unknown target is held until there is one.
+    pub(super) fn seen(&self, job: &Job) -> JobState {
+        let lane = self.lanes.get(usize::from(job.lane));
+        let is_known = lane.is_some_and(|it| it.concurrency.is_some());
+        match job.state {
+            JobState::Ready | JobState::Waiting if !is_known => JobState::Held,
+            state => state,
+        }
+    }
+
+    /// The names of targets that are not known, and have mail.
+    pub(super) fn unknown(&self) -> Vec<&str> {
+        let mut has_mail = vec![false; self.lanes.len()];
+        let jobs = self.records.values().flat_map(|it| it.jobs());
+        for job in jobs.filter(|job| job.state != JobState::Over) {
+            if let Some(has_mail) = has_mail.get_mut(usize::from(job.lane)) {
+                *has_mail = true;
+            }
+        }
+        let lanes = self.lanes.iter().zip(has_mail);
+        let unknown = lanes.filter(|(lane, has_mail)| *has_mail && lane.concurrency.is_none());
+        unknown.map(|(lane, _)| &*lane.name).collect()
+    }
+
+    /// An operator holds it, from the end of its attempts under way on.
+    pub(super) fn is_held(&self, id: MessageId) -> bool {
+        let mut jobs = self.jobs(id).unwrap_or_default().iter();
+        jobs.any(|job| matches!(job.state, JobState::Held | JobState::UnderWayThenHeld))
+    }
+
     /// Who has ended, for the target at this place.
     pub(super) fn ended_of(&self, id: MessageId, place: usize) -> String {
         let partial = self.partial.get(&id).and_then(|it| it.get(place));
@@ -273,6 +307,9 @@ impl Queue {
         let Some(record) = self.records.get(&id) else {
             return;
         };
+        if ended.is_empty() && !self.partial.contains_key(&id) {
+            return;
+        }
         let count = record.jobs().len();
         let partial = self
             .partial
@@ -291,6 +328,7 @@ impl Queue {
             next: job.due,
             error: self.error(job).map(ToOwned::to_owned),
             ended: self.ended_of(id, place),
+            over: job.state == JobState::Over,
         });
         Some(DeliveryState {
             version: 1,
@@ -402,7 +440,9 @@ impl Queue {
         records.map(|(id, record)| (*id, record.received(), record.jobs()))
     }
 
-    /// Deliveries that have been tried for so long that nobody waits for their turn any more.
+    /// Deliveries that have been tried for so long that nobody waits any more until their target can be reached.
+    ///
+    /// A target that works reaches its own by itself: there nothing is given up without an attempt.
     pub(super) fn take_expired(&mut self, received_before: u64) -> Vec<Next> {
         let mut expired = Vec::new();
         for (id, record) in &mut self.records {
@@ -411,7 +451,7 @@ impl Queue {
             }
             for job in record.jobs_mut() {
                 let lane = self.lanes.get_mut(usize::from(job.lane));
-                let lane = lane.filter(|it| it.concurrency.is_some());
+                let lane = lane.filter(|it| it.concurrency.is_some() && it.is_down());
                 if let (JobState::Ready, Some(lane)) = (job.state, lane)
                     && expired.len() < AT_ONCE
                 {

@@ -54,7 +54,8 @@ impl RetrySchedule {
         let wait = self.wait_exactly(attempts);
         let tenth = u64::try_from(wait.as_millis() / 10).unwrap_or(u64::MAX / 4);
         let shortest = wait.saturating_sub(Duration::from_millis(tenth));
-        shortest + Duration::from_millis(fastrand::u64(0..=tenth.saturating_mul(2)))
+        let jitter = Duration::from_millis(fastrand::u64(0..=tenth.saturating_mul(2)));
+        shortest.saturating_add(jitter)
     }
 }
 
@@ -93,6 +94,12 @@ mod tests {
         let waits: Vec<_> = (0..200).map(|_| schedule.wait(1).as_secs()).collect();
         assert!(waits.iter().all(|it| (90..=110).contains(it)), "{waits:?}");
         assert!(waits.iter().any(|it| *it < 100) && waits.iter().any(|it| *it > 100));
+    }
+
+    #[test]
+    fn the_longest_wait_is_none_too_long() {
+        let schedule = RetrySchedule::new([Duration::MAX]);
+        (0..100).for_each(|_| assert!(schedule.wait(1) > Duration::MAX / 2));
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub struct TargetState {
     /// Who has it, or never will: a hexadecimal digit for four recipients, the first of them its lowest bit.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub ended: String,
+    /// Nothing is left to be done for this target.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over: bool,
 }
 
 /// The most of an error that is kept.

@@ -9,8 +9,8 @@ use super::envelope::{StoredEnvelope, StoredRecipient};
 
 /// Writes to senders what became of their mail.
 ///
-/// It is asked for recipients that a target has refused or that were given up, and for those that were delivered where
-/// their sender wants to hear of it (`NOTIFY=SUCCESS`, RFC 3461).
+/// It is asked for recipients that a target has refused or that were given up, unless their NOTIFY asks for no report of
+/// that, and for those that were delivered where their sender wants to hear of it (`NOTIFY=SUCCESS`, RFC 3461).
 pub trait Bouncer: Send + Sync + 'static {
     /// The message that the sender is to get. It goes into the spool as any other does, by the routes.
     ///
@@ -84,6 +84,16 @@ impl Ended {
             detail: None,
             attempts,
             last_attempt,
+        }
+    }
+
+    /// Whether the sender wants to hear of it. Without NOTIFY, of failures alone (RFC 3461 section 4.1).
+    pub(super) fn is_asked_for(&self, ending: Ending) -> bool {
+        let notify = self.recipient.notify.as_deref();
+        let is_in = |word| notify.map(|it| it.to_ascii_uppercase().contains(word));
+        match ending {
+            Ending::Delivered => is_in("SUCCESS").unwrap_or(false),
+            Ending::Refused | Ending::GivenUp => is_in("FAILURE").unwrap_or(true),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prixfixe_delivery::{Bouncer, Delivered, Ending, FailedMessage, Report};
-use prixfixe_server::{Client, Envelope, Message};
+use prixfixe_server::{Client, Envelope, ForwardPath, Message, RcptParameters, Recipient};
 use tempfile::tempdir;
 
 use crate::scripted::*;
@@ -172,4 +172,123 @@ async fn a_bounce_that_is_refused_is_no_reason_for_another_one() {
     assert_eq!(target.attempts().len(), 2);
     let described = described(directory.path(), &failed(directory.path())[1]);
     assert_eq!(described.envelope.from, "");
+}
+
+/// A message whose recipients have these NOTIFY parameters.
+fn asking(to: &[(&str, &str)]) -> Message {
+    let mut envelope = Envelope::builder().from("ann@example.com").unwrap();
+    for (to, notify) in to {
+        let path: ForwardPath = to.parse().unwrap();
+        let mut parameters = RcptParameters::default();
+        parameters.notify = (!notify.is_empty()).then(|| notify.parse().unwrap());
+        envelope = envelope.recipient(Recipient::new(path).with_parameters(parameters));
+    }
+    let client = Client::builder().build();
+    let content = "Subject: one\r\n\r\none\r\n";
+    Message::new(client, envelope.build(), [content])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recipient_nobody_asks_a_report_of_lies_in_failed_beside_a_report() {
+    let directory = tempdir().unwrap();
+    let target = Scripted::new(|to, _| match to {
+        "ann@example.com" => Ok(Delivered::default()),
+        _ => Err(never()),
+    });
+    let bouncer = Arc::new(Told2::default());
+    let mut options = options();
+    options.bouncer = bouncer.clone();
+    let spool = start(directory.path(), to(&[("relay", &target)]), options);
+    let message = asking(&[
+        ("a@example.org", ""),
+        ("b@example.org", "NEVER"),
+        ("c@example.org", "SUCCESS"),
+        ("d@example.org", "FAILURE"),
+    ]);
+    spool.submit(message).await.unwrap();
+    let got = target.wait_for(1).await;
+    assert_eq!(got[0].to, ["ann@example.com"]);
+    until(|| spool.status().ready == 0).await;
+    let told = bouncer.0.lock().unwrap().clone();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].1, ["a@example.org", "d@example.org"]);
+    let names = failed(directory.path());
+    assert_eq!(names.len(), 2, "{names:?}");
+    let described = described(directory.path(), &names[1]);
+    let kept: Vec<_> = described.recipients.iter().map(|it| &*it.to).collect();
+    assert_eq!(kept, ["b@example.org", "c@example.org"]);
+}
+
+/// Changes a text wherever it stands in the files of a directory.
+fn damage(directory: &std::path::Path, text: &[u8]) {
+    for found in std::fs::read_dir(directory).unwrap() {
+        let path = found.unwrap().path();
+        if path.is_dir() {
+            damage(&path, text);
+            continue;
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        let place = bytes.windows(text.len()).position(|it| it == text);
+        if let Some(place) = place {
+            bytes[place] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_cannot_be_reported_is_not_repeated() {
+    let directory = tempdir().unwrap();
+    let path = directory.path().to_owned();
+    let target = Scripted::new(move |_, _| {
+        damage(&path, b"\r\n\r\none\r\n");
+        Ok(Delivered::default())
+    });
+    let bouncer = Arc::new(Told2::default());
+    let mut options = options();
+    options.bouncer = bouncer.clone();
+    let spool = start(directory.path(), to(&[("relay", &target)]), options);
+    let message = asking(&[("bob@example.org", "SUCCESS")]);
+    spool.submit(message).await.unwrap();
+    target.wait_for(1).await;
+    until(|| spool.status().ready == 0).await;
+    assert!(bouncer.0.lock().unwrap().is_empty(), "it was damaged");
+    assert_eq!(spool.status().waiting, 0);
+    assert_eq!(target.attempts().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_put_to_failed_leaves_no_parts_there_and_is_tried_again() {
+    let directory = tempdir().unwrap();
+    let target = Scripted::new(|_, attempts| match attempts {
+        0 => Err(not_now()),
+        _ => Err(never()),
+    });
+    let spool = start(directory.path(), to(&[("hook", &target)]), options());
+    let id = send(&spool, &["bob@example.org"], "one").await;
+    let (eml, json) = (format!("{id}.hook.eml"), format!("{id}.hook.json"));
+    let in_the_way = directory.path().join("failed").join(&json);
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    target.wait_for_attempts(2).await;
+    until(|| spool.status().ready == 0).await;
+    assert_eq!(failed(directory.path()), [&*json]);
+    std::fs::remove_dir(&in_the_way).unwrap();
+    until(|| failed(directory.path()) == [&*eml, &*json]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_given_up_without_an_attempt_while_its_target_works() {
+    let directory = tempdir().unwrap();
+    let target = Scripted::stuck();
+    let mut options = options();
+    options.concurrency = 1;
+    options.give_up_after = Duration::from_secs(5);
+    let spool = start(directory.path(), to(&[("hook", &target)]), options);
+    for text in ["one", "two"] {
+        send(&spool, &["bob@example.org"], text).await;
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(failed(directory.path()), [""; 0]);
+    target.let_through(2);
+    target.wait_for(2).await;
 }

@@ -52,6 +52,19 @@ impl Lane {
         }
     }
 
+    /// How many messages it takes at once. `None`: there is no such target now.
+    pub(super) fn set_concurrency(&mut self, concurrency: Option<usize>) {
+        if self.concurrency.is_none() {
+            // Whatever was known of it is old.
+            self.reach = Reach::Up;
+        }
+        self.concurrency = concurrency;
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self.reach, Reach::Down { .. })
+    }
+
     pub(super) fn has_room(&self, now: u64) -> bool {
         let Some(concurrency) = self.concurrency else {
             return false;
