@@ -398,7 +398,10 @@ impl MilterClient {
 
     fn count(&mut self, change: &Modification, size: usize) -> Result<(), MilterError> {
         match change {
-            Modification::ReplaceBody(piece) => self.body += piece.len() as u64,
+            // Empty ones would never come to the limit of a body.
+            Modification::ReplaceBody(piece) if !piece.is_empty() => {
+                self.body += piece.len() as u64;
+            }
             _ => {
                 self.changes += 1;
                 self.changed += size;

@@ -157,6 +157,7 @@ impl Check for Milter {
             check: Arc::clone(self),
             link: None,
             peer: client.peer(),
+            is_greeted: false,
             transaction: Transaction::None,
         };
         if is_stranger(client) {
@@ -178,6 +179,8 @@ pub struct MilterSession {
     link: Option<Box<Link>>,
     /// Whom the milter was told of.
     peer: Peer,
+    /// It was told of a HELO, too.
+    is_greeted: bool,
     transaction: Transaction,
 }
 
@@ -197,6 +200,7 @@ impl MilterSession {
     /// A connection to the milter, which is told of the client. A failure counts when there is a message.
     async fn open(&mut self, client: &Client) -> Result<(), Reply> {
         self.link = None;
+        self.is_greeted = false;
         self.peer = client.peer();
         let began = Instant::now();
         match Link::open(&self.check).await {
@@ -216,20 +220,34 @@ impl MilterSession {
         self.ask(asked).await.map(drop)
     }
 
-    /// The connection that there is, or a new one where the milter has failed before, or knows of another client.
+    /// The connection that there is, or a new one where the milter has failed before, or knows of another client. One on
+    /// which the milter refuses the client is closed: the next transaction asks anew.
     async fn reopen(&mut self, client: &Client) -> Result<(), Reply> {
-        let is_whole = self.link.as_ref().is_some_and(|link| !link.is_busy());
-        if is_whole && self.peer == client.peer() {
-            return Ok(());
+        let introduced = self.introduce(client).await;
+        if introduced.is_err() {
+            self.link = None;
         }
-        self.open(client).await?;
+        introduced
+    }
+
+    /// Tells of the client what the milter was not told of it.
+    async fn introduce(&mut self, client: &Client) -> Result<(), Reply> {
+        if self.peer != client.peer() || !self.is_ready() {
+            self.open(client).await?;
+        }
         match client.helo() {
-            Some(name) => self.greet(client, name).await,
-            None => Ok(()),
+            Some(name) if !self.is_greeted => self.greet(client, name).await,
+            _ => Ok(()),
         }
     }
 
+    /// Whether the milter can be asked. After a hook that was dropped in the middle, it still owes an answer.
+    fn is_ready(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| !link.is_busy())
+    }
+
     async fn greet(&mut self, client: &Client, name: &str) -> Result<(), Reply> {
+        self.is_greeted = true;
         let mut macros = Macros::default();
         told::connection(&mut macros, &self.check, client);
         let asked = |milter: &mut MilterClient| milter.hello(name, &macros);
@@ -241,10 +259,11 @@ impl MilterSession {
         &mut self,
         question: impl FnOnce(&mut MilterClient) -> Result<Sent, MilterError>,
     ) -> Result<(), Reply> {
+        let began = Instant::now();
         let Some(link) = self.link.as_mut().filter(|link| !link.is_busy()) else {
+            self.fail_unready(began);
             return self.unanswered();
         };
-        let began = Instant::now();
         match link.ask(question).await {
             Ok(None | Some(Answer::Continue | Answer::Accept | Answer::Skip)) => Ok(()),
             Ok(Some(Answer::Discard)) => {
@@ -274,6 +293,13 @@ impl MilterSession {
         };
     }
 
+    /// A milter that owes an answer since before cannot look at the transaction any more.
+    fn fail_unready(&mut self, began: Instant) {
+        if self.transaction == Transaction::Asked {
+            self.fail(&Failure::Late(self.check.timeout), began);
+        }
+    }
+
     fn unanswered(&self) -> Result<(), Reply> {
         match self.transaction {
             Transaction::Failed => Err(NO_ANSWER),
@@ -285,7 +311,8 @@ impl MilterSession {
     async fn look(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {
         let began = Instant::now();
         let header = content::header(content.gathered()).await?;
-        let Some(link) = self.link.as_mut() else {
+        let Some(link) = self.link.as_mut().filter(|link| !link.is_busy()) else {
+            self.fail_unready(began);
             return self.unanswered().map(|()| Verdict::default());
         };
         let limit = self.check.timeout.saturating_mul(MOST_TIMEOUTS);
@@ -389,7 +416,11 @@ impl CheckSession for MilterSession {
     fn reads_content(&self) -> bool {
         match self.transaction {
             Transaction::None => false,
-            Transaction::Asked => self.link.as_ref().is_some_and(|link| link.is_open()),
+            // Where it cannot be asked any more it has failed, and that is seen to then.
+            Transaction::Asked => {
+                let link = self.link.as_ref();
+                link.is_none_or(|link| link.is_busy() || link.is_open())
+            }
             Transaction::Discarded | Transaction::Failed => true,
         }
     }

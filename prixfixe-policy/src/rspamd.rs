@@ -71,7 +71,7 @@ pub enum RspamdError {
 /// | `rewrite subject` | the subject that rspamd says |
 /// | `no action`, one of your own | nothing but the header fields that rspamd adds and removes |
 ///
-/// No answer, one that is not understood, over 4 MiB or too late, and a status other than 200 are the same failure
+/// No answer, one that is not understood, over 4 MiB, with over 1,000 changes or too late, and a status other than 200 are the same failure
 /// ([`on_failure`](Self::on_failure)). The log says when it begins and when it ends.
 ///
 /// Plaintext goes to loopback, private and link-local addresses alone, unless it is [insecure](Self::insecure).
@@ -307,7 +307,7 @@ impl CheckSession for RspamdSession {
         match answer.action {
             Action::Reject => Err(answer.reply(REFUSED)),
             Action::SoftReject | Action::Greylist => Err(answer.reply(LATER)),
-            Action::Discard => Ok(discarded(content).found(finding)),
+            Action::Discard => Ok(Verdict::default().edit(Edit::Discard).found(finding)),
             _ => {
                 let edits = answer.edits(header.as_bytes(), is_received);
                 let verdict = Verdict::default().found(finding);
@@ -319,13 +319,6 @@ impl CheckSession for RspamdSession {
     fn reset(&mut self) {
         self.is_asked = false;
     }
-}
-
-/// Nobody gets it, and its client does not hear of that.
-fn discarded(content: Content<'_>) -> Verdict {
-    let recipients = content.envelope().recipients().iter();
-    let removed = recipients.map(|it| Edit::RemoveRecipient(it.path().clone()));
-    removed.fold(Verdict::default(), Verdict::edit)
 }
 
 impl Answer {

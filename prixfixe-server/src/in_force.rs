@@ -15,6 +15,9 @@ pub(crate) struct AtMail {
     pub(crate) relay_for_users: bool,
     /// How often a listener has come to ask for logins that asked for none before.
     pub(crate) login_epoch: u32,
+    /// How often a listener has come to check passwords that took any before.
+    pub(crate) anybody_epoch: u32,
+    max_recipients: usize,
     attached: Attached,
 }
 
@@ -31,12 +34,14 @@ pub(crate) struct InForce(Arc<RwLock<Arc<AtMail>>>);
 pub(crate) struct Taken(Option<Arc<AtMail>>);
 
 impl AtMail {
-    pub(crate) fn new(settings: &Settings, login_epoch: u32) -> Self {
+    pub(crate) fn new(settings: &Settings, login_epoch: u32, anybody_epoch: u32) -> Self {
         let domain = &settings.dialogue.domain;
         Self {
             accepted_domains: AcceptedDomains::new(domain, &settings.accepted_domains),
             relay_for_users: settings.relay_for_users,
             login_epoch,
+            anybody_epoch,
+            max_recipients: settings.dialogue.max_recipients,
             attached: settings.attached.clone(),
         }
     }
@@ -84,6 +89,12 @@ impl Taken {
     pub(crate) fn accepts(&self, client: &Client, recipient: &ForwardPath) -> bool {
         let at_mail = self.0.as_ref();
         at_mail.is_none_or(|it| it.accepts(client, recipient))
+    }
+
+    /// Whether a message may have one recipient more than these.
+    pub(crate) fn has_room(&self, recipients: usize) -> bool {
+        let at_mail = self.0.as_ref();
+        at_mail.is_none_or(|it| recipients < it.max_recipients)
     }
 
     pub(crate) fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {

@@ -1,7 +1,7 @@
 //! Every reply that the server makes by itself, beside those of the dialogue in `prixfixe-core`.
 
 pub(crate) use prixfixe_core::replies::{
-    CLEAR_TEXT_AFTER_STARTTLS, LOCAL_ERROR, TIMED_OUT, TOO_MANY_CONNECTIONS,
+    CLEAR_TEXT_AFTER_STARTTLS, LOCAL_ERROR, NEEDS_SMTPUTF8, TIMED_OUT, TOO_MANY_CONNECTIONS,
 };
 use prixfixe_core::{EnhancedCode, Reply};
 
@@ -10,6 +10,13 @@ pub(crate) const NO_SUCH_DOMAIN: Reply = Reply::from_static(
     550,
     EnhancedCode(5, 7, 1),
     "mail for this domain is not accepted here",
+);
+
+/// A check adds a recipient over the limit. Its client can do nothing about that: the message goes on without it.
+pub(crate) const TOO_MANY_ADDED: Reply = Reply::from_static(
+    554,
+    EnhancedCode(5, 5, 3),
+    "too many recipients with those that are added here",
 );
 
 /// One client has all the connections that it may have, or had all that it may make in a minute.

@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) in_force: InForce,
     /// As it was in force when sessions with these settings began.
     pub(crate) login_epoch: u32,
+    /// The same.
+    pub(crate) anybody_epoch: u32,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) gathering: Gathering,
     pub(crate) auth: Auth,
@@ -59,12 +61,14 @@ impl Shared {
         dialogue.auth = auth.offered();
         let mut local_dialogue = dialogue.clone();
         local_dialogue.tls_required = false;
+        let now = in_force.now();
         Self {
             application,
             counts,
             log,
             domain: dialogue.domain.as_str().into(),
-            login_epoch: in_force.now().login_epoch,
+            login_epoch: now.login_epoch,
+            anybody_epoch: now.anybody_epoch,
             in_force,
             dialogue: Arc::new(dialogue),
             local_dialogue: Arc::new(local_dialogue),
@@ -246,7 +250,7 @@ impl SmtpService {
             Arc::clone(&log),
             clients,
             Gathering::new(settings.message_memory, settings.temporary.clone()),
-            InForce::new(AtMail::new(settings, 0)),
+            InForce::new(AtMail::new(settings, 0, 0)),
             Arc::new(Failures::new(now)),
             settings,
         );
@@ -307,6 +311,11 @@ impl SmtpService {
             true => old.login_epoch.wrapping_add(1),
             false => old.login_epoch,
         };
+        let anybody_epoch = match self.leaves_any(settings) {
+            true => old.anybody_epoch.wrapping_add(1),
+            false => old.anybody_epoch,
+        };
+        let at_mail = AtMail::new(settings, login_epoch, anybody_epoch);
         let (application, counts) = (Arc::clone(&old.application), Arc::clone(&self.counts));
         let shared = Shared::new(
             application,
@@ -315,7 +324,7 @@ impl SmtpService {
             clients,
             old.gathering
                 .with(settings.message_memory, settings.temporary.clone()),
-            old.in_force.replaced(AtMail::new(settings, login_epoch)),
+            old.in_force.replaced(at_mail),
             Arc::clone(&old.failures),
             settings,
         );
@@ -326,11 +335,23 @@ impl SmtpService {
 
     /// Whether clients must log in at a listener where they did not have to.
     fn is_stricter(&self, settings: &Settings) -> bool {
+        let mut changes = self.auth_changes(settings).into_iter();
+        changes.any(|(now, next)| now != next && next == AuthMode::Require)
+    }
+
+    /// Whether passwords are checked where any was right: who logged in there may be nobody.
+    fn leaves_any(&self, settings: &Settings) -> bool {
+        let usual = (self.shared().auth.mode, settings.auth.mode);
+        let mut changes = self.auth_changes(settings).into_iter().chain([usual]);
+        changes.any(|(now, next)| now != next && now == AuthMode::Any)
+    }
+
+    /// How logins are handled at each listener, and how they will be.
+    fn auth_changes(&self, settings: &Settings) -> Vec<(AuthMode, AuthMode)> {
         let rules = rules_in_force(settings, &self.given);
         let next = modes(settings, &rules).into_iter();
-        let mut next = next.map(|mode| mode.unwrap_or(settings.auth.mode));
-        let mut now = self.auth_modes().into_iter();
-        next.any(|next| now.next() != Some(next) && next == AuthMode::Require)
+        let next = next.map(|mode| mode.unwrap_or(settings.auth.mode));
+        self.auth_modes().into_iter().zip(next).collect()
     }
 
     /// A session for a stream of the caller's own.

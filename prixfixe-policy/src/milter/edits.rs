@@ -111,7 +111,12 @@ fn of_field(change: Modification, header: &Fields) -> Option<Edit> {
     })
 }
 
+/// `postmaster` alone is one (RFC 5321 section 4.1.1.3), and a milter is told of it so.
 fn recipient(address: &str, domain: &str) -> Result<ForwardPath, Failure> {
+    let bare = bare(address);
+    if bare.eq_ignore_ascii_case("postmaster") {
+        return bare.parse().map_err(|_| Failure::Address);
+    }
     full(address, domain).parse().map_err(|_| Failure::Address)
 }
 
@@ -121,15 +126,17 @@ fn sender(address: &str, domain: &str) -> Result<ReversePath, Failure> {
 
 /// The address without its angle brackets, and with a domain.
 fn full(address: &str, domain: &str) -> String {
-    let address = address.trim();
-    let bare = address
-        .strip_prefix('<')
-        .and_then(|it| it.strip_suffix('>'));
-    let address = bare.unwrap_or(address);
+    let address = bare(address);
     match address.is_empty() || address.contains('@') {
         true => address.to_owned(),
         false => format!("{address}@{domain}"),
     }
+}
+
+fn bare(address: &str) -> &str {
+    let address = address.trim();
+    let bare = address.strip_prefix('<');
+    bare.and_then(|it| it.strip_suffix('>')).unwrap_or(address)
 }
 
 /// A body whose lines end as SMTP's do. A lone CR or LF would be for others to read as they like.
@@ -171,10 +178,14 @@ mod tests {
             ("<a@b.test>", "a@b.test"),
             ("a@b.test", "a@b.test"),
             ("<root>", "root@mx.test"),
-            ("postmaster", "postmaster@mx.test"),
+            ("postmaster", "postmaster"),
+            ("<PostMaster>", "postmaster"),
+            ("<postmaster@b.test>", "postmaster@b.test"),
         ] {
             assert_eq!(recipient(address, "mx.test").unwrap().to_string(), expected);
         }
+        let sent = sender("<postmaster>", "mx.test").unwrap();
+        assert_eq!(sent.to_string(), "postmaster@mx.test");
         assert!(sender("<>", "mx.test").unwrap().mailbox().is_none());
         for address in ["<>", "<a b@c.test>", "<a@b.test> SIZE=1", "a@"] {
             assert!(recipient(address, "mx.test").is_err(), "{address}");

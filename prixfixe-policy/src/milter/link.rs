@@ -119,7 +119,7 @@ impl Link {
                     self.is_busy = false;
                     return Ok(Some(answer));
                 }
-                Event::Change(change) => changes.push(change),
+                Event::Change(change) => add(changes, change),
                 _ => {}
             }
         }
@@ -152,6 +152,16 @@ impl Link {
         written.map_err(|_| Failure::Late(self.timeout))??;
         self.is_busy = was_busy;
         Ok(())
+    }
+}
+
+/// Pieces of a body are joined as they come: each alone may be of a single byte.
+fn add(changes: &mut Vec<Modification>, change: Modification) {
+    match (changes.last_mut(), change) {
+        (Some(Modification::ReplaceBody(body)), Modification::ReplaceBody(piece)) => {
+            body.extend_from_slice(&piece);
+        }
+        (_, change) => changes.push(change),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What rspamd says of a message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use prixfixe_core::Reply;
 use prixfixe_server::Edit;
@@ -26,10 +26,17 @@ pub(super) struct Answer {
     milter: Milter,
 }
 
+/// The most changes that an answer may ask for.
+const MAX_EDITS: usize = 1_000;
+
 /// An answer that is none.
 #[derive(Debug, thiserror::Error)]
-#[error("its answer is not understood ({0}); is there rspamd at that URL?")]
-pub(super) struct Unreadable(serde_json::Error);
+pub(super) enum Unreadable {
+    #[error("its answer is not understood ({0}); is there rspamd at that URL?")]
+    Json(serde_json::Error),
+    #[error("its answer changes {0} header fields, over {max}", max = MAX_EDITS)]
+    Edits(usize),
+}
 
 /// What rspamd would have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -117,9 +124,22 @@ impl<'de> Deserialize<'de> for Action {
     }
 }
 
+impl Milter {
+    /// How many changes it is at the most.
+    fn edits(&self) -> usize {
+        let added = self.add_headers.values().map(|it| it.as_slice().len());
+        let removed = self.remove_headers.values().map(|it| it.as_slice().len());
+        added.chain(removed).sum()
+    }
+}
+
 impl Answer {
     pub(super) fn read(body: &[u8]) -> Result<Self, Unreadable> {
-        serde_json::from_slice(body).map_err(Unreadable)
+        let answer: Self = serde_json::from_slice(body).map_err(Unreadable::Json)?;
+        match answer.milter.edits() {
+            edits if edits > MAX_EDITS => Err(Unreadable::Edits(edits)),
+            _ => Ok(answer),
+        }
     }
 
     /// What the client is told: rspamd's own words where it has any, made safe.
@@ -139,10 +159,15 @@ impl Answer {
     /// What it wants changed in a message with this header. `is_received`: it was shown our `Received` before it.
     pub(super) fn edits(&self, header: &[u8], is_received: bool) -> Vec<Edit> {
         let mut edits = Vec::new();
+        let fields = match self.milter.remove_headers.is_empty() {
+            true => HashMap::new(),
+            false => counts(header),
+        };
         for (name, numbers) in &self.milter.remove_headers {
-            for number in numbers.as_slice() {
-                edits.extend(removed(name, *number, header, is_received));
-            }
+            let count = fields.get(&name.to_ascii_lowercase().into_bytes());
+            let count = count.copied().unwrap_or_default();
+            let numbers = numbers.as_slice().iter();
+            edits.extend(numbers.filter_map(|it| removed(name, *it, count, is_received)));
         }
         // What is asked for twice is there once: rspamd's own fields replace those of the client's.
         match self.action {
@@ -183,7 +208,7 @@ impl Added {
 }
 
 /// All of them for 0, the first for 1, the last for -1.
-fn removed(name: &str, number: i64, header: &[u8], is_received: bool) -> Option<Edit> {
+fn removed(name: &str, number: i64, count: usize, is_received: bool) -> Option<Edit> {
     let is_ours = is_received && name.eq_ignore_ascii_case("Received");
     let occurrence = match number {
         0 => return Some(Edit::RemoveAll { name: name.into() }),
@@ -192,7 +217,7 @@ fn removed(name: &str, number: i64, header: &[u8], is_received: bool) -> Option<
             .checked_sub(1 + usize::from(is_ours))?,
         _ => {
             let from_end = usize::try_from(number.unsigned_abs()).ok()?;
-            count(name, header).checked_sub(from_end)?
+            count.checked_sub(from_end)?
         }
     };
     Some(Edit::Remove {
@@ -201,12 +226,15 @@ fn removed(name: &str, number: i64, header: &[u8], is_received: bool) -> Option<
     })
 }
 
-/// How many fields of that name there are.
-fn count(name: &str, header: &[u8]) -> usize {
+/// How many fields there are of each name, in small letters.
+fn counts(header: &[u8]) -> HashMap<Vec<u8>, usize> {
+    let mut counts = HashMap::new();
     let lines = header.split(|byte| *byte == b'\n');
-    let names = lines.filter_map(|line| line.split(|byte| *byte == b':').next());
-    let is_it = |it: &&[u8]| it.trim_ascii_end().eq_ignore_ascii_case(name.as_bytes());
-    names.filter(is_it).count()
+    for name in lines.filter_map(|line| line.split(|byte| *byte == b':').next()) {
+        let name = name.trim_ascii_end().to_ascii_lowercase();
+        *counts.entry(name).or_default() += 1;
+    }
+    counts
 }
 
 fn replaced(name: &str, value: &str) -> [Edit; 2] {

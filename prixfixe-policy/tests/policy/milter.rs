@@ -249,7 +249,11 @@ async fn recipients_and_senders_are_changed(transport: Transport) {
         .map(ToString::to_string)
         .collect();
     // Mail for elsewhere is not accepted here, whoever adds it.
-    assert_eq!(recipients, ["new@receiver.test"]);
+    assert_eq!(recipients, ["bob@receiver.test", "new@receiver.test"]);
+    let reply = served
+        .gets("ann@sender.test", "Subject: redirect\r\n\r\na")
+        .await;
+    assert!(reply.starts_with("550 5.7.1"), "{reply}");
     let reply = served
         .gets("ann@sender.test", "Subject: sender\r\n\r\na")
         .await;

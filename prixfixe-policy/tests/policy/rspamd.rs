@@ -141,12 +141,17 @@ async fn what_is_no_answer_is_a_failure(transport: Transport) {
         r#"{{"action":"no action","urls":"{}"}}"#,
         "x".repeat(100 << 20)
     );
+    let many = format!(
+        r#"{{"action":"no action","milter":{{"remove_headers":{{"A":[-1{}]}}}}}}"#,
+        ",-1".repeat(1_000)
+    );
     for (status, body) in [
         (200, "{}".to_owned()),
         (200, "no JSON".to_owned()),
         (200, "[".repeat(1 << 20)),
         (200, r#"{"action":"reject"#.to_owned()),
         (200, large),
+        (200, many),
         (400, r#"{"error":"invalid command"}"#.to_owned()),
         (302, r#"{"action":"no action"}"#.to_owned()),
         (204, String::new()),

@@ -7,15 +7,19 @@ use crate::{Body, Envelope, Gathered, Recipient, reply};
 
 /// A change to a message.
 ///
-/// Header fields are named without regard to case. In a value each line break begins a folded line: a value never
-/// becomes a field of its own.
+/// Header fields are named without regard to case. An edit with a name that no field can have (RFC 5322 section 3.6.8)
+/// changes nothing. In a value each line break begins a folded line: a value never becomes a field of its own. Other control
+/// characters but tabs become `?`.
 ///
 /// Places and occurrences are those of the content as the client sent it, which is what every check sees: what other
 /// edits add or remove does not shift them.
 ///
 /// A changed envelope begins a transaction anew: the handler's session is [reset](crate::Session::reset), and asked about
 /// the sender, each recipient and the data again. A recipient that is new has to be in the accepted domains, and each
-/// check and the handler are asked about it as about any other. One that they refuse is left out.
+/// check and the handler are asked about it as about any other. One that they refuse for good is left out, and so is one
+/// over [`max_recipients`](crate::Settings::max_recipients) or one that needs SMTPUTF8 in a transaction without it. Where a
+/// check has also removed a recipient of the client's, or the refusal is transient, the client receives the refusal: mail
+/// that is moved elsewhere is not lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Edit {
@@ -103,7 +107,7 @@ pub(crate) async fn apply(
     }
     let mut header = Header::parse(header);
     let mut body = None;
-    for edit in edits {
+    for edit in edits.iter().filter(|edit| has_name(edit)) {
         match edit {
             Edit::ReplaceBody(replacement) => body = Some(replacement.clone()),
             edit => header.edit(edit),
@@ -276,15 +280,28 @@ impl Field {
     }
 }
 
+/// Whether the field that is meant, if any, has a name that a field can have (RFC 5322 section 3.6.8, `ftext`).
+fn has_name(edit: &Edit) -> bool {
+    match edit {
+        Edit::Prepend { name, .. }
+        | Edit::Insert { name, .. }
+        | Edit::Change { name, .. }
+        | Edit::Remove { name, .. }
+        | Edit::RemoveAll { name } => {
+            let is_ftext = |byte: u8| byte.is_ascii_graphic() && byte != b':';
+            !name.is_empty() && name.bytes().all(is_ftext)
+        }
+        _ => true,
+    }
+}
+
 fn field(name: &str, value: &str) -> Vec<u8> {
-    let name: String = name
-        .chars()
-        .filter(|c| c.is_ascii_graphic() && *c != ':')
-        .collect();
     let lines = value
         .split(['\r', '\n'])
         .filter(|line| !line.trim().is_empty());
     let value = lines.map(str::trim).collect::<Vec<_>>().join("\r\n\t");
+    let is_harmful = |c: char| c.is_control() && !matches!(c, '\t' | '\r' | '\n');
+    let value = value.replace(is_harmful, "?");
     format!("{name}: {value}\r\n").into_bytes()
 }
 
@@ -396,12 +413,12 @@ mod tests {
     #[test]
     fn a_value_never_becomes_a_field_of_its_own() {
         let edit = Edit::Prepend {
-            name: "X:\r\nBcc".into(),
-            value: "a\r\nBcc: you\n\n\rEvil: 1\r\n\r\nbody".into(),
+            name: "X".into(),
+            value: "a\r\nBcc: you\n\n\rEvil:\t1\0\u{85}2\r\n\r\nbody".into(),
         };
         assert_eq!(
             edited("", &[edit]),
-            "XBcc: a\r\n\tBcc: you\r\n\tEvil: 1\r\n\tbody\r\n"
+            "X: a\r\n\tBcc: you\r\n\tEvil:\t1??2\r\n\tbody\r\n"
         );
     }
 
@@ -416,6 +433,38 @@ mod tests {
             result.extend_from_slice(&piece);
         }
         String::from_utf8(result).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_no_field_can_be_named_changes_nothing() {
+        for name in ["", "X:\r\nBcc", "X Y", "X:", "Bücher", "X\0"] {
+            let (name, value) = (|| String::from(name), || String::from("a"));
+            let (at, occurrence) = (0, 0);
+            for edit in [
+                Edit::Prepend {
+                    name: name(),
+                    value: value(),
+                },
+                Edit::Insert {
+                    at,
+                    name: name(),
+                    value: value(),
+                },
+                Edit::Change {
+                    name: name(),
+                    occurrence,
+                    value: value(),
+                },
+                Edit::Remove {
+                    name: name(),
+                    occurrence,
+                },
+                Edit::RemoveAll { name: name() },
+            ] {
+                let content = ": nameless\r\nX Y: a\r\n\r\nb";
+                assert_eq!(applied(content, edit.clone()).await, content, "{edit:?}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -7,7 +7,9 @@ use prixfixe_core::{Protocol, Reply};
 use crate::check::{self, Checks, Content, Opened};
 use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
 use crate::message::Head;
-use crate::{Accepted, Client, Envelope, Handler, Identity, Login, Message, Session, replies};
+use crate::{
+    Accepted, Client, Envelope, Handler, Identity, Login, Message, Recipient, Session, replies,
+};
 
 /// The checks of a server and its handler.
 pub(crate) struct Checked<H> {
@@ -81,7 +83,8 @@ impl<S: Session> Stack<S> {
         let client = &head.client;
         let envelope = Arc::make_mut(&mut head.envelope);
         let recipients = std::mem::take(&mut envelope.recipients);
-        let mut refusal = replies::LOCAL_ERROR;
+        let remains = |it: &Recipient| recipients.iter().any(|other| other.path == it.path);
+        let is_redirected = !named.recipients.iter().all(remains);
         self.session.mail(Mail::new(client, envelope)).await?;
         for recipient in recipients {
             let rcpt = Rcpt::new(client, envelope, &recipient);
@@ -92,22 +95,28 @@ impl<S: Session> Stack<S> {
             };
             match answer {
                 Ok(()) => envelope.recipients.push(recipient),
-                Err(reply) if is_new => {
-                    tracing::debug!(%recipient, %reply, "a recipient that a check adds is refused");
-                    refusal = reply;
+                // Whoever moves a message to a place that is none, or none yet, does not throw it away.
+                Err(reply) if !is_new || is_redirected || reply.is_transient() => {
+                    return Err(reply);
                 }
-                Err(reply) => return Err(reply),
+                Err(reply) => {
+                    tracing::debug!(%recipient, %reply, "a recipient that a check adds is refused");
+                }
             }
-        }
-        // Whoever moves a message to a place that is none does not throw it away.
-        if envelope.recipients.is_empty() {
-            return Err(refusal);
         }
         self.session.data(Data::new(client, envelope)).await
     }
 
     async fn ask_about_added(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
-        let in_force = &rcpt.envelope().in_force;
+        let envelope = rcpt.envelope();
+        let in_force = &envelope.in_force;
+        if !in_force.has_room(envelope.recipients.len()) {
+            return Err(replies::TOO_MANY_ADDED);
+        }
+        // RFC 6531 section 3.5: as a client's own RCPT.
+        if !envelope.parameters.smtputf8 && !rcpt.path().to_string().is_ascii() {
+            return Err(replies::NEEDS_SMTPUTF8);
+        }
         if !in_force.accepts(rcpt.client(), rcpt.path()) {
             return Err(replies::NO_SUCH_DOMAIN);
         }
@@ -146,13 +155,21 @@ impl<S: Session> Session for Stack<S> {
         if self.checks.read_content() {
             named = Some(Arc::clone(&message.head.envelope));
             // Boxed, or every message would pay for its locals: over 1 KiB an allocation has no quick way.
-            message = Box::pin(self.checked(message)).await?;
+            message = match Box::pin(self.checked(message)).await {
+                Ok(message) => message,
+                // The session has heard of recipients, and hears of no message.
+                Err(reply) => {
+                    self.session.reset();
+                    return Err(reply);
+                }
+            };
         }
         let asked = Arc::clone(&message.head.envelope);
         let is_lmtp = message.client().protocol() == Protocol::Lmtp;
         let recipients = asked.recipients().len();
         // The checks have removed them all: there is nobody to keep it for.
         if recipients == 0 {
+            self.session.reset();
             return Ok(Accepted::default());
         }
         let accepted = self.session.message(message).await?;

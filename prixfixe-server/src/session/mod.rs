@@ -20,7 +20,7 @@ mod xclient;
 use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prixfixe_core::{Connection, Event, Question as Open};
 use prixfixe_network::OutputBuffer;
@@ -36,6 +36,9 @@ use crate::{Client, TimeoutPhase, replies};
 
 /// While this much input waits behind an open question, no more is read. A whole command line fits.
 const INPUT_LIMIT: usize = 4096;
+
+/// How long replies wait for others.
+const LONGEST_HOLD: Duration = Duration::from_secs(1);
 
 /// A session of the dialogue with one client.
 pub(crate) struct SmtpSession {
@@ -65,6 +68,8 @@ pub(crate) struct SmtpSession {
     stalled: bool,
     /// Octets of replies to MAIL and RCPT among those that wait.
     grouped: u16,
+    /// Since when the first of them waits.
+    held_since: Option<Instant>,
     /// The transport's, as of the last poll: questions are asked while bytes are received, too.
     waker: Waker,
     record: Record,
@@ -106,6 +111,7 @@ impl SmtpSession {
             chunk_is_told: false,
             stalled: false,
             grouped: 0,
+            held_since: None,
             waker: Waker::noop().clone(),
             record: Record::new(now),
             shared,
@@ -200,13 +206,19 @@ impl SmtpSession {
     }
 
     /// Replies to MAIL and RCPT leave together, while the client has more before it than it can have waited for. RFC 2920
-    /// section 3.2: they may be kept until the input is empty, and no other reply may.
-    fn hold_grouped(&mut self) {
+    /// section 3.2: they may be kept until the input is empty, and no other reply may. A client that waits long for slow
+    /// answers takes the server for dead.
+    fn hold_grouped(&mut self, now: Instant) {
         let is_asked = self.connection.question() == Some(Open::Rcpt) && !self.input.is_empty();
-        let is_held = is_asked && self.output.held_len() == usize::from(self.grouped);
+        let is_grouped = is_asked && self.output.held_len() == usize::from(self.grouped);
+        let is_recent = |since| now.saturating_duration_since(since) < LONGEST_HOLD;
+        let is_held = is_grouped && self.held_since.is_none_or(is_recent);
         self.output.hold(is_held);
         if !is_held {
             self.grouped = 0;
+            self.held_since = None;
+        } else if self.grouped > 0 {
+            self.held_since.get_or_insert(now);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::conversation::{self, About, Panicked, Question};
 use crate::handler::Outcome;
 use crate::message::Head;
 use crate::observe::MessageResult;
-use crate::{Envelope, MessageId, Recipient, replies};
+use crate::{AuthMode, Envelope, MessageId, Recipient, replies};
 
 impl SmtpSession {
     /// Asks whether the client is wanted.
@@ -64,6 +64,9 @@ impl SmtpSession {
     fn ask_mail(&mut self, now: Instant, envelope: Envelope, cx: &mut Context<'_>) {
         let in_force = self.shared.in_force.now();
         let was_exempt = in_force.login_epoch != self.shared.login_epoch;
+        // Nobody has checked who the clients of such a session are, and users may be allowed more now.
+        let took_anybody = in_force.anybody_epoch != self.shared.anybody_epoch
+            && self.shared.auth.mode == AuthMode::Any;
         let transaction = Transaction::new(envelope, now, in_force);
         let transaction = self.transaction.insert(transaction);
         let envelope = transaction.envelope.clone();
@@ -73,7 +76,7 @@ impl SmtpSession {
             return self.answer(now, Err(replies::TOO_MANY_MESSAGES), About::Nothing, cx);
         }
         // Logins may bound now what domains did before, and a session keeps the mode that it began with.
-        if was_exempt && self.client.identity().is_none() {
+        if took_anybody || was_exempt && self.client.identity().is_none() {
             return self.answer(now, Err(replies::CONNECT_AGAIN), About::Nothing, cx);
         }
         if self.is_another_sender(envelope.reverse_path()) {

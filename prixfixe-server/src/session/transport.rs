@@ -70,7 +70,7 @@ impl Session for SmtpSession {
             self.work(now, cx);
         }
         self.watch_body(now, cx);
-        self.hold_grouped();
+        self.hold_grouped(now);
         if self.connection.is_closed() {
             self.place = None;
             Poll::Ready(())

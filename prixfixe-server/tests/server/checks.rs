@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use prixfixe_server::{
-    Check, CheckSession, Client as Peer, Content, Data, Edit, Envelope, Gathered, Hello, Mail,
-    Rcpt, Recipient, Reply, Transport, Verdict, inbox, reply,
+    Accepted, Check, CheckSession, Client as Peer, Content, Data, Edit, Envelope, Gathered,
+    Handler, Hello, Mail, Message, Rcpt, Recipient, Reply, Session, Transport, Verdict, inbox,
+    reply,
 };
 
 use crate::client::{Client, builder};
@@ -16,6 +17,8 @@ on_both_transports![
     a_content_is_checked_and_edited_before_the_handler_has_it,
     large_messages_are_checked_from_files,
     a_changed_envelope_is_asked_about_anew,
+    what_is_moved_is_not_lost,
+    a_session_hears_of_the_end_of_what_never_comes,
 ];
 
 type Asked = Arc<Mutex<Vec<String>>>;
@@ -364,4 +367,115 @@ async fn a_changed_envelope_is_asked_about_anew(transport: Transport) {
     assert!(reply.starts_with("250"), "{reply}");
     let message = inbox.next().await.expect("nothing came between");
     assert_eq!(message.envelope().reverse_path().to_string(), "y@b.test");
+}
+
+/// Has no time for one recipient.
+struct Later;
+
+impl Check for Later {
+    type Session = Self;
+
+    async fn connect(self: &Arc<Self>, _: &Peer) -> Result<Self, Reply> {
+        Ok(Self)
+    }
+}
+
+impl CheckSession for Later {
+    async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        match rcpt.path().to_string().contains("later@") {
+            true => Err(Reply::transient("later")),
+            false => Ok(()),
+        }
+    }
+}
+
+async fn what_is_moved_is_not_lost(transport: Transport) {
+    let (handler, mut inbox) = inbox();
+    let asked = Asked::default();
+    let closed = Named {
+        name: "closed",
+        asked,
+    };
+    let server = builder(transport)
+        .max_recipients(3)
+        .check(closed)
+        .check(Later)
+        .check(Redirecting)
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    for (changes, expected) in [
+        ("add:later@b.test", "451 4.3.0 later"),
+        ("add:a@b.test add:later@b.test", "451 4.3.0 later"),
+        (
+            "remove:bob@example.com add:a@b.test add:closed@b.test",
+            "550 5.7.1 closed",
+        ),
+    ] {
+        let reply = client.deliver(changes).await;
+        assert_eq!(reply, expected, "{changes}");
+    }
+    let changes = "add:a@b.test add:\u{e9}@b.test add:c@b.test add:d@b.test";
+    let reply = client.deliver(changes).await;
+    assert!(reply.starts_with("250"), "{reply}");
+    let message = inbox.next().await.expect("it was delivered");
+    let recipients = message.envelope().recipients().iter();
+    let recipients: Vec<_> = recipients.map(ToString::to_string).collect();
+    // One needs SMTPUTF8, and one is over the limit.
+    assert_eq!(recipients, ["bob@example.com", "a@b.test", "c@b.test"]);
+}
+
+/// Gathers recipients by itself, and refuses a message that it was not asked to take for all of them.
+#[derive(Default)]
+struct Gathers(Vec<String>);
+
+impl Handler for Gathers {
+    type Session = Self;
+
+    async fn connect(self: &Arc<Self>, _: &Peer) -> Result<Self, Reply> {
+        Ok(Self::default())
+    }
+}
+
+impl Session for Gathers {
+    async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
+        self.0.push(rcpt.path().to_string());
+        match rcpt.path().to_string().contains("closed@") {
+            true => Err(Reply::transient("closed")),
+            false => Ok(()),
+        }
+    }
+
+    async fn message(&mut self, _: Message) -> Result<Accepted, Reply> {
+        let gathered = std::mem::take(&mut self.0);
+        Ok(Accepted::with_reply(Reply::ok(gathered.join(" "))))
+    }
+
+    fn reset(&mut self) {
+        self.0.clear();
+    }
+}
+
+async fn a_session_hears_of_the_end_of_what_never_comes(transport: Transport) {
+    let server = builder(transport)
+        .check(Scanner)
+        .check(Redirecting)
+        .handler(Gathers::default())
+        .start()
+        .expect("it starts");
+    let mut client = Client::greeted(server.local_address()).await;
+    for (content, expected) in [
+        ("virus", "554 5.7.1 Infected"),
+        ("discard", "250 "),
+        ("remove:bob@example.com remove:archive@b.test", "250 "),
+        ("add:closed@b.test", "451 "),
+    ] {
+        let reply = client.deliver(content).await;
+        assert!(reply.starts_with(expected), "{content}: {reply}");
+        let reply = client.deliver("from:a@b.test").await;
+        let archived = "bob@example.com archive@b.test";
+        assert!(reply.ends_with(archived), "{content}: {reply}");
+        assert_eq!(reply.matches("bob@").count(), 1, "{content}: {reply}");
+    }
 }

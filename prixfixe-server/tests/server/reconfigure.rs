@@ -18,6 +18,7 @@ on_both_transports![
     relaying_for_users_is_a_matter_of_each_transaction,
     a_transaction_goes_by_one_moment_however_long_mail_takes,
     who_came_before_logins_were_required_connects_again,
+    who_logged_in_where_anybody_could_connects_again,
     tls_comes_and_goes,
     settings_that_cannot_work_change_nothing,
 ];
@@ -156,6 +157,38 @@ async fn who_came_before_logins_were_required_connects_again(transport: Transpor
     assert!(client.ask("RSET").await.starts_with("250"));
     let said = client.ask("MAIL FROM:<>").await;
     assert!(said.starts_with("421 4.3.2"), "{said}");
+}
+
+async fn who_logged_in_where_anybody_could_connects_again(transport: Transport) {
+    let (handler, _inbox) = inbox();
+    let server = builder(transport)
+        .auth(AuthMode::Any)
+        .accept_domains(["our.test"])
+        .handler(handler)
+        .start()
+        .expect("it starts");
+    let mut before = Client::greeted(server.local_address()).await;
+    let mut after = Client::greeted(server.local_address()).await;
+    let login = "AUTH PLAIN AGFubgBwYXNz";
+    assert!(before.ask(login).await.starts_with("235"));
+    assert!(before.ask("MAIL FROM:<>").await.starts_with("250"));
+    assert!(before.ask("RSET").await.starts_with("250"));
+    let source = CertificateSource::self_signed(["mx.test"]);
+    let tls = TlsConfig::builder()
+        .certificate(source)
+        .build()
+        .expect("a certificate");
+    server
+        .reconfigure(|settings| {
+            let settings = settings.tls(tls).auth(AuthMode::Offer);
+            settings.relay_for_users(true)
+        })
+        .expect("good settings");
+    assert!(after.ask(login).await.starts_with("235"));
+    for mut client in [before, after] {
+        let said = client.ask("MAIL FROM:<>").await;
+        assert!(said.starts_with("421 4.3.2"), "{said}");
+    }
 }
 
 /// Takes its time for MAIL.

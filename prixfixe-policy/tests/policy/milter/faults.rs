@@ -2,11 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prixfixe_policy::{Milter, OnFailure};
-use prixfixe_server::Transport;
+use prixfixe_server::{Server, Transport};
 
 use crate::on_both_transports;
 use crate::served::Served;
@@ -15,6 +15,8 @@ on_both_transports!(
     a_milter_that_breaks_the_protocol_has_failed,
     a_milter_that_is_away_has_failed_until_it_is_back,
     a_client_without_a_message_hears_nothing_of_a_failure,
+    a_milter_that_owes_an_answer_has_failed,
+    a_client_that_is_refused_stays_refused,
 );
 
 const NO_ANSWER: &str = "451 4.7.1 A filter does not answer, try again later";
@@ -143,4 +145,59 @@ async fn a_client_without_a_message_hears_nothing_of_a_failure(transport: Transp
     let replies = served.says(&lines).await;
     let codes: Vec<_> = replies.iter().map(|it| &it[..3]).collect();
     assert_eq!(codes, ["250", "500", "451", "503", "221"], "{replies:?}");
+}
+
+/// The server gives up a hook, and the milter has not answered yet.
+async fn a_milter_that_owes_an_answer_has_failed(transport: Transport) {
+    let check = || {
+        let check = scripted(|command| match command {
+            b'O' => Some(OPTIONS),
+            b'R' | b'D' | b'A' | b'Q' => Some(b""),
+            _ => Some(CONTINUE),
+        });
+        check.timeout(Duration::from_secs(60))
+    };
+    let lines = [
+        "MAIL FROM:<ann@sender.test>",
+        "RCPT TO:<bob@receiver.test>",
+        "RCPT TO:<bob@receiver.test>",
+        "DATA",
+        "Subject: a\r\n\r\nb\r\n.",
+    ];
+    let served = |check| {
+        let builder = Server::builder().transport(transport).check(check);
+        Served::of(builder.handler_timeout(Duration::from_millis(300)))
+    };
+    let replies = served(check()).says(&lines[..3]).await;
+    assert!(replies[1].starts_with("451 4.3.0"), "{replies:?}");
+    assert_eq!(replies[2], NO_ANSWER);
+    let replies = served(check().on_failure(OnFailure::Accept))
+        .says(&lines)
+        .await;
+    let codes: Vec<_> = replies.iter().map(|it| &it[..3]).collect();
+    assert_eq!(codes, ["250", "451", "250", "354", "250"], "{replies:?}");
+}
+
+static CONNECTIONS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// It is away at first, and refuses every client when it is back.
+async fn a_client_that_is_refused_stays_refused(transport: Transport) {
+    let script: Script = match transport {
+        Transport::Raw => |it| refusing(&CONNECTIONS[0], it),
+        _ => |it| refusing(&CONNECTIONS[1], it),
+    };
+    let served = Served::with(transport, scripted(script));
+    let replies = served.says(&["MAIL FROM:<ann@sender.test>"; 3]).await;
+    assert_eq!(replies, ["554 5.7.1 Refused by a filter"; 3]);
+}
+
+fn refusing(connections: &AtomicUsize, command: u8) -> Option<&'static [u8]> {
+    match command {
+        b'O' if connections.fetch_add(1, Ordering::Relaxed) == 0 => None,
+        // It asks for connections.
+        b'O' => Some(b"\0\0\0\x0dO\0\0\0\x06\0\0\0\0\0\0\0\x32"),
+        b'C' => Some(b"\0\0\0\x01r"),
+        b'D' | b'A' | b'Q' => Some(b""),
+        _ => Some(CONTINUE),
+    }
 }

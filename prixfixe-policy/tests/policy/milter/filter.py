@@ -103,8 +103,12 @@ class Filter(Milter.Base):
         return Milter.CONTINUE
 
     def do_recipients(self):
-        self.delrcpt("<bob@receiver.test>")
         self.addrcpt("<new@receiver.test>")
+        self.addrcpt("<eve@elsewhere.test>")
+        return Milter.CONTINUE
+
+    def do_redirect(self):
+        self.delrcpt("<bob@receiver.test>")
         self.addrcpt("<eve@elsewhere.test>")
         return Milter.CONTINUE
 
