@@ -65,7 +65,7 @@ async fn each_recipient_of_an_attempt_has_a_line() {
         count(&setting.context, "PRIXFIXE_FAILED").await == 1
     })
     .await;
-    let events = events.0.lock().unwrap();
+    let events = events.0.lock().unwrap().clone();
     let lines: Vec<&String> = events.iter().filter(|it| it.contains(&id)).collect();
     for (level, to, reply, word) in [
         ("INFO", "bob", "", "delivered"),
