@@ -5,7 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::{fs, io};
 
-use nix::unistd::{Gid, Uid, User, geteuid, getuid, initgroups, setegid, seteuid, setgid, setuid};
+use nix::unistd::{
+    Gid, Uid, User, geteuid, getuid, initgroups, setegid, seteuid, setgid, setgroups, setuid,
+};
 use prixfixe_config::{Configuration, Invalid};
 use tracing::{info, warn};
 
@@ -95,7 +97,10 @@ pub(crate) fn become_owner_of(directory: &Path) -> io::Result<()> {
     if !geteuid().is_root() || found.uid() == 0 {
         return Ok(());
     }
-    setgid(Gid::from_raw(found.gid()))?;
+    let group = Gid::from_raw(found.gid());
+    // Else root's other groups stay, and what they may do with them.
+    setgroups(&[group])?;
+    setgid(group)?;
     setuid(Uid::from_raw(found.uid()))?;
     Ok(())
 }

@@ -135,8 +135,9 @@ impl Spooling {
             .name("spool-drain".to_owned())
             .spawn(move || {
                 let Shared { runtime, spool, .. } = &*leaving.0;
-                runtime.block_on(spool.stop(drain));
+                // Before the hand-over: from then on the path is the successor's.
                 leaving.state().socket = None;
+                runtime.block_on(spool.stop(drain));
             });
         match spawned {
             Ok(thread) => state.leaving = Some(thread),

@@ -22,8 +22,14 @@ use super::protocol::Request;
 /// The longest request: some ten thousand ids.
 const MAX_REQUEST: u64 = 256 << 10;
 
-/// How long a client may take to ask, or not read what it is answered.
+/// How long a client may take to ask.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a client may not read what it is answered: somebody may look at a page of it (`prixfixe spool list | less`).
+const READER_PATIENCE: Duration = Duration::from_mins(5);
+
+/// How long a server may be silent. It works on the disk meanwhile.
+const ANSWER_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Those who are answered at once.
 const MAX_AT_ONCE: usize = 8;
@@ -113,7 +119,7 @@ fn converse(stream: &UnixStream, answer: &Answer) -> io::Result<()> {
         return Err(io::Error::other(format!("user {} may not ask", peer.uid())));
     }
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(READER_PATIENCE))?;
     let mut line = Vec::new();
     BufReader::new(stream.take(MAX_REQUEST)).read_until(b'\n', &mut line)?;
     let request = serde_json::from_slice(&line).map_err(io::Error::other)?;
@@ -133,6 +139,8 @@ pub(crate) fn ask(spool: &Path, request: &Request) -> io::Result<Option<BufReade
             };
         }
     };
+    stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(request).map_err(io::Error::other)?;
     line.push(b'\n');
     if line.len() as u64 > MAX_REQUEST {
