@@ -10,6 +10,7 @@ use prixfixe_config::{Configuration, Invalid};
 use prixfixe_policy::{
     Authentication, AuthenticationSession, Blocklist, BlocklistSession, ClientName,
     ClientNameSession, Milter, MilterSession, OnFailure, Resolver, Rspamd, RspamdSession,
+    remove_forged_results,
 };
 use prixfixe_server::{
     Check, CheckSession, Client, Command, Content, Data, Hello, Mail, Protocol, Rcpt, Reply,
@@ -30,6 +31,8 @@ pub(crate) struct Policy {
 /// What is asked, and where.
 #[derive(Default)]
 pub(crate) struct Rules {
+    /// Of `Authentication-Results`.
+    id: Box<str>,
     authentication: Option<Arc<Authentication>>,
     lists: Vec<Arc<Blocklist>>,
     client_name: Option<Arc<ClientName>>,
@@ -48,7 +51,9 @@ impl Policy {
     pub(crate) fn prepare(&self, configuration: &Configuration) -> Result<Arc<Rules>, Error> {
         let wanted = &configuration.policy;
         let listeners = configuration.listeners.iter();
+        let id = wanted.authserv_id.as_ref().unwrap_or(&configuration.domain);
         let mut rules = Rules {
+            id: id.as_str().into(),
             exempt: listeners
                 .filter(|it| !it.has_policy())
                 .map(name_of)
@@ -66,8 +71,7 @@ impl Policy {
         }
         let resolver = resolver(wanted)?;
         if wanted.authenticates() {
-            let id = wanted.authserv_id.as_ref().unwrap_or(&configuration.domain);
-            let check = Authentication::new(resolver.clone(), &**id)
+            let check = Authentication::new(resolver.clone(), &*rules.id)
                 .spf(wanted.spf.into())
                 .dkim(wanted.dkim == Marking::Mark)
                 .dmarc(wanted.dmarc.into())
@@ -151,6 +155,24 @@ impl Rules {
             None => client.protocol() == Protocol::Smtp,
         }
     }
+
+    /// Asks those that are asked about a connection.
+    async fn connect(&self, client: &Client) -> Result<Connected, Reply> {
+        let mut connected = Connected::default();
+        if !self.concern(client) {
+            return Ok(connected);
+        }
+        if let Some(check) = &self.client_name {
+            connected.client_name = Some(check.connect(client).await?);
+        }
+        for list in &self.lists {
+            connected.lists.push(list.connect(client).await?);
+        }
+        for milter in &self.milters {
+            connected.milters.push(milter.connect(client).await?);
+        }
+        Ok(connected)
+    }
 }
 
 impl Check for Policy {
@@ -158,26 +180,12 @@ impl Check for Policy {
 
     async fn connect(self: &Arc<Self>, client: &Client) -> Result<PolicySession, Reply> {
         let rules = self.rules();
-        let (mut lists, mut milters) = (Vec::new(), Vec::new());
-        let mut client_name = None;
-        if rules.concern(client) {
-            if let Some(check) = &rules.client_name {
-                client_name = Some(check.connect(client).await?);
-            }
-            for list in &rules.lists {
-                lists.push(list.connect(client).await?);
-            }
-            for milter in &rules.milters {
-                milters.push(milter.connect(client).await?);
-            }
-        }
         Ok(PolicySession {
             policy: Policy::clone(self),
-            lists,
-            client_name,
+            connected: rules.connect(client).await?,
+            rules,
             authentication: None,
             filters: Vec::new(),
-            milters,
         })
     }
 
@@ -189,17 +197,25 @@ impl Check for Policy {
 /// One connection.
 pub(crate) struct PolicySession {
     policy: Policy,
-    lists: Vec<BlocklistSession>,
-    client_name: Option<ClientNameSession>,
+    /// Those of the last transaction, or of the connection.
+    rules: Arc<Rules>,
+    connected: Connected,
     /// Of the transaction, if it is looked at.
     authentication: Option<AuthenticationSession>,
     filters: Vec<RspamdSession>,
+}
+
+/// Those that are asked about a connection.
+#[derive(Default)]
+struct Connected {
+    lists: Vec<BlocklistSession>,
+    client_name: Option<ClientNameSession>,
     milters: Vec<MilterSession>,
 }
 
 impl CheckSession for PolicySession {
     async fn hello(&mut self, hello: Hello<'_>) -> Result<(), Reply> {
-        for milter in &mut self.milters {
+        for milter in &mut self.connected.milters {
             milter.hello(hello).await?;
         }
         Ok(())
@@ -207,7 +223,11 @@ impl CheckSession for PolicySession {
 
     async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
         self.reset();
-        let rules = mail.attached().unwrap_or_else(|| self.policy.rules());
+        let rules: Arc<Rules> = mail.attached().unwrap_or_else(|| self.policy.rules());
+        if !Arc::ptr_eq(&rules, &self.rules) {
+            self.connected = rules.connect(mail.client()).await?;
+            self.rules = Arc::clone(&rules);
+        }
         if !rules.concern(mail.client()) {
             return Ok(());
         }
@@ -220,37 +240,37 @@ impl CheckSession for PolicySession {
             session.mail(mail).await?;
             self.filters.push(session);
         }
-        for milter in &mut self.milters {
+        for milter in &mut self.connected.milters {
             milter.mail(mail).await?;
         }
         Ok(())
     }
 
     async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
-        for list in &mut self.lists {
+        for list in &mut self.connected.lists {
             list.rcpt(rcpt).await?;
         }
         if let Some(session) = &mut self.authentication {
             session.rcpt(rcpt).await?;
         }
-        for milter in &mut self.milters {
+        for milter in &mut self.connected.milters {
             milter.rcpt(rcpt).await?;
         }
         Ok(())
     }
 
     async fn data(&mut self, data: Data<'_>) -> Result<(), Reply> {
-        if let Some(session) = &mut self.client_name {
+        if let Some(session) = &mut self.connected.client_name {
             session.data(data).await?;
         }
-        for milter in &mut self.milters {
+        for milter in &mut self.connected.milters {
             milter.data(data).await?;
         }
         Ok(())
     }
 
     async fn command(&mut self, command: Command<'_>) -> Result<(), Reply> {
-        for milter in &mut self.milters {
+        for milter in &mut self.connected.milters {
             milter.command(command).await?;
         }
         Ok(())
@@ -258,26 +278,32 @@ impl CheckSession for PolicySession {
 
     fn reads_content(&self) -> bool {
         let authentication = self.authentication.as_ref();
-        self.lists.iter().any(CheckSession::reads_content)
+        self.connected.lists.iter().any(CheckSession::reads_content)
             || self.filters.iter().any(CheckSession::reads_content)
-            || self.milters.iter().any(CheckSession::reads_content)
+            || self
+                .connected
+                .milters
+                .iter()
+                .any(CheckSession::reads_content)
             || authentication.is_some_and(CheckSession::reads_content)
     }
 
     async fn content(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {
         let mut verdict = Verdict::default();
-        for list in &mut self.lists {
+        for list in &mut self.connected.lists {
             verdict = verdict.and(list.content(content).await?);
         }
         if let Some(session) = &mut self.authentication {
             verdict = verdict.and(session.content(content).await?);
+        } else {
+            verdict = verdict.and(remove_forged_results(content, &self.rules.id).await?);
         }
         // What is refused without them costs them nothing. Their fields stand below `Authentication-Results`.
         let mut of_filters = Verdict::default();
         for filter in &mut self.filters {
             of_filters = of_filters.and(filter.content(content).await?);
         }
-        for milter in &mut self.milters {
+        for milter in &mut self.connected.milters {
             if milter.reads_content() {
                 of_filters = of_filters.and(milter.content(content).await?);
             }
@@ -286,16 +312,19 @@ impl CheckSession for PolicySession {
     }
 
     fn is_indifferent(&self) -> bool {
-        self.lists.is_empty()
-            && self.client_name.is_none()
+        self.connected.lists.is_empty()
+            && self.connected.client_name.is_none()
             && self.authentication.is_none()
             && self.filters.is_empty()
-            && self.milters.is_empty()
+            && self.connected.milters.is_empty()
     }
 
     fn reset(&mut self) {
         self.authentication = None;
         self.filters.clear();
-        self.milters.iter_mut().for_each(CheckSession::reset);
+        self.connected
+            .milters
+            .iter_mut()
+            .for_each(CheckSession::reset);
     }
 }

@@ -39,4 +39,5 @@ pub use milter::{InvalidMilterAddress, Milter, MilterAddress, MilterSession};
 pub use observer::Observer;
 pub use outcome::Outcome;
 pub use resolver::{Resolver, ResolverError};
+pub use results::remove_forged_results;
 pub use rspamd::{OnFailure, Rspamd, RspamdError, RspamdSession};

@@ -1,7 +1,12 @@
 //! The header field `Authentication-Results` (RFC 8601): ours, and those that pretend to be.
 
-use prixfixe_core::Domain;
-use prixfixe_server::Finding;
+use prixfixe_core::{Domain, Reply};
+use prixfixe_server::{Content, Edit, Finding, Verdict, reply};
+
+use crate::authentication::is_stranger;
+use crate::message::Header;
+
+const UNREADABLE: Reply = reply!(451 4.3.0 "The message cannot be read again");
 
 /// The field's name.
 pub(crate) const FIELD: &str = "Authentication-Results";
@@ -44,6 +49,26 @@ fn quoted(text: &str) -> String {
     }
     result.push('"');
     result
+}
+
+/// Removes a stranger's `Authentication-Results` fields that claim to be ours (RFC 8601 section 5), for a server that looks at
+/// contents without [`Authentication`](crate::Authentication), which does so itself.
+///
+/// # Errors
+///
+/// `451 4.3.0`: the content cannot be read again.
+pub async fn remove_forged_results(content: Content<'_>, id: &str) -> Result<Verdict, Reply> {
+    let mut verdict = Verdict::default();
+    if !is_stranger(content.client()) {
+        return Ok(verdict);
+    }
+    let header = Header::read(content.gathered()).await;
+    let header = header.map_err(|_| UNREADABLE)?;
+    for occurrence in forged(header.as_bytes(), id) {
+        let name = FIELD.into();
+        verdict = verdict.edit(Edit::Remove { name, occurrence });
+    }
+    Ok(verdict)
 }
 
 /// Which of a message's fields of this name claim to be ours, as occurrences counted from 0.

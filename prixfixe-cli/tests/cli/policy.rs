@@ -9,7 +9,7 @@ use prixfixe_test_support::{HttpServer, mail_in, talk, unused_port, wait_until};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::harness::{Serve, has, prixfixe, run};
+use crate::harness::{Client, Serve, has, prixfixe, run};
 
 /// bind9 with a zone, until it is dropped.
 struct Named {
@@ -289,6 +289,20 @@ fn rspamd_is_asked_and_obeyed() {
         let mail = mail_in(&serve.directory.path().join("mail"));
         let text = String::from_utf8_lossy(&mail[0].content);
         assert!(text.contains("\r\nX-Spam: Yes\r\n"), "{text}");
+        // A stranger's word is not ours, whoever looks at it.
+        let lines = [
+            "EHLO client.test",
+            "MAIL FROM:<ann@sender.test>",
+            "RCPT TO:<bob@receiver.test>",
+            "DATA",
+            "Authentication-Results: mx.test; spf=pass\r\nSubject: forged\r\n\r\n.",
+        ];
+        let replies = talk(serve.address(), &lines);
+        assert!(replies[5].starts_with("250"), "{replies:?}");
+        let mail = mail_in(&serve.directory.path().join("mail"));
+        let mut texts = mail.iter().map(|it| String::from_utf8_lossy(&it.content));
+        let forged = texts.find(|it| it.contains("Subject: forged")).unwrap();
+        assert!(!forged.contains("Authentication-Results"), "{forged}");
         let reply = send(&serve, "eve@other.test", "eve@other.test");
         assert!(reply.starts_with("554 5.7.1"), "{reply}");
         assert_eq!(rspamd.requests()[0].header("mta-name"), Some("mx.test"));
@@ -296,10 +310,10 @@ fn rspamd_is_asked_and_obeyed() {
         assert!(line.contains("cannot connect to 127.0.0.1:1"), "{line}");
         let metrics = metrics(&serve);
         for line in [
-            r#"smtp_policy_total{check="rspamd",result="add header"} 1"#,
+            r#"smtp_policy_total{check="rspamd",result="add header"} 2"#,
             r#"smtp_policy_total{check="rspamd",result="reject"} 1"#,
-            r#"smtp_policy_total{check="rspamd",result="temperror"} 1"#,
-            r#"smtp_policy_duration_seconds_count{check="rspamd"} 3"#,
+            r#"smtp_policy_total{check="rspamd",result="temperror"} 2"#,
+            r#"smtp_policy_duration_seconds_count{check="rspamd"} 5"#,
         ] {
             assert!(metrics.contains(line), "{line}\n{metrics}");
         }
@@ -349,6 +363,25 @@ fn milters_are_asked_and_obeyed() {
         let metrics = metrics(&serve);
         let line = r#"smtp_policy_total{check="milter",result="reject"} 1"#;
         assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+}
+
+#[test]
+fn a_reload_puts_milters_into_force_for_old_connections() {
+    for transport in ["tokio", "raw"] {
+        let mut serve = serve_by(transport, "");
+        let mut client = Client::greeted(&serve);
+        client.ask("EHLO client.test", "250");
+        let file = serve.directory.path().join("mail.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let milter = format!("[[policy.milter]]\nsocket = 'inet:{}'\n", refusing_milter());
+        fs::write(&file, text + &milter).unwrap();
+        serve.signal(Signal::HUP);
+        serve.line("policy.milter");
+        client.ask("MAIL FROM:<ann@sender.test>", "250");
+        client.ask("RCPT TO:<bob@receiver.test>", "250");
+        client.ask("DATA", "354");
+        client.ask("Subject: a\r\n\r\n.", "550 5.7.9 Not so");
     }
 }
 

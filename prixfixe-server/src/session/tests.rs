@@ -137,6 +137,35 @@ fn replies_to_mail_and_rcpt_leave_together_where_the_client_has_sent_more() {
     }
 }
 
+#[test]
+fn replies_are_held_for_a_second_at_the_most() {
+    let left = Arc::new(AtomicUsize::new(0));
+    let handler = Answering(Arc::clone(&left));
+    let mut session = session(Sessions::new(move |_: Client| {
+        let answering = handler.clone();
+        async move { Ok(answering) }
+    }));
+    assert!(poll(&mut session).is_pending());
+    session.receive(Instant::now(), b"EHLO client.test\r\n");
+    assert!(poll(&mut session).is_pending());
+    session.output().consume(usize::MAX);
+    let rcpt = b"RCPT TO:<c@d.test>\r\n".repeat(6);
+    let input = [b"MAIL FROM:<a@b.test>\r\n", &*rcpt].concat();
+    let start = Instant::now();
+    session.receive(start, &input);
+    let mut shown = Vec::new();
+    for after in [0, 0, 400, 1_500] {
+        left.store(1, Ordering::Relaxed);
+        let now = start + Duration::from_millis(after);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(session.poll(now, &mut cx).is_pending());
+        let output = String::from_utf8_lossy(session.output().pending()).into_owned();
+        shown.push(output.matches("250 2.1.5").count());
+    }
+    assert_eq!((shown[1], shown[2]), (0, 0), "{shown:?}");
+    assert!(shown[3] >= 2, "{shown:?}");
+}
+
 #[derive(Default)]
 struct Wakes(AtomicUsize);
 
