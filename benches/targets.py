@@ -233,6 +233,9 @@ def latency(bench):
 
 def main(program, *names):
     names = names or NAMES
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        sys.exit(f"{unknown[0]} is none of: {', '.join(NAMES)}")
     print(f"{MESSAGES} messages, {ROUNDS} rounds, load average {os.getloadavg()[0]:.1f}\n")
     print("| target | processor time of a message | of discard: | messages per second | alone |\n|---|---:|---:|---:|---:|")
     discard = None

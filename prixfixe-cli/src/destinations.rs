@@ -42,7 +42,7 @@ impl prixfixe_admin::Destinations for Destinations {
 impl Numbers for Spooling {
     fn encode(&self, text: &mut String) {
         let name = "smtp_bounces_total";
-        let help = "Reports to senders, and those that nobody may or wants to be told";
+        let help = "Reports to senders, and those that nobody may be told";
         let reports = self.reports();
         // Writing to a String does not fail.
         let _ = writeln!(text, "# HELP {name} {help}.\n# TYPE {name} counter");
