@@ -13,7 +13,7 @@ use prixfixe_policy::{
     remove_forged_results,
 };
 use prixfixe_server::{
-    Check, CheckSession, Client, Command, Content, Data, Hello, Mail, Protocol, Rcpt, Reply,
+    Check, CheckSession, Client, Command, Content, Data, Edit, Hello, Mail, Protocol, Rcpt, Reply,
     Verdict,
 };
 
@@ -298,17 +298,25 @@ impl CheckSession for PolicySession {
         } else {
             verdict = verdict.and(remove_forged_results(content, &self.rules.id).await?);
         }
-        // What is refused without them costs them nothing. Their fields stand below `Authentication-Results`.
+        // What is refused without them costs them nothing.
         let mut of_filters = Verdict::default();
         for filter in &mut self.filters {
             of_filters = of_filters.and(filter.content(content).await?);
         }
-        for milter in &mut self.connected.milters {
+        let milters = &mut self.connected.milters;
+        if !milters.iter().any(CheckSession::reads_content) {
+            return Ok(of_filters.and(verdict));
+        }
+        // Each milter sees what those before it have written, and no result that somebody has forged.
+        let (on_top, below) = split(&verdict);
+        let mut verdict = of_filters.and(below);
+        for milter in milters {
             if milter.reads_content() {
-                of_filters = of_filters.and(milter.content(content).await?);
+                let edited = content.edited(&verdict).await?;
+                verdict = verdict.then(milter.content(content.with(&edited)).await?);
             }
         }
-        Ok(of_filters.and(verdict))
+        Ok(verdict.then(on_top))
     }
 
     fn is_indifferent(&self) -> bool {
@@ -327,4 +335,17 @@ impl CheckSession for PolicySession {
             .iter_mut()
             .for_each(CheckSession::reset);
     }
+}
+
+/// The fields that go on top of all others, such as `Authentication-Results`, and the rest of a verdict.
+fn split(verdict: &Verdict) -> (Verdict, Verdict) {
+    let findings = verdict.findings().iter().cloned();
+    let below = findings.fold(Verdict::default(), Verdict::found);
+    let edits = verdict.edits().iter().cloned();
+    edits.fold((Verdict::default(), below), |(on_top, below), edit| {
+        match edit {
+            Edit::Prepend { .. } => (on_top.edit(edit), below),
+            edit => (on_top, below.edit(edit)),
+        }
+    })
 }

@@ -41,9 +41,9 @@ const MOST_TIMEOUTS: u32 = 3;
 /// | discard | `250`, and nobody gets the message |
 /// | shutdown | `421 4.7.0`, and the connection is closed |
 ///
-/// What it changes in a message becomes [edits](Edit). Every milter sees the message as its client sent it, whatever those
-/// before it change: a signature that a client has made stays whole for each of them. Of two that change the same field,
-/// body or sender, the last one wins.
+/// What it changes in a message becomes [edits](Edit). A milter sees the message with the edits of the checks before
+/// it, as with other mail servers: one may go by what another has written. What verifies signatures comes before what
+/// changes the signed parts.
 ///
 /// A milter that is away, late, or breaks the protocol [has failed](Self::on_failure). The log says when that begins and
 /// when it ends.
@@ -411,6 +411,11 @@ impl CheckSession for MilterSession {
         }
         let line = format!("{} {}", command.verb(), command.argument());
         self.ask(|milter| milter.unknown(line.trim_end())).await
+    }
+
+    /// As mail servers do it: the verdict of one milter is for the next one to read.
+    fn sees_edits(&self) -> bool {
+        true
     }
 
     fn reads_content(&self) -> bool {

@@ -111,14 +111,21 @@ pub trait CheckSession: Send + 'static {
         false
     }
 
-    /// All of the content is there, as the client sent it: without the headers that the server adds, and without the
-    /// edits of other checks. Asked where [`reads_content`](Self::reads_content) says so.
+    /// All of the content is there, without the headers that the server adds: as the client sent it, or with the edits of
+    /// the checks before this one, as [`sees_edits`](Self::sees_edits) says. Asked where
+    /// [`reads_content`](Self::reads_content) says so.
     fn content(
         &mut self,
         content: Content<'_>,
     ) -> impl Future<Output = Result<Verdict, Reply>> + Send {
         let _ = content;
         async { Ok(Verdict::default()) }
+    }
+
+    /// Whether this check looks at the content as the checks before it have edited it. A filter does, since it may go by
+    /// what another one has written; what verifies a signature does not. The checks behind it see the edits too.
+    fn sees_edits(&self) -> bool {
+        false
     }
 
     /// Whether nothing more of this transaction is of interest: asked when [`mail`](Self::mail) has accepted it, before each

@@ -272,7 +272,7 @@ async fn several_milters_are_asked_in_a_row(transport: Transport) {
     };
     let builder = Server::builder().transport(transport);
     let mut served = Served::of(builder.check(first.check()).check(second.check()));
-    // Each sees the message as it was sent; what both add is there twice.
+    // What both add is there twice.
     let kept = served
         .keeps("ann@sender.test", "Subject: headers\r\n\r\na")
         .await;

@@ -1,5 +1,10 @@
 //! What a check of contents is given.
 
+use prixfixe_core::Reply;
+
+use super::Verdict;
+use super::edit::apply_to_content;
+use crate::gather::Gathering;
 use crate::message::Head;
 use crate::{Client, Envelope, Gathered, MessageId, trace};
 
@@ -65,5 +70,28 @@ impl<'a> Content<'a> {
     #[must_use]
     pub fn gathered(&self) -> &'a Gathered {
         self.gathered
+    }
+
+    /// The content with these edits: for a check that asks others, one after the other. It is gathered anew where there is
+    /// something to edit, within the server's [`message_memory`](crate::Settings::message_memory).
+    ///
+    /// # Errors
+    ///
+    /// A header that is too large to be edited, or what failed as in [`Message::gather`](crate::Message::gather).
+    pub async fn edited(&self, verdict: &Verdict) -> Result<Gathered, Reply> {
+        let Some(mut body) = apply_to_content(verdict, self.gathered).await? else {
+            return Ok(self.gathered.clone());
+        };
+        match self.head {
+            Some(head) => head.gathering.gather(&mut body).await,
+            None => Gathering::default().gather(&mut body).await,
+        }
+    }
+
+    /// The same question about another content.
+    #[must_use]
+    pub fn with(mut self, gathered: &'a Gathered) -> Self {
+        self.gathered = gathered;
+        self
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prixfixe_core::{ForwardPath, Reply, ReversePath};
 
+use super::Verdict;
 use crate::{Body, Envelope, Gathered, Recipient, reply};
 
 /// A change to a message.
@@ -11,8 +12,8 @@ use crate::{Body, Envelope, Gathered, Recipient, reply};
 /// changes nothing. In a value each line break begins a folded line: a value never becomes a field of its own. Other control
 /// characters but tabs become `?`.
 ///
-/// Places and occurrences are those of the content as the client sent it, which is what every check sees: what other
-/// edits add or remove does not shift them.
+/// Places and occurrences are those of the content that the check has seen: what other edits of the same content add or
+/// remove does not shift them. [`Verdict::then`](crate::Verdict::then) says which content that is.
 ///
 /// A changed envelope begins a transaction anew: the handler's session is [reset](crate::Session::reset), and asked about
 /// the sender, each recipient and the data again. A recipient that is new has to be in the accepted domains, and each
@@ -82,17 +83,28 @@ const HEADER_TOO_LARGE: Reply = reply!(554 5.6.0 "The message header is too larg
 
 /// The body and the envelope after all edits.
 pub(crate) async fn apply(
-    edits: &[Edit],
+    verdict: &Verdict,
     gathered: &Gathered,
     envelope: &mut Envelope,
 ) -> Result<Body, Reply> {
+    let edits = verdict.edits();
     edits.iter().for_each(|edit| edit_envelope(edit, envelope));
-    let is_discarded = edits.contains(&Edit::Discard);
-    if is_discarded {
+    if edits.contains(&Edit::Discard) {
         envelope.recipients.clear();
-    }
-    if is_discarded || edits.iter().all(is_of_envelope) {
         return Ok(gathered.body());
+    }
+    Ok(apply_to_content(verdict, gathered)
+        .await?
+        .unwrap_or_else(|| gathered.body()))
+}
+
+/// The content after all edits. `None`: they leave it as it is.
+pub(super) async fn apply_to_content(
+    verdict: &Verdict,
+    gathered: &Gathered,
+) -> Result<Option<Body>, Reply> {
+    if verdict.edits().iter().all(is_of_envelope) {
+        return Ok(None);
     }
     let content = header_of(gathered).await?;
     // A first line that begins with a blank would go on with a header of ours: the client has none then.
@@ -101,29 +113,33 @@ pub(crate) async fn apply(
         true => 0,
         false => header_length(&content),
     };
-    let header = content.get(..header_length).unwrap_or(&content);
-    if memchr::memchr_iter(b'\n', header).count() > MAX_LINES {
-        return Err(HEADER_TOO_LARGE);
-    }
-    let mut header = Header::parse(header);
+    let mut header = content.get(..header_length).unwrap_or(&content).to_vec();
     let mut body = None;
-    for edit in edits.iter().filter(|edit| has_name(edit)) {
-        match edit {
-            Edit::ReplaceBody(replacement) => body = Some(replacement.clone()),
-            edit => header.edit(edit),
+    // Each step goes by what the one before has made.
+    for edits in verdict.steps() {
+        if header.len() > MAX_HEADER || memchr::memchr_iter(b'\n', &header).count() > MAX_LINES {
+            return Err(HEADER_TOO_LARGE);
         }
+        let mut fields = Header::parse(&header);
+        for edit in edits.iter().filter(|edit| has_name(edit)) {
+            match edit {
+                Edit::ReplaceBody(replacement) => body = Some(replacement.clone()),
+                edit => fields.edit(edit),
+            }
+        }
+        header = fields.into_bytes();
     }
-    let mut front = vec![Bytes::from(header.into_bytes())];
+    let mut front = vec![Bytes::from(header)];
     if begins_blank && body.is_none() {
         front.push(Bytes::from_static(b"\r\n"));
     }
-    Ok(match body {
+    Ok(Some(match body {
         Some(body) => {
             front.extend([Bytes::from_static(b"\r\n"), body]);
             Body::of_pieces(front, None)
         }
         None => gathered.body_behind(front, header_length),
-    })
+    }))
 }
 
 const fn is_of_envelope(edit: &Edit) -> bool {
@@ -427,7 +443,8 @@ mod tests {
         let mut body = Body::of_pieces([content], None);
         let gathered = gathering.gather(&mut body).await.unwrap();
         let mut envelope = Envelope::builder().build();
-        let mut body = apply(&[edit], &gathered, &mut envelope).await.unwrap();
+        let verdict = Verdict::default().edit(edit);
+        let mut body = apply(&verdict, &gathered, &mut envelope).await.unwrap();
         let mut result = Vec::new();
         while let Some(piece) = body.chunk().await.unwrap() {
             result.extend_from_slice(&piece);
@@ -506,7 +523,8 @@ mod tests {
             let gathering = Gathering::new(8 << 20, None);
             let mut body = Body::of_pieces([vec![b'x'; MAX_HEADER + 1]], None);
             let gathered = runtime.block_on(gathering.gather(&mut body)).unwrap();
-            let applied = runtime.block_on(apply(&[edit], &gathered, &mut envelope));
+            let verdict = Verdict::default().edit(edit);
+            let applied = runtime.block_on(apply(&verdict, &gathered, &mut envelope));
             assert_eq!(applied.unwrap_err(), HEADER_TOO_LARGE);
         });
         assert_eq!(events, [""; 0]);
@@ -524,7 +542,8 @@ mod tests {
                 name: "X-Ours".into(),
                 value: "1".into(),
             };
-            let edited = apply(&[edit], &gathered, &mut envelope).await;
+            let verdict = Verdict::default().edit(edit);
+            let edited = apply(&verdict, &gathered, &mut envelope).await;
             assert_eq!(edited.is_ok(), expected, "{lines}");
         }
     }

@@ -46,6 +46,7 @@ macro_rules! hooks {
             $(fn $hook<'a>(&'a mut self, argument: $argument<'a>) -> Boxed<'a, ()>;)*
             fn content<'a>(&'a mut self, content: Content<'a>) -> Boxed<'a, Verdict>;
             fn reads_content(&self) -> bool;
+            fn sees_edits(&self) -> bool;
             fn is_indifferent(&self) -> bool;
             fn reset(&mut self);
         }
@@ -61,6 +62,10 @@ macro_rules! hooks {
 
             fn reads_content(&self) -> bool {
                 self.0.reads_content()
+            }
+
+            fn sees_edits(&self) -> bool {
+                self.0.sees_edits()
             }
 
             fn is_indifferent(&self) -> bool {
@@ -132,7 +137,14 @@ impl Opened {
     pub(crate) async fn content(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {
         let mut verdict = Verdict::default();
         for check in self.interested() {
-            if check.reads_content() {
+            if !check.reads_content() {
+                continue;
+            }
+            if check.sees_edits() || verdict.has_steps() {
+                let edited = content.edited(&verdict).await?;
+                let found = check.content(content.with(&edited)).await?;
+                verdict = verdict.then(found);
+            } else {
                 verdict.append(check.content(content).await?);
             }
         }

@@ -19,6 +19,8 @@ use super::Edit;
 pub struct Verdict {
     findings: Vec<Finding>,
     edits: Vec<Edit>,
+    /// Where each step of the edits but the first begins.
+    steps: Vec<usize>,
 }
 
 /// One thing that a check found, in the form of RFC 8601 section 2.2: a method, its result, and what it looked at.
@@ -105,16 +107,73 @@ impl Verdict {
         &self.edits
     }
 
-    /// What this one says, and behind it what another one does: for a check that asks others.
+    /// What this one says, and behind it what another one does: for a check that asks others. Both have seen the same
+    /// content.
     pub fn and(mut self, other: Self) -> Self {
         self.append(other);
         self
     }
 
-    /// Puts what another check found behind it.
+    /// What this one says, and behind it what another one does that has seen the content with the edits of this one: what
+    /// [`Content::edited`](super::Content::edited) gives.
+    ///
+    /// ```
+    /// use prixfixe_server::{Edit, Verdict};
+    ///
+    /// let add = Edit::Prepend { name: "X-Seen".into(), value: "yes".into() };
+    /// let remove = Edit::Remove { name: "X-Seen".into(), occurrence: 0 };
+    /// let first = Verdict::default().edit(add);
+    /// // What the first has added is gone again: beside it there would be nothing to remove.
+    /// let both = first.then(Verdict::default().edit(remove));
+    /// assert_eq!(both.edits().len(), 2);
+    /// ```
+    pub fn then(mut self, mut other: Self) -> Self {
+        self.findings.append(&mut other.findings);
+        let begin = self.edits.len();
+        if begin > 0 && !other.edits.is_empty() {
+            self.steps.push(begin);
+        }
+        self.steps.extend(other.steps.iter().map(|at| at + begin));
+        self.edits.append(&mut other.edits);
+        self
+    }
+
+    /// Puts what another check of the same content found behind it.
     pub(crate) fn append(&mut self, mut other: Self) {
         self.findings.append(&mut other.findings);
-        self.edits.append(&mut other.edits);
+        if self.steps.is_empty() && other.steps.is_empty() {
+            self.edits.append(&mut other.edits);
+            return;
+        }
+        let (mine, theirs) = (std::mem::take(self), other);
+        self.findings = mine.findings.clone();
+        let mut theirs = theirs.steps();
+        let mut mine = mine.steps();
+        loop {
+            let (ours, others) = (mine.next(), theirs.next());
+            if ours.is_none() && others.is_none() {
+                return;
+            }
+            if !self.edits.is_empty() {
+                self.steps.push(self.edits.len());
+            }
+            let both = ours.into_iter().chain(others).flatten();
+            self.edits.extend(both.cloned());
+        }
+    }
+
+    /// The edits of each step: those of one step have all seen the same content.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &[Edit]> {
+        let begins = std::iter::once(0).chain(self.steps.iter().copied());
+        let ends = self.steps.iter().copied().chain([self.edits.len()]);
+        begins
+            .zip(ends)
+            .filter_map(|(begin, end)| self.edits.get(begin..end))
+    }
+
+    /// Some of the edits are of a content that others have edited.
+    pub(crate) fn has_steps(&self) -> bool {
+        !self.steps.is_empty()
     }
 }
 
@@ -173,5 +232,32 @@ mod tests {
         judged.set(&Arc::new(verdict));
         let words = ["dkim", "spf", "dmarc"].map(|method| judged.word(method));
         assert_eq!(words, [Some("pass"), Some("none"), None]);
+    }
+
+    #[test]
+    fn edits_are_one_after_the_other_or_side_by_side() {
+        let edit = |value: &str| Edit::Prepend {
+            name: "X".into(),
+            value: value.into(),
+        };
+        let said = |value| Verdict::default().edit(edit(value));
+        let steps = |verdict: &Verdict| {
+            let steps = verdict.steps().map(<[Edit]>::to_vec);
+            steps.collect::<Vec<_>>()
+        };
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(edit);
+        let staged = said("a").then(said("b"));
+        assert_eq!(steps(&staged), [vec![a.clone()], vec![b.clone()]]);
+        let beside = staged.clone().and(said("c"));
+        assert_eq!(steps(&beside), [vec![a.clone(), c.clone()], vec![b.clone()]]);
+        let behind = said("c").then(staged.clone());
+        assert_eq!(
+            steps(&behind),
+            [vec![c.clone()], vec![a.clone()], vec![b.clone()]]
+        );
+        let both = staged.and(said("c").then(said("d")));
+        assert_eq!(steps(&both), [vec![a.clone(), c], vec![b, d]]);
+        let nothing = Verdict::default().then(said("a")).then(Verdict::default());
+        assert_eq!(steps(&nothing), [vec![a]]);
     }
 }

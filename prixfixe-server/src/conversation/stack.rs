@@ -67,7 +67,7 @@ impl<S: Session> Stack<S> {
         }
         let named = Arc::clone(&head.envelope);
         let envelope = Arc::make_mut(&mut head.envelope);
-        message.body = check::apply(verdict.edits(), &gathered, envelope).await?;
+        message.body = check::apply(&verdict, &gathered, envelope).await?;
         head.verdict = Some(verdict);
         let changed = named.recipients != head.envelope.recipients
             || named.reverse_path != head.envelope.reverse_path;
