@@ -342,10 +342,11 @@ fn split(verdict: &Verdict) -> (Verdict, Verdict) {
     let findings = verdict.findings().iter().cloned();
     let below = findings.fold(Verdict::default(), Verdict::found);
     let edits = verdict.edits().iter().cloned();
-    edits.fold((Verdict::default(), below), |(on_top, below), edit| {
-        match edit {
+    edits.fold(
+        (Verdict::default(), below),
+        |(on_top, below), edit| match edit {
             Edit::Prepend { .. } => (on_top.edit(edit), below),
             edit => (on_top, below.edit(edit)),
-        }
-    })
+        },
+    )
 }

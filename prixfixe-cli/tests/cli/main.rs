@@ -16,6 +16,8 @@ mod logs;
 #[cfg(unix)]
 mod maildirs;
 mod metrics;
+#[cfg(unix)]
+mod milters;
 mod page;
 mod page_parts;
 mod policy;
