@@ -2,15 +2,20 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use prixfixe_bench::plan::{Content, Protocol, Tls, TlsError, Transfer, Trust};
-use prixfixe_bench::{Plan, PlanError, Scenario, Workload};
-
+use super::CommandError;
 use super::arguments::Arguments;
-use crate::error::Error;
+use crate::plan::{Content, Protocol, Tls, TlsError, Transfer, Trust};
+use crate::{Plan, PlanError, Scenario, Workload};
 
 /// What the arguments ask for, to these targets, ready to run.
-pub(super) fn prepare(arguments: &Arguments, targets: &[String]) -> Result<Vec<Workload>, Error> {
-    let prepare = |plan: Plan| plan.prepare().map_err(|error| Error::Plan(say(&error)));
+pub(super) fn prepare(
+    arguments: &Arguments,
+    targets: &[String],
+) -> Result<Vec<Workload>, CommandError> {
+    let prepare = |plan: Plan| {
+        plan.prepare()
+            .map_err(|error| CommandError::Plan(say(&error)))
+    };
     plans(arguments, targets).into_iter().map(prepare).collect()
 }
 
@@ -114,8 +119,8 @@ fn say(error: &PlanError) -> String {
 mod tests {
     use std::time::Duration;
 
+    use crate::plan::Pipelining;
     use clap::Parser;
-    use prixfixe_bench::plan::Pipelining;
 
     use super::*;
 
