@@ -1,4 +1,5 @@
-//! The load tool as a command: what `prixfixe bench` is, and what another program can offer as its own.
+//! The load tool as a command: what `prixfixe bench` is, and what another program can offer as its
+//! own.
 
 mod arguments;
 mod error;

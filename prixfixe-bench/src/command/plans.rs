@@ -33,7 +33,8 @@ fn plans(arguments: &Arguments, targets: &[String]) -> Vec<Plan> {
     plans
 }
 
-/// An option overrides the scenario; a number or a time given takes the place of both that the scenario has.
+/// An option overrides the scenario; a number or a time given takes the place of both that the
+/// scenario has.
 fn fill(plan: &mut Plan, arguments: &Arguments) {
     if arguments.lmtp {
         plan.protocol = Protocol::Lmtp;
