@@ -1,4 +1,5 @@
-//! Over loopback, one client: the round trip of a message on each transport, in clear and over TLS, discarded and kept.
+//! Over loopback, one client: the round trip of a message on each transport, in clear and over TLS,
+//! discarded and kept.
 //!
 //! One client at a time shows latency. Throughput under load is `compare.sh`.
 
@@ -44,7 +45,8 @@ struct Client<S> {
 }
 
 impl<S: Read + Write> Client<S> {
-    /// Sends the first envelope; each message is then its content with the next envelope behind it, in one write.
+    /// Sends the first envelope; each message is then its content with the next envelope behind it,
+    /// in one write.
     fn new(stream: S, size: usize) -> io::Result<Self> {
         const ENVELOPE: &str = "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n";
         let line = format!("{}\r\n", "x".repeat(76));
@@ -100,7 +102,8 @@ fn measure<S: Read + Write>(
     mut client: Client<S>,
 ) {
     let mut group = criterion.benchmark_group(group);
-    // Criterion has no word for a failure. A message that fails fails the run: its time would be no measurement.
+    // Criterion has no word for a failure. A message that fails fails the run: its time would be no
+    // measurement.
     group.bench_function(name, |bencher| {
         bencher.iter(|| client.send().unwrap_or_else(|error| stop(&error)))
     });

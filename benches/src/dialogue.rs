@@ -98,7 +98,8 @@ impl Dialogue {
         dialogue
     }
 
-    /// One repetition. Gives how many messages came to their end: a benchmark of refusals would be a mistake.
+    /// One repetition. Gives how many messages came to their end: a benchmark of refusals would be
+    /// a mistake.
     pub fn run(&mut self, workload: &Workload) -> u64 {
         workload
             .pieces

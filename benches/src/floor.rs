@@ -1,9 +1,10 @@
 //! The reference floor: the barest event loop that a client takes for an SMTP server.
 //!
-//! One thread, one epoll, one `read` and one `write` for whatever a client sent at once. It knows a command by its first
-//! letter, answers from constants, and finds the true end of a body, wherever the reads cut it: anything less would not be
-//! a server of the same protocol, and anything more is a server's own cost. There are no limits, no timeouts and no
-//! checks, so that it is good for nothing but being measured.
+//! One thread, one epoll, one `read` and one `write` for whatever a client sent at once. It knows a
+//! command by its first letter, answers from constants, and finds the true end of a body, wherever
+//! the reads cut it: anything less would not be a server of the same protocol, and anything more is
+//! a server's own cost. There are no limits, no timeouts and no checks, so that it is good for
+//! nothing but being measured.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -152,8 +153,9 @@ fn chunk_size(line: &[u8]) -> usize {
     })
 }
 
-/// Where the body ends in `input`, given how much of the end of data came before it; or how much of it is there at the end
-/// of `input`. The CRLF of the DATA command counts as the first two octets: an empty message is a lone dot.
+/// Where the body ends in `input`, given how much of the end of data came before it; or how much of
+/// it is there at the end of `input`. The CRLF of the DATA command counts as the first two octets:
+/// an empty message is a lone dot.
 fn end_of_data(matched: usize, input: &[u8]) -> Result<usize, usize> {
     // What was cut in two goes on at the beginning of the input, as long as the input agrees.
     let mut matched = matched;

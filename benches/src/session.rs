@@ -1,4 +1,5 @@
-//! Sessions of a server in memory: what the core, the handler and counting cost together, without sockets.
+//! Sessions of a server in memory: what the core, the handler and counting cost together, without
+//! sockets.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -13,7 +14,8 @@ use prixfixe_server::{Accepted, Message, Server, StartError};
 
 use crate::dialogue::Workload;
 
-/// Plays a workload over one connection, as a client that pipelines. Gives how many messages the handler took.
+/// Plays a workload over one connection, as a client that pipelines. Gives how many messages the
+/// handler took.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
-//! Invariant: whatever a server says, a client does not panic, holds no more than its bounds, says whole lines, and learns the same
-//! however the input is cut.
+//! Invariant: whatever a server says, a client does not panic, holds no more than its bounds, says
+//! whole lines, and learns the same however the input is cut.
 //!
-//! The first byte sets the client up. The bytes 0xF0 to 0xFF, for which UTF-8 has little use, are operations; all others are
-//! what the server says.
+//! The first byte sets the client up. The bytes 0xF0 to 0xFF, for which UTF-8 has little use, are
+//! operations; all others are what the server says.
 #![no_main]
 
 use std::sync::Arc;
@@ -170,7 +170,8 @@ fn run(script: &[u8], now: Instant, length: usize) -> Client {
     client
 }
 
-/// What was learned, but where in STARTTLS plaintext was found: the event before it is not given when both come together.
+/// What was learned, but where in STARTTLS plaintext was found: the event before it is not given
+/// when both come together.
 fn learned(client: &Client) -> Vec<&str> {
     let mut told: Vec<&str> = client.told.iter().map(String::as_str).collect();
     if told.last().is_some_and(|last| last.contains("Injected")) {

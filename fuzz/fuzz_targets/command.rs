@@ -1,5 +1,6 @@
-//! Invariant: an address that is accepted reads back as itself, sent again between brackets too, a name has no
-//! control character, and whatever line comes, one well-formed reply or one question comes of it.
+//! Invariant: an address that is accepted reads back as itself, sent again between brackets too, a
+//! name has no control character, and whatever line comes, one well-formed reply or one question
+//! comes of it.
 #![no_main]
 
 use std::sync::Arc;

@@ -1,7 +1,9 @@
-//! Invariant: whatever the file, the environment and the flags say, there is no panic, each mistake is one line that names
-//! the flag, the variable, or the file with its line and key, and what `check` prints reads back as the same configuration.
+//! Invariant: whatever the file, the environment and the flags say, there is no panic, each mistake
+//! is one line that names the flag, the variable, or the file with its line and key, and what
+//! `check` prints reads back as the same configuration.
 //!
-//! Lines that begin with `--` are flags, lines that begin with `SMTP_` are variables; all others are the file.
+//! Lines that begin with `--` are flags, lines that begin with `SMTP_` are variables; all others
+//! are the file.
 #![no_main]
 
 use std::ffi::OsString;

@@ -1,5 +1,5 @@
-//! Invariant: whatever follows DATA, in whatever pieces, is delivered, repaired or refused as the oracle says, small
-//! pieces put together or not, and what stands behind its end is untouched.
+//! Invariant: whatever follows DATA, in whatever pieces, is delivered, repaired or refused as the
+//! oracle says, small pieces put together or not, and what stands behind its end is untouched.
 #![no_main]
 
 use std::sync::Arc;
@@ -57,8 +57,8 @@ fuzz_target!(|bytes: &[u8]| {
                     return;
                 }
                 Some(Event::MessageAborted(Abort::Refused(reply))) => {
-                    // The other reason for which a small message is refused, too many Received headers, is
-                    // not in the oracle.
+                    // The other reason for which a small message is refused, too many Received
+                    // headers, is not in the oracle.
                     if reply != replies::BARE_CR_OR_LF_IN_BODY {
                         return;
                     }

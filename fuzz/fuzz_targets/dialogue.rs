@@ -1,10 +1,10 @@
-//! Invariant: whatever happens in a session, replies are well-formed, events come in their order, no message
-//! ends without its end, input that is held is bounded, and cutting the input otherwise changes nothing, nor does
-//! putting small pieces of a body together. Scripts of odd length have bare line ends repaired; those in which `LHLO` stands are
-//! LMTP.
+//! Invariant: whatever happens in a session, replies are well-formed, events come in their order,
+//! no message ends without its end, input that is held is bounded, and cutting the input otherwise
+//! changes nothing, nor does putting small pieces of a body together. Scripts of odd length have
+//! bare line ends repaired; those in which `LHLO` stands are LMTP.
 //!
-//! The octets 0xF8 to 0xFF, for which UTF-8 has no use, are operations; all others are sent as they are, so
-//! that a dialogue as text is a seed.
+//! The octets 0xF8 to 0xFF, for which UTF-8 has no use, are operations; all others are sent as they
+//! are, so that a dialogue as text is a seed.
 #![no_main]
 
 use std::sync::Arc;

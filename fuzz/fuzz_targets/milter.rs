@@ -1,7 +1,8 @@
-//! Invariant: whatever a milter says, the client does not panic, holds no more than its bounds, and learns the same however the input
-//! is cut.
+//! Invariant: whatever a milter says, the client does not panic, holds no more than its bounds, and
+//! learns the same however the input is cut.
 //!
-//! The first two bytes say what the milter negotiates. Then a byte is a question, and one behind it the length of what the milter says.
+//! The first two bytes say what the milter negotiates. Then a byte is a question, and one behind it
+//! the length of what the milter says.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,6 @@
-//! Invariant: a PROXY protocol header ends at the same octet and says the same however it is cut, what is held of
-//! it has a bound, nothing behind it is touched, and an address that was read reads the same when it is written again.
+//! Invariant: a PROXY protocol header ends at the same octet and says the same however it is cut,
+//! what is held of it has a bound, nothing behind it is touched, and an address that was read reads
+//! the same when it is written again.
 #![no_main]
 
 use std::net::{IpAddr, SocketAddr};

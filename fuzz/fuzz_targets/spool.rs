@@ -1,8 +1,10 @@
-//! Invariant: whatever a segment of the spool holds, taking it over does not panic, what is found once is found again with the same
-//! content until it is done, tidying up ends and loses nothing, and what is done does not come back.
+//! Invariant: whatever a segment of the spool holds, taking it over does not panic, what is found
+//! once is found again with the same content until it is done, tidying up ends and loses nothing,
+//! and what is done does not come back.
 //!
-//! The input is a list of pieces of the segment. A piece is an operation, a length of two bytes, and that many bytes:
-//! a payload under a good header, or bytes as they are. The format is written down here once more, from its description.
+//! The input is a list of pieces of the segment. A piece is an operation, a length of two bytes,
+//! and that many bytes: a payload under a good header, or bytes as they are. The format is written
+//! down here once more, from its description.
 #![no_main]
 
 #[path = "../../prixfixe-spool/tests/simulated/mod.rs"]

@@ -1,9 +1,10 @@
-//! Invariant: whatever comes in place of TLS, and whatever is done to the records of a TLS client on their way, there is
-//! no panic, what is held is bounded, the session sees a prefix of what the client wrote and nothing of anybody else,
-//! nothing crosses STARTTLS, and only a message that the client wrote whole is a message.
+//! Invariant: whatever comes in place of TLS, and whatever is done to the records of a TLS client
+//! on their way, there is no panic, what is held is bounded, the session sees a prefix of what the
+//! client wrote and nothing of anybody else, nothing crosses STARTTLS, and only a message that the
+//! client wrote whole is a message.
 //!
-//! The first octet chooses how the session begins, the version of TLS and the length of reads. Behind it stand
-//! operations: an octet that names it, and what it takes.
+//! The first octet chooses how the session begins, the version of TLS and the length of reads.
+//! Behind it stand operations: an octet that names it, and what it takes.
 #![no_main]
 
 use std::io::Write;
@@ -14,7 +15,8 @@ use prixfixe_fuzz::wire::{Server, Start, client};
 use prixfixe_test_support::meaning;
 use rustls::ClientConnection;
 
-/// Beside what the script holds: both sides of a connection, each with a handshake's worth of buffers.
+/// Beside what the script holds: both sides of a connection, each with a handshake's worth of
+/// buffers.
 const MAX_MEMORY: u64 = 1024 * 1024;
 /// The most plaintext and raw octets that one script sends: all of it is kept, to be compared.
 const MAX_SENT: usize = 128 * 1024;
@@ -26,8 +28,8 @@ struct World {
     client: ClientConnection,
     /// Its first record is on its way.
     begun: bool,
-    /// It has seen what is no TLS, or has closed its side. It reads no more: rustls asserts of itself that it sends no
-    /// second alert.
+    /// It has seen what is no TLS, or has closed its side. It reads no more: rustls asserts of
+    /// itself that it sends no second alert.
     client_done: bool,
     /// Records on their way to the server.
     wire: Vec<u8>,
@@ -144,7 +146,8 @@ fn is_whole(content: &[u8], received: &[u8]) -> bool {
             read.ended && read.content.as_deref() == Some(content)
         }
     });
-    // Chunks have lengths, and the core counts them; that it counts right is not this target's subject.
+    // Chunks have lengths, and the core counts them; that it counts right is not this target's
+    // subject.
     by_data
         || received
             .windows(4)

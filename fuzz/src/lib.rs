@@ -1,11 +1,11 @@
-//! What the targets share: the truth about replies, slowly and obviously. That about the end of data is what
-//! the tests use as well (`prixfixe_test_support::meaning`).
+//! What the targets share: the truth about replies, slowly and obviously. That about the end of
+//! data is what the tests use as well (`prixfixe_test_support::meaning`).
 
 pub mod mail;
 pub mod wire;
 
-/// Replies of one line or several, each with its code, none with anything that is not printable ASCII.
-/// RFC 5321 section 4.2.
+/// Replies of one line or several, each with its code, none with anything that is not printable
+/// ASCII. RFC 5321 section 4.2.
 pub fn assert_well_formed(output: &[u8]) {
     let mut expected: Option<&[u8]> = None;
     for line in output.split_inclusive(|byte| *byte == b'\n') {

@@ -1,4 +1,5 @@
-//! A mail session with TLS around it that accepts everything: the core as a server runs it, without the server.
+//! A mail session with TLS around it that accepts everything: the core as a server runs it, without
+//! the server.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -14,7 +14,8 @@ use rustls::{ClientConfig, ClientConnection};
 
 use crate::mail::Mail;
 
-/// How much a session may have waiting for the network: what `Tls` promises, and a reply of the core behind it.
+/// How much a session may have waiting for the network: what `Tls` promises, and a reply of the
+/// core behind it.
 const MAX_OUTGOING: usize = 64 * 1024 + 18 * 1024 + 16 * 1024 + 1024;
 
 /// Which layer a session begins with.

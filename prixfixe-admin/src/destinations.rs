@@ -27,7 +27,8 @@ use prixfixe_delivery::{Delivery, SpoolStatus, Storage, TargetStatus};
 /// # assert_eq!(Database::default().fault(), None);
 /// ```
 pub trait Destinations: fmt::Debug + Send + Sync + 'static {
-    /// Why no mail can be delivered at the moment; `None` while it can. With a fault, `/readyz` is 503.
+    /// Why no mail can be delivered at the moment; `None` while it can. With a fault, `/readyz` is
+    /// 503.
     fn fault(&self) -> Option<String>;
 
     /// The file systems that mail is written to.

@@ -1,8 +1,9 @@
 //! The last hour, for the plots of the status page: a reading every 2 seconds, kept small.
 //!
-//! A sample holds what each counter gained since the sample before it, and each gauge as it was. Only what is not zero is
-//! kept, as pairs of a byte and a number of seven bits a byte (LEB128): an idle server's sample takes about 30 bytes, a busy
-//! one's 150. However large the numbers are, all samples together stay under [`MOST_BYTES`]: the oldest go first.
+//! A sample holds what each counter gained since the sample before it, and each gauge as it was.
+//! Only what is not zero is kept, as pairs of a byte and a number of seven bits a byte (LEB128): an
+//! idle server's sample takes about 30 bytes, a busy one's 150. However large the numbers are, all
+//! samples together stay under [`MOST_BYTES`]: the oldest go first.
 
 use std::collections::VecDeque;
 use std::mem::size_of;
@@ -70,7 +71,8 @@ pub(crate) struct HistoryReport {
     samples: Vec<SampleReport>,
 }
 
-/// In JSON one list: the number, the time in milliseconds since 1970, and then by turns an index and a value.
+/// In JSON one list: the number, the time in milliseconds since 1970, and then by turns an index
+/// and a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SampleReport {
     number: u64,

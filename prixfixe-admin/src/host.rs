@@ -1,8 +1,10 @@
-//! Whether a request may be one that a foreign web page makes a browser send (DNS rebinding): the page's own name has been made to
-//! stand for our address, so that the browser takes page and answer for one site, and lets the page read it.
+//! Whether a request may be one that a foreign web page makes a browser send (DNS rebinding): the
+//! page's own name has been made to stand for our address, so that the browser takes page and
+//! answer for one site, and lets the page read it.
 //!
-//! What gives it away is that name in `Host`. Which names are right where the address is one that others reach, nobody has told us; at
-//! loopback it is known: none that somebody else can have in the DNS.
+//! What gives it away is that name in `Host`. Which names are right where the address is one that
+//! others reach, nobody has told us; at loopback it is known: none that somebody else can have in
+//! the DNS.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -26,8 +28,8 @@ pub(super) fn is_foreign<B>(request: &Request<B>, local: Option<SocketAddr>) -> 
         })
 }
 
-/// An address, `localhost` or what is below it (RFC 6761 section 6.3), or a name without a dot, which only the host's own files
-/// or its own network resolve.
+/// An address, `localhost` or what is below it (RFC 6761 section 6.3), or a name without a dot,
+/// which only the host's own files or its own network resolve.
 fn is_own(authority: &Authority) -> bool {
     let host = authority.host();
     let bracketed = host

@@ -22,11 +22,12 @@ use super::places::{Place, Places};
 use super::status::Readiness;
 use super::{BACKLOG, Status, listen, probe, routes};
 
-/// How long a request's head may take, and a connection be idle between two requests. The status page asks every 2 seconds.
+/// How long a request's head may take, and a connection be idle between two requests. The status
+/// page asks every 2 seconds.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection is closed after the answer under way when it is this old, and in any case a little later: a client
-/// that doesn't read its answer does not keep its place.
+/// A connection is closed after the answer under way when it is this old, and in any case a little
+/// later: a client that doesn't read its answer does not keep its place.
 const LIFETIME: Duration = Duration::from_secs(120);
 const LAST_ANSWER: Duration = Duration::from_secs(10);
 
@@ -39,11 +40,12 @@ const BACKOFF: Duration = Duration::from_millis(500);
 /// How long the host may take to say whether another process listens.
 const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How soon a process that drains sees one that has begun to listen beside it. Half of its own connections go there.
+/// How soon a process that drains sees one that has begun to listen beside it. Half of its own
+/// connections go there.
 const SUCCESSOR_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Answers on all of the sockets, for ever. At `leaving` they are left to another process, or else each is replaced by its spare,
-/// until another process comes.
+/// Answers on all of the sockets, for ever. At `leaving` they are left to another process, or else
+/// each is replaced by its spare, until another process comes.
 pub(super) async fn serve(
     listeners: Vec<StdListener>,
     status: Arc<Status>,
@@ -104,8 +106,9 @@ impl Answering {
         tokio::spawn(connection(stream, Arc::clone(&self.status), place, lost));
     }
 
-    /// Closes a port that another process listens on as well, which from here on gets all that ask, so that they are not told by
-    /// turns that mail is accepted and that it is not. Where there is no other they are told by this one.
+    /// Closes a port that another process listens on as well, which from here on gets all that ask,
+    /// so that they are not told by turns that mail is accepted and that it is not. Where there is
+    /// no other they are told by this one.
     async fn hand_over(&self, listener: StdListener, spare: StdListener) -> Option<StdListener> {
         let address = listener.local_addr().ok()?;
         self.leave(listener).await;
@@ -121,7 +124,8 @@ impl Answering {
         Some(spare)
     }
 
-    /// Answers until another process listens on the port as well: one that starts after the drain has begun.
+    /// Answers until another process listens on the port as well: one that starts after the drain
+    /// has begun.
     async fn accept_until_succeeded(self, listener: StdListener) {
         let Ok(address) = listener.local_addr() else {
             return;
@@ -162,7 +166,8 @@ impl Answering {
     }
 }
 
-/// This process says that it drains. Whatever else is said comes from another one, as long as that does not drain too.
+/// This process says that it drains. Whatever else is said comes from another one, as long as that
+/// does not drain too.
 async fn is_answered_by_another(address: SocketAddr) -> bool {
     match probe::ask(probe::reachable(address)).await {
         Ok(answer) => answer.text != Readiness::Draining.to_string(),

@@ -1,11 +1,13 @@
-//! What became of the mail of the last minute: whether a server that is ready in fact takes what it is sent.
+//! What became of the mail of the last minute: whether a server that is ready in fact takes what it
+//! is sent.
 
 use serde::Serialize;
 
 /// Seconds that are looked at.
 pub(super) const SECONDS: u16 = 60;
 
-/// So many have to fail before anything is said: one client's mistake is no trouble of the server's.
+/// So many have to fail before anything is said: one client's mistake is no trouble of the
+/// server's.
 const LEAST_FAILED: u64 = 5;
 
 /// Of a hundred messages, how many have to be accepted.

@@ -1,4 +1,5 @@
-//! What operators and their tools ask a server over HTTP: metrics, health, and a status page that needs nothing from outside.
+//! What operators and their tools ask a server over HTTP: metrics, health, and a status page that
+//! needs nothing from outside.
 //!
 //! | path | answer |
 //! |---|---|
@@ -8,10 +9,10 @@
 //! | `/healthz` | 200 as long as the process answers |
 //! | `/readyz` | 200 while mail is taken, else 503 and why |
 //!
-//! The endpoints run on a thread and a runtime of their own.
-//! So they answer whatever the transport of mail is, and while it is busy or draining, until the process ends.
-//! What a client of theirs may cost is bounded: 64 connections, of one address 16, of 16 KiB of request and two minutes each.
-//! They know no password: serve them at an address that only operators reach.
+//! The endpoints run on a thread and a runtime of their own. So they answer whatever the transport
+//! of mail is, and while it is busy or draining, until the process ends. What a client of theirs
+//! may cost is bounded: 64 connections, of one address 16, of 16 KiB of request and two minutes
+//! each. They know no password: serve them at an address that only operators reach.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -35,8 +36,9 @@
 //! # }
 //! ```
 //!
-//! Where mail goes through `prixfixe-delivery`, [`Status::delivery`] tells of its targets and its disk.
-//! What else an application knows of its own destinations, it says through [`Destinations`], and numbers of its own through [`Numbers`].
+//! Where mail goes through `prixfixe-delivery`, [`Status::delivery`] tells of its targets and its
+//! disk. What else an application knows of its own destinations, it says through [`Destinations`],
+//! and numbers of its own through [`Numbers`].
 #![deny(missing_docs)]
 
 mod destinations;
@@ -106,7 +108,8 @@ pub enum ServeError {
 }
 
 impl Admin {
-    /// Listens at one address. Port 0 is any that is free: [`addresses`](Self::addresses) says which.
+    /// Listens at one address. Port 0 is any that is free: [`addresses`](Self::addresses) says
+    /// which.
     ///
     /// # Errors
     ///
@@ -126,7 +129,8 @@ impl Admin {
         }
     }
 
-    /// For sockets that share their ports with another process, and do not listen yet: a second one for the address of each, likewise.
+    /// For sockets that share their ports with another process, and do not listen yet: a second one
+    /// for the address of each, likewise.
     ///
     /// When this process leaves, its port goes to the other.
     /// It listens at the spare one where there is none, until one comes.
@@ -142,7 +146,8 @@ impl Admin {
         local.filter_map(Result::ok).collect()
     }
 
-    /// Answers, until the process ends. When `leaving` is done a port that is shared is left to the process that takes over.
+    /// Answers, until the process ends. When `leaving` is done a port that is shared is left to the
+    /// process that takes over.
     ///
     /// # Errors
     ///
@@ -188,7 +193,8 @@ impl Admin {
     }
 }
 
-/// Lets connections come to a socket of the endpoints from here on, if they do not already; then it sets how many may wait.
+/// Lets connections come to a socket of the endpoints from here on, if they do not already; then it
+/// sets how many may wait.
 ///
 /// # Errors
 ///

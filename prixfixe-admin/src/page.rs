@@ -1,4 +1,5 @@
-//! The status page: one document that needs nothing from outside, and the policy that holds a browser to that.
+//! The status page: one document that needs nothing from outside, and the policy that holds a
+//! browser to that.
 
 use std::sync::LazyLock;
 
@@ -10,7 +11,8 @@ use sha2::{Digest, Sha256};
 
 const DOCUMENT: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
-/// One script in files of one subject: numbers, plots, words, the parts of the page, the list of mail; at the end what runs them.
+/// One script in files of one subject: numbers, plots, words, the parts of the page, the list of
+/// mail; at the end what runs them.
 const SCRIPT: &str = concat!(
     include_str!("page/figures.js"),
     include_str!("page/plots.js"),
@@ -50,7 +52,8 @@ impl Page {
     }
 }
 
-/// The style, the script and the icon that are in the document; connections to this server; nothing else, and no HTML from text.
+/// The style, the script and the icon that are in the document; connections to this server; nothing
+/// else, and no HTML from text.
 fn policy() -> String {
     format!(
         "default-src 'none'; style-src '{}'; script-src '{}'; img-src data:; connect-src 'self'; base-uri 'none'; \

@@ -1,5 +1,5 @@
-//! Who has a place among the connections of the admin endpoints. A newcomer always gets one: probes must be answered however
-//! many others hold a connection and ask nothing.
+//! Who has a place among the connections of the admin endpoints. A newcomer always gets one: probes
+//! must be answered however many others hold a connection and ask nothing.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,8 +38,9 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// A place, and what tells that it is lost. Where this address has as many as one may have, one of its own makes room, else, where
-    /// all are taken, one of anybody's: the one that has asked for nothing for the longest time.
+    /// A place, and what tells that it is lost. Where this address has as many as one may have, one
+    /// of its own makes room, else, where all are taken, one of anybody's: the one that has asked
+    /// for nothing for the longest time.
     pub(super) fn take(&self, peer: IpAddr) -> (Place, Receiver<()>) {
         let peer = peer.to_canonical();
         let (holder, lost) = oneshot::channel();

@@ -17,7 +17,8 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// The reason is a line; what is longer comes from something else.
 const LONGEST_ANSWER: usize = 16 * 1024;
 
-/// Where a socket that listens at this address is reached from this host: one on all addresses is asked on the loopback.
+/// Where a socket that listens at this address is reached from this host: one on all addresses is
+/// asked on the loopback.
 #[must_use]
 pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
@@ -33,7 +34,8 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answer {
-    /// The status: 200 while mail is taken, 503 while it is not. Anything else comes from another program.
+    /// The status: 200 while mail is taken, 503 while it is not. Anything else comes from another
+    /// program.
     pub code: u16,
     /// The status with its usual words, as in `404 Not Found`.
     pub status: String,
@@ -41,7 +43,8 @@ pub struct Answer {
     pub text: String,
 }
 
-/// Asks the endpoints at an address for `/readyz`, for 3 seconds at most. Inside of a tokio runtime.
+/// Asks the endpoints at an address for `/readyz`, for 3 seconds at most. Inside of a tokio
+/// runtime.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! The numbers of a server at one moment, as the history keeps them: series of `/metrics`, and its durations in finer buckets.
+//! The numbers of a server at one moment, as the history keeps them: series of `/metrics`, and its
+//! durations in finer buckets.
 
 use std::time::Duration;
 

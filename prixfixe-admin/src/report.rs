@@ -74,7 +74,8 @@ use super::targets::TargetReport;
 /// }
 /// ```
 ///
-/// With `?after=N` there is `history` too: the samples of the last hour with a higher number than `N`.
+/// With `?after=N` there is `history` too: the samples of the last hour with a higher number than
+/// `N`.
 ///
 /// ```json
 /// {"history": {
@@ -84,14 +85,15 @@ use super::targets::TargetReport;
 /// }}
 /// ```
 ///
-/// A sample is its number, its time in milliseconds since 1970, and then by turns an index into `series` and a value: of a
-/// counter what it gained since the sample before, of a gauge what it was. What is not there is 0.
+/// A sample is its number, its time in milliseconds since 1970, and then by turns an index into
+/// `series` and a value: of a counter what it gained since the sample before, of a gauge what it
+/// was. What is not there is 0.
 ///
 /// Texts hold no control characters and none that reorder or hide text. They may hold `<` and `&`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct StatusReport {
-    /// `ready`, `degraded` (some recipients' mail cannot be delivered, or much of the last minute's was not accepted),
-    /// `draining` or `failing`.
+    /// `ready`, `degraded` (some recipients' mail cannot be delivered, or much of the last minute's
+    /// was not accepted), `draining` or `failing`.
     pub(crate) state: &'static str,
     /// Why the state is not `ready`; else null.
     pub(crate) reason: Option<String>,
@@ -121,12 +123,13 @@ pub(crate) struct StatusReport {
     pub(crate) spool: Option<SpoolReport>,
     /// The busiest clients of the last half hour to hour, at most 10.
     pub(crate) clients: Vec<ClientReport>,
-    /// From MAIL to the reply that ends the transaction, since the start: upper bounds in seconds, and how many messages are
-    /// within each alone. Finer than in `/metrics`.
+    /// From MAIL to the reply that ends the transaction, since the start: upper bounds in seconds,
+    /// and how many messages are within each alone. Finer than in `/metrics`.
     pub(crate) processing: Vec<(String, u64)>,
     /// The same from the end of the content to the answer of the delivery.
     pub(crate) delivery: Vec<(String, u64)>,
-    /// The latest messages that were accepted, at most 200, the latest first. Of more than 50 in a second some are left out.
+    /// The latest messages that were accepted, at most 200, the latest first. Of more than 50 in a
+    /// second some are left out.
     pub(crate) accepted: Vec<AcceptedReport>,
     /// The latest refusals and failures, at most 50, the latest first.
     pub(crate) recent: Vec<IncidentReport>,
@@ -173,8 +176,8 @@ pub(crate) struct ClientReport {
 pub(crate) struct IncidentReport {
     /// When it happened, in RFC 3339, UTC; of several in a row, the last time.
     pub(crate) time: String,
-    /// `connection_refused`, `sender_refused`, `recipient_refused`, `command_refused`, `message_failed`, `tls_failed` or
-    /// `timeout`.
+    /// `connection_refused`, `sender_refused`, `recipient_refused`, `command_refused`,
+    /// `message_failed`, `tls_failed` or `timeout`.
     pub(crate) kind: &'static str,
     /// The reply's code; null where there was no reply.
     pub(crate) code: Option<u16>,

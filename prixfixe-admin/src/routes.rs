@@ -1,6 +1,7 @@
 //! What each path of the admin endpoints answers.
 //!
-//! Not `axum`: six paths that only read need no router, and the limits of a connection need hyper itself.
+//! Not `axum`: six paths that only read need no router, and the limits of a connection need hyper
+//! itself.
 
 use std::net::SocketAddr;
 
@@ -65,8 +66,8 @@ impl Route {
         })
     }
 
-    /// It tells of clients, senders and recipients, and is asked for by browsers. Probes and Prometheus name their target as
-    /// they like.
+    /// It tells of clients, senders and recipients, and is asked for by browsers. Probes and
+    /// Prometheus name their target as they like.
     fn is_private(&self) -> bool {
         matches!(self, Self::Page | Self::Status)
     }

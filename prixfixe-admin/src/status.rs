@@ -41,7 +41,8 @@ pub enum Readiness {
     Ready,
     /// The server was told to stop.
     Draining,
-    /// Mail for some recipients cannot be delivered at the moment: a target is down, and another one is not.
+    /// Mail for some recipients cannot be delivered at the moment: a target is down, and another
+    /// one is not.
     Degraded(String),
     /// Messages cannot be kept at the moment: their clients are told to try again later.
     Failing(String),
@@ -101,8 +102,8 @@ impl Status {
         text
     }
 
-    /// Looks at what is known already: it tries nothing, and does not block. What a failed delivery needs to be known to be
-    /// over is found out by the delivery's own probe.
+    /// Looks at what is known already: it tries nothing, and does not block. What a failed delivery
+    /// needs to be known to be over is found out by the delivery's own probe.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         if self.server.is_stopping() {
@@ -138,8 +139,8 @@ impl Status {
         self.history.add(Timestamp::now(), readings);
     }
 
-    /// What the page shows, as JSON. `after`: the number of the last sample of the history that is known already; `None` if
-    /// the history is not asked for.
+    /// What the page shows, as JSON. `after`: the number of the last sample of the history that is
+    /// known already; `None` if the history is not asked for.
     ///
     /// # Errors
     ///
@@ -148,7 +149,8 @@ impl Status {
         serde_json::to_vec(&self.report(after))
     }
 
-    /// `after`: the number of the last sample of the history that is known already; None if it is not asked for.
+    /// `after`: the number of the last sample of the history that is known already; None if it is
+    /// not asked for.
     pub(crate) fn report(&self, after: Option<u64>) -> StatusReport {
         let metrics = self.server.metrics();
         let snapshot = metrics.snapshot();

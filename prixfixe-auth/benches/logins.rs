@@ -1,5 +1,5 @@
-//! What a login costs, on one core: PLAIN against a verifier of 4,096 iterations, which hashes the password, and the
-//! server's half of SCRAM, which does not.
+//! What a login costs, on one core: PLAIN against a verifier of 4,096 iterations, which hashes the
+//! password, and the server's half of SCRAM, which does not.
 
 use std::hint::black_box;
 

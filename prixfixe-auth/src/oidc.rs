@@ -16,17 +16,19 @@ use self::token::{Fault, Rules};
 use crate::exchange::bearer;
 use crate::mechanism::bearer::Bearer;
 
-/// Accounts of an OpenID Connect provider (the issuer): a client logs in by OAUTHBEARER or XOAUTH2 with a token that the
-/// provider has signed.
+/// Accounts of an OpenID Connect provider (the issuer): a client logs in by OAUTHBEARER or XOAUTH2
+/// with a token that the provider has signed.
 ///
-/// A token counts when it is a JWT with a signature by one of the issuer's keys (RS, PS and ES with SHA-256 or 384, RS and PS
-/// with SHA-512, `EdDSA`), is from this issuer and for this audience, and is neither expired nor early, with a minute's
-/// leeway. The identity is what its [claim](OidcOptions::claim) says; if the client names somebody, it must be the same.
+/// A token counts when it is a JWT with a signature by one of the issuer's keys (RS, PS and ES with
+/// SHA-256 or 384, RS and PS with SHA-512, `EdDSA`), is from this issuer and for this audience, and
+/// is neither expired nor early, with a minute's leeway. The identity is what its
+/// [claim](OidcOptions::claim) says; if the client names somebody, it must be the same.
 ///
-/// The keys are those that the issuer publishes ([discovery](https://openid.net/specs/openid-connect-discovery-1_0.html)).
-/// They are fetched when there is a first login at the latest, and again when a token names a key that is not among them, at
-/// most once in ten seconds. Every five minutes they are fetched anew beside the logins. When none have been had for an hour,
-/// a login is `454 4.7.0`.
+/// The keys are those that the issuer publishes
+/// ([discovery](https://openid.net/specs/openid-connect-discovery-1_0.html)). They are fetched when
+/// there is a first login at the latest, and again when a token names a key that is not among them,
+/// at most once in ten seconds. Every five minutes they are fetched anew beside the logins. When
+/// none have been had for an hour, a login is `454 4.7.0`.
 ///
 /// ```no_run
 /// use prixfixe_auth::{Oidc, OidcOptions};
@@ -72,8 +74,8 @@ pub enum InvalidIssuer {
 const EMAIL: &str = "email";
 
 impl OidcOptions {
-    /// Tokens of this issuer, which is a URL, for this audience: the name under which the provider knows this server, or the
-    /// clients that log in to it.
+    /// Tokens of this issuer, which is a URL, for this audience: the name under which the provider
+    /// knows this server, or the clients that log in to it.
     ///
     /// # Errors
     ///
@@ -97,8 +99,8 @@ impl OidcOptions {
         })
     }
 
-    /// The claim that is the identity, in place of `email`. Of an `email` that the provider says is not verified
-    /// (`email_verified`), nobody is known.
+    /// The claim that is the identity, in place of `email`. Of an `email` that the provider says is
+    /// not verified (`email_verified`), nobody is known.
     #[must_use]
     pub fn claim(mut self, claim: impl Into<String>) -> Self {
         self.claim = claim.into();

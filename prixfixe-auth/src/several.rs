@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use prixfixe_server::{Authenticating, Authenticator, Client, Login, Mechanism, Reply};
 
-/// Several back ends: each mechanism is spoken by the first of them that offers it to the client. With passwords in a file and
-/// tokens of a provider, for example.
+/// Several back ends: each mechanism is spoken by the first of them that offers it to the client.
+/// With passwords in a file and tokens of a provider, for example.
 ///
 /// ```no_run
 /// use std::sync::Arc;

@@ -105,7 +105,8 @@ impl Users {
         Self::prepare(path)?.start()
     }
 
-    /// Reads the file. It starts no thread yet: for a process that is to become another user before.
+    /// Reads the file. It starts no thread yet: for a process that is to become another user
+    /// before.
     ///
     /// # Errors
     ///

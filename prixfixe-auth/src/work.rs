@@ -100,7 +100,8 @@ fn work(queue: &Queue) {
     give_way();
     while let Some(Job { run, is_wanted }) = queue.pop() {
         drop(is_wanted);
-        // Its result is dropped, so that who waits for it hears of it; the panic hook has logged it.
+        // Its result is dropped, so that who waits for it hears of it; the panic hook has logged
+        // it.
         let _ = catch_unwind(AssertUnwindSafe(run));
     }
 }

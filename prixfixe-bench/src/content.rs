@@ -1,7 +1,7 @@
 //! Messages, made ready for the wire before the first is sent.
 //!
-//! While the load runs, sending a message is handing out pieces of memory that are there already: nothing is
-//! formatted, stuffed or copied then.
+//! While the load runs, sending a message is handing out pieces of memory that are there already:
+//! nothing is formatted, stuffed or copied then.
 
 use std::fs;
 use std::io;
@@ -78,7 +78,8 @@ pub enum Content {
     Size(u64),
     /// Generated, of sizes spread evenly over a range.
     Sizes(RangeInclusive<u64>),
-    /// Files, and the files in directories; of a Maildir those in `new` and `cur`. They are sent in turn.
+    /// Files, and the files in directories; of a Maildir those in `new` and `cur`. They are sent in
+    /// turn.
     Files(Vec<PathBuf>),
 }
 
@@ -111,7 +112,8 @@ pub enum ContentError {
 }
 
 impl Prepared {
-    /// Makes `content` ready. Its last line is completed and a lone LF becomes CRLF; a lone CR stays.
+    /// Makes `content` ready. Its last line is completed and a lone LF becomes CRLF; a lone CR
+    /// stays.
     pub(crate) fn new(content: &[u8], addressing: &Addressing) -> Self {
         let content = with_crlf(content);
         let size = content.len() as u64;
@@ -155,7 +157,8 @@ impl Prepared {
                 check_sizes(least, most)?;
                 let mean = (least / 2 + most / 2).max(1);
                 let count = (POOL_OCTETS / mean).clamp(4, POOL);
-                // Evenly over the range rather than at random: the mean of a short run is the mean of the range.
+                // Evenly over the range rather than at random: the mean of a short run is the mean
+                // of the range.
                 let size = |i| {
                     least
                         + u64::try_from(u128::from(most - least) * i / u128::from(count - 1))
@@ -241,7 +244,8 @@ fn with_crlf(content: &[u8]) -> Vec<u8> {
     lines
 }
 
-/// A message of exactly `size` octets (at least 2): a header, and lines of text of which some begin with a dot.
+/// A message of exactly `size` octets (at least 2): a header, and lines of text of which some begin
+/// with a dot.
 fn generated(size: u64, addressing: &Addressing, random: &mut fastrand::Rng) -> Vec<u8> {
     let size = usize::try_from(size).unwrap_or(usize::MAX).max(2);
     let to = addressing.recipients.first().map_or("", Rcpt::forward_path);
@@ -300,7 +304,8 @@ fn from_files(paths: &[PathBuf], addressing: &Addressing) -> Result<Vec<Prepared
     Ok(messages)
 }
 
-/// A file is itself; a Maildir is the files in its `new` and `cur`; another directory is the files in it.
+/// A file is itself; a Maildir is the files in its `new` and `cur`; another directory is the files
+/// in it.
 fn files_in(path: &Path) -> Result<Vec<PathBuf>, ContentError> {
     let fail = |source| ContentError::Read {
         path: path.to_owned(),

@@ -60,7 +60,8 @@ pub enum Pipelining {
     /// write.
     #[default]
     Envelope,
-    /// As [`Envelope`](Self::Envelope), and the next message's envelope, or QUIT, in one write with the content.
+    /// As [`Envelope`](Self::Envelope), and the next message's envelope, or QUIT, in one write with
+    /// the content.
     Full,
 }
 

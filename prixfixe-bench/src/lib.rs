@@ -34,6 +34,7 @@
 //!   repeated.
 //! - [`Estimate`] says how many servers a load needs.
 //! - [`Stepping`] finds the highest rate that a server holds.
+//! - The feature `command` has all of it as a command for clap, as `prixfixe bench` offers it.
 //!
 //! # What is measured
 //!
@@ -52,6 +53,8 @@
 //! Where the limit is reached, connections fail and are counted as such.
 #![deny(missing_docs)]
 
+#[cfg(feature = "command")]
+pub mod command;
 mod condition;
 mod content;
 mod dialogue;

@@ -35,8 +35,8 @@ pub struct Plan {
     pub name: String,
     /// What is spoken.
     pub protocol: Protocol,
-    /// Servers, as `HOST`, `HOST:PORT`, `ADDRESS:PORT`, `[IPV6]:PORT` or `unix:PATH`. The port is 25
-    /// where none is given; LMTP needs one. Connections go to them in turn.
+    /// Servers, as `HOST`, `HOST:PORT`, `ADDRESS:PORT`, `[IPV6]:PORT` or `unix:PATH`. The port is
+    /// 25 where none is given; LMTP needs one. Connections go to them in turn.
     pub targets: Vec<String>,
     /// How much to send, and how fast.
     pub pace: Pace,
@@ -133,7 +133,8 @@ impl Plan {
         }
     }
 
-    /// Resolves the targets, reads certificates and files, and makes the messages ready for the wire.
+    /// Resolves the targets, reads certificates and files, and makes the messages ready for the
+    /// wire.
     ///
     /// # Errors
     ///

@@ -22,7 +22,8 @@ pub struct Tls {
     pub trust: Trust,
     /// The name to ask for and to verify, in place of the target's.
     pub name: Option<String>,
-    /// Sessions are resumed. Otherwise every connection makes a full handshake, which is what a new client costs.
+    /// Sessions are resumed. Otherwise every connection makes a full handshake, which is what a new
+    /// client costs.
     pub resume: bool,
 }
 

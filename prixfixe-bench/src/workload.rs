@@ -61,7 +61,8 @@ pub struct Progress {
     pub octets: u64,
 }
 
-/// Why a run did not take place. What a server does is never one of the reasons: that is in the report.
+/// Why a run did not take place. What a server does is never one of the reasons: that is in the
+/// report.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {

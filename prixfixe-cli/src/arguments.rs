@@ -4,7 +4,6 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use prixfixe_config::{AdminArguments, ConfigurationArguments};
 
-use crate::bench;
 use crate::error::Error;
 use crate::spool::arguments::{Action, SPOOL};
 
@@ -40,7 +39,7 @@ pub(crate) enum Command {
         name: String,
     },
     /// Drive any SMTP or LMTP server, and report throughput and latency.
-    Bench(Box<bench::Arguments>),
+    Bench(Box<prixfixe_bench::command::Arguments>),
     /// Print a shell completion script.
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {

@@ -161,42 +161,9 @@ pub(crate) enum Error {
     /// The configuration cannot be written as TOML.
     #[error("cannot print the configuration: {0}")]
     Unprintable(#[from] toml::ser::Error),
-    /// The arguments of `bench` ask for what cannot be done: names the argument, and what mends it.
-    #[error("{0}")]
-    Plan(String),
-    /// Conditions of `--fail-if` were met.
-    #[error("--fail-if {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Broken(Vec<prixfixe_bench::Broken>),
-    /// `bench plan` could not measure.
-    #[error("cannot measure: {0}")]
-    Measure(String),
-    /// The load could not be driven.
+    /// `bench` did not do what it was asked to.
     #[error(transparent)]
-    Load(#[from] prixfixe_bench::RunError),
-    /// The report to compare with cannot be read.
-    #[error("--compare {path}: {reason}", path = .path.display())]
-    Compare {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A report cannot be made at this place.
-    #[error("cannot write {path}: {source}", path = .path.display())]
-    Create {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A report that was begun cannot be written.
-    #[error("cannot write {path}: {source}", path = .path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    Bench(#[from] prixfixe_bench::command::CommandError),
     /// Standard output is gone or full.
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
@@ -223,6 +190,7 @@ impl Error {
     /// 2 for what its caller wrote, 1 for what happened while running.
     fn exit_code(&self) -> ExitCode {
         match self {
+            Self::Bench(error) => error.exit_code(),
             Self::Arguments(error) if !error.use_stderr() => ExitCode::SUCCESS,
             Self::Arguments(_)
             | Self::Configuration(_)
@@ -235,10 +203,7 @@ impl Error {
             | Self::NoAdmin
             | Self::NoSpool
             | Self::NoSuchPage(_)
-            | Self::NoAdminPort(_)
-            | Self::Plan(_)
-            | Self::Compare { .. }
-            | Self::Create { .. } => ExitCode::from(2),
+            | Self::NoAdminPort(_) => ExitCode::from(2),
             Self::Bind(_)
             | Self::Admin { .. }
             | Self::InheritedAdmin(_)
@@ -263,10 +228,6 @@ impl Error {
             | Self::NotReady(_)
             | Self::Spool { .. }
             | Self::Unprintable(_)
-            | Self::Load(_)
-            | Self::Broken(_)
-            | Self::Measure(_)
-            | Self::Write { .. }
             | Self::Input(_)
             | Self::Output(_) => ExitCode::FAILURE,
         }
@@ -282,9 +243,9 @@ impl Error {
                     say("", &mistake.to_string());
                 }
             }
-            Self::Broken(broken) => {
-                for condition in broken {
-                    say("", &format!("--fail-if {condition}"));
+            Self::Bench(error) => {
+                for line in error.lines() {
+                    say("", &line);
                 }
             }
             _ => say("", &self.to_string()),

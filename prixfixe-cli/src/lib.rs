@@ -7,7 +7,6 @@
 mod admin;
 mod arguments;
 mod auth;
-mod bench;
 mod check;
 mod control;
 mod destinations;
@@ -52,7 +51,7 @@ fn run() -> Result<ExitCode, Error> {
         Some(Command::Health(arguments)) => health::run(&arguments),
         Some(Command::Spool { action }) => spool::run(action),
         Some(Command::Password { name }) => password::run(&name),
-        Some(Command::Bench(arguments)) => bench::run(&arguments),
+        Some(Command::Bench(arguments)) => Ok(prixfixe_bench::command::run(&arguments)?),
         Some(Command::Completions { shell }) => manual::completions(shell),
         Some(Command::Man { subcommand }) => manual::man(subcommand.as_deref()),
         Some(Command::Version) => manual::version(),

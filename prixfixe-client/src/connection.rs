@@ -1,6 +1,7 @@
 //! One connection, as its caller drives it: what is to be sent, and until when.
 //!
-//! What can be said is in `transaction.rs`. What a reply changes is in `state.rs`, and nowhere else.
+//! What can be said is in `transaction.rs`. What a reply changes is in `state.rs`, and nowhere
+//! else.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -72,7 +72,8 @@ impl Outbox {
         self.push(bytes);
     }
 
-    /// Another transaction begins. What was lent for the one before has been sent by the time anything is lent for this.
+    /// Another transaction begins. What was lent for the one before has been sent by the time
+    /// anything is lent for this.
     pub(crate) fn begin_transaction(&mut self) {
         self.lent = 0;
     }

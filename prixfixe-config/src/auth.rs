@@ -19,7 +19,7 @@ const BACK_END: &str =
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Auth {
-    /// Whether clients may or must log in, under TLS; with any, every password is right, for tests
+    /// Whether clients may or must log in, under TLS; any accepts every password, for tests
     #[arg(id = "auth.mode", long = "auth", value_name = "off|offer|require|any", value_parser = Word::<Mode>::default())]
     #[serde(deserialize_with = "read::word")]
     pub mode: Mode,

@@ -20,7 +20,7 @@ pub struct Delivery {
     #[arg(id = "delivery.target", long = "deliver", value_name = "TARGET", value_parser = words::destination)]
     #[serde(serialize_with = "display", deserialize_with = "read::destination")]
     pub target: Destination,
-    /// Time for a target to connect, and for each of its answers but the last
+    /// Timeout for connecting to a target, and for each of its answers but the last
     #[arg(
         id = "delivery.timeout",
         long = "deliver-timeout",
@@ -31,7 +31,7 @@ pub struct Delivery {
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub final_timeout: Option<Seconds<1>>,
-    /// File of the secrets that the webhook is signed with, where --deliver is one
+    /// File of secrets to sign the webhook with, if --deliver is a webhook
     #[arg(id = "delivery.secret-file", long = "webhook-secret-file", value_name = "FILE", value_parser = path)]
     #[serde(
         skip_serializing_if = "Option::is_none",

@@ -32,14 +32,14 @@ pub struct Limits {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections_per_client: Option<OfClient>,
-    /// New connections per minute and client, then 421; 0 for no limit
+    /// Maximum new connections per minute from one client, then 421; 0 for no limit
     #[arg(
         id = "limits.connections-per-minute",
         long = "connections-per-minute",
         value_name = "N"
     )]
     pub connections_per_minute: OfClient,
-    /// Messages per minute and client, then 450; 0 for no limit
+    /// Maximum messages per minute from one client, then 450; 0 for no limit
     #[arg(
         id = "limits.messages-per-minute",
         long = "messages-per-minute",

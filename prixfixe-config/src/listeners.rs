@@ -32,7 +32,7 @@ pub(super) struct ListenArguments {
     /// Network of load balancers that send a PROXY protocol header, or the word unix; repeatable
     #[arg(id = "proxy-protocol-from", long, value_name = "CIDR", action = ArgAction::Append)]
     proxy_protocol_from: Option<Vec<String>>,
-    /// Network of mail proxies that may say by XCLIENT whose session it is, or the word unix; repeatable
+    /// Network of mail proxies that may name the true client by XCLIENT, or the word unix; repeatable
     #[arg(id = "xclient-from", long, value_name = "CIDR", action = ArgAction::Append)]
     xclient_from: Option<Vec<String>>,
 }

@@ -20,19 +20,19 @@ const DNS_PORT: u16 = 53;
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Policy {
-    /// Whether the client may send for the sender's domain: mark writes it down, enforce refuses
+    /// Check SPF, whether the client may send for the sender's domain: mark records the result, enforce refuses a fail
     #[arg(id = "policy.spf", long = "spf", value_name = "off|mark|enforce", value_parser = Word::<Mode>::default())]
     #[serde(deserialize_with = "read::word")]
     pub spf: Mode,
-    /// Whose signatures a message has
+    /// Check DKIM signatures; mark records the results
     #[arg(id = "policy.dkim", long = "dkim", value_name = "off|mark", value_parser = Word::<Marking>::default())]
     #[serde(deserialize_with = "read::word")]
     pub dkim: Marking,
-    /// Whether the author's domain stands behind a message; looks at SPF and DKIM too
+    /// Check DMARC, whether the author's domain vouches for the message; it uses SPF and DKIM
     #[arg(id = "policy.dmarc", long = "dmarc", value_name = "off|mark|enforce", value_parser = Word::<Mode>::default())]
     #[serde(deserialize_with = "read::word")]
     pub dmarc: Mode,
-    /// DNS blocklist of clients' addresses; marks, unless the file says more; repeatable
+    /// DNS blocklist to look up clients' addresses in; marks, unless the file says reject; repeatable
     #[arg(id = "policy.dnsbl", long = "dnsbl", value_name = "ZONE")]
     #[serde(skip)]
     zones: Vec<String>,
@@ -44,7 +44,7 @@ pub struct Policy {
         deserialize_with = "read::tables"
     )]
     pub lists: Vec<Dnsbl>,
-    /// URL of an rspamd that is asked about each message; repeatable
+    /// URL of an rspamd to ask about each message; repeatable
     #[arg(id = "policy.rspamd", long = "rspamd", value_name = "URL")]
     #[serde(skip)]
     rspamd_urls: Vec<String>,
@@ -55,7 +55,7 @@ pub struct Policy {
         deserialize_with = "read::tables"
     )]
     pub rspamd: Vec<Rspamd>,
-    /// Socket of a milter that is asked at every stage: inet:HOST:PORT or unix:PATH; repeatable
+    /// Socket of a milter to ask at every stage: inet:HOST:PORT or unix:PATH; repeatable
     #[arg(id = "policy.milter", long = "milter", value_name = "SOCKET")]
     #[serde(skip)]
     milter_sockets: Vec<String>,

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::request::Progress;
 
-/// Why there is no response, or only a part of one. The texts are for the log and say what to look at.
+/// Why there is no response, or only a part of one. The texts are for the log and say what to look
+/// at.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {

@@ -1,8 +1,8 @@
 //! The one HTTP client: HTTP/1.1 to one origin, over a bounded pool of connections that are kept.
 //!
-//! What the other side sends is bounded everywhere: the head of a response (64 KiB, 100 fields), how much of its body is
-//! read ([`MAX_BODY`]), and how long each step may take. A connection whose response was not read to its end is closed.
-//! Redirects are not followed.
+//! What the other side sends is bounded everywhere: the head of a response (64 KiB, 100 fields),
+//! how much of its body is read ([`MAX_BODY`]), and how long each step may take. A connection whose
+//! response was not read to its end is closed. Redirects are not followed.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -87,7 +87,8 @@ struct Shared {
 /// How one attempt on one connection went wrong.
 struct Broken {
     error: HttpError,
-    /// The connection had been used before, and closed before a byte of the response: as servers do with idle ones.
+    /// The connection had been used before, and closed before a byte of the response: as servers do
+    /// with idle ones.
     is_stale: bool,
 }
 
@@ -107,11 +108,12 @@ impl Client {
         })))
     }
 
-    /// Sends a request and waits for the head of its response. Each piece of the body that the other side takes restarts
-    /// the patience, which also bounds the wait for the response and the reading of its body.
+    /// Sends a request and waits for the head of its response. Each piece of the body that the
+    /// other side takes restarts the patience, which also bounds the wait for the response and the
+    /// reading of its body.
     ///
-    /// Where a connection that was kept turns out to be closed, the request is sent once more on a new one: all of our
-    /// requests may be repeated.
+    /// Where a connection that was kept turns out to be closed, the request is sent once more on a
+    /// new one: all of our requests may be repeated.
     ///
     /// # Errors
     ///

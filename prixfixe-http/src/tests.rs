@@ -8,7 +8,8 @@ use hyper::{Method, StatusCode, Uri};
 
 use super::*;
 
-/// Answers each request without a content with the number of its connection, from 0, and the request line.
+/// Answers each request without a content with the number of its connection, from 0, and the
+/// request line.
 fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("it is bound");

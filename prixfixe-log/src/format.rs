@@ -1,7 +1,7 @@
 //! One event, one line.
 //!
-//! Not the formats of `tracing-subscriber`: their lines have no greatest length, and what peers send would have to be
-//! escaped before it comes to them.
+//! Not the formats of `tracing-subscriber`: their lines have no greatest length, and what peers
+//! send would have to be escaped before it comes to them.
 
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;

@@ -1,4 +1,5 @@
-//! Whether stderr is the journal, which takes the priority of a line from a prefix (`sd-daemon(3)`).
+//! Whether stderr is the journal, which takes the priority of a line from a prefix
+//! (`sd-daemon(3)`).
 
 use std::env;
 use std::fs::{File, Metadata};
@@ -8,8 +9,8 @@ use std::os::unix::fs::MetadataExt;
 
 use tracing::Level;
 
-/// systemd names the device and the inode of the stream that it has connected (`systemd.exec(5)`). They are not stderr's where
-/// somebody in between has redirected it.
+/// systemd names the device and the inode of the stream that it has connected (`systemd.exec(5)`).
+/// They are not stderr's where somebody in between has redirected it.
 pub(super) fn is_stderr() -> bool {
     let Some(named) = env::var_os("JOURNAL_STREAM") else {
         return false;

@@ -1,8 +1,9 @@
 //! The log on stderr: one line an event, as text or as JSON.
 //!
-//! A thread that logs puts its finished line into a queue in memory and goes on; a thread of the log's own writes, many
-//! lines at once where they come fast. A stderr that is slow, full or closed delays nobody: lines that find the queue full are dropped, and a
-//! line says how many as soon as there is room again.
+//! A thread that logs puts its finished line into a queue in memory and goes on; a thread of the
+//! log's own writes, many lines at once where they come fast. A stderr that is slow, full or closed
+//! delays nobody: lines that find the queue full are dropped, and a line says how many as soon as
+//! there is room again.
 //!
 //! ```no_run
 //! use prixfixe_log::{Format, LevelFilter, Logging};
@@ -17,8 +18,8 @@
 //! ```
 //!
 //! What peers send is escaped, and a line is at most 4 KiB: a value that is longer is cut off.
-//! Events of other libraries than PrixFixe's are written from warnings on, unless the level is `debug`.
-//! Where stderr is the journal of systemd, a line begins with its priority.
+//! Events of other libraries than PrixFixe's are written from warnings on, unless the level is
+//! `debug`. Where stderr is the journal of systemd, a line begins with its priority.
 #![deny(missing_docs)]
 
 mod clock;

@@ -21,8 +21,8 @@ thread_local! {
 
 /// Writes each event into the queue, as one line.
 ///
-/// A line names its peer and message itself, so that spans, of which there is one for each question to the handler,
-/// would be made for nobody.
+/// A line names its peer and message itself, so that spans, of which there is one for each question
+/// to the handler, would be made for nobody.
 #[derive(Debug)]
 pub(super) struct Lines {
     queue: Queue,

@@ -1,7 +1,7 @@
 //! Panics as lines of the log.
 //!
-//! A panic is contained where it happens. Whoever has found out how to cause one may do so again and
-//! again, so that those beyond the first of a minute are counted.
+//! A panic is contained where it happens. Whoever has found out how to cause one may do so again
+//! and again, so that those beyond the first of a minute are counted.
 
 use std::panic::PanicHookInfo;
 use std::sync::{Mutex, PoisonError};

@@ -1,6 +1,7 @@
 //! Lines on their way to stderr.
 //!
-//! Not `tracing-appender`: its queue is bounded in lines, not in bytes, and the log does not say how many it lost.
+//! Not `tracing-appender`: its queue is bounded in lines, not in bytes, and the log does not say
+//! how many it lost.
 
 use std::cell::Cell;
 use std::io::{self, Write};
@@ -12,7 +13,8 @@ use std::time::Duration;
 /// The most octets that wait to be written; as many again may be on their way.
 const CAPACITY: usize = 1 << 20;
 
-/// Room beyond that for the writer's own line, which says how many were dropped: it must not be dropped itself.
+/// Room beyond that for the writer's own line, which says how many were dropped: it must not be
+/// dropped itself.
 const RESERVED: usize = 4096;
 
 /// What each of both buffers keeps of its memory after a burst.
@@ -25,7 +27,8 @@ thread_local! {
 /// How long lines gather behind a write. A line that comes alone is written at once.
 const GATHERED_FOR: Duration = Duration::from_millis(5);
 
-/// Lines that wait for the writing thread. The lock is held for a copy in memory, never for a write.
+/// Lines that wait for the writing thread. The lock is held for a copy in memory, never for a
+/// write.
 #[derive(Debug, Clone)]
 pub(crate) struct Queue {
     shared: Arc<Shared>,
@@ -46,7 +49,8 @@ struct State {
     writer: Writer,
 }
 
-/// What the writing thread does. To wake it takes a system call, so that a line does it only where nobody else has.
+/// What the writing thread does. To wake it takes a system call, so that a line does it only where
+/// nobody else has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Writer {
     /// Sleeps until it is called.
@@ -121,11 +125,13 @@ impl Shared {
         let mut lines = Vec::new();
         loop {
             let dropped = self.take(&mut lines);
-            // There is nowhere left to report a log that can't be written, and the next line may fare better.
+            // There is nowhere left to report a log that can't be written, and the next line may
+            // fare better.
             let _ = output.write_all(&lines).and_then(|()| output.flush());
             lines.clear();
             lines.shrink_to(KEPT);
-            // Before whoever waits in `flush` is told: this line must not be lost at the end of the process.
+            // Before whoever waits in `flush` is told: this line must not be lost at the end of the
+            // process.
             if dropped > 0 {
                 tracing::warn!(target: "prixfixe", lines = dropped, "log lines were dropped: stderr takes them too slowly");
             }

@@ -1,7 +1,7 @@
 //! Values of fields, as they may stand in a line.
 //!
-//! Whatever a peer has a say in ends up here: nothing of it may end the line, pass for another field, or act on
-//! the terminal.
+//! Whatever a peer has a say in ends up here: nothing of it may end the line, pass for another
+//! field, or act on the terminal.
 
 use std::fmt::{self, Write};
 
@@ -25,7 +25,8 @@ pub(super) fn write_message(out: &mut String, room: usize, value: fmt::Arguments
     Escaper::new(out, Style::Message, room).write(value);
 }
 
-/// Writes `value` as a JSON string (RFC 8259 section 7), with everything hazardous as `\u....` as well.
+/// Writes `value` as a JSON string (RFC 8259 section 7), with everything hazardous as `\u....` as
+/// well.
 pub(super) fn write_json(out: &mut String, room: usize, value: fmt::Arguments<'_>) {
     out.push('"');
     Escaper::new(out, Style::Json, room).write(value);
@@ -49,7 +50,8 @@ fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')
 }
 
-/// Whether all bytes are so. Nearly every value is plain, and looked at in pieces, without a branch for each byte.
+/// Whether all bytes are so. Nearly every value is plain, and looked at in pieces, without a branch
+/// for each byte.
 fn all(text: &str, is_so: impl Fn(u8) -> bool) -> bool {
     let (pieces, rest) = text.as_bytes().as_chunks::<16>();
     let are_so = |bytes: &[u8]| bytes.iter().fold(true, |so, &byte| so & is_so(byte));

@@ -1,5 +1,6 @@
-//! An echo server: `echo [auto|tokio|raw [threads [port]]]`, on port 2007 of localhost unless told otherwise.
-//! For trying the transports out, with `strace -c -f` for example. It ends with its standard input.
+//! An echo server: `echo [auto|tokio|raw [threads [port]]]`, on port 2007 of localhost unless told
+//! otherwise. For trying the transports out, with `strace -c -f` for example. It ends with its
+//! standard input.
 
 use std::error::Error;
 use std::io;

@@ -1,6 +1,6 @@
-//! What an idle connection costs: `idle [tokio|raw [connections]]` opens so many (9000) to an echo service in
-//! this process and prints by how much the resident memory grew. It takes two descriptors a connection
-//! (`ulimit -n`), and Linux: it reads `/proc`.
+//! What an idle connection costs: `idle [tokio|raw [connections]]` opens so many (9000) to an echo
+//! service in this process and prints by how much the resident memory grew. It takes two
+//! descriptors a connection (`ulimit -n`), and Linux: it reads `/proc`.
 
 use std::error::Error;
 use std::io::{Read, Write};

@@ -23,8 +23,9 @@ const PORT_ATTEMPTS: usize = 32;
 
 /// A socket that shares its port as [`Listener::bind_shared`] does, and does not listen yet.
 ///
-/// From [`listen`](Self::listen) on the kernel gives it connections that another process would have answered.
-/// Whoever binds all that it needs first, and listens when nothing can fail any more, takes none from that process in vain.
+/// From [`listen`](Self::listen) on the kernel gives it connections that another process would have
+/// answered. Whoever binds all that it needs first, and listens when nothing can fail any more,
+/// takes none from that process in vain.
 ///
 /// ```
 /// use prixfixe_network::BoundSocket;

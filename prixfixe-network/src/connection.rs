@@ -22,8 +22,8 @@ pub(crate) struct Served<S> {
     /// `None`: it is a stream of the caller's own.
     peer: Option<Peer>,
     permit: Permit,
-    /// Last, so that nobody takes the connection for gone before its session is. The caller waits for a stream of its
-    /// own itself.
+    /// Last, so that nobody takes the connection for gone before its session is. The caller waits
+    /// for a stream of its own itself.
     _party: Option<Party>,
 }
 
@@ -55,8 +55,8 @@ impl<S: Session> Served<S> {
 
     /// Does what can be done now. Never `Next::Ended`.
     ///
-    /// A session that panics ends its own connection. This is the second line of defence: the server contains
-    /// the panics of handlers before they come here.
+    /// A session that panics ends its own connection. This is the second line of defence: the
+    /// server contains the panics of handlers before they come here.
     pub(crate) fn turn(
         &mut self,
         socket: &mut impl PumpSocket,

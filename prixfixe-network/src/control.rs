@@ -1,5 +1,5 @@
-//! What all threads and connections of a running transport share: how far it is from its end, and how many
-//! connections it has.
+//! What all threads and connections of a running transport share: how far it is from its end, and
+//! how many connections it has.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -10,22 +10,24 @@ use crate::Options;
 use crate::heartbeat::{Heartbeat, Pulse};
 use crate::wakers::Wakers;
 
-/// Connections that may be closing on top of as many as may have a session: with a low limit, and a client a
-/// message, there are easily more of them.
+/// Connections that may be closing on top of as many as may have a session: with a low limit, and a
+/// client a message, there are easily more of them.
 const CLOSING_ALLOWANCE: usize = 256;
 
 /// As many closing connections as there may be sessions, and [`CLOSING_ALLOWANCE`].
 const USUAL: usize = usize::MAX;
 
-/// How long handshakes that have begun may still become connections: longer than a round trip, and shorter than the second after
-/// which a client repeats a first segment that was ignored (RFC 6298 section 2), for it must not be ignored twice.
+/// How long handshakes that have begun may still become connections: longer than a round trip, and
+/// shorter than the second after which a client repeats a first segment that was ignored (RFC 6298
+/// section 2), for it must not be ignored twice.
 pub(crate) const LEAVING: Duration = Duration::from_millis(500);
 
 /// How far a transport is from its end. It never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     Serving = 0,
-    /// Sockets that others listen beside begin no connection any more; else as before. It takes [`LEAVING`].
+    /// Sockets that others listen beside begin no connection any more; else as before. It takes
+    /// [`LEAVING`].
     Leaving = 1,
     /// Nothing is accepted any more; sessions finish what is under way.
     Draining = 2,
@@ -98,7 +100,8 @@ impl Control {
         self.wakers.until(|| self.stage() >= stage).await;
     }
 
-    /// One more who has turns while the transport serves, and says so by [`beat`](Self::beat) in each of them.
+    /// One more who has turns while the transport serves, and says so by [`beat`](Self::beat) in
+    /// each of them.
     pub(crate) fn pulse(&self) -> Pulse {
         self.heartbeat.join()
     }
@@ -149,7 +152,8 @@ impl Control {
     }
 }
 
-/// A waker that is woken when the stage changes. Look at the stage after registering, not only before.
+/// A waker that is woken when the stage changes. Look at the stage after registering, not only
+/// before.
 #[derive(Debug)]
 pub(crate) struct StageWatch {
     control: Arc<Control>,
@@ -173,9 +177,9 @@ impl Drop for StageWatch {
 
 /// The right of a connection to be there. Given back when dropped.
 ///
-/// A session that is done stops counting before its last bytes leave: a client that has read them and
-/// connects again must find its place free. Connections that are only closing are counted apart and bounded,
-/// too: those beyond have to close at once.
+/// A session that is done stops counting before its last bytes leave: a client that has read them
+/// and connects again must find its place free. Connections that are only closing are counted apart
+/// and bounded, too: those beyond have to close at once.
 #[derive(Debug)]
 pub(crate) struct Permit {
     control: Arc<Control>,
@@ -199,8 +203,8 @@ impl Permit {
         })
     }
 
-    /// The session is done: makes room for another. False where closing connections are too many themselves: this
-    /// one counts no more, and has to be gone at the end of the turn.
+    /// The session is done: makes room for another. False where closing connections are too many
+    /// themselves: this one counts no more, and has to be gone at the end of the turn.
     pub(crate) fn session_ended(&mut self) -> bool {
         if self.counted == Counted::Serving {
             let may_linger = count_below(&self.control.closing, self.control.max_closing());

@@ -9,7 +9,8 @@ use crate::wakers::Wakers;
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeat {
     asked: AtomicU64,
-    /// The latest question that each one answered. Who is gone without having been told to is missed for ever.
+    /// The latest question that each one answered. Who is gone without having been told to is
+    /// missed for ever.
     answers: Mutex<Vec<Arc<AtomicU64>>>,
     answered: Wakers,
 }
@@ -28,7 +29,8 @@ impl Heartbeat {
         self.asked.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Waits for all answers to a question, or for something else that is followed by [`wake`](Self::wake).
+    /// Waits for all answers to a question, or for something else that is followed by
+    /// [`wake`](Self::wake).
     pub(crate) async fn answers(&self, question: u64, or: impl Fn() -> bool) {
         self.answered
             .until(|| or() || self.is_answered(question))

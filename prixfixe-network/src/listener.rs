@@ -1,10 +1,10 @@
 //! Listening sockets.
 //!
-//! Each thread of a transport listens on a socket of its own where the platform deals connections out among
-//! sockets that share a port (SO_REUSEPORT on Linux): no lock, no herd. But that option also lets another
-//! process of the same user share the port silently, when "port taken" should be an error. So the first
-//! socket is bound without it, which fails if anyone listens there, and gets it between bind and listen, from
-//! when the threads' own sockets may join it.
+//! Each thread of a transport listens on a socket of its own where the platform deals connections
+//! out among sockets that share a port (SO_REUSEPORT on Linux): no lock, no herd. But that option
+//! also lets another process of the same user share the port silently, when "port taken" should be
+//! an error. So the first socket is bound without it, which fails if anyone listens there, and gets
+//! it between bind and listen, from when the threads' own sockets may join it.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -21,8 +21,8 @@ use crate::listen_socket::ListenSocket;
 #[cfg(unix)]
 use crate::unix::{SocketFile, UnixSocket};
 
-/// How many connections the kernel holds for us until they are accepted (it takes the lesser of this and
-/// `net.core.somaxconn`). Clients over a short backlog wait a second for their next SYN.
+/// How many connections the kernel holds for us until they are accepted (it takes the lesser of
+/// this and `net.core.somaxconn`). Clients over a short backlog wait a second for their next SYN.
 pub(crate) const BACKLOG: i32 = 4096;
 
 /// A socket that listens.
@@ -53,21 +53,23 @@ pub(crate) type OwnFile = Option<Arc<SocketFile>>;
 pub(crate) type OwnFile = Option<Arc<()>>;
 
 impl Listener {
-    /// Listens on `address`, whose port may be 0. An IPv6 address is for IPv6 only, so that `0.0.0.0` and
-    /// `[::]` can be bound side by side.
+    /// Listens on `address`, whose port may be 0. An IPv6 address is for IPv6 only, so that
+    /// `0.0.0.0` and `[::]` can be bound side by side.
     ///
     /// # Errors
     ///
-    /// [`BindError`], also when another process listens there already, whatever options that one has set.
+    /// [`BindError`], also when another process listens there already, whatever options that one
+    /// has set.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
         Self::bind_socket(address, false).map_err(|source| BindError::new(address, source))
     }
 
-    /// Listens on `address`, beside other processes of the same user that listen there: a new server starts,
-    /// then the old one is told to stop, and at no moment is the port closed. The one that stops
-    /// lets handshakes that have begun finish for half a second, and serves them, while it ignores new ones, which
-    /// their clients repeat and which then reach the other. Where the platform cannot do
-    /// this (it is Linux's SO_REUSEPORT) it is the same as [`bind`](Self::bind).
+    /// Listens on `address`, beside other processes of the same user that listen there: a new
+    /// server starts, then the old one is told to stop, and at no moment is the port closed. The
+    /// one that stops lets handshakes that have begun finish for half a second, and serves them,
+    /// while it ignores new ones, which their clients repeat and which then reach the other. Where
+    /// the platform cannot do this (it is Linux's SO_REUSEPORT) it is the same as
+    /// [`bind`](Self::bind).
     ///
     /// # Errors
     ///
@@ -76,7 +78,8 @@ impl Listener {
         Self::bind_socket(address, true).map_err(|source| BindError::new(address, source))
     }
 
-    /// Listens on a Unix socket. The file of a process that is gone is replaced, and the file goes when the transport stops.
+    /// Listens on a Unix socket. The file of a process that is gone is replaced, and the file goes
+    /// when the transport stops.
     ///
     /// # Errors
     ///
@@ -101,9 +104,10 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Binds the sockets of so many threads now, rather than when they start: a process that will have given up the right to bind
-    /// the port by then can do no other. As many as there will be: a connection that goes to a socket which no thread takes is
-    /// lost. Where threads share one socket there is nothing to do.
+    /// Binds the sockets of so many threads now, rather than when they start: a process that will
+    /// have given up the right to bind the port by then can do no other. As many as there will be:
+    /// a connection that goes to a socket which no thread takes is lost. Where threads share one
+    /// socket there is nothing to do.
     ///
     /// # Errors
     ///
@@ -122,16 +126,17 @@ impl Listener {
         Ok(self)
     }
 
-    /// Another process has this very socket too and keeps it open (socket activation): connections that wait in it when the
-    /// transport stops are left to whoever accepts next. Otherwise they are told that the server is going away.
+    /// Another process has this very socket too and keeps it open (socket activation): connections
+    /// that wait in it when the transport stops are left to whoever accepts next. Otherwise they
+    /// are told that the server is going away.
     #[must_use]
     pub fn leave_backlog(mut self) -> Self {
         self.succession = Succession::Kept;
         self
     }
 
-    /// Listens on `127.0.0.1` and `[::1]`, or on one of them where the host has only one of the families.
-    /// With port 0 both get the same port.
+    /// Listens on `127.0.0.1` and `[::1]`, or on one of them where the host has only one of the
+    /// families. With port 0 both get the same port.
     ///
     /// # Errors
     ///
@@ -140,7 +145,8 @@ impl Listener {
         bind_families(LOCALHOST, port, Self::bind, Self::local_address)
     }
 
-    /// As [`bind_localhost`](Self::bind_localhost), beside other processes as [`bind_shared`](Self::bind_shared) does.
+    /// As [`bind_localhost`](Self::bind_localhost), beside other processes as
+    /// [`bind_shared`](Self::bind_shared) does.
     ///
     /// # Errors
     ///
@@ -149,8 +155,8 @@ impl Listener {
         bind_families(LOCALHOST, port, Self::bind_shared, Self::local_address)
     }
 
-    /// Listens on all addresses of the host, `0.0.0.0` and `[::]`, or on one of them where the host has only
-    /// one of the families. With port 0 both get the same port.
+    /// Listens on all addresses of the host, `0.0.0.0` and `[::]`, or on one of them where the host
+    /// has only one of the families. With port 0 both get the same port.
     ///
     /// # Errors
     ///
@@ -159,7 +165,8 @@ impl Listener {
         bind_families(ALL, port, Self::bind, Self::local_address)
     }
 
-    /// As [`bind_all`](Self::bind_all), beside other processes as [`bind_shared`](Self::bind_shared) does.
+    /// As [`bind_all`](Self::bind_all), beside other processes as
+    /// [`bind_shared`](Self::bind_shared) does.
     ///
     /// # Errors
     ///
@@ -174,8 +181,8 @@ impl Listener {
         &self.address
     }
 
-    /// The address in a network that is really bound. A Unix socket has none: it says `0.0.0.0:0`; see
-    /// [`address`](Self::address).
+    /// The address in a network that is really bound. A Unix socket has none: it says `0.0.0.0:0`;
+    /// see [`address`](Self::address).
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
         self.address.ip_or_none()
@@ -189,7 +196,8 @@ impl Listener {
         self.succession
     }
 
-    /// A socket for the thread of that number, from 1: its own on the same address where that can be had, else the same again.
+    /// A socket for the thread of that number, from 1: its own on the same address where that can
+    /// be had, else the same again.
     pub(crate) fn for_thread(&self, thread: usize) -> io::Result<ListenSocket> {
         let reserved = thread
             .checked_sub(1)
@@ -231,7 +239,8 @@ impl Listener {
     }
 }
 
-/// The socket itself, without those that were [reserved](Listener::reserve). It does not block. An error: it is a Unix socket.
+/// The socket itself, without those that were [reserved](Listener::reserve). It does not block. An
+/// error: it is a Unix socket.
 impl TryFrom<Listener> for TcpListener {
     type Error = io::Error;
 
@@ -244,7 +253,8 @@ impl TryFrom<Listener> for TcpListener {
     }
 }
 
-/// Takes over a Unix socket that listens already, as one that was inherited (socket activation) does. Its file stays.
+/// Takes over a Unix socket that listens already, as one that was inherited (socket activation)
+/// does. Its file stays.
 #[cfg(unix)]
 impl TryFrom<UnixListener> for Listener {
     type Error = io::Error;

@@ -34,16 +34,17 @@ impl Options {
         self
     }
 
-    /// Connections at once that are only closing, on top of those: their session is over and their last bytes are on their
-    /// way. Beyond that those whose peers don't close are closed at once. `None`, the default: as many as there may be
-    /// sessions, and 256. Both together are the descriptors to allow for.
+    /// Connections at once that are only closing, on top of those: their session is over and their
+    /// last bytes are on their way. Beyond that those whose peers don't close are closed at once.
+    /// `None`, the default: as many as there may be sessions, and 256. Both together are the
+    /// descriptors to allow for.
     pub fn max_closing(mut self, max: impl Into<Option<usize>>) -> Self {
         self.max_closing = max.into();
         self
     }
 
-    /// Threads of its own. `None`, the default: the tokio transport uses the runtime that [`serve`](crate::serve) is
-    /// called in where there is one; otherwise one thread per core.
+    /// Threads of its own. `None`, the default: the tokio transport uses the runtime that
+    /// [`serve`](crate::serve) is called in where there is one; otherwise one thread per core.
     pub fn threads(mut self, threads: impl Into<Option<NonZeroUsize>>) -> Self {
         self.threads = threads.into();
         self
@@ -55,7 +56,8 @@ impl Options {
         self
     }
 
-    /// How long a peer may take to accept its last bytes, and to close its side then. Default: 2 seconds.
+    /// How long a peer may take to accept its last bytes, and to close its side then. Default: 2
+    /// seconds.
     pub const fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self
@@ -79,14 +81,17 @@ impl Default for Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Transport {
-    /// Tokio; where that cannot be set up the reason is logged and it is raw. Without the feature `tokio` it is raw.
+    /// Tokio; where that cannot be set up the reason is logged and it is raw. Without the feature
+    /// `tokio` it is raw.
     #[default]
     Auto,
-    /// One task a connection, on the caller's tokio runtime or on one of each thread's own. Needs the feature `tokio`.
+    /// One task a connection, on the caller's tokio runtime or on one of each thread's own. Needs
+    /// the feature `tokio`.
     #[cfg(feature = "tokio")]
     Tokio,
-    /// One event loop a thread, on the operating system's poller. Needs no tokio. If [`serve`](crate::serve)
-    /// is called inside a tokio runtime, sessions find themselves inside of it, too, and may use it.
+    /// One event loop a thread, on the operating system's poller. Needs no tokio. If
+    /// [`serve`](crate::serve) is called inside a tokio runtime, sessions find themselves inside of
+    /// it, too, and may use it.
     Raw,
 }
 

@@ -1,15 +1,15 @@
-//! Moves bytes between one socket and one session: all that is subtle about it is here, once, for every
-//! transport.
+//! Moves bytes between one socket and one session: all that is subtle about it is here, once, for
+//! every transport.
 //!
 //! What a turn does, step by step, is in the [crate's documentation](crate).
 //!
-//! The socket answers `WouldBlock` without a system call once a short transfer has shown that it is empty or
-//! full; both transports see to that.
+//! The socket answers `WouldBlock` without a system call once a short transfer has shown that it is
+//! empty or full; both transports see to that.
 //!
-//! When the session is done its last bytes are flushed; then the connection is half-closed and what the peer
-//! still sends is read and dropped, until the peer closes too. To close at once would be answered by a reset
-//! if anything is unread or still comes, and a reset may destroy the last reply before the peer has read it.
-//! Neither phase outlasts the linger time.
+//! When the session is done its last bytes are flushed; then the connection is half-closed and what
+//! the peer still sends is read and dropped, until the peer closes too. To close at once would be
+//! answered by a reset if anything is unread or still comes, and a reset may destroy the last reply
+//! before the peer has read it. Neither phase outlasts the linger time.
 
 use std::io::{self, Read, Write};
 use std::mem;
@@ -18,13 +18,15 @@ use std::time::{Duration, Instant};
 
 use crate::{OutputBuffer, Session};
 
-/// The most bytes that a session is given at once: the size of the buffer that a transport lends to a turn.
+/// The most bytes that a session is given at once: the size of the buffer that a transport lends to
+/// a turn.
 pub const READ_BUFFER_SIZE: usize = 64 * 1024;
 
 /// Octets that a turn reads, at least one read; then it is the others' turn.
 const OCTETS_A_TURN: usize = 2 * READ_BUFFER_SIZE;
 
-/// Rounds of a turn. Seldom are more than three needed; many are by a session that stops early again and again.
+/// Rounds of a turn. Seldom are more than three needed; many are by a session that stops early
+/// again and again.
 const ROUNDS_A_TURN: usize = 16;
 
 /// A session that has written so many octets may have stopped early: [`Session::poll`] says so.
@@ -33,10 +35,11 @@ const MUCH_OUTPUT: usize = 4096;
 /// Octets that are read and dropped for the sake of a clean close.
 const LINGER_OCTETS: usize = 1024 * 1024;
 
-/// The socket of a pump: non-blocking, and once it has said `WouldBlock` the transport takes another turn
-/// when that is over.
+/// The socket of a pump: non-blocking, and once it has said `WouldBlock` the transport takes
+/// another turn when that is over.
 pub(crate) trait PumpSocket: Read + Write {
-    /// Has the next read ask the kernel, also where nothing was reported since the last one. A report may be on its way.
+    /// Has the next read ask the kernel, also where nothing was reported since the last one. A
+    /// report may be on its way.
     fn ask_kernel(&mut self) {}
 
     /// Sends the end of the stream.

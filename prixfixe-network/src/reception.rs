@@ -133,9 +133,9 @@ impl<S: Service> Reception<S> {
         })
     }
 
-    /// An accept failed. `None`: it was the fault of that one connection, go on. Otherwise nothing can be
-    /// accepted at the moment (descriptors or memory are short, most likely): try again after this time.
-    /// Connections wait in the backlog.
+    /// An accept failed. `None`: it was the fault of that one connection, go on. Otherwise nothing
+    /// can be accepted at the moment (descriptors or memory are short, most likely): try again
+    /// after this time. Connections wait in the backlog.
     pub(crate) fn failed(&mut self, error: &io::Error, now: Instant) -> Option<Duration> {
         if is_transient(error) {
             return None;
@@ -149,8 +149,8 @@ impl<S: Service> Reception<S> {
         Some(wait)
     }
 
-    /// Once an outage. Peers that come and go where descriptors are short cause one outage after the
-    /// other: of those one a minute is told.
+    /// Once an outage. Peers that come and go where descriptors are short cause one outage after
+    /// the other: of those one a minute is told.
     fn tell_failure(&mut self, error: &io::Error, now: Instant) {
         let is_due = |told| now.saturating_duration_since(told) >= TELL_INTERVAL;
         if !self.is_told && self.told.is_none_or(is_due) {
@@ -174,7 +174,8 @@ impl<S: Service> Reception<S> {
     }
 }
 
-/// Makes the session of a connection that was accepted. An error: it is one too many, and is told these bytes.
+/// Makes the session of a connection that was accepted. An error: it is one too many, and is told
+/// these bytes.
 pub(crate) fn receive<'s, S: Service>(
     service: &'s Arc<S>,
     control: &Arc<Control>,
@@ -194,8 +195,8 @@ pub(crate) fn receive<'s, S: Service>(
     ))
 }
 
-/// Best effort, without waiting. What has arrived already is read: closing with bytes unread is a reset,
-/// which may destroy the reply.
+/// Best effort, without waiting. What has arrived already is read: closing with bytes unread is a
+/// reset, which may destroy the reply.
 fn turn_away(socket: &SockRef<'_>, reply: &[u8]) {
     let _ = socket.send(reply);
     let _ = socket.shutdown(Shutdown::Write);

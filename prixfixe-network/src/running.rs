@@ -58,8 +58,8 @@ impl Running {
         self.transport
     }
 
-    /// Sessions under way. Connections whose session is done and whose last bytes are on their way are not
-    /// among them.
+    /// Sessions under way. Connections whose session is done and whose last bytes are on their way
+    /// are not among them.
     #[must_use]
     pub fn active_connections(&self) -> usize {
         self.control.active_connections()
@@ -85,27 +85,31 @@ impl Running {
         }
     }
 
-    /// Changes [`Options::max_connections`](crate::Options::max_connections) from the next connection on. Sessions that are over a
-    /// lower limit stay.
+    /// Changes [`Options::max_connections`](crate::Options::max_connections) from the next
+    /// connection on. Sessions that are over a lower limit stay.
     pub fn set_max_connections(&self, connections: usize) {
         self.control.set_max_connections(connections);
     }
 
-    /// Changes [`Options::max_closing`](crate::Options::max_closing) for connections that begin to close from now on.
+    /// Changes [`Options::max_closing`](crate::Options::max_closing) for connections that begin to
+    /// close from now on.
     pub fn set_max_closing(&self, connections: Option<usize>) {
         self.control.set_max_closing(connections);
     }
 
-    /// Changes [`Options::drain_timeout`](crate::Options::drain_timeout), to the millisecond. A drain that has begun keeps its own.
+    /// Changes [`Options::drain_timeout`](crate::Options::drain_timeout), to the millisecond. A
+    /// drain that has begun keeps its own.
     pub fn set_drain_timeout(&self, timeout: Duration) {
         self.control.set_drain_timeout(timeout);
     }
 
-    /// Serves a stream of the caller's own, whatever the transport: it counts among the connections, and is told when
-    /// the transport stops. The future ends with the session, or with the drain timeout. It has to be polled by a tokio runtime with a timer;
-    /// dropping it drops the session. [`stopped`](Self::stopped) does not wait for it.
+    /// Serves a stream of the caller's own, whatever the transport: it counts among the
+    /// connections, and is told when the transport stops. The future ends with the session, or with
+    /// the drain timeout. It has to be polled by a tokio runtime with a timer; dropping it drops
+    /// the session. [`stopped`](Self::stopped) does not wait for it.
     ///
-    /// `session` is asked for one unless there are too many connections; then the stream gets `over_limit`.
+    /// `session` is asked for one unless there are too many connections; then the stream gets
+    /// `over_limit`.
     ///
     /// Needs the feature `tokio`.
     #[cfg(feature = "tokio")]
@@ -121,8 +125,8 @@ impl Running {
 
     /// Stops accepting, tells every session; those that remain after the drain timeout are dropped.
     ///
-    /// Connections that the kernel has accepted already get a session, and that is told, too. Then the
-    /// listeners are closed, and further attempts to connect are refused. Returns at once;
+    /// Connections that the kernel has accepted already get a session, and that is told, too. Then
+    /// the listeners are closed, and further attempts to connect are refused. Returns at once;
     /// [`stopped`](Self::stopped) waits.
     pub fn shutdown(&self) {
         self.control.shut_down();
@@ -130,15 +134,16 @@ impl Running {
 
     /// Drops every session now.
     ///
-    /// Returns at once; [`stopped`](Self::stopped) waits. A session inside of a call that blocks is dropped
-    /// after it.
+    /// Returns at once; [`stopped`](Self::stopped) waits. A session inside of a call that blocks is
+    /// dropped after it.
     pub fn abort(&self) {
         self.control.advance(Stage::Aborted);
     }
 
-    /// Waits, on any executor, until every thread of the transport has had a turn from now on: what a watchdog wants to know. A
-    /// thread that a session blocks lets it wait, one that has died lets it wait for ever. On the caller's own tokio runtime
-    /// it is the accepting tasks that have their turn. Once the transport is stopping there is nothing to wait for.
+    /// Waits, on any executor, until every thread of the transport has had a turn from now on: what
+    /// a watchdog wants to know. A thread that a session blocks lets it wait, one that has died
+    /// lets it wait for ever. On the caller's own tokio runtime it is the accepting tasks that have
+    /// their turn. Once the transport is stopping there is nothing to wait for.
     pub async fn turned(&self) {
         self.control.turned().await;
     }

@@ -12,13 +12,14 @@ use crate::{Address, Listener, Options, Running, Service, Transport, raw_transpo
 
 /// Serves `listeners` until told to stop.
 ///
-/// It returns at once; connections are served by the runtime that it is called in or by threads of its own
-/// (see [`Options::threads`]). No thread is started and nothing is accepted before all that can fail is set
-/// up.
+/// It returns at once; connections are served by the runtime that it is called in or by threads of
+/// its own (see [`Options::threads`]). No thread is started and nothing is accepted before all that
+/// can fail is set up.
 ///
 /// # Errors
 ///
-/// [`ServeError`]. With [`Transport::Auto`] it is that of the raw transport, that of tokio having been logged.
+/// [`ServeError`]. With [`Transport::Auto`] it is that of the raw transport, that of tokio having
+/// been logged.
 pub fn serve<S: Service>(
     listeners: Vec<Listener>,
     service: Arc<S>,
@@ -112,7 +113,8 @@ impl<S: Service> Start<'_, S> {
     }
 }
 
-/// Each attempt has a control of its own: threads of one that failed halfway are told by it to stop.
+/// Each attempt has a control of its own: threads of one that failed halfway are told by it to
+/// stop.
 fn start<S: Service>(
     transport: Transport,
     listeners: &[Listener],

@@ -15,7 +15,8 @@ pub trait Service: Send + Sync + 'static {
     /// A panic here costs that connection and no other.
     fn session(&self, now: Instant, connection: &Connection) -> Self::Session;
 
-    /// A connection was accepted over the limit: the bytes it is told before it is closed. Empty, the default: nothing.
+    /// A connection was accepted over the limit: the bytes it is told before it is closed. Empty,
+    /// the default: nothing.
     ///
     /// They are sent as far as the socket takes them at once, which a short reply always is.
     fn over_limit(&self, now: Instant, connection: &Connection) -> &[u8] {
@@ -39,7 +40,8 @@ where
 
 /// What is known of a connection when it is accepted.
 ///
-/// IPv4 addresses are IPv4 addresses, also on an inherited dual-stack listener that has them mapped into IPv6.
+/// IPv4 addresses are IPv4 addresses, also on an inherited dual-stack listener that has them mapped
+/// into IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Connection {
@@ -62,7 +64,8 @@ impl Connection {
     }
 }
 
-/// The address itself, without the disguise that an IPv4 address has on a dual-stack socket (`::ffff:192.0.2.1`).
+/// The address itself, without the disguise that an IPv4 address has on a dual-stack socket
+/// (`::ffff:192.0.2.1`).
 #[must_use]
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     match address {

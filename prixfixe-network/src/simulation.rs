@@ -1,14 +1,17 @@
-//! A transport without sockets and without a clock: whoever calls it moves the bytes and says what time it is.
+//! A transport without sockets and without a clock: whoever calls it moves the bytes and says what
+//! time it is.
 //!
-//! It does what the others do with a connection that was accepted, by the same code: the connection limit, the
-//! turn, the drain. What is left to the caller is what they differ in, namely how to wait. So a test drives
-//! thousands of sessions in one thread, in simulated time, and twice the same way:
+//! It does what the others do with a connection that was accepted, by the same code: the connection
+//! limit, the turn, the drain. What is left to the caller is what they differ in, namely how to
+//! wait. So a test drives thousands of sessions in one thread, in simulated time, and twice the
+//! same way:
 //!
 //! 1. [`Transport::admit`] makes a [`Served`] of a connection, or says that it is one too many.
-//! 2. [`Served::turn`] does what can be done now over a [`Socket`] of the caller's. The first turn is due at once.
+//! 2. [`Served::turn`] does what can be done now over a [`Socket`] of the caller's. The first turn
+//!    is due at once.
 //! 3. [`Next`] says when the next one is.
-//! 4. After [`Transport::shutdown`] every connection has a turn; what is left after the drain timeout is ended by
-//!    [`Transport::abort`] and one turn more.
+//! 4. After [`Transport::shutdown`] every connection has a turn; what is left after the drain
+//!    timeout is ended by [`Transport::abort`] and one turn more.
 //!
 //! ```
 //! # use std::io::{self, Read, Write};
@@ -73,8 +76,8 @@ use crate::control::{Control, Stage};
 use crate::pump::{self, PumpSocket};
 use crate::{Connection, Options, Service, Session, connection, reception};
 
-/// The socket of a simulated connection: non-blocking, and once it has said `WouldBlock` the caller takes another
-/// turn when that is over.
+/// The socket of a simulated connection: non-blocking, and once it has said `WouldBlock` the caller
+/// takes another turn when that is over.
 pub trait Socket: Read + Write {
     /// Sends the end of the stream.
     ///
@@ -117,8 +120,8 @@ pub enum Admission<'t, S> {
 pub struct Served<S>(connection::Served<S>);
 
 impl<S: Service> Transport<S> {
-    /// Of the options, those about threads and the choice of a transport mean nothing here, and the drain timeout is
-    /// the caller's to keep.
+    /// Of the options, those about threads and the choice of a transport mean nothing here, and the
+    /// drain timeout is the caller's to keep.
     #[must_use]
     pub fn new(service: Arc<S>, options: &Options) -> Self {
         let (party, _) = completion();

@@ -4,11 +4,13 @@ use std::io;
 
 use socket2::Socket;
 
-/// Whether an accepted socket has the TCP_NODELAY of its listener: one system call fewer a connection.
+/// Whether an accepted socket has the TCP_NODELAY of its listener: one system call fewer a
+/// connection.
 pub(crate) const NODELAY_IS_INHERITED: bool = cfg!(target_os = "linux");
 
-/// Whether a read or write that did less than it could shows that the socket is empty, or full, until the
-/// poller reports it again. So with epoll and kqueue; elsewhere mio needs the `WouldBlock` to arm it again.
+/// Whether a read or write that did less than it could shows that the socket is empty, or full,
+/// until the poller reports it again. So with epoll and kqueue; elsewhere mio needs the
+/// `WouldBlock` to arm it again.
 pub(crate) const SHORT_TRANSFER_EMPTIES: bool = cfg!(any(
     target_os = "linux",
     target_os = "android",
@@ -21,8 +23,9 @@ pub(crate) const SHORT_TRANSFER_EMPTIES: bool = cfg!(any(
     target_os = "illumos",
 ));
 
-/// Lets several sockets listen on one address with the kernel dealing connections out among them. False where
-/// the platform cannot: macOS has the option, but gives every connection to one of the sockets.
+/// Lets several sockets listen on one address with the kernel dealing connections out among them.
+/// False where the platform cannot: macOS has the option, but gives every connection to one of the
+/// sockets.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn share_port(socket: &Socket) -> io::Result<bool> {
     socket.set_reuse_port(true).map(|()| true)
@@ -33,8 +36,8 @@ pub(crate) fn share_port(_socket: &Socket) -> io::Result<bool> {
     Ok(false)
 }
 
-/// From now on a listening socket ignores first segments of handshakes, while those that have begun go on. A client repeats
-/// its own after a second (RFC 6298 section 2).
+/// From now on a listening socket ignores first segments of handshakes, while those that have begun
+/// go on. A client repeats its own after a second (RFC 6298 section 2).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn ignore_handshakes(socket: &Socket) -> io::Result<()> {
     use socket2::SockFilter;
@@ -61,8 +64,9 @@ pub(crate) fn ignore_handshakes(_socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets an address be bound that connections of an earlier process still occupy in TIME-WAIT. Windows needs
-/// no option for it, and means something else by this one: that two processes may listen at once.
+/// Lets an address be bound that connections of an earlier process still occupy in TIME-WAIT.
+/// Windows needs no option for it, and means something else by this one: that two processes may
+/// listen at once.
 #[cfg(not(windows))]
 pub(crate) fn reuse_address(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_address(true)

@@ -53,7 +53,8 @@ impl UnixSocket {
         self
     }
 
-    /// Binds the socket. A file that a process which is gone has left is replaced; where somebody listens it is an error.
+    /// Binds the socket. A file that a process which is gone has left is replaced; where somebody
+    /// listens it is an error.
     pub(crate) fn bind(&self) -> io::Result<(Socket, SocketFile)> {
         let bound = match self.bind_at(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(&self.path)? => {
@@ -65,8 +66,9 @@ impl UnixSocket {
         Ok((bound, SocketFile::of(&self.path)?))
     }
 
-    /// Binds the socket beside another process that may listen there: under another name in the same directory, and clients come
-    /// to it from [`listen`](BoundUnixSocket::listen) on. The other process serves those that it has.
+    /// Binds the socket beside another process that may listen there: under another name in the
+    /// same directory, and clients come to it from [`listen`](BoundUnixSocket::listen) on. The
+    /// other process serves those that it has.
     ///
     /// # Errors
     ///

@@ -6,8 +6,8 @@ use std::task::{Poll, Waker};
 
 use slab::Slab;
 
-/// Wakers that stay until they are removed, so that who waits registers once and pays nothing while nothing
-/// happens.
+/// Wakers that stay until they are removed, so that who waits registers once and pays nothing while
+/// nothing happens.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers {
     wakers: Mutex<Slab<Waker>>,
@@ -32,7 +32,8 @@ impl Wakers {
         }
     }
 
-    /// Waits, on any executor, for a condition whose change is followed by [`wake_all`](Self::wake_all).
+    /// Waits, on any executor, for a condition whose change is followed by
+    /// [`wake_all`](Self::wake_all).
     pub(crate) async fn until(&self, condition: impl Fn() -> bool) {
         let mut waiting = Waiting {
             wakers: self,

@@ -1,13 +1,13 @@
-//! How long an established connection waits for an answer while many clients begin a handshake at once.
-//! Against `tls_echo`, or anything else that answers a line over TLS:
+//! How long an established connection waits for an answer while many clients begin a handshake at
+//! once. Against `tls_echo`, or anything else that answers a line over TLS:
 //!
 //! ```console
 //! cargo run --release -p prixfixe-tls --example tls_echo -- 127.0.0.1:4433 &
 //! cargo run --release -p prixfixe-tls --example handshake_burst -- 127.0.0.1:4433 500
 //! ```
 //!
-//! The clients of the burst send a ClientHello that was made before, so that their work doesn't slow the
-//! server down; the server does all of its own.
+//! The clients of the burst send a ClientHello that was made before, so that their work doesn't
+//! slow the server down; the server does all of its own.
 
 #![allow(clippy::print_stdout, reason = "it is a program")]
 

@@ -1,13 +1,14 @@
-//! Replays a ClientHello and closes, many times a second; or counts the handshakes that succeed meanwhile.
-//! Against the port of a server that speaks TLS first and then greets:
+//! Replays a ClientHello and closes, many times a second; or counts the handshakes that succeed
+//! meanwhile. Against the port of a server that speaks TLS first and then greets:
 //!
 //! ```console
 //! cargo run --release -p prixfixe-tls --example hello_flood -- flood 10000 5 127.0.0.1:2465 127.0.0.2:2465 &
 //! cargo run --release -p prixfixe-tls --example hello_flood -- count 5 127.0.0.1:2465
 //! ```
 //!
-//! A flood takes its addresses in turn: a pair of addresses has 28,000 ports, and each is in use for a second.
-//! `benches/flood.sh` runs both against PrixFixe. Only loopback addresses are taken, and 60 seconds at the most.
+//! A flood takes its addresses in turn: a pair of addresses has 28,000 ports, and each is in use
+//! for a second. `benches/flood.sh` runs both against PrixFixe. Only loopback addresses are taken,
+//! and 60 seconds at the most.
 
 #![allow(clippy::print_stdout, reason = "it is a program")]
 

@@ -5,7 +5,8 @@
 //! sslscan 127.0.0.1:4433
 //! ```
 //!
-//! Without files it makes a certificate for localhost. A last argument `raw` takes the raw transport.
+//! Without files it makes a certificate for localhost. A last argument `raw` takes the raw
+//! transport.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

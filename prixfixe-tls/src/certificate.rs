@@ -1,5 +1,5 @@
-//! From what was read to a certificate that can be served, with everything checked that can be checked before
-//! the first handshake.
+//! From what was read to a certificate that can be served, with everything checked that can be
+//! checked before the first handshake.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -157,8 +157,8 @@ fn check(
     };
     let names = names(leaf);
     if leaf.is_ca() {
-        // `openssl req -x509` marks what it makes for a server as an authority, too. Such a certificate names
-        // a host, which a real authority's never does.
+        // `openssl req -x509` marks what it makes for a server as an authority, too. Such a
+        // certificate names a host, which a real authority's never does.
         if names.is_empty() || leaf.subject() != leaf.issuer() {
             return Err(TlsError::AuthorityAsServer {
                 file: file.to_owned(),
@@ -215,8 +215,8 @@ fn parse_all<'a>(
         .collect()
 }
 
-/// What is behind the server's own certificate may be odd and still lead some clients to a root they trust
-/// (an expired cross-signature, say): worth a warning, not a refusal.
+/// What is behind the server's own certificate may be odd and still lead some clients to a root
+/// they trust (an expired cross-signature, say): worth a warning, not a refusal.
 fn warn_of_chain(file: &str, chain: &[X509Certificate<'_>], now: SystemTime) {
     for (index, pair) in chain.windows(2).enumerate() {
         let [certificate, issuer] = pair else {
@@ -239,7 +239,8 @@ fn warn_of_chain(file: &str, chain: &[X509Certificate<'_>], now: SystemTime) {
     }
 }
 
-/// The DNS names of the subject alternative name, or the common name where a certificate has none of them.
+/// The DNS names of the subject alternative name, or the common name where a certificate has none
+/// of them.
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let alternative: Vec<String> = certificate
         .subject_alternative_name()

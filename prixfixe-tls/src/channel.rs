@@ -1,8 +1,9 @@
 //! One rustls connection: what the network sent in, plaintext and records for the network out.
 //!
-//! rustls's unbuffered connection decrypts in a buffer that is lent to it. The buffer is this thread's, filled
-//! with what was read just now behind what was left of the last time; only the beginning of a record that is
-//! not complete is kept with the connection. An idle connection therefore has no buffer.
+//! rustls's unbuffered connection decrypts in a buffer that is lent to it. The buffer is this
+//! thread's, filled with what was read just now behind what was left of the last time; only the
+//! beginning of a record that is not complete is kept with the connection. An idle connection
+//! therefore has no buffer.
 
 use std::cell::Cell;
 use std::fmt;
@@ -19,8 +20,8 @@ use rustls::unbuffered::{
 /// A TLS connection, seen from the server, between records and plaintext.
 pub(crate) struct Channel {
     connection: UnbufferedServerConnection,
-    /// Records that rustls is not done with: one that is not complete, or the parts so far of a handshake
-    /// message that spans several.
+    /// Records that rustls is not done with: one that is not complete, or the parts so far of a
+    /// handshake message that spans several.
     incoming: Vec<u8>,
     /// The octets of `incoming` that rustls has seen already.
     seen: usize,
@@ -111,7 +112,8 @@ impl Channel {
             return Ok(());
         }
         let (done, result) = self.process_records(buffer, plaintext);
-        // An exact copy: a connection that is idle behind a half record doesn't hold the capacity for a whole.
+        // An exact copy: a connection that is idle behind a half record doesn't hold the capacity
+        // for a whole.
         self.incoming = buffer.get(done..).unwrap_or_default().to_vec();
         self.seen = seen.saturating_sub(done);
         result
@@ -148,7 +150,8 @@ impl Channel {
         }
     }
 
-    /// After an error, rustls has the alert that tells the peer. It must not be made to look at its input again.
+    /// After an error, rustls has the alert that tells the peer. It must not be made to look at its
+    /// input again.
     fn encode_alerts(&mut self, rest: &mut [u8]) {
         while self.connection.wants_write() {
             let UnbufferedStatus {
@@ -193,7 +196,8 @@ impl Channel {
         });
     }
 
-    /// Writes, if the connection is in a state to. An error is the peer's, and the end of the connection.
+    /// Writes, if the connection is in a state to. An error is the peer's, and the end of the
+    /// connection.
     fn write<T>(
         &mut self,
         mut write: impl FnMut(WriteTraffic<'_, ServerConnectionData>, &mut OutputBuffer) -> T,
@@ -247,8 +251,8 @@ thread_local! {
 /// A read of at most 64 KiB behind the rest of a record.
 const MAX_KEPT_BUFFER: usize = 128 * 1024;
 
-/// A read of no more than this may be a password, which must not lie about: the longest line of a login fits (RFC 4954
-/// section 4). Those of large bodies are longer, and wiping them would cost.
+/// A read of no more than this may be a password, which must not lie about: the longest line of a
+/// login fits (RFC 4954 section 4). Those of large bodies are longer, and wiping them would cost.
 const WIPED: usize = 16 * 1024;
 /// As much as is encrypted at once.
 const MAX_CHUNK: usize = 4 * MAX_FRAGMENT;
@@ -263,16 +267,17 @@ const HEADER_LENGTH: usize = 5;
 const MAX_CIPHERTEXT: usize = MAX_FRAGMENT + 2048;
 const APPLICATION_DATA: u8 = 23;
 
-/// Where the last complete record ends that begins at or behind `from`. What cannot be a record counts as
-/// complete: rustls is to see and to refuse it. It refuses by the header alone; were such a header kept, the next
-/// write would meet the refusal, and every one after it.
+/// Where the last complete record ends that begins at or behind `from`. What cannot be a record
+/// counts as complete: rustls is to see and to refuse it. It refuses by the header alone; were such
+/// a header kept, the next write would meet the refusal, and every one after it.
 fn complete_records(bytes: &[u8], from: usize) -> usize {
     let mut end = from;
     while let Some(&[content_type, major, _, high, low]) =
         bytes.get(end..).and_then(<[u8]>::first_chunk)
     {
         let length = usize::from(u16::from_be_bytes([high, low]));
-        // change_cipher_spec, alert, handshake, application_data; this one alone may be empty (RFC 8446 section 5.1).
+        // change_cipher_spec, alert, handshake, application_data; this one alone may be empty (RFC
+        // 8446 section 5.1).
         let known = (20..=APPLICATION_DATA).contains(&content_type) && major == 3;
         let empty = length == 0 && content_type != APPLICATION_DATA;
         if !known || empty || length >= MAX_CIPHERTEXT {

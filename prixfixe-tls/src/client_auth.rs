@@ -20,8 +20,9 @@ pub enum ClientAuth {
     /// They are not asked.
     #[default]
     Off,
-    /// They are asked. One that has none, or none that this CA vouches for, is served all the same, without a
-    /// [subject](crate::TlsInfo::client_subject): mail servers show the certificate they have to whoever asks.
+    /// They are asked. One that has none, or none that this CA vouches for, is served all the same,
+    /// without a [subject](crate::TlsInfo::client_subject): mail servers show the certificate they
+    /// have to whoever asks.
     Request(TrustAnchors),
     /// They are asked, and the handshake fails without a certificate that this CA vouches for.
     Require(TrustAnchors),
@@ -87,8 +88,8 @@ impl ClientPolicy {
     }
 }
 
-/// Lets any chain pass; the signature by its key is verified all the same. Whether the CA vouches for the
-/// chain is asked when the handshake is over, and only decides about the subject.
+/// Lets any chain pass; the signature by its key is verified all the same. Whether the CA vouches
+/// for the chain is asked when the handshake is over, and only decides about the subject.
 #[derive(Debug)]
 pub(crate) struct Lenient(Arc<dyn ClientCertVerifier>);
 

@@ -16,8 +16,8 @@ use crate::source::{CertificateSource, Digest, Material, Origin, Pair, digest};
 use crate::watch::Watch;
 use crate::{TlsError, TlsVersion};
 
-/// Certificates and policy, ready for handshakes, which can be read anew while running. Cheap to clone; the
-/// clones are one.
+/// Certificates and policy, ready for handshakes, which can be read anew while running. Cheap to
+/// clone; the clones are one.
 ///
 /// ```
 /// # fn main() -> Result<(), prixfixe_tls::TlsError> {
@@ -38,7 +38,8 @@ pub struct TlsConfig {
 }
 
 impl TlsConfig {
-    /// Starts from the defaults: TLS 1.2 and 1.3, no client certificates, 30 seconds for a handshake.
+    /// Starts from the defaults: TLS 1.2 and 1.3, no client certificates, 30 seconds for a
+    /// handshake.
     pub fn builder() -> TlsConfigBuilder {
         TlsConfigBuilder::default()
     }
@@ -55,20 +56,21 @@ impl TlsConfig {
         self.generation().certificates.clone()
     }
 
-    /// Reads all files anew. New handshakes use what they hold; sessions under way keep what they have. Ticket
-    /// keys are new as well, so that no client resumes a session that the new certificates would not allow.
+    /// Reads all files anew. New handshakes use what they hold; sessions under way keep what they
+    /// have. Ticket keys are new as well, so that no client resumes a session that the new
+    /// certificates would not allow.
     ///
     /// # Errors
-    /// As for [`TlsConfigBuilder::build`]; what was in use stays in use. Nothing is logged: that is for the
-    /// caller.
+    /// As for [`TlsConfigBuilder::build`]; what was in use stays in use. Nothing is logged: that is
+    /// for the caller.
     pub fn reload(&self) -> Result<Reloaded, TlsError> {
         self.adopt(&self.shared.read()?)
     }
 
-    /// Starts a thread that looks at the files every `interval` and reloads when their content has changed and
-    /// then stayed the same for one interval (so that a certificate isn't taken without its new key). It logs
-    /// what came of it, and every day a warning for a certificate that expires within 30 days. The thread ends
-    /// when the `Watch` is dropped.
+    /// Starts a thread that looks at the files every `interval` and reloads when their content has
+    /// changed and then stayed the same for one interval (so that a certificate isn't taken without
+    /// its new key). It logs what came of it, and every day a warning for a certificate that
+    /// expires within 30 days. The thread ends when the `Watch` is dropped.
     ///
     /// # Errors
     /// The thread cannot be started, or the interval is zero.
@@ -126,7 +128,8 @@ impl TlsConfigBuilder {
     /// How long a handshake may take unless another time is set.
     pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// Adds a certificate. The first is the default; each is for clients that ask for one of its names.
+    /// Adds a certificate. The first is the default; each is for clients that ask for one of its
+    /// names.
     pub fn certificate(mut self, source: CertificateSource) -> Self {
         self.sources.push(source);
         self
@@ -150,8 +153,8 @@ impl TlsConfigBuilder {
         self
     }
 
-    /// Reads and checks everything. Logs a warning for what is odd but will do: a certificate that expires
-    /// within 30 days, a chain out of order, a key that others can read.
+    /// Reads and checks everything. Logs a warning for what is odd but will do: a certificate that
+    /// expires within 30 days, a chain out of order, a key that others can read.
     ///
     /// # Errors
     /// Names the file at fault and what is wrong with it.

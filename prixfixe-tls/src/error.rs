@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// Why certificates and policy make no TLS configuration. The text names the file and what is wrong with it;
-/// `docs/TLS.md` says for each how to mend it.
+/// Why certificates and policy make no TLS configuration. The text names the file and what is wrong
+/// with it; `docs/TLS.md` says for each how to mend it.
 ///
 /// Where a certificate or key does not come from a file, `file` says `memory` or `self-signed`.
 #[derive(Debug, thiserror::Error)]
@@ -148,12 +148,14 @@ pub enum HandshakeError {
     /// The peer sent more than any handshake needs.
     #[error("the peer sent too much for a handshake")]
     TooLarge,
-    /// The two sides have nothing in common, or the peer broke the protocol. An alert tells the peer.
+    /// The two sides have nothing in common, or the peer broke the protocol. An alert tells the
+    /// peer.
     #[error(transparent)]
     Tls(ProtocolError),
 }
 
-/// What the TLS library says is wrong, in its words. Which library that is, and in which version, concerns nobody else.
+/// What the TLS library says is wrong, in its words. Which library that is, and in which version,
+/// concerns nobody else.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error(transparent)]
 pub struct ProtocolError(rustls::Error);

@@ -14,16 +14,18 @@ pub struct TlsInfo {
     pub cipher_suite: &'static str,
     /// The name that the client asked for (RFC 6066 section 3), in lower case.
     pub server_name: Option<String>,
-    /// The subject of the client's certificate, if it sent one and it was verified against the client CA.
-    /// Control characters are replaced by `?`.
+    /// The subject of the client's certificate, if it sent one and it was verified against the
+    /// client CA. Control characters are replaced by `?`.
     pub client_subject: Option<String>,
-    /// Whom the client's certificate names: its first mailbox (rfc822Name), without one the common name of its subject.
-    /// Set where [`client_subject`](Self::client_subject) is; what has control characters or over 256 octets is no name.
+    /// Whom the client's certificate names: its first mailbox (rfc822Name), without one the common
+    /// name of its subject. Set where [`client_subject`](Self::client_subject) is; what has control
+    /// characters or over 256 octets is no name.
     pub client_name: Option<String>,
-    /// The channel binding `tls-exporter` (RFC 9266), for mechanisms of SASL that bind a login to this connection.
+    /// The channel binding `tls-exporter` (RFC 9266), for mechanisms of SASL that bind a login to
+    /// this connection.
     ///
-    /// With TLS 1.2 there is none: it would need the extended master secret (RFC 9266 section 4.2), of which rustls does
-    /// not tell whether it was agreed on.
+    /// With TLS 1.2 there is none: it would need the extended master secret (RFC 9266 section 4.2),
+    /// of which rustls does not tell whether it was agreed on.
     pub channel_binding: Option<[u8; 32]>,
     /// True where the client resumed an earlier session: no certificate was sent or verified anew.
     pub resumed: bool,

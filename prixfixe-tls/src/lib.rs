@@ -5,8 +5,8 @@
 //! start whatever could go wrong at the first handshake, and reads them anew while running.
 //!
 //! [`Tls`] is the second: it wraps any [`Upgrade`] session and is itself a
-//! [`Session`](prixfixe_network::Session): bytes of the network in, bytes for the network out, no socket and
-//! no clock. A transport therefore gets TLS without knowing of it.
+//! [`Session`](prixfixe_network::Session): bytes of the network in, bytes for the network out, no
+//! socket and no clock. A transport therefore gets TLS without knowing of it.
 #![deny(missing_docs)]
 
 mod certificate;

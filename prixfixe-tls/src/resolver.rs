@@ -10,9 +10,9 @@ use rustls::sign::CertifiedKey;
 
 use crate::certificate::Certificate;
 
-/// Chooses by the name that the client asks for (RFC 6066 section 3): the certificate with that name, else
-/// one with a wildcard for it, else the default. Where several will do (an ECDSA and an RSA one for the same
-/// name), the first that the client can verify.
+/// Chooses by the name that the client asks for (RFC 6066 section 3): the certificate with that
+/// name, else one with a wildcard for it, else the default. Where several will do (an ECDSA and an
+/// RSA one for the same name), the first that the client can verify.
 pub(crate) struct Resolver {
     by_name: HashMap<String, Vec<Arc<CertifiedKey>>>,
     default: Vec<Arc<CertifiedKey>>,
@@ -82,8 +82,9 @@ impl fmt::Debug for Resolver {
 }
 
 thread_local! {
-    /// The name in the ClientHello that was processed last on this thread. rustls's unbuffered connection
-    /// doesn't give it; whoever lets a connection process a ClientHello takes the name from here right after.
+    /// The name in the ClientHello that was processed last on this thread. rustls's unbuffered
+    /// connection doesn't give it; whoever lets a connection process a ClientHello takes the name
+    /// from here right after.
     static ASKED_FOR: Cell<Option<String>> = const { Cell::new(None) };
 }
 

@@ -12,30 +12,31 @@ use crate::{HandshakeError, TlsConfig, TlsInfo};
 
 /// A session that can be wrapped by TLS.
 ///
-/// Whatever a wrapped session puts in its output before it [wants TLS](Self::wants_tls) leaves in clear,
-/// whatever it puts there later leaves encrypted; likewise for what it receives.
+/// Whatever a wrapped session puts in its output before it [wants TLS](Self::wants_tls) leaves in
+/// clear, whatever it puts there later leaves encrypted; likewise for what it receives.
 pub trait Upgrade: Session {
-    /// True once the session has answered STARTTLS (or the like): its output so far leaves in clear, then the
-    /// handshake begins. Not asked again after [`tls_established`](Self::tls_established).
+    /// True once the session has answered STARTTLS (or the like): its output so far leaves in
+    /// clear, then the handshake begins. Not asked again after
+    /// [`tls_established`](Self::tls_established).
     fn wants_tls(&self) -> bool;
 
     /// The handshake is done: what follows is protected.
     fn tls_established(&mut self, now: Instant, info: TlsInfo);
 
-    /// Clear text came where a handshake was due: say so. What is in the output when this returns, and after
-    /// one more [`poll`](Session::poll), leaves in clear, and the connection is closed.
+    /// Clear text came where a handshake was due: say so. What is in the output when this returns,
+    /// and after one more [`poll`](Session::poll), leaves in clear, and the connection is closed.
     fn clear_text_instead_of_handshake(&mut self, now: Instant);
 
-    /// The handshake failed, and the connection is being closed. For logs and counters: no output leaves any
-    /// more.
+    /// The handshake failed, and the connection is being closed. For logs and counters: no output
+    /// leaves any more.
     fn tls_failed(&mut self, now: Instant, error: &HandshakeError);
 }
 
 /// A session with TLS around it: off, after an upgrade, or from the first octet.
 ///
-/// Bounds: in clear, 16 octets beside the session. In a handshake, at most 96 KiB and one read
-/// of what the peer sent. Established and idle, what rustls needs, with no buffer; busy, at most one incomplete
-/// record (18 KiB) in and 64 KiB and one record out.
+/// Bounds: in clear, 16 octets beside the session. In a handshake, at most 96 KiB and one read of
+/// what the peer sent. Established and idle, what rustls needs, with no buffer; busy, at most one
+/// incomplete record (18 KiB) in and 64 KiB and one record out.
 #[derive(Debug)]
 pub struct Tls<S> {
     inner: S,
@@ -81,8 +82,8 @@ impl<S: Upgrade> Tls<S> {
         }
     }
 
-    /// In clear until the session [wants TLS](Upgrade::wants_tls). The handshake uses what the configuration
-    /// is then.
+    /// In clear until the session [wants TLS](Upgrade::wants_tls). The handshake uses what the
+    /// configuration is then.
     pub fn starttls(inner: S, config: &TlsConfig) -> Self {
         Self {
             inner,
@@ -90,8 +91,8 @@ impl<S: Upgrade> Tls<S> {
         }
     }
 
-    /// The handshake is the first thing that the peer sends. What the session has put in its output leaves
-    /// after it, encrypted.
+    /// The handshake is the first thing that the peer sends. What the session has put in its output
+    /// leaves after it, encrypted.
     pub fn implicit(inner: S, config: &TlsConfig, now: Instant) -> Self {
         let mut tls = Self {
             inner,
@@ -106,8 +107,8 @@ impl<S: Upgrade> Tls<S> {
         &self.inner
     }
 
-    /// Octets that are kept beside the session's own: from the peer, and for it. For whoever accounts for the memory
-    /// of a connection.
+    /// Octets that are kept beside the session's own: from the peer, and for it. For whoever
+    /// accounts for the memory of a connection.
     pub fn buffered(&self) -> (usize, usize) {
         match &self.layer {
             Layer::Clear | Layer::Offered(_) => (0, 0),
@@ -325,8 +326,9 @@ impl<S: Upgrade> Session for Tls<S> {
     fn peer_is_done(&self) -> bool {
         match &self.layer {
             Layer::Clear | Layer::Offered(_) => self.inner.peer_is_done(),
-            // Even of a session that is done the peer has one more record to send, its own close_notify (RFC 8446
-            // section 6.1). At a closed socket that would be answered by a reset.
+            // Even of a session that is done the peer has one more record to send, its own
+            // close_notify (RFC 8446 section 6.1). At a closed socket that would be answered by a
+            // reset.
             Layer::Established(established) => established.channel.peer_closed(),
             // The last words, or the alert, are to be read.
             Layer::Handshake(_) | Layer::Refused(_) | Layer::Failed(_) => false,

@@ -14,7 +14,8 @@ use crate::key::is_der;
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum CertificateSource {
-    /// Files in PEM, or in DER where there is one certificate and its key, unencrypted. Read anew by a reload.
+    /// Files in PEM, or in DER where there is one certificate and its key, unencrypted. Read anew
+    /// by a reload.
     #[non_exhaustive]
     Files {
         /// The server's certificate, then those that lead from it to a root.
@@ -32,8 +33,8 @@ pub enum CertificateSource {
         /// Its private key, not encrypted: PKCS#8, PKCS#1 or SEC1.
         key: Vec<u8>,
     },
-    /// Made at start and signed by itself, valid for ten years: for development, and for peers that encrypt
-    /// without asking whom they talk to.
+    /// Made at start and signed by itself, valid for ten years: for development, and for peers that
+    /// encrypt without asking whom they talk to.
     #[non_exhaustive]
     SelfSigned {
         /// The names it is for.
@@ -52,7 +53,8 @@ impl CertificateSource {
         }
     }
 
-    /// For [`Files`](Self::Files): the file whose first line is the password of an encrypted key. Of no use to others.
+    /// For [`Files`](Self::Files): the file whose first line is the password of an encrypted key.
+    /// Of no use to others.
     #[must_use]
     pub fn password_file(mut self, file: impl Into<Option<PathBuf>>) -> Self {
         if let Self::Files { password_file, .. } = &mut self {
@@ -156,8 +158,8 @@ pub(crate) enum Origin {
         key: PathBuf,
         password_file: Option<PathBuf>,
     },
-    /// What is in memory, and what was made: a reload doesn't make another self-signed certificate, which
-    /// clients may have pinned.
+    /// What is in memory, and what was made: a reload doesn't make another self-signed certificate,
+    /// which clients may have pinned.
     Kept(Pair),
 }
 
@@ -245,7 +247,8 @@ pub(crate) fn digest(bytes: &[u8]) -> Digest {
     digest
 }
 
-/// Far more than any chain needs: a path that names a log or a device by mistake must not fill the memory.
+/// Far more than any chain needs: a path that names a log or a device by mistake must not fill the
+/// memory.
 const MAX_FILE: u64 = 1024 * 1024;
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
@@ -259,8 +262,9 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     Ok(without_marks(bytes))
 }
 
-/// UTF-8's byte order mark, which editors put before a text, and `cat` into its middle. A PEM reader takes a line that
-/// begins with one for no beginning of a section, and passes over the certificate in it.
+/// UTF-8's byte order mark, which editors put before a text, and `cat` into its middle. A PEM
+/// reader takes a line that begins with one for no beginning of a section, and passes over the
+/// certificate in it.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
 fn without_marks(bytes: Vec<u8>) -> Vec<u8> {

@@ -1,12 +1,12 @@
 //! Turns: how many handshakes a thread advances before everybody else is served again.
 //!
-//! A handshake costs a key exchange and a signature, a thousand times what an ordinary command costs. When
-//! five hundred clients connect at once, a thread that does whatever is ready next does five hundred of them
-//! in a row, and all its established sessions wait. Therefore a handshake may take a step only with a
-//! [`Turn`], of which each thread has few, given in the order in which they were asked for. The session
-//! [holds](Held) its turn until the transport comes back to it, which it asks for at once: by then the transport
-//! has been around, and whoever else was ready has been served. So the number of steps each time around is
-//! bounded, whatever the transport.
+//! A handshake costs a key exchange and a signature, a thousand times what an ordinary command
+//! costs. When five hundred clients connect at once, a thread that does whatever is ready next does
+//! five hundred of them in a row, and all its established sessions wait. Therefore a handshake may
+//! take a step only with a [`Turn`], of which each thread has few, given in the order in which they
+//! were asked for. The session [holds](Held) its turn until the transport comes back to it, which
+//! it asks for at once: by then the transport has been around, and whoever else was ready has been
+//! served. So the number of steps each time around is bounded, whatever the transport.
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-/// How many handshakes take a step each time around. At one, a burst of handshakes costs an established
-/// session that becomes ready the least.
+/// How many handshakes take a step each time around. At one, a burst of handshakes costs an
+/// established session that becomes ready the least.
 const TURNS: usize = 1;
 
 /// Gives turns out.
@@ -44,8 +44,8 @@ impl Turnstile {
         })
     }
 
-    /// The one that all sessions share which are first polled on this thread. A session may be moved to
-    /// another thread afterwards; it goes on to use the same.
+    /// The one that all sessions share which are first polled on this thread. A session may be
+    /// moved to another thread afterwards; it goes on to use the same.
     pub(crate) fn of_this_thread() -> Arc<Self> {
         thread_local! {
             static TURNSTILE: OnceCell<Arc<Turnstile>> = const { OnceCell::new() };
@@ -102,9 +102,9 @@ pub(crate) struct Held {
     polls_left: u8,
 }
 
-/// A transport may poll several times before it goes on to the next connection, after it has flushed the
-/// output for instance. It gives all these polls the same time. More than this many it never makes: then it
-/// is the clock that stands still.
+/// A transport may poll several times before it goes on to the next connection, after it has
+/// flushed the output for instance. It gives all these polls the same time. More than this many it
+/// never makes: then it is the clock that stands still.
 const MAX_POLLS_AT_ONCE: u8 = 16;
 
 impl Held {

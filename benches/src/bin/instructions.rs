@@ -1,5 +1,5 @@
-//! Runs one dialogue in memory a number of times, through the core alone or through a server's session, for a tool that
-//! counts instructions: see `instructions.sh`.
+//! Runs one dialogue in memory a number of times, through the core alone or through a server's
+//! session, for a tool that counts instructions: see `instructions.sh`.
 #![allow(clippy::print_stdout)]
 
 use std::process::ExitCode;
@@ -42,7 +42,8 @@ fn main() -> ExitCode {
             .map(|_| dialogue.run(workload))
             .sum()
     };
-    // Used, so that it is not optimised away; and checked, so that it is not a measurement of something else.
+    // Used, so that it is not optimised away; and checked, so that it is not a measurement of
+    // something else.
     if messages == workload.messages * u64::from(arguments.repetitions) {
         ExitCode::SUCCESS
     } else {

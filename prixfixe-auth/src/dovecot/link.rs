@@ -22,7 +22,8 @@ const SOCKET_PATIENCE: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_secs(1);
 /// Dovecot's own documentation expects lines to fit into it.
 const MAX_LINE: u64 = 16 * 1024;
-/// Dovecot takes no longer line, its end included: it closes the connection, which all logins share.
+/// Dovecot takes no longer line, its end included: it closes the connection, which all logins
+/// share.
 const MAX_REQUEST: usize = 16 * 1024;
 const MAX_MECHANISMS: usize = 64;
 /// Logins at once.

@@ -188,7 +188,8 @@ fn what_is_no_answer_ends_the_connection() {
     }
 }
 
-/// What one client can bring about is no end of the others' logins: there is one connection for all.
+/// What one client can bring about is no end of the others' logins: there is one connection for
+/// all.
 #[test]
 fn one_login_does_not_break_off_the_others() {
     let Fixture { dovecot, path, .. } = &fixture(PATIENCE);

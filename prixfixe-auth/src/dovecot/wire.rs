@@ -116,8 +116,8 @@ impl Request {
 impl Line {
     /// Reads one, without its end.
     ///
-    /// What an answer says may come from a client, and be none: that is the end of this one's login, and no reason to break off
-    /// those of the others.
+    /// What an answer says may come from a client, and be none: that is the end of this one's
+    /// login, and no reason to break off those of the others.
     pub(super) fn parse(line: &[u8]) -> Result<Self, BadLine> {
         let mut parts = line.split(|byte| *byte == b'\t');
         let command = parts.next().unwrap_or_default();

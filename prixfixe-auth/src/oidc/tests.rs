@@ -245,7 +245,8 @@ fn tokens_count_or_not() {
         assert_eq!(outcome, Err(535), "{claims}");
     }
     let claims = claims(&url, json!({}));
-    // The public key as a secret, no signature at all, another key's, one that the token brings along.
+    // The public key as a secret, no signature at all, another key's, one that the token brings
+    // along.
     let public = key.published();
     let point = [public["x"].as_str(), public["y"].as_str()].map(|it| BASE64.decode(it.unwrap()));
     let point = point.map(Result::unwrap).concat();

@@ -43,7 +43,8 @@ impl Rules {
 
     /// Whom the token names.
     pub(super) fn check(&self, token: &str, keys: &KeySet) -> Result<String, Fault> {
-        // Nothing in the header is believed but which of our keys is meant: not even a key that it brings along.
+        // Nothing in the header is believed but which of our keys is meant: not even a key that it
+        // brings along.
         let header = decode_header(token)?;
         let key = keys.find(header.kid.as_deref(), header.alg);
         let Some(key) = key else {

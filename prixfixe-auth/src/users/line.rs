@@ -24,7 +24,8 @@ pub enum LineError {
     Random,
 }
 
-/// A line `NAME:{SCRAM-SHA-256}…` for a users file, without its end: with a salt of its own and 15,000 iterations.
+/// A line `NAME:{SCRAM-SHA-256}…` for a users file, without its end: with a salt of its own and
+/// 15,000 iterations.
 ///
 /// # Errors
 ///

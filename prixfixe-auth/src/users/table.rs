@@ -84,8 +84,9 @@ impl Table {
         self.users.get(name)
     }
 
-    /// A secret of the file's, for salts of nobody. It is that of one of the users: it outlives the process and most changes
-    /// of the file, and two servers with the same file have the same. A salt that changes would tell that its user is none.
+    /// A secret of the file's, for salts of nobody. It is that of one of the users: it outlives the
+    /// process and most changes of the file, and two servers with the same file have the same. A
+    /// salt that changes would tell that its user is none.
     pub(super) fn nobody(&self) -> Option<&[u8; 32]> {
         self.nobody.as_deref()
     }

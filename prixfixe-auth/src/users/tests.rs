@@ -193,7 +193,8 @@ fn nobody_is_shown_a_salt_like_anybody_s() {
         assert_eq!(BASE64.decode(salt).unwrap().len(), 16);
         assert_eq!(count, "4096");
     }
-    // The next process, or another server with that file, shows the same: a change would tell who is nobody.
+    // The next process, or another server with that file, shows the same: a change would tell who
+    // is nobody.
     let other = Users::open(&fixture.path).unwrap();
     assert_eq!(names.map(|name| shown(&other, name)), first);
     // An empty file has nobody to tell from the others.

@@ -1,10 +1,12 @@
-//! Logins that wait for their turn: each client has its own, so that one with many holds up nobody else.
+//! Logins that wait for their turn: each client has its own, so that one with many holds up nobody
+//! else.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Who waits. Of an IPv6 address the first 64 bits count, since one host can have any of the others.
+/// Who waits. Of an IPv6 address the first 64 bits count, since one host can have any of the
+/// others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Origin(Option<IpAddr>);
 
@@ -27,7 +29,8 @@ pub(super) struct Job {
     pub(super) is_wanted: Box<dyn Fn() -> bool + Send>,
 }
 
-/// A bounded queue. Clients take turns; when it is full, whoever has the most jobs in it loses the newest one.
+/// A bounded queue. Clients take turns; when it is full, whoever has the most jobs in it loses the
+/// newest one.
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,

@@ -1,7 +1,8 @@
 //! Waking up on time.
 //!
-//! `epoll_wait` waits in whole milliseconds. An open loop that sends a millisecond late would count the millisecond
-//! as the server's, so on Linux a timerfd wakes it; elsewhere the poll's own timeout has to do.
+//! `epoll_wait` waits in whole milliseconds. An open loop that sends a millisecond late would count
+//! the millisecond as the server's, so on Linux a timerfd wakes it; elsewhere the poll's own
+//! timeout has to do.
 
 pub(super) use self::system::Alarm;
 
@@ -36,7 +37,8 @@ mod system {
             })
         }
 
-        /// Wakes the poll at `when`. Gives the longest that the poll may wait to keep to that; `None`: the alarm sees to it.
+        /// Wakes the poll at `when`. Gives the longest that the poll may wait to keep to that;
+        /// `None`: the alarm sees to it.
         pub(crate) fn set(&mut self, now: Instant, when: Option<Instant>) -> Option<Duration> {
             let when = when?;
             let wait = when.saturating_duration_since(now);

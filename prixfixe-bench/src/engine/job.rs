@@ -10,8 +10,9 @@ use crate::dialogue::Dialogue;
 
 /// How long a server may take to answer QUIT. Not answering it is no failure of any message.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long it may take to close then. Whoever closes first keeps the connection in TIME-WAIT for a minute (RFC 9293 section
-/// 3.6.1): where that is the client, one with a connection a message runs out of ports.
+/// How long it may take to close then. Whoever closes first keeps the connection in TIME-WAIT for a
+/// minute (RFC 9293 section 3.6.1): where that is the client, one with a connection a message runs
+/// out of ports.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What the connection is about.
@@ -194,7 +195,8 @@ impl Job {
         }
     }
 
-    /// Hands the next message to the dialogue, and gives its size. `None`: there is none, or the dialogue cannot take it.
+    /// Hands the next message to the dialogue, and gives its size. `None`: there is none, or the
+    /// dialogue cannot take it.
     fn begin_message(
         &mut self,
         dialogue: &mut Dialogue,
@@ -227,7 +229,8 @@ impl Job {
         };
         self.deadline = now.checked_add(patience);
         if let Some((ticket, size)) = self.behind.take() {
-            // In a closed loop its time begins here: before, it was waiting for its own client's content to be sent.
+            // In a closed loop its time begins here: before, it was waiting for its own client's
+            // content to be sent.
             let due = if context.pacer.is_open() {
                 ticket.due
             } else {

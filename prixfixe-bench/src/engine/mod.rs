@@ -37,7 +37,8 @@ use crate::workload::{Progress, Workload};
 
 /// How often deadlines are looked at; a timeout is late by this at most.
 const SWEEP: Duration = Duration::from_millis(50);
-/// A worker whose connection failed before it was of use waits this long: a server that refuses is not to be hammered.
+/// A worker whose connection failed before it was of use waits this long: a server that refuses is
+/// not to be hammered.
 const BACK_OFF: Duration = Duration::from_millis(10);
 /// A slow client that the server threw out comes back after this.
 const SLOW_RETURN: Duration = Duration::from_millis(500);
@@ -221,7 +222,8 @@ impl<'a> Engine<'a> {
         self.publish();
     }
 
-    /// In a closed loop each worker has its moment within the ramp; in an open loop they start as messages come due.
+    /// In a closed loop each worker has its moment within the ramp; in an open loop they start as
+    /// messages come due.
     fn plan_starts(&mut self, start: Instant) {
         for index in 0..self.load {
             if self.context.pacer.is_open() {
@@ -399,7 +401,8 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// When every worker has waited in vain, and nothing was answered meanwhile, there is no point in the rest.
+    /// When every worker has waited in vain, and nothing was answered meanwhile, there is no point
+    /// in the rest.
     fn give_up_on_silence(&mut self, timed_out: bool) {
         if std::mem::take(&mut self.context.answered) {
             self.timeouts_in_a_row = 0;

@@ -1,8 +1,9 @@
 //! When messages are due. No clock: the time is an argument.
 //!
-//! In a closed loop a message is due when a worker is free for it. In an open loop it is due when the schedule says,
-//! whether anybody is free or not, and its latency counts from then: a server that stalls for a second has delayed
-//! every message that was due in that second, not only the few that were under way (coordinated omission).
+//! In a closed loop a message is due when a worker is free for it. In an open loop it is due when
+//! the schedule says, whether anybody is free or not, and its latency counts from then: a server
+//! that stalls for a second has delayed every message that was due in that second, not only the few
+//! that were under way (coordinated omission).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -24,7 +25,8 @@ pub(crate) enum Next {
     Never,
 }
 
-/// How much to send, and how fast. Where neither a number nor a time is given, the run goes on until it is stopped.
+/// How much to send, and how fast. Where neither a number nor a time is given, the run goes on
+/// until it is stopped.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Pace {
@@ -32,8 +34,8 @@ pub struct Pace {
     pub messages: Option<u64>,
     /// The time after which no message is begun.
     pub duration: Option<Duration>,
-    /// Messages per second, whether or not the server keeps up (an open loop); latency counts from when a message was due.
-    /// `None`: as fast as the server takes them (a closed loop).
+    /// Messages per second, whether or not the server keeps up (an open loop); latency counts from
+    /// when a message was due. `None`: as fast as the server takes them (a closed loop).
     pub rate: Option<f64>,
     /// The rate, or the number of workers in a closed loop, grows to its full value over this time.
     pub ramp: Duration,
@@ -68,7 +70,8 @@ impl Pace {
 pub(crate) struct Pacer {
     pace: Pace,
     start: Instant,
-    /// Of `threads` threads this is the one with this number; it sends the messages whose number leaves that remainder.
+    /// Of `threads` threads this is the one with this number; it sends the messages whose number
+    /// leaves that remainder.
     thread: u64,
     threads: u64,
     /// Tickets handed out so far by this thread.
@@ -144,8 +147,8 @@ impl Pacer {
     }
 }
 
-/// When message `number` is due, from the start. While the rate grows evenly from nothing to `rate` over `ramp`,
-/// the messages due by `t` are `rate * t * t / (2 * ramp)`.
+/// When message `number` is due, from the start. While the rate grows evenly from nothing to `rate`
+/// over `ramp`, the messages due by `t` are `rate * t * t / (2 * ramp)`.
 fn due(number: u64, rate: f64, ramp: Duration) -> Duration {
     #[expect(
         clippy::cast_precision_loss,
@@ -193,7 +196,8 @@ mod tests {
             dues(&mut pacer, start, Duration::from_millis(150)),
             [0, 100]
         );
-        // Nobody was free for the next 600 ms: all that was due meanwhile is there, due when it was.
+        // Nobody was free for the next 600 ms: all that was due meanwhile is there, due when it
+        // was.
         assert_eq!(
             dues(&mut pacer, start, Duration::from_millis(750)),
             [200, 300, 400, 500, 600, 700]

@@ -150,7 +150,8 @@ impl Worker {
         Ok(())
     }
 
-    /// After a connection that could not be made: true when the target has another address to try. Gives the ticket.
+    /// After a connection that could not be made: true when the target has another address to try.
+    /// Gives the ticket.
     pub(super) fn other_address(
         &mut self,
         failure: &Failure,

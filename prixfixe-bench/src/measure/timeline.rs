@@ -1,4 +1,5 @@
-//! How the run went over time, in a bounded number of intervals whose length doubles as the run goes on.
+//! How the run went over time, in a bounded number of intervals whose length doubles as the run
+//! goes on.
 
 use std::time::Duration;
 

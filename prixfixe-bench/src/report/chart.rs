@@ -1,4 +1,5 @@
-//! Plots as inline SVG. Colours come from the page's style sheet, so that they follow light and dark.
+//! Plots as inline SVG. Colours come from the page's style sheet, so that they follow light and
+//! dark.
 
 use std::fmt::Write as _;
 

@@ -50,7 +50,8 @@ pub struct Change {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// There are fewer than [`MIN_RUNS`] runs of either: ranges of so few miss each other by chance.
+    /// There are fewer than [`MIN_RUNS`] runs of either: ranges of so few miss each other by
+    /// chance.
     Unknown,
     /// The ranges overlap: it may well be noise.
     WithinSpread,
@@ -84,8 +85,8 @@ impl Verdict {
     }
 }
 
-/// Runs on each side before a difference is called one. The ranges of four and four runs of the same
-/// thing miss each other in 2 of 70 cases, those of three in 2 of 20.
+/// Runs on each side before a difference is called one. The ranges of four and four runs of the
+/// same thing miss each other in 2 of 70 cases, those of three in 2 of 20.
 pub const MIN_RUNS: usize = 4;
 
 /// Why nothing is said of a difference.

@@ -17,7 +17,8 @@ fn all_fail(address: SocketAddr, options: &str, stage: Stage, kind: Kind) {
     assert!(!measured.gave_up);
 }
 
-/// The same, to a server that makes a client wait: when no connection was answered in time, the run is given up.
+/// The same, to a server that makes a client wait: when no connection was answered in time, the run
+/// is given up.
 fn all_time_out(address: SocketAddr, options: &str, stage: Stage) {
     let measured = run(&format!("{address} -n 100 -c 2 --timeout 100ms {options}"));
     assert_eq!(failures(&measured), [(stage, Kind::Timeout, 2)]);
@@ -183,7 +184,8 @@ fn refusals_at_each_stage() {
                 peer.line()?;
             }
             peer.say(&format!("{refusal}\r\n"))?;
-            // A client that was refused goes on to RSET or to its next MAIL; this server is not there for it.
+            // A client that was refused goes on to RSET or to its next MAIL; this server is not
+            // there for it.
             Ok(())
         });
         let code = refusal[..3].parse().unwrap();
@@ -313,7 +315,8 @@ fn starttls_goes_wrong() {
 
 #[test]
 fn an_open_loop_that_is_not_kept_up_with_says_so() {
-    // One connection, and a server that never answers: the first message times out on it, those behind it in the queue.
+    // One connection, and a server that never answers: the first message times out on it, those
+    // behind it in the queue.
     let silent = start(Peer::ignore);
     let measured = run(&format!("{silent} -n 20 -c 1 --rate 1000 --timeout 200ms"));
     assert_eq!(measured.accepted, 0);

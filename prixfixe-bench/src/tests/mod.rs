@@ -12,7 +12,8 @@ use crate::failure::{Kind, Stage};
 use crate::measure::Measurements;
 use crate::plan::{Content, Pace, Pipelining, Plan, Protocol, Tls, Transfer, Trust};
 
-/// Runs a plan to its end. It is written as the command line of `prixfixe bench` is, as far as these tests need it.
+/// Runs a plan to its end. It is written as the command line of `prixfixe bench` is, as far as
+/// these tests need it.
 fn run(line: &str) -> Measurements {
     let workload = plan(line).prepare().unwrap();
     workload.measure(&AtomicBool::new(false), |_| {}).unwrap()

@@ -1,4 +1,5 @@
-//! The pump between a socket that does as it is told and a session that shouts: no clock, no system.
+//! The pump between a socket that does as it is told and a session that shouts: no clock, no
+//! system.
 
 mod bench;
 

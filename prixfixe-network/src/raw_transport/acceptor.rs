@@ -84,7 +84,8 @@ impl<S: Service> Acceptor<S> {
         }
     }
 
-    /// Closes the socket, of which others may have it open; the poller would go on to report it then.
+    /// Closes the socket, of which others may have it open; the poller would go on to report it
+    /// then.
     pub(super) fn close(
         mut self,
         now: Instant,
@@ -98,8 +99,8 @@ impl<S: Service> Acceptor<S> {
         }
     }
 
-    /// Takes what the kernel has accepted already: those peers take themselves for connected, and closing the
-    /// listener would reset them.
+    /// Takes what the kernel has accepted already: those peers take themselves for connected, and
+    /// closing the listener would reset them.
     fn drain_backlog(&mut self, now: Instant, connections: &mut Connections<S::Session>) {
         for _ in 0..listener::BACKLOG {
             let Ok((stream, peer)) = self.socket.accept() else {

@@ -82,8 +82,8 @@ impl<S: Session> Connections<S> {
         self.runnable.push(key);
     }
 
-    /// The poller has reported something. A report for a connection that is gone goes to the one that has its
-    /// key now, which then asks the socket in vain, once.
+    /// The poller has reported something. A report for a connection that is gone goes to the one
+    /// that has its key now, which then asks the socket in vain, once.
     pub(super) fn ready(&mut self, key: usize, event: &Event) {
         if let Some(entry) = self.slab.get_mut(key) {
             entry.socket.ready(event);
@@ -118,7 +118,8 @@ impl<S: Session> Connections<S> {
         }
     }
 
-    /// Gives each of the runnable a turn. Those that want another one have it when the poller was asked again.
+    /// Gives each of the runnable a turn. Those that want another one have it when the poller was
+    /// asked again.
     pub(super) fn take_turns(&mut self, registry: &Registry, token: impl Fn(usize) -> Token) {
         let spare = mem::take(&mut self.spare);
         let mut runnable = mem::replace(&mut self.runnable, spare);

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-/// One entry a connection at most. It is moved only when the deadline comes nearer: deadlines move away with
-/// every command, and to find out once, when the old one is due, is cheaper.
+/// One entry a connection at most. It is moved only when the deadline comes nearer: deadlines move
+/// away with every command, and to find out once, when the old one is due, is cheaper.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     entries: BTreeSet<(Instant, usize)>,
@@ -32,8 +32,8 @@ impl Deadlines {
         }
     }
 
-    /// Takes out an entry that is due. Its connection has to be asked by [`is_due`](Self::is_due) whether it
-    /// is, too.
+    /// Takes out an entry that is due. Its connection has to be asked by [`is_due`](Self::is_due)
+    /// whether it is, too.
     pub(super) fn pop(&mut self, now: Instant) -> Option<usize> {
         let &(at, _) = self.entries.first()?;
         if at > now {
@@ -42,8 +42,8 @@ impl Deadlines {
         self.entries.pop_first().map(|(_, key)| key)
     }
 
-    /// Whether a connection whose entry was taken out is due. If it isn't there is an entry again for when it
-    /// will be.
+    /// Whether a connection whose entry was taken out is due. If it isn't there is an entry again
+    /// for when it will be.
     pub(super) fn is_due(&mut self, key: usize, armed: &mut Armed, now: Instant) -> bool {
         armed.entry = None;
         match armed.deadline {

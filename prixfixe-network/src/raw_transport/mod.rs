@@ -1,6 +1,6 @@
-//! The transport on the operating system's poller, through mio: one event loop a thread, which has its
-//! listening sockets to itself where the platform allows it. A connection never leaves its thread. Needs no
-//! tokio.
+//! The transport on the operating system's poller, through mio: one event loop a thread, which has
+//! its listening sockets to itself where the platform allows it. A connection never leaves its
+//! thread. Needs no tokio.
 
 mod acceptor;
 mod connections;

@@ -10,8 +10,9 @@ use super::stream::Stream;
 use crate::pump::PumpSocket;
 use crate::sys::SHORT_TRANSFER_EMPTIES;
 
-/// A stream and what is known of it. The poller reports changes only (it is edge-triggered), so that what it
-/// has reported is remembered until a transfer shows that it is over; then `WouldBlock` needs no system call.
+/// A stream and what is known of it. The poller reports changes only (it is edge-triggered), so
+/// that what it has reported is remembered until a transfer shows that it is over; then
+/// `WouldBlock` needs no system call.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: Stream,
@@ -24,8 +25,8 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// A socket that was accepted just now: it can be written to, and whether anything can be read the poller
-    /// will tell.
+    /// A socket that was accepted just now: it can be written to, and whether anything can be read
+    /// the poller will tell.
     pub(super) fn new(stream: Stream) -> Self {
         Self {
             stream,
@@ -42,8 +43,8 @@ impl Socket {
         self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
     }
 
-    /// Has the poller watch for what is waited for. Writing is watched for from when the socket was full for
-    /// the first time: for most it never is, and an event the fewer for each.
+    /// Has the poller watch for what is waited for. Writing is watched for from when the socket was
+    /// full for the first time: for most it never is, and an event the fewer for each.
     pub(super) fn watch(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let wanted = match self.interest {
             None if self.writable => Interest::READABLE,

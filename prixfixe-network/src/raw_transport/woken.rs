@@ -64,8 +64,8 @@ impl Wake for LoopWaker {
     }
 }
 
-/// Wakes one connection. However often it is woken it stands in the queue once, also when it is gone: then
-/// whoever has its key meanwhile gets a turn too many, which does no harm.
+/// Wakes one connection. However often it is woken it stands in the queue once, also when it is
+/// gone: then whoever has its key meanwhile gets a turn too many, which does no harm.
 #[derive(Debug)]
 pub(super) struct KeyWaker {
     woken: Arc<Woken>,

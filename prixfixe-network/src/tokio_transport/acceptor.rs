@@ -95,10 +95,11 @@ impl<S: Service> Acceptor<S> {
         super::yield_turn(cx)
     }
 
-    /// Takes what the kernel has accepted already: those peers take themselves for connected, and closing the
-    /// listener would reset them.
+    /// Takes what the kernel has accepted already: those peers take themselves for connected, and
+    /// closing the listener would reset them.
     fn drain_backlog(mut self) {
-        // Tokio's own accept can wait for an event that hasn't been fetched yet, so that one is bypassed.
+        // Tokio's own accept can wait for an event that hasn't been fetched yet, so that one is
+        // bypassed.
         let Ok(socket) = self.socket.into_inner() else {
             return;
         };

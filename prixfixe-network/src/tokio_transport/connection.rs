@@ -84,8 +84,8 @@ pub(super) fn drive<S: Session>(
     }
 }
 
-/// Waits for the deadline, and sets the timer only where it has to: deadlines move later with every command,
-/// so most of the time one that fires too early, long after, is cheaper.
+/// Waits for the deadline, and sets the timer only where it has to: deadlines move later with every
+/// command, so most of the time one that fires too early, long after, is cheaper.
 fn poll_timer(mut timer: Pin<&mut Sleep>, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
     loop {
         if timer.is_elapsed() || timer.deadline() > deadline.into() {
@@ -104,7 +104,8 @@ thread_local! {
 }
 
 fn with_buffer<R>(turn: impl FnOnce(&mut [u8]) -> R) -> R {
-    // Taken out meanwhile: a session that ran another transport on this thread would get a buffer of its own.
+    // Taken out meanwhile: a session that ran another transport on this thread would get a buffer
+    // of its own.
     let mut buffer = BUFFER
         .take()
         .unwrap_or_else(|| vec![0; READ_BUFFER_SIZE].into_boxed_slice());

@@ -1,8 +1,8 @@
 //! The transport on tokio: one task a connection.
 //!
-//! Inside a runtime it uses that one, unless threads of its own are asked for. Then, as outside of a runtime,
-//! each thread has a single-threaded runtime and listening sockets to itself, and a connection never leaves
-//! its thread.
+//! Inside a runtime it uses that one, unless threads of its own are asked for. Then, as outside of
+//! a runtime, each thread has a single-threaded runtime and listening sockets to itself, and a
+//! connection never leaves its thread.
 
 mod acceptor;
 mod connection;
@@ -107,12 +107,13 @@ impl<S: Service> Worker<S> {
     }
 }
 
-/// How many tasks a thread runs before it asks the poller again. Some take long: a TLS handshake as long as
-/// a hundred commands. With tokio's own 61, whoever becomes ready meanwhile waits for dozens of them.
+/// How many tasks a thread runs before it asks the poller again. Some take long: a TLS handshake as
+/// long as a hundred commands. With tokio's own 61, whoever becomes ready meanwhile waits for
+/// dozens of them.
 const TASKS_BETWEEN_EVENTS: u32 = 8;
 
-/// A runtime that can be dropped anywhere: tokio's own blocks for what is left on it, and panics inside of
-/// another one.
+/// A runtime that can be dropped anywhere: tokio's own blocks for what is left on it, and panics
+/// inside of another one.
 struct OwnRuntime(Option<Runtime>);
 
 impl OwnRuntime {
@@ -130,7 +131,8 @@ impl OwnRuntime {
         self.0.as_ref().map(Runtime::enter)
     }
 
-    /// Runs it, and then the runtime is gone. What handlers have left behind on it isn't waited for.
+    /// Runs it, and then the runtime is gone. What handlers have left behind on it isn't waited
+    /// for.
     fn block_on(mut self, future: impl Future<Output = ()>) {
         if let Some(runtime) = self.0.take() {
             runtime.block_on(future);
@@ -159,8 +161,8 @@ async fn supervise(control: &Control, connections: &Completion) {
     }
 }
 
-/// Another turn after the others had theirs and the poller was asked. A task that wakes itself would be the
-/// next one to run on a runtime with several threads.
+/// Another turn after the others had theirs and the poller was asked. A task that wakes itself
+/// would be the next one to run on a runtime with several threads.
 fn yield_turn(cx: &mut Context<'_>) -> Poll<()> {
     pin!(tokio::task::yield_now()).poll(cx)
 }

@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::pump::PumpSocket;
 
-/// A stream in the course of one turn. Where it says `WouldBlock`, tokio has registered the task's waker;
-/// after a short read or write it does so without asking the kernel.
+/// A stream in the course of one turn. Where it says `WouldBlock`, tokio has registered the task's
+/// waker; after a short read or write it does so without asking the kernel.
 pub(super) struct Socket<'s, 'c, T> {
     pub(super) stream: &'s mut T,
     pub(super) cx: &'s mut Context<'c>,

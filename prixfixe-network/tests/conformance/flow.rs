@@ -34,8 +34,8 @@ pub(crate) fn an_idle_peer_costs_no_poll(way: Way) {
     for _ in 0..100 {
         busy.echo("busy");
     }
-    // A poll for what woke it, one for what came, one after the flush: an idle one in each turn would add to
-    // that.
+    // A poll for what woke it, one for what came, one after the flush: an idle one in each turn
+    // would add to that.
     let spent = harness.seen.polls.load(SeqCst) - polls;
     assert!(spent <= 303, "{spent} polls for 100 commands");
 }
@@ -48,7 +48,8 @@ pub(crate) fn a_peer_that_never_reads_is_not_served(way: Way) {
     let chunk = format!("{}\n", "x".repeat(line - 1)).repeat(64);
     let (mut sent, mut taken) = (0, 0);
     let mut still = Instant::now();
-    // Until nothing has moved for a while. A server that goes on serving would never let it come to that.
+    // Until nothing has moved for a while. A server that goes on serving would never let it come to
+    // that.
     while still.elapsed() < Duration::from_millis(300) {
         match client.stream().write(&chunk.as_bytes()[sent % line..]) {
             Ok(count) => {
@@ -167,7 +168,8 @@ pub(crate) fn a_bulk_sender_takes_turns_with_a_small_one(way: Way) {
         let port = small.stream().local_addr().unwrap().port();
         let order = harness.seen.order.lock().unwrap();
         let before = order.iter().position(|&from| from == port).unwrap();
-        // The rest of the holder's round of turns, and one more: each at most three reads of the bulk sender.
+        // The rest of the holder's round of turns, and one more: each at most three reads of the
+        // bulk sender.
         assert!(before <= 6, "{before} reads before the small sender's");
     }
     harness.running.abort();

@@ -45,8 +45,8 @@ pub(crate) fn what_an_over_limit_peer_has_sent_does_not_cost_it_the_reply(way: W
         holder.expect("HELD");
         eager.expect("FULL");
         eager.expect_eof();
-        // A reset after the end of the stream can only be seen in the socket's error; by then the server has
-        // closed.
+        // A reset after the end of the stream can only be seen in the socket's error; by then the
+        // server has closed.
         holder.echo("gone on");
         assert!(eager.stream().take_error().unwrap().is_none());
     }
@@ -105,8 +105,8 @@ pub(crate) fn peers_that_do_not_close_have_as_many_places_as_are_set(way: Way) {
 /// In a process of its own, which lowers its limit.
 pub(crate) fn connections_wait_while_descriptors_are_short(way: Way) {
     let server = ShortOfDescriptors::start(way);
-    // The kernel connects them all; the server has room for some. As those leave, others are served, in the
-    // end all.
+    // The kernel connects them all; the server has room for some. As those leave, others are
+    // served, in the end all.
     let clients: Vec<_> = (0..40).map(|_| Client::connect(server.address)).collect();
     let served = clients.into_iter().map(|mut client| {
         thread::spawn(move || {

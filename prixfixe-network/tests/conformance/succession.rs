@@ -72,7 +72,8 @@ pub(crate) fn a_successor_beside_it_fails_no_connection(way: Way) {
     assert!(connections >= CLIENTS);
 }
 
-/// Each connection is greeted and, at whatever point, told to go away or closed at its own wish: it isn't reset.
+/// Each connection is greeted and, at whatever point, told to go away or closed at its own wish: it
+/// isn't reset.
 fn connect_again_and_again(address: SocketAddr, over: &AtomicBool) -> usize {
     let mut connections = 0;
     while !over.load(SeqCst) {

@@ -1,9 +1,10 @@
 //! A small line protocol, and the service that makes its sessions.
 //!
-//! A line is echoed, except `QUIT` (answered `BYE`, and the session ends; `LEAVE` is the same with the peer
-//! known to be done), `ASK` (nothing is answered until the test says so, then `ANSWER`; input waits), `HOLD`
-//! (its thread stands still until the test says so, then `HELD`), `POUR n` (n lines of 1 KiB, a few a poll),
-//! `COSTLY` (work that is not done for a peer that has left), `TOKIO` (whether a runtime is there) and `PANIC`.
+//! A line is echoed, except `QUIT` (answered `BYE`, and the session ends; `LEAVE` is the same with
+//! the peer known to be done), `ASK` (nothing is answered until the test says so, then `ANSWER`;
+//! input waits), `HOLD` (its thread stands still until the test says so, then `HELD`), `POUR n` (n
+//! lines of 1 KiB, a few a poll), `COSTLY` (work that is not done for a peer that has left),
+//! `TOKIO` (whether a runtime is there) and `PANIC`.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};

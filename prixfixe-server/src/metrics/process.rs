@@ -1,4 +1,4 @@
-//! What the process uses. Read from procfs, so on Linux alone.
+//! What the process uses. Its memory is read from `/proc`, so it is told on Linux alone.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -69,11 +69,17 @@ impl Process {
 /// Resident memory in octets, and processor time so far.
 #[cfg(target_os = "linux")]
 fn read() -> Option<(u64, Duration)> {
-    use procfs::WithCurrentSystemInfo;
+    use rustix::time::{ClockId, clock_gettime};
 
-    let stat = procfs::process::Process::myself().ok()?.stat().ok()?;
-    let ticks = (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64;
-    Some((stat.rss_bytes().get(), Duration::from_secs_f64(ticks)))
+    // Pages, of which the second number are resident: proc_pid_statm(5).
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let resident: u64 = pages.split(' ').nth(1)?.parse().ok()?;
+    let page = u64::try_from(rustix::param::page_size()).ok()?;
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let seconds = u64::try_from(time.tv_sec).ok()?;
+    let nanoseconds = u32::try_from(time.tv_nsec).ok()?;
+    let memory = resident.saturating_mul(page);
+    Some((memory, Duration::new(seconds, nanoseconds)))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -114,7 +120,8 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_process_uses_memory() {
-        let (memory, _) = read().unwrap();
+        let (memory, time) = read().unwrap();
         assert!(memory > 100_000, "{memory}");
+        assert!(time > Duration::ZERO);
     }
 }

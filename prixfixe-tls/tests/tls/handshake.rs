@@ -128,7 +128,8 @@ fn tls_1_0_and_1_1_are_refused_with_an_alert() {
     let world = World::new();
     // supported_groups, signature_algorithms
     let extensions = [0, 16, 0, 10, 0, 4, 0, 2, 0, 23, 0, 13, 0, 4, 0, 2, 4, 3];
-    // RFC 5246 section 7.2: fatal; handshake_failure from before there were extensions, protocol_version.
+    // RFC 5246 section 7.2: fatal; handshake_failure from before there were extensions,
+    // protocol_version.
     for (extensions, alert) in [(&[][..], 40), (&extensions[..], 70)] {
         for minor in [1, 2] {
             let mut server = Server::implicit(&world.issued.config());

@@ -52,7 +52,8 @@ fn the_name_chooses_the_certificate() {
         assert_eq!(certificate, expected.chain()[0].as_ref(), "{name}");
         assert_eq!(server.info().server_name, Some(name.to_ascii_lowercase()));
     }
-    // A wildcard stands for one label; a name that nobody has gets the default, which the client refuses.
+    // A wildcard stands for one label; a name that nobody has gets the default, which the client
+    // refuses.
     for name in ["a.b.example.org", "unknown.example"] {
         let (_, server) = ask(&world, &config, name);
         assert!(server.echo().failed.is_some(), "{name}");

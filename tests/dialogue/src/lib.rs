@@ -1,8 +1,8 @@
 //! Dialogue files: what a client says, and what it is to be told.
 //!
-//! One case is one file in `tests/dialogues`, named after the case and written so that a postmaster can read
-//! it. Whoever runs one, over whatever moves the bytes, takes the [`Settings`], does the [`Step`]s in their
-//! order, and compares what was delivered with [`Dialogue::messages`].
+//! One case is one file in `tests/dialogues`, named after the case and written so that a postmaster
+//! can read it. Whoever runs one, over whatever moves the bytes, takes the [`Settings`], does the
+//! [`Step`]s in their order, and compares what was delivered with [`Dialogue::messages`].
 //!
 //! | line | means |
 //! |---|---|
@@ -22,8 +22,9 @@
 //! | `B: line` | the content of that message, line by line; CR LF is added |
 //! | `b: text` | the same without CR LF |
 //!
-//! In `C:`, `c:`, `B:` and `b:` lines, `\r`, `\n`, `\t`, `\0`, `\\`, `\xHH` and `\{text*number}` (repeated so often) are escapes.
-//! A setting `= at-once` says that the case depends on lines that arrive together.
+//! In `C:`, `c:`, `B:` and `b:` lines, `\r`, `\n`, `\t`, `\0`, `\\`, `\xHH` and `\{text*number}`
+//! (repeated so often) are escapes. A setting `= at-once` says that the case depends on lines that
+//! arrive together.
 #![deny(missing_docs)]
 
 mod escape;

@@ -1,7 +1,8 @@
 //! A disk that knows what a loss of power would leave, and fails on demand.
 //!
-//! It promises what POSIX does and no more: a content is durable after a sync of the file, a name after a sync of its
-//! directory. What is not durable may be there after a loss of power all the same, or in part.
+//! It promises what POSIX does and no more: a content is durable after a sync of the file, a name
+//! after a sync of its directory. What is not durable may be there after a loss of power all the
+//! same, or in part.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -23,7 +24,8 @@ pub const ROOT: &str = "/mail";
 /// What has happened to messages.
 #[derive(Debug)]
 pub enum DiskEvent {
-    /// A file got its name in `new/`. `content` is what of it is durable, or all of it without fsync.
+    /// A file got its name in `new/`. `content` is what of it is durable, or all of it without
+    /// fsync.
     Published {
         inode: usize,
         content: Vec<u8>,
@@ -154,8 +156,8 @@ impl Disk {
             .map_or(0, |directory| directory.live.len())
     }
 
-    /// The disk after a loss of power: what was not durable is lost, or not, or in part. Gives the messages in
-    /// `new/` with whether they are whole.
+    /// The disk after a loss of power: what was not durable is lost, or not, or in part. Gives the
+    /// messages in `new/` with whether they are whole.
     pub fn lose_power(&self) -> Vec<(usize, bool)> {
         let mut guard = self.state();
         let state = &mut *guard;

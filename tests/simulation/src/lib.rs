@@ -1,8 +1,8 @@
-//! Clients, a network, a disk and a clock, all simulated, around the real server: its sessions inside TLS, driven by
-//! the turn that the transports share, and its Maildir.
+//! Clients, a network, a disk and a clock, all simulated, around the real server: its sessions
+//! inside TLS, driven by the turn that the transports share, and its Maildir.
 //!
-//! Everything is in one thread and follows from a seed. The crate's README says how to run it, what must hold, and
-//! how a failure is repeated.
+//! Everything is in one thread and follows from a seed. The crate's README says how to run it, what
+//! must hold, and how a failure is repeated.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,5 @@
-//! Connections over a simulated network: two directions, each with a delay, a capacity and ways to cut what is sent.
+//! Connections over a simulated network: two directions, each with a delay, a capacity and ways to
+//! cut what is sent.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};

@@ -1,4 +1,5 @@
-//! Panics: those of handlers that are told to panic are contained by the server; any other is a finding.
+//! Panics: those of handlers that are told to panic are contained by the server; any other is a
+//! finding.
 
 use std::cell::RefCell;
 use std::panic;

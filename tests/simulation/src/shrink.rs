@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use crate::scenario::Scenario;
 
-/// What is kept of a scenario: `c3[0,2] c7[1] r0 d1 calm`. Of clients that are not named nothing is, and so for steps,
-/// restarts and faults of the disk. `calm`: no jitter, no splits, no late or needless wakes.
+/// What is kept of a scenario: `c3[0,2] c7[1] r0 d1 calm`. Of clients that are not named nothing
+/// is, and so for steps, restarts and faults of the disk. `calm`: no jitter, no splits, no late or
+/// needless wakes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Kept {
     clients: BTreeMap<usize, Vec<usize>>,

@@ -1,5 +1,6 @@
-//! A target at the other end of a network: it answers late, stands still, dies before it has a message, and dies when it
-//! has one and nobody has heard so yet. Its mail goes the way that all mail to a target goes.
+//! A target at the other end of a network: it answers late, stands still, dies before it has a
+//! message, and dies when it has one and nobody has heard so yet. Its mail goes the way that all
+//! mail to a target goes.
 
 use prixfixe_delivery::{
     Asked, Delivered, Failure, Health, Maildir, Outcomes, Target, Transaction,

@@ -19,7 +19,8 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Signatures of Ed25519 are all of one length, so that twice the same run has records of the same lengths.
+    /// Signatures of Ed25519 are all of one length, so that twice the same run has records of the
+    /// same lengths.
     ///
     /// # Errors
     ///

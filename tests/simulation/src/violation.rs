@@ -8,9 +8,11 @@ use crate::scenario::seconds;
 /// What must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Invariant {
-    /// Every `250` after a message has exactly one complete stored message, durable where that is promised.
+    /// Every `250` after a message has exactly one complete stored message, durable where that is
+    /// promised.
     Acknowledged,
-    /// No stored message is a part of one, or was never sent to its end, or differs from what was sent.
+    /// No stored message is a part of one, or was never sent to its end, or differs from what was
+    /// sent.
     Whole,
     /// A refused message is not stored.
     Refused,

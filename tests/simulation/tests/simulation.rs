@@ -1,4 +1,5 @@
-//! A small part of what `cargo run --profile simulation -p prixfixe-simulation` runs; and that defects are found.
+//! A small part of what `cargo run --profile simulation -p prixfixe-simulation` runs; and that
+//! defects are found.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "so tests fail")]
 
 use prixfixe_simulation::scenario::{Kind, Sabotage, Scenario, Size};

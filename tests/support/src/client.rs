@@ -19,7 +19,8 @@ impl Replies {
         self.received.extend_from_slice(bytes);
     }
 
-    /// All lines of the next reply, as they came but without the last line end. `None`: it has not come yet.
+    /// All lines of the next reply, as they came but without the last line end. `None`: it has not
+    /// come yet.
     ///
     /// # Errors
     ///
@@ -53,7 +54,8 @@ fn text(reply: Reply<'_>) -> String {
     lines.collect()
 }
 
-/// One over any stream that blocks. Reading it gives what comes behind the last reply that was asked for.
+/// One over any stream that blocks. Reading it gives what comes behind the last reply that was
+/// asked for.
 #[derive(Debug)]
 pub struct Client<S> {
     stream: S,

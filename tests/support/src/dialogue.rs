@@ -4,7 +4,8 @@ use std::net::{SocketAddr, TcpStream};
 
 use crate::Client;
 
-/// Says each line when the reply to the one before is there; the last line of each reply, that of the greeting first.
+/// Says each line when the reply to the one before is there; the last line of each reply, that of
+/// the greeting first.
 pub fn talk(address: SocketAddr, lines: &[&str]) -> Vec<String> {
     let mut client = Client::new(TcpStream::connect(address).expect("it listens"));
     let mut replies = vec![client.last_line().expect("a greeting")];

@@ -1,6 +1,7 @@
 //! What tests and tools of several crates need, once each.
 //!
-//! What has dependencies, but for the client, is behind a feature, so that a crate builds no more than its tests use:
+//! What has dependencies, but for the client, is behind a feature, so that a crate builds no more
+//! than its tests use:
 //!
 //! | feature | what |
 //! |---|---|

@@ -21,7 +21,8 @@ pub fn has(program: &str) -> bool {
     found
 }
 
-/// A Python that has this module; `None`, or a failed test where skipping is not wanted, if there is none.
+/// A Python that has this module; `None`, or a failed test where skipping is not wanted, if there
+/// is none.
 pub fn python_with(module: &str) -> Option<PathBuf> {
     let candidates = ["/usr/local/lib/prixfixe-tools/bin/python", "python3"];
     let has_module = |python: &&str| {

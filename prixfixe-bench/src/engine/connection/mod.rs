@@ -115,7 +115,8 @@ impl Connection {
         }
     }
 
-    /// Does what the socket is ready for, and tells `observe` what happened and when. `observe` may send and quit.
+    /// Does what the socket is ready for, and tells `observe` what happened and when. `observe` may
+    /// send and quit.
     pub(super) fn turn(
         &mut self,
         way: &Way<'_>,
@@ -132,8 +133,9 @@ impl Connection {
         let Err(failure) = self.flush() else {
             return Ok(Turn::Open);
         };
-        // A server that refuses and closes at once resets what we go on sending; what it said may be there all the same. If
-        // not, the reset is what there is to tell: the system tells it once, and calls it the end of the stream then.
+        // A server that refuses and closes at once resets what we go on sending; what it said may
+        // be there all the same. If not, the reset is what there is to tell: the system tells it
+        // once, and calls it the end of the stream then.
         match self.drain(way, true, buffers, observe) {
             Ok(Turn::Done) => Ok(Turn::Done),
             Err(
@@ -172,8 +174,8 @@ impl Connection {
             if turn == Turn::Done {
                 return Ok(Turn::Done);
             }
-            // A short read has emptied the socket; what comes later is another event. But for the end of the stream,
-            // which may have been announced already.
+            // A short read has emptied the socket; what comes later is another event. But for the
+            // end of the stream, which may have been announced already.
             if count < wire.len() && !closed {
                 break;
             }

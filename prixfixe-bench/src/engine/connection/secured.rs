@@ -1,4 +1,5 @@
-//! TLS on a connection: its handshake, what is inside the records that come, and the records that go out.
+//! TLS on a connection: its handshake, what is inside the records that come, and the records that
+//! go out.
 
 use std::io::{self, Read, Write};
 use std::time::Instant;

@@ -14,7 +14,8 @@ use crate::{OutputBuffer, Session};
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 pub(super) const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Answers each octet in upper case, a few a poll; `.` ends it, and so does the end of the input, with `!`.
+/// Answers each octet in upper case, a few a poll; `.` ends it, and so does the end of the input,
+/// with `!`.
 #[derive(Debug)]
 pub(super) struct Shout {
     input: VecDeque<u8>,
@@ -133,8 +134,8 @@ pub(super) enum Call {
     AskKernel,
 }
 
-/// Follows a script for reads and one for writes. Where one is at its end the socket does all that it is
-/// asked for.
+/// Follows a script for reads and one for writes. Where one is at its end the socket does all that
+/// it is asked for.
 #[derive(Debug, Default)]
 pub(super) struct Scripted {
     pub(super) input: VecDeque<u8>,

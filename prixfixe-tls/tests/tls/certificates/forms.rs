@@ -86,7 +86,8 @@ fn pem_of(text: &str) -> x509_parser::pem::Pem {
     sections.last().unwrap().unwrap()
 }
 
-/// What editors of some systems put before a text, and what `cat` then puts into the middle of a chain.
+/// What editors of some systems put before a text, and what `cat` then puts into the middle of a
+/// chain.
 #[test]
 fn a_byte_order_mark_hides_no_certificate_key_authority_or_password() {
     const MARK: &str = "\u{feff}";

@@ -348,7 +348,8 @@ impl Client {
         self.tries = 0;
     }
 
-    /// It is connected by this link, reads, and has nothing under way: a server that goes away tells it at once.
+    /// It is connected by this link, reads, and has nothing under way: a server that goes away
+    /// tells it at once.
     pub fn is_idle(&self, link: usize) -> bool {
         self.link == Some(link)
             && self.session.as_ref().is_some_and(|session| {

@@ -1,4 +1,5 @@
-//! What a client knows of its session, and so which replies it may get: the dialogue once more, as plainly as can be.
+//! What a client knows of its session, and so which replies it may get: the dialogue once more, as
+//! plainly as can be.
 
 use super::reply::Reply;
 use crate::content::Verdict;
@@ -151,7 +152,8 @@ impl Model {
             return Ok(());
         }
         let closes = match (reply.code, status) {
-            // RFC 5321 section 3.8: a command that gives up a transaction may be told in place of its own reply, too.
+            // RFC 5321 section 3.8: a command that gives up a transaction may be told in place of
+            // its own reply, too.
             (421, "4.3.2") => {
                 let idle = self.is_idle() || matches!(sent, Sent::Reset | Sent::Hello | Sent::Quit);
                 (now.draining && idle) || (now.over_limit && self.at == At::Connect)
@@ -202,7 +204,8 @@ impl Model {
         limits.max_idle_commands > 0 && self.idle >= limits.max_idle_commands
     }
 
-    /// So long without a message that the server may have had enough, as far as the client can tell from its end.
+    /// So long without a message that the server may have had enough, as far as the client can tell
+    /// from its end.
     pub fn may_idle_out(&self, now: Circumstances<'_>) -> bool {
         now.now - self.idle_since >= now.limits.idle_timeout / 10 * 9
     }

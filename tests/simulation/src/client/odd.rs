@@ -58,5 +58,6 @@ pub(super) fn odd_command(session: &mut Session, odd: Odd, view: &mut View<'_>) 
     }
 }
 
-/// Header, tag and the content's type of a record of TLS 1.3, and more than 1.2 has with its explicit nonce.
+/// Header, tag and the content's type of a record of TLS 1.3, and more than 1.2 has with its
+/// explicit nonce.
 const RECORD_OVERHEAD: u64 = 32;

@@ -50,7 +50,8 @@ impl Scenario {
                 } else {
                     0
                 },
-                // Turns that nobody asked for hide wakes that are lost: half of the scenarios are without.
+                // Turns that nobody asked for hide wakes that are lost: half of the scenarios are
+                // without.
                 spurious: if rng.bool() { rng.u32(5..200) } else { 0 },
             },
             disk: disk(rng, kind, span),

@@ -37,8 +37,8 @@ pub(super) struct Connection<S> {
     asked_itself: bool,
 }
 
-/// More turns than this that a session asks for itself, with nothing moved, are a loop. TLS waits for time to go on
-/// in this way, a few times.
+/// More turns than this that a session asks for itself, with nothing moved, are a loop. TLS waits
+/// for time to go on in this way, a few times.
 const IDLE_TURNS: u32 = 64;
 
 impl<T, M> World<'_, T, M>
@@ -239,7 +239,8 @@ where
         link.map_or(usize::MAX, |link| self.clients[link.client].plan.number)
     }
 
-    /// The longest that nothing may move: a body that came fast has bought time, and then the handler has its own.
+    /// The longest that nothing may move: a body that came fast has bought time, and then the
+    /// handler has its own.
     fn longest_idle(&self) -> Nanos {
         let limits = &self.scenario.server;
         let bought = match u64::from(limits.min_data_rate) {

@@ -420,7 +420,8 @@ where
             return;
         };
         let at = self.links.len();
-        // Of this client's own, so that others can be taken away without changing what happens to it.
+        // Of this client's own, so that others can be taken away without changing what happens to
+        // it.
         let seed = scenario.seed.wrapping_mul(1_000_003)
             ^ ((client.plan.number as u64) << 20)
             ^ u64::from(client.failures)

@@ -122,7 +122,8 @@ where
         self.queue.push(self.now + downtime, Event::Start);
     }
 
-    /// Those that are left had time enough: only a transaction, a handshake or a client that does not read can be the reason.
+    /// Those that are left had time enough: only a transaction, a handshake or a client that does
+    /// not read can be the reason.
     pub(super) fn drain_over(&mut self, generation: usize) {
         let left: Vec<usize> = (0..self.connections.len())
             .filter(|number| {

@@ -9,16 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use prixfixe_bench::plan::{Content, Pace};
-use prixfixe_bench::report::{Host, Metric, Run};
-use prixfixe_bench::{Capacity, Estimate, Plan};
 use serde::Serialize;
 
 use self::server::Server;
 use super::progress::Line;
 use super::values::{MOST_CONNECTIONS, at_most, positive_duration, rate, size};
-use super::{allow_descriptors, stop_on_signals};
-use crate::error::{Error, print};
+use super::{CommandError, allow_descriptors, print, stop_on_signals};
+use crate::plan::{Content, Pace};
+use crate::report::{Host, Metric, Run};
+use crate::{Capacity, Estimate, Plan};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -32,7 +31,7 @@ It starts `prixfixe serve` on a free port of this machine, and removes what that
 
 /// The command line of `bench plan`.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Arguments {
+pub(super) struct Arguments {
     /// Messages per second that are to be taken
     #[arg(long, value_name = "N", value_parser = rate)]
     rate: f64,
@@ -73,9 +72,9 @@ struct Answer {
     assumptions: Vec<String>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     allow_descriptors();
-    let stop = stop_on_signals().map_err(Error::Signals)?;
+    let stop = stop_on_signals().map_err(CommandError::Signals)?;
     let message_bytes = match &arguments.size {
         Content::Sizes(sizes) => u64::midpoint(*sizes.start(), *sizes.end()),
         Content::Size(size) => *size,
@@ -85,7 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     for deliver in &arguments.deliver {
         let capacity = measure(arguments, deliver, &stop)?;
         let plan = Estimate::new(arguments.rate, message_bytes, capacity);
-        let none = || Error::Measure(format!("{deliver} took no message"));
+        let none = || CommandError::Measure(format!("{deliver} took no message"));
         plans.push(plan.ok_or_else(none)?);
     }
     let answer = Answer {
@@ -97,7 +96,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     };
     if arguments.json {
         let text = serde_json::to_string_pretty(&answer);
-        let text = text.map_err(|error| Error::Output(error.into()))?;
+        let text = text.map_err(|error| CommandError::Output(error.into()))?;
         print(&format!("{text}\n"))?;
     } else {
         print(&answer.to_text())?;
@@ -106,8 +105,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
 }
 
 /// What one server does that delivers there: all it can, then half of that for its latency.
-fn measure(arguments: &Arguments, deliver: &str, stop: &AtomicBool) -> Result<Capacity, Error> {
-    let server = Server::start(&arguments.directory, deliver).map_err(Error::Measure)?;
+fn measure(
+    arguments: &Arguments,
+    deliver: &str,
+    stop: &AtomicBool,
+) -> Result<Capacity, CommandError> {
+    let server = Server::start(&arguments.directory, deliver).map_err(CommandError::Measure)?;
     let mut plan = Plan::new([server.address()]);
     deliver.clone_into(&mut plan.name);
     plan.content = arguments.size.clone();
@@ -127,22 +130,22 @@ fn measure(arguments: &Arguments, deliver: &str, stop: &AtomicBool) -> Result<Ca
     Ok(capacity)
 }
 
-fn load(plan: &Plan, stop: &AtomicBool) -> Result<Run, Error> {
+fn load(plan: &Plan, stop: &AtomicBool) -> Result<Run, CommandError> {
     let workload = plan.prepare();
-    let workload = workload.map_err(|error| Error::Measure(error.to_string()))?;
+    let workload = workload.map_err(|error| CommandError::Measure(error.to_string()))?;
     let mut line = Line::new(workload.name(), workload.pace());
     let run = workload.run(stop, |progress| line.tick(progress, Instant::now()));
     line.finish();
     let run = run?;
     if stop.load(Ordering::Relaxed) {
-        return Err(Error::Measure("interrupted".to_owned()));
+        return Err(CommandError::Measure("interrupted".to_owned()));
     }
     match run.errors.first() {
         None => Ok(run),
         Some(error) => {
             let (count, example) = (run.messages.failed, &error.example);
             let said = format!("{}: {count} messages failed: {example}", plan.name);
-            Err(Error::Measure(said))
+            Err(CommandError::Measure(said))
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use prixfixe_bench::Progress;
-use prixfixe_bench::plan::Pace;
+
+use crate::plan::Pace;
+use crate::workload::Progress;
 
 /// A progress line on stderr; nothing where stderr is no terminal.
 #[derive(Debug)]

@@ -4,14 +4,13 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
-use prixfixe_bench::plan::{Content, Pipelining};
-use prixfixe_bench::{FailIf, Scenario};
-
 use super::planner;
 use super::values::{
     MOST_CONNECTIONS, Sources, address, at_most, chunk, duration, positive_duration, rate, size,
 };
+use crate::plan::{Content, Pipelining};
+use crate::{FailIf, Scenario};
+use clap::{Args, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,166 +30,166 @@ Exit status: 0 when every message was accepted and no --fail-if was met, 1 other
 /// Drive any SMTP or LMTP server, and report throughput and latency.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     #[command(subcommand)]
-    pub(crate) command: Option<Command>,
+    pub(super) command: Option<Command>,
 
     /// Servers, as HOST, HOST:PORT (port 25 unless given) or unix:PATH; connections go to them in turn
     #[arg(value_name = "TARGET", default_value = "localhost:2525")]
-    pub(crate) targets: Vec<String>,
+    pub(super) targets: Vec<String>,
 
     /// Speak LMTP: LHLO, and a reply for each recipient
     #[arg(long)]
-    pub(crate) lmtp: bool,
+    pub(super) lmtp: bool,
 
     /// Named workload; other options override parts of it
     #[arg(long, value_enum)]
-    pub(crate) scenario: Option<Scenarios>,
+    pub(super) scenario: Option<Scenarios>,
 
     /// Number of messages to send [default: 1000, unless --duration is given]
     #[arg(short = 'n', long, value_name = "N")]
-    pub(crate) messages: Option<NonZeroU64>,
+    pub(super) messages: Option<NonZeroU64>,
 
     /// Time to go on sending: 30s, 5m
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
-    pub(crate) duration: Option<Duration>,
+    pub(super) duration: Option<Duration>,
 
     /// Number of concurrent connections [default: 20]
     #[arg(short, long, value_name = "N", value_parser = at_most::<MOST_CONNECTIONS>)]
-    pub(crate) concurrency: Option<NonZeroU32>,
+    pub(super) concurrency: Option<NonZeroU32>,
 
     /// Messages per second, whether or not the server keeps up; latency counts from when a message is due
     #[arg(long, value_name = "N", value_parser = rate)]
-    pub(crate) rate: Option<f64>,
+    pub(super) rate: Option<f64>,
 
     /// Time over which the rate, or the number of connections, grows to its full value
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0s")]
-    pub(crate) ramp_up: Duration,
+    pub(super) ramp_up: Duration,
 
     /// Bytes of a message, or a range: 1000, 10KB, 1KiB-100KiB [default: 1KiB]
     #[arg(short, long, value_name = "SIZE", value_parser = size, conflicts_with = "file")]
-    pub(crate) size: Option<Content>,
+    pub(super) size: Option<Content>,
 
     /// File to send as a message, or a directory or Maildir whose files are sent in turn; repeatable
     #[arg(long, value_name = "PATH")]
-    pub(crate) file: Vec<PathBuf>,
+    pub(super) file: Vec<PathBuf>,
 
     /// Number of recipients of a message
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_most::<100_000>)]
-    pub(crate) recipients: NonZeroU32,
+    pub(super) recipients: NonZeroU32,
 
     /// Sender; empty for the null reverse-path
     #[arg(long, value_name = "ADDRESS", default_value = "bench@example.com", value_parser = address)]
-    pub(crate) from: String,
+    pub(super) from: String,
 
     /// Recipient; n in braces stands for its number within the message
     #[arg(long, value_name = "ADDRESS", default_value = "user{n}@example.com", value_parser = address)]
-    pub(crate) to: String,
+    pub(super) to: String,
 
     /// Name to give in EHLO
     #[arg(long, value_name = "NAME", default_value = "bench.invalid", value_parser = address)]
-    pub(crate) helo: String,
+    pub(super) helo: String,
 
     /// Messages on a connection before QUIT; 1 opens a connection for each message [default: no limit]
     #[arg(long, value_name = "N")]
-    pub(crate) per_connection: Option<NonZeroU64>,
+    pub(super) per_connection: Option<NonZeroU64>,
 
     /// What to send without waiting for replies, where the server offers PIPELINING
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) pipelining: Ahead,
+    pub(super) pipelining: Ahead,
 
     /// Send by BDAT instead of DATA
     #[arg(long)]
-    pub(crate) bdat: bool,
+    pub(super) bdat: bool,
 
     /// Bytes of a BDAT chunk at most [default: the whole message]
     #[arg(long, value_name = "SIZE", value_parser = chunk, requires = "bdat")]
-    pub(crate) chunk_size: Option<NonZeroU64>,
+    pub(super) chunk_size: Option<NonZeroU64>,
 
     /// Secure every connection by STARTTLS
     #[arg(long, conflicts_with = "tls")]
-    pub(crate) starttls: bool,
+    pub(super) starttls: bool,
 
     /// Secure every connection before the greeting (implicit TLS)
     #[arg(long)]
-    pub(crate) tls: bool,
+    pub(super) tls: bool,
 
     /// PEM file of the only certificates to trust
     #[arg(long, value_name = "FILE", conflicts_with = "tls_insecure")]
-    pub(crate) tls_ca: Option<PathBuf>,
+    pub(super) tls_ca: Option<PathBuf>,
 
     /// Accept any certificate
     #[arg(long)]
-    pub(crate) tls_insecure: bool,
+    pub(super) tls_insecure: bool,
 
     /// Name to ask for and to verify, in place of the target's
     #[arg(long, value_name = "NAME")]
-    pub(crate) tls_name: Option<String>,
+    pub(super) tls_name: Option<String>,
 
     /// Resume TLS sessions instead of making a full handshake on every connection
     #[arg(long)]
-    pub(crate) tls_resume: bool,
+    pub(super) tls_resume: bool,
 
     /// Number of connections to open and hold in the background
     #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u32).range(..=MOST_CONNECTIONS))]
-    pub(crate) idle_connections: u32,
+    pub(super) idle_connections: u32,
 
     /// Number of background clients that send a few bytes at a time
     #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u32).range(..=MOST_CONNECTIONS))]
-    pub(crate) slow_clients: u32,
+    pub(super) slow_clients: u32,
 
     /// Bytes per second of each slow client
     #[arg(long, value_name = "N", default_value = "100")]
-    pub(crate) slow_rate: NonZeroU32,
+    pub(super) slow_rate: NonZeroU32,
 
     /// Time that a message may take from when it is due, with its connection
     #[arg(long, value_name = "TIME", value_parser = positive_duration, default_value = "60s")]
-    pub(crate) timeout: Duration,
+    pub(super) timeout: Duration,
 
     /// Seed of generated messages: the same seed gives the same bytes
     #[arg(long, value_name = "N", default_value = "1")]
-    pub(crate) seed: u64,
+    pub(super) seed: u64,
 
     /// Number of sending threads
     #[arg(long, value_name = "N", default_value = "1", value_parser = at_most::<256>)]
-    pub(crate) threads: NonZeroU32,
+    pub(super) threads: NonZeroU32,
 
     /// Address to connect from, or a range to take in turn: 127.0.0.1-127.0.0.20; repeatable
     #[arg(long, value_name = "ADDRESS", value_parser = Sources::parse)]
-    pub(crate) source: Vec<Sources>,
+    pub(super) source: Vec<Sources>,
 
     /// File to write the results to, as JSON
     #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
+    pub(super) json: Option<PathBuf>,
 
     /// File to write a report to, as one HTML page
     #[arg(long, value_name = "FILE")]
-    pub(crate) html: Option<PathBuf>,
+    pub(super) html: Option<PathBuf>,
 
     /// Results of an earlier run to compare with, as --json wrote them
     #[arg(long, value_name = "FILE")]
-    pub(crate) compare: Option<PathBuf>,
+    pub(super) compare: Option<PathBuf>,
 
     /// Server to compare with: it gets the same runs, in turn with the others; repeatable
     #[arg(long, value_name = "TARGET", conflicts_with = "compare")]
-    pub(crate) against: Vec<String>,
+    pub(super) against: Vec<String>,
 
     /// Number of times to do each run, to tell change from noise
     #[arg(long, value_name = "N", default_value = "1", value_parser = at_most::<1000>)]
-    pub(crate) repeat: NonZeroU32,
+    pub(super) repeat: NonZeroU32,
 
     /// Condition that makes the exit status 1: 'p99>50ms', 'failed>0.1%', 'rate<1000'; repeatable
     #[arg(long, value_name = "CONDITION")]
-    pub(crate) fail_if: Vec<FailIf>,
+    pub(super) fail_if: Vec<FailIf>,
 
     /// Step the rate up until a --fail-if is met, and find the highest rate that holds; -d is the time of a step
     #[arg(long, conflicts_with_all = ["repeat", "compare", "against", "scenario", "messages"])]
-    pub(crate) find_knee: bool,
+    pub(super) find_knee: bool,
 }
 
 /// What `bench` does beside sending what it is told to.
 #[derive(Debug, Clone, Subcommand)]
-pub(crate) enum Command {
+pub(super) enum Command {
     /// Measure this machine for a moment, and say how many servers a load needs.
     #[command(after_help = planner::EXAMPLES)]
     Plan(planner::Arguments),
@@ -198,7 +197,7 @@ pub(crate) enum Command {
 
 /// `--scenario`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Scenarios {
+pub(super) enum Scenarios {
     /// 1000 messages of 1 KiB over 20 connections
     BurstSmall,
     /// 2000 messages of 10 KiB over 20 connections
@@ -214,7 +213,7 @@ pub(crate) enum Scenarios {
 }
 
 impl Scenarios {
-    pub(crate) fn runs(self) -> Vec<Scenario> {
+    pub(super) fn runs(self) -> Vec<Scenario> {
         match self {
             Self::BurstSmall => vec![Scenario::BurstSmall],
             Self::BurstMedium => vec![Scenario::BurstMedium],
@@ -228,7 +227,7 @@ impl Scenarios {
 
 /// `--pipelining`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum Ahead {
+pub(super) enum Ahead {
     /// One command at a time
     Off,
     /// MAIL, RCPT and DATA in one write, the content after 354; with BDAT, the content in the same write

@@ -2,15 +2,20 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use prixfixe_bench::plan::{Content, Protocol, Tls, TlsError, Transfer, Trust};
-use prixfixe_bench::{Plan, PlanError, Scenario, Workload};
-
+use super::CommandError;
 use super::arguments::Arguments;
-use crate::error::Error;
+use crate::plan::{Content, Protocol, Tls, TlsError, Transfer, Trust};
+use crate::{Plan, PlanError, Scenario, Workload};
 
 /// What the arguments ask for, to these targets, ready to run.
-pub(super) fn prepare(arguments: &Arguments, targets: &[String]) -> Result<Vec<Workload>, Error> {
-    let prepare = |plan: Plan| plan.prepare().map_err(|error| Error::Plan(say(&error)));
+pub(super) fn prepare(
+    arguments: &Arguments,
+    targets: &[String],
+) -> Result<Vec<Workload>, CommandError> {
+    let prepare = |plan: Plan| {
+        plan.prepare()
+            .map_err(|error| CommandError::Plan(say(&error)))
+    };
     plans(arguments, targets).into_iter().map(prepare).collect()
 }
 
@@ -28,7 +33,8 @@ fn plans(arguments: &Arguments, targets: &[String]) -> Vec<Plan> {
     plans
 }
 
-/// An option overrides the scenario; a number or a time given takes the place of both that the scenario has.
+/// An option overrides the scenario; a number or a time given takes the place of both that the
+/// scenario has.
 fn fill(plan: &mut Plan, arguments: &Arguments) {
     if arguments.lmtp {
         plan.protocol = Protocol::Lmtp;
@@ -114,8 +120,8 @@ fn say(error: &PlanError) -> String {
 mod tests {
     use std::time::Duration;
 
+    use crate::plan::Pipelining;
     use clap::Parser;
-    use prixfixe_bench::plan::Pipelining;
 
     use super::*;
 

@@ -2,20 +2,22 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use prixfixe_bench::plan::Content;
-use prixfixe_config::units;
+use bytesize::ByteSize;
+
+use crate::plan::Content;
 
 /// More connections than this are a slip of the pen: a worker is memory whether it connects or not.
 pub(super) const MOST_CONNECTIONS: i64 = 200_000;
 
 /// Messages are made in memory.
-const MOST_OCTETS: u64 = 1 << 30;
+const MOST_BYTES: u64 = 1 << 30;
 
 /// One `--source`.
 #[derive(Debug, Clone)]
-pub(crate) struct Sources(pub(crate) Vec<IpAddr>);
+pub(super) struct Sources(pub(super) Vec<IpAddr>);
 
 impl Sources {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
@@ -53,22 +55,41 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn chunk(text: &str) -> Result<NonZeroU64, String> {
-    let size = units::size(text, 1..=MOST_OCTETS)?;
+    let size = bytes(text, 1..=MOST_BYTES)?;
     NonZeroU64::new(size).ok_or_else(|| "must be more than nothing".to_owned())
 }
 
 pub(super) fn size(text: &str) -> Result<Content, String> {
     /// A CRLF: the smallest message.
     const LEAST: u64 = 2;
-    let octets = |text| units::size(text, LEAST..=MOST_OCTETS);
+    let bytes = |text| bytes(text, LEAST..=MOST_BYTES);
     let Some((least, most)) = text.split_once('-') else {
-        return Ok(Content::Size(octets(text)?));
+        return Ok(Content::Size(bytes(text)?));
     };
-    let (least, most) = (octets(least)?, octets(most)?);
+    let (least, most) = (bytes(least)?, bytes(most)?);
     if least > most {
         Err(format!("the range {text} is upside down"))
     } else {
         Ok(Content::Sizes(least..=most))
+    }
+}
+
+/// Bytes with or without a unit, in the words of the server's own sizes.
+fn bytes(text: &str, bounds: RangeInclusive<u64>) -> Result<u64, String> {
+    let (least, most) = (bounds.start(), bounds.end());
+    let expected = format!("give {least} to {most}, in octets or with a unit (10MB, 10MiB)");
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    // `10M` is 10^6 to some and 2^20 to others.
+    let unit = unit.trim_start();
+    if unit.len() == 1 && !unit.eq_ignore_ascii_case("B") {
+        return Err(format!(
+            "`{text}` leaves open whether {unit}B or {unit}iB is meant; {expected}"
+        ));
+    }
+    match text.parse::<ByteSize>() {
+        Ok(size) if bounds.contains(&size.as_u64()) => Ok(size.as_u64()),
+        Ok(_) => Err(format!("{text} is out of range; {expected}")),
+        Err(_) => Err(format!("`{text}` is not a size; {expected}")),
     }
 }
 
@@ -115,6 +136,21 @@ mod tests {
     fn an_address_cannot_carry_a_command() {
         assert!(address("a@b>\r\nRSET").is_err());
         assert!(address("user{n}@example.com").is_ok());
+    }
+
+    #[test]
+    fn a_size_has_a_unit_that_means_one_thing() {
+        assert_eq!(bytes("10KiB", 1..=MOST_BYTES), Ok(10_240));
+        assert_eq!(bytes("10 kB", 1..=MOST_BYTES), Ok(10_000));
+        for (text, problem) in [
+            ("10M", "`10M` leaves open whether MB or MiB is meant"),
+            ("0", "0 is out of range"),
+            ("ten", "`ten` is not a size"),
+        ] {
+            let expected =
+                format!("{problem}; give 1 to 9, in octets or with a unit (10MB, 10MiB)");
+            assert_eq!(bytes(text, 1..=9), Err(expected));
+        }
     }
 
     #[test]

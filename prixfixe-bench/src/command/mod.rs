@@ -1,6 +1,8 @@
-//! `prixfixe bench`: the load tool of `prixfixe-bench`, on the command line.
+//! The load tool as a command: what `prixfixe bench` is, and what another program can offer as its
+//! own.
 
 mod arguments;
+mod error;
 mod planner;
 mod plans;
 mod progress;
@@ -16,18 +18,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
-use prixfixe_bench::report::{Host, Run};
-use prixfixe_bench::{FailIf, Report, Step, Stepping, Workload};
-
-pub(crate) use self::arguments::Arguments;
+pub use self::arguments::Arguments;
+pub use self::error::CommandError;
 
 use self::arguments::Command;
 use self::progress::Line;
-use crate::error::{Error, print};
+use crate::report::{Host, Run};
+use crate::{FailIf, Report, Step, Stepping, Workload};
 
-/// Runs what the arguments ask for. The exit status is 1 when a message failed or a condition was
-/// met.
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+/// Runs what the arguments ask for, and prints the report on standard output. The exit status is
+/// 1 when a message failed or a condition was met.
+///
+/// The first SIGINT or SIGTERM ends the run; the second ends the process.
+///
+/// # Errors
+///
+/// What the arguments ask for cannot be done, or a condition was met.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     if let Some(Command::Plan(arguments)) = &arguments.command {
         return planner::run(arguments);
     }
@@ -41,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let json = arguments.json.as_deref().map(create).transpose()?;
     let html = arguments.html.as_deref().map(create).transpose()?;
     allow_descriptors();
-    let stop = stop_on_signals().map_err(Error::Signals)?;
+    let stop = stop_on_signals().map_err(CommandError::Signals)?;
 
     let mut report = Report::new(SystemTime::now());
     // Where this program lies says nothing elsewhere.
@@ -74,9 +81,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
 }
 
 /// A condition about failures says how many are good enough; without one, none is.
-fn conclude(report: &Report, arguments: &Arguments) -> Result<ExitCode, Error> {
+fn conclude(report: &Report, arguments: &Arguments) -> Result<ExitCode, CommandError> {
     if !report.broken.is_empty() {
-        return Err(Error::Broken(report.broken.clone()));
+        return Err(CommandError::Broken(report.broken.clone()));
     }
     let knee_is_missing = report
         .knee
@@ -99,7 +106,7 @@ fn run_all(
     others: &[Workload],
     arguments: &Arguments,
     stop: &AtomicBool,
-) -> Result<Vec<Run>, Error> {
+) -> Result<Vec<Run>, CommandError> {
     let mut old = Vec::new();
     for repetition in 1..=arguments.repeat.get() {
         for (number, workload) in workloads.iter().enumerate() {
@@ -124,7 +131,7 @@ fn run_all(
     Ok(old)
 }
 
-fn run_one(workload: &Workload, stop: &AtomicBool) -> Result<Run, Error> {
+fn run_one(workload: &Workload, stop: &AtomicBool) -> Result<Run, CommandError> {
     let mut line = Line::new(workload.name(), workload.pace());
     let run = workload.run(stop, |progress| line.tick(progress, Instant::now()));
     line.finish();
@@ -137,7 +144,7 @@ fn step(
     workloads: Vec<Workload>,
     arguments: &Arguments,
     stop: &AtomicBool,
-) -> Result<(), Error> {
+) -> Result<(), CommandError> {
     let mut stepping = Stepping::default();
     stepping.from = arguments.rate.unwrap_or(stepping.from);
     stepping.step = arguments.duration.unwrap_or(stepping.step);
@@ -201,8 +208,20 @@ fn allow_descriptors() {
     }
 }
 
-fn read_report(path: &Path) -> Result<Report, Error> {
-    let fail = |reason: String| Error::Compare {
+/// Writes to standard output. A reader that has seen enough (`prixfixe bench | head`) is no error.
+fn print(text: &str) -> Result<(), CommandError> {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CommandError::Output(error)),
+        _ => Ok(()),
+    }
+}
+
+fn read_report(path: &Path) -> Result<Report, CommandError> {
+    let fail = |reason: String| CommandError::Compare {
         path: path.to_owned(),
         reason,
     };
@@ -210,8 +229,8 @@ fn read_report(path: &Path) -> Result<Report, Error> {
     Report::from_json(&text).map_err(|error| fail(error.to_string()))
 }
 
-fn create(path: &Path) -> Result<File, Error> {
-    File::create(path).map_err(|source| Error::Create {
+fn create(path: &Path) -> Result<File, CommandError> {
+    File::create(path).map_err(|source| CommandError::Create {
         path: path.to_owned(),
         source,
     })
@@ -222,8 +241,8 @@ fn write(mut file: File, text: &str) -> io::Result<()> {
     file.flush()
 }
 
-fn cannot_write(path: &Path, source: io::Error) -> Error {
-    Error::Write {
+fn cannot_write(path: &Path, source: io::Error) -> CommandError {
+    CommandError::Write {
         path: path.to_owned(),
         source,
     }
