@@ -9,6 +9,7 @@ use prixfixe_config::{self as config, Invalid, Mistakes};
 use prixfixe_delivery::OpenError;
 use prixfixe_server::printable::Printable;
 use prixfixe_server::{Address, BindError, SettingsError, StartError};
+use prixfixe_spooling::CommandError;
 use prixfixe_tls::TlsError;
 
 /// Why the command did not do what it was asked to.
@@ -144,9 +145,9 @@ pub(crate) enum Error {
         /// What came back.
         status: String,
     },
-    /// `spool` does not know where.
-    #[error("no spool is known; give that of the server with --spool, SMTP_SPOOL or --config")]
-    NoSpool,
+    /// `spool` did not do what it was asked to.
+    #[error(transparent)]
+    SpoolCommand(#[from] prixfixe_spooling::CommandError),
     /// The spool cannot be opened, or is no help.
     #[error("spool {path}: {reason}", path = .path.display())]
     Spool {
@@ -233,7 +234,7 @@ impl Error {
             | Self::Line(_)
             | Self::Differ
             | Self::NoAdmin
-            | Self::NoSpool
+            | Self::SpoolCommand(CommandError::Configuration(_) | CommandError::NoSpool)
             | Self::NoSuchPage(_)
             | Self::NoAdminPort(_)
             | Self::Plan(_)
@@ -262,6 +263,7 @@ impl Error {
             | Self::NotAdmin { .. }
             | Self::NotReady(_)
             | Self::Spool { .. }
+            | Self::SpoolCommand(_)
             | Self::Unprintable(_)
             | Self::Load(_)
             | Self::Broken(_)

@@ -10,12 +10,11 @@ use prixfixe_delivery::bounce::{ReportedTarget, Reports};
 use prixfixe_delivery::{
     RetrySchedule, Routes, Spool, SpoolOptions, SpoolStatus, Storage, Target as _, TargetStatus,
 };
+use prixfixe_spooling::{Socket, answer};
 use tokio::runtime::{Handle, Runtime};
 use tracing::{info, warn};
 
 use crate::error::Error;
-use crate::spool::answer;
-use crate::spool::socket::Socket;
 use crate::targets::OpenedTargets;
 use prixfixe_config::Configuration;
 

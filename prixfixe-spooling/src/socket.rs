@@ -17,7 +17,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::geteuid;
 use tracing::{debug, warn};
 
-use super::protocol::Request;
+use crate::protocol::Request;
 
 /// The longest request: some ten thousand ids.
 const MAX_REQUEST: u64 = 256 << 10;
@@ -35,11 +35,11 @@ const ANSWER_PATIENCE: Duration = Duration::from_mins(1);
 const MAX_AT_ONCE: usize = 8;
 
 /// Answers a request.
-pub(crate) type Answer = dyn Fn(Request, &mut dyn Write) -> io::Result<()> + Send + Sync;
+pub type Answer = dyn Fn(Request, &mut dyn Write) -> io::Result<()> + Send + Sync;
 
 /// A socket that is answered. It is removed when this is dropped, unless a successor has put its own there.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub struct Socket {
     path: PathBuf,
     inode: u64,
 }
@@ -50,7 +50,7 @@ pub(crate) fn path(spool: &Path) -> PathBuf {
 
 impl Socket {
     /// For the process that delivers from the spool: it has the lock, so whoever had the socket before is gone, or going.
-    pub(crate) fn open(spool: &Path, answer: Arc<Answer>) -> io::Result<Self> {
+    pub fn open(spool: &Path, answer: Arc<Answer>) -> io::Result<Self> {
         let path = path(spool);
         // Under a name of its own until nobody else can connect.
         let new = spool.join(format!("control.{}", std::process::id()));
@@ -154,8 +154,8 @@ pub(crate) fn ask(spool: &Path, request: &Request) -> io::Result<Option<BufReade
 mod tests {
     use std::io::{Read, Write};
 
-    use super::super::protocol::Line;
     use super::*;
+    use crate::protocol::Line;
 
     fn echo() -> Arc<Answer> {
         Arc::new(|request, output| {

@@ -2,8 +2,15 @@
 
 use clap::{Args, Subcommand};
 
-use super::protocol::Request;
+use crate::protocol::Request;
 use prixfixe_config::SpoolArguments;
+
+/// The arguments of `prixfixe spool`.
+#[derive(Debug, Args)]
+pub struct SpoolCommand {
+    #[command(subcommand)]
+    pub(crate) action: Action,
+}
 
 /// What `prixfixe spool` is asked to do.
 #[derive(Debug, Subcommand)]
@@ -122,7 +129,8 @@ impl Action {
     }
 }
 
-pub(crate) const SPOOL: &str = "\
+/// Stands below the help of `prixfixe spool`.
+pub const EXAMPLES: &str = "\
 Examples:
   prixfixe spool list --config prixfixe.toml
   prixfixe spool retry --all --target relay --config prixfixe.toml

@@ -6,8 +6,8 @@ use std::io::{self, BufRead, Read, Write};
 use bytesize::ByteSize;
 use prixfixe_server::printable::Printable;
 
-use super::arguments::Form;
-use super::protocol::{Delivery, Entry, Line, Request};
+use crate::arguments::Form;
+use crate::protocol::{Delivery, Entry, Line, Request};
 
 /// Why nothing, or not all, was printed.
 #[derive(Debug, thiserror::Error)]

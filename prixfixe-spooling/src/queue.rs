@@ -10,10 +10,10 @@ use prixfixe_delivery::{
     Discard, EntryId, EntryState, OperationError, Routes, Spool, SpoolEntry, SpoolOptions,
 };
 
-use super::protocol::{Delivery, Entry, Line, Request};
+use crate::protocol::{Delivery, Entry, Line, Request};
 
 /// Answers a request, to its end or with an error.
-pub(crate) fn answer(spool: &Spool, request: Request, output: &mut dyn Write) -> io::Result<()> {
+pub fn answer(spool: &Spool, request: Request, output: &mut dyn Write) -> io::Result<()> {
     answer_by(spool, &Live, request, output)
 }
 

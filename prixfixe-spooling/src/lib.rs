@@ -2,37 +2,66 @@
 //!
 //! A server that runs is asked over its control socket. Else this process takes the spool's lock and looks itself.
 //! The answer has one form in both cases, and is printed by the same code.
+//!
+//! It exists for the `prixfixe` command, and promises nothing to others.
+#![deny(missing_docs)]
 
-pub(crate) mod arguments;
+mod arguments;
 mod print;
 mod protocol;
 mod queue;
-pub(crate) mod socket;
+mod socket;
+mod user;
 
 use std::io::{self, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::ExitCode;
 use std::thread;
 
+use prixfixe_config::{Configuration, Mistakes};
 use prixfixe_delivery::Spool;
 
-use self::arguments::{Action, Form};
+use self::arguments::Form;
 use self::print::PrintError;
-use self::protocol::{Line, Request};
+use self::protocol::Line;
 use self::queue::{answer_stopped, open, patiently};
-use crate::error::Error;
-use crate::privileges;
-use prixfixe_config::{self as config, Configuration};
 
-pub(crate) use self::queue::answer;
+pub use self::arguments::{EXAMPLES, SpoolCommand};
+pub use self::protocol::Request;
+pub use self::queue::answer;
+pub use self::socket::{Answer, Socket};
 
-pub(crate) fn run(action: Action) -> Result<ExitCode, Error> {
-    let (place, request, form) = action.into_request();
-    let (spool, targets) = config::Spool::load(&place)?;
-    let path = spool.path.ok_or(Error::NoSpool)?;
-    let failed = |reason: String| Error::Spool {
-        path: path.clone(),
+/// Why the command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// A flag, a variable or the file is wrong.
+    #[error(transparent)]
+    Configuration(#[from] Mistakes),
+    /// Nothing says where the spool is.
+    #[error("no spool is known; give that of the server with --spool, SMTP_SPOOL or --config")]
+    NoSpool,
+    /// The spool cannot be opened, or is no help.
+    #[error("spool {place}: {reason}")]
+    Spool {
+        /// Its directory.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Does what the arguments ask for, and prints the answer on standard output.
+///
+/// # Errors
+///
+/// [`CommandError`], in one line.
+pub fn run(command: SpoolCommand) -> Result<(), CommandError> {
+    let (place, request, form) = command.action.into_request();
+    let (spool, targets) = prixfixe_config::Spool::load(&place)?;
+    let path = spool.path.ok_or(CommandError::NoSpool)?;
+    let failed = |reason: String| CommandError::Spool {
+        place: path.display().to_string(),
         reason,
     };
     let side = patiently(|| reach(&path, &targets, &request)).map_err(failed)?;
@@ -41,12 +70,9 @@ pub(crate) fn run(action: Action) -> Result<ExitCode, Error> {
         Side::Disk(spool) => stopped(&spool, &request, form),
     };
     match printed {
-        Ok(()) => Ok(ExitCode::SUCCESS),
         // A reader that has seen enough (`prixfixe spool list | head`) is no error.
-        Err(PrintError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(error) => Err(failed(error.to_string())),
+        Err(PrintError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.map_err(|error| failed(error.to_string())),
     }
 }
 
@@ -69,7 +95,7 @@ fn reach(path: &Path, targets: &[String], request: &Request) -> Result<Option<Si
     if !path.join("format").exists() {
         return Err("there is no spool; give the directory that the server has".to_owned());
     }
-    privileges::become_owner_of(path).map_err(|error| error.to_string())?;
+    user::become_owner_of(path).map_err(|error| error.to_string())?;
     let spool = open(path, targets)?;
     Ok(spool.map(|spool| Side::Disk(Box::new(spool))))
 }
@@ -98,7 +124,8 @@ fn stopped(spool: &Spool, request: &Request, form: Form) -> Result<(), PrintErro
 }
 
 /// What `check` says of mail for targets that are not in the configuration. A server that does not run says so when it starts.
-pub(crate) fn warnings(configuration: &Configuration) -> Vec<String> {
+#[must_use]
+pub fn warnings(configuration: &Configuration) -> Vec<String> {
     let Some(path) = &configuration.spool.path else {
         return Vec::new();
     };
