@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::jetstream::object_store::Object;
 use bytes::Bytes;
@@ -76,8 +76,16 @@ impl Kept {
         self.envelope.recipients.get(place)
     }
 
-    pub(super) fn received_at(&self) -> SystemTime {
-        self.envelope.received_at()
+    /// From when on it is tried: since it was received, or since an operator had it tried anew.
+    pub(super) fn tried_since(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.envelope.tried_since())
+    }
+
+    /// The same envelope, to be tried as if it were new.
+    pub(super) fn again(&self, now: SystemTime) -> Bytes {
+        let mut envelope = self.envelope.clone();
+        envelope.retried = Some(milliseconds(now));
+        Bytes::from(envelope.to_bytes())
     }
 
     /// The message, as it came, for those who are to get it.
@@ -106,6 +114,12 @@ impl Kept {
         }
         Bytes::from(envelope.to_bytes())
     }
+}
+
+/// Since 1970.
+pub(super) fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How much of an object is read at once.
