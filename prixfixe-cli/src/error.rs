@@ -148,14 +148,9 @@ pub(crate) enum Error {
     /// `spool` did not do what it was asked to.
     #[error(transparent)]
     SpoolCommand(#[from] prixfixe_spooling::CommandError),
-    /// The spool cannot be opened, or is no help.
-    #[error("spool {path}: {reason}", path = .path.display())]
-    Spool {
-        /// Its directory.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    /// The spool cannot be opened.
+    #[error(transparent)]
+    Spool(#[from] prixfixe_spooling::SpoolError),
     /// The server does not take mail now, for this reason.
     #[error("not ready: {0}")]
     NotReady(String),
@@ -262,7 +257,7 @@ impl Error {
             | Self::NoAnswer { .. }
             | Self::NotAdmin { .. }
             | Self::NotReady(_)
-            | Self::Spool { .. }
+            | Self::Spool(_)
             | Self::SpoolCommand(_)
             | Self::Unprintable(_)
             | Self::Load(_)

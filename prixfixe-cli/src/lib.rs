@@ -24,7 +24,6 @@ mod reload;
 mod serve;
 mod signals;
 mod sockets;
-mod spooling;
 mod systemd;
 mod targets;
 mod welcome;

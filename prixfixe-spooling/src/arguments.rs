@@ -136,7 +136,8 @@ Examples:
   prixfixe spool retry --all --target relay --config prixfixe.toml
   prixfixe spool show 17-4128 --spool /var/spool/prixfixe
 
-It works while the server runs, and while it does not. Run it as root or as the server's user.";
+It works while the server runs, and while it does not. Run it as root or as the server's user.
+The spool of a fleet is asked where it is, with the configuration's credentials; a message's id is its digest there.";
 
 const LIST: &str = "\
 Examples:

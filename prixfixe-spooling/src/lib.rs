@@ -1,35 +1,45 @@
-//! `prixfixe spool`: looks into a spool and acts on it, whether its server runs or not.
+//! The spool of the `prixfixe` command: opened as the configuration says, on a disk or for a fleet;
+//! and `prixfixe spool`, which looks into it and acts on it, whether a server runs or not.
 //!
-//! A server that runs is asked over its control socket. Else this process takes the spool's lock and looks itself.
-//! The answer has one form in both cases, and is printed by the same code.
+//! A server that has a directory is asked over its control socket. Else this process takes the
+//! spool's lock and looks itself. A fleet's spool is looked into where it is: its servers need not
+//! run. The answer has one form in all cases, and is printed by the same code.
 //!
 //! It exists for the `prixfixe` command, and promises nothing to others.
 #![deny(missing_docs)]
 
 mod arguments;
+mod fleet;
+mod options;
 mod print;
 mod protocol;
 mod queue;
+mod reported;
 mod socket;
+mod spooling;
 mod user;
 
+use std::collections::HashMap;
+use std::fmt;
 use std::io::{self, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use prixfixe_config::{Configuration, Mistakes};
-use prixfixe_delivery::Spool;
+use prixfixe_delivery::{Spool, Target};
 
 use self::arguments::Form;
 use self::print::PrintError;
-use self::protocol::Line;
+use self::protocol::{Line, Request};
 use self::queue::{answer_stopped, open, patiently};
 
 pub use self::arguments::{EXAMPLES, SpoolCommand};
-pub use self::protocol::Request;
-pub use self::queue::answer;
-pub use self::socket::{Answer, Socket};
+pub use self::spooling::Spooling;
+
+/// The targets that are open, by their names, with what they were opened for.
+pub type OpenedTargets = HashMap<String, (prixfixe_config::targets::Target, Arc<dyn Target>)>;
 
 /// Why the command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -42,13 +52,25 @@ pub enum CommandError {
     #[error("no spool is known; give that of the server with --spool, SMTP_SPOOL or --config")]
     NoSpool,
     /// The spool cannot be opened, or is no help.
-    #[error("spool {place}: {reason}")]
-    Spool {
-        /// Its directory.
-        place: String,
-        /// What is wrong.
-        reason: String,
-    },
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
+
+/// The spool cannot be opened, or is no help.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("spool {place}: {reason}")]
+pub struct SpoolError {
+    place: String,
+    reason: String,
+}
+
+impl SpoolError {
+    fn new(place: &str, reason: &dyn fmt::Display) -> Self {
+        Self {
+            place: place.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
 }
 
 /// Does what the arguments ask for, and prints the answer on standard output.
@@ -59,20 +81,34 @@ pub enum CommandError {
 pub fn run(command: SpoolCommand) -> Result<(), CommandError> {
     let (place, request, form) = command.action.into_request();
     let (spool, targets) = prixfixe_config::Spool::load(&place)?;
-    let path = spool.path.ok_or(CommandError::NoSpool)?;
-    let failed = |reason: String| CommandError::Spool {
-        place: path.display().to_string(),
-        reason,
-    };
-    let side = patiently(|| reach(&path, &targets, &request)).map_err(failed)?;
-    let printed = match side {
-        Side::Server(mut answer) => to_stdout(&request, form, &mut answer),
-        Side::Disk(spool) => stopped(&spool, &request, form),
+    let (place, printed) = match (&spool.path, &spool.url) {
+        (Some(path), _) => {
+            let place = path.display().to_string();
+            let side = patiently(|| reach(path, &targets, &request));
+            let side = side.map_err(|reason| SpoolError::new(&place, &reason))?;
+            let printed = match side {
+                Side::Server(mut answer) => to_stdout(&request, form, &mut answer),
+                Side::Disk(spool) => through_pipe(&request, form, |output| {
+                    answer_stopped(&spool, request.clone(), output)
+                }),
+            };
+            (place, printed)
+        }
+        (None, Some(url)) => {
+            let place = url.to_string();
+            let opened = fleet::Opened::new(url, &spool, targets);
+            let opened = opened.map_err(|reason| SpoolError::new(&place, &reason))?;
+            let printed = through_pipe(&request, form, |output| {
+                opened.answer(request.clone(), output)
+            });
+            (place, printed)
+        }
+        (None, None) => return Err(CommandError::NoSpool),
     };
     match printed {
         // A reader that has seen enough (`prixfixe spool list | head`) is no error.
         Err(PrintError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.map_err(|error| failed(error.to_string())),
+        printed => Ok(printed.map_err(|error| SpoolError::new(&place, &error))?),
     }
 }
 
@@ -110,20 +146,25 @@ fn to_stdout(
 }
 
 /// The answer goes through a pipe: a list of a million messages is never in memory.
-fn stopped(spool: &Spool, request: &Request, form: Form) -> Result<(), PrintError> {
+fn through_pipe(
+    request: &Request,
+    form: Form,
+    answer: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send,
+) -> Result<(), PrintError> {
     let (reader, writer) = io::pipe()?;
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut writer = io::BufWriter::new(writer);
             // Whoever reads has gone.
-            let _ = answer_stopped(spool, request.clone(), &mut writer);
+            let _ = answer(&mut writer);
             let _ = writer.flush();
         });
         to_stdout(request, form, &mut BufReader::new(reader))
     })
 }
 
-/// What `check` says of mail for targets that are not in the configuration. A server that does not run says so when it starts.
+/// What `check` says of mail for targets that are not in the configuration. A server that does not
+/// run says so when it starts.
 #[must_use]
 pub fn warnings(configuration: &Configuration) -> Vec<String> {
     let Some(path) = &configuration.spool.path else {

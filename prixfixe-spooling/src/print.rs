@@ -48,7 +48,9 @@ pub(crate) fn print(
                 }
                 Form::Text if is_list => {
                     if totals.messages == 0 {
-                        row(output, ["ID", "STATE", "SIZE", "AGE", "SENDER"])?;
+                        // A digest is longer than a number.
+                        let id = format!("{:<width$}", "ID", width = entry.id.len());
+                        row(output, [&id, "STATE", "SIZE", "AGE", "SENDER"])?;
                     }
                     totals.add(&entry);
                     list(output, &entry)?;

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 /// One wish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Request {
+pub(crate) enum Request {
     /// Every message, the oldest first.
     List,
     /// One message.

@@ -1,7 +1,8 @@
 //! `DIR/control`: how `prixfixe spool` reaches a server that runs.
 //!
-//! A Unix socket with mode 0600. Who connects is looked at too: only root and the server's own user are answered.
-//! A connection carries one request, a line of JSON, and its answer. What it may cost is bounded: a length, a time, and how many at once.
+//! A Unix socket with mode 0600. Who connects is looked at too: only root and the server's own user
+//! are answered. A connection carries one request, a line of JSON, and its answer. What it may cost
+//! is bounded: a length, a time, and how many at once.
 
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -25,7 +26,8 @@ const MAX_REQUEST: u64 = 256 << 10;
 /// How long a client may take to ask.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a client may not read what it is answered: somebody may look at a page of it (`prixfixe spool list | less`).
+/// How long a client may not read what it is answered: somebody may look at a page of it (`prixfixe
+/// spool list | less`).
 const READER_PATIENCE: Duration = Duration::from_mins(5);
 
 /// How long a server may be silent. It works on the disk meanwhile.
@@ -35,11 +37,12 @@ const ANSWER_PATIENCE: Duration = Duration::from_mins(1);
 const MAX_AT_ONCE: usize = 8;
 
 /// Answers a request.
-pub type Answer = dyn Fn(Request, &mut dyn Write) -> io::Result<()> + Send + Sync;
+pub(crate) type Answer = dyn Fn(Request, &mut dyn Write) -> io::Result<()> + Send + Sync;
 
-/// A socket that is answered. It is removed when this is dropped, unless a successor has put its own there.
+/// A socket that is answered. It is removed when this is dropped, unless a successor has put its
+/// own there.
 #[derive(Debug)]
-pub struct Socket {
+pub(crate) struct Socket {
     path: PathBuf,
     inode: u64,
 }
@@ -49,8 +52,9 @@ pub(crate) fn path(spool: &Path) -> PathBuf {
 }
 
 impl Socket {
-    /// For the process that delivers from the spool: it has the lock, so whoever had the socket before is gone, or going.
-    pub fn open(spool: &Path, answer: Arc<Answer>) -> io::Result<Self> {
+    /// For the process that delivers from the spool: it has the lock, so whoever had the socket
+    /// before is gone, or going.
+    pub(crate) fn open(spool: &Path, answer: Arc<Answer>) -> io::Result<Self> {
         let path = path(spool);
         // Under a name of its own until nobody else can connect.
         let new = spool.join(format!("control.{}", std::process::id()));

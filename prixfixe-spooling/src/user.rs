@@ -6,7 +6,8 @@ use std::{fs, io};
 
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 
-/// Started as root, becomes whoever a directory belongs to: what is written there has to be that user's.
+/// Started as root, becomes whoever a directory belongs to: what is written there has to be that
+/// user's.
 pub(crate) fn become_owner_of(directory: &Path) -> io::Result<()> {
     let found = fs::metadata(directory)?;
     if !geteuid().is_root() || found.uid() == 0 {
