@@ -16,7 +16,8 @@ use super::words::{display_some, read, spool_place};
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Spool {
-    /// Directory, or servers of a fleet, that keep mail until its targets have it; clients do not wait for them
+    /// Directory, or servers of a fleet, that keep mail until its targets have it; clients do not
+    /// wait for them
     #[arg(id = "spool.path", long = "spool", value_name = "PATH|nats://HOSTS", value_parser = spool_place)]
     #[serde(skip)]
     pub(super) given: Option<Place>,
@@ -101,7 +102,8 @@ pub(super) enum Place {
     Fleet(FleetUrl),
 }
 
-/// RFC 5321 section 4.5.4.1 asks for 30 minutes and more after the first attempts, and for four to five days.
+/// RFC 5321 section 4.5.4.1 asks for 30 minutes and more after the first attempts, and for four to
+/// five days.
 const RETRY: [u64; 7] = [60, 300, 900, 1800, 3600, 7200, 14_400];
 
 /// What the fleet's spool has where nothing is said.
@@ -169,7 +171,8 @@ impl Spool {
         self.tls.map(TlsUse::from)
     }
 
-    /// What a flag or a variable says takes the place of both keys. Where there is a fleet's spool, its keys have their values.
+    /// What a flag or a variable says takes the place of both keys. Where there is a fleet's spool,
+    /// its keys have their values.
     pub(super) fn settle(&mut self) {
         match self.given.take() {
             Some(Place::Directory(path)) => {

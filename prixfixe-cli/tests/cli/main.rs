@@ -8,6 +8,8 @@ mod auth;
 mod bench;
 mod check;
 mod chromium;
+#[cfg(unix)]
+mod fleet;
 mod harness;
 mod how_to;
 mod lifecycle;
@@ -16,6 +18,13 @@ mod logs;
 #[cfg(unix)]
 mod maildirs;
 mod metrics;
+#[allow(
+    dead_code,
+    clippy::expect_used,
+    reason = "it has more than is needed here"
+)]
+#[path = "../../../prixfixe-delivery/tests/nats/server.rs"]
+mod nats_server;
 mod page;
 mod page_parts;
 mod policy;
