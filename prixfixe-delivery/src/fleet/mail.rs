@@ -103,7 +103,9 @@ impl Kept {
         let mut recipients: Vec<&str> = recipients.map(|it| it.to.as_str()).collect();
         // A repeat has them in another order, and so at other places.
         recipients.sort_unstable();
-        names::mark(recipients)
+        // Its attempts begin anew, and what comes of them is no repeat of what came before.
+        let retried = self.envelope.retried.map(|it| it.to_string());
+        names::mark(recipients.into_iter().chain(retried.as_deref()))
     }
 
     /// The same envelope for the recipients at these places.
@@ -190,6 +192,21 @@ mod tests {
         assert_eq!(rest.recipient(3).unwrap().to, "joe@example.org");
         let rest = rest.message(content()).unwrap();
         assert_eq!(rest.envelope().recipients(), &recipients[3..]);
+    }
+
+    #[tokio::test]
+    async fn what_is_tried_anew_has_another_mark_than_before() {
+        let envelope = Envelope::builder().from("ann@example.com").unwrap();
+        let envelope = envelope.to("bob@example.org").unwrap().build();
+        let client = Client::builder().build();
+        let mut message = Message::new(client, envelope, ["Subject: x\r\n"]);
+        let digest = message.digest().await.unwrap();
+        let kept = Kept::read(&write(&message, digest, 12, "relay", vec![0])).unwrap();
+        let again = Kept::read(&kept.again(SystemTime::now())).unwrap();
+        assert_eq!(kept.mark(&[0]), kept.mark(&[0]));
+        assert_ne!(kept.mark(&[0]), again.mark(&[0]));
+        assert!(again.tried_since() > kept.tried_since() - Duration::from_secs(1));
+        assert_eq!(again.envelope().received, kept.envelope().received);
     }
 
     #[test]
