@@ -532,6 +532,46 @@ fn the_guides_trial_works_as_it_stands_there() {
 }
 
 #[test]
+fn a_full_spool_is_said_at_mail_and_ends_when_there_is_room() {
+    let Some(node) = Server::start() else {
+        return;
+    };
+    let spool = format!(
+        "url = '{}'\nreplicas = 1\nretry = ['1h']\nmax-size = '1MiB'",
+        node.address()
+    );
+    let fleet = Fleet::new("tokio", &spool);
+    let serve = fleet.start();
+    let mut client = Client::greeted(&serve);
+    client.ask("EHLO client.example", "250");
+    client.ask("MAIL FROM:<ann@example.com> SIZE=2000000", "452 4.3.1");
+    client.ask("MAIL FROM:<ann@example.com>", "250");
+    client.ask("RCPT TO:<bob@example.org>", "250");
+    client.ask("DATA", "354");
+    client.send(&format!(
+        "Subject: first\r\n\r\n{}.\r\n",
+        "0123456789\r\n".repeat(40_000)
+    ));
+    assert!(client.reply().starts_with("250"));
+    wait_until("it is seen", || {
+        client.send("RSET\r\nMAIL FROM:<ann@example.com> SIZE=800000\r\n");
+        assert!(client.reply().starts_with("250"));
+        client.reply().starts_with("452 4.3.1")
+    });
+    wait_until("it waits for one target alone", || {
+        let list = fleet.list();
+        list.len() == 1 && list[0]["state"] == "waiting"
+    });
+    let id = fleet.list()[0]["id"].as_str().unwrap().to_owned();
+    fleet.spool(&["remove", &id]);
+    wait_until("there is room", || {
+        client.send("RSET\r\nMAIL FROM:<ann@example.com> SIZE=800000\r\n");
+        assert!(client.reply().starts_with("250"));
+        client.reply().starts_with("250")
+    });
+}
+
+#[test]
 fn partitions_share_the_mail() {
     let Some(node) = Server::start() else {
         return;
