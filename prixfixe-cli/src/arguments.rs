@@ -3,9 +3,9 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use prixfixe_config::{AdminArguments, ConfigurationArguments};
+use prixfixe_spooling::SpoolCommand;
 
 use crate::error::Error;
-use crate::spool::arguments::{Action, SPOOL};
 
 /// A receive-only SMTP server: takes mail from the network and keeps it.
 #[derive(Debug, Parser)]
@@ -27,11 +27,8 @@ pub(crate) enum Command {
     #[command(after_help = HEALTH_EXAMPLES)]
     Health(AdminArguments),
     /// Look into the spool, and act on its messages, also while the server runs.
-    #[command(after_help = SPOOL)]
-    Spool {
-        #[command(subcommand)]
-        action: Action,
-    },
+    #[command(after_help = prixfixe_spooling::EXAMPLES)]
+    Spool(SpoolCommand),
     /// Print a line for a file of users that may log in.
     #[command(after_help = PASSWORD_EXAMPLES)]
     Password {

@@ -6,7 +6,7 @@ use prixfixe_config::{Configuration, ConfigurationArguments, Environment, Scope,
 
 use crate::auth;
 use crate::error::{Error, print, warn};
-use crate::{policy, privileges, spool};
+use crate::{policy, privileges};
 
 pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error> {
     let configuration = Configuration::load(arguments)?;
@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &ConfigurationArguments) -> Result<ExitCode, Error>
         .into_iter()
         .chain(auth::warning(&configuration))
         .chain(configuration.mail_warnings())
-        .chain(spool::warnings(&configuration))
+        .chain(prixfixe_spooling::warnings(&configuration))
     {
         warn(&warning);
     }

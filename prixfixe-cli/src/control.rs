@@ -8,13 +8,13 @@ use std::thread;
 
 use prixfixe_log::Logging;
 use prixfixe_server::Server;
+use prixfixe_spooling::Spooling;
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use crate::error::Error;
 use crate::reload::Reload;
 use crate::signals::Request;
-use crate::spooling::Spooling;
 use crate::systemd;
 
 /// The state of the process as far as signals go.

@@ -1,11 +1,8 @@
 //! What the admin endpoints tell of where mail goes: the targets, whatever is before them.
 
-use std::fmt::Write as _;
-
 use prixfixe_admin::Numbers;
 use prixfixe_delivery::{Delivery, SpoolStatus, Storage, TargetStatus};
-
-use crate::spooling::Spooling;
+use prixfixe_spooling::Spooling;
 
 /// The delivery, and the spool between it and the targets.
 #[derive(Debug)]
@@ -38,16 +35,12 @@ impl prixfixe_admin::Destinations for Destinations {
     }
 }
 
-/// Reports to senders.
-impl Numbers for Spooling {
+/// What a spool counts itself.
+#[derive(Debug)]
+pub(crate) struct OfSpool(pub(crate) Spooling);
+
+impl Numbers for OfSpool {
     fn encode(&self, text: &mut String) {
-        let name = "smtp_bounces_total";
-        let help = "Reports to senders, and those that nobody may be told";
-        let reports = self.reports();
-        // Writing to a String does not fail.
-        let _ = writeln!(text, "# HELP {name} {help}.\n# TYPE {name} counter");
-        for (result, count) in [("sent", reports.sent()), ("withheld", reports.withheld())] {
-            let _ = writeln!(text, "{name}{{result=\"{result}\"}} {count}");
-        }
+        self.0.encode(text);
     }
 }

@@ -9,6 +9,7 @@ use prixfixe_config::{self as config, Invalid, Mistakes};
 use prixfixe_delivery::OpenError;
 use prixfixe_server::printable::Printable;
 use prixfixe_server::{Address, BindError, SettingsError, StartError};
+use prixfixe_spooling::CommandError;
 use prixfixe_tls::TlsError;
 
 /// Why the command did not do what it was asked to.
@@ -144,17 +145,12 @@ pub(crate) enum Error {
         /// What came back.
         status: String,
     },
-    /// `spool` does not know where.
-    #[error("no spool is known; give that of the server with --spool, SMTP_SPOOL or --config")]
-    NoSpool,
-    /// The spool cannot be opened, or is no help.
-    #[error("spool {path}: {reason}", path = .path.display())]
-    Spool {
-        /// Its directory.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    /// `spool` did not do what it was asked to.
+    #[error(transparent)]
+    SpoolCommand(#[from] prixfixe_spooling::CommandError),
+    /// The spool cannot be opened.
+    #[error(transparent)]
+    Spool(#[from] prixfixe_spooling::SpoolError),
     /// The server does not take mail now, for this reason.
     #[error("not ready: {0}")]
     NotReady(String),
@@ -201,7 +197,7 @@ impl Error {
             | Self::Line(_)
             | Self::Differ
             | Self::NoAdmin
-            | Self::NoSpool
+            | Self::SpoolCommand(CommandError::Configuration(_) | CommandError::NoSpool)
             | Self::NoSuchPage(_)
             | Self::NoAdminPort(_) => ExitCode::from(2),
             Self::Bind(_)
@@ -226,7 +222,8 @@ impl Error {
             | Self::NoAnswer { .. }
             | Self::NotAdmin { .. }
             | Self::NotReady(_)
-            | Self::Spool { .. }
+            | Self::Spool(_)
+            | Self::SpoolCommand(_)
             | Self::Unprintable(_)
             | Self::Input(_)
             | Self::Output(_) => ExitCode::FAILURE,

@@ -23,8 +23,6 @@ mod reload;
 mod serve;
 mod signals;
 mod sockets;
-mod spool;
-mod spooling;
 mod systemd;
 mod targets;
 mod welcome;
@@ -49,7 +47,10 @@ fn run() -> Result<ExitCode, Error> {
         Some(Command::Serve(arguments)) => serve::run(arguments),
         Some(Command::Check(arguments)) => check::run(&arguments),
         Some(Command::Health(arguments)) => health::run(&arguments),
-        Some(Command::Spool { action }) => spool::run(action),
+        Some(Command::Spool(command)) => {
+            prixfixe_spooling::run(command)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::Password { name }) => password::run(&name),
         Some(Command::Bench(arguments)) => Ok(prixfixe_bench::command::run(&arguments)?),
         Some(Command::Completions { shell }) => manual::completions(shell),

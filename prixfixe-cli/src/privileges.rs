@@ -1,13 +1,8 @@
 //! Giving up root's rights once they are not needed any more (`user`).
 
 use std::ffi::CString;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::{fs, io};
 
-use nix::unistd::{
-    Gid, Uid, User, geteuid, getuid, initgroups, setegid, seteuid, setgid, setgroups, setuid,
-};
+use nix::unistd::{Gid, Uid, User, geteuid, getuid, initgroups, setegid, seteuid, setgid, setuid};
 use prixfixe_config::{Configuration, Invalid};
 use tracing::{info, warn};
 
@@ -88,20 +83,6 @@ pub(crate) fn drop_to(user: &User) -> Result<(), Error> {
         return Err(fault(user, "cannot be trusted", &cause));
     }
     info!(target: "prixfixe", user = user.name, "root's rights are given up");
-    Ok(())
-}
-
-/// Started as root, becomes whoever a directory belongs to: what is written there has to be that user's.
-pub(crate) fn become_owner_of(directory: &Path) -> io::Result<()> {
-    let found = fs::metadata(directory)?;
-    if !geteuid().is_root() || found.uid() == 0 {
-        return Ok(());
-    }
-    let group = Gid::from_raw(found.gid());
-    // Else root's other groups stay, and what they may do with them.
-    setgroups(&[group])?;
-    setgid(group)?;
-    setuid(Uid::from_raw(found.uid()))?;
     Ok(())
 }
 

@@ -216,7 +216,7 @@ pub(crate) fn settings(
         .handler_timeout(configuration.longest_answer())
         .one_recipient_domain(configuration.is_routed_apart())
         .binary_mime(!configuration.hands_on())
-        .dsn_for_users(configuration.spool.path.is_some() && configuration.hands_on())
+        .dsn_for_users(configuration.spool.is_on() && configuration.hands_on())
         .accept_domains(&configuration.accept.domains)
         .relay_for_users(configuration.accept.relay == config::Relay::Authenticated)
         .bare_line_ends(match configuration.accept.bare_line_ends {

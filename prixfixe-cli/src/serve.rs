@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::admin;
 use crate::auth;
 use crate::control::Control;
-use crate::destinations::Destinations;
+use crate::destinations::{Destinations, OfSpool};
 use crate::error::Error;
 use crate::file_limit::FileLimit;
 use crate::policy::Policy;
@@ -98,7 +98,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .notice(notice.clone())
         .numbers(policy.numbers());
     let status = match &spool {
-        Some(spool) => status.numbers(Arc::new(spool.clone())),
+        Some(spool) => status.numbers(Arc::new(OfSpool(spool.clone()))),
         None => status,
     };
     let page = admin.addresses();

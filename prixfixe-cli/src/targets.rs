@@ -10,10 +10,10 @@ use prixfixe_delivery::{
     AcceptRecipients, Around, Delivery, Fault, MinFree, PreparedRoutes, PreparedTarget, Routes,
     Target as Opened, TargetUrl,
 };
+use prixfixe_spooling::{OpenedTargets, Spooling};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::error::Error;
-use crate::spooling::Spooling;
 
 /// What can be opened before the process becomes another user.
 pub(crate) struct Prepared(Vec<(Target, PreparedTarget)>);
@@ -46,13 +46,13 @@ impl Prepared {
             opened.insert(target.name.clone(), (target, started));
         }
         let routes = routes(configuration, &opened)?;
-        let (delivery, spool) = match &configuration.spool.path {
-            Some(path) => {
-                let runtime = runtime.runtime()?;
-                let spool = Spooling::open(path, configuration, routes, &opened, runtime)?;
-                (Delivery::to("spool", spool.spool().clone()), Some(spool))
+        let (delivery, spool) = match configuration.spool.is_on() {
+            true => {
+                let runtime = runtime.runtime()?.handle();
+                let spool = Spooling::open(configuration, routes, &opened, runtime)?;
+                (spool.delivery(), Some(spool))
             }
-            None => (Delivery::new(routes), None),
+            false => (Delivery::new(routes), None),
         };
         Ok(Targets {
             runtime,
@@ -95,9 +95,6 @@ impl Surroundings {
         self.0.as_ref().ok_or(Error::Stopped)
     }
 }
-
-/// By their names, with what they were opened for.
-pub(crate) type OpenedTargets = HashMap<String, (Target, Arc<dyn Opened>)>;
 
 /// The targets in use.
 pub(crate) struct Targets {

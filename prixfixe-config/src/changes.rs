@@ -35,10 +35,11 @@ impl Configuration {
             accept: wanted.accept.clone(),
             policy: wanted.policy.clone(),
             delivery: wanted.delivery.clone(),
+            // The log or the connection is open; how often and for how long is tried can change.
             spool: Spool {
-                path: self.spool.path.clone(),
-                max_size: self.spool.max_size,
-                ..wanted.spool.clone()
+                give_up_after: wanted.spool.give_up_after,
+                retry: wanted.spool.retry.clone(),
+                ..self.spool.clone()
             },
             admin: self.admin.clone(),
             log: wanted.log.clone(),

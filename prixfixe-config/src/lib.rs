@@ -226,6 +226,8 @@ impl Configuration {
         self.policy.overlay(sources)?;
         self.delivery.complete(self.limits.max_message_size.get());
         self.tls.check(sources)?;
+        self.spool.settle();
+        self.spool.check(sources)?;
         self.check_targets(sources)?;
         self.auth.check(sources, self.tls.is_on())?;
         self.listeners =
@@ -293,6 +295,11 @@ impl Spool {
     pub fn load(arguments: &SpoolArguments) -> Result<(Self, Vec<String>), Mistakes> {
         let file = arguments.file()?;
         let targets = file.target_names();
-        Ok((arguments.overlay(file.spool, "spool.path")?, targets))
+        let mut spool = arguments.overlay(file.spool, "spool.path")?;
+        spool.settle();
+        if let Some((key, problem)) = spool.problem() {
+            return Err(Invalid::new(format!("spool.{key}"), problem).into());
+        }
+        Ok((spool, targets))
     }
 }

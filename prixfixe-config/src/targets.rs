@@ -222,7 +222,7 @@ impl Configuration {
         });
         let is_routed = |name: &str| match &*self.routes {
             // Mail in the spool may still be for one that no route leads to any more.
-            _ if self.spool.path.is_some() && name != DEFAULT => true,
+            _ if self.spool.is_on() && name != DEFAULT => true,
             [] => name == self.default_name(),
             routes => routes
                 .iter()
@@ -252,7 +252,7 @@ impl Configuration {
 
     /// Recipients of one message may have to go different ways, of which a transaction has one. A spool has all of them.
     pub fn is_routed_apart(&self) -> bool {
-        if self.spool.path.is_some() {
+        if self.spool.is_on() {
             return false;
         }
         let targets: HashSet<_> = self.routes.iter().flat_map(|route| &route.to).collect();
@@ -354,10 +354,11 @@ impl Configuration {
         if let Some(name) = route.to.iter().find(|name| !seen.insert(name.as_str())) {
             return Err(format!("`{name}` stands there twice; give it once"));
         }
-        match route.to.len() > 1 && self.spool.path.is_none() {
-            true => {
-                Err("more than one target needs a spool; give one, or set spool.path".to_owned())
-            }
+        match route.to.len() > 1 && !self.spool.is_on() {
+            true => Err(
+                "more than one target needs a spool; give one, or set spool.path or spool.url"
+                    .to_owned(),
+            ),
             false => Ok(()),
         }
     }

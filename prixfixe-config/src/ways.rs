@@ -18,6 +18,9 @@ impl Configuration {
             let line = line.replace("\\\"", "\"").replace("\\'", "'");
             let _ = writeln!(text, "#   {line}");
         };
+        if let Some(place) = self.spool.place() {
+            say("all mail at first", &place);
+        }
         for pattern in self.patterns() {
             let way = self.way_of(&pattern);
             say(&words_of(&pattern), &way);
@@ -60,7 +63,7 @@ impl Configuration {
                 .is_some_and(|url| ["smtp", "smtps", "lmtp"].contains(&url.scheme())),
             _ => false,
         };
-        let dsn = (passes && (!is_one || self.spool.path.is_some())).then(|| {
+        let dsn = (passes && (!is_one || self.spool.is_on())).then(|| {
             "listener.dsn = \"pass\" offers nothing: that needs one target for all mail, an smtp: or an lmtp: one, \
              and no spool"
                 .to_owned()

@@ -11,7 +11,8 @@ use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use ipnet::IpNet;
 use prixfixe_auth::OidcOptions;
 use prixfixe_delivery::{
-    InvalidPattern, ParseTargetError, RecipientPattern, TargetUrl, WebhookUrl,
+    FleetUrl, InvalidPattern, ParseNatsUrlError, ParseTargetError, RecipientPattern, TargetUrl,
+    WebhookUrl,
 };
 use prixfixe_policy::{InvalidMilterAddress, MilterAddress};
 use prixfixe_server::{DomainPattern, Protocol};
@@ -22,6 +23,7 @@ use super::address::ListenAddress;
 use super::delivery::Destination;
 use super::given::Problem;
 use super::sockets::{Mode, Trusted};
+use super::spool::Place;
 use super::units::Seconds;
 
 /// Clients read it before they can have asked for SMTPUTF8, so that it is ASCII (RFC 6531 section 3.7.1).
@@ -192,10 +194,36 @@ pub(crate) fn path(text: &str) -> Result<PathBuf, Problem> {
 /// The directory of a spool.
 pub(crate) fn spool_path(text: &str) -> Result<PathBuf, Problem> {
     match text.contains("://") {
-        true => {
-            Err(format!("`{text}` is no directory; give its path, /var/spool/prixfixe say").into())
-        }
+        true => Err(format!(
+            "`{text}` is no directory; give its path, /var/spool/prixfixe say, or set spool.url"
+        )
+        .into()),
         false => path(text),
+    }
+}
+
+/// The servers of a fleet's spool.
+pub(crate) fn spool_url(text: &str) -> Result<FleetUrl, Problem> {
+    text.parse()
+        .map_err(|error: ParseNatsUrlError| error.to_string().into())
+}
+
+/// The stream of a fleet's spool: a word of a subject.
+pub(crate) fn stream(text: &str) -> Result<String, Problem> {
+    let is_letter = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_');
+    match (1..=100).contains(&text.len()) && text.bytes().all(is_letter) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err(format!("`{text}` is no name of a stream; use letters, digits, - and _").into())
+        }
+    }
+}
+
+/// Where a spool is, of either form.
+pub(crate) fn spool_place(text: &str) -> Result<Place, Problem> {
+    match text.contains("://") {
+        true => spool_url(text).map(Place::Fleet),
+        false => path(text).map(Place::Directory),
     }
 }
 
@@ -370,6 +398,8 @@ pub(crate) mod read {
         user: String,
         path: PathBuf,
         spool_path: PathBuf,
+        spool_url: FleetUrl,
+        stream: String,
         issuer: String,
         delivery_target: TargetUrl,
         target_name: String,

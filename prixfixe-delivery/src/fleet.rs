@@ -29,6 +29,9 @@
 
 mod accept;
 mod actions;
+mod census;
+mod entries;
+mod entry;
 mod letter;
 mod line;
 mod log;
@@ -52,6 +55,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
+use self::census::Census;
 use self::line::Line;
 use self::names::{Names, is_word};
 use self::streams::Streams;
@@ -63,6 +67,7 @@ use crate::{Bouncer, Failure, Health, NatsError, RetrySchedule, Target};
 
 pub use self::accept::Part;
 pub use self::actions::Which;
+pub use self::entry::{FleetEntry, FleetError, FleetId, InvalidFleetId};
 pub use self::options::{FleetOptions, FleetUrl};
 pub use self::target::FleetDelivery;
 
@@ -96,12 +101,19 @@ struct Inner {
     names: Names,
     usage: Usage,
     ack_wait: Duration,
-    retry: RetrySchedule,
-    give_up_after: Duration,
+    attempts: RwLock<Attempts>,
+    census: Census,
     given_up: Mutex<HashMap<String, u64>>,
     bouncer: Arc<dyn Bouncer>,
     /// By which reports to senders go, and sessions.
     routes: RwLock<Arc<Routes>>,
+}
+
+/// When a message is tried, and for how long.
+#[derive(Debug, Clone)]
+struct Attempts {
+    retry: RetrySchedule,
+    give_up_after: Duration,
 }
 
 /// How far a shutdown has come.
@@ -145,6 +157,7 @@ impl Fleet {
         let streams = Streams {
             names: names.clone(),
             replicas: options.replicas,
+            creates: options.creates,
         };
         let keeper = Keeper::open(url.nats(), options.connection, streams).await?;
         let inner = Arc::new(Inner {
@@ -152,8 +165,11 @@ impl Fleet {
             names,
             usage: Usage::new(options.max_size),
             ack_wait: options.ack_wait,
-            retry: options.retry,
-            give_up_after: options.give_up_after,
+            attempts: RwLock::new(Attempts {
+                retry: options.retry,
+                give_up_after: options.give_up_after,
+            }),
+            census: Census::new(options.max_size),
             given_up: Mutex::default(),
             bouncer: options.bouncer,
             routes: RwLock::default(),
@@ -292,6 +308,15 @@ impl Fleet {
         }
     }
 
+    /// Another schedule, for attempts that end from now on.
+    pub fn set_attempts(&self, retry: RetrySchedule, give_up_after: Duration) {
+        let current = self.0.inner.attempts.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = Attempts {
+            retry,
+            give_up_after,
+        };
+    }
+
     /// Whether mail can be kept now.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -344,6 +369,11 @@ impl Inner {
     fn routes(&self) -> Arc<Routes> {
         let routes = self.routes.read();
         Arc::clone(&routes.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn attempts(&self) -> Attempts {
+        let attempts = self.attempts.read();
+        attempts.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn given_up(&self, target: &str) {

@@ -171,7 +171,10 @@ pub use delivery::{Delivery, PreparedRoutes};
 pub use discard::Discard;
 pub use fault::{Fault, StoreError};
 #[cfg(feature = "fleet")]
-pub use fleet::{Fleet, FleetDelivery, FleetOptions, FleetStatus, FleetUrl, Part, Which};
+pub use fleet::{
+    Fleet, FleetDelivery, FleetEntry, FleetError, FleetId, FleetOptions, FleetStatus, FleetUrl,
+    InvalidFleetId, Part, Which,
+};
 pub use hand_over::hand_over;
 pub use health::Health;
 pub use maildir::{

@@ -8,6 +8,8 @@ mod auth;
 mod bench;
 mod check;
 mod chromium;
+#[cfg(unix)]
+mod fleet;
 mod harness;
 mod how_to;
 mod lifecycle;
@@ -18,6 +20,13 @@ mod maildirs;
 mod metrics;
 #[cfg(unix)]
 mod milters;
+#[allow(
+    dead_code,
+    clippy::expect_used,
+    reason = "it has more than is needed here"
+)]
+#[path = "../../../prixfixe-delivery/tests/nats/server.rs"]
+mod nats_server;
 mod page;
 mod page_parts;
 mod policy;

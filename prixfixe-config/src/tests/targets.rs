@@ -43,7 +43,7 @@ fn a_mistake_in_a_target_or_a_route_names_its_line_and_what_mends_it() {
         ),
         (
             "[[target]]\nname = 'a'\nurl = 'discard:'\n[[route]]\nto = ['a', 'default']",
-            ":5: route.to: more than one target needs a spool; give one, or set spool.path",
+            ":5: route.to: more than one target needs a spool; give one, or set spool.path or spool.url",
         ),
         (
             "[[route]]\nrecipients = ['example.com']\nto = ['default']",
@@ -137,7 +137,7 @@ fn the_spool_has_units_bounds_and_its_own_mistakes() {
         ),
         (
             "[spool]\npath = 'nats://10.0.0.1'",
-            ":2: spool.path: `nats://10.0.0.1` is no directory; give its path, /var/spool/prixfixe say",
+            ":2: spool.path: `nats://10.0.0.1` is no directory; give its path, /var/spool/prixfixe say, or set spool.url",
         ),
     ] {
         let problem = problem(file);
@@ -154,4 +154,92 @@ fn the_spool_has_units_bounds_and_its_own_mistakes() {
         spool.path.as_deref(),
         Some(std::path::Path::new("/from/flag"))
     );
+}
+
+#[test]
+fn a_fleets_spool_has_its_keys_and_their_values() {
+    let text = |file: &str, variables: &[(&str, &str)], flags: &[&str]| {
+        let configuration = load(file, variables, flags).unwrap();
+        (configuration.to_toml().unwrap(), configuration)
+    };
+    let (printed, read) = text("spool.url = 'nats://a,b:1'\nspool.partitions = 4", &[], &[]);
+    for line in [
+        "url = \"nats://a:4222,b:1\"",
+        "stream = \"PRIXFIXE\"",
+        "replicas = 3",
+        "partitions = 4",
+    ] {
+        assert!(printed.contains(line), "{line}: {printed}");
+    }
+    let way = "the spool of the fleet at nats://a:4222,b:1 (streams PRIXFIXE-0 to PRIXFIXE-3, 3 replicas)";
+    assert!(read.ways().contains(way), "{}", read.ways());
+    assert_eq!(load(&printed, &[], &[]).unwrap(), read);
+    // A flag, or else a variable, takes the place of both keys.
+    let directory = "spool.path = '/s'";
+    let (_, read) = text(directory, &[("SMTP_SPOOL", "nats://a")], &[]);
+    assert!(read.spool.path.is_none() && read.spool.url.is_some());
+    let flags = ["--spool", "/t"];
+    let (_, read) = text(
+        "spool = { url = 'nats://a', stream = 'X' }",
+        &[("SMTP_SPOOL", "nats://b")],
+        &flags,
+    );
+    assert_eq!(read.spool.path.as_deref(), Some(std::path::Path::new("/t")));
+    assert!(read.spool.url.is_none());
+}
+
+#[test]
+fn what_a_fleets_spool_cannot_be_is_named() {
+    let fleet = |rest: &str| format!("[spool]\nurl = 'nats://10.0.0.1'\n{rest}");
+    for (file, expected) in [
+        (
+            fleet("path = '/s'"),
+            ":2: spool.url: there is spool.path too, and a spool is in one place; leave out one of spool.path and spool.url",
+        ),
+        (
+            "[spool]\npath = '/s'\nstream = 'X'".to_owned(),
+            ":3: spool.stream: is for the spool of a fleet; set spool.url, or leave it out",
+        ),
+        (
+            "[spool]\nreplicas = 1".to_owned(),
+            ":2: spool.replicas: is for the spool of a fleet; set spool.url, or leave it out",
+        ),
+        (
+            "[spool]\nurl = 'nats://a/mail'".to_owned(),
+            ":2: spool.url: a spool's URL has servers alone: \"mail\" belongs into spool.stream",
+        ),
+        (
+            fleet("stream = 'a.b'"),
+            ":3: spool.stream: `a.b` is no name of a stream; use letters, digits, - and _",
+        ),
+        (
+            fleet("username = 'u'"),
+            ":3: spool.username: username and password-file go together; add the other one",
+        ),
+        (
+            fleet("creds-file = '/c'\nusername = 'u'"),
+            ":3: spool.creds-file: goes without username and password-file; leave out one of them",
+        ),
+        (
+            fleet("tls-key = '/k'"),
+            ":3: spool.tls-key: tls-cert and tls-key go together; add the other one",
+        ),
+        (
+            fleet("creds-file = '/c'\ntls = 'require'"),
+            ":4: spool.tls: credentials are sent to verified servers alone; set \"verify\", or leave it out",
+        ),
+    ] {
+        let problem = problem(&file);
+        assert!(problem.ends_with(expected), "{problem}");
+    }
+    let flag = load("", &[], &["--spool", "nats://me:secret@a"]).unwrap_err();
+    assert!(
+        flag.contains("--spool") && flag.contains("password-file"),
+        "{flag}"
+    );
+    assert!(!flag.contains("secret"), "{flag}");
+    // On this machine nobody reads what is sent.
+    let file =
+        "[spool]\nurl = 'nats://127.0.0.1'\nusername = 'u'\npassword-file = '/p'\ntls = 'off'";
+    assert!(load(file, &[], &[]).is_ok());
 }

@@ -7,10 +7,11 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 
-use super::letter::Stored;
+use super::letter::{Content, Stored};
 use super::{Fleet, names};
 use crate::Failure;
 use crate::nats::link::{Session, words_of};
+use crate::nats::objects::Objects;
 use crate::nats::send::{Letter, hand_over, settle};
 
 /// Which messages of the spool.
@@ -27,7 +28,7 @@ pub enum Which<'a> {
 
 /// A state, and how its subjects go on behind the target's name.
 #[derive(Debug, Clone, Copy)]
-enum State {
+pub(super) enum State {
     Due,
     Waiting,
     Held,
@@ -104,14 +105,35 @@ impl Fleet {
                     let deleted = stream.delete_message(message.sequence).await;
                     // Somebody was quicker.
                     count += u64::from(deleted.is_ok());
+                    if let (None, Ok(_)) = (to, deleted) {
+                        self.forget_content(&session, &message).await?;
+                    }
                 }
             }
         }
         Ok(count)
     }
+
+    /// Nobody gets the message any more. A content that one which has failed needs stays.
+    async fn forget_content(
+        &self,
+        session: &Session,
+        message: &StreamMessage,
+    ) -> Result<(), Failure> {
+        if let Ok(Stored {
+            content: Content::Object(name),
+            is_shared: false,
+            ..
+        }) = Stored::read(Some(&message.headers), &message.payload)
+        {
+            let objects = Objects::open(session, self.0.inner.names.bucket()).await?;
+            objects.remove(&name).await;
+        }
+        Ok(())
+    }
 }
 
-async fn next(
+pub(super) async fn next(
     stream: &Stream,
     filter: &str,
     sequence: u64,
@@ -124,13 +146,13 @@ async fn next(
     }
 }
 
-fn trouble(error: &dyn std::error::Error) -> Failure {
+pub(super) fn trouble(error: &dyn std::error::Error) -> Failure {
     Failure::unreachable(words_of(error))
 }
 
 impl State {
     /// `None`: what is no word of a subject is nobody's.
-    fn filter(self, stream: &str, which: Which<'_>) -> Option<String> {
+    pub(super) fn filter(self, stream: &str, which: Which<'_>) -> Option<String> {
         let (target, digest) = match which {
             Which::Target(name) => (names::is_word(name).then_some(name)?, "*"),
             Which::Digest(digest) => ("*", names::is_word(digest).then_some(digest)?),

@@ -2,7 +2,7 @@
 //!
 //! | header | value |
 //! |---|---|
-//! | `Nats-Msg-Id` | `DIGEST.TARGET.ATTEMPT.MARK`: what the stream knows a repeat by; the mark is a hash of the recipients |
+//! | `Nats-Msg-Id` | `DIGEST.TARGET.ATTEMPT.MARK`: what the stream knows a repeat by; the mark is a hash of the recipients, and of when it was tried anew |
 //! | `Prixfixe-Digest` | the name of the message in all attempts of its client's |
 //! | `Prixfixe-Attempt` | how often it was tried |
 //! | `Prixfixe-Envelope` | the bytes of the envelope, which the payload begins with |

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::jetstream::object_store::Object;
 use bytes::Bytes;
@@ -76,8 +76,16 @@ impl Kept {
         self.envelope.recipients.get(place)
     }
 
-    pub(super) fn received_at(&self) -> SystemTime {
-        self.envelope.received_at()
+    /// From when on it is tried: since it was received, or since an operator had it tried anew.
+    pub(super) fn tried_since(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.envelope.tried_since())
+    }
+
+    /// The same envelope, to be tried as if it were new.
+    pub(super) fn again(&self, now: SystemTime) -> Bytes {
+        let mut envelope = self.envelope.clone();
+        envelope.retried = Some(milliseconds(now));
+        Bytes::from(envelope.to_bytes())
     }
 
     /// The message, as it came, for those who are to get it.
@@ -95,7 +103,9 @@ impl Kept {
         let mut recipients: Vec<&str> = recipients.map(|it| it.to.as_str()).collect();
         // A repeat has them in another order, and so at other places.
         recipients.sort_unstable();
-        names::mark(recipients)
+        // Its attempts begin anew, and what comes of them is no repeat of what came before.
+        let retried = self.envelope.retried.map(|it| it.to_string());
+        names::mark(recipients.into_iter().chain(retried.as_deref()))
     }
 
     /// The same envelope for the recipients at these places.
@@ -106,6 +116,12 @@ impl Kept {
         }
         Bytes::from(envelope.to_bytes())
     }
+}
+
+/// Since 1970.
+pub(super) fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How much of an object is read at once.
@@ -176,6 +192,21 @@ mod tests {
         assert_eq!(rest.recipient(3).unwrap().to, "joe@example.org");
         let rest = rest.message(content()).unwrap();
         assert_eq!(rest.envelope().recipients(), &recipients[3..]);
+    }
+
+    #[tokio::test]
+    async fn what_is_tried_anew_has_another_mark_than_before() {
+        let envelope = Envelope::builder().from("ann@example.com").unwrap();
+        let envelope = envelope.to("bob@example.org").unwrap().build();
+        let client = Client::builder().build();
+        let mut message = Message::new(client, envelope, ["Subject: x\r\n"]);
+        let digest = message.digest().await.unwrap();
+        let kept = Kept::read(&write(&message, digest, 12, "relay", vec![0])).unwrap();
+        let again = Kept::read(&kept.again(SystemTime::now())).unwrap();
+        assert_eq!(kept.mark(&[0]), kept.mark(&[0]));
+        assert_ne!(kept.mark(&[0]), again.mark(&[0]));
+        assert!(again.tried_since() > kept.tried_since() - Duration::from_secs(1));
+        assert_eq!(again.envelope().received, kept.envelope().received);
     }
 
     #[test]

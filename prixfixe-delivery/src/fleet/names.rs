@@ -52,6 +52,13 @@ impl Names {
         self.stream(number % self.partitions)
     }
 
+    /// The same, of a digest in hexadecimal.
+    pub(crate) fn stream_of_word(&self, digest: &str) -> String {
+        let number = digest.get(..8).unwrap_or_default();
+        let number = u32::from_str_radix(number, 16).unwrap_or_default() as usize;
+        self.stream(number % self.partitions)
+    }
+
     /// Where a given-up message goes.
     pub(crate) fn failed_subject(&self, target: &str, digest: &str) -> String {
         format!("{}.{target}.{digest}", self.failed())
@@ -85,9 +92,12 @@ pub(crate) fn held(stream: &str, target: &str, digest: &str) -> String {
     format!("{stream}.held.{target}.{digest}")
 }
 
+/// What a consumer's name begins with.
+pub(crate) const CONSUMER: &str = "deliver-";
+
 /// The durable consumer that all servers of the fleet share.
 pub(crate) fn consumer(target: &str) -> String {
-    format!("deliver-{target}")
+    format!("{CONSUMER}{target}")
 }
 
 /// What the consumer of a target sees: nobody else's.
@@ -123,7 +133,10 @@ mod tests {
         for number in 0..64 {
             let digest = digest(&number.to_string()).await;
             assert_eq!(one.stream_of(&digest), "PRIXFIXE");
-            assert_eq!(four.stream_of(&digest), four.stream_of(&digest));
+            assert_eq!(
+                four.stream_of(&digest),
+                four.stream_of_word(&digest.to_string())
+            );
             seen.insert(four.stream_of(&digest));
         }
         let all: std::collections::HashSet<String> = four.streams().collect();

@@ -29,6 +29,8 @@ pub struct FleetOptions {
     pub ack_wait: Duration,
     /// Who writes to senders. Nobody: what cannot be delivered goes to the stream of what was given up.
     pub bouncer: Arc<dyn Bouncer>,
+    /// Streams and a bucket that are missing are made. Else that is a fault: for programs that look into the spool. By default: true.
+    pub creates: bool,
     /// The connection. Its `min_replicas` and `objects` mean nothing here, and its `name` is by default `spool`.
     pub connection: NatsOptions,
 }
@@ -44,6 +46,7 @@ impl Default for FleetOptions {
             give_up_after: Duration::from_secs(5 * 86_400),
             ack_wait: Duration::from_secs(30),
             bouncer: Arc::new(NoBounces),
+            creates: true,
             connection: NatsOptions {
                 name: "spool".to_owned(),
                 ..NatsOptions::default()
@@ -62,6 +65,7 @@ impl fmt::Debug for FleetOptions {
             .field("retry", &self.retry)
             .field("give_up_after", &self.give_up_after)
             .field("ack_wait", &self.ack_wait)
+            .field("creates", &self.creates)
             .field("connection", &self.connection)
             .finish_non_exhaustive()
     }

@@ -178,8 +178,8 @@ impl Round {
         self.target.count(&outcomes, since.elapsed());
         let places = kept.places();
         let outcomes = outcomes.each_of(places.len());
-        let give_up_after = self.inner.give_up_after;
-        let is_old = is_too_old(kept.received_at(), SystemTime::now(), give_up_after);
+        let give_up_after = self.inner.attempts().give_up_after;
+        let is_old = is_too_old(kept.tried_since(), SystemTime::now(), give_up_after);
         let verdict = verdict(places, outcomes, is_old);
         self.log(&stored, kept, &verdict, since.elapsed());
         self.lasting(reply, self.conclude(stored, kept, &verdict))
@@ -225,7 +225,7 @@ impl Round {
             ..stored
         };
         let name = self.target.name();
-        let pause = self.inner.retry.wait(attempt);
+        let pause = self.inner.attempts().retry.wait(attempt);
         let when = Timestamp::try_from(SystemTime::now() + pause);
         let when = when.map_err(|error| Undone::Trouble(error.to_string()))?;
         let mark = kept.mark(&waiting);

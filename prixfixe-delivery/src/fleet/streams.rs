@@ -19,6 +19,8 @@ use crate::nats::link::Inspection;
 pub(super) struct Streams {
     pub(super) names: Names,
     pub(super) replicas: usize,
+    /// What is missing is made.
+    pub(super) creates: bool,
 }
 
 /// A repeat of the same message within it is none.
@@ -84,6 +86,11 @@ impl Streams {
     ) -> Result<Info, Found> {
         if let Some(info) = stream_info(context, name).await? {
             return Ok(info);
+        }
+        if !self.creates {
+            return Err(Found::Fault(format!(
+                "there is no stream {name}: a server makes it when it starts with this spool"
+            )));
         }
         let subject = format!("STREAM.CREATE.{name}");
         let made: Response<Info> = context.request(subject, &config()).await.map_err(silent)?;
@@ -208,6 +215,7 @@ mod tests {
         Streams {
             names: Names::new("PRIXFIXE", 1),
             replicas: 3,
+            creates: true,
         }
     }
 

@@ -1,9 +1,12 @@
 //! The spool as a target, whose mail goes on by routes.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use prixfixe_server::{Mail, Message, Recipient, Reply};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use super::Fleet;
 use super::accept::Part;
@@ -39,6 +42,16 @@ use crate::{
 pub struct FleetDelivery {
     fleet: Fleet,
     concurrency: usize,
+    _counting: Arc<Counting>,
+}
+
+/// The task that counts, until nobody needs it.
+struct Counting(AbortHandle);
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl FleetDelivery {
@@ -48,8 +61,35 @@ impl FleetDelivery {
     ///
     /// As [`Fleet::deliver`].
     pub async fn new(fleet: Fleet, routes: Routes, concurrency: usize) -> Result<Self, NatsError> {
-        let delivery = Self { fleet, concurrency };
-        delivery.set_routes(routes).await?;
+        Self::new_with(fleet, routes, concurrency, &HashMap::new()).await
+    }
+
+    /// The same, with a concurrency of their own for single targets, by their names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fleet::deliver`].
+    pub async fn new_with(
+        fleet: Fleet,
+        routes: Routes,
+        concurrency: usize,
+        concurrency_of: &HashMap<String, usize>,
+    ) -> Result<Self, NatsError> {
+        let inner = Arc::clone(&fleet.0.inner);
+        let (begin, is_routed) = oneshot::channel();
+        let counting = tokio::spawn(async move {
+            // Before there are routes every target is an unknown one.
+            if is_routed.await.is_ok() {
+                inner.count().await;
+            }
+        });
+        let delivery = Self {
+            fleet,
+            concurrency,
+            _counting: Arc::new(Counting(counting.abort_handle())),
+        };
+        delivery.set_routes_with(routes, concurrency_of).await?;
+        let _ = begin.send(());
         Ok(delivery)
     }
 
@@ -59,11 +99,26 @@ impl FleetDelivery {
     ///
     /// As [`Fleet::deliver`].
     pub async fn set_routes(&self, routes: Routes) -> Result<(), NatsError> {
+        self.set_routes_with(routes, &HashMap::new()).await
+    }
+
+    /// The same, with a concurrency of their own for single targets, by their names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fleet::deliver`].
+    pub async fn set_routes_with(
+        &self,
+        routes: Routes,
+        concurrency_of: &HashMap<String, usize>,
+    ) -> Result<(), NatsError> {
         let routes = Arc::new(routes.with_numbers_of(&self.fleet.routes()));
         // What is in the stream may be for one that no route leads to any more.
         for target in routes.all_targets() {
             let target = Arc::clone(target);
-            self.fleet.deliver_tracked(target, self.concurrency).await?;
+            let own = concurrency_of.get(target.name()).copied();
+            let concurrency = own.unwrap_or(self.concurrency);
+            self.fleet.deliver_tracked(target, concurrency).await?;
         }
         let names: Vec<&str> = routes.all_targets().iter().map(|it| it.name()).collect();
         self.fleet.deliver_only(&names).await;

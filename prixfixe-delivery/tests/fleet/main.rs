@@ -16,6 +16,7 @@ mod cluster;
 mod collector;
 mod delivery;
 mod deployed;
+mod entries;
 mod fairness;
 mod handler;
 mod inspection;

@@ -6,8 +6,8 @@ use std::io::{self, BufRead, Read, Write};
 use bytesize::ByteSize;
 use prixfixe_server::printable::Printable;
 
-use super::arguments::Form;
-use super::protocol::{Delivery, Entry, Line, Request};
+use crate::arguments::Form;
+use crate::protocol::{Delivery, Entry, Line, Request};
 
 /// Why nothing, or not all, was printed.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,9 @@ pub(crate) fn print(
                 }
                 Form::Text if is_list => {
                     if totals.messages == 0 {
-                        row(output, ["ID", "STATE", "SIZE", "AGE", "SENDER"])?;
+                        // A digest is longer than a number.
+                        let id = format!("{:<width$}", "ID", width = entry.id.len());
+                        row(output, [&id, "STATE", "SIZE", "AGE", "SENDER"])?;
                     }
                     totals.add(&entry);
                     list(output, &entry)?;

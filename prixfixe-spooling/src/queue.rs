@@ -10,7 +10,7 @@ use prixfixe_delivery::{
     Discard, EntryId, EntryState, OperationError, Routes, Spool, SpoolEntry, SpoolOptions,
 };
 
-use super::protocol::{Delivery, Entry, Line, Request};
+use crate::protocol::{Delivery, Entry, Line, Request};
 
 /// Answers a request, to its end or with an error.
 pub(crate) fn answer(spool: &Spool, request: Request, output: &mut dyn Write) -> io::Result<()> {
@@ -191,8 +191,8 @@ fn parse(id: &str) -> Result<EntryId, Refusal> {
 /// How long a server may take from its start, or to its end, before it can be asked.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Opens the spool of a server that does not run. `None`: one does, and may soon be asked. `targets` are those that are
-/// known.
+/// Opens the spool of a server that does not run. `None`: one does, and may soon be asked.
+/// `targets` are those that are known.
 pub(crate) fn open(path: &Path, targets: &[String]) -> Result<Option<Spool>, String> {
     let routes = targets
         .iter()
@@ -252,16 +252,16 @@ fn entry(found: &SpoolEntry) -> Entry {
 }
 
 /// Milliseconds since 1970.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
-fn until(milliseconds: u64) -> u64 {
+pub(crate) fn until(milliseconds: u64) -> u64 {
     milliseconds.saturating_sub(now()).div_ceil(1000)
 }
 
-fn time(milliseconds: u64) -> String {
+pub(crate) fn time(milliseconds: u64) -> String {
     let milliseconds = i64::try_from(milliseconds).unwrap_or(i64::MAX);
     let time = Timestamp::from_millisecond(milliseconds);
     time.map_or_else(|_| String::new(), |time| time.to_string())

@@ -11,21 +11,42 @@ pub(crate) enum Request {
     /// Every message, the oldest first.
     List,
     /// One message.
-    Show { id: String },
+    Show {
+        /// As `list` names it.
+        id: String,
+    },
     /// Its content.
-    Export { id: String },
+    Export {
+        /// As `list` names it.
+        id: String,
+    },
     /// The names of targets that there is mail for.
     Targets,
     /// Try these now, those that were given up too.
-    Retry { ids: Vec<String> },
+    Retry {
+        /// As `list` names them.
+        ids: Vec<String>,
+    },
     /// Try all that wait, for one target or for all.
-    RetryAll { target: Option<String> },
+    RetryAll {
+        /// Only those for it.
+        target: Option<String>,
+    },
     /// Leave these alone.
-    Hold { ids: Vec<String> },
+    Hold {
+        /// As `list` names them.
+        ids: Vec<String>,
+    },
     /// Go on with them.
-    Release { ids: Vec<String> },
+    Release {
+        /// As `list` names them.
+        ids: Vec<String>,
+    },
     /// Drop them.
-    Remove { ids: Vec<String> },
+    Remove {
+        /// As `list` names them.
+        ids: Vec<String>,
+    },
 }
 
 /// A message in the spool, as `--json` prints it.

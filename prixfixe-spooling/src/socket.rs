@@ -1,7 +1,8 @@
 //! `DIR/control`: how `prixfixe spool` reaches a server that runs.
 //!
-//! A Unix socket with mode 0600. Who connects is looked at too: only root and the server's own user are answered.
-//! A connection carries one request, a line of JSON, and its answer. What it may cost is bounded: a length, a time, and how many at once.
+//! A Unix socket with mode 0600. Who connects is looked at too: only root and the server's own user
+//! are answered. A connection carries one request, a line of JSON, and its answer. What it may cost
+//! is bounded: a length, a time, and how many at once.
 
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -17,7 +18,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::geteuid;
 use tracing::{debug, warn};
 
-use super::protocol::Request;
+use crate::protocol::Request;
 
 /// The longest request: some ten thousand ids.
 const MAX_REQUEST: u64 = 256 << 10;
@@ -25,7 +26,8 @@ const MAX_REQUEST: u64 = 256 << 10;
 /// How long a client may take to ask.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a client may not read what it is answered: somebody may look at a page of it (`prixfixe spool list | less`).
+/// How long a client may not read what it is answered: somebody may look at a page of it (`prixfixe
+/// spool list | less`).
 const READER_PATIENCE: Duration = Duration::from_mins(5);
 
 /// How long a server may be silent. It works on the disk meanwhile.
@@ -37,7 +39,8 @@ const MAX_AT_ONCE: usize = 8;
 /// Answers a request.
 pub(crate) type Answer = dyn Fn(Request, &mut dyn Write) -> io::Result<()> + Send + Sync;
 
-/// A socket that is answered. It is removed when this is dropped, unless a successor has put its own there.
+/// A socket that is answered. It is removed when this is dropped, unless a successor has put its
+/// own there.
 #[derive(Debug)]
 pub(crate) struct Socket {
     path: PathBuf,
@@ -49,7 +52,8 @@ pub(crate) fn path(spool: &Path) -> PathBuf {
 }
 
 impl Socket {
-    /// For the process that delivers from the spool: it has the lock, so whoever had the socket before is gone, or going.
+    /// For the process that delivers from the spool: it has the lock, so whoever had the socket
+    /// before is gone, or going.
     pub(crate) fn open(spool: &Path, answer: Arc<Answer>) -> io::Result<Self> {
         let path = path(spool);
         // Under a name of its own until nobody else can connect.
@@ -154,8 +158,8 @@ pub(crate) fn ask(spool: &Path, request: &Request) -> io::Result<Option<BufReade
 mod tests {
     use std::io::{Read, Write};
 
-    use super::super::protocol::Line;
     use super::*;
+    use crate::protocol::Line;
 
     fn echo() -> Arc<Answer> {
         Arc::new(|request, output| {

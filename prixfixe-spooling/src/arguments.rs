@@ -2,8 +2,15 @@
 
 use clap::{Args, Subcommand};
 
-use super::protocol::Request;
+use crate::protocol::Request;
 use prixfixe_config::SpoolArguments;
+
+/// The arguments of `prixfixe spool`.
+#[derive(Debug, Args)]
+pub struct SpoolCommand {
+    #[command(subcommand)]
+    pub(crate) action: Action,
+}
 
 /// What `prixfixe spool` is asked to do.
 #[derive(Debug, Subcommand)]
@@ -122,13 +129,15 @@ impl Action {
     }
 }
 
-pub(crate) const SPOOL: &str = "\
+/// Stands below the help of `prixfixe spool`.
+pub const EXAMPLES: &str = "\
 Examples:
   prixfixe spool list --config prixfixe.toml
   prixfixe spool retry --all --target relay --config prixfixe.toml
   prixfixe spool show 17-4128 --spool /var/spool/prixfixe
 
-It works while the server runs, and while it does not. Run it as root or as the server's user.";
+It works while the server runs, and while it does not. Run it as root or as the server's user.
+The spool of a fleet is asked where it is, with the configuration's credentials; a message's id is its digest there.";
 
 const LIST: &str = "\
 Examples:

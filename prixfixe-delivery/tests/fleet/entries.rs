@@ -1,0 +1,168 @@
+//! What a person sees of single messages, and does with them.
+
+use prixfixe_delivery::{EntryState, FleetEntry, FleetError, FleetId};
+
+use super::*;
+
+async fn list(fleet: &Fleet) -> Vec<FleetEntry> {
+    let mut all = Vec::new();
+    let list = fleet.list(|entry| {
+        all.push(entry);
+        Ok(())
+    });
+    list.await.expect("a list");
+    all
+}
+
+async fn export(fleet: &Fleet, id: &FleetId) -> Result<String, FleetError> {
+    let mut text = Vec::new();
+    let export = fleet.export(id, |piece| {
+        text.extend_from_slice(piece);
+        Ok(())
+    });
+    export.await?;
+    Ok(String::from_utf8(text).unwrap())
+}
+
+/// Pieces of objects, and their descriptions.
+async fn pieces(setting: &Setting) -> u64 {
+    count(&setting.context, "OBJ_PRIXFIXE").await
+}
+
+/// A description stays of an object that was removed.
+const REMOVED: u64 = 2;
+
+async fn setting() -> Option<Setting> {
+    let mut options = options();
+    options.retry = RetrySchedule::new([Duration::from_secs(600)]);
+    let setting = Setting::new(options).await?;
+    setting.deliver().await;
+    Some(setting)
+}
+
+fn large() -> String {
+    content("large") + &"0123456789\r\n".repeat(200_000)
+}
+
+#[tokio::test]
+async fn a_large_message_is_seen_exported_and_removed_with_its_content() {
+    let Some(setting) = setting().await else {
+        return;
+    };
+    let fleet = &setting.fleet;
+    let kept = keep(fleet, "relay", &["busy@example.org"], large()).await;
+    kept.unwrap();
+    until("it waits", async || {
+        list(fleet)
+            .await
+            .iter()
+            .any(|it| it.state == EntryState::Waiting)
+    })
+    .await;
+    let [entry] = &*list(fleet).await else {
+        panic!("one message");
+    };
+    assert_eq!(entry.id, FleetId::Queued(entry.digest.clone()));
+    assert_eq!(entry.size, large().len() as u64);
+    assert_eq!((&*entry.from, &*entry.target), ("ann@example.com", "relay"));
+    assert_eq!(entry.recipients, ["busy@example.org"]);
+    assert_eq!(entry.attempts, 1);
+    assert!(
+        entry
+            .next_attempt
+            .is_some_and(|it| it > entry.received + 500_000)
+    );
+    assert!(entry.last_error.as_deref().unwrap().contains("450 4.2.1"));
+    let text = export(fleet, &entry.id).await.unwrap();
+    assert!(text.starts_with("Return-Path: <ann@example.com>\r\n"));
+    assert!(text.ends_with(&large()));
+    assert!(pieces(&setting).await > 10);
+    fleet.remove_one(&entry.id).await.unwrap();
+    assert!(list(fleet).await.is_empty());
+    assert!(pieces(&setting).await <= REMOVED);
+    let again = fleet.remove_one(&entry.id).await;
+    assert!(matches!(again, Err(FleetError::Unknown(_))), "{again:?}");
+}
+
+/// One content, which those that wait and those that have failed both need.
+#[tokio::test]
+async fn a_content_stays_until_nobody_needs_it() {
+    let Some(setting) = setting().await else {
+        return;
+    };
+    let fleet = &setting.fleet;
+    let to = ["busy@example.org", "nobody@example.org"];
+    keep(fleet, "relay", &to, large()).await.unwrap();
+    until("one waits and one has failed", async || {
+        let states = list(fleet).await.into_iter().map(|it| it.state);
+        states.collect::<Vec<_>>() == [EntryState::Waiting, EntryState::Failed]
+    })
+    .await;
+    let [waiting, failed] = &*list(fleet).await else {
+        panic!("two of them");
+    };
+    assert_eq!(failed.recipients, ["nobody@example.org"]);
+    assert_eq!(failed.id.to_string(), format!("{}.relay", failed.digest));
+    assert!(failed.last_error.as_deref().unwrap().contains("550 5.1.1"));
+    let held = fleet.hold_one(&failed.id).await;
+    assert!(matches!(held, Err(FleetError::IsFailed(_))), "{held:?}");
+    // It is tried anew, and fails anew: what waits keeps its content.
+    let attempts = setting
+        .target
+        .attempts
+        .load(std::sync::atomic::Ordering::SeqCst);
+    fleet.retry_one(&failed.id).await.unwrap();
+    until("it has failed again", async || {
+        let made = setting
+            .target
+            .attempts
+            .load(std::sync::atomic::Ordering::SeqCst);
+        made > attempts && list(fleet).await.len() == 2
+    })
+    .await;
+    fleet.remove_one(&waiting.id).await.unwrap();
+    let text = export(fleet, &failed.id).await.unwrap();
+    assert!(text.ends_with(&large()));
+    fleet.remove_one(&failed.id).await.unwrap();
+    assert!(list(fleet).await.is_empty());
+    assert!(pieces(&setting).await <= REMOVED);
+}
+
+#[tokio::test]
+async fn a_message_is_held_and_released_by_its_digest_and_that_twice_is_no_error() {
+    let Some(setting) = setting().await else {
+        return;
+    };
+    let fleet = &setting.fleet;
+    for name in ["a", "b"] {
+        let kept = keep(fleet, "relay", &["busy@example.org"], content(name)).await;
+        kept.unwrap();
+    }
+    until("both wait", async || {
+        let list = list(fleet).await;
+        list.len() == 2 && list.iter().all(|it| it.state == EntryState::Waiting)
+    })
+    .await;
+    let id = list(fleet).await[0].id.clone();
+    for _ in 0..2 {
+        fleet.hold_one(&id).await.unwrap();
+        let states = list(fleet).await.into_iter().filter(|it| it.id == id);
+        assert!(states.map(|it| it.state).eq([EntryState::Held]));
+    }
+    fleet.release_one(&id).await.unwrap();
+    until("it was tried", async || {
+        let list = list(fleet).await;
+        let one = list.iter().find(|it| it.id == id);
+        one.is_some_and(|it| it.attempts == 2 && it.state == EntryState::Waiting)
+    })
+    .await;
+    let unknown = FleetId::Queued("0f".repeat(32));
+    for done in [
+        fleet.hold_one(&unknown).await,
+        fleet.release_one(&unknown).await,
+        fleet.retry_one(&unknown).await,
+        fleet.remove_one(&unknown).await,
+    ] {
+        assert!(matches!(done, Err(FleetError::Unknown(_))), "{done:?}");
+    }
+}
