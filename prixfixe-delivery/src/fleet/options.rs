@@ -27,6 +27,9 @@ pub struct FleetOptions {
     pub give_up_after: Duration,
     /// How long a message whose server died stays with it. By default: 30 s.
     pub ack_wait: Duration,
+    /// How old an object of the bucket is at least before it is removed where no message names it: a server that died left it.
+    /// By default: 24 hours.
+    pub objects_age: Duration,
     /// Who writes to senders. Nobody: what cannot be delivered goes to the stream of what was given up.
     pub bouncer: Arc<dyn Bouncer>,
     /// The connection. Its `min_replicas` and `objects` mean nothing here, and its `name` is by default `spool`.
@@ -43,6 +46,7 @@ impl Default for FleetOptions {
             retry: RetrySchedule::default(),
             give_up_after: Duration::from_secs(5 * 86_400),
             ack_wait: Duration::from_secs(30),
+            objects_age: Duration::from_secs(86_400),
             bouncer: Arc::new(NoBounces),
             connection: NatsOptions {
                 name: "spool".to_owned(),
@@ -62,6 +66,7 @@ impl fmt::Debug for FleetOptions {
             .field("retry", &self.retry)
             .field("give_up_after", &self.give_up_after)
             .field("ack_wait", &self.ack_wait)
+            .field("objects_age", &self.objects_age)
             .field("connection", &self.connection)
             .finish_non_exhaustive()
     }
