@@ -160,11 +160,11 @@ fn a_server_that_dies_between_report_and_acknowledgement_has_one_report_sent() {
     };
     let outside = runtime();
     let context = outside.block_on(context(&server.address()));
-    let failed_takes = |size: i32| {
+    let failed_takes = |subject: &str| {
         outside.block_on(async {
             let stream = context.get_stream("PRIXFIXE_FAILED").await.expect("it");
             let mut config = stream.cached_info().config.clone();
-            config.max_message_size = size;
+            config.subjects = vec![subject.to_owned()];
             context.update_stream(config).await.expect("it is changed");
         });
     };
@@ -172,7 +172,7 @@ fn a_server_that_dies_between_report_and_acknowledgement_has_one_report_sent() {
     let first = runtime();
     let delivery = first.block_on(start());
     // One is told of, and the other is kept: that takes until the server dies.
-    failed_takes(1);
+    failed_takes("PRIXFIXE_FAILED.nothing");
     let message = to_nobody("ann@example.com", Some(Notify::NEVER), "1");
     let part = Part {
         target: "relay".to_owned(),
@@ -185,7 +185,7 @@ fn a_server_that_dies_between_report_and_acknowledgement_has_one_report_sent() {
     first.shutdown_background();
     drop(delivery);
 
-    failed_takes(-1);
+    failed_takes("PRIXFIXE_FAILED.>");
     let second = runtime();
     let _delivery = second.block_on(start());
     outside.block_on(until("it has failed", async || {
