@@ -13,8 +13,8 @@
 //! | `PRIXFIXE_FAILED.TARGET.DIGEST` | one that was given up, in a stream of its own that is never emptied by us |
 //!
 //! There is one message for each target of a mail, and `250` is said when all of them are acknowledged. A content that is too
-//! large for a message is an object of the bucket `PRIXFIXE`, stored before. It goes when its message is delivered. An object stays
-//! behind where a server dies between the two.
+//! large for a message is an object of the bucket `PRIXFIXE`, stored before. It goes when its message is delivered. What a
+//! server leaves behind that dies between the two is removed when it is old and no message names it.
 //!
 //! # How it is delivered
 //!
@@ -41,6 +41,7 @@ mod options;
 mod report;
 mod round;
 mod streams;
+mod sweep;
 mod target;
 mod usage;
 mod verdict;
@@ -59,6 +60,7 @@ use self::census::Census;
 use self::line::Line;
 use self::names::{Names, is_word};
 use self::streams::Streams;
+use self::sweep::Sweep;
 use self::usage::Usage;
 use crate::nats::link::Keeper;
 use crate::routes::Routes;
@@ -175,6 +177,7 @@ impl Fleet {
             routes: RwLock::default(),
         });
         let watched = Arc::clone(&inner);
+        let age = options.objects_age;
         let watch = tokio::spawn(async move {
             let Inner {
                 usage,
@@ -182,7 +185,9 @@ impl Fleet {
                 names,
                 ..
             } = &*watched;
-            usage.watch(&keeper.shared, names).await;
+            let shared = &keeper.shared;
+            let sweep = Sweep { shared, names, age };
+            tokio::join!(usage.watch(shared, names), sweep.run());
         });
         Ok(Self(Arc::new(Kept {
             inner,
@@ -216,7 +221,7 @@ impl Fleet {
     /// What the client is told: some of the targets may get it all the same, and do not get it twice when it comes again. Where a
     /// part is not as [`Part`] says, none of the targets gets it.
     pub async fn keep(&self, message: Message, parts: &[Part]) -> Result<(), Failure> {
-        self.0.inner.keep(message, parts).await
+        self.0.inner.keep(message, parts, None).await
     }
 
     /// Delivers what is due for this target, from now on and at most so many at once in all the fleet. A name that no server

@@ -74,13 +74,27 @@ struct Acceptance<'a> {
     content: &'a Gathered,
     digest: Digest,
     stream: String,
+    origin: Option<&'a str>,
+}
+
+/// What a report is of. It is written anew where a server dies before it has said that it gave up: this tells the repeat.
+pub(super) struct Origin<'a> {
+    /// The stream with the message that it is of, which knows repeats.
+    pub(super) stream: &'a str,
+    pub(super) id: &'a str,
 }
 
 impl Inner {
     /// Keeps the message, or says why not. Nothing is promised before all parts are acknowledged.
-    pub(super) async fn keep(&self, message: Message, parts: &[Part]) -> Result<(), Failure> {
+    pub(super) async fn keep(
+        &self,
+        message: Message,
+        parts: &[Part],
+        origin: Option<&Origin<'_>>,
+    ) -> Result<(), Failure> {
         let shared = &self.keeper.shared;
-        let kept = timeout(shared.options.final_timeout, self.put(message, parts)).await;
+        let put = self.put(message, parts, origin);
+        let kept = timeout(shared.options.final_timeout, put).await;
         let result = kept
             .unwrap_or_else(|_| Err(Failure::unknown("the stream did not acknowledge in time")));
         if let Err(failure) = &result
@@ -91,7 +105,12 @@ impl Inner {
         result
     }
 
-    async fn put(&self, mut message: Message, parts: &[Part]) -> Result<(), Failure> {
+    async fn put(
+        &self,
+        mut message: Message,
+        parts: &[Part],
+        origin: Option<&Origin<'_>>,
+    ) -> Result<(), Failure> {
         if parts.is_empty() {
             return Err(Failure::said(LOCAL_ERROR).because("it goes nowhere"));
         }
@@ -109,7 +128,11 @@ impl Inner {
             message: &message,
             content: &content,
             digest,
-            stream: self.names.stream_of(&digest),
+            stream: origin.map_or_else(
+                || self.names.stream_of(&digest),
+                |origin| origin.stream.to_owned(),
+            ),
+            origin: origin.map(|it| it.id),
         };
         acceptance.publish(&destinations).await?;
         self.usage.add(size);
@@ -190,7 +213,10 @@ impl Acceptance<'_> {
     /// A repeat of the same message goes by the same id. Where routes have changed in between, others may get it by this target.
     fn id(&self, part: &Destination<'_>) -> String {
         let mark = names::mark(part.recipients.iter().map(ToString::to_string));
-        format!("{}.{}.0.{mark}", self.digest, part.target)
+        match self.origin {
+            Some(origin) => format!("{origin}.{}.{mark}", part.target),
+            None => format!("{}.{}.0.{mark}", self.digest, part.target),
+        }
     }
 
     /// Each part has an object of its own, which goes when the part is delivered.

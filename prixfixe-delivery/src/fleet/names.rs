@@ -35,6 +35,15 @@ impl Names {
         (0..self.partitions).map(|it| self.stream(it))
     }
 
+    /// Whether a stream has the name of a partition, in this number of them or another.
+    pub(crate) fn may_be_partition(&self, stream: &str) -> bool {
+        let rest = stream.strip_prefix(&*self.stream);
+        rest.is_some_and(|rest| {
+            let number = rest.strip_prefix('-');
+            rest.is_empty() || number.is_some_and(|it| it.bytes().all(|byte| byte.is_ascii_digit()))
+        })
+    }
+
     /// The stream of what was given up.
     pub(crate) fn failed(&self) -> String {
         format!("{}_FAILED", self.stream)

@@ -27,6 +27,9 @@ pub struct FleetOptions {
     pub give_up_after: Duration,
     /// How long a message whose server died stays with it. By default: 30 s.
     pub ack_wait: Duration,
+    /// How old an object of the bucket is at least before it is removed where no message names it: a server that died left it.
+    /// By default: 24 hours.
+    pub objects_age: Duration,
     /// Who writes to senders. Nobody: what cannot be delivered goes to the stream of what was given up.
     pub bouncer: Arc<dyn Bouncer>,
     /// Streams and a bucket that are missing are made. Else that is a fault: for programs that look into the spool. By default: true.
@@ -45,6 +48,7 @@ impl Default for FleetOptions {
             retry: RetrySchedule::default(),
             give_up_after: Duration::from_secs(5 * 86_400),
             ack_wait: Duration::from_secs(30),
+            objects_age: Duration::from_secs(86_400),
             bouncer: Arc::new(NoBounces),
             creates: true,
             connection: NatsOptions {
@@ -66,6 +70,7 @@ impl fmt::Debug for FleetOptions {
             .field("give_up_after", &self.give_up_after)
             .field("ack_wait", &self.ack_wait)
             .field("creates", &self.creates)
+            .field("objects_age", &self.objects_age)
             .field("connection", &self.connection)
             .finish_non_exhaustive()
     }

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use prixfixe_server::ReversePath;
 use tokio::io::AsyncReadExt;
 
+use super::accept::Origin;
 use super::letter::{Content, Stored};
 use super::mail::Kept;
+use super::names;
 use super::round::Round;
 use super::target::parts;
 use super::verdict::Verdict;
@@ -110,8 +112,26 @@ impl Round {
         let Ok(parts) = parts(&self.inner.routes(), &message) else {
             return Ok(false);
         };
-        self.inner.keep(message, &parts).await?;
+        let id = self.report_id(stored, kept, ending, recipients);
+        let origin = Origin {
+            stream: &self.stream,
+            id: &id,
+        };
+        self.inner.keep(message, &parts, Some(&origin)).await?;
         Ok(true)
+    }
+
+    /// The same for each report of this attempt that tells the same of the same recipients.
+    fn report_id(&self, stored: &Stored, kept: &Kept, ending: Ending, of: &[Ended]) -> String {
+        let (digest, target, attempt) = (&stored.digest, self.target.name(), stored.attempt);
+        let mark = names::mark(of.iter().map(|it| &*it.recipient.to));
+        let what = match ending {
+            Ending::Delivered => "delivered",
+            Ending::Refused | Ending::GivenUp => "failed",
+        };
+        // Another mail of the same content has a report of its own.
+        let id = &kept.envelope().id;
+        format!("{digest}.{id}.{target}.{attempt}.{what}.{mark}")
     }
 
     async fn beginning(&self, stored: &Stored) -> Result<(Bytes, bool), Failure> {

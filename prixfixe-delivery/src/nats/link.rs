@@ -176,6 +176,10 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long an inspection waits for each answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// A node that is cut off from the others still answers its clients, and has nobody to write with: after so long another one is
+/// tried.
+const ELSEWHERE: Duration = Duration::from_secs(5);
+
 /// A server that is silent for two to three of these is given up, and another one tried.
 const PING: Duration = Duration::from_secs(5);
 
@@ -211,11 +215,21 @@ impl Shared {
 
     /// Inspects now and then, until the connection is gone for good.
     async fn watch(&self, client: Client, mut lost: watch::Receiver<Lost>) {
+        let mut silent = None;
         loop {
             let pause = match client.connection_state() {
                 ConnectionState::Connected => {
                     let context = self.context(client.clone(), ANSWER);
+                    let since = *silent.get_or_insert_with(Instant::now);
                     let found = self.inspection.look(&context).await;
+                    match found {
+                        Found::Silent(_) if since.elapsed() < ELSEWHERE => {}
+                        Found::Silent(_) => {
+                            silent = None;
+                            self.go_elsewhere(&client).await;
+                        }
+                        Found::Good(_) | Found::Fault(_) => silent = None,
+                    }
                     self.found(&client, &lost, found).await
                 }
                 _ => {
@@ -233,6 +247,14 @@ impl Shared {
                     return;
                 },
             }
+        }
+    }
+
+    /// The library takes one of the servers at random. What waits for an answer is told that the connection was lost.
+    async fn go_elsewhere(&self, client: &Client) {
+        if self.url.servers().len() > 1 {
+            // An error: the connection is gone already.
+            let _ = client.force_reconnect().await;
         }
     }
 

@@ -97,8 +97,14 @@ fn compose_and_kubernetes_run_that_file() {
         }
     }
     let kustomization = std::fs::read_to_string(deploy("kustomization.yaml")).expect("it");
-    assert!(kustomization.contains("files: [fleet.conf]"));
-    assert!(kustomization.contains("  - kubernetes.yaml"));
+    for line in [
+        "files: [fleet.conf]",
+        "files: [prixfixe.toml]",
+        "  - kubernetes.yaml",
+        "  - ../kubernetes",
+    ] {
+        assert!(kustomization.contains(line), "{line}");
+    }
     if has("kubernetes-validate") {
         run(Command::new("kubernetes-validate")
             .args(["--strict", "--kubernetes-version", "1.34"])
@@ -109,8 +115,67 @@ fn compose_and_kubernetes_run_that_file() {
             .env("NATS_PRIXFIXE_PASSWORD", "one")
             .env("NATS_ADMIN_PASSWORD", "other")
             .env("NATS_TLS", "/etc/nats")
+            .env("PRIXFIXE_TLS", "/etc/prixfixe")
             .arg("-f")
             .arg(deploy("compose.yaml"))
             .args(["config", "--quiet"]));
+    }
+}
+
+/// All of it together, as `kubectl apply -k` makes it.
+#[test]
+fn three_servers_of_mail_have_no_disk_and_the_nodes_password() {
+    // kubectl is in no list of packages of the gate.
+    if Command::new("kubectl").arg("help").output().is_err() || !has("kubernetes-validate") {
+        return;
+    }
+    let made = Command::new("kubectl")
+        .arg("kustomize")
+        .arg(deploy(""))
+        .output()
+        .expect("it runs");
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("all.yaml");
+    std::fs::write(&file, &made.stdout).expect("a file");
+    run(Command::new("kubernetes-validate")
+        .args(["--strict", "--kubernetes-version", "1.34"])
+        .arg(&file));
+    let text = String::from_utf8_lossy(&made.stdout);
+    let sets: Vec<&str> = text
+        .split("\n---\n")
+        .filter(|it| it.contains("\nkind: StatefulSet\n"))
+        .collect();
+    assert_eq!(sets.len(), 2);
+    for set in sets {
+        assert!(set.contains("\n  replicas: 3\n"), "{set}");
+        let is_mail = set.contains("\n  name: prixfixe\n");
+        assert_ne!(is_mail, set.contains("volumeClaimTemplates"), "{set}");
+        assert_eq!(is_mail, set.contains("mountPath: /nats\n"), "{set}");
+    }
+}
+
+/// The servers' file names what the nodes' files have.
+#[test]
+fn the_servers_go_to_those_nodes_as_the_user_for_them() {
+    let servers = std::fs::read_to_string(deploy("prixfixe.toml")).expect("it");
+    let nodes = std::fs::read_to_string(deploy("fleet.conf")).expect("it");
+    assert!(servers.contains(r#"url = "nats://nats-1,nats-2,nats-3""#));
+    assert!(servers.contains(r#"username = "prixfixe""#));
+    assert!(nodes.contains("user: prixfixe,") && nodes.contains("sync_interval: always"));
+    let compose = std::fs::read_to_string(deploy("compose.yaml")).expect("it");
+    for number in 1..=3 {
+        assert!(nodes.contains(&format!("nats://nats-{number}:6222")));
+        assert!(compose.contains(&format!("  nats-{number}:\n    <<: *nats\n")));
+        assert!(compose.contains(&format!("  smtp-{number}:\n    <<: *prixfixe\n")));
+    }
+    for path in ["/nats/password", "/nats/ca.pem"] {
+        assert!(
+            servers.contains(&format!("\"{path}\"")) && compose.contains(&format!(":{path}:ro"))
+        );
     }
 }

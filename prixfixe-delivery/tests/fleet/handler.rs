@@ -119,6 +119,84 @@ fn mail_goes_all_ways_and_a_refusal_comes_back_on_raw() {
     mail_goes_all_ways_and_a_refusal_comes_back(Transport::Raw);
 }
 
+/// Writes another report each time, as most do.
+#[derive(Default)]
+struct Anew(std::sync::atomic::AtomicU64);
+
+impl Bouncer for Anew {
+    fn report(&self, report: &Report<'_>) -> Option<Message> {
+        let number = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let envelope = Envelope::builder().to(&report.envelope.from).ok()?.build();
+        let text = format!("Message-ID: <{number}@mx.example.com>\r\n\r\nSorry\r\n");
+        Some(Message::new(Client::builder().build(), envelope, [text]))
+    }
+}
+
+#[test]
+fn a_server_that_dies_between_report_and_acknowledgement_has_one_report_sent() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let builder = builder.worker_threads(1).enable_all();
+        builder.build().expect("a runtime")
+    };
+    let target = Arc::new(Collector::default());
+    let bouncer: Arc<dyn Bouncer> = Arc::new(Anew::default());
+    let start = || async {
+        let routes = Routes::new("mx.example.com")
+            .shared_target("relay", target.clone())
+            .rest("relay")
+            .expect("routes");
+        let mut options = options();
+        options.bouncer = bouncer.clone();
+        let fleet = open(&server.address(), options).await;
+        FleetDelivery::new(fleet, routes, 4).await.expect("it")
+    };
+    let reports = || {
+        let all = target.all();
+        all.iter().filter(|it| it.from.is_empty()).count()
+    };
+    let outside = runtime();
+    let context = outside.block_on(context(&server.address()));
+    let failed_takes = |subject: &str| {
+        outside.block_on(async {
+            let stream = context.get_stream("PRIXFIXE_FAILED").await.expect("it");
+            let mut config = stream.cached_info().config.clone();
+            config.subjects = vec![subject.to_owned()];
+            context.update_stream(config).await.expect("it is changed");
+        });
+    };
+
+    let first = runtime();
+    let delivery = first.block_on(start());
+    // One is told of, and the other is kept: that takes until the server dies.
+    failed_takes("PRIXFIXE_FAILED.nothing");
+    let message = to_nobody("ann@example.com", Some(Notify::NEVER), "1");
+    let part = Part {
+        target: "relay".to_owned(),
+        recipients: message.envelope().recipients().to_vec(),
+    };
+    first
+        .block_on(delivery.fleet().keep(message, &[part]))
+        .expect("kept");
+    outside.block_on(until("a report", async || reports() == 1));
+    first.shutdown_background();
+    drop(delivery);
+
+    failed_takes("PRIXFIXE_FAILED.>");
+    let second = runtime();
+    let _delivery = second.block_on(start());
+    outside.block_on(until("it has failed", async || {
+        count(&context, "PRIXFIXE_FAILED").await == 1
+    }));
+    outside.block_on(until("an empty stream", async || {
+        count(&context, "PRIXFIXE").await == 0
+    }));
+    assert_eq!(reports(), 1);
+}
+
 /// A message of this sender to two whom the target does not know. The first of them says whether failures are to be told.
 fn to_nobody(sender: &str, notify: Option<Notify>, name: &str) -> Message {
     let mut parameters = RcptParameters::default();

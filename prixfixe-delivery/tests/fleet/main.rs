@@ -6,6 +6,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "so tests fail"
 )]
@@ -20,7 +21,9 @@ mod entries;
 mod fairness;
 mod handler;
 mod inspection;
+mod link;
 mod logs;
+mod objects;
 #[allow(dead_code, reason = "it has more than is needed here")]
 #[path = "../nats/server.rs"]
 mod server;
