@@ -37,7 +37,6 @@ impl Configuration {
             delivery: wanted.delivery.clone(),
             spool: Spool {
                 path: self.spool.path.clone(),
-                max_size: self.spool.max_size,
                 ..wanted.spool.clone()
             },
             admin: self.admin.clone(),
