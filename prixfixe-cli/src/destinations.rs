@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use prixfixe_admin::Numbers;
-use prixfixe_delivery::{Delivery, SpoolStatus, Storage, TargetStatus};
+use prixfixe_delivery::{Delivery, SpoolStatus, Storage, TargetStatus, TemporarySpace};
 
 use crate::spooling::Spooling;
 
@@ -12,18 +12,23 @@ use crate::spooling::Spooling;
 pub(crate) struct Destinations {
     pub(crate) delivery: Delivery,
     pub(crate) spool: Option<Spooling>,
+    /// What messages pass through.
+    pub(crate) temporary: TemporarySpace,
 }
 
 impl prixfixe_admin::Destinations for Destinations {
     fn fault(&self) -> Option<String> {
-        self.delivery.fault().map(|fault| fault.to_string())
+        let fault = self.temporary.fault().or_else(|| self.delivery.fault());
+        fault.map(|fault| fault.to_string())
     }
 
     fn storage(&self) -> Vec<Storage> {
-        match &self.spool {
+        let mut storage = match &self.spool {
             Some(spool) => spool.storage(),
             None => self.delivery.storage(),
-        }
+        };
+        storage.extend(self.temporary.storage());
+        storage
     }
 
     fn targets(&self) -> Vec<TargetStatus> {

@@ -28,6 +28,7 @@ mod spool;
 mod spooling;
 mod systemd;
 mod targets;
+mod temporary;
 mod welcome;
 
 use std::process::ExitCode;

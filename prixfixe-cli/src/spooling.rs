@@ -4,14 +4,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prixfixe_delivery::bounce::{ReportedTarget, Reports};
 use prixfixe_delivery::{
     RetrySchedule, Routes, Spool, SpoolOptions, SpoolStatus, Storage, Target as _, TargetStatus,
 };
 use tokio::runtime::{Handle, Runtime};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::error::Error;
 use crate::spool::answer;
@@ -37,9 +37,24 @@ struct State {
     /// For deliveries under way, once no more begin.
     drain: Duration,
     socket: Option<Socket>,
-    leaving: Option<JoinHandle<()>>,
+    leaving: Option<Leaving>,
     is_leaving: bool,
 }
+
+/// On the way to give the spool up.
+struct Leaving {
+    thread: JoinHandle<()>,
+    /// By then it is done, or its disk does not answer.
+    deadline: Instant,
+    /// Messages that were in the spool.
+    messages: u64,
+}
+
+/// Behind the drain timeout, for the disk's last answers. One that owes an answer for longer counts as broken elsewhere too.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// How often is looked whether they have come.
+const LOOK_AT_THE_END: Duration = Duration::from_millis(5);
 
 /// How often is looked whether this process is the one that delivers, before operators can reach it.
 const LOOK: Duration = Duration::from_millis(50);
@@ -131,6 +146,7 @@ impl Spooling {
             return;
         }
         let (leaving, drain) = (self.clone(), state.drain);
+        let status = self.status();
         let spawned = thread::Builder::new()
             .name("spool-drain".to_owned())
             .spawn(move || {
@@ -140,20 +156,37 @@ impl Spooling {
                 runtime.block_on(spool.stop(drain));
             });
         match spawned {
-            Ok(thread) => state.leaving = Some(thread),
+            Ok(thread) => {
+                state.leaving = Some(Leaving {
+                    thread,
+                    deadline: Instant::now() + drain + LAST_ANSWERS,
+                    messages: status.ready + status.waiting + status.held,
+                });
+            }
             // What is under way is repeated by the successor.
             Err(error) => warn!(target: "prixfixe", %error, "cannot start a thread"),
         }
     }
 
-    /// Waits until the spool is a successor's.
-    pub(crate) fn wait(&self) {
+    /// Waits until the spool is a successor's. False: its disk does not answer.
+    pub(crate) fn wait(&self) -> bool {
         self.leave();
-        let leaving = self.state().leaving.take();
-        if let Some(leaving) = leaving {
-            // A panic there was told by the hook already.
-            let _ = leaving.join();
+        let Some(leaving) = self.state().leaving.take() else {
+            return true;
+        };
+        while !leaving.thread.is_finished() {
+            if Instant::now() >= leaving.deadline {
+                error!(
+                    target: "prixfixe", path = %self.0.path.display(), messages = leaving.messages,
+                    "the spool's disk does not answer; the next start takes its mail up, and repeats what was under way"
+                );
+                return false;
+            }
+            thread::sleep(LOOK_AT_THE_END);
         }
+        // A panic there was told by the hook already.
+        let _ = leaving.thread.join();
+        true
     }
 
     fn open_socket(&self) {
