@@ -262,7 +262,7 @@ fn mail_is_refused_while_there_is_too_little_space_for_what_is_gathered() {
         let mut command = prixfixe(&["serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"]);
         command.args(["--config", "mail.toml", "--transport", transport]);
         let mut serve = Serve::spawn(command.current_dir(directory.path()), directory);
-        let admin = listening_address(&serve.seen("admin endpoints").unwrap());
+        let admin = listening_address(serve.seen("admin endpoints").unwrap());
         let mut client = Client::greeted(&serve);
         client.ask("EHLO client.example", "250");
         client.ask("MAIL FROM:<a@client.example>", "452 4.3.1 ");
