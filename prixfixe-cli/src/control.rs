@@ -114,8 +114,13 @@ impl Control {
     /// Ends the process without waiting for threads that are busy: one may hang on a disk that is gone. What they have
     /// not answered `250` their clients will send again.
     pub(crate) fn exit(&self) -> ! {
+        self.exit_with(0)
+    }
+
+    /// The same, with this status.
+    pub(crate) fn exit_with(&self, status: i32) -> ! {
         self.logging.flush();
-        process::exit(0)
+        process::exit(status)
     }
 
     /// Passes on what was asked for, now or before there was anyone to ask.

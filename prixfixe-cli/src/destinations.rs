@@ -1,7 +1,7 @@
 //! What the admin endpoints tell of where mail goes: the targets, whatever is before them.
 
 use prixfixe_admin::Numbers;
-use prixfixe_delivery::{Delivery, SpoolStatus, Storage, TargetStatus};
+use prixfixe_delivery::{Delivery, SpoolStatus, Storage, TargetStatus, TemporarySpace};
 use prixfixe_spooling::Spooling;
 
 /// The delivery, and the spool between it and the targets.
@@ -9,18 +9,23 @@ use prixfixe_spooling::Spooling;
 pub(crate) struct Destinations {
     pub(crate) delivery: Delivery,
     pub(crate) spool: Option<Spooling>,
+    /// What messages pass through.
+    pub(crate) temporary: TemporarySpace,
 }
 
 impl prixfixe_admin::Destinations for Destinations {
     fn fault(&self) -> Option<String> {
-        self.delivery.fault().map(|fault| fault.to_string())
+        let fault = self.temporary.fault().or_else(|| self.delivery.fault());
+        fault.map(|fault| fault.to_string())
     }
 
     fn storage(&self) -> Vec<Storage> {
-        match &self.spool {
+        let mut storage = match &self.spool {
             Some(spool) => spool.storage(),
             None => self.delivery.storage(),
-        }
+        };
+        storage.extend(self.temporary.storage());
+        storage
     }
 
     fn targets(&self) -> Vec<TargetStatus> {

@@ -25,6 +25,7 @@ mod signals;
 mod sockets;
 mod systemd;
 mod targets;
+mod temporary;
 mod welcome;
 
 use std::process::ExitCode;

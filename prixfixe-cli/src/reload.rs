@@ -6,7 +6,7 @@ use prixfixe_admin::Notice;
 use prixfixe_config::{
     self as config, Configuration, ConfigurationArguments, Difference, differences,
 };
-use prixfixe_delivery::AcceptRecipients;
+use prixfixe_delivery::{AcceptRecipients, TemporarySpace};
 use prixfixe_log::Logging;
 use prixfixe_server::{BareLineEnds, Server, Settings};
 use prixfixe_tls::{Reloaded, TlsConfig, Watch};
@@ -18,7 +18,7 @@ use crate::file_limit::{FileLimit, Room};
 use crate::policy::Policy;
 use crate::sockets::Origins;
 use crate::targets::Targets;
-use crate::{logging, recipients};
+use crate::{logging, recipients, temporary};
 
 /// What runs, and what it was read from.
 pub(crate) struct Reload {
@@ -29,6 +29,7 @@ pub(crate) struct Reload {
     pub(crate) server: Arc<Server>,
     pub(crate) targets: Targets,
     pub(crate) recipients: AcceptRecipients,
+    pub(crate) temporary: TemporarySpace,
     pub(crate) policy: Policy,
     pub(crate) logins: Logins,
     pub(crate) file_limit: FileLimit,
@@ -92,6 +93,7 @@ impl Reload {
         self.recipients.set_rules(recipients);
         self.policy.replace(policy);
         self.targets.set_min_free(next.delivery.min_free());
+        temporary::change(&self.temporary, &next);
         self.report(&next, &wanted);
         self.running = next;
         Ok(())

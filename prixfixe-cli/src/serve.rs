@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prixfixe_admin::{Notice, Status};
 use prixfixe_config::{self as config, Configuration, ConfigurationArguments, Environment};
-use prixfixe_delivery::AcceptRecipients;
+use prixfixe_delivery::{AcceptRecipients, TemporarySpace};
 use prixfixe_server::{Protocol, Server, Transport};
 use tracing::{info, warn};
 
@@ -21,7 +21,7 @@ use crate::signals::Signals;
 use crate::sockets::Sockets;
 use crate::systemd::Purpose;
 use crate::targets::Prepared;
-use crate::{logging, privileges, recipients, systemd, welcome};
+use crate::{logging, privileges, recipients, systemd, temporary, welcome};
 
 pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> {
     // Before there are threads: it changes the environment.
@@ -73,6 +73,9 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let file_limit = limit.with_what_is_open(&configuration);
     file_limit.warn(&configuration);
     let room = file_limit.room(&configuration);
+    let space = TemporarySpace::default();
+    temporary::change(&space, &configuration);
+    temporary::watch(&space).map_err(Error::Threads)?;
     let builder = Server::builder()
         .settings(reload::settings(
             &configuration,
@@ -83,6 +86,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         ))
         .threads(configuration.threads())
         .transport(transport(&configuration))
+        .check(space.clone())
         .check(recipients.clone())
         .check(policy.clone())
         .handler(delivery.clone());
@@ -94,6 +98,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         .delivery(Destinations {
             delivery: delivery.clone(),
             spool: spool.clone(),
+            temporary: space.clone(),
         })
         .notice(notice.clone())
         .numbers(policy.numbers());
@@ -114,6 +119,7 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
         server: Arc::clone(&server),
         targets,
         recipients,
+        temporary: space,
         policy,
         file_limit,
         logging,
@@ -135,8 +141,8 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     if !control.is_draining() {
         return Err(Error::Stopped);
     }
-    if let Some(spool) = spool {
-        spool.wait();
+    if spool.is_some_and(|spool| !spool.wait()) {
+        control.exit_with(1);
     }
     info!(target: "prixfixe", "stopped");
     control.exit()

@@ -39,6 +39,10 @@ impl Configuration {
             spool: Spool {
                 give_up_after: wanted.spool.give_up_after,
                 retry: wanted.spool.retry.clone(),
+                max_size: match self.spool.path {
+                    Some(_) => wanted.spool.max_size,
+                    None => self.spool.max_size,
+                },
                 ..self.spool.clone()
             },
             admin: self.admin.clone(),

@@ -268,15 +268,18 @@ impl Configuration {
         schemes.any(|scheme| matches!(scheme, "smtp" | "smtps" | "lmtp"))
     }
 
-    /// Where messages go that have no room in memory: beside the mail, where that is in a Maildir. `None`: where the system
-    /// has its temporary files.
+    /// Where messages go that have no room in memory: beside the mail, where that is in a spool or a Maildir. `None`: where the
+    /// system has its temporary files.
     pub fn temporary(&self) -> Option<PathBuf> {
         let beside_mail = || {
             let targets = self.routed_targets();
             let paths = targets
                 .iter()
                 .filter_map(|it| it.url.as_ref()?.maildir_path());
-            paths.map(|path| path.join("tmp")).find(|it| it.is_dir())
+            let paths = paths.map(|path| path.join("tmp"));
+            // A spool has all mail, and one Maildir of several need not.
+            let mut all = self.spool.path.clone().into_iter().chain(paths);
+            all.find(|it| it.is_dir())
         };
         self.limits.temporary.clone().or_else(beside_mail)
     }

@@ -155,6 +155,7 @@ mod space;
 mod spool;
 mod stdout;
 mod target;
+mod temporary;
 mod text_file;
 mod tracked;
 mod upstream;
@@ -199,14 +200,15 @@ pub use space::{FreeSpace, MinFree, Storage};
 #[cfg(feature = "spool")]
 pub use spool::{
     Bouncer, DeliveryState, Ended, Ending, EntryId, EntryState, EntryTarget, FailedMessage,
-    FailedRecipient, InvalidEntryId, InvalidEnvelope, NoBounces, OperationError, QueueStatus,
-    Report, RetrySchedule, Spool, SpoolEntry, SpoolOptions, SpoolStatus, StoredClient,
+    FailedRecipient, InvalidEntryId, InvalidEnvelope, NoBounces, Notice, OperationError,
+    QueueStatus, Report, RetrySchedule, Spool, SpoolEntry, SpoolOptions, SpoolStatus, StoredClient,
     StoredEnvelope, StoredFinding, StoredRecipient, StoredTarget, StoredTls, TargetState,
 };
 pub use stdout::Stdout;
 pub use target::{
     Asked, BoxFuture, Delivered, Failure, FailureKind, Outcomes, Target, Transaction,
 };
+pub use temporary::{TemporarySpace, TemporarySpaceSession};
 pub use tracked::{AttemptResult, TargetStatus};
 pub use visit::Visit;
 #[cfg(feature = "webhook")]

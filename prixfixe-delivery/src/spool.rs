@@ -62,7 +62,7 @@ pub use self::operations::OperationError;
 pub use self::options::SpoolOptions;
 pub use self::schedule::RetrySchedule;
 pub use self::state::{DeliveryState, TargetState};
-pub use self::undelivered::{Bouncer, Ended, Ending, NoBounces, Report};
+pub use self::undelivered::{Bouncer, Ended, Ending, NoBounces, Notice, Report};
 
 /// A durable queue in front of targets. Clones share everything.
 ///
@@ -192,7 +192,7 @@ impl<D: Disk> Spool<D> {
         self.0.core.set_routes(routes);
     }
 
-    /// Other options, from now on. Those of the log stay as they are.
+    /// Other options, from now on. Of those of the log this is [the size](prixfixe_spool::LogOptions::max_size) alone.
     pub fn set_options(&self, options: SpoolOptions) {
         self.0.core.set_options(options);
     }
@@ -298,7 +298,7 @@ impl<D: Disk> Spool<D> {
         self.0.core.export(id, write)
     }
 
-    /// Tries a message now. One in `failed/` goes back into the queue, for those who did not get it, and is removed there.
+    /// Tries a message now, unless it is held. One in `failed/` goes back into the queue, for those who did not get it, and is removed there.
     /// This waits for the disk.
     ///
     /// # Errors

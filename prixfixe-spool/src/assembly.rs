@@ -80,6 +80,8 @@ pub(crate) enum State {
     Done {
         id: MessageId,
         entry: Entry,
+        /// The ledger does not count its message any more.
+        is_left: bool,
     },
 }
 
@@ -174,7 +176,7 @@ impl<D: Disk> Assembly<'_, D> {
                 version,
                 state,
             } => self.attempt(*id, *held, *version, state),
-            State::Done { id, entry } => self.done(*id, entry.place.segment),
+            State::Done { id, entry, .. } => self.done(*id, entry.place.segment),
         };
         self.push(frame);
         self.effects.push(Effect::State(state, at));

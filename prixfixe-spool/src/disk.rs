@@ -153,7 +153,11 @@ impl Disk for OsDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().read(true).append(true).open(path)
+        match OpenOptions::new().read(true).append(true).open(path) {
+            // What a disk has that turned read-only can still be delivered.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(path),
+            opened => opened,
+        }
     }
 
     fn length(&self, file: &File) -> io::Result<u64> {

@@ -11,7 +11,7 @@ use crate::disk::{Disk, read_exact};
 use crate::error::{AppendError, MessageId};
 use crate::ledger::{Chore, Place};
 use crate::record::{Frame, LargeContent, MessagePayload, Note, Seed};
-use crate::segment;
+use crate::segment::{self, FIRST};
 use crate::shared::Shared;
 
 /// Bytes that are copied at once, so that clients never wait for more.
@@ -55,6 +55,7 @@ pub(crate) fn keep<D: Disk>(
     match chore {
         Chore::None => return Ok(false),
         Chore::Remove(numbers) => remove(shared, &numbers)?,
+        Chore::Clear(number) => clear(shared, number)?,
         Chore::Empty(number) => empty(shared, number, submit)?,
     }
     shared.count();
@@ -88,6 +89,21 @@ fn remove<D: Disk>(shared: &Shared<D>, numbers: &[u64]) -> Result<(), KeepError>
     let mut ledger = shared.ledger();
     for number in numbers {
         ledger.segments.remove(number);
+    }
+    Ok(())
+}
+
+/// Leaves the header alone: as the last segment it says which number is next.
+fn clear<D: Disk>(shared: &Shared<D>, number: u64) -> Result<(), KeepError> {
+    let path = segment::path(&shared.root, number);
+    let disk = &*shared.disk;
+    let cleared = disk.open(&path).and_then(|file| {
+        disk.truncate(&file, u64::from(FIRST))?;
+        disk.sync(&file)
+    });
+    cleared.map_err(|source| KeepError::Io { path, source })?;
+    if let Some(segment) = shared.ledger().segments.get_mut(&number) {
+        segment.length = u64::from(FIRST);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::error::MessageId;
 use crate::record::LargeContent;
+use crate::segment::FIRST;
 
 /// A place in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +110,8 @@ pub(crate) struct Ledger {
     /// Whether this process delivers: then it keeps account, else it only writes.
     pub(crate) is_delivering: bool,
     pub(crate) fresh: Vec<Fresh>,
+    /// No segment can be begun: what is void goes, even the last one's records.
+    pub(crate) is_out_of_space: bool,
 }
 
 /// What the keeper is to do next.
@@ -120,6 +123,8 @@ pub(crate) enum Chore {
     Empty(u64),
     /// These can go.
     Remove(Vec<u64>),
+    /// All records of the last one can go. Its number stays.
+    Clear(u64),
 }
 
 impl Ledger {
@@ -150,14 +155,26 @@ impl Ledger {
 
     /// A record that says that this message is done is durable in segment `by`.
     pub(crate) fn forget(&mut self, entry: &Entry, by: u64) {
-        self.leave(entry);
-        if let Some(state) = entry.state {
-            self.leave_state(state);
-        }
         if let Some(large) = &entry.large {
             self.large_bytes = self.large_bytes.saturating_sub(large.length);
         }
         self.depend(by, entry.place.segment);
+    }
+
+    /// A message is done: its segment and that of its state need not stay for it.
+    pub(crate) fn leave_done(&mut self, entry: &Entry) {
+        self.leave(entry);
+        if let Some(state) = entry.state {
+            self.leave_state(state);
+        }
+    }
+
+    /// A message's large content is not its own any more.
+    pub(crate) fn leave_large(&mut self, id: MessageId) {
+        let large = self.live.get_mut(&id).and_then(|entry| entry.large.take());
+        if let Some(large) = large {
+            self.large_bytes = self.large_bytes.saturating_sub(large.length);
+        }
     }
 
     fn leave(&mut self, entry: &Entry) {
@@ -232,6 +249,15 @@ impl Ledger {
             .collect();
         if !can_go.is_empty() {
             return Chore::Remove(can_go);
+        }
+        if let Some((number, segment)) = self.segments.last_key_value()
+            && self.is_out_of_space
+            && segment.writing == Writing::Ended
+            && segment.length > u64::from(FIRST)
+            && !segment.is_damaged
+            && self.can_go(segment)
+        {
+            return Chore::Clear(*number);
         }
         ended()
             .find(|(number, segment)| {

@@ -97,6 +97,11 @@
 //! A segment whose messages are all done is removed. One of which less than a quarter lives is emptied: what lives is copied to the
 //! open segment, a MiB at a time, and clients wait no longer than for that. [`LogOptions::max_size`] is a limit for new
 //! messages alone: states and copies always have room, as deliveries would never end otherwise.
+//!
+//! Where the disk has no space for another segment, nobody can write Done. Then a segment in which all messages are done goes
+//! without these records; of the last one the header stays, for its number. A crash before it
+//! is gone repeats these deliveries.
+//!
 //! The log remembers about a hundred bytes of each message that is not done.
 //!
 //! # Two processes

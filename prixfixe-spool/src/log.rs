@@ -218,7 +218,12 @@ impl<D: Disk> Log<D> {
     #[must_use]
     pub fn has_room(&self, length: u64) -> bool {
         let shared = &self.inner.shared;
-        shared.used().saturating_add(length) <= shared.options.max_size
+        shared.used().saturating_add(length) <= shared.max_size()
+    }
+
+    /// Another [size](LogOptions::max_size), for messages that come from now on.
+    pub fn set_max_size(&self, bytes: u64) {
+        self.inner.shared.set_max_size(bytes);
     }
 
     /// Bytes on the disk.

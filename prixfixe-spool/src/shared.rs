@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::disk::Disk;
 use crate::large;
@@ -33,6 +33,9 @@ impl Default for LogOptions {
     }
 }
 
+/// Between two lines of the log about a disk that fails.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
 /// An id has 26 bits for an offset.
 pub(crate) const MAX_SEGMENT: u64 = 64 << 20;
 
@@ -42,12 +45,16 @@ pub(crate) struct Shared<D: Disk> {
     pub(crate) options: LogOptions,
     ledger: Mutex<Ledger>,
     used: AtomicU64,
+    max_size: AtomicU64,
+    /// When a failure was last logged.
+    told: Mutex<Option<Instant>>,
     /// Large contents that no record names yet.
     pub(crate) under_way: Mutex<HashSet<u64>>,
 }
 
 impl<D: Disk> Shared<D> {
     pub(crate) fn new(disk: D, root: &Path, options: LogOptions) -> Self {
+        let max_size = AtomicU64::new(options.max_size);
         let segment_size = options.segment_size.min(MAX_SEGMENT);
         Self {
             disk: Arc::new(disk),
@@ -58,6 +65,8 @@ impl<D: Disk> Shared<D> {
             },
             ledger: Mutex::default(),
             used: AtomicU64::new(0),
+            max_size,
+            told: Mutex::default(),
             under_way: Mutex::default(),
         }
     }
@@ -81,7 +90,21 @@ impl<D: Disk> Shared<D> {
         self.used.store(used, Ordering::Relaxed);
     }
 
+    pub(crate) fn max_size(&self) -> u64 {
+        self.max_size.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_max_size(&self, bytes: u64) {
+        self.max_size.store(bytes, Ordering::Relaxed);
+    }
+
+    /// A disk that fails does so for each batch: one line in a while says it.
     pub(crate) fn failed(&self, what: &'static str, error: &io::Error) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|at| at.elapsed() < BETWEEN_LINES) {
+            return;
+        }
+        *told = Some(Instant::now());
         tracing::error!(path = %self.root.display(), %error, "cannot {what}");
     }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::disk::{Disk, OsDisk, read_exact};
 use crate::error::{MessageId, ReadError};
-use crate::large::LargeReader;
+use crate::large::{self, LargeReader};
 use crate::ledger::Entry;
 use crate::log::Log;
 use crate::record::{MessagePayload, PayloadContent};
@@ -59,6 +59,35 @@ impl<D: Disk> Log<D> {
                 read => return read,
             }
         }
+    }
+
+    /// Sets aside what is left of a damaged message, in `damaged/`: a large content now, its segment once nothing else of that is
+    /// needed. It is not [done](Self::done) by that. This waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn set_aside(&self, id: MessageId) -> Result<(), ReadError> {
+        let shared = &*self.inner.shared;
+        let entry = shared.ledger().live.get(&id).cloned();
+        let entry = entry.ok_or(ReadError::Unknown)?;
+        if let Some(large) = &entry.large {
+            let path = large::path(&shared.root, large.number);
+            let aside = shared.root.join("damaged");
+            let to = aside.join(format!("{:016x}", large.number));
+            let moved = match shared.disk.rename(&path, &to) {
+                // That is what is wrong with it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                moved => moved.and_then(|()| shared.disk.sync_directory(&aside)),
+            };
+            moved.map_err(|source| ReadError::Io { path, source })?;
+        }
+        let mut ledger = shared.ledger();
+        ledger.leave_large(id);
+        if let Some(segment) = ledger.segments.get_mut(&entry.place.segment) {
+            segment.is_damaged = true;
+        }
+        Ok(())
     }
 
     fn has_moved(&self, id: MessageId, entry: &Entry) -> bool {

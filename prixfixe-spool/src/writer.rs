@@ -60,7 +60,11 @@ impl<D: Disk> Writer<D> {
         let room = batch.iter().map(Submission::size).sum();
         if let Err(error) = self.make_room(room) {
             self.shared.failed("begin a segment of the spool", &error);
-            return self.refuse(batch, AppendError::of(&error));
+            self.refuse(batch, AppendError::of(&error));
+            if AppendError::of(&error) == AppendError::NoSpace {
+                self.leave_what_is_done();
+            }
+            return;
         }
         let Some(mut open) = self.open.take() else {
             return self.refuse(batch, AppendError::Failed);
@@ -127,7 +131,8 @@ impl<D: Disk> Writer<D> {
                 Submission::Done(id) => {
                     let entry = self.shared.ledger().live.remove(&id);
                     if let Some(entry) = entry {
-                        assembly.state(State::Done { id, entry });
+                        let is_left = false;
+                        assembly.state(State::Done { id, entry, is_left });
                     }
                 }
                 Submission::Again(again, answer) => {
@@ -201,7 +206,10 @@ impl<D: Disk> Writer<D> {
                     Effect::State(State::Attempt { id, version, .. }, at) => {
                         ledger.stated(id, version, at);
                     }
-                    Effect::State(State::Done { entry, .. }, _) => {
+                    Effect::State(State::Done { entry, is_left, .. }, _) => {
+                        if !is_left {
+                            ledger.leave_done(&entry);
+                        }
                         ledger.forget(&entry, number);
                         large_done.extend(entry.large.map(|large| *large));
                     }
@@ -295,9 +303,27 @@ impl<D: Disk> Writer<D> {
                 }
                 Submission::Done(id) => {
                     let entry = self.shared.ledger().live.remove(&id);
-                    self.owed
-                        .extend(entry.map(|entry| State::Done { id, entry }));
+                    self.owed.extend(entry.map(|entry| State::Done {
+                        id,
+                        entry,
+                        is_left: false,
+                    }));
                 }
+            }
+        }
+    }
+
+    /// Without space for another segment nobody can write that messages are done. A segment in which all are done goes without
+    /// that: nothing is left of them, and there is space again.
+    fn leave_what_is_done(&mut self) {
+        let mut ledger = self.shared.ledger();
+        ledger.is_out_of_space = true;
+        for state in &mut self.owed {
+            if let State::Done { entry, is_left, .. } = state
+                && !*is_left
+            {
+                ledger.leave_done(entry);
+                *is_left = true;
             }
         }
     }
@@ -324,7 +350,10 @@ impl<D: Disk> Writer<D> {
                 return Err(error);
             }
             let segment = Segment::new(u64::from(FIRST), Writing::Here);
-            self.shared.ledger().segments.insert(number, segment);
+            let mut ledger = self.shared.ledger();
+            ledger.segments.insert(number, segment);
+            ledger.is_out_of_space = false;
+            drop(ledger);
             return Ok(Open {
                 file,
                 number,

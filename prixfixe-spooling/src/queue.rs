@@ -52,6 +52,7 @@ impl Retry for Stopped {
     fn one(&self, spool: &Spool, id: &EntryId) -> Result<(), OperationError> {
         match id {
             EntryId::Queued(_) => {
+                spool.retry(id)?;
                 spool.hold(id)?;
                 spool.release(id)
             }

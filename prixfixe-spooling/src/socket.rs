@@ -4,8 +4,9 @@
 //! are answered. A connection carries one request, a line of JSON, and its answer. What it may cost
 //! is bounded: a length, a time, and how many at once.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -57,12 +58,13 @@ impl Socket {
     pub(crate) fn open(spool: &Path, answer: Arc<Answer>) -> io::Result<Self> {
         let path = path(spool);
         // Under a name of its own until nobody else can connect.
-        let new = spool.join(format!("control.{}", std::process::id()));
+        let name = format!("control.{}", std::process::id());
+        let new = spool.join(&name);
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = UnixListener::bind(&new)?;
+        let listener = at_a_short_path(spool, &name, UnixListener::bind)?;
         fs::set_permissions(&new, Permissions::from_mode(0o600))?;
         fs::rename(&new, &path)?;
         let inode = inode(&path)?;
@@ -80,6 +82,32 @@ impl Drop for Socket {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// The longest path of a socket (`sun_path` of `struct sockaddr_un`), with the zero behind it: 104 bytes on BSD and macOS, 108 on Linux.
+const LONGEST: usize = 104;
+
+/// Does something with a socket in a directory whose path may be longer than that of a socket.
+fn at_a_short_path<T>(
+    directory: &Path,
+    name: &str,
+    act: impl FnOnce(PathBuf) -> io::Result<T>,
+) -> io::Result<T> {
+    let path = directory.join(name);
+    if path.as_os_str().len() < LONGEST {
+        return act(path);
+    }
+    if !cfg!(target_os = "linux") {
+        let error = format!(
+            "the path of a socket has at most {} bytes, and {} has more: give the spool a shorter path",
+            LONGEST - 1,
+            path.display()
+        );
+        return Err(io::Error::other(error));
+    }
+    // Open until it was done.
+    let directory = File::open(directory)?;
+    act(PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name))
 }
 
 fn inode(path: &Path) -> io::Result<u64> {
@@ -134,7 +162,7 @@ fn converse(stream: &UnixStream, answer: &Answer) -> io::Result<()> {
 
 /// What a server answers. `None`: no server is there.
 pub(crate) fn ask(spool: &Path, request: &Request) -> io::Result<Option<BufReader<UnixStream>>> {
-    let mut stream = match UnixStream::connect(path(spool)) {
+    let mut stream = match at_a_short_path(spool, "control", UnixStream::connect) {
         Ok(stream) => stream,
         Err(error) => {
             return match error.kind() {
@@ -191,6 +219,30 @@ mod tests {
         assert_eq!(Line::read(&mut answer).unwrap(), Some(Line::End(0)));
         drop(socket);
         assert!(!path(spool.path()).exists());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_directory_may_have_a_longer_path_than_a_socket() {
+        let directory = tempfile::tempdir().unwrap();
+        for length in [80, 100, 104, 108, 200, 3000] {
+            let mut spool = directory.path().to_owned();
+            while spool.as_os_str().len() < length {
+                let left = length - spool.as_os_str().len();
+                spool.push("x".repeat(left.saturating_sub(1).clamp(1, 100)));
+            }
+            fs::create_dir_all(&spool).unwrap();
+            assert!(ask(&spool, &Request::List).unwrap().is_none());
+            let socket = Socket::open(&spool, echo()).unwrap();
+            let mut answer = ask(&spool, &Request::List).unwrap().unwrap();
+            assert!(matches!(Line::read(&mut answer), Ok(Some(Line::Error(_)))));
+            drop(socket);
+            assert!(
+                fs::read_dir(&spool)
+                    .unwrap()
+                    .all(|it| it.unwrap().path().is_dir())
+            );
+        }
     }
 
     #[test]

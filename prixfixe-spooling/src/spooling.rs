@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prixfixe_config::Configuration;
 use prixfixe_delivery::bounce::Reports;
@@ -14,7 +14,7 @@ use prixfixe_delivery::{
     Target as _, TargetStatus,
 };
 use tokio::runtime::Handle;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::queue::answer;
 use crate::reported::reported;
@@ -47,9 +47,25 @@ struct State {
     /// For deliveries under way, once no more begin.
     drain: Duration,
     socket: Option<Socket>,
-    leaving: Option<JoinHandle<()>>,
+    leaving: Option<Leaving>,
     is_leaving: bool,
 }
+
+/// On the way to give the spool up.
+struct Leaving {
+    thread: JoinHandle<()>,
+    /// By then it is done, or its disk does not answer.
+    deadline: Instant,
+    /// Messages that were in the spool.
+    messages: u64,
+}
+
+/// Behind the drain timeout, for the disk's or the stream's last answers. A disk that owes an answer for longer counts
+/// as broken elsewhere too.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// How often is looked whether they have come.
+const LOOK_AT_THE_END: Duration = Duration::from_millis(5);
 
 /// Messages under way to a target at once, in all the fleet, where nothing is said.
 const CONCURRENCY: usize = 16;
@@ -215,6 +231,7 @@ impl Spooling {
             return;
         }
         let (leaving, drain) = (self.clone(), state.drain);
+        let status = self.status();
         let spawned = thread::Builder::new()
             .name("spool-drain".to_owned())
             .spawn(move || {
@@ -227,20 +244,38 @@ impl Spooling {
                 }
             });
         match spawned {
-            Ok(thread) => state.leaving = Some(thread),
+            Ok(thread) => {
+                state.leaving = Some(Leaving {
+                    thread,
+                    deadline: Instant::now() + drain + LAST_ANSWERS,
+                    messages: status.ready + status.waiting + status.held,
+                });
+            }
             // What is under way is repeated by the successor.
             Err(error) => warn!(target: "prixfixe", %error, "cannot start a thread"),
         }
     }
 
-    /// Waits until the spool is a successor's.
-    pub fn wait(&self) {
+    /// Waits until the spool is a successor's. False: its disk, or its stream, does not answer.
+    #[must_use]
+    pub fn wait(&self) -> bool {
         self.leave();
-        let leaving = self.state().leaving.take();
-        if let Some(leaving) = leaving {
-            // A panic there was told by the hook already.
-            let _ = leaving.join();
+        let Some(leaving) = self.state().leaving.take() else {
+            return true;
+        };
+        while !leaving.thread.is_finished() {
+            if Instant::now() >= leaving.deadline {
+                error!(
+                    target: "prixfixe", place = self.0.place, messages = leaving.messages,
+                    "the spool does not answer; the next start takes its mail up, and repeats what was under way"
+                );
+                return false;
+            }
+            thread::sleep(LOOK_AT_THE_END);
         }
+        // A panic there was told by the hook already.
+        let _ = leaving.thread.join();
+        true
     }
 
     fn open_socket(&self) {

@@ -152,11 +152,17 @@ fn an_operator_sees_what_waits_and_acts_on_it(transport: &str) {
 
     assert_eq!(spooling.done(&["hold", id]), "1 message\n");
     assert_eq!(spooling.list()[0]["state"], "held");
+    let is_held = format!(": {id} is held: release it, and it is tried at once\n");
+    let (status, _, stderr) = spooling.spool(&["retry", id]);
+    assert!(status == 1 && stderr.ends_with(&is_held), "{stderr}");
 
     // Stopped, it is the same.
     serve.signal(Signal::TERM);
     assert!(serve.wait().0.success());
     assert!(!spooling.directory.join("spool/control").exists());
+    assert_eq!(spooling.list()[0]["state"], "held");
+    let (status, _, stderr) = spooling.spool(&["retry", id]);
+    assert!(status == 1 && stderr.ends_with(&is_held), "{stderr}");
     assert_eq!(spooling.list()[0]["state"], "held");
     assert_eq!(spooling.done(&["show", id, "--json"]).lines().count(), 1);
     assert!(spooling.done(&["export", id]).ends_with("\r\n\r\nHi\r\n"));

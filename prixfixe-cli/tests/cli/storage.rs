@@ -245,3 +245,35 @@ fn the_metrics_of_the_program_are_in_the_documentation() {
         .collect();
     assert_eq!(documented, encoded);
 }
+
+/// Mail only passes through there, and would fill it all the same.
+#[test]
+fn mail_is_refused_while_there_is_too_little_space_for_what_is_gathered() {
+    for transport in TRANSPORTS {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("temporary");
+        let Some(_mount) = Mount::new(&path, "size=8m,nr_inodes=5000") else {
+            return;
+        };
+        let ballast = path.join("ballast");
+        fs::write(&ballast, vec![0; 6 << 20]).unwrap();
+        let file = format!("{FILE}temporary = 'temporary'\n");
+        fs::write(directory.path().join("mail.toml"), file).unwrap();
+        let mut command = prixfixe(&["serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"]);
+        command.args(["--config", "mail.toml", "--transport", transport]);
+        let mut serve = Serve::spawn(command.current_dir(directory.path()), directory);
+        let admin = listening_address(serve.seen("admin endpoints").unwrap());
+        let mut client = Client::greeted(&serve);
+        client.ask("EHLO client.example", "250");
+        client.ask("MAIL FROM:<a@client.example>", "452 4.3.1 ");
+        let ready = get(admin, "/readyz");
+        assert_eq!(ready.code, 503);
+        assert!(ready.body.contains("temporary"), "{}", ready.body);
+        fs::remove_file(&ballast).unwrap();
+        // A reload looks at once.
+        serve.signal(Signal::HUP);
+        serve.line("reloaded");
+        assert_eq!(get(admin, "/readyz").code, 200);
+        client.ask("MAIL FROM:<a@client.example>", "250");
+    }
+}

@@ -10,11 +10,11 @@ use crate::mail;
 use crate::server::{Launch, Server, files, skip};
 
 /// A small tmpfs. It is unmounted when this is dropped.
-struct Mount(PathBuf);
+pub(crate) struct Mount(PathBuf);
 
 impl Mount {
     /// `None`: the test is skipped.
-    fn new(path: &Path, size: &str) -> Option<Self> {
+    pub(crate) fn new(path: &Path, size: &str) -> Option<Self> {
         std::fs::create_dir(path).expect("a directory");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"])

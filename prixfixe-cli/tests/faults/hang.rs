@@ -19,33 +19,65 @@ use crate::server::{Launch, Server, has, skip};
 use crate::storage::Injection;
 
 /// An ext4 in a file. It is unmounted when this is dropped.
-struct Image(PathBuf);
+pub(crate) struct Image {
+    file: PathBuf,
+    path: PathBuf,
+    options: String,
+}
 
 impl Image {
-    /// `None`: the test is skipped.
+    /// With mail on it. `None`: the test is skipped.
     fn mount(folder: &Path) -> Option<Self> {
-        let (image, path) = (folder.join("image"), folder.join("mail"));
-        let file = std::fs::File::create(&image).expect("a file");
+        Self::mount_at(folder, "mail", "defaults")
+    }
+
+    /// In a directory of this name. `None`: the test is skipped.
+    pub(crate) fn mount_at(folder: &Path, name: &str, options: &str) -> Option<Self> {
+        let image = Self {
+            file: folder.join("image"),
+            path: folder.join(name),
+            options: format!("loop,{options}"),
+        };
+        let file = std::fs::File::create(&image.file).expect("a file");
         file.set_len(64 << 20).expect("a size");
-        std::fs::create_dir(&path).expect("a directory");
-        let made = succeeds(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image));
-        assert!(made, "mkfs.ext4 fails");
-        let mounted = succeeds(
-            Command::new("mount")
-                .args(["-o", "loop"])
-                .arg(&image)
-                .arg(&path),
+        std::fs::create_dir(&image.path).expect("a directory");
+        let made = succeeds(
+            Command::new("mkfs.ext4")
+                .args(["-q", "-F"])
+                .arg(&image.file),
         );
-        if !mounted {
+        assert!(made, "mkfs.ext4 fails");
+        if !image.attach() {
             skip("no image can be mounted");
             return None;
         }
-        Some(Self(path))
+        Some(image)
+    }
+
+    fn attach(&self) -> bool {
+        let mut command = Command::new("mount");
+        let command = command.args(["-o", &self.options]);
+        succeeds(command.arg(&self.file).arg(&self.path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// As after a reboot: checked, mended and mounted again.
+    pub(crate) fn repair(&self) {
+        let unmounted = succeeds(Command::new("umount").arg(&self.path));
+        assert!(unmounted, "somebody has files open there");
+        // 1: errors were corrected.
+        let checked = Command::new("e2fsck").arg("-fy").arg(&self.file).output();
+        let code = checked.expect("e2fsck runs").status.code();
+        assert!(code.is_some_and(|code| code <= 1), "{code:?}");
+        assert!(self.attach(), "it can be mounted again");
     }
 
     fn freeze(&self) -> Frozen<'_> {
         assert!(succeeds(
-            Command::new("fsfreeze").arg("--freeze").arg(&self.0)
+            Command::new("fsfreeze").arg("--freeze").arg(&self.path)
         ));
         Frozen(self)
     }
@@ -53,7 +85,10 @@ impl Image {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(&self.path)
+            .status();
     }
 }
 
@@ -64,7 +99,7 @@ impl Drop for Frozen<'_> {
     fn drop(&mut self) {
         let _ = Command::new("fsfreeze")
             .arg("--unfreeze")
-            .arg(&self.0.0)
+            .arg(&self.0.path)
             .status();
     }
 }

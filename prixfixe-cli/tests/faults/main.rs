@@ -28,6 +28,8 @@ mod mail;
 mod server;
 mod slow;
 mod spool;
+mod spool_disk;
+mod spool_processes;
 mod storage;
 mod strangers;
 mod targets;

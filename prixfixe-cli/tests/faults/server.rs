@@ -6,12 +6,13 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use prixfixe_test_support::wait_until;
 pub(crate) use prixfixe_test_support::{PATIENCE, has};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::client::Client;
@@ -258,6 +259,22 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it is ours");
         self.child.wait().expect("it ends");
+    }
+
+    /// Tells it to stop.
+    pub(crate) fn terminate(&self) {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, Signal::TERM).expect("it is there");
+    }
+
+    /// Waits for its own end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut ended = None;
+        wait_until("it ends", || {
+            ended = self.child.try_wait().expect("it is ours");
+            ended.is_some()
+        });
+        ended.expect("it has ended")
     }
 }
 

@@ -51,6 +51,11 @@ impl Injection {
         });
         Self(child)
     }
+
+    /// For a server that ends: asked to end, `strace` waits for a call that it delays, and so does whoever waits for the server.
+    pub(crate) fn kill(mut self) {
+        let _ = self.0.kill();
+    }
 }
 
 impl Drop for Injection {

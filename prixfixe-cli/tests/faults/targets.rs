@@ -3,7 +3,7 @@
 //!
 //! `PRIXFIXE_FAULTS_MESSAGES=20000` for the long form, with a fault every second.
 
-mod place;
+pub(crate) mod place;
 pub(crate) mod programs;
 
 use std::collections::BTreeMap;

@@ -472,6 +472,13 @@ fn messages_that_are_gathered_have_memory_and_a_directory() {
     let configuration = load(&file, &[], &[]).unwrap();
     assert_eq!(configuration.limits.message_memory.get(), 4 << 20);
     assert_eq!(configuration.temporary().as_deref(), Some(folder));
+    // A spool has all mail, wherever its targets are.
+    let spool = folder.join("spool");
+    let file = format!("{target}spool.path = '{}'\n", spool.display());
+    let configuration = load(&file, &[], &[]).unwrap();
+    assert_eq!(configuration.temporary(), Some(maildir.join("tmp")));
+    std::fs::create_dir(&spool).unwrap();
+    assert_eq!(configuration.temporary(), Some(spool));
     let wrong = load("limits.temporary = '/nowhere'", &[], &[]).unwrap_err();
     let wrong = wrong.to_string();
     assert!(

@@ -8,9 +8,9 @@ use std::time::SystemTime;
 
 use prixfixe_server::{Client, Message, Reply, reply};
 
-use super::{Fate, Original, Report, may_report_to};
+use super::{Fate, Original, Report, is_wanted, may_report_to};
 use crate::Target;
-use crate::spool::{Bouncer, Ended, Ending, Report as Undelivered};
+use crate::spool::{Bouncer, Ended, Ending, Notice, Report as Undelivered};
 use crate::target::UNREACHABLE;
 
 /// A target whose failures senders hear of: another mail server.
@@ -74,7 +74,7 @@ impl Reports {
         self.0.withheld.load(Ordering::Relaxed)
     }
 
-    fn make(&self, undelivered: &Undelivered<'_>) -> Option<Message> {
+    fn make(&self, undelivered: &Undelivered<'_>) -> Option<Notice> {
         let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
         let target = known.targets.get(undelivered.target)?;
         let fate = target.fate(undelivered.ending)?;
@@ -84,14 +84,15 @@ impl Reports {
         if !may_report_to(envelope.reverse_path(), message.client(), message.verdict()) {
             return None;
         }
-        let ended = undelivered.recipients.iter();
+        let ended = undelivered.recipients.iter().enumerate();
         // One whose address cannot be read has none to be named by.
-        let ended = ended.filter_map(|it| Some((it.recipient.recipient().ok()?, it)));
+        let ended =
+            ended.filter_map(|(place, it)| Some((place, it.recipient.recipient().ok()?, it)));
         let ended: Vec<_> = ended.collect();
         let now = SystemTime::now();
         let mut report =
             Report::new(&known.domain, &stored.id, envelope, stored.received_at()).at(now);
-        for (recipient, it) in &ended {
+        for (_, recipient, it) in &ended {
             let (remote, reply) = said(it, fate, &target.host);
             report = report.about(recipient, fate, remote, reply);
         }
@@ -106,20 +107,21 @@ impl Reports {
             .domain(&*known.domain)
             .pieces([bounce.content])
             .build();
-        Some(message)
+        let told = ended.iter().filter(|(_, it, _)| is_wanted(it, fate));
+        Some(Notice::of_some(message, told.map(|(place, ..)| *place)))
     }
 }
 
 impl Bouncer for Reports {
-    fn report(&self, undelivered: &Undelivered<'_>) -> Option<Message> {
-        let message = self.make(undelivered);
-        let count = match (&message, undelivered.ending) {
+    fn report(&self, undelivered: &Undelivered<'_>) -> Option<Notice> {
+        let notice = self.make(undelivered);
+        let count = match (&notice, undelivered.ending) {
             (Some(_), _) => &self.0.sent,
             (None, Ending::Delivered) => return None,
             (None, _) => &self.0.withheld,
         };
         count.fetch_add(1, Ordering::Relaxed);
-        message
+        notice
     }
 }
 

@@ -62,55 +62,67 @@ impl Round {
             true => Ending::Refused,
             false => Ending::GivenUp,
         };
-        let failed = wanted.iter();
-        let failed: Vec<Ended> = failed
-            .filter_map(|(place, failure)| ended(*place, Some(failure)))
-            .collect();
-        if !self.send_report(stored, kept, ending, &failed).await {
-            untold.extend(wanted);
+        let mut failed = Vec::new();
+        let mut asked = Vec::new();
+        for it in wanted {
+            match ended(it.0, Some(&it.1)) {
+                Some(ended) => {
+                    failed.push(ended);
+                    asked.push(it);
+                }
+                None => untold.push(it),
+            }
         }
+        let told = self.send_report(stored, kept, ending, &failed).await;
+        let left_out = asked.into_iter().zip(told).filter(|(_, is_told)| !is_told);
+        untold.extend(left_out.map(|(it, _)| it));
         untold
     }
 
-    /// The delivery is over, and is not made again since a report fails: what was given up is kept in place of it.
+    /// Whether each of these recipients is told of. The delivery is over, and is not made again since a report fails: what was given up is kept in place of it.
     async fn send_report(
         &self,
         stored: &Stored,
         kept: &Kept,
         ending: Ending,
         recipients: &[Ended],
-    ) -> bool {
+    ) -> Vec<bool> {
+        let nobody = vec![false; recipients.len()];
         match self.try_report(stored, kept, ending, recipients).await {
-            Ok(is_sent) => is_sent,
+            Ok(told) => told.unwrap_or(nobody),
             Err(cause) => {
                 let (digest, target) = (&stored.digest, self.target.name());
                 tracing::warn!(digest, target, %cause, "a report to a sender was not kept");
-                false
+                nobody
             }
         }
     }
 
-    /// A report is a message as any other is, and goes by the routes.
+    /// A report is a message as any other is, and goes by the routes. Of whom it tells; `None`: there is none.
     async fn try_report(
         &self,
         stored: &Stored,
         kept: &Kept,
         ending: Ending,
         recipients: &[Ended],
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<Vec<bool>>, Failure> {
         let (content, is_whole) = self.beginning(stored).await?;
         let target = self.target.name();
         let report = Report::new(kept.envelope(), target, ending, recipients)
             .with_content(&content, is_whole);
-        let Some(message) = self.inner.bouncer.report(&report) else {
-            return Ok(false);
+        let Some(notice) = self.inner.bouncer.report(&report) else {
+            return Ok(None);
         };
+        let told = (0..recipients.len())
+            .map(|it| notice.tells_of(it))
+            .collect();
+        let message = notice.into_message();
         // Nobody is told what became of a report: there would be no end of it.
         if !matches!(message.envelope().reverse_path(), ReversePath::Null) {
-            return Ok(false);
+            return Ok(None);
         }
         let Ok(parts) = parts(&self.inner.routes(), &message) else {
-            return Ok(false);
+            return Ok(None);
         };
         let id = self.report_id(stored, kept, ending, recipients);
         let origin = Origin {
@@ -118,7 +130,7 @@ impl Round {
             id: &id,
         };
         self.inner.keep(message, &parts, Some(&origin)).await?;
-        Ok(true)
+        Ok(Some(told))
     }
 
     /// The same for each report of this attempt that tells the same of the same recipients.

@@ -10,6 +10,7 @@ use super::content;
 use super::core::Core;
 use super::ending::Endings;
 use super::envelope::{StoredEnvelope, StoredRecipient, StoredTarget};
+use super::failed::FailedError;
 use super::queue::{Again, Next};
 use super::state::TargetState;
 use super::undelivered::Ending;
@@ -63,9 +64,10 @@ pub(super) async fn attempt<D: Disk>(core: Arc<Core<D>>, next: Next) {
     let places: Vec<u32> = places
         .filter_map(|place| trial.target.recipients.get(*place).copied())
         .collect();
+    let damage = content::Damage::default();
     let message = trial
         .envelope
-        .message(&places, |it| content::give(stored.content, it));
+        .message(&places, |it| content::give(stored.content, it, &damage));
     let message = match message {
         Ok(message) => message,
         Err(error) => return under_way.unreadable(&error.to_string()),
@@ -74,6 +76,9 @@ pub(super) async fn attempt<D: Disk>(core: Arc<Core<D>>, next: Next) {
     let count = places.len();
     let outcomes = hand_over(target.target(), message).await;
     target.count(&outcomes, since.elapsed());
+    if let Some(error) = damage.get() {
+        return under_way.damaged(error).await;
+    }
     let outcomes = outcomes.each_of(count);
     let mut endings = Endings::new(u32::from(under_way.next.attempts) + 1);
     for (place, outcome) in trial.pending.iter().zip(outcomes) {
@@ -135,12 +140,7 @@ impl<D: Disk> UnderWay<D> {
                 return None;
             }
             Ok(Err(error @ ReadError::Damaged { .. })) => {
-                let path = content::path_of(&error).unwrap_or_default();
-                tracing::error!(
-                    target: "prixfixe", %id, path = %path.display(), %error,
-                    "a message of the spool is damaged: what is left of it is set aside in damaged/"
-                );
-                self.core.forget(id);
+                self.damaged(&error).await;
                 return None;
             }
             Ok(Err(error)) => {
@@ -180,6 +180,25 @@ impl<D: Disk> UnderWay<D> {
         })
     }
 
+    /// Nobody gets it any more. What is left of it is kept, for whoever wants to look.
+    async fn damaged(&self, error: &ReadError) {
+        let (core, id) = (Arc::clone(&self.core), self.next.id);
+        let path = content::path_of(error).unwrap_or_default();
+        let aside = tokio::task::spawn_blocking(move || core.log.set_aside(id)).await;
+        match aside {
+            // Another attempt has found it too.
+            Ok(Ok(()) | Err(ReadError::Unknown)) => {}
+            Ok(Err(cause)) => return self.unreadable(&format!("{error}; {cause}")),
+            Err(_) => return,
+        }
+        tracing::error!(
+            target: "prixfixe", %id, path = %path.display(), %error,
+            "a message of the spool is damaged: what is left of it is set aside in damaged/"
+        );
+        self.core.queue().lose(id);
+        self.core.forget(id);
+    }
+
     fn unreadable(&self, error: &str) {
         tracing::error!(
             target: "prixfixe", id = %self.next.id, error,
@@ -204,7 +223,11 @@ impl<D: Disk> UnderWay<D> {
             if ended.is_empty() {
                 continue;
             }
-            if let Err(error) = core.report(&trial, self.next.id, ending, &endings).await {
+            let told = core.report(&trial, self.next.id, ending, &endings).await;
+            if let Err(FailedError::Read(error @ ReadError::Damaged { .. })) = &told {
+                return self.damaged(error).await;
+            }
+            if let Err(error) = told {
                 // They are not over before somebody can find them.
                 tracing::error!(target: "prixfixe", id = %self.next.id, %error, "cannot write to failed/");
                 endings.keep(ending, &error.to_string());

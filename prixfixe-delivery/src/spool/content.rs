@@ -1,6 +1,7 @@
 //! Reading a message from the log.
 
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use prixfixe_server::{BodyError, MessageBuilder};
@@ -15,14 +16,22 @@ const PIECE: usize = 128 << 10;
 /// Pieces that are read ahead.
 const AHEAD: usize = 2;
 
+/// What turned out to be wrong with a content while a target took it.
+pub(super) type Damage = Arc<OnceLock<ReadError>>;
+
 /// Gives a content to a message. A large one is read piece by piece, while the target takes it.
-pub(super) fn give<D: Disk>(content: Content<D>, message: MessageBuilder) -> MessageBuilder {
+pub(super) fn give<D: Disk>(
+    content: Content<D>,
+    message: MessageBuilder,
+    damage: &Damage,
+) -> MessageBuilder {
     match content {
         Content::Here(bytes) => message.pieces([bytes]),
         Content::Large(reader) => {
             let (sender, mut pieces) = mpsc::channel(AHEAD);
+            let damage = Arc::clone(damage);
             // It waits for the disk, and for a target that may be slow.
-            tokio::task::spawn_blocking(move || read_ahead(reader, &sender));
+            tokio::task::spawn_blocking(move || read_ahead(reader, &sender, &damage));
             message.source(move |cx| pieces.poll_recv(cx).map(|piece| piece.unwrap_or(Ok(None))))
         }
     }
@@ -30,7 +39,11 @@ pub(super) fn give<D: Disk>(content: Content<D>, message: MessageBuilder) -> Mes
 
 type Piece = Result<Option<Bytes>, BodyError>;
 
-fn read_ahead<D: Disk>(mut reader: LargeReader<D>, sender: &mpsc::Sender<Piece>) {
+fn read_ahead<D: Disk>(
+    mut reader: LargeReader<D>,
+    sender: &mpsc::Sender<Piece>,
+    damage: &OnceLock<ReadError>,
+) {
     loop {
         let mut buffer = vec![0; PIECE];
         let piece = match reader.read(&mut buffer) {
@@ -40,7 +53,11 @@ fn read_ahead<D: Disk>(mut reader: LargeReader<D>, sender: &mpsc::Sender<Piece>)
                 Ok(Some(Bytes::from(buffer)))
             }
             Err(error) => {
-                tracing::error!(%error, "a message of the spool cannot be read");
+                match error {
+                    // Whoever makes the attempt tells of it.
+                    ReadError::Damaged { .. } => drop(damage.set(error)),
+                    error => tracing::error!(%error, "a message of the spool cannot be read"),
+                }
                 Err(BodyError::Refused(NOT_STORED))
             }
         };

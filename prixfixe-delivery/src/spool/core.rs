@@ -98,6 +98,7 @@ impl<D: Disk> Core<D> {
 
     pub(super) fn set_options(&self, options: SpoolOptions) {
         self.set_min_free(options.min_free);
+        self.log.set_max_size(options.log.max_size);
         let mut current = self.options.write().unwrap_or_else(PoisonError::into_inner);
         *current = Arc::new(options);
         drop(current);

@@ -27,14 +27,8 @@ pub(super) enum Order {
 
 /// Delivers until it is told to stop.
 pub(super) async fn run<D: Disk>(core: Arc<Core<D>>, mut orders: watch::Receiver<Order>) {
-    loop {
-        let taken = tokio::select! {
-            taken = take_over(&core) => taken,
-            drain = stopped(&mut orders) => { let _ = drain; return }
-        };
-        if taken {
-            break;
-        }
+    // Once begun it cannot be called off: left alone, it would take the lock of a process that stops.
+    while !take_over(&core).await {
         tokio::select! {
             () = sleep(TICK / 4) => {}
             drain = stopped(&mut orders) => { let _ = drain; return }
@@ -77,6 +71,9 @@ async fn deliver<D: Disk>(
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        if let Order::Stop(drain) = *orders.borrow_and_update() {
+            return drain;
+        }
         core.admit_fresh();
         start_attempts(core, attempts);
         let next = core.queue().next_time();

@@ -19,7 +19,7 @@ use super::content;
 use super::core::Core;
 use super::ending::Endings;
 use super::envelope::StoredEnvelope;
-use super::undelivered::{Ended, Ending, Report};
+use super::undelivered::{Ended, Ending, Notice, Report};
 
 /// What stands beside a message in `failed/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +71,17 @@ impl From<Vec<(u32, Ended)>> for Group {
 }
 
 impl Group {
+    /// Those at places of which something is so, and the others.
+    fn split(self, is_so: impl Fn(usize) -> bool) -> (Self, Self) {
+        let all = self.places.into_iter().zip(self.ended).enumerate();
+        let (these, others): (Vec<_>, Vec<_>) = all.partition(|(place, _)| is_so(*place));
+        let group = |of: Vec<(usize, (u32, Ended))>| -> Self {
+            let of: Vec<_> = of.into_iter().map(|(_, it)| it).collect();
+            of.into()
+        };
+        (group(these), group(others))
+    }
+
     fn and(mut self, other: Self) -> Self {
         self.places.extend(other.places);
         self.ended.extend(other.ended);
@@ -107,10 +118,13 @@ impl<D: Disk> Core<D> {
             self.confirm(trial, id, &asked.ended).await;
             return Ok(());
         }
-        let Some(message) = self.report_about(trial, id, ending, &asked.ended).await? else {
+        let Some(notice) = self.report_about(trial, id, ending, &asked.ended).await? else {
             let all = asked.and(silent);
             return self.keep_failed(trial, id, ending, all).await;
         };
+        let (asked, left_out) = asked.split(|place| notice.tells_of(place));
+        let silent = left_out.and(silent);
+        let message = notice.into_message();
         // Those of whom the report says nothing come first: else a failure here would have it sent twice.
         self.keep_failed(trial, id, ending, silent).await?;
         match self.is_stored(trial, message).await {
@@ -122,8 +136,8 @@ impl<D: Disk> Core<D> {
     /// Tells the sender who has it. The message is over, whatever comes of that: to try it again would deliver it twice.
     async fn confirm(self: &Arc<Self>, trial: &Trial, id: MessageId, asked: &[Ended]) {
         match self.report_about(trial, id, Ending::Delivered, asked).await {
-            Ok(Some(message)) => {
-                self.is_stored(trial, message).await;
+            Ok(Some(notice)) => {
+                self.is_stored(trial, notice.into_message()).await;
             }
             Ok(None) => {}
             Err(error) => tracing::error!(
@@ -140,7 +154,7 @@ impl<D: Disk> Core<D> {
         id: MessageId,
         ending: Ending,
         ended: &[Ended],
-    ) -> Result<Option<Message>, FailedError> {
+    ) -> Result<Option<Notice>, FailedError> {
         if ended.is_empty() {
             return Ok(None);
         }

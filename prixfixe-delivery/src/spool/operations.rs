@@ -26,6 +26,9 @@ pub enum OperationError {
     /// It is in `failed/`, where nothing is tried: it can be shown, exported, retried and removed.
     #[error("{0} lies in failed/: it can be retried or removed")]
     IsFailed(EntryId),
+    /// An operator holds it.
+    #[error("{0} is held: release it, and it is tried at once")]
+    IsHeld(EntryId),
     /// Another process delivers, and it alone can do this.
     #[error("another process delivers from this spool")]
     NotDelivering,
@@ -232,6 +235,9 @@ impl<D: Disk> Core<D> {
 
     pub(super) fn retry_queued(&self, id: &EntryId) -> Result<(), OperationError> {
         let queued = self.queued(id)?;
+        if self.queue().is_held(queued) {
+            return Err(OperationError::IsHeld(id.clone()));
+        }
         if !self.queue().retry(queued) {
             return Err(OperationError::Unknown(id.clone()));
         }

@@ -407,6 +407,16 @@ impl Queue {
         true
     }
 
+    /// Counts a message that no target gets any more, since it is damaged: once for each, whoever it was for.
+    pub(super) fn lose(&mut self, id: MessageId) {
+        let jobs = self.records.get(&id).map(Record::jobs).unwrap_or_default();
+        for job in jobs.iter().filter(|job| job.state != JobState::Over) {
+            if let Some(lane) = self.lanes.get_mut(usize::from(job.lane)) {
+                lane.given_up += 1;
+            }
+        }
+    }
+
     /// Forgets it. False: there is no such message.
     pub(super) fn remove(&mut self, id: MessageId) -> bool {
         self.partial.remove(&id);

@@ -12,10 +12,60 @@ use super::envelope::{StoredEnvelope, StoredRecipient};
 /// It is asked for recipients that a target has refused or that were given up, unless their NOTIFY asks for no report of
 /// that, and for those that were delivered where their sender wants to hear of it (`NOTIFY=SUCCESS`, RFC 3461).
 pub trait Bouncer: Send + Sync + 'static {
-    /// The message that the sender is to get. It goes into the spool as any other does, by the routes.
+    /// What the sender is to get. It goes into the spool as any other message does, by the routes.
     ///
-    /// Without one the message goes to `failed/`, if it was not delivered.
-    fn report(&self, report: &Report<'_>) -> Option<Message>;
+    /// A recipient of whom it says nothing is kept in `failed/`, if the message was not delivered there; without any notice,
+    /// all of them are.
+    fn report(&self, report: &Report<'_>) -> Option<Notice>;
+}
+
+/// A message to a sender, and of which recipients it tells.
+#[derive(Debug)]
+pub struct Notice {
+    message: Message,
+    about: About,
+}
+
+#[derive(Debug)]
+enum About {
+    All,
+    /// Places in [`Report::recipients`].
+    Some(Vec<usize>),
+}
+
+impl Notice {
+    /// It tells of all of them.
+    #[must_use]
+    pub fn of_all(message: Message) -> Self {
+        Self {
+            message,
+            about: About::All,
+        }
+    }
+
+    /// It tells of those at these places of [`Report::recipients`].
+    #[must_use]
+    pub fn of_some(message: Message, places: impl IntoIterator<Item = usize>) -> Self {
+        Self {
+            message,
+            about: About::Some(places.into_iter().collect()),
+        }
+    }
+
+    /// Whether it tells of the recipient at this place.
+    #[must_use]
+    pub fn tells_of(&self, place: usize) -> bool {
+        match &self.about {
+            About::All => true,
+            About::Some(places) => places.contains(&place),
+        }
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn into_message(self) -> Message {
+        self.message
+    }
 }
 
 /// Nobody hears of anything: what is not delivered goes to `failed/`.
@@ -23,7 +73,7 @@ pub trait Bouncer: Send + Sync + 'static {
 pub struct NoBounces;
 
 impl Bouncer for NoBounces {
-    fn report(&self, _: &Report<'_>) -> Option<Message> {
+    fn report(&self, _: &Report<'_>) -> Option<Notice> {
         None
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use prixfixe_delivery::bounce::{ReportedTarget, Reports};
-use prixfixe_delivery::{Bouncer, Discard, Ended, Ending, Report, StoredEnvelope, StoredTarget};
+use prixfixe_delivery::{
+    Bouncer, Discard, Ended, Ending, Notice, Report, StoredEnvelope, StoredTarget,
+};
 use prixfixe_server::{Client, Finding, Identity, Message, ReversePath, Verdict};
 
 use crate::read::{DOMAIN, GONE, HELLO, envelope, get, recipient, then};
@@ -41,7 +43,7 @@ fn ask(
     ended.reply = Some(GONE);
     let ended = [ended];
     let report = Report::new(stored, target, ending, &ended).with_content(HELLO, true);
-    reports.report(&report)
+    reports.report(&report).map(Notice::into_message)
 }
 
 fn ann() -> Client {
@@ -120,7 +122,8 @@ async fn what_nobody_has_said_is_told_as_a_delivery_that_took_too_long() {
     let stored = stored(ann(), Verdict::default(), "").await;
     let ended = [Ended::new(stored.recipients[0].clone(), 3, then())];
     let report = Report::new(&stored, "relay", Ending::GivenUp, &ended).with_content(HELLO, true);
-    let message = reports.report(&report).expect("a report");
+    let notice = reports.report(&report).expect("a report");
+    let message = notice.into_message();
     let envelope = message.envelope().clone();
     let content = message.collect().await.unwrap().into_content();
     let bounce = crate::read::parse_content(&content);

@@ -1,6 +1,6 @@
 //! The spool behind a server, on both transports: several ways in one message, and a report to the sender.
 
-use prixfixe_delivery::{Bouncer, FleetDelivery, Report, Routes};
+use prixfixe_delivery::{Bouncer, FleetDelivery, Notice, Report, Routes};
 use prixfixe_server::{Notify, RcptParameters, Recipient, Server as SmtpServer, Transport};
 use prixfixe_test_support::talk;
 
@@ -10,7 +10,7 @@ use super::*;
 struct Always;
 
 impl Bouncer for Always {
-    fn report(&self, report: &Report<'_>) -> Option<Message> {
+    fn report(&self, report: &Report<'_>) -> Option<Notice> {
         let of = &report.recipients[0].recipient.to;
         let envelope = Envelope::builder().to(&report.envelope.from).ok()?.build();
         let client = Client::builder().build();
@@ -19,7 +19,7 @@ impl Bouncer for Always {
             report.ending
         );
         assert!(report.is_whole && report.content.starts_with(b"Message-ID: <x@"));
-        Some(Message::new(client, envelope, [text]))
+        Some(Notice::of_all(Message::new(client, envelope, [text])))
     }
 }
 
@@ -218,7 +218,7 @@ fn to_nobody(sender: &str, notify: Option<Notify>, name: &str) -> Message {
 struct NotToPostmaster;
 
 impl Bouncer for NotToPostmaster {
-    fn report(&self, report: &Report<'_>) -> Option<Message> {
+    fn report(&self, report: &Report<'_>) -> Option<Notice> {
         let is_postmaster = report.envelope.from.starts_with("postmaster@");
         let all = report.recipients.iter().map(|it| &*it.recipient.to);
         assert!(is_postmaster || all.eq(["nobody@example.org"]));

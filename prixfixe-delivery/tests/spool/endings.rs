@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use prixfixe_delivery::{Bouncer, Delivered, Ending, FailedMessage, Report};
+use prixfixe_delivery::{
+    Bouncer, Delivered, Ending, FailedMessage, Notice, OperationError, Report,
+};
 use prixfixe_server::{Client, Envelope, ForwardPath, Message, RcptParameters, Recipient};
 use tempfile::tempdir;
 
@@ -108,7 +110,7 @@ type Told = (Ending, Vec<String>, Option<String>, bool);
 struct Told2(Mutex<Vec<Told>>);
 
 impl Bouncer for Told2 {
-    fn report(&self, report: &Report<'_>) -> Option<Message> {
+    fn report(&self, report: &Report<'_>) -> Option<Notice> {
         self.0.lock().unwrap().push((
             report.ending,
             report
@@ -127,7 +129,10 @@ impl Bouncer for Told2 {
             .unwrap()
             .build();
         let text = "Message-ID: <bounce@example.org>\r\n\r\nIt was not delivered.\r\n";
-        Some(Message::new(Client::builder().build(), envelope, [text]))
+        let message = Message::new(Client::builder().build(), envelope, [text]);
+        let told = report.recipients.iter().enumerate();
+        let told = told.filter(|(_, it)| !it.recipient.to.starts_with("forgotten"));
+        Some(Notice::of_some(message, told.map(|(place, _)| place)))
     }
 }
 
@@ -219,6 +224,28 @@ async fn a_recipient_nobody_asks_a_report_of_lies_in_failed_beside_a_report() {
     assert_eq!(kept, ["b@example.org", "c@example.org"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_recipient_whom_a_report_leaves_out_lies_in_failed() {
+    let directory = tempdir().unwrap();
+    let target = Scripted::new(|to, _| match to {
+        "ann@example.com" => Ok(Delivered::default()),
+        _ => Err(never()),
+    });
+    let mut options = options();
+    options.bouncer = Arc::new(Told2::default());
+    let spool = start(directory.path(), to(&[("relay", &target)]), options);
+    let to = ["a@example.org", "forgotten@example.org", "b@example.org"];
+    send(&spool, &to, "one").await;
+    let got = target.wait_for(1).await;
+    assert_eq!(got[0].to, ["ann@example.com"]);
+    until(|| spool.status().ready == 0).await;
+    let names = failed(directory.path());
+    assert_eq!(names.len(), 2, "{names:?}");
+    let described = described(directory.path(), &names[1]);
+    let kept: Vec<_> = described.recipients.iter().map(|it| &*it.to).collect();
+    assert_eq!(kept, ["forgotten@example.org"]);
+}
+
 /// Changes a text wherever it stands in the files of a directory.
 fn damage(directory: &std::path::Path, text: &[u8]) {
     for found in std::fs::read_dir(directory).unwrap() {
@@ -291,4 +318,54 @@ async fn nothing_is_given_up_without_an_attempt_while_its_target_works() {
     assert_eq!(failed(directory.path()), [""; 0]);
     target.let_through(2);
     target.wait_for(2).await;
+}
+
+/// One whose damage is seen at its end alone, one whose target refuses it before that, and one that is gone.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_large_content_is_set_aside_and_the_rest_goes_on() {
+    let text = "0123456789abcde\n".repeat(40_000);
+    for (answer, is_gone) in [(None, false), (Some(never()), false), (None, true)] {
+        let directory = tempdir().unwrap();
+        let target = Scripted::stuck();
+        let good = to(&[("hook", &target)]);
+        let spool = start(directory.path(), good, options());
+        let damaged = send(&spool, &["bob@example.org"], &text).await;
+        let large = directory.path().join("large");
+        let file = std::fs::read_dir(&large).unwrap().next().unwrap();
+        let file = file.unwrap().path();
+        let whole = send(&spool, &["bob@example.org"], &format!("{text}whole")).await;
+        spool.stop(Duration::ZERO).await;
+        match is_gone {
+            true => std::fs::remove_file(&file).unwrap(),
+            false => damage_file(&file),
+        }
+        let target =
+            Scripted::new(move |_, _| answer.clone().map_or(Ok(Delivered::default()), Err));
+        let spool = start(directory.path(), to(&[("hook", &target)]), options());
+        until(|| {
+            let status = spool.status();
+            status.is_delivering && status.ready + status.waiting + status.held == 0
+        })
+        .await;
+        let unknown = |id| matches!(spool.show(id), Err(OperationError::Unknown(_)));
+        assert!(unknown(&damaged) && unknown(&whole));
+        let attempts = target.attempts();
+        assert!(attempts.len() <= 2, "{}", attempts.len());
+        let aside = directory
+            .path()
+            .join("damaged")
+            .join(file.file_name().unwrap());
+        assert_eq!(aside.exists(), !is_gone);
+        assert_eq!(std::fs::read_dir(&large).unwrap().count(), 0);
+        let given_up = spool.status().targets["hook"].given_up;
+        assert!(given_up >= 1, "{given_up}");
+    }
+}
+
+/// Changes a byte in its middle.
+fn damage_file(path: &std::path::Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
 }

@@ -23,6 +23,15 @@ async fn a_held_message_waits_until_it_is_released() {
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(target.attempts().len(), 1);
     assert_eq!((spool.status().held, spool.status().waiting), (1, 0));
+    // Held is held, and whoever asks is told so.
+    let retried = spool.retry(&id);
+    assert!(
+        matches!(retried, Err(OperationError::IsHeld(_))),
+        "{retried:?}"
+    );
+    assert_eq!(spool.retry_all(None), 0);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(target.attempts().len(), 1);
     spool.release(&id).unwrap();
     target.wait_for(1).await;
     until(|| matches!(spool.hold(&id), Err(OperationError::Unknown(_)))).await;
@@ -162,6 +171,14 @@ async fn a_message_that_does_not_fit_is_refused_before_it_is_sent() {
     assert!(admit(2 << 20).unwrap_err().starts_with("452 4.3.1"));
     let text = "x".repeat(2 << 20);
     let refused = spool.submit(message(&["bob@example.org"], &text)).await;
+    // Another size holds at once.
+    let mut larger = crate::scripted::options();
+    larger.log.max_size = 8 << 20;
+    spool.set_options(larger);
+    assert_eq!(admit(2 << 20), Ok(()));
+    send(&spool, &["bob@example.org"], &text).await;
+    assert_eq!(spool.status().max_bytes, 8 << 20);
+    assert!(admit(5 << 20).unwrap_err().starts_with("452 4.3.1"));
     assert!(
         refused
             .unwrap_err()

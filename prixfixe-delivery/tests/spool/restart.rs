@@ -158,3 +158,24 @@ async fn mail_for_an_unknown_target_counts_as_held_until_there_is_one() {
     spool.set_routes(to(&[("hook", &hook)]));
     hook.wait_for(1).await;
 }
+
+/// It has begun, and goes on on a thread of its own, when it is told to stop.
+#[tokio::test]
+async fn a_stop_during_a_take_over_leaves_no_lock() {
+    let directory = tempdir().unwrap();
+    let path = directory.path();
+    let target = Scripted::dead();
+    let routes = || to(&[("hook", &target)]);
+    let spool = Spool::open_on(Quick, path, routes(), options(), false).unwrap();
+    for number in 0..2000 {
+        send(&spool, &["bob@example.org"], &number.to_string()).await;
+    }
+    drop(spool);
+    for _ in 0..10 {
+        let spool = start(path, routes(), options());
+        tokio::task::yield_now().await;
+        spool.stop(Duration::from_secs(1)).await;
+        let found = Spool::inspect(path, routes(), options()).unwrap();
+        assert_eq!(found.expect("nobody has it").status().ready, 2000);
+    }
+}

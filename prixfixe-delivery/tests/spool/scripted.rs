@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prixfixe_delivery::{
-    Asked, BoxFuture, Delivered, Failure, Health, Outcomes, RetrySchedule, Routes, Spool,
-    SpoolOptions, Target, Transaction,
+    Asked, BoxFuture, Delivered, Failure, FailureKind, Health, Outcomes, RetrySchedule, Routes,
+    Spool, SpoolOptions, Target, Transaction,
 };
 use prixfixe_server::{Client, Envelope, Mail, Message, Recipient, reply};
 use prixfixe_spool::{Disk, LockKind, OsDisk};
@@ -131,8 +131,19 @@ impl Transaction for Scripted {
             let recipients: Vec<String> = (message.envelope().recipients().iter())
                 .map(ToString::to_string)
                 .collect();
-            let content = message.collect().await.unwrap().into_content().to_vec();
             let before = self.0.attempts.lock().unwrap().len();
+            let answers = recipients.iter().map(|it| (self.0.answer)(it, before));
+            let answers: Vec<_> = answers.collect();
+            // One that will take it from nobody does not read it.
+            let is_never =
+                |it: &Result<_, Failure>| matches!(it, Err(it) if it.kind() == FailureKind::Never);
+            let content = match answers.iter().all(is_never) {
+                true => Vec::new(),
+                false => match message.collect().await {
+                    Ok(message) => message.into_content().to_vec(),
+                    Err(error) => return Outcomes::All(Err(Failure::said(error.into()))),
+                },
+            };
             let got = |to: Vec<String>| Got {
                 after: self.0.since.elapsed(),
                 digest: digest.clone(),
@@ -144,8 +155,6 @@ impl Transaction for Scripted {
                 .lock()
                 .unwrap()
                 .push(got(recipients.clone()));
-            let answers = recipients.iter().map(|it| (self.0.answer)(it, before));
-            let answers: Vec<_> = answers.collect();
             let taken = recipients.iter().zip(&answers).filter(|(_, it)| it.is_ok());
             let taken: Vec<String> = taken.map(|(to, _)| to.clone()).collect();
             if !taken.is_empty() {

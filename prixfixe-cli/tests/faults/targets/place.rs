@@ -106,6 +106,20 @@ impl Place {
         }
     }
 
+    /// It is gone until it [runs](Self::run) again.
+    pub(crate) fn stop(&mut self) {
+        if let What::Program(program) = &mut self.what {
+            program.kill();
+        }
+    }
+
+    /// It is back when this returns.
+    pub(crate) fn run(&mut self) {
+        if let What::Program(program) = &mut self.what {
+            program.run();
+        }
+    }
+
     /// It stands still for so long.
     pub(crate) fn freeze(&self, time: Duration) {
         match &self.what {
