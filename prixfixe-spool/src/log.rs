@@ -430,3 +430,28 @@ impl<D: Disk> Inner<D> {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_wake_no_writer_that_wakes_up_by_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = Log::open(OsDisk, directory.path(), LogOptions::default()).unwrap();
+        let resting = || lock(&log.inner.queue).writer;
+        lock(&log.inner.queue).writer = Resting::Briefly;
+        log.done(MessageId::new(1, 4128));
+        assert_eq!(resting(), Resting::Briefly);
+        let ticket = log.append(Draft::default());
+        assert_eq!(resting(), Resting::Not);
+        assert_eq!(lock(&log.inner.queue).awaited, 1);
+        while log.turn() {}
+        assert_eq!(lock(&log.inner.queue).awaited, 0);
+        ticket.wait().unwrap();
+        lock(&log.inner.queue).writer = Resting::UntilWoken;
+        log.done(MessageId::new(1, 4128));
+        assert_eq!(resting(), Resting::Not);
+    }
+}

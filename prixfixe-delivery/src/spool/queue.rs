@@ -3,11 +3,11 @@
 //! It knows times as milliseconds since 1970 and reads no clock. What it remembers of a message is small, as there may be a
 //! million of them: contents, addresses and words are on the disk.
 
+mod expired;
 mod lane;
 mod record;
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
 use std::sync::Arc;
 
 use prixfixe_spool::{Companion, MessageId};
@@ -462,58 +462,7 @@ impl Queue {
         let records = self.records.iter();
         records.map(|(id, record)| (*id, record.received(), record.jobs()))
     }
-
-    /// Deliveries that have been tried for so long that nobody waits any more until their target can be reached.
-    ///
-    /// A target that works reaches its own by itself: there nothing is given up without an attempt. Each call looks at some
-    /// of the messages and the next one goes on behind them: clients must not wait for a look at a million.
-    pub(super) fn take_expired(&mut self, received_before: u64) -> Vec<Next> {
-        let mut expired = Vec::new();
-        let mut lanes = self.lanes.iter();
-        if !lanes.any(|lane| lane.concurrency.is_some() && lane.is_down()) {
-            return expired;
-        }
-        let behind = match self.searched.take() {
-            Some(id) => (Bound::Excluded(id), Bound::Unbounded),
-            None => (Bound::Unbounded, Bound::Unbounded),
-        };
-        let some = self.records.range_mut(behind).take(LOOKED_AT);
-        let mut count = 0;
-        for (id, record) in some {
-            count += 1;
-            self.searched = Some(*id);
-            if record.received() >= received_before {
-                continue;
-            }
-            for job in record.jobs_mut() {
-                let lane = self.lanes.get_mut(usize::from(job.lane));
-                let lane = lane.filter(|it| it.concurrency.is_some() && it.is_down());
-                if let (JobState::Ready, Some(lane)) = (job.state, lane) {
-                    job.state = JobState::UnderWay;
-                    lane.under_way += 1;
-                    expired.push(Next {
-                        id: *id,
-                        lane: job.lane,
-                        attempts: job.attempts,
-                    });
-                }
-            }
-            if expired.len() >= AT_ONCE {
-                return expired;
-            }
-        }
-        if count < LOOKED_AT {
-            self.searched = None;
-        }
-        expired
-    }
 }
-
-/// Deliveries that are given up in one go, about.
-const AT_ONCE: usize = 64;
-
-/// Messages that one search for them looks at.
-const LOOKED_AT: usize = 10_000;
 
 /// When a message is tried again, and why it has to be.
 #[derive(Debug, Clone, Copy)]
