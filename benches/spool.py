@@ -16,8 +16,8 @@ Then the same at 1,000 messages per second, beside P99 of a sync on that disk, m
 to the end of a file and synced, which is what the log does for a message that comes alone. Last, how long after the load all
 mail of the spool was delivered.
 
-ROUNDS (3) and SECONDS (4) in the environment say how many rounds, and how long each is. The bare log that the spool's own stands
-beside is `cargo bench -p prixfixe-spool --bench spool`.
+ROUNDS (3), SECONDS (4) and SYNCS (2,000) in the environment say how many rounds, how long each load is, and how many syncs are
+measured. The bare log that the spool's own stands beside is `cargo bench -p prixfixe-spool --bench spool`.
 """
 
 import json
@@ -31,6 +31,7 @@ import time
 
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 SECONDS = os.environ.get("SECONDS", "4")
+SYNCS = int(os.environ.get("SYNCS", "2000"))
 CONNECTIONS = (1, 50, 200)
 
 
@@ -97,7 +98,7 @@ def p99_of_a_sync(directory):
     """Milliseconds."""
     with tempfile.NamedTemporaryFile(dir=directory) as file:
         taken = []
-        for _ in range(2000):
+        for _ in range(SYNCS):
             began = time.monotonic()
             os.write(file.fileno(), bytes(1300))
             os.fdatasync(file.fileno())
