@@ -8,6 +8,7 @@
 //! | `store` | a message on its way in |
 //! | `envelope`, `client`, `summary`, `state` | what is stored of it |
 //! | `queue` | which message is next, in memory |
+//! | `kept` | messages that have just come in, in memory |
 //! | `engine` | the task that delivers |
 //! | `attempt`, `ending`, `content` | an attempt, and what comes of it |
 //! | `undelivered`, `failed` | what the sender hears, and what lies in `failed/` |
@@ -23,6 +24,7 @@ mod engine;
 mod entry;
 mod envelope;
 mod failed;
+mod kept;
 mod operations;
 mod options;
 mod queue;

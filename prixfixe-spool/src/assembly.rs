@@ -2,7 +2,7 @@
 
 use crate::disk::Disk;
 use crate::error::MessageId;
-use crate::ledger::{Entry, Place};
+use crate::ledger::{Companion, Entry, Place};
 use crate::record::{Frame, LargeContent, Note, Seed, done_frame, state_frame};
 use crate::ticket::Answer;
 
@@ -28,6 +28,7 @@ pub(crate) struct NewMessage {
     pub(crate) frame: Frame,
     pub(crate) summary: Box<[u8]>,
     pub(crate) large: Option<LargeContent>,
+    pub(crate) companion: Option<Companion>,
     pub(crate) answer: Answer<MessageId>,
 }
 
@@ -55,6 +56,11 @@ pub(crate) enum Again {
 }
 
 impl Submission {
+    /// Whether somebody waits for its sync.
+    pub(crate) fn is_awaited(&self) -> bool {
+        matches!(self, Self::Message(_) | Self::Again(..))
+    }
+
     /// About how long its record is.
     pub(crate) fn size(&self) -> u64 {
         let size = match self {
@@ -91,6 +97,7 @@ pub(crate) enum Effect {
     New {
         summary: Box<[u8]>,
         large: Option<LargeContent>,
+        companion: Option<Companion>,
         answer: Answer<MessageId>,
         at: Place,
         length: u32,
@@ -161,6 +168,7 @@ impl<D: Disk> Assembly<'_, D> {
         self.effects.push(Effect::New {
             summary: message.summary,
             large: message.large,
+            companion: message.companion,
             answer: message.answer,
             at,
             length,

@@ -169,6 +169,7 @@ fn follow_one<D: Disk>(shared: &Shared<D>, foreign: &Foreign<D>) -> io::Result<b
                 Fresh {
                     id,
                     summary: summary.into(),
+                    companion: None,
                 },
             ));
         }

@@ -4,7 +4,9 @@
 //! then outlive the one with the older, or a message that is done would come back. So each segment knows which others its records
 //! speak of (`needs`) and is removed after them, or after these records were written once more elsewhere.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::error::MessageId;
 use crate::record::LargeContent;
@@ -92,14 +94,19 @@ impl Segment {
     }
 }
 
+/// What whoever appends a message has of it in memory, for whoever delivers it.
+pub type Companion = Arc<dyn Any + Send + Sync>;
+
 /// A message that a queue has not heard of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Fresh {
     /// Its name.
     pub id: MessageId,
     /// What its writer wanted the queue to know.
     pub summary: Box<[u8]>,
+    /// What it was [appended with](crate::Log::append_with).
+    pub companion: Option<Companion>,
 }
 
 #[derive(Debug, Default)]

@@ -75,8 +75,9 @@
 //! - **Never back after Done** was synced. A Done is void without the segment of its message, and the message comes back without
 //!   the Done. So a segment is removed only after all those of which its records speak, with a sync of the directory between.
 //!   Where that would take long, the few records that still matter are written again.
-//! - **States wait for nobody.** They are written at once, which a killed process survives. They are synced with the next
-//!   message, or after [`LogOptions::state_delay`]. A loss of power repeats the deliveries of that moment.
+//! - **Nobody waits for states.** They are written with the next message, or within 5 ms, which a killed process survives. They
+//!   are synced with the next message, or after [`LogOptions::state_delay`]. A kill, or a loss of power, repeats the deliveries
+//!   of that moment.
 //! - **A failed write or sync is final.** The kernel may have dropped what it could not write, and a second sync would report
 //!   success for it. The segment is closed, its waiting messages are answered with an error, and the next batch begins a
 //!   new segment. States that were in it are written once more.
@@ -133,7 +134,7 @@ pub use disk::{Disk, LockKind, OsDisk};
 pub use error::{AppendError, MessageId, OpenError, ParseIdError, ReadError};
 pub use keeper::KeepError;
 pub use large::{LargeFile, LargeReader, LargeWriter};
-pub use ledger::Fresh;
+pub use ledger::{Companion, Fresh};
 pub use log::{Draft, Log};
 pub use recovery::{Recovered, Recovery};
 pub use shared::LogOptions;

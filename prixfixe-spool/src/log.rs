@@ -6,6 +6,7 @@ use std::io;
 use std::mem;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::thread::{self, JoinHandle};
 
 use crate::assembly::{NewMessage, Submission};
@@ -14,7 +15,7 @@ use crate::disk::{Disk, OsDisk};
 use crate::error::{AppendError, MessageId, OpenError};
 use crate::keeper::{KeepError, keep};
 use crate::large::{self, LargeFile, LargeWriter};
-use crate::ledger::{Fresh, Segment, Writing};
+use crate::ledger::{Companion, Fresh, Segment, Writing};
 use crate::prepare::prepare;
 use crate::record::{MAX_PAYLOAD, MAX_STATE, MAX_SUMMARY, MessagePayload, PayloadContent};
 use crate::recovery::{at, numbers};
@@ -44,9 +45,21 @@ pub struct Draft<'a> {
 #[derive(Default)]
 pub(crate) struct Queue {
     pub(crate) waiting: VecDeque<Submission>,
+    /// How many of them somebody waits for.
+    pub(crate) awaited: usize,
     pub(crate) is_closing: bool,
-    /// It has to be woken.
-    pub(crate) writer_sleeps: bool,
+    pub(crate) writer: Resting,
+}
+
+/// What the writer does, and so who has to wake it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Resting {
+    /// It works, and looks into the queue afterwards.
+    #[default]
+    Not,
+    /// It wakes up by itself in a moment: states need not wake it.
+    Briefly,
+    UntilWoken,
 }
 
 /// Whoever takes several of these locks takes them in this order: delivery, keeping, writer, queue, the ledger.
@@ -152,7 +165,15 @@ impl<D: Disk> Log<D> {
     /// Stores a message. The ticket's answer comes after the sync.
     #[must_use = "nothing is promised before the answer"]
     pub fn append(&self, draft: Draft<'_>) -> Ticket<MessageId> {
-        self.submit(draft, PayloadContent::Here(draft.content), || ())
+        self.submit(draft, PayloadContent::Here(draft.content), None, || ())
+    }
+
+    /// The same, and whoever [takes](Self::take_fresh) it as a fresh message gets this with it: what would have to be read
+    /// again otherwise. It is in memory alone, and gone where another process delivers.
+    #[must_use = "nothing is promised before the answer"]
+    pub fn append_with(&self, draft: Draft<'_>, companion: Companion) -> Ticket<MessageId> {
+        let content = PayloadContent::Here(draft.content);
+        self.submit(draft, content, Some(companion), || ())
     }
 
     /// Begins a long content. This waits for the disk.
@@ -170,13 +191,14 @@ impl<D: Disk> Log<D> {
     pub fn append_large(&self, draft: Draft<'_>, content: LargeFile<D>) -> Ticket<MessageId> {
         let place = PayloadContent::Large(content.content());
         // Refused, it is dropped and so removed.
-        self.submit(draft, place, || content.hand_over())
+        self.submit(draft, place, None, || content.hand_over())
     }
 
     fn submit(
         &self,
         draft: Draft<'_>,
         content: PayloadContent<'_>,
+        companion: Option<Companion>,
         accepted: impl FnOnce(),
     ) -> Ticket<MessageId> {
         let (answer, ticket) = ticket();
@@ -209,6 +231,7 @@ impl<D: Disk> Log<D> {
             frame: payload.frame(),
             summary: draft.summary.into(),
             large,
+            companion,
             answer,
         }));
         ticket
@@ -232,7 +255,8 @@ impl<D: Disk> Log<D> {
         self.inner.shared.used()
     }
 
-    /// Remembers how far a message's delivery is: at most 64 KiB, of which the log knows nothing. Nobody waits for it.
+    /// Remembers how far a message's delivery is: at most 64 KiB, of which the log knows nothing. Nobody waits for it: it
+    /// is written within a few milliseconds, or together with the next message.
     ///
     /// # Errors
     ///
@@ -268,6 +292,12 @@ impl<D: Disk> Log<D> {
     #[must_use]
     pub fn take_fresh(&self) -> Vec<Fresh> {
         mem::take(&mut self.inner.shared.ledger().fresh)
+    }
+
+    /// Whom to wake when there are fresh messages of this process: once for all that were written together, after those who
+    /// wait for their tickets. The first one counts.
+    pub fn wake_for_fresh(&self, waker: Waker) {
+        let _ = self.inner.shared.fresh.set(waker);
     }
 
     /// Writes what waits, and syncs it. `false`: nothing did. For a log without threads.
@@ -358,7 +388,10 @@ impl Queue {
             fits
         });
         let count = count.count();
-        self.waiting.drain(..count).collect()
+        let taken: Vec<Submission> = self.waiting.drain(..count).collect();
+        let awaited = taken.iter().filter(|it| it.is_awaited()).count();
+        self.awaited = self.awaited.saturating_sub(awaited);
+        taken
     }
 }
 
@@ -369,10 +402,19 @@ impl<D: Disk> Inner<D> {
         if queue.is_closing {
             return;
         }
+        let is_awaited = submission.is_awaited();
+        queue.awaited += usize::from(is_awaited);
         queue.waiting.push_back(submission);
-        let sleeps = mem::take(&mut queue.writer_sleeps);
+        let wakes = match queue.writer {
+            Resting::Not => false,
+            Resting::Briefly => is_awaited,
+            Resting::UntilWoken => true,
+        };
+        if wakes {
+            queue.writer = Resting::Not;
+        }
         drop(queue);
-        if sleeps {
+        if wakes {
             self.woken.notify_one();
         }
     }
@@ -391,5 +433,30 @@ impl<D: Disk> Inner<D> {
             };
             wait(again.into_iter().map(submit).collect())
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_wake_no_writer_that_wakes_up_by_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = Log::open(OsDisk, directory.path(), LogOptions::default()).unwrap();
+        let resting = || lock(&log.inner.queue).writer;
+        lock(&log.inner.queue).writer = Resting::Briefly;
+        log.done(MessageId::new(1, 4128));
+        assert_eq!(resting(), Resting::Briefly);
+        let ticket = log.append(Draft::default());
+        assert_eq!(resting(), Resting::Not);
+        assert_eq!(lock(&log.inner.queue).awaited, 1);
+        while log.turn() {}
+        assert_eq!(lock(&log.inner.queue).awaited, 0);
+        ticket.wait().unwrap();
+        lock(&log.inner.queue).writer = Resting::UntilWoken;
+        log.done(MessageId::new(1, 4128));
+        assert_eq!(resting(), Resting::Not);
     }
 }

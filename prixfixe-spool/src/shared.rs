@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::disk::Disk;
@@ -50,6 +51,8 @@ pub(crate) struct Shared<D: Disk> {
     told: Mutex<Option<Instant>>,
     /// Large contents that no record names yet.
     pub(crate) under_way: Mutex<HashSet<u64>>,
+    /// Who wants to know of fresh messages.
+    pub(crate) fresh: OnceLock<Waker>,
 }
 
 impl<D: Disk> Shared<D> {
@@ -68,6 +71,7 @@ impl<D: Disk> Shared<D> {
             max_size,
             told: Mutex::default(),
             under_way: Mutex::default(),
+            fresh: OnceLock::new(),
         }
     }
 

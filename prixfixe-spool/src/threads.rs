@@ -1,10 +1,11 @@
 //! The two threads of a log.
 
 use std::sync::PoisonError;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::disk::Disk;
-use crate::log::{Inner, lock};
+use crate::log::{Inner, Resting, lock};
 use crate::ticket::Ticket;
 
 /// States that may wait for a sync, whatever their age.
@@ -16,31 +17,24 @@ const KEEPER_INTERVAL: Duration = Duration::from_millis(200);
 /// Until something that has failed is tried again.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
+/// How long states wait for others that are written with them, and for a message, whose write and sync take them along.
+const STATES_GATHER: Duration = Duration::from_millis(5);
+
+/// Times that the writer gives way to those who are about to append.
+const GIVES_WAY: usize = 8;
+
 pub(crate) fn write_until_closed<D: Disk>(inner: &Inner<D>) {
     let delay = inner.shared.options.state_delay;
     let mut unsynced: Option<Instant> = None;
+    let mut last = 0;
     loop {
-        let mut queue = lock(&inner.queue);
-        while queue.waiting.is_empty() && !queue.is_closing {
-            queue.writer_sleeps = true;
-            queue = match unsynced.map(|since| delay.saturating_sub(since.elapsed())) {
-                None => inner
-                    .woken
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => break,
-                Some(left) => {
-                    let woken = inner.woken.wait_timeout(queue, left);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
-        queue.writer_sleeps = false;
-        drop(queue);
+        rest(inner, unsynced.map(|since| since + delay));
+        gather(inner, last);
         // The writer first: whoever has it, to hand over say, knows that no batch is on its way to it.
         let mut writer = lock(&inner.writer);
         let mut queue = lock(&inner.queue);
         let is_closing = queue.is_closing && queue.waiting.is_empty();
+        last = queue.awaited;
         let batch = queue.take();
         drop(queue);
         if is_closing {
@@ -56,6 +50,56 @@ pub(crate) fn write_until_closed<D: Disk>(inner: &Inner<D>) {
             true => unsynced.or(Some(Instant::now())),
             false => None,
         };
+    }
+}
+
+/// Sleeps until there is something to be written, or until a sync is due.
+///
+/// First for a moment, in which states wake nobody: those who deliver end many messages one after the other, and the writer
+/// would be woken and would write for each.
+fn rest<D: Disk>(inner: &Inner<D>, sync_at: Option<Instant>) {
+    let mut queue = lock(&inner.queue);
+    let mut briefly = true;
+    while queue.awaited == 0 && !queue.is_closing {
+        let most = match (briefly, queue.waiting.is_empty()) {
+            (true, _) => Some(STATES_GATHER),
+            // States have come meanwhile.
+            (false, false) => return,
+            (false, true) => sync_at.map(|at| at.saturating_duration_since(Instant::now())),
+        };
+        if most == Some(Duration::ZERO) {
+            return;
+        }
+        queue.writer = match briefly {
+            true => Resting::Briefly,
+            false => Resting::UntilWoken,
+        };
+        queue = match most {
+            None => inner.woken.wait(queue),
+            Some(most) => inner
+                .woken
+                .wait_timeout(queue, most)
+                .map(|(queue, _)| queue)
+                .map_err(|error| PoisonError::new(error.into_inner().0)),
+        }
+        .unwrap_or_else(PoisonError::into_inner);
+        queue.writer = Resting::Not;
+        // States that have ended a long sleep wait for others.
+        briefly = !briefly && !queue.waiting.is_empty();
+    }
+}
+
+/// Where several messages came together, those who have heard of theirs are about to append the next: let them, so that one
+/// sync does for all. Whoever is alone waits for nobody.
+fn gather<D: Disk>(inner: &Inner<D>, last: usize) {
+    let mut before = 0;
+    for _ in 0..GIVES_WAY {
+        let awaited = lock(&inner.queue).awaited;
+        if awaited == before || awaited >= last {
+            return;
+        }
+        before = awaited;
+        thread::yield_now();
     }
 }
 

@@ -55,8 +55,7 @@ impl<D: Disk> Writer<D> {
 
     /// Writes a batch, syncs it where somebody waits or `sync` says so, and answers whoever waits.
     pub(crate) fn commit(&mut self, batch: Vec<Submission>, sync: bool) {
-        let waits = |it: &Submission| matches!(it, Submission::Message(_) | Submission::Again(..));
-        let sync = sync || batch.iter().any(waits);
+        let sync = sync || batch.iter().any(Submission::is_awaited);
         let room = batch.iter().map(Submission::size).sum();
         if let Err(error) = self.make_room(room) {
             self.shared.failed("begin a segment of the spool", &error);
@@ -169,6 +168,7 @@ impl<D: Disk> Writer<D> {
         let mut large_new = Vec::new();
         let mut answers: Vec<(Answer<MessageId>, MessageId)> = Vec::new();
         let mut others = Vec::new();
+        let mut is_fresh = false;
         {
             let mut ledger = self.shared.ledger();
             for effect in self.unsynced.drain(..) {
@@ -176,6 +176,7 @@ impl<D: Disk> Writer<D> {
                     Effect::New {
                         summary,
                         large,
+                        companion,
                         answer,
                         at,
                         length,
@@ -190,7 +191,12 @@ impl<D: Disk> Writer<D> {
                                 large: large.map(Into::into),
                             };
                             ledger.add(id, entry);
-                            ledger.fresh.push(Fresh { id, summary });
+                            ledger.fresh.push(Fresh {
+                                id,
+                                summary,
+                                companion,
+                            });
+                            is_fresh = true;
                         }
                         large_new.extend(large.map(|large| large.number));
                         answers.push((answer, id));
@@ -222,6 +228,9 @@ impl<D: Disk> Writer<D> {
         }
         for answer in others {
             answer.give(Ok(()));
+        }
+        if is_fresh && let Some(waker) = self.shared.fresh.get() {
+            waker.wake_by_ref();
         }
         self.shared.arrived(&large_new);
         self.shared.remove_large(&large_done);

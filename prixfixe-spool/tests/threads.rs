@@ -8,6 +8,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
 use std::thread;
 
 use prixfixe_spool::{AppendError, Content, Draft, Log, LogOptions, MessageId};
@@ -237,4 +239,43 @@ fn what_is_done_before_a_hand_over_is_not_found_after_it() {
         log.hand_over();
         assert_eq!(found(&log), BTreeSet::new(), "round {round}");
     }
+}
+
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn whoever_delivers_is_woken_once_for_a_batch_and_gets_what_it_came_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Log::open(
+        prixfixe_spool::OsDisk,
+        directory.path(),
+        LogOptions::default(),
+    )
+    .unwrap();
+    found(&log);
+    let count = Arc::new(Count(AtomicUsize::new(0)));
+    log.wake_for_fresh(Arc::clone(&count).into());
+    let tickets: Vec<_> = (0..20_u8)
+        .map(|number| log.append_with(draft(b"one"), Arc::new(number)))
+        .collect();
+    assert!(log.take_fresh().is_empty());
+    assert_eq!(count.0.load(Ordering::Relaxed), 0);
+    while log.turn() {}
+    assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    let fresh = log.take_fresh();
+    for (number, (ticket, fresh)) in (0..20_u8).zip(tickets.into_iter().zip(fresh)) {
+        assert_eq!(ticket.wait(), Ok(fresh.id));
+        let companion = fresh.companion.unwrap().downcast::<u8>().unwrap();
+        assert_eq!(*companion, number);
+    }
+    // States are no news.
+    log.done("1-4128".parse().unwrap());
+    while log.turn() {}
+    assert_eq!(count.0.load(Ordering::Relaxed), 1);
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prixfixe_server::Reply;
-use prixfixe_spool::{Disk, ReadError, Stored};
+use bytes::Bytes;
+use prixfixe_server::{MessageBuilder, Reply};
+use prixfixe_spool::{Content, Disk, ReadError};
 
 use super::content;
 use super::core::Core;
@@ -29,13 +30,28 @@ pub(super) struct UnderWay<D: Disk> {
 
 /// A message that is being tried, and for whom.
 pub(super) struct Trial {
-    pub(super) envelope: StoredEnvelope,
+    pub(super) envelope: Arc<StoredEnvelope>,
     pub(super) target: StoredTarget,
     /// The target's place among the envelope's.
     pub(super) place: usize,
     pub(super) state: TargetState,
     /// Places in the target's list of those for whom it is not over.
     pub(super) pending: Vec<usize>,
+}
+
+/// The content of a message that is being tried.
+enum Tried<D: Disk> {
+    Kept(Bytes),
+    Read(Content<D>),
+}
+
+impl<D: Disk> Tried<D> {
+    fn give(self, message: MessageBuilder, damage: &content::Damage) -> MessageBuilder {
+        match self {
+            Self::Kept(content) => message.pieces([content]),
+            Self::Read(content) => content::give(content, message, damage),
+        }
+    }
 }
 
 impl Trial {
@@ -50,7 +66,7 @@ impl Trial {
 pub(super) async fn attempt<D: Disk>(core: Arc<Core<D>>, next: Next) {
     let under_way = UnderWay::new(core, next);
     let core = &under_way.core;
-    let Some((trial, stored)) = under_way.read().await else {
+    let Some((trial, content)) = under_way.read().await else {
         return;
     };
     if trial.pending.is_empty() {
@@ -67,7 +83,7 @@ pub(super) async fn attempt<D: Disk>(core: Arc<Core<D>>, next: Next) {
     let damage = content::Damage::default();
     let message = trial
         .envelope
-        .message(&places, |it| content::give(stored.content, it, &damage));
+        .message(&places, |it| content.give(it, &damage));
     let message = match message {
         Ok(message) => message,
         Err(error) => return under_way.unreadable(&error.to_string()),
@@ -130,8 +146,13 @@ impl<D: Disk> UnderWay<D> {
     }
 
     /// The message, and for whom it is still to be tried. `None`: that has been dealt with.
-    async fn read(&self) -> Option<(Trial, Stored<D>)> {
+    async fn read(&self) -> Option<(Trial, Tried<D>)> {
         let (core, id) = (Arc::clone(&self.core), self.next.id);
+        let kept = core.queue().kept(id);
+        if let Some(kept) = kept {
+            let trial = self.trial(Arc::clone(&kept.envelope))?;
+            return Some((trial, Tried::Kept(kept.content.clone())));
+        }
         let read = tokio::task::spawn_blocking(move || core.log.read(id)).await;
         let stored = match read {
             Ok(Ok(stored)) => stored,
@@ -150,7 +171,10 @@ impl<D: Disk> UnderWay<D> {
             Err(_) => return None,
         };
         match StoredEnvelope::from_bytes(&stored.envelope) {
-            Ok(envelope) => Some((self.trial(envelope)?, stored)),
+            Ok(envelope) => {
+                let trial = self.trial(Arc::new(envelope))?;
+                Some((trial, Tried::Read(stored.content)))
+            }
             Err(error) => {
                 self.unreadable(&error.to_string());
                 None
@@ -158,7 +182,7 @@ impl<D: Disk> UnderWay<D> {
         }
     }
 
-    fn trial(&self, envelope: StoredEnvelope) -> Option<Trial> {
+    fn trial(&self, envelope: Arc<StoredEnvelope>) -> Option<Trial> {
         let queue = self.core.queue();
         let jobs = queue.jobs(self.next.id)?;
         let place = jobs.iter().position(|job| job.lane == self.next.lane)?;
@@ -284,9 +308,7 @@ impl<D: Disk> UnderWay<D> {
     fn end(&mut self, again: Option<Again<'_>>) -> bool {
         self.has_ended = true;
         let now = self.core.now();
-        let is_over = self.core.queue().ended(&self.next, again, now);
-        self.core.wake.notify_one();
-        is_over
+        self.core.queue().ended(&self.next, again, now)
     }
 }
 

@@ -3,17 +3,43 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::task::Waker;
 
 use prixfixe_spool::{Disk, Log, MessageId, OpenError};
 use tokio::sync::Notify;
 
 use super::clock::Clock;
+use super::kept::Room;
 use super::options::SpoolOptions;
 use super::queue::Queue;
 use crate::health::Monitor;
 use crate::routes::Routes;
 use crate::space::Gauge;
 use crate::{FileSystem, MinFree};
+
+/// Wakes the task that delivers.
+#[derive(Default)]
+pub(super) struct Wake(Notify);
+
+impl Wake {
+    pub(super) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    pub(super) async fn notified(&self) {
+        self.0.notified().await;
+    }
+}
+
+impl std::task::Wake for Wake {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.notify_one();
+    }
+}
 
 /// All of a spool but the task that delivers.
 pub(super) struct Core<D: Disk> {
@@ -23,7 +49,9 @@ pub(super) struct Core<D: Disk> {
     pub(super) clock: Clock,
     pub(super) monitor: Monitor,
     pub(super) gauge: Gauge,
-    pub(super) wake: Notify,
+    pub(super) wake: Arc<Wake>,
+    /// For messages that are delivered as soon as they are stored.
+    pub(super) room: Room,
     /// This process delivers.
     pub(super) is_delivering: AtomicBool,
     /// Messages in `failed/`.
@@ -58,7 +86,8 @@ impl<D: Disk + Clone> Core<D> {
             clock: Clock::new(),
             monitor: Monitor::new(format!("the spool {}", root.display())),
             gauge: Gauge::new(options.min_free),
-            wake: Notify::new(),
+            wake: Arc::default(),
+            room: Room::default(),
             is_delivering: AtomicBool::new(false),
             failed: AtomicU64::new(0),
             queue: Mutex::default(),
@@ -66,6 +95,7 @@ impl<D: Disk + Clone> Core<D> {
             options: RwLock::new(Arc::new(options)),
             has_threads,
         };
+        core.log.wake_for_fresh(Waker::from(Arc::clone(&core.wake)));
         core.set_known();
         core.count_failed();
         core.look();

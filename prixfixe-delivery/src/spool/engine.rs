@@ -1,12 +1,14 @@
 //! The task that delivers.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use prixfixe_spool::{Disk, MessageId, OpenError};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::core::Core;
@@ -16,6 +18,9 @@ use super::summary::Summary;
 
 /// How often other processes are looked after.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Attempts that are begun before other tasks have their turn.
+const IN_TURN: usize = 256;
 
 /// What the task is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,12 +75,19 @@ async fn deliver<D: Disk>(
 ) -> Duration {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut in_turn = 0;
     loop {
         if let Order::Stop(drain) = *orders.borrow_and_update() {
             return drain;
         }
         core.admit_fresh();
-        start_attempts(core, attempts);
+        in_turn += start_attempts(core, attempts);
+        while attempts.try_join_next().is_some() {}
+        if in_turn >= IN_TURN {
+            in_turn = 0;
+            core.wake.notify_one();
+            yield_now().await;
+        }
         let next = core.queue().next_time();
         let next = next.map(|time| core.clock.instant(time));
         tokio::select! {
@@ -93,8 +105,9 @@ async fn deliver<D: Disk>(
     }
 }
 
-fn start_attempts<D: Disk>(core: &Arc<Core<D>>, attempts: &mut JoinSet<()>) {
-    loop {
+/// Begins what is due, and gives how much that was.
+fn start_attempts<D: Disk>(core: &Arc<Core<D>>, attempts: &mut JoinSet<()>) -> usize {
+    for count in 0..IN_TURN {
         let next = {
             let now = core.clock.now();
             let mut queue = core.queue();
@@ -102,9 +115,22 @@ fn start_attempts<D: Disk>(core: &Arc<Core<D>>, attempts: &mut JoinSet<()>) {
             queue.next(now)
         };
         match next {
-            Some(next) => attempts.spawn(super::attempt::attempt(Arc::clone(core), next)),
-            None => return,
-        };
+            Some(next) => begin(super::attempt::attempt(Arc::clone(core), next), attempts),
+            None => return count,
+        }
+    }
+    IN_TURN
+}
+
+/// Makes the first step of an attempt here: one that ends with it needs no task of its own.
+fn begin(attempt: impl Future<Output = ()> + Send + 'static, attempts: &mut JoinSet<()>) {
+    let mut attempt = Box::pin(attempt);
+    let mut context = Context::from_waker(Waker::noop());
+    // As in a task: a target that panics ends its attempt, which is repeated, and nothing else.
+    let step = catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(&mut context)));
+    if let Ok(Poll::Pending) = step {
+        // Which asks it again, and with a waker of its own.
+        attempts.spawn(attempt);
     }
 }
 
@@ -188,6 +214,7 @@ impl<D: Disk> Core<D> {
                 Some(summary) => {
                     let mut queue = self.queue();
                     queue.add(message.id, &summary, None, false, now);
+                    queue.keep(message.id, message.companion);
                 }
                 None => self.add_by_envelope(message.id, None, false),
             }

@@ -170,7 +170,7 @@ impl<D: Disk> Core<D> {
     }
 
     /// True: the sender's message is in the spool.
-    async fn is_stored(&self, trial: &Trial, message: Message) -> bool {
+    async fn is_stored(self: &Arc<Self>, trial: &Trial, message: Message) -> bool {
         match self.store(&self.routes(), message).await {
             Ok(_) => true,
             Err(failure) => {

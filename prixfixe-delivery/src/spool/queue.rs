@@ -3,16 +3,19 @@
 //! It knows times as milliseconds since 1970 and reads no clock. What it remembers of a message is small, as there may be a
 //! million of them: contents, addresses and words are on the disk.
 
+mod expired;
 mod lane;
 mod record;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use prixfixe_spool::MessageId;
+use prixfixe_spool::{Companion, MessageId};
 
 pub(super) use self::lane::Lane;
 use self::record::Record;
 pub(super) use self::record::{Job, JobState};
+use super::kept::{Kept, KeptMessages};
 use super::state::{DeliveryState, TargetState};
 use super::summary::Summary;
 
@@ -26,6 +29,10 @@ pub(super) struct Queue {
     due: BTreeMap<u64, Vec<MessageId>>,
     /// Of messages for whose recipients it came out differently: who has ended, for each target.
     partial: HashMap<MessageId, Vec<String>>,
+    /// Those that need not be read from the disk, while nothing delays them.
+    kept: KeptMessages,
+    /// Behind which message the search for those that have waited for too long goes on.
+    searched: Option<MessageId>,
     /// The lane that is asked first.
     turn: usize,
 }
@@ -68,6 +75,15 @@ impl Queue {
         for lane in &mut self.lanes {
             lane.set_concurrency(concurrency(&lane.name));
         }
+    }
+
+    /// The next attempt of this message need not read it.
+    pub(super) fn keep(&mut self, id: MessageId, companion: Option<Companion>) {
+        self.kept.add(id, companion);
+    }
+
+    pub(super) fn kept(&self, id: MessageId) -> Option<Arc<Kept>> {
+        self.kept.get(id)
     }
 
     /// A message that is new, or was found.
@@ -252,6 +268,9 @@ impl Queue {
             }
         }
         let is_over = record.jobs().iter().all(|job| job.state == JobState::Over);
+        if again.is_some() {
+            self.kept.remove(next.id);
+        }
         if let Some(due) = due {
             self.wait(next.id, due, now);
         }
@@ -383,6 +402,7 @@ impl Queue {
         let Some(record) = self.records.get_mut(&id) else {
             return false;
         };
+        self.kept.remove(id);
         for job in record.jobs_mut() {
             job.state = match job.state {
                 JobState::Ready | JobState::Waiting => JobState::Held,
@@ -420,6 +440,7 @@ impl Queue {
     /// Forgets it. False: there is no such message.
     pub(super) fn remove(&mut self, id: MessageId) -> bool {
         self.partial.remove(&id);
+        self.kept.remove(id);
         self.records.remove(&id).is_some()
     }
 
@@ -428,6 +449,8 @@ impl Queue {
         self.records.clear();
         self.due.clear();
         self.partial.clear();
+        self.kept = KeptMessages::default();
+        self.searched = None;
         for lane in &mut self.lanes {
             lane.clear();
         }
@@ -449,38 +472,7 @@ impl Queue {
         let records = self.records.iter();
         records.map(|(id, record)| (*id, record.received(), record.jobs()))
     }
-
-    /// Deliveries that have been tried for so long that nobody waits any more until their target can be reached.
-    ///
-    /// A target that works reaches its own by itself: there nothing is given up without an attempt.
-    pub(super) fn take_expired(&mut self, received_before: u64) -> Vec<Next> {
-        let mut expired = Vec::new();
-        for (id, record) in &mut self.records {
-            if record.received() >= received_before {
-                continue;
-            }
-            for job in record.jobs_mut() {
-                let lane = self.lanes.get_mut(usize::from(job.lane));
-                let lane = lane.filter(|it| it.concurrency.is_some() && it.is_down());
-                if let (JobState::Ready, Some(lane)) = (job.state, lane)
-                    && expired.len() < AT_ONCE
-                {
-                    job.state = JobState::UnderWay;
-                    lane.under_way += 1;
-                    expired.push(Next {
-                        id: *id,
-                        lane: job.lane,
-                        attempts: job.attempts,
-                    });
-                }
-            }
-        }
-        expired
-    }
 }
-
-/// Deliveries that are given up in one go.
-const AT_ONCE: usize = 64;
 
 /// When a message is tried again, and why it has to be.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,10 @@
 //! A message on its way into the spool.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prixfixe_server::{Digest, Mail, Message, Recipient, Reply, reply};
 use prixfixe_spool::{AppendError, Disk, Draft, LargeFile, LargeWriter, MessageId, Ticket};
 
@@ -32,7 +34,24 @@ pub(super) struct Incoming<D: Disk> {
 /// A content, as far as it was read.
 enum Gathering<D: Disk> {
     Memory(Vec<u8>),
-    File(LargeWriter<D>),
+    File(Writing<D>),
+}
+
+/// A long content that is being written. Given up, it is removed by a thread that may wait for the disk.
+struct Writing<D: Disk>(Option<LargeWriter<D>>);
+
+impl<D: Disk> Writing<D> {
+    fn into_writer(mut self) -> std::io::Result<LargeWriter<D>> {
+        self.0.take().ok_or_else(|| ErrorKind::NotFound.into())
+    }
+}
+
+impl<D: Disk> Drop for Writing<D> {
+    fn drop(&mut self) {
+        if let Some(writer) = self.0.take() {
+            drop_elsewhere(writer);
+        }
+    }
 }
 
 impl<D: Disk> Incoming<D> {
@@ -80,7 +99,7 @@ impl<D: Disk> Transaction for Incoming<D> {
 impl<D: Disk> Core<D> {
     /// Stores a message, for all of its recipients. It is on the disk when this returns.
     pub(super) async fn store(
-        &self,
+        self: &Arc<Self>,
         routes: &Routes,
         mut message: Message,
     ) -> Result<MessageId, Failure> {
@@ -89,12 +108,13 @@ impl<D: Disk> Core<D> {
         let (gathered, size) = self.gather(&mut message).await?;
         let digest: Digest = message.digest().await?;
         let envelope = StoredEnvelope::new(&message, digest, size, targets);
-        let id = self.append(&envelope, gathered).await?;
-        self.wake.notify_one();
-        Ok(id)
+        self.append(envelope, gathered).await
     }
 
-    async fn gather(&self, message: &mut Message) -> Result<(Gathering<D>, u64), Failure> {
+    async fn gather(
+        self: &Arc<Self>,
+        message: &mut Message,
+    ) -> Result<(Gathering<D>, u64), Failure> {
         let mut gathering = Gathering::Memory(Vec::new());
         let mut size = 0;
         while let Some(piece) = message.body().chunk().await.map_err(Reply::from)? {
@@ -108,19 +128,24 @@ impl<D: Disk> Core<D> {
                     if !self.log.has_room(size) {
                         return Err(Failure::said(NO_SPACE));
                     }
-                    let mut writer = self.log.large().map_err(|error| self.cannot_write(error))?;
+                    let core = Arc::clone(self);
                     let written = offload(move || {
+                        let mut writer = core.log.large()?;
                         writer.write(&bytes)?;
                         writer.write(&piece)?;
-                        Ok(writer)
+                        Ok(Writing(Some(writer)))
                     });
                     Gathering::File(written.await.map_err(|error| self.cannot_write(error))?)
                 }
-                Gathering::File(mut writer) => {
+                Gathering::File(writing) => {
                     if !self.log.has_room(size) {
                         return Err(Failure::said(NO_SPACE));
                     }
-                    let written = offload(move || writer.write(&piece).map(|()| writer));
+                    let written = offload(move || {
+                        let mut writer = writing.into_writer()?;
+                        writer.write(&piece)?;
+                        Ok(Writing(Some(writer)))
+                    });
                     Gathering::File(written.await.map_err(|error| self.cannot_write(error))?)
                 }
             };
@@ -130,20 +155,21 @@ impl<D: Disk> Core<D> {
 
     async fn append(
         &self,
-        envelope: &StoredEnvelope,
+        envelope: StoredEnvelope,
         gathered: Gathering<D>,
     ) -> Result<MessageId, Failure> {
-        let (content, file) = match gathered {
-            Gathering::Memory(content) => (content, None),
-            Gathering::File(writer) => {
-                let file = offload(move || writer.finish()).await;
-                (
-                    Vec::new(),
-                    Some(file.map_err(|error| self.cannot_write(error))?),
-                )
+        let ticket = match gathered {
+            Gathering::Memory(content) => self.submit_kept(envelope, content.into()),
+            Gathering::File(writing) => {
+                let file = offload(move || writing.into_writer()?.finish()).await;
+                let file = file.map_err(|error| self.cannot_write(error))?;
+                if !self.log.has_room(0) {
+                    drop_elsewhere(file);
+                    return Err(Failure::said(NO_SPACE));
+                }
+                self.submit(&envelope, &[], Some(file))
             }
         };
-        let ticket = self.submit(envelope, &content, file);
         let owed = self.monitor.ticket();
         let stored = ticket.await;
         drop(owed);
@@ -167,6 +193,28 @@ impl<D: Disk> Core<D> {
             })
             .because(error.to_string())
         })
+    }
+
+    /// Hands a message to the log, and has it kept in memory for its delivery.
+    fn submit_kept(&self, envelope: StoredEnvelope, content: Bytes) -> Ticket<MessageId> {
+        let summary = Summary::of(&envelope).to_bytes();
+        let stored = envelope.to_bytes();
+        let draft = Draft {
+            summary: &summary,
+            envelope: &stored,
+            content: &content,
+            ..Draft::default()
+        };
+        let kept = match self.is_delivering() {
+            true => self.room.keep(envelope, stored.len(), content.clone()),
+            false => None,
+        };
+        let ticket = match kept {
+            Some(kept) => self.log.append_with(draft, kept),
+            None => self.log.append(draft),
+        };
+        self.settle();
+        ticket
     }
 
     /// Hands a message to the log.
@@ -200,6 +248,14 @@ impl<D: Disk> Core<D> {
         };
         self.monitor.failed(Arc::clone(&fault));
         Failure::said(reply).because(fault.to_string())
+    }
+}
+
+/// Drops what waits for the disk when it is dropped.
+fn drop_elsewhere<T: Send + 'static>(it: T) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(move || drop(it))),
+        Err(_) => drop(it),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use prixfixe_delivery::{
@@ -230,6 +231,14 @@ pub fn failed(path: &Path) -> Vec<String> {
 #[derive(Clone, Copy)]
 pub struct Quick;
 
+/// Which thread has made or removed what, of all tests.
+pub static MADE_OR_REMOVED: Mutex<Vec<(PathBuf, ThreadId)>> = Mutex::new(Vec::new());
+
+fn note(path: &Path) {
+    let by = std::thread::current().id();
+    MADE_OR_REMOVED.lock().unwrap().push((path.to_owned(), by));
+}
+
 impl Disk for Quick {
     type File = File;
 
@@ -238,6 +247,7 @@ impl Disk for Quick {
     }
 
     fn create(&self, path: &Path) -> io::Result<File> {
+        note(path);
         OsDisk.create(path)
     }
 
@@ -274,6 +284,7 @@ impl Disk for Quick {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        note(path);
         OsDisk.remove(path)
     }
 
