@@ -185,6 +185,7 @@ async fn wait_for_abort(server: &HttpServer) {
 async fn an_upload_whose_200_is_an_error_is_a_failure_and_aborted() {
     for body in [
         "<?xml version=\"1.0\"?>\n<Error><Code>InternalError</Code><Message>Why</Message></Error>",
+        "<?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult><Location>",
         "",
     ] {
         let server = HttpServer::start(move |request| parts(request, (200, body)));
@@ -193,6 +194,20 @@ async fn an_upload_whose_200_is_an_error_is_a_failure_and_aborted() {
             .unwrap_err();
         assert_eq!(failure.reply().code(), 451, "{failure:?}");
         wait_for_abort(&server).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upload_is_complete_whatever_a_store_calls_the_result() {
+    for body in [
+        "<CompleteMultipartUploadResult><Key>k</Key></CompleteMultipartUploadResult>",
+        "<s:CompleteMultipartUploadResult xmlns:s=\"x\"><s:Key>k</s:Key></s:CompleteMultipartUploadResult>",
+        "<CompleteMultipartUploadResponse xmlns=\"x\"><Key>k</Key></CompleteMultipartUploadResponse>",
+    ] {
+        let server = HttpServer::start(move |request| parts(request, (200, body)));
+        send_one(&open(&server.url(), |_| {}), large("large"))
+            .await
+            .unwrap();
     }
 }
 
