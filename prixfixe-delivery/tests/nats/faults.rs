@@ -147,6 +147,26 @@ async fn what_is_no_nats_server_is_a_target_that_is_down() {
     }
 }
 
+#[tokio::test]
+async fn tls_that_ends_in_the_middle_is_a_target_that_is_down() {
+    // The last is a record that announces more than comes.
+    for after in [
+        "",
+        "HTTP/1.1 400 Bad Request\r\n\r\n",
+        "\u{16}\u{3}\u{3}\0Phalf",
+    ] {
+        let info = "INFO {\"server_id\":\"x\",\"version\":\"2.15.0\",\"max_payload\":1024}\r\n";
+        let address = rambling(format!("{info}{after}").leak(), "");
+        let mut options = options();
+        options.timeout = Duration::from_secs(1);
+        options.tls = Some(prixfixe_delivery::TlsUse::Require);
+        let target = open(&address, options).await;
+        assert!(target.health().fault().is_some(), "{after:?}");
+        let outcomes = send(&target, &["bob@example.org"], content("one")).await;
+        assert_eq!(code(&outcomes[0]), 451, "{after:?}");
+    }
+}
+
 /// How many, and whether a fault comes each second.
 fn form() -> (usize, bool) {
     let set = std::env::var("PRIXFIXE_FAULTS_MESSAGES").ok();
