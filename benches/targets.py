@@ -11,13 +11,15 @@ For each target, of a server with one thread and messages of 1 KiB over 20 conne
 - our own processor time for a message, the median of the rounds, and how many times that of discard: it is
 - the rate, with all programs of the measurement on this machine
 
-`alone` is the rate at which the target itself takes the same messages, from the same load or from a bare client of the same
-library (BARE, a build of `cargo bench -p prixfixe-delivery --bench bare --no-run`). Its processor time is that client's.
+`alone` is the rate at which the target itself takes the same messages: from the same load, for pipe: from Python, or from a
+bare client of the same library (BARE, a build of `cargo bench -p prixfixe-delivery --bench bare --no-run`). Its processor time
+is that client's. An object of s3: is one request of that client, and a message is two objects.
 
 MESSAGES (20,000) and ROUNDS (3) in the environment say how many. With `latency` among the names: what LMTP adds to a delivery
 at 1,000 messages per second, the best of five runs of RUN_SECONDS (10).
 """
 
+import concurrent.futures
 import json
 import os
 import socket
@@ -74,7 +76,11 @@ class Bench:
         path = f"{self.folder}/{port}.toml"
         with open(path, "w") as file:
             file.write(configuration)
-        process = self.start([self.program, "serve", "--config", path, "--threads", "1", listen, f"127.0.0.1:{port}"])
+        command = [self.program, "serve", "--config", path, "--threads", "1", listen, f"127.0.0.1:{port}"]
+        if listen != "--listen":
+            # Else it wants the port of the default listener too.
+            command += ["--listen", "127.0.0.1:0"]
+        process = self.start(command)
         wait_for(port)
         return process, port
 
@@ -122,6 +128,18 @@ def bare(*arguments):
         done = subprocess.run([BARE, *map(str, arguments), str(MESSAGES)], check=True, capture_output=True, text=True)
         results.append([float(word) for word in done.stdout.split()])
     return tuple(statistics.median(column) for column in zip(*results))
+
+
+def programs_alone():
+    """Programs that are started each second, and given a message, 20 at a time."""
+    content, start = b"x" * 1024, time.monotonic()
+
+    def run(_):
+        subprocess.run(["/bin/cat"], input=content, stdout=subprocess.DEVNULL, check=True)
+
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        list(pool.map(run, range(MESSAGES)))
+    return MESSAGES / (time.monotonic() - start)
 
 
 def http_sink():
@@ -196,12 +214,13 @@ def measure(bench, name):
         table = f"delivery.target = 'hook'\n[[target]]\nname = 'hook'\nurl = 'http://127.0.0.1:{port}/'\nformat = '{form}'\nconcurrency = 20\n"
         return through(bench, table), bare("http", f"http://127.0.0.1:{port}/")
     if name == "pipe":
-        return through(bench, "delivery.target = 'out'\n[[target]]\nname = 'out'\nurl = 'pipe:/bin/cat'\nconcurrency = 20\n"), None
+        table = "delivery.target = 'out'\n[[target]]\nname = 'out'\nurl = 'pipe:/bin/cat'\nconcurrency = 20\n"
+        return through(bench, table), (None, programs_alone())
     if name == "s3":
         port = http_sink()
         os.environ |= {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
         table = f"delivery.target = 's3'\n[[target]]\nname = 's3'\nurl = 's3://mail'\nendpoint = 'http://127.0.0.1:{port}'\nconcurrency = 20\n"
-        return through(bench, table), None
+        return through(bench, table), bare("http", f"http://127.0.0.1:{port}/")
     if name == "nats":
         port = stream_of(bench)
         table = f"delivery.target = 'bus'\n[[target]]\nname = 'bus'\nurl = 'nats://127.0.0.1:{port}/mail'\nmin-replicas = 1\nconcurrency = 20\n"

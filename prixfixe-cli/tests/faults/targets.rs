@@ -34,8 +34,11 @@ const SOON: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy)]
 struct Form {
     messages: usize,
-    /// From the return of the target to its next fault.
+    /// From one fault to the next.
+    period: Duration,
+    /// At least so long the target lives in between, however slowly it starts.
     pause: Duration,
+    freeze: Duration,
     is_long: bool,
 }
 
@@ -43,12 +46,16 @@ fn form() -> Form {
     match std::env::var("PRIXFIXE_FAULTS_MESSAGES") {
         Ok(text) => Form {
             messages: text.parse().expect("a number"),
-            pause: Duration::from_secs(1),
+            period: Duration::from_secs(1),
+            pause: Duration::from_millis(300),
+            freeze: Duration::from_millis(700),
             is_long: true,
         },
         Err(_) => Form {
             messages: MESSAGES,
+            period: Duration::ZERO,
             pause: Duration::from_millis(100),
+            freeze: Duration::from_millis(100),
             is_long: false,
         },
     }
@@ -59,6 +66,8 @@ struct Run {
     address: SocketAddr,
     next: AtomicUsize,
     messages: usize,
+    /// Replies of 4xx.
+    deferred: AtomicUsize,
     /// Messages that got their 250, in the order of that.
     taken: Mutex<Vec<Instant>>,
 }
@@ -86,11 +95,11 @@ impl Run {
             let start = Instant::now();
             loop {
                 let reply = self.send(&mut connection, &content);
-                match reply.get(..1) {
+                let _ = match reply.get(..1) {
                     Some("2") => break,
-                    Some("4") => {}
+                    Some("4") => self.deferred.fetch_add(1, Ordering::Relaxed),
                     _ => panic!("message {number}: {reply}"),
-                }
+                };
                 assert!(start.elapsed() < 2 * PATIENCE, "never {number}: {reply}");
                 thread::sleep(Duration::from_millis(20));
             }
@@ -145,9 +154,11 @@ fn acknowledged_is_there(transport: &str, mut place: Place) {
     let run = Arc::new(Run {
         address: server.address(),
         next: AtomicUsize::new(0),
+        deferred: AtomicUsize::new(0),
         messages: form.messages,
         taken: Mutex::default(),
     });
+    let start = Instant::now();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
             let run = Arc::clone(&run);
@@ -156,13 +167,15 @@ fn acknowledged_is_there(transport: &str, mut place: Place) {
         .collect();
     let mut returns = Vec::new();
     while run.taken() < form.messages && !clients.iter().all(thread::JoinHandle::is_finished) {
+        let fault = Instant::now();
         match returns.len() % 2 {
             0 => place.kill(),
-            _ => place.freeze(form.pause.min(Duration::from_millis(700))),
+            _ => place.freeze(form.freeze),
         }
         returns.push(Instant::now());
-        thread::sleep(form.pause);
+        thread::sleep(form.pause.max(form.period.saturating_sub(fault.elapsed())));
     }
+    let taken = start.elapsed();
     for client in clients {
         client.join().expect("a client");
     }
@@ -184,10 +197,14 @@ fn acknowledged_is_there(transport: &str, mut place: Place) {
     });
     let copies: usize = names.values().sum();
     eprintln!(
-        "{}, {transport}: {} messages, {} faults, {} there again, the longest wait for mail to flow {longest:?}",
+        "{}, {transport}: {} messages in {} s, {} kills, {} freezes, {} replies of 4xx, {} there again, \
+         the longest wait for mail to flow {longest:?}",
         place.name,
         form.messages,
-        returns.len(),
+        taken.as_secs(),
+        returns.len().div_ceil(2),
+        returns.len() / 2,
+        run.deferred.load(Ordering::Relaxed),
         copies - names.len(),
     );
     assert!(!form.is_long || longest <= SOON, "{waits:?}");

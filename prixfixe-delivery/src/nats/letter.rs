@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::SystemTime;
 
-use async_nats::{HeaderMap, HeaderValue};
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use jiff::Timestamp;
 use prixfixe_server::{Body, BodyError, Digest, Message, Reply, header_separator};
@@ -77,7 +77,8 @@ impl Headers {
     /// Text of a peer's holds no line end. If it did, it would be no header.
     fn add(&mut self, name: &'static str, value: impl ToString) {
         if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
-            self.0.append(name, value);
+            // A name that is no copy, and costs nothing to clone with the message.
+            self.0.append(HeaderName::from_static(name), value);
         }
     }
 }

@@ -63,6 +63,10 @@ impl Keeper {
             options,
         });
         let first = timeout(shared.options.timeout, shared.first_look()).await;
+        if first.is_err() {
+            let words = "the server has taken too long, at the start";
+            shared.away(words, Instant::now()).await;
+        }
         let first = match first.ok().flatten() {
             Some((_, _, Found::Fault(words))) => return Err(NatsError::Stream(words)),
             Some((client, lost, _)) => Some((client, lost)),

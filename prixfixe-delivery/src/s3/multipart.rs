@@ -119,9 +119,11 @@ impl Upload {
             .await?;
         let tried = tried(&answer)?;
         if let Tried::Put(_) = tried {
-            // A 200 comes before the store knows: only its body tells.
-            let is_there =
-                answer.status == 412 || answer.text().contains("CompleteMultipartUploadResult");
+            // A 200 comes before the store knows: only the end of its body tells. Its element is called …Result, and by some
+            // stores …Response.
+            let text = answer.text();
+            let (_, end) = text.rsplit_once("</").unwrap_or_default();
+            let is_there = answer.status == 412 || end.contains("CompleteMultipartUpload");
             if !is_there {
                 return Err(Failure::unknown(
                     "the store's answer to an upload breaks off",

@@ -1,9 +1,11 @@
-//! A consumer that no one here wrote, on nats-py: the one of `docs/how-to/nats.md`, as it stands there.
+//! Consumers on libraries that no one here wrote, nats-py and nats.js: those of `docs/how-to/nats.md`, as they stand there.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
 use std::process::{Child, Command, Stdio};
 
-use prixfixe_test_support::python_with;
+use prixfixe_test_support::{has, python_with};
 
 use super::server::Server;
 use super::*;
@@ -27,12 +29,52 @@ impl Drop for Consumer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_consumer_of_the_guide_reads_messages_and_objects() {
+async fn the_consumer_in_python_reads_messages_and_objects() {
     let Some(python) = python_with("nats") else {
         return;
     };
-    let Some(server) = Server::start() else {
+    let mut command = Command::new(python);
+    command.args(["-c", example("python")]);
+    let lines = read_by(command).await;
+    for (line, subject) in lines.iter().zip(["small", "large"]) {
+        assert!(line.starts_with("ann@example.com "), "{line}");
+        assert!(line.ends_with(&format!(" {subject}")), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_consumer_in_javascript_reads_messages_and_objects() {
+    let node = "prixfixe-node";
+    if !has(node) {
         return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("app.mjs");
+    fs::write(&script, example("javascript")).unwrap();
+    let modules = "process.stdout.write(process.env.PRIXFIXE_NODE_MODULES)";
+    let modules = Command::new(node).args(["-e", modules]).output().unwrap();
+    let modules = String::from_utf8(modules.stdout).unwrap();
+    symlink(modules, folder.path().join("node_modules")).unwrap();
+    let mut command = Command::new(node);
+    command.arg(script);
+    let lines = read_by(command).await;
+    for line in &lines {
+        assert!(
+            line.starts_with("ann@example.com [ 'bob@example.org' ] "),
+            "{line}"
+        );
+    }
+    let sizes: Vec<u64> = lines
+        .iter()
+        .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+        .collect();
+    assert!(sizes[0] < 1_000 && sizes[1] > 2_400_000, "{sizes:?}");
+}
+
+/// What a consumer prints of a message and of one that is an object.
+async fn read_by(mut command: Command) -> Vec<String> {
+    let Some(server) = Server::start() else {
+        return Vec::new();
     };
     prepared(&server.address()).await;
     let target = open(&server.address(), options()).await;
@@ -41,9 +83,7 @@ async fn the_consumer_of_the_guide_reads_messages_and_objects() {
         let outcomes = send(&target, &["bob@example.org"], content).await;
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     }
-    let mut command = Command::new(python);
     command
-        .args(["-c", example("python")])
         .env("NATS_URL", server.address())
         .stdout(Stdio::piped());
     let mut consumer = Consumer(command.spawn().expect("it runs"));
@@ -57,9 +97,6 @@ async fn the_consumer_of_the_guide_reads_messages_and_objects() {
         lines
     });
     let lines = lines.await.unwrap();
-    for (line, subject) in lines.iter().zip(["small", "large"]) {
-        assert!(line.starts_with("ann@example.com "), "{line}");
-        assert!(line.ends_with(&format!(" {subject}")), "{line}");
-    }
     assert_eq!(lines.len(), 2);
+    lines
 }

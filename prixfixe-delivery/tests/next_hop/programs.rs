@@ -155,6 +155,48 @@ async fn dovecot() -> Program {
     program
 }
 
+/// Each recipient's answer reaches the client as Dovecot gave it.
+async fn dovecot_answers_a_client_of_ours(transport: prixfixe_server::Transport) {
+    use prixfixe_delivery::Delivery;
+    use prixfixe_server::{Endpoint, Server};
+
+    if !can_run("dovecot") || !Path::new("/usr/lib/dovecot/lmtp").exists() {
+        eprintln!("skipped: dovecot-lmtpd is not installed");
+        return;
+    }
+    let dovecot = dovecot().await;
+    let server = Server::builder()
+        .transport(transport)
+        .listen(Endpoint::new(([127, 0, 0, 1], 0)))
+        .handler(Delivery::to("dovecot", dovecot.hop("lmtp", |_| {})))
+        .start()
+        .unwrap();
+    let lines = [
+        "EHLO client.example",
+        "MAIL FROM:<ann@example.com>",
+        "RCPT TO:<no-such-user@example.org>",
+        "RCPT TO:<bob@example.org>",
+        "DATA",
+        "Subject: hello\r\n\r\nA body.\r\n.",
+    ];
+    let told = ask(server.addresses()[0].ip().unwrap(), &lines).await;
+    assert!(told.contains("\r\n550 5.1.1 "), "{told} {}", dovecot.log());
+    assert!(told.contains("\r\n250 2.0.0 "), "{told} {}", dovecot.log());
+    let mails = fs::read_dir(dovecot.folder.path().join("mail/bob/new")).unwrap();
+    assert_eq!(mails.count(), 1);
+    server.shutdown();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dovecot_answers_a_client_of_ours_over_tokio() {
+    dovecot_answers_a_client_of_ours(prixfixe_server::Transport::Tokio).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dovecot_answers_a_client_of_ours_over_raw() {
+    dovecot_answers_a_client_of_ours(prixfixe_server::Transport::Raw).await;
+}
+
 #[tokio::test]
 async fn dovecot_stores_mail_and_refuses_who_is_unknown_or_full() {
     if !can_run("dovecot") || !Path::new("/usr/lib/dovecot/lmtp").exists() {

@@ -1,5 +1,7 @@
 //! A store that misbehaves.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use prixfixe_test_support::{HttpAnswer, HttpRequest, HttpServer, PATIENCE};
@@ -183,6 +185,7 @@ async fn wait_for_abort(server: &HttpServer) {
 async fn an_upload_whose_200_is_an_error_is_a_failure_and_aborted() {
     for body in [
         "<?xml version=\"1.0\"?>\n<Error><Code>InternalError</Code><Message>Why</Message></Error>",
+        "<?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult><Location>",
         "",
     ] {
         let server = HttpServer::start(move |request| parts(request, (200, body)));
@@ -191,6 +194,20 @@ async fn an_upload_whose_200_is_an_error_is_a_failure_and_aborted() {
             .unwrap_err();
         assert_eq!(failure.reply().code(), 451, "{failure:?}");
         wait_for_abort(&server).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upload_is_complete_whatever_a_store_calls_the_result() {
+    for body in [
+        "<CompleteMultipartUploadResult><Key>k</Key></CompleteMultipartUploadResult>",
+        "<s:CompleteMultipartUploadResult xmlns:s=\"x\"><s:Key>k</s:Key></s:CompleteMultipartUploadResult>",
+        "<CompleteMultipartUploadResponse xmlns=\"x\"><Key>k</Key></CompleteMultipartUploadResponse>",
+    ] {
+        let server = HttpServer::start(move |request| parts(request, (200, body)));
+        send_one(&open(&server.url(), |_| {}), large("large"))
+            .await
+            .unwrap();
     }
 }
 
@@ -312,4 +329,67 @@ async fn a_store_that_is_away_is_451() {
     );
     assert_eq!(failure.kind(), prixfixe_delivery::FailureKind::NotNow);
     assert!(failure.to_string().contains("cannot connect"), "{failure}");
+}
+
+/// Takes the head of a request, says one thing, and goes on saying another for as long as somebody reads. Where that is nothing,
+/// it is silent.
+fn rambling(first: &'static str, then: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let clone = stream.try_clone().expect("another handle");
+                let mut lines = BufReader::new(clone).lines();
+                while lines
+                    .next()
+                    .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+                {}
+                let _ = stream.write_all(first.as_bytes());
+                while !then.is_empty() && stream.write_all(then).is_ok() {}
+                // Until the other side has given up.
+                for _ in lines.map_while(Result::ok) {}
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn what_a_store_says_is_bounded_and_need_not_be_http() {
+    let piece: &'static [u8] = &[b'a'; 1 << 16];
+    for (first, then, words) in [
+        ("220 mx.example.net ESMTP\r\n\r\n", &b""[..], ""),
+        ("HTTP/1.1 20", b"", "no answer within"),
+        ("HTTP/1.1 200 OK\r\nX: ", piece, ""),
+        ("HTTP/1.1 200 OK\r\n", b"X: y\r\n", ""),
+        // Bodies without end: what the status says counts.
+        ("HTTP/1.1 503 Slow Down\r\n\r\n", piece, "status 503"),
+        (
+            "HTTP/1.1 403 Forbidden\r\n\r\n<Error><Code>AccessDenied</Code>",
+            piece,
+            "status 403 AccessDenied",
+        ),
+    ] {
+        let target = open(&rambling(first, then), |options| {
+            options.timeout = Duration::from_secs(1);
+            options.final_timeout = Duration::from_secs(1);
+        });
+        let stored = tokio::time::timeout(PATIENCE, send_one(&target, content("one"))).await;
+        let failure = stored.expect("in time").unwrap_err();
+        assert_eq!(failure.reply().code(), 451, "{first:?}: {failure:?}");
+        assert!(failure.to_string().contains(words), "{first:?}: {failure}");
+        assert!(target.health().fault().is_some(), "{first:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_looked_up_is_named() {
+    let target = open("https://store.invalid", |_| {});
+    let failure = send_one(&target, content("one")).await.unwrap_err();
+    assert!(
+        failure.reply().to_string().starts_with("451 4.4.1"),
+        "{failure:?}"
+    );
+    assert!(failure.to_string().contains("store.invalid"), "{failure}");
 }

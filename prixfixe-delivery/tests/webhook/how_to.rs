@@ -110,6 +110,61 @@ async fn the_receiver_in_node_works() {
     a_receiver_works("node", "js", "receiver.mjs").await;
 }
 
+/// A project of Django's own making, with what the page adds to its files.
+#[tokio::test]
+async fn django_hands_what_is_posted_to_the_code_of_the_page() {
+    let python = "prixfixe-webhook-python";
+    if !has(python) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let made = Command::new(python)
+        .args(["-m", "django", "startproject", "site_", "."])
+        .current_dir(folder.path())
+        .status();
+    assert!(made.expect("it starts").success());
+    let (_, page) = PAGE.split_once("## Django\n").expect("a section");
+    let mut blocks = page.split("```python\n").skip(1);
+    let mut append = |name: &str| {
+        let block = blocks.next().expect("a block").split_once("```");
+        let block = block.expect("its end").0.replace("PASSWORD\"", "secret\"");
+        let before = fs::read_to_string(path(name)).unwrap_or_default();
+        fs::write(path(name), before + &block).unwrap();
+    };
+    append("site_/settings.py");
+    append("site_/urls.py");
+    append("site_/inbound.py");
+    fs::write(path("hook.password"), "secret\n").unwrap();
+    let port = unused_port(Ipv4Addr::LOCALHOST).expect("a port");
+    let django = Command::new(python)
+        .args(["-u", "manage.py", "runserver", "--noreload"])
+        .arg(port.to_string())
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut django = Running(django);
+    wait_until("Django listens", || {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+    });
+    let mut options = options();
+    options.format = prixfixe_delivery::WebhookFormat::Postmark;
+    options.username = Some("prixfixe".into());
+    options.password_file = Some(path("hook.password"));
+    let url = format!("http://127.0.0.1:{port}/anymail/postmark/inbound/");
+    let envelope = envelope("ann@example.com", &["bob@example.com"]);
+    let message = Message::new(client(), envelope, [HELLO]);
+    let outcome = deliver(&open(&url, options), message).await;
+    assert_eq!(reply(&outcome), "250", "{}", detail(&outcome));
+
+    let printed = BufReader::new(django.0.stdout.take().unwrap()).lines();
+    let mut lines = printed.map_while(Result::ok);
+    let line = lines.find(|line| line.starts_with("bob@example.com "));
+    assert!(line.expect("it is printed").contains(" Hello "));
+}
+
 /// Action Mailbox's own code takes `raw` as the page says, keeps every byte of it, and knows a message that comes again.
 #[tokio::test]
 async fn action_mailbox_keeps_what_is_posted_as_it_is() {

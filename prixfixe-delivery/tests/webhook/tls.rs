@@ -60,19 +60,42 @@ async fn an_endpoint_is_verified() {
 }
 
 #[tokio::test]
-async fn what_is_no_tls_is_said() {
-    let address = accept(|_, mut stream| {
-        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-    });
-    let folder = tempfile::tempdir().unwrap();
-    SelfSigned::new("localhost").install(folder.path());
-    let mut options = options();
-    options.tls_ca = Some(folder.path().join("cert.pem"));
+async fn what_is_no_tls_or_ends_in_the_middle_of_it_is_said() {
+    // The last is a record that announces more than comes.
+    for said in [
+        &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+        b"",
+        b"\x16\x03\x03\x00\x50half",
+    ] {
+        let address = accept(move |_, mut stream| {
+            let _ = stream.write_all(said);
+        });
+        let folder = tempfile::tempdir().unwrap();
+        SelfSigned::new("localhost").install(folder.path());
+        let mut options = options();
+        options.tls_ca = Some(folder.path().join("cert.pem"));
 
-    let webhook = open(&format!("https://localhost:{}/", address.port()), options);
+        let webhook = open(&format!("https://localhost:{}/", address.port()), options);
+        let outcome = post(&webhook, HELLO).await;
+        assert_eq!(reply(&outcome), "451 4.4.1");
+        assert!(
+            detail(&outcome).contains("TLS with localhost failed"),
+            "{}",
+            detail(&outcome)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_looked_up_is_named() {
+    let webhook = open("https://app.invalid/mail", options());
     let outcome = post(&webhook, HELLO).await;
     assert_eq!(reply(&outcome), "451 4.4.1");
-    assert!(detail(&outcome).contains("TLS with localhost failed"));
+    assert!(
+        detail(&outcome).contains("app.invalid"),
+        "{}",
+        detail(&outcome)
+    );
 }
 
 #[test]

@@ -138,10 +138,18 @@ fn bombs_cost_no_more_than_their_size() {
     ];
     for bomb in bombs {
         let begin = Instant::now();
-        let parsed = Parsed::new(bomb.as_bytes());
+        let mut parsed = None;
+        let memory =
+            allocation_counter::measure(|| parsed = Some(Parsed::new(bomb.as_bytes()))).bytes_max;
+        let parsed = parsed.unwrap();
         let shown = bomb.get(..60).unwrap_or(&bomb);
-        eprintln!("{:?} {shown:?}", begin.elapsed());
+        eprintln!(
+            "{:?}, {memory} of {}: {shown:?}",
+            begin.elapsed(),
+            bomb.len()
+        );
         assert!(begin.elapsed() < SOON, "{shown:?}");
+        assert!(memory < bomb.len() as u64, "{memory}: {shown:?}");
         assert!(parsed.attachments.len() <= MAX_PARTS);
         assert!(parsed.header.fields().count() < 64 << 10);
     }
