@@ -54,7 +54,7 @@ pub(super) struct Delivery {
 
 enum State {
     /// The application is asked once some of the content is there.
-    Unasked(Box<Message>),
+    Unasked(Message),
     /// The application is at work.
     Working,
     /// It has answered, perhaps before the end of the content.
@@ -72,7 +72,10 @@ impl Delivery {
             size: 0,
             finished: None,
             body: writer,
-            state: State::Unasked(Box::new(Message { head, body })),
+            state: State::Unasked(Message {
+                head: Box::new(head),
+                body,
+            }),
             deadline: None,
         }
     }
