@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 
 use prixfixe_network::simulation::{Admission, Next, Served};
 use prixfixe_network::{self as network, Service};
-use prixfixe_server::inspect::{Held, Inspect};
+use prixfixe_server::inspect::{Usage, Inspect};
 
 use super::queue::Event;
 use super::{Made, World};
@@ -254,7 +254,7 @@ where
             + 10 * SECOND
     }
 
-    fn check_held(&mut self, number: usize, tls: bool, held: Held) {
+    fn check_held(&mut self, number: usize, tls: bool, held: Usage) {
         let limits = &self.scenario.server;
         // A record that was not complete comes on top of a read.
         let read = limits.read_buffer + if tls { 18 * 1024 } else { 0 };
