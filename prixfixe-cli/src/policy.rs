@@ -201,7 +201,7 @@ pub(crate) struct PolicySession {
     rules: Arc<Rules>,
     connected: Connected,
     /// Of the transaction, if it is looked at.
-    authentication: Option<Box<AuthenticationSession>>,
+    authentication: Option<AuthenticationSession>,
     filters: Vec<RspamdSession>,
 }
 
@@ -234,7 +234,7 @@ impl CheckSession for PolicySession {
         // Each future apart: the hook's own is boxed for every MAIL, and nobody is asked at most of them.
         if let Some(check) = &rules.authentication {
             let session = check.connect(mail.client()).await?;
-            let session = self.authentication.insert(Box::new(session));
+            let session = self.authentication.insert(session);
             Box::pin(session.mail(mail)).await?;
         }
         for check in &rules.filters {
@@ -287,7 +287,7 @@ impl CheckSession for PolicySession {
                 .milters
                 .iter()
                 .any(CheckSession::reads_content)
-            || authentication.is_some_and(|it| it.reads_content())
+            || authentication.is_some_and(CheckSession::reads_content)
     }
 
     async fn content(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {
