@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 
 use prixfixe_network::simulation::{Admission, Next, Served};
 use prixfixe_network::{self as network, Service};
-use prixfixe_server::inspect::{Usage, Inspect};
+use prixfixe_server::inspect::{Inspect, Usage};
 
 use super::queue::Event;
 use super::{Made, World};
