@@ -60,18 +60,11 @@ enum Source {
     /// It is being received.
     Session(Arc<Shared>),
     /// It is there, or as much of it as will ever be.
-    Pieces(Box<Pieces>),
-    /// Pieces, and behind them what was gathered. Boxed as the pieces are: every message has room for a source.
-    Gathered(Box<(VecDeque<Bytes>, Reader)>),
+    Pieces(VecDeque<Bytes>, Option<BodyError>),
+    /// Pieces, and behind them what was gathered.
+    Gathered(VecDeque<Bytes>, Reader),
     /// It comes from a source of the program's own.
     Foreign(Foreign),
-}
-
-#[derive(Debug, Default)]
-struct Pieces {
-    waiting: VecDeque<Bytes>,
-    /// What it breaks off with behind them.
-    error: Option<BodyError>,
 }
 
 /// Why a content did not come to its proper end. What has been read of it is no message.
@@ -102,9 +95,9 @@ impl Body {
         error: Option<BodyError>,
     ) -> Self {
         let pieces = pieces.into_iter().map(Into::into);
-        let waiting = pieces.filter(|piece: &Bytes| !piece.is_empty()).collect();
+        let pieces = pieces.filter(|piece: &Bytes| !piece.is_empty()).collect();
         Self {
-            source: Source::Pieces(Box::new(Pieces { waiting, error })),
+            source: Source::Pieces(pieces, error),
             rest: Bytes::new(),
             has_failed: false,
             #[cfg(feature = "digest")]
@@ -132,7 +125,7 @@ impl Body {
     pub(crate) fn of_gathered(front: Vec<Bytes>, reader: Reader) -> Self {
         let front = front.into_iter().filter(|piece| !piece.is_empty());
         Self {
-            source: Source::Gathered(Box::new((front.collect(), reader))),
+            source: Source::Gathered(front.collect(), reader),
             rest: Bytes::new(),
             has_failed: false,
             #[cfg(feature = "digest")]
@@ -143,8 +136,8 @@ impl Body {
     /// The content, where it was gathered and nothing of it was read yet.
     pub(crate) fn unread(&self) -> Option<&Gathered> {
         match &self.source {
-            Source::Gathered(gathered) if gathered.0.is_empty() && self.rest.is_empty() => {
-                gathered.1.unread()
+            Source::Gathered(front, reader) if front.is_empty() && self.rest.is_empty() => {
+                reader.unread()
             }
             _ => None,
         }
@@ -178,32 +171,28 @@ impl Body {
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         match &mut self.source {
             Source::Session(shared) => shared.poll_chunk(cx),
-            Source::Pieces(pieces) => {
-                Poll::Ready(match (pieces.waiting.pop_front(), &pieces.error) {
-                    (Some(piece), _) => Ok(Some(piece)),
-                    (None, Some(error)) => Err(error.clone()),
-                    (None, None) => Ok(None),
-                })
-            }
+            Source::Pieces(pieces, error) => Poll::Ready(match (pieces.pop_front(), error) {
+                (Some(piece), _) => Ok(Some(piece)),
+                (None, Some(error)) => Err(error.clone()),
+                (None, None) => Ok(None),
+            }),
             Source::Foreign(foreign) => {
                 let polled = (foreign.0)(cx);
                 // It ends once, and has no end after that.
                 match &polled {
                     Poll::Ready(Ok(None)) => {
-                        self.source = Source::Pieces(Box::default());
+                        self.source = Source::Pieces(VecDeque::new(), None);
                     }
                     Poll::Ready(Err(error)) => {
-                        let error = Some(error.clone());
-                        let waiting = VecDeque::new();
-                        self.source = Source::Pieces(Box::new(Pieces { waiting, error }));
+                        self.source = Source::Pieces(VecDeque::new(), Some(error.clone()));
                     }
                     _ => {}
                 }
                 polled
             }
-            Source::Gathered(gathered) => match gathered.0.pop_front() {
+            Source::Gathered(front, reader) => match front.pop_front() {
                 Some(piece) => Poll::Ready(Ok(Some(piece))),
-                None => gathered.1.poll_chunk(cx),
+                None => reader.poll_chunk(cx),
             },
         }
     }

@@ -44,7 +44,7 @@ pub(crate) enum Question {
     Mail(Arc<Envelope>),
     Rcpt(Arc<Envelope>, Recipient),
     Data(Arc<Envelope>),
-    Message(Message),
+    Message(Box<Message>),
     /// The client is who it says, for all that the session knows. Accepted, the client is the one with that identity.
     Login(Box<LoginQuestion>),
     Command {

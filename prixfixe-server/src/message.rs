@@ -18,15 +18,14 @@ use crate::{Body, BodyError, Client, Envelope, Gathered, MessageId, Recipient, V
 /// It can be moved into a task of its own. The client waits for the session's answer all the while.
 #[derive(Debug)]
 pub struct Message {
-    /// Apart: a message is moved from future to future, and each has room for it.
-    pub(crate) head: Box<Head>,
+    pub(crate) head: Head,
     pub(crate) body: Body,
 }
 
 /// A message that was read to its end.
 #[derive(Debug, Clone)]
 pub struct CollectedMessage {
-    head: Box<Head>,
+    head: Head,
     content: Bytes,
 }
 
@@ -172,10 +171,7 @@ impl Message {
             #[cfg(feature = "digest")]
             is_part: false,
         };
-        Self {
-            head: Box::new(head),
-            body,
-        }
+        Self { head, body }
     }
 
     /// Describes a message that a program has kept and hands on now.

@@ -113,7 +113,7 @@ async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
         Question::Message(message) => {
             let span = question_span!("message", client, id = message.id());
             // Boxed, or every idle connection would have room for the largest local of `message`.
-            let result = asked!(span, Box::pin(session.message(message)));
+            let result = asked!(span, Box::pin(session.message(*message)));
             give(in_time(session, result));
         }
         Question::Login(login) => {

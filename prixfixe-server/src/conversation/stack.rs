@@ -55,7 +55,7 @@ impl<S: Session> Stack<S> {
     /// The message after the checks of its content, and with their edits.
     async fn checked(&mut self, mut message: Message) -> Result<Message, Reply> {
         let gathered = message.gather().await?;
-        let head = &mut *message.head;
+        let head = &mut message.head;
         let verdict = Arc::new(self.checks.content(Content::of(head, &gathered)).await?);
         head.envelope.judged.set(&verdict);
         #[cfg(feature = "digest")]

@@ -54,7 +54,7 @@ pub(super) struct Delivery {
 
 enum State {
     /// The application is asked once some of the content is there.
-    Unasked(Message),
+    Unasked(Box<Message>),
     /// The application is at work.
     Working,
     /// It has answered, perhaps before the end of the content.
@@ -72,10 +72,7 @@ impl Delivery {
             size: 0,
             finished: None,
             body: writer,
-            state: State::Unasked(Message {
-                head: Box::new(head),
-                body,
-            }),
+            state: State::Unasked(Box::new(Message { head, body })),
             deadline: None,
         }
     }
