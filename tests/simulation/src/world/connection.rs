@@ -190,7 +190,7 @@ where
         let idle_for = self.now - connection.progress;
         let (tls, held) = (
             connection.tls,
-            connection.served.session().map(Inspect::held),
+            connection.served.session().map(Inspect::usage),
         );
         if let Some(panicked) = panics::take() {
             self.violated(Invariant::Panics, panicked);
