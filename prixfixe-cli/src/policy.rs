@@ -225,23 +225,25 @@ impl CheckSession for PolicySession {
         self.reset();
         let rules: Arc<Rules> = mail.attached().unwrap_or_else(|| self.policy.rules());
         if !Arc::ptr_eq(&rules, &self.rules) {
-            self.connected = rules.connect(mail.client()).await?;
+            self.connected = Box::pin(rules.connect(mail.client())).await?;
             self.rules = Arc::clone(&rules);
         }
         if !rules.concern(mail.client()) {
             return Ok(());
         }
+        // Each future apart: the hook's own is boxed for every MAIL, and nobody is asked at most of them.
         if let Some(check) = &rules.authentication {
             let session = check.connect(mail.client()).await?;
-            self.authentication.insert(session).mail(mail).await?;
+            let session = self.authentication.insert(session);
+            Box::pin(session.mail(mail)).await?;
         }
         for check in &rules.filters {
             let mut session = check.connect(mail.client()).await?;
-            session.mail(mail).await?;
+            Box::pin(session.mail(mail)).await?;
             self.filters.push(session);
         }
         for milter in &mut self.connected.milters {
-            milter.mail(mail).await?;
+            Box::pin(milter.mail(mail)).await?;
         }
         Ok(())
     }

@@ -175,12 +175,8 @@ impl Connection {
     ) -> Option<Event<'r>> {
         let mut room = room;
         loop {
-            match self.untold.take() {
-                None => {}
-                Some(Abort::Refused(reply)) => {
-                    return Some(Event::CommandRefused { line: &[], reply });
-                }
-                Some(abort) => return Some(Event::MessageAborted(abort)),
+            if self.untold.is_some() {
+                return self.tell();
             }
             if output.len() >= OUTPUT_HIGH_WATER {
                 return None;
@@ -197,6 +193,15 @@ impl Connection {
         }
     }
 
+    /// The event that is due.
+    #[cold]
+    fn tell<'r>(&mut self) -> Option<Event<'r>> {
+        Some(match self.untold.take()? {
+            Abort::Refused(reply) => Event::CommandRefused { line: &[], reply },
+            abort => Event::MessageAborted(abort),
+        })
+    }
+
     fn turn<'i: 'r, 'r>(
         &mut self,
         now: Instant,
@@ -204,7 +209,10 @@ impl Connection {
         output: &mut Vec<u8>,
         room: &mut &'r mut [u8],
     ) -> Turn<'r> {
-        if let Some(refused) = self.refused_chunk.take() {
+        // Looked at before it is taken: it is large, and there is hardly ever one.
+        if self.refused_chunk.is_some()
+            && let Some(refused) = self.refused_chunk.take()
+        {
             return self.skip_chunk(refused, now, input, output);
         }
         if self.state.takes_body() {

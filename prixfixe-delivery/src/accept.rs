@@ -201,7 +201,8 @@ impl Rules {
         }
         #[cfg(feature = "webhook")]
         if let Some(ask) = &self.ask {
-            ask.about(rcpt).await?;
+            // Boxed: it is large, and a list alone needs no room for it.
+            Box::pin(ask.about(rcpt)).await?;
         }
         Ok(())
     }

@@ -48,6 +48,11 @@ impl Attempt {
         }
     }
 
+    /// Whether a later attempt of the client's can find some recipients served and others not.
+    pub(crate) fn may_repeat(&self) -> bool {
+        !self.target.target().is_local() && self.envelope.recipients().len() > 1
+    }
+
     /// Hands the message over, but not to those recipients who have it, or are refused for good, since an earlier
     /// attempt of its client's.
     pub(crate) async fn repeatable(
@@ -56,9 +61,6 @@ impl Attempt {
         transaction: Box<dyn Transaction>,
         mut message: Message,
     ) -> Outcomes {
-        if self.target.target().is_local() || self.envelope.recipients().len() < 2 {
-            return self.make(transaction, message).await;
-        }
         if !memory.may_know(&self.envelope) {
             message.hash_while_read();
             let outcomes = self.make(transaction, message).await;

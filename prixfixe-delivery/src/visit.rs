@@ -94,12 +94,11 @@ impl Session for Visit {
         };
         let attempt = Attempt::new(&open.target, &message);
         let outcomes = match &self.source {
-            Source::InForce(in_force) => {
-                attempt
-                    .repeatable(in_force.memory(), open.transaction, message)
-                    .await
+            // Boxed: every message would have room for what few need.
+            Source::InForce(in_force) if attempt.may_repeat() => {
+                Box::pin(attempt.repeatable(in_force.memory(), open.transaction, message)).await
             }
-            Source::Fixed(_) => attempt.make(open.transaction, message).await,
+            Source::InForce(_) | Source::Fixed(_) => attempt.make(open.transaction, message).await,
         };
         outcomes.into_answer()
     }
@@ -125,8 +124,10 @@ impl Way {
             Err(reply) => return Asked::Now((self, Err(reply))),
         };
         let is_local = target.target().is_local();
+        let is_same = matches!(&self, Self::Open(open) if Arc::ptr_eq(&open.target, target));
+        let target = Arc::clone(target);
         match self {
-            Self::Open(open) if Arc::ptr_eq(&open.target, &target) => match is_local {
+            Self::Open(open) if is_same => match is_local {
                 true => Asked::Now(open.rcpt_now(rcpt)),
                 false => Asked::later(open.rcpt(rcpt)),
             },
@@ -230,16 +231,17 @@ fn admit(routes: &Routes, target: &Tracked, rcpt: Rcpt<'_>) -> Result<(), Reply>
 }
 
 /// Where a recipient goes, if its client may send there.
-fn target_of(routes: &Routes, rcpt: &Rcpt<'_>) -> Result<Arc<Tracked>, Reply> {
+fn target_of<'r>(routes: &'r Routes, rcpt: &Rcpt<'_>) -> Result<&'r Arc<Tracked>, Reply> {
     let target = routes.find(rcpt.path()).ok_or(NO_ROUTE)?;
-    let is_stranger = rcpt.client().identity().is_none();
-    let mailbox = rcpt.path().mailbox();
-    let local = mailbox.map_or("", |mailbox| mailbox.local_part());
+    let is_stranger = || rcpt.client().identity().is_none();
     // RFC 5321 section 3.6.1: `bob%example.com@here` and its kin make a relay of the next server.
-    let is_route = local.contains(['%', '!', '@', '/']);
-    match target.target().is_relay() && is_stranger && is_route {
+    let is_route = || {
+        let mailbox = rcpt.path().mailbox();
+        mailbox.is_some_and(|mailbox| mailbox.local_part().contains(['%', '!', '@', '/']))
+    };
+    match target.target().is_relay() && is_stranger() && is_route() {
         true => Err(ROUTE_IN_LOCAL_PART),
-        false => Ok(Arc::clone(target)),
+        false => Ok(target),
     }
 }
 

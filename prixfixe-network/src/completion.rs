@@ -5,20 +5,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::wakers::Wakers;
 
-/// A party to wait for, and the means to wait.
-pub(crate) fn completion() -> (Party, Completion) {
+/// A guard to wait for the drop of, and the means to wait.
+pub(crate) fn completion() -> (CompletionGuard, Completion) {
     let shared = Arc::new(Shared::default());
     (
-        Party(Arc::new(Member(Arc::clone(&shared)))),
+        CompletionGuard(Arc::new(CompleteOnDrop(Arc::clone(&shared)))),
         Completion(shared),
     )
 }
 
 /// One who takes part. Clones are more of them; the last one dropped completes.
 #[derive(Debug, Clone)]
-pub(crate) struct Party(#[expect(dead_code, reason = "held for its drop")] Arc<Member>);
+pub(crate) struct CompletionGuard(
+    #[expect(dead_code, reason = "held for its drop")] Arc<CompleteOnDrop>,
+);
 
-/// Waits for the last [`Party`].
+/// Waits for the last [`CompletionGuard`].
 #[derive(Debug)]
 pub(crate) struct Completion(Arc<Shared>);
 
@@ -32,9 +34,9 @@ impl Completion {
 }
 
 #[derive(Debug)]
-struct Member(Arc<Shared>);
+struct CompleteOnDrop(Arc<Shared>);
 
-impl Drop for Member {
+impl Drop for CompleteOnDrop {
     fn drop(&mut self) {
         self.0.done.store(true, Ordering::Release);
         self.0.wakers.wake_all();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
 
-use crate::completion::Party;
+use crate::completion::CompletionGuard;
 #[cfg(feature = "tokio")]
 use crate::control::Control;
 use crate::control::{Permit, Stage};
@@ -22,9 +22,9 @@ pub(crate) struct Served<S> {
     /// `None`: it is a stream of the caller's own.
     peer: Option<Peer>,
     permit: Permit,
-    /// Last, so that nobody takes the connection for gone before its session is. The caller waits
-    /// for a stream of its own itself.
-    _party: Option<Party>,
+    /// Last, so that nobody takes the connection for gone before its session is. The caller waits for a stream of its
+    /// own itself.
+    _guard: Option<CompletionGuard>,
 }
 
 impl<S: Session> Served<S> {
@@ -32,7 +32,7 @@ impl<S: Session> Served<S> {
         session: S,
         peer: Option<Peer>,
         permit: Permit,
-        party: Option<Party>,
+        guard: Option<CompletionGuard>,
     ) -> Self {
         let linger = permit.control().linger;
         Self {
@@ -40,7 +40,7 @@ impl<S: Session> Served<S> {
             told: false,
             peer,
             permit,
-            _party: party,
+            _guard: guard,
         }
     }
 

@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::Options;
-use crate::heartbeat::{Heartbeat, Pulse};
+use crate::heartbeat::{Heartbeat, Responder};
 use crate::wakers::Wakers;
 
 /// Connections that may be closing on top of as many as may have a session: with a low limit, and a
@@ -100,14 +100,13 @@ impl Control {
         self.wakers.until(|| self.stage() >= stage).await;
     }
 
-    /// One more who has turns while the transport serves, and says so by [`beat`](Self::beat) in
-    /// each of them.
-    pub(crate) fn pulse(&self) -> Pulse {
+    /// One more who has turns while the transport serves, and says so by [`beat`](Self::beat) in each of them.
+    pub(crate) fn responder(&self) -> Responder {
         self.heartbeat.join()
     }
 
-    pub(crate) fn beat(&self, pulse: &mut Pulse) {
-        pulse.beat(&self.heartbeat);
+    pub(crate) fn beat(&self, responder: &mut Responder) {
+        responder.beat(&self.heartbeat);
     }
 
     /// Waits until all of them have had a turn, or the transport no longer serves.

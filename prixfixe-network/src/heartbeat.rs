@@ -17,11 +17,11 @@ pub(crate) struct Heartbeat {
 
 impl Heartbeat {
     /// One more who answers.
-    pub(crate) fn join(&self) -> Pulse {
+    pub(crate) fn join(&self) -> Responder {
         let answer = Arc::new(AtomicU64::new(0));
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.push(Arc::clone(&answer));
-        Pulse { answer, seen: 0 }
+        Responder { answer, seen: 0 }
     }
 
     /// The number of a new question. Whoever answers is to be woken then.
@@ -51,12 +51,12 @@ impl Heartbeat {
 
 /// One who answers.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct Responder {
     answer: Arc<AtomicU64>,
     seen: u64,
 }
 
-impl Pulse {
+impl Responder {
     /// To be called in every turn.
     pub(crate) fn beat(&mut self, heartbeat: &Heartbeat) {
         let asked = heartbeat.asked.load(Ordering::Acquire);

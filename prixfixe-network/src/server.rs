@@ -3,11 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::completion::{Party, completion};
+use crate::completion::{CompletionGuard, completion};
 use crate::control::Control;
+use crate::incoming::Incoming;
 use crate::listen_socket::ListenSocket;
 use crate::listener::Succession;
-use crate::reception::Reception;
 use crate::{Address, Listener, Options, Running, Service, Transport, raw_transport};
 
 /// Serves `listeners` until told to stop.
@@ -76,7 +76,7 @@ pub(crate) struct Start<'a, S> {
     pub(crate) control: Arc<Control>,
     pub(crate) options: &'a Options,
     /// To be held until the last session is gone and the last listener closed.
-    pub(crate) party: Party,
+    pub(crate) guard: CompletionGuard,
 }
 
 impl<S: Service> Start<'_, S> {
@@ -96,14 +96,14 @@ impl<S: Service> Start<'_, S> {
         self.listeners.iter().map(socket).collect()
     }
 
-    /// Who receives the connections of each of them. `party` goes on to every connection.
-    pub(crate) fn receptions(&self, party: &Party) -> impl Iterator<Item = Reception<S>> {
+    /// Who receives the connections of each of them. `guard` goes on to every connection.
+    pub(crate) fn incoming(&self, guard: &CompletionGuard) -> impl Iterator<Item = Incoming<S>> {
         self.listeners.iter().enumerate().map(|(index, listener)| {
             let (service, control) = (Arc::clone(&self.service), Arc::clone(&self.control));
-            Reception::new(
+            Incoming::new(
                 service,
                 control,
-                party.clone(),
+                guard.clone(),
                 index,
                 listener.address().clone(),
                 listener.succession(),
@@ -121,7 +121,7 @@ fn start<S: Service>(
     service: Arc<S>,
     options: &Options,
 ) -> Result<Running, ServeError> {
-    let (party, completion) = completion();
+    let (guard, completion) = completion();
     let has_successors = listeners
         .iter()
         .any(|listener| listener.succession() == Succession::Beside);
@@ -130,7 +130,7 @@ fn start<S: Service>(
         service,
         control: Arc::new(Control::new(options, has_successors)),
         options,
-        party,
+        guard,
     };
     match transport {
         #[cfg(feature = "tokio")]

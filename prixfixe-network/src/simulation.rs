@@ -71,10 +71,10 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
 
-use crate::completion::{Party, completion};
+use crate::completion::{CompletionGuard, completion};
 use crate::control::{Control, Stage};
 use crate::pump::{self, PumpSocket};
-use crate::{Connection, Options, Service, Session, connection, reception};
+use crate::{Connection, Options, Service, Session, connection, incoming};
 
 /// The socket of a simulated connection: non-blocking, and once it has said `WouldBlock` the caller
 /// takes another turn when that is over.
@@ -103,7 +103,7 @@ pub enum Next {
 pub struct Transport<S> {
     service: Arc<S>,
     control: Arc<Control>,
-    party: Party,
+    guard: CompletionGuard,
 }
 
 /// What becomes of a connection that was accepted.
@@ -124,17 +124,17 @@ impl<S: Service> Transport<S> {
     /// drain timeout is the caller's to keep.
     #[must_use]
     pub fn new(service: Arc<S>, options: &Options) -> Self {
-        let (party, _) = completion();
+        let (guard, _) = completion();
         Self {
             service,
             control: Arc::new(Control::new(options, false)),
-            party,
+            guard,
         }
     }
 
     /// A connection was accepted.
     pub fn admit(&self, now: Instant, connection: &Connection) -> Admission<'_, S::Session> {
-        match reception::receive(&self.service, &self.control, &self.party, connection, now) {
+        match incoming::receive(&self.service, &self.control, &self.guard, connection, now) {
             Ok(served) => Admission::Served(Served(served)),
             Err(reply) => Admission::OverLimit(reply),
         }

@@ -5,7 +5,7 @@ use prixfixe_network::Session;
 
 /// What a session keeps for a client, in octets and recipients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Held {
+pub struct Usage {
     /// A transaction is under way, or a chunk that was refused is being skipped.
     pub under_way: bool,
     /// Input that waits.
@@ -25,16 +25,16 @@ pub struct Held {
 /// A session that tells what it holds.
 pub trait Inspect: Session {
     /// What it holds at the moment.
-    fn held(&self) -> Held;
+    fn usage(&self) -> Usage;
 }
 
 impl<S: Inspect + Upgrade> Inspect for Tls<S> {
-    fn held(&self) -> Held {
+    fn usage(&self) -> Usage {
         let (tls_input, tls_output) = self.buffered();
-        Held {
+        Usage {
             tls_input,
             tls_output,
-            ..self.inner().held()
+            ..self.inner().usage()
         }
     }
 }

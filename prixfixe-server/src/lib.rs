@@ -109,7 +109,7 @@ mod conversation;
 mod digest;
 mod endpoint;
 mod envelope;
-mod front;
+mod gate;
 mod gather;
 mod handler;
 mod hooks;

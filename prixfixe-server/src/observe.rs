@@ -15,7 +15,7 @@ use tracing::Level;
 pub(crate) use self::message::{Ended, MessageResult};
 use crate::clients::OverLimit;
 use crate::log::{Cut, Log, Recipients, Refused, What, Who, granted};
-use crate::metrics::{Address, Cause, Counts, Note};
+use crate::metrics::{Address, Cause, Counts, RawIncident};
 use crate::proxy::HeaderError;
 use crate::tls::{HandshakeError, TlsVersion};
 use crate::{ConnectionResult, HandshakeFailure, IncidentKind, Recipient, TimeoutPhase, replies};
@@ -171,7 +171,7 @@ impl Observation<'_> {
         }
     }
 
-    fn note(&self, client: Option<IpAddr>) -> Option<Note> {
+    fn note(&self, client: Option<IpAddr>) -> Option<RawIncident> {
         let refused =
             |reply: &Reply| (IncidentKind::ConnectionRefused, Cause::Reply(reply.clone()));
         let (kind, cause) = match self {
@@ -196,7 +196,7 @@ impl Observation<'_> {
             | Self::Handshake(_)
             | Self::HandshakeGone => return None,
         };
-        Some(Note::new(kind, cause, client))
+        Some(RawIncident::new(kind, cause, client))
     }
 }
 
@@ -276,15 +276,15 @@ impl<'a> Refusal<'a> {
         log.refused(now, who, &refused);
     }
 
-    fn note(&self, client: Option<IpAddr>) -> Note {
-        Note {
+    fn note(&self, client: Option<IpAddr>) -> RawIncident {
+        RawIncident {
             sender: self.from.map(Said::address),
             recipient: match self.to {
                 To::Nobody => None,
                 To::One(said) => Some(said.address()),
                 To::All(list) => list.first().map(|it| Address::Path(it.path().clone())),
             },
-            ..Note::new(self.kind, Cause::Reply(self.reply.clone()), client)
+            ..RawIncident::new(self.kind, Cause::Reply(self.reply.clone()), client)
         }
     }
 }

@@ -10,7 +10,7 @@ use prixfixe_network::{Connection, Service};
 use crate::clients::{Clients, Failures};
 use crate::conversation::Begin;
 use crate::endpoint::{Offer, Rules};
-use crate::front::Front;
+use crate::gate::Gate;
 use crate::gather::Gathering;
 use crate::in_force::{AtMail, InForce};
 use crate::log::Log;
@@ -355,9 +355,9 @@ impl SmtpService {
     }
 
     /// A session for a stream of the caller's own.
-    pub(crate) fn own_session(&self, now: Instant) -> Front {
+    pub(crate) fn own_session(&self, now: Instant) -> Gate {
         self.log.tick(now);
-        Front::of_own_stream(self.shared(), now)
+        Gate::of_own_stream(self.shared(), now)
     }
 
     /// What a stream of the caller's own is told over the connection limit.
@@ -375,16 +375,16 @@ impl SmtpService {
 }
 
 impl Service for SmtpService {
-    type Session = Front;
+    type Session = Gate;
 
-    fn session(&self, now: Instant, connection: &Connection) -> Front {
+    fn session(&self, now: Instant, connection: &Connection) -> Gate {
         self.log.tick(now);
         let sharing = self.sharing();
         let all = Arc::clone(&sharing.rules);
         let rules = rules_of(&all, connection);
         let shared = sharing.by(connection.listener, rules);
         drop(sharing);
-        Front::new(shared, rules, now, connection)
+        Gate::new(shared, rules, now, connection)
     }
 
     fn over_limit(&self, now: Instant, connection: &Connection) -> &[u8] {

@@ -14,7 +14,7 @@ use crate::channel::Channel;
 use crate::config::Generation;
 use crate::exporter::{channel_binding, take_secret};
 use crate::resolver::take_server_name;
-use crate::turn::{Held, Queued, Turnstile};
+use crate::turn::{HeldTurn, Queued, Turnstile};
 use crate::{HandshakeError, TlsConfig, TlsInfo, TlsVersion};
 
 /// A connection until its keys are there.
@@ -26,7 +26,7 @@ pub(crate) struct Handshake {
     /// The place in this thread's queue.
     queued: Option<Queued>,
     /// The turn in which a step was taken when it was polled last.
-    pub(crate) turn: Option<Held>,
+    pub(crate) turn: Option<HeldTurn>,
     progress: Progress,
     server_name: Option<String>,
     /// In TLS 1.3, once the server has said all that is its part.

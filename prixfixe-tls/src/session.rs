@@ -7,7 +7,7 @@ use prixfixe_network::{OutputBuffer, Session};
 
 use crate::channel::Channel;
 use crate::handshake::{Handshake, Outcome};
-use crate::turn::Held;
+use crate::turn::HeldTurn;
 use crate::{HandshakeError, TlsConfig, TlsInfo};
 
 /// A session that can be wrapped by TLS.
@@ -63,7 +63,7 @@ enum Layer {
 struct Established {
     channel: Channel,
     /// The turn of the handshake's last step.
-    turn: Option<Held>,
+    turn: Option<HeldTurn>,
     /// The session was told that nothing more comes.
     eof: bool,
     /// Records cannot be trusted or written any more; the alert, if any, is in the channel.
@@ -176,7 +176,7 @@ impl<S: Upgrade> Tls<S> {
     }
 
     /// Where the turn is kept in which a handshake has taken a step.
-    fn turn(&mut self) -> Option<&mut Option<Held>> {
+    fn turn(&mut self) -> Option<&mut Option<HeldTurn>> {
         match &mut self.layer {
             Layer::Handshake(handshake) => Some(&mut handshake.turn),
             Layer::Established(established) => Some(&mut established.turn),

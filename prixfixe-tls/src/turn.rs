@@ -1,12 +1,12 @@
 //! Turns: how many handshakes a thread advances before everybody else is served again.
 //!
-//! A handshake costs a key exchange and a signature, a thousand times what an ordinary command
-//! costs. When five hundred clients connect at once, a thread that does whatever is ready next does
-//! five hundred of them in a row, and all its established sessions wait. Therefore a handshake may
-//! take a step only with a [`Turn`], of which each thread has few, given in the order in which they
-//! were asked for. The session [holds](Held) its turn until the transport comes back to it, which
-//! it asks for at once: by then the transport has been around, and whoever else was ready has been
-//! served. So the number of steps each time around is bounded, whatever the transport.
+//! A handshake costs a key exchange and a signature, a thousand times what an ordinary command costs. When
+//! five hundred clients connect at once, a thread that does whatever is ready next does five hundred of them
+//! in a row, and all its established sessions wait. Therefore a handshake may take a step only with a
+//! [`Turn`], of which each thread has few, given in the order in which they were asked for. The session
+//! [holds](HeldTurn) its turn until the transport comes back to it, which it asks for at once: by then the transport
+//! has been around, and whoever else was ready has been served. So the number of steps each time around is
+//! bounded, whatever the transport.
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -84,9 +84,9 @@ impl Drop for Turn {
 
 impl Turn {
     /// Asks to be polled again, for the turn to end then.
-    pub(crate) fn hold(self, now: Instant, cx: &Context<'_>) -> Held {
+    pub(crate) fn hold(self, now: Instant, cx: &Context<'_>) -> HeldTurn {
         cx.waker().wake_by_ref();
-        Held {
+        HeldTurn {
             _turn: self,
             since: now,
             polls_left: MAX_POLLS_AT_ONCE,
@@ -96,7 +96,7 @@ impl Turn {
 
 /// A turn in which the step has been taken.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldTurn {
     _turn: Turn,
     since: Instant,
     polls_left: u8,
@@ -107,7 +107,7 @@ pub(crate) struct Held {
 /// never makes: then it is the clock that stands still.
 const MAX_POLLS_AT_ONCE: u8 = 16;
 
-impl Held {
+impl HeldTurn {
     /// The transport has been around. Otherwise it is asked again to come back.
     pub(crate) fn is_over(&mut self, now: Instant, cx: &Context<'_>) -> bool {
         if now != self.since || self.polls_left == 0 {

@@ -12,7 +12,10 @@ impl Connection {
     /// then.
     pub fn answer(&mut self, now: Instant, answer: Answer, output: &mut Vec<u8>) {
         let question = self.question();
-        let (answer, each) = self.outcomes(answer);
+        let (answer, each) = match answer {
+            Answer::Each(replies) => self.outcomes(replies),
+            answer => (answer, Vec::new()),
+        };
         let Some((state, say)) = self.state.answered(answer, &self.config) else {
             return;
         };
@@ -72,11 +75,9 @@ impl Connection {
     ///
     /// In the middle of several replies the session cannot end, so that one which would end it
     /// becomes 451.
-    fn outcomes(&self, answer: Answer) -> (Answer, Vec<Reply>) {
+    #[cold]
+    fn outcomes(&self, mut replies: Vec<Reply>) -> (Answer, Vec<Reply>) {
         let is_lmtp = self.protocol == Protocol::Lmtp;
-        let Answer::Each(mut replies) = answer else {
-            return (answer, Vec::new());
-        };
         if !is_lmtp
             || self.question() != Some(Question::Message)
             || u32::try_from(replies.len()) != Ok(self.recipients)

@@ -156,11 +156,11 @@ impl Connection {
         if let Some(recipients) = self.state.recipients() {
             self.recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
         }
-        let is_refused_already = self.state == State::ChunkRefused;
+        let is_refused_already = matches!(self.state, State::ChunkRefused);
         let asks = matches!(command, Command::Mail { .. } | Command::Rcpt { .. });
         let (state, step) = self.state.command(command, session);
         self.state = state;
-        if step.event == Some(Event::StartTls) && !rest.is_empty() {
+        if matches!(step.event, Some(Event::StartTls)) && !rest.is_empty() {
             self.clear_text_after_starttls(now, output);
             return refused(line, replies::CLEAR_TEXT_AFTER_STARTTLS);
         }

@@ -25,18 +25,17 @@ type Result<T> = std::result::Result<T, CommandError>;
 /// LHLO is LMTP's EHLO; each protocol has no idea of the other's (RFC 2033 section 4.1).
 pub(crate) fn command(protocol: Protocol, line: &[u8]) -> Result<Command<'_>> {
     let line = trim_end(line);
-    let blank = memchr::memchr2(b' ', b'\t', line);
+    // Verbs are short, so no search for the blank pays that prepares itself first.
+    let blank = line.iter().position(|byte| matches!(byte, b' ' | b'\t'));
     let (verb, argument) = blank
         .and_then(|at| line.split_at_checked(at))
         .unwrap_or((line, &[]));
     let argument = trim_start(argument);
-    let mut upper = [0; LONGEST_VERB];
-    for (upper, byte) in upper.iter_mut().zip(verb) {
-        *upper = byte.to_ascii_uppercase();
-    }
     let text = std::str::from_utf8(argument);
     let text_or = |error| text.map_err(|_| error);
-    match upper.get(..verb.len()).unwrap_or_default() {
+    // All but two verbs have four letters, which are compared as one number. No octet of a verb is 0.
+    let upper = <[u8; 4]>::try_from(verb).map(|verb| verb.map(|byte| byte.to_ascii_uppercase()));
+    match &upper.unwrap_or_default() {
         b"MAIL" => mail(text_or(CommandError::Sender)?),
         b"RCPT" => rcpt(text_or(CommandError::Recipient)?),
         b"DATA" => alone(Command::Data, argument),
@@ -48,17 +47,17 @@ pub(crate) fn command(protocol: Protocol, line: &[u8]) -> Result<Command<'_>> {
         b"AUTH" => auth(text_or(CommandError::Argument)?),
         b"RSET" => alone(Command::Rset, argument),
         b"QUIT" => alone(Command::Quit, argument),
-        b"STARTTLS" => alone(Command::StartTls, argument),
         b"NOOP" => with_text(Command::Noop, text_or(CommandError::Argument)?),
         b"HELP" => with_text(Command::Help, text_or(CommandError::Argument)?),
-        b"XCLIENT" => Ok(Command::Xclient {
-            argument: text_or(CommandError::Argument)?,
-        }),
         b"VRFY" if argument.is_empty() => Err(CommandError::Argument),
         b"VRFY" => with_text(Command::Vrfy, text_or(CommandError::Argument)?),
         b"EXPN" | b"TURN" | b"ATRN" | b"ETRN" | b"SEND" | b"SOML" | b"SAML" | b"BURL" => {
             Err(CommandError::NotImplemented)
         }
+        _ if verb.eq_ignore_ascii_case(b"STARTTLS") => alone(Command::StartTls, argument),
+        _ if verb.eq_ignore_ascii_case(b"XCLIENT") => Ok(Command::Xclient {
+            argument: text_or(CommandError::Argument)?,
+        }),
         _ if is_request_line(line) => Err(CommandError::Http),
         _ => other(verb, argument),
     }
@@ -77,9 +76,6 @@ fn other<'i>(verb: &'i [u8], argument: &'i [u8]) -> Result<Command<'i>> {
         _ => Err(CommandError::Unknown),
     }
 }
-
-/// The octets of `STARTTLS`.
-const LONGEST_VERB: usize = 8;
 
 fn trim_end(mut line: &[u8]) -> &[u8] {
     while let [before @ .., b' ' | b'\t'] = line {

@@ -2,12 +2,9 @@
 
 use nom::Parser;
 use nom::bytes::complete::take_while1;
-use nom::character::complete::char;
-use nom::combinator::{opt, recognize, verify};
-use nom::multi::many0_count;
-use nom::sequence::{preceded, terminated};
+use nom::combinator::verify;
 
-use super::{Class, Parsed, alphanumeric_and, take_class1};
+use super::{Class, Parsed, alphanumeric_and, failed, length_in};
 
 /// The longest domain, in octets (RFC 5321 section 4.5.3.1.2).
 const MAX_DOMAIN: usize = 255;
@@ -23,9 +20,20 @@ const MAX_LABEL: usize = 63;
 /// The final dot of a fully qualified name is no part of what this gives. RFC 5321 has none.
 /// Postfix and Exim drop it too.
 pub(super) fn domain(input: &str) -> Parsed<'_, &str> {
-    let domain = recognize((sub_domain, many0_count(preceded(char('.'), sub_domain))));
-    let domain = verify(domain, |domain: &str| domain.len() <= MAX_DOMAIN);
-    terminated(domain, opt(char('.'))).parse(input)
+    let bytes = input.as_bytes();
+    let mut length = sub_domain(bytes);
+    while length > 0
+        && let Some([b'.', behind @ ..]) = bytes.get(length..)
+        && let next @ 1.. = sub_domain(behind)
+    {
+        length += 1 + next;
+    }
+    match input.split_at_checked(length) {
+        Some((domain, rest)) if matches!(length, 1..=MAX_DOMAIN) => {
+            Ok((rest.strip_prefix('.').unwrap_or(rest), domain))
+        }
+        _ => failed(),
+    }
 }
 
 /// ```abnf
@@ -34,12 +42,16 @@ pub(super) fn domain(input: &str) -> Parsed<'_, &str> {
 /// Ldh-str     = *( ALPHA / DIGIT / "-" ) Let-dig
 /// ```
 ///
-/// And underscores: they are in the names of many hosts that send mail.
-fn sub_domain(input: &str) -> Parsed<'_, &str> {
+/// And underscores: they are in the names of many hosts that send mail. Gives its octets; 0 where
+/// there is none.
+fn sub_domain(bytes: &[u8]) -> usize {
     const LDH: Class = alphanumeric_and(b"-_");
-    let is_label =
-        |label: &str| label.len() <= MAX_LABEL && !label.starts_with('-') && !label.ends_with('-');
-    verify(|input| take_class1(&LDH, input), is_label).parse(input)
+    let length = length_in(&LDH, bytes);
+    match bytes.get(..length) {
+        Some([b'-', ..] | [.., b'-']) => 0,
+        _ if length > MAX_LABEL => 0,
+        _ => length,
+    }
 }
 
 /// ```abnf

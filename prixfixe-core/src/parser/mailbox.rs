@@ -1,16 +1,16 @@
 //! Mailboxes and paths (RFC 5321 section 4.1.2, RFC 6531 section 3.3).
 
+use nom::Parser;
 use nom::branch::alt;
-use nom::bytes::complete::{tag, take_while1};
+use nom::bytes::complete::take_while1;
 use nom::character::complete::{char, satisfy, space1};
-use nom::combinator::{eof, opt, peek, recognize, value, verify};
+use nom::combinator::{eof, peek, recognize};
 use nom::multi::many0_count;
 use nom::sequence::{delimited, preceded, terminated};
-use nom::{Err, Parser};
 
 use super::domain::domain;
 use super::literal::address_literal;
-use super::{Class, Parsed, alphanumeric_and, ascii_no_case, is_non_ascii, take_class1};
+use super::{Class, Parsed, alphanumeric_and, ascii_no_case, failed, is_non_ascii, length_in};
 use crate::{ForwardPath, Mailbox, ReversePath};
 
 /// The longest local part, in octets.
@@ -23,25 +23,26 @@ const MAX_LOCAL_PART: usize = 255;
 /// Reverse-path = Path / "<>"
 /// ```
 pub(super) fn reverse_path(input: &str) -> Parsed<'_, ReversePath<&str>> {
-    alt((
-        value(ReversePath::Null, tag("<>")),
-        path.map(ReversePath::Mailbox),
-    ))
-    .parse(input)
+    match input.strip_prefix("<>") {
+        Some(rest) => Ok((rest, ReversePath::Null)),
+        None => path(input).map(|(rest, mailbox)| (rest, ReversePath::Mailbox(mailbox))),
+    }
 }
 
 /// ```abnf
 /// Forward-path = Path / "<Postmaster>" / "Postmaster"
 /// ```
 pub(super) fn forward_path(input: &str) -> Parsed<'_, ForwardPath<&str>> {
-    let bare_postmaster = terminated(ascii_no_case("postmaster"), end_of_word);
-    let postmaster = alt((ascii_no_case("<postmaster>"), bare_postmaster));
     // Nearly all are paths, so that is tried first.
-    alt((
-        path.map(ForwardPath::Mailbox),
-        value(ForwardPath::Postmaster, postmaster),
-    ))
-    .parse(input)
+    match path(input) {
+        Ok((rest, mailbox)) => Ok((rest, ForwardPath::Mailbox(mailbox))),
+        Err(_) => postmaster(input).map(|(rest, _)| (rest, ForwardPath::Postmaster)),
+    }
+}
+
+fn postmaster(input: &str) -> Parsed<'_, &str> {
+    let bare = terminated(ascii_no_case("postmaster"), end_of_word);
+    alt((ascii_no_case("<postmaster>"), bare)).parse(input)
 }
 
 /// ```abnf
@@ -50,9 +51,18 @@ pub(super) fn forward_path(input: &str) -> Parsed<'_, ForwardPath<&str>> {
 ///
 /// The source route is to be accepted and ignored (RFC 5321 appendix C).
 fn path(input: &str) -> Parsed<'_, Mailbox<&str>> {
-    let source_route = opt(terminated(a_d_l, char(':')));
-    let path = delimited(char('<'), preceded(source_route, mailbox), char('>'));
-    alt((path, bare_path)).parse(input)
+    let Some(inside) = input.strip_prefix('<') else {
+        return bare_path(input);
+    };
+    let inside = match inside.starts_with('@') {
+        true => source_route(inside)?.0,
+        false => inside,
+    };
+    let (rest, mailbox) = mailbox(inside)?;
+    match rest.strip_prefix('>') {
+        Some(rest) => Ok((rest, mailbox)),
+        None => failed(),
+    }
 }
 
 /// ```abnf
@@ -62,8 +72,12 @@ fn path(input: &str) -> Parsed<'_, Mailbox<&str>> {
 /// RFC 5321 wants the brackets. The firmware of many devices leaves them out. Postfix and Exim take
 /// that.
 fn bare_path(input: &str) -> Parsed<'_, Mailbox<&str>> {
-    let has_no_blank = |mailbox: &Mailbox<&str>| !mailbox.as_str().contains(' ');
-    terminated(verify(mailbox, has_no_blank), end_of_word).parse(input)
+    let (rest, mailbox) = mailbox(input)?;
+    end_of_word(rest)?;
+    match mailbox.as_str().contains(' ') {
+        false => Ok((rest, mailbox)),
+        true => failed(),
+    }
 }
 
 /// A blank comes next, or nothing.
@@ -72,10 +86,12 @@ fn end_of_word(input: &str) -> Parsed<'_, &str> {
 }
 
 /// ```abnf
-/// A-d-l = At-domain *( "," At-domain )
+/// source-route = A-d-l ":"
+/// A-d-l        = At-domain *( "," At-domain )
 /// ```
-fn a_d_l(input: &str) -> Parsed<'_, &str> {
-    recognize((at_domain, many0_count(preceded(char(','), at_domain)))).parse(input)
+fn source_route(input: &str) -> Parsed<'_, &str> {
+    let a_d_l = (at_domain, many0_count(preceded(char(','), at_domain)));
+    recognize(terminated(a_d_l, char(':'))).parse(input)
 }
 
 /// ```abnf
@@ -89,12 +105,18 @@ fn at_domain(input: &str) -> Parsed<'_, &str> {
 /// Mailbox = Local-part "@" ( Domain / address-literal )
 /// ```
 pub(super) fn mailbox(input: &str) -> Parsed<'_, Mailbox<&str>> {
-    let mut parts = (local_part, char('@'), alt((domain, address_literal)));
-    let (rest, (local_part, at, domain)) = parts.parse(input)?;
+    let (rest, local_part) = local_part(input)?;
+    let Some(rest) = rest.strip_prefix('@') else {
+        return failed();
+    };
+    let (rest, domain) = match rest.starts_with('[') {
+        true => address_literal(rest)?,
+        false => domain(rest)?,
+    };
     // Not all that was consumed: a final dot of the domain is left out.
-    match input.get(..local_part.len() + at.len_utf8() + domain.len()) {
+    match input.get(..local_part.len() + "@".len() + domain.len()) {
         Some(address) => Ok((rest, Mailbox::from_parts(address, local_part.len()))),
-        None => Err(Err::Error(())),
+        None => failed(),
     }
 }
 
@@ -102,11 +124,14 @@ pub(super) fn mailbox(input: &str) -> Parsed<'_, Mailbox<&str>> {
 /// Local-part = Dot-string / Quoted-string
 /// ```
 fn local_part(input: &str) -> Parsed<'_, &str> {
-    let local_part = alt((dot_string, quoted_string));
-    verify(local_part, |local_part: &str| {
-        local_part.len() <= MAX_LOCAL_PART
-    })
-    .parse(input)
+    let (rest, local_part) = match input.starts_with('"') {
+        true => quoted_string(input)?,
+        false => dot_string(input)?,
+    };
+    match local_part.len() <= MAX_LOCAL_PART {
+        true => Ok((rest, local_part)),
+        false => failed(),
+    }
 }
 
 /// ```abnf
@@ -122,8 +147,13 @@ fn local_part(input: &str) -> Parsed<'_, &str> {
 /// near a file system.
 fn dot_string(input: &str) -> Parsed<'_, &str> {
     const ATEXT_AND_DOT: Class = alphanumeric_and(b"!#$%&'*+-/=?^_`{|}~.");
-    let has_atom = |local_part: &str| local_part.bytes().any(|byte| byte != b'.');
-    verify(|input| take_class1(&ATEXT_AND_DOT, input), has_atom).parse(input)
+    let length = length_in(&ATEXT_AND_DOT, input.as_bytes());
+    match input.split_at_checked(length) {
+        Some((local_part, rest)) if local_part.bytes().any(|byte| byte != b'.') => {
+            Ok((rest, local_part))
+        }
+        _ => failed(),
+    }
 }
 
 /// ```abnf

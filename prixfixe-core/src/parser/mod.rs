@@ -6,6 +6,8 @@
 mod command;
 mod domain;
 mod dsn;
+#[cfg(test)]
+mod grammar;
 mod literal;
 mod mailbox;
 mod parameter;
@@ -36,16 +38,22 @@ pub(crate) fn complete_domain(string: &str) -> Option<&str> {
     Some(domain)
 }
 
-/// Characters of ASCII, by their code.
-type Class = [bool; 128];
+/// Characters, by the first octet that each has in UTF-8.
+type Class = [bool; 256];
 
-/// The letters, the digits and `others`, which are of ASCII.
+/// With this octet begin the control characters that are not of ASCII, and the 32 behind them, which
+/// are none.
+const FIRST_OF_C1: u8 = 0xC2;
+/// The first octet behind it of what is no control character.
+const SECOND_BEHIND_C1: u8 = 0xA0;
+
+/// The letters and the digits of ASCII, and `others`, which are of ASCII too.
 #[expect(
     clippy::indexing_slicing,
     reason = "for constants alone: what is out of bounds does not compile"
 )]
-const fn alphanumeric_and(others: &[u8]) -> Class {
-    let mut class = [false; 128];
+const fn ascii_alphanumeric_and(others: &[u8]) -> Class {
+    let mut class = [false; 256];
     let mut code = 0;
     while code < 128u8 {
         class[code as usize] = code.is_ascii_alphanumeric();
@@ -59,24 +67,57 @@ const fn alphanumeric_and(others: &[u8]) -> Class {
     class
 }
 
-/// One or more characters that are in `class` or [not ASCII](is_non_ascii).
-///
-/// Octet by octet where it is all ASCII, as nearly every address is: character by character costs
-/// ten times that.
-fn take_class1<'i>(class: &'static Class, input: &'i str) -> Parsed<'i, &'i str> {
-    let is_in_class = |byte: u8| class.get(usize::from(byte)) == Some(&true);
-    let ascii = input.bytes().position(|byte| !is_in_class(byte));
-    let end = match ascii.and_then(|at| Some((at, input.as_bytes().get(at)?))) {
-        None => input.len(),
-        Some((at, byte)) if byte.is_ascii() => at,
-        Some(_) => input
-            .find(|c: char| !(u8::try_from(c).is_ok_and(is_in_class) || is_non_ascii(c)))
-            .unwrap_or(input.len()),
-    };
-    match input.split_at_checked(end) {
-        Some((taken, rest)) if !taken.is_empty() => Ok((rest, taken)),
-        _ => Err(nom::Err::Error(())),
+/// The same, and all that is [not ASCII](is_non_ascii).
+#[expect(
+    clippy::indexing_slicing,
+    reason = "for constants alone: what is out of bounds does not compile"
+)]
+const fn alphanumeric_and(others: &[u8]) -> Class {
+    let mut class = ascii_alphanumeric_and(others);
+    let mut code = 128;
+    while code < class.len() {
+        class[code] = code != FIRST_OF_C1 as usize;
+        code += 1;
     }
+    class
+}
+
+/// How many octets at the front of a text are characters of the class.
+///
+/// Octet by octet: what is not ASCII is told by its first octet, but for that which may begin a
+/// control character.
+fn length_in(class: &Class, text: &[u8]) -> usize {
+    let mut rest = text;
+    loop {
+        rest = match rest {
+            [byte, behind @ ..] if class.get(usize::from(*byte)) == Some(&true) => behind,
+            // A class without what is not ASCII has none of these.
+            [FIRST_OF_C1, second, behind @ ..]
+                if *second >= SECOND_BEHIND_C1 && is_beyond_ascii(class) =>
+            {
+                behind
+            }
+            _ => return text.len() - rest.len(),
+        };
+    }
+}
+
+/// Whether what is not ASCII is in a class.
+fn is_beyond_ascii(class: &Class) -> bool {
+    class.last() == Some(&true)
+}
+
+/// One or more characters of a class.
+fn take_class1<'i>(class: &'static Class, input: &'i str) -> Parsed<'i, &'i str> {
+    match input.split_at_checked(length_in(class, input.as_bytes())) {
+        Some((taken, rest)) if !taken.is_empty() => Ok((rest, taken)),
+        _ => failed(),
+    }
+}
+
+/// What the text is not.
+const fn failed<'i, O>() -> Parsed<'i, O> {
+    Err(nom::Err::Error(()))
 }
 
 /// `UTF8-non-ascii` of RFC 6531 section 3.3, but for the control characters that Unicode has there.

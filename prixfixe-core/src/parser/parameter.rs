@@ -1,14 +1,7 @@
 //! The parameters of MAIL and RCPT (RFC 5321 section 4.1.2).
 
-use nom::Parser;
-use nom::branch::alt;
-use nom::bytes::complete::{take_while, take_while1};
-use nom::character::complete::{char, satisfy, space1};
-use nom::combinator::{eof, opt, recognize};
-use nom::sequence::{preceded, terminated};
-
 use super::dsn;
-use super::{Parsed, behind_blanks, is_non_ascii};
+use super::{Class, alphanumeric_and, ascii_alphanumeric_and, behind_blanks, length_in};
 use crate::command::ParameterError;
 use crate::{BodyType, MailParameters, Notify, RcptParameters};
 
@@ -122,16 +115,13 @@ impl<'i> Iterator for Parameters<'i> {
         if self.0.is_empty() {
             return None;
         }
-        match terminated(esmtp_param, alt((space1, eof))).parse(self.0) {
-            Ok((rest, parameter)) => {
-                self.0 = rest;
-                Some(Ok(parameter))
-            }
-            Err(_) => {
-                self.0 = "";
-                Some(Err(ParameterError::Bad))
-            }
-        }
+        let parameter = esmtp_param(self.0);
+        self.0 = parameter.map(|(_, rest)| rest).unwrap_or_default();
+        Some(
+            parameter
+                .map(|(parameter, _)| parameter)
+                .ok_or(ParameterError::Bad),
+        )
     }
 }
 
@@ -187,30 +177,40 @@ fn priority_value(value: Option<&str>) -> Option<i8> {
 }
 
 /// ```abnf
-/// esmtp-param = esmtp-keyword ["=" esmtp-value]
+/// esmtp-param = esmtp-keyword ["=" esmtp-value] *WSP
 /// ```
-fn esmtp_param(input: &str) -> Parsed<'_, (&str, Option<&str>)> {
-    (esmtp_keyword, opt(preceded(char('='), esmtp_value))).parse(input)
+///
+/// And what stands behind it: nothing, or blanks come between.
+fn esmtp_param(input: &str) -> Option<((&str, Option<&str>), &str)> {
+    let (keyword, rest) = esmtp_keyword(input)?;
+    let (value, rest) = match rest.strip_prefix('=') {
+        Some(rest) => {
+            let (value, rest) = esmtp_value(rest)?;
+            (Some(value), rest)
+        }
+        None => (None, rest),
+    };
+    let behind = behind_blanks(rest);
+    (rest.is_empty() || behind.len() < rest.len()).then_some(((keyword, value), behind))
 }
 
 /// ```abnf
 /// esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
 /// ```
-fn esmtp_keyword(input: &str) -> Parsed<'_, &str> {
-    let first = satisfy(|c| c.is_ascii_alphanumeric());
-    recognize((
-        first,
-        take_while(|c: char| c.is_ascii_alphanumeric() || c == '-'),
-    ))
-    .parse(input)
+fn esmtp_keyword(input: &str) -> Option<(&str, &str)> {
+    const KEYWORD: Class = ascii_alphanumeric_and(b"-");
+    let (keyword, rest) = input.split_at_checked(length_in(&KEYWORD, input.as_bytes()))?;
+    (!keyword.is_empty() && !keyword.starts_with('-')).then_some((keyword, rest))
 }
 
 /// ```abnf
 /// esmtp-value  = 1*(%d33-60 / %d62-126)
 /// esmtp-value =/ UTF8-non-ascii
 /// ```
-fn esmtp_value(input: &str) -> Parsed<'_, &str> {
-    take_while1(|c| matches!(c, '!'..='<' | '>'..='~') || is_non_ascii(c)).parse(input)
+fn esmtp_value(input: &str) -> Option<(&str, &str)> {
+    const VALUE: Class = alphanumeric_and(b"!\"#$%&'()*+,-./:;<>?@[\\]^_`{|}~");
+    let (value, rest) = input.split_at_checked(length_in(&VALUE, input.as_bytes()))?;
+    (!value.is_empty()).then_some((value, rest))
 }
 
 #[cfg(test)]

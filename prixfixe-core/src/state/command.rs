@@ -23,6 +23,9 @@ impl State {
     }
 
     /// A command came.
+    ///
+    /// Never inlined: the caller would hold all the fields of all states at once.
+    #[inline(never)]
     pub(crate) fn command<'i>(
         self,
         command: Command<'i>,

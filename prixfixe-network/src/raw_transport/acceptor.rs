@@ -7,15 +7,15 @@ use mio::{Interest, Registry, Token};
 
 use super::connections::Connections;
 use super::stream::{Listening, Stream};
+use crate::incoming::{ACCEPTS_A_TURN, Incoming};
 use crate::listen_socket::ListenSocket;
 use crate::listener::Succession;
-use crate::reception::{ACCEPTS_A_TURN, Reception};
 use crate::{Peer, ServeError, Service, listener};
 
 #[derive(Debug)]
 pub(super) struct Acceptor<S: Service> {
     socket: Listening,
-    reception: Reception<S>,
+    incoming: Incoming<S>,
     /// There may be connections to accept.
     ready: bool,
     /// Nothing can be accepted until then.
@@ -25,7 +25,7 @@ pub(super) struct Acceptor<S: Service> {
 impl<S: Service> Acceptor<S> {
     pub(super) fn new(
         socket: ListenSocket,
-        reception: Reception<S>,
+        incoming: Incoming<S>,
         registry: &Registry,
         token: Token,
     ) -> Result<Self, ServeError> {
@@ -33,12 +33,12 @@ impl<S: Service> Acceptor<S> {
         registry
             .register(&mut socket, token, Interest::READABLE)
             .map_err(|source| ServeError::Listener {
-                address: reception.address().clone(),
+                address: incoming.address().clone(),
                 source,
             })?;
         Ok(Self {
             socket,
-            reception,
+            incoming,
             ready: false,
             paused: None,
         })
@@ -67,7 +67,7 @@ impl<S: Service> Acceptor<S> {
                 Ok((stream, peer)) => self.receive(stream, peer, now, connections),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
                 Err(error) => {
-                    if let Some(wait) = self.reception.failed(&error, now) {
+                    if let Some(wait) = self.incoming.failed(&error, now) {
                         self.paused = Some(now + wait);
                         return;
                     }
@@ -80,7 +80,7 @@ impl<S: Service> Acceptor<S> {
     pub(super) fn leave(&self) {
         // Only a port is shared with others.
         if let Listening::Tcp(socket) = &self.socket {
-            self.reception.leave(socket);
+            self.incoming.leave(socket);
         }
     }
 
@@ -94,7 +94,7 @@ impl<S: Service> Acceptor<S> {
     ) {
         // It cannot fail for a socket that is registered.
         let _ = registry.deregister(&mut self.socket);
-        if self.reception.succession() != Succession::Kept {
+        if self.incoming.succession() != Succession::Kept {
             self.drain_backlog(now, connections);
         }
     }
@@ -118,9 +118,9 @@ impl<S: Service> Acceptor<S> {
         connections: &mut Connections<S::Session>,
     ) {
         let served = match &stream {
-            Stream::Tcp(socket) => self.reception.admit(socket, peer, now),
+            Stream::Tcp(socket) => self.incoming.admit(socket, peer, now),
             #[cfg(unix)]
-            Stream::Unix(socket) => self.reception.admit(socket, peer, now),
+            Stream::Unix(socket) => self.incoming.admit(socket, peer, now),
         };
         if let Some(served) = served {
             connections.add(stream, served);

@@ -11,7 +11,7 @@ use super::acceptor::Acceptor;
 use super::connections::Connections;
 use super::woken::{LoopWaker, Woken};
 use crate::control::{Control, LEAVING, Stage, StageWatch};
-use crate::heartbeat::Pulse;
+use crate::heartbeat::Responder;
 use crate::listen_socket::ListenSocket;
 use crate::server::Start;
 use crate::{ServeError, Service};
@@ -28,16 +28,16 @@ pub(super) struct EventLoop<S: Service> {
     woken: Arc<Woken>,
     connections: Connections<S::Session>,
     first_connection: usize,
-    course: Course<S>,
+    phase: Phase<S>,
     control: Arc<Control>,
-    pulse: Pulse,
+    responder: Responder,
     /// The latest reading of the clock.
     now: Instant,
     _watch: StageWatch,
 }
 
 /// Where the loop stands on its way to its end.
-enum Course<S: Service> {
+enum Phase<S: Service> {
     Accepting {
         acceptors: Vec<Acceptor<S>>,
         /// When to stop: set once others are to have what begins from then on.
@@ -57,11 +57,11 @@ impl<S: Service> EventLoop<S> {
         let woken = Arc::new(Woken::new(poll.registry(), WAKER).map_err(ServeError::EventLoop)?);
         let first_connection = FIRST_LISTENER + sockets.len();
         let acceptors = start
-            .receptions(&start.party)
+            .incoming(&start.guard)
             .zip(sockets)
             .zip(FIRST_LISTENER..)
-            .map(|((reception, socket), token)| {
-                Acceptor::new(socket, reception, poll.registry(), Token(token))
+            .map(|((incoming, socket), token)| {
+                Acceptor::new(socket, incoming, poll.registry(), Token(token))
             })
             .collect::<Result<_, _>>()?;
         let watch = StageWatch::new(
@@ -73,12 +73,12 @@ impl<S: Service> EventLoop<S> {
             connections: Connections::new(Arc::clone(&woken)),
             woken,
             first_connection,
-            course: Course::Accepting {
+            phase: Phase::Accepting {
                 acceptors,
                 until: None,
             },
             control: Arc::clone(&start.control),
-            pulse: start.control.pulse(),
+            responder: start.control.responder(),
             now: Instant::now(),
             _watch: watch,
         })
@@ -88,7 +88,7 @@ impl<S: Service> EventLoop<S> {
         let mut events = Events::with_capacity(EVENTS);
         while self.goes_on() {
             // After the woken were taken, and before the loop may sleep: no question is missed.
-            self.control.beat(&mut self.pulse);
+            self.control.beat(&mut self.responder);
             if let Err(error) = self.wait(&mut events) {
                 tracing::error!(%error, "the poller failed; an event loop ends with all its connections");
                 break;
@@ -105,9 +105,9 @@ impl<S: Service> EventLoop<S> {
     }
 
     fn goes_on(&mut self) -> bool {
-        match (self.control.stage(), &mut self.course) {
+        match (self.control.stage(), &mut self.phase) {
             (Stage::Serving, _) => return true,
-            (Stage::Leaving, Course::Accepting { acceptors, until }) => {
+            (Stage::Leaving, Phase::Accepting { acceptors, until }) => {
                 if until.is_none() {
                     acceptors.iter().for_each(Acceptor::leave);
                 }
@@ -119,19 +119,19 @@ impl<S: Service> EventLoop<S> {
                 }
                 return true;
             }
-            (Stage::Draining, Course::Accepting { acceptors, .. }) => {
+            (Stage::Draining, Phase::Accepting { acceptors, .. }) => {
                 for acceptor in acceptors.drain(..) {
                     acceptor.close(self.now, &mut self.connections, self.poll.registry());
                 }
                 let until = self.now.checked_add(self.control.drain_timeout());
-                self.course = Course::Draining { until };
+                self.phase = Phase::Draining { until };
                 self.connections.schedule_all();
             }
-            (Stage::Draining, Course::Draining { until: Some(until) }) if *until <= self.now => {
+            (Stage::Draining, Phase::Draining { until: Some(until) }) if *until <= self.now => {
                 self.control.advance(Stage::Aborted);
                 return false;
             }
-            (Stage::Leaving | Stage::Draining, Course::Draining { .. }) => {}
+            (Stage::Leaving | Stage::Draining, Phase::Draining { .. }) => {}
             (Stage::Aborted, _) => return false,
         }
         !self.connections.is_empty()
@@ -151,15 +151,15 @@ impl<S: Service> EventLoop<S> {
         if self.connections.has_runnable() || !self.woken.may_sleep() {
             return Some(Duration::ZERO);
         }
-        let course = match &self.course {
-            Course::Accepting { acceptors, until } => acceptors
+        let phase = match &self.phase {
+            Phase::Accepting { acceptors, until } => acceptors
                 .iter()
                 .filter_map(|acceptor| acceptor.resumes(self.now))
                 .chain(*until)
                 .min(),
-            Course::Draining { until } => *until,
+            Phase::Draining { until } => *until,
         };
-        let next = [course, self.connections.next_deadline()]
+        let next = [phase, self.connections.next_deadline()]
             .into_iter()
             .flatten()
             .min();
@@ -171,7 +171,7 @@ impl<S: Service> EventLoop<S> {
             let Token(token) = event.token();
             if let Some(key) = token.checked_sub(self.first_connection) {
                 self.connections.ready(key, event);
-            } else if let Course::Accepting { acceptors, .. } = &mut self.course
+            } else if let Phase::Accepting { acceptors, .. } = &mut self.phase
                 && let Some(index) = token.checked_sub(FIRST_LISTENER)
                 && let Some(acceptor) = acceptors.get_mut(index)
             {
@@ -181,7 +181,7 @@ impl<S: Service> EventLoop<S> {
     }
 
     fn accept(&mut self) {
-        if let Course::Accepting { acceptors, .. } = &mut self.course {
+        if let Phase::Accepting { acceptors, .. } = &mut self.phase {
             for acceptor in acceptors {
                 acceptor.accept(self.now, &mut self.connections);
             }

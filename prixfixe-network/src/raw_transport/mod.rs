@@ -31,7 +31,7 @@ pub(crate) fn start<S: Service>(start: &Start<'_, S>) -> Result<(), ServeError> 
     for (index, event_loop) in loops.into_iter().enumerate() {
         #[cfg(feature = "tokio")]
         let runtime = runtime.clone();
-        let server = start.party.clone();
+        let server = start.guard.clone();
         let run = move || {
             // Sessions may then use what they find when the transport is tokio's.
             #[cfg(feature = "tokio")]

@@ -11,52 +11,52 @@ use tokio::time::Sleep;
 use super::connection;
 use super::listening::{Accepted, Listening, accept_now};
 use crate::control::{LEAVING, Stage};
-use crate::heartbeat::Pulse;
+use crate::heartbeat::Responder;
+use crate::incoming::{ACCEPTS_A_TURN, Incoming};
 use crate::listen_socket::ListenSocket;
 use crate::listener::Succession;
-use crate::reception::{ACCEPTS_A_TURN, Reception};
 use crate::{Peer, ServeError, Service, listener};
 
 pub(super) struct Acceptor<S: Service> {
     socket: Listening,
-    reception: Reception<S>,
-    pulse: Pulse,
+    incoming: Incoming<S>,
+    responder: Responder,
     /// Nothing can be accepted until it is over.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: Service> Acceptor<S> {
     /// To be called within the runtime that is to run it.
-    pub(super) fn new(socket: ListenSocket, reception: Reception<S>) -> Result<Self, ServeError> {
+    pub(super) fn new(socket: ListenSocket, incoming: Incoming<S>) -> Result<Self, ServeError> {
         let socket = Listening::new(socket).map_err(|source| ServeError::Listener {
-            address: reception.address().clone(),
+            address: incoming.address().clone(),
             source,
         })?;
         Ok(Self {
             socket,
-            pulse: reception.control().pulse(),
-            reception,
+            responder: incoming.control().responder(),
+            incoming,
             pause: None,
         })
     }
 
     pub(super) async fn run(mut self) {
-        let control = Arc::clone(self.reception.control());
+        let control = Arc::clone(self.incoming.control());
         self.accept_until(control.reached(Stage::Leaving)).await;
         if control.stage() == Stage::Leaving {
             self.leave().await;
         }
-        if control.stage() == Stage::Draining && self.reception.succession() != Succession::Kept {
+        if control.stage() == Stage::Draining && self.incoming.succession() != Succession::Kept {
             self.drain_backlog();
         }
     }
 
     /// Lets others have what has not begun yet.
     async fn leave(&mut self) {
-        let control = Arc::clone(self.reception.control());
+        let control = Arc::clone(self.incoming.control());
         // Only a port is shared with others.
         if let Listening::Tcp(socket) = &self.socket {
-            self.reception.leave(socket);
+            self.incoming.leave(socket);
         }
         let draining = control.reached(Stage::Draining);
         self.accept_until(tokio::time::timeout(LEAVING, draining))
@@ -69,7 +69,7 @@ impl<S: Service> Acceptor<S> {
         poll_fn(|cx| match end.as_mut().poll(cx) {
             Poll::Ready(_) => Poll::Ready(()),
             Poll::Pending => {
-                self.reception.control().beat(&mut self.pulse);
+                self.incoming.control().beat(&mut self.responder);
                 self.poll_accept(cx)
             }
         })
@@ -83,10 +83,10 @@ impl<S: Service> Acceptor<S> {
                 self.pause = None;
             }
             match ready!(self.socket.poll_accept(cx)) {
-                Ok((stream, peer)) => spawn(&mut self.reception, stream, peer),
+                Ok((stream, peer)) => spawn(&mut self.incoming, stream, peer),
                 Err(error) => {
                     self.pause = self
-                        .reception
+                        .incoming
                         .failed(&error, Instant::now())
                         .map(|wait| Box::pin(tokio::time::sleep(wait)));
                 }
@@ -107,22 +107,22 @@ impl<S: Service> Acceptor<S> {
             let Ok((stream, peer)) = accept_now(&socket) else {
                 break;
             };
-            spawn(&mut self.reception, stream, peer);
+            spawn(&mut self.incoming, stream, peer);
         }
     }
 }
 
-fn spawn<S: Service>(reception: &mut Reception<S>, accepted: Accepted, peer: Peer) {
+fn spawn<S: Service>(incoming: &mut Incoming<S>, accepted: Accepted, peer: Peer) {
     let now = Instant::now();
     match accepted {
         Accepted::Tcp(stream) => {
-            if let Some(served) = reception.admit(&stream, peer, now) {
+            if let Some(served) = incoming.admit(&stream, peer, now) {
                 tokio::spawn(connection::drive(stream, served));
             }
         }
         #[cfg(unix)]
         Accepted::Unix(stream) => {
-            if let Some(served) = reception.admit(&stream, peer, now) {
+            if let Some(served) = incoming.admit(&stream, peer, now) {
                 tokio::spawn(connection::drive(stream, served));
             }
         }

@@ -23,7 +23,7 @@ use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 
 use self::acceptor::Acceptor;
 pub(crate) use self::stream::serve as serve_stream;
-use crate::completion::{Completion, Party, completion};
+use crate::completion::{Completion, CompletionGuard, completion};
 use crate::control::{Control, Stage};
 use crate::listen_socket::ListenSocket;
 use crate::options::thread_count;
@@ -38,13 +38,13 @@ pub(crate) fn start<S: Service>(start: &Start<'_, S>) -> Result<(), ServeError> 
 }
 
 fn start_within<S: Service>(start: &Start<'_, S>, runtime: &Handle) -> Result<(), ServeError> {
-    let (party, connections) = completion();
+    let (guard, connections) = completion();
     let sockets = start.sockets(0)?;
-    let acceptors = register(start, sockets, &party)?;
+    let acceptors = register(start, sockets, &guard)?;
     for acceptor in acceptors {
         runtime.spawn(acceptor.run());
     }
-    let (control, server) = (Arc::clone(&start.control), start.party.clone());
+    let (control, server) = (Arc::clone(&start.control), start.guard.clone());
     runtime.spawn(async move {
         supervise(&control, &connections).await;
         drop(server);
@@ -58,15 +58,15 @@ fn start_threads<S: Service>(start: &Start<'_, S>) -> Result<(), ServeError> {
         let runtime = OwnRuntime::new().map_err(ServeError::Runtime)?;
         let entered = runtime.enter();
         let sockets = start.sockets(index)?;
-        let (party, connections) = completion();
-        let acceptors = register(start, sockets, &party)?;
+        let (guard, connections) = completion();
+        let acceptors = register(start, sockets, &guard)?;
         drop(entered);
         workers.push(Worker {
             runtime,
             acceptors,
             connections,
             control: Arc::clone(&start.control),
-            server: start.party.clone(),
+            server: start.guard.clone(),
         });
     }
     for (index, worker) in workers.into_iter().enumerate() {
@@ -85,7 +85,7 @@ struct Worker<S: Service> {
     acceptors: Vec<Acceptor<S>>,
     connections: Completion,
     control: Arc<Control>,
-    server: Party,
+    server: CompletionGuard,
 }
 
 impl<S: Service> Worker<S> {
@@ -171,15 +171,15 @@ fn yield_turn(cx: &mut Context<'_>) -> Poll<()> {
 fn register<S: Service>(
     start: &Start<'_, S>,
     sockets: Vec<ListenSocket>,
-    party: &Party,
+    guard: &CompletionGuard,
 ) -> Result<Vec<Acceptor<S>>, ServeError> {
     let register = || {
         // To find out whether there is a timer.
         drop(tokio::time::sleep(Duration::ZERO));
-        let receptions = start.receptions(party);
-        receptions
+        let incoming = start.incoming(guard);
+        incoming
             .zip(sockets)
-            .map(|(reception, socket)| Acceptor::new(socket, reception))
+            .map(|(incoming, socket)| Acceptor::new(socket, incoming))
             .collect()
     };
     // A runtime without I/O or timers says so by a panic and in no other way.

@@ -44,7 +44,7 @@ struct Table {
 
 /// The place of one connection, free again when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Permit {
     key: ClientKey,
     table: Arc<Table>,
 }
@@ -73,7 +73,7 @@ impl Connections {
     }
 
     /// `None`: this client has no limit, and is not counted.
-    pub(super) fn take(&self, address: IpAddr) -> Result<Option<Place>, OverLimit> {
+    pub(super) fn take(&self, address: IpAddr) -> Result<Option<Permit>, OverLimit> {
         if self.over == OverLimit::HalfOfConnections && !is_public(address) {
             return Ok(None);
         }
@@ -84,7 +84,7 @@ impl Connections {
             return Err(self.over);
         }
         *count += 1;
-        Ok(Some(Place {
+        Ok(Some(Permit {
             key,
             table: Arc::clone(&self.table),
         }))
@@ -104,7 +104,7 @@ impl Table {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         if let Entry::Occupied(mut entry) = self.table.lock().entry(self.key) {
             *entry.get_mut() = entry.get().saturating_sub(1);

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::connections::Connections;
-pub(crate) use self::connections::{ConnectionLimit, Place};
+pub(crate) use self::connections::{ConnectionLimit, Permit};
 pub(crate) use self::failures::Failures;
 use self::rate::Rate;
 
@@ -95,7 +95,7 @@ impl Clients {
         &self,
         now: Instant,
         address: IpAddr,
-    ) -> Result<Option<Place>, OverLimit> {
+    ) -> Result<Option<Permit>, OverLimit> {
         let key = ClientKey::from(address);
         let place = match &self.connections {
             None => None,

@@ -17,7 +17,7 @@ use super::histogram::Histogram;
 use super::labels::{
     AuthMechanism, AuthResult, ConnectionResult, FailureReason, HandshakeFailure, TimeoutPhase,
 };
-use super::recent::{Incident, Note, Recent};
+use super::recent::{Incident, RawIncident, Recent};
 use super::talkers::{ClientActivity, GENERATION_SECONDS, Talkers, add_up};
 use super::window::Window;
 
@@ -163,7 +163,7 @@ impl Counts {
     }
 
     /// For people: what a client was refused.
-    pub(crate) fn note(&self, note: Note) {
+    pub(crate) fn note(&self, note: RawIncident) {
         self.recent
             .note(note, generation(self.second(Instant::now())));
     }

@@ -40,7 +40,7 @@ use self::process::Process;
 #[cfg(feature = "metrics")]
 pub use self::process::ProcessUsage;
 pub use self::recent::Incident;
-pub(crate) use self::recent::{Address, Cause, Note};
+pub(crate) use self::recent::{Address, Cause, RawIncident};
 pub use self::snapshot::MetricsSnapshot;
 pub use self::talkers::ClientActivity;
 

@@ -48,7 +48,7 @@ pub struct Incident {
 
 /// The same, as it is noted: it is made a text only when somebody asks.
 #[derive(Debug)]
-pub(crate) struct Note {
+pub(crate) struct RawIncident {
     pub(crate) kind: IncidentKind,
     pub(crate) cause: Cause,
     pub(crate) client: Option<IpAddr>,
@@ -73,7 +73,7 @@ impl<T: Display> Address<T> {
     }
 }
 
-impl Note {
+impl RawIncident {
     pub(crate) fn new(kind: IncidentKind, cause: Cause, client: Option<IpAddr>) -> Self {
         Self {
             kind,
@@ -110,20 +110,20 @@ pub(crate) struct Recent {
 
 #[derive(Debug, Default)]
 struct Notes {
-    latest: VecDeque<Noted>,
+    latest: VecDeque<RecentIncident>,
     talkers: Talkers,
 }
 
 #[derive(Debug)]
-struct Noted {
-    note: Note,
+struct RecentIncident {
+    note: RawIncident,
     last: SystemTime,
     count: u64,
 }
 
 impl Recent {
     /// `generation`: that of [`Talkers`] at this time.
-    pub(super) fn note(&self, note: Note, generation: u32) {
+    pub(super) fn note(&self, note: RawIncident, generation: u32) {
         let last = SystemTime::now();
         let mut notes = self.lock();
         notes.talkers.count(note.client, generation, |activity| {
@@ -141,7 +141,7 @@ impl Recent {
                     notes.latest.pop_front();
                 }
                 let count = 1;
-                notes.latest.push_back(Noted { note, last, count });
+                notes.latest.push_back(RecentIncident { note, last, count });
             }
         }
     }
@@ -149,7 +149,12 @@ impl Recent {
     /// The latest first.
     pub(crate) fn incidents(&self) -> Vec<Incident> {
         let notes = self.lock();
-        notes.latest.iter().rev().map(Noted::incident).collect()
+        notes
+            .latest
+            .iter()
+            .rev()
+            .map(RecentIncident::incident)
+            .collect()
     }
 
     /// How many refusals and failures each client had.
@@ -163,7 +168,7 @@ impl Recent {
     }
 }
 
-impl Noted {
+impl RecentIncident {
     fn incident(&self) -> Incident {
         let note = &self.note;
         let (code, text) = match &note.cause {
@@ -200,8 +205,8 @@ mod tests {
 
     use super::*;
 
-    fn note(text: impl Into<Cow<'static, str>>) -> Note {
-        Note {
+    fn note(text: impl Into<Cow<'static, str>>) -> RawIncident {
+        RawIncident {
             kind: IncidentKind::TlsFailed,
             cause: Cause::Text(text.into()),
             client: Some(IpAddr::from([192, 0, 2, 1])),
@@ -249,7 +254,7 @@ mod tests {
         let recent = Recent::default();
         let text = format!("\u{1b}[31m\r\nno {}", "x".repeat(1000));
         let reply = Reply::new(550, EnhancedCode(5, 1, 1), text).unwrap();
-        let note = Note {
+        let note = RawIncident {
             cause: Cause::Reply(reply),
             ..note("")
         };

@@ -8,7 +8,7 @@ use prixfixe_core::{Abort, Reply};
 use tracing::Level;
 
 use crate::log::{Cut, Grant, Log, Recipients, Who, granted, seconds};
-use crate::metrics::{AcceptedNote, Address, Cause, Counts, Note, Times};
+use crate::metrics::{AcceptedNote, Address, Cause, Counts, RawIncident, Times};
 use crate::{Envelope, FailureReason, Identity, IncidentKind, MessageId, replies};
 
 /// A message of which it is known what became of it.
@@ -105,13 +105,13 @@ impl Ended<'_> {
         );
     }
 
-    pub(super) fn note(&self, client: Option<IpAddr>) -> Option<Note> {
+    pub(super) fn note(&self, client: Option<IpAddr>) -> Option<RawIncident> {
         let first = self.envelope.recipients().first();
-        Some(Note {
+        Some(RawIncident {
             id: Some(self.id),
             sender: Some(Address::Path(self.envelope.reverse_path().clone())),
             recipient: first.map(|it| Address::Path(it.path().clone())),
-            ..Note::new(IncidentKind::MessageFailed, self.result.cause()?, client)
+            ..RawIncident::new(IncidentKind::MessageFailed, self.result.cause()?, client)
         })
     }
 }

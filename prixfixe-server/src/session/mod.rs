@@ -29,7 +29,7 @@ use self::delivery::{Delivery, Transaction};
 use self::input::Input;
 use self::login::Login;
 use self::record::{EndReason, Record};
-use crate::clients::Place;
+use crate::clients::Permit;
 use crate::conversation::Conversation;
 use crate::shared::Shared;
 use crate::{Client, TimeoutPhase, replies};
@@ -45,8 +45,8 @@ pub(crate) struct SmtpSession {
     shared: Arc<Shared>,
     connection: Connection,
     client: Client,
-    /// Of a client of which a proxy has told: that of any other is the front's.
-    place: Option<Place>,
+    /// Of a client of which a proxy has told: that of any other is the gate's.
+    permit: Option<Permit>,
     /// That client is over a limit.
     is_over_limit: bool,
     input: Input,
@@ -98,7 +98,7 @@ impl SmtpSession {
         Self {
             connection,
             client,
-            place: None,
+            permit: None,
             is_over_limit: false,
             input: Input::default(),
             output: OutputBuffer::new(),

@@ -8,17 +8,17 @@ use prixfixe_network::{OutputBuffer, Session};
 
 use super::record::EndReason;
 use super::{INPUT_LIMIT, Pending, SmtpSession};
-use crate::inspect::{Held, Inspect};
+use crate::inspect::{Inspect, Usage};
 use crate::observe::Observation;
 use crate::tls::{HandshakeError, TlsInfo, Upgrade};
 
 impl Inspect for SmtpSession {
-    fn held(&self) -> Held {
+    fn usage(&self) -> Usage {
         let (transaction, body) = match &self.pending {
             Pending::Message(delivery) => (Some(&delivery.transaction), delivery.body.waiting()),
             _ => (self.transaction.as_ref(), 0),
         };
-        Held {
+        Usage {
             under_way: self.connection.in_transaction()
                 || matches!(self.pending, Pending::Answer(_) | Pending::Login(_)),
             input: self.input.len(),
@@ -72,7 +72,7 @@ impl Session for SmtpSession {
         self.watch_body(now, cx);
         self.hold_grouped(now);
         if self.connection.is_closed() {
-            self.place = None;
+            self.permit = None;
             Poll::Ready(())
         } else {
             Poll::Pending

@@ -22,10 +22,10 @@ impl SmtpSession {
         if told.address.is_unsaid() {
             return;
         }
-        self.place = None;
+        self.permit = None;
         if let Some(address) = told.address.value() {
             match self.shared.clients.connect(now, *address) {
-                Ok(place) => self.place = place,
+                Ok(place) => self.permit = place,
                 Err(_) => self.is_over_limit = true,
             }
         }

@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 
 use prixfixe_network::simulation::{Admission, Next, Served};
 use prixfixe_network::{self as network, Service};
-use prixfixe_server::inspect::{Held, Inspect};
+use prixfixe_server::inspect::{Inspect, Usage};
 
 use super::queue::Event;
 use super::{Made, World};
@@ -190,7 +190,7 @@ where
         let idle_for = self.now - connection.progress;
         let (tls, held) = (
             connection.tls,
-            connection.served.session().map(Inspect::held),
+            connection.served.session().map(Inspect::usage),
         );
         if let Some(panicked) = panics::take() {
             self.violated(Invariant::Panics, panicked);
@@ -255,7 +255,7 @@ where
             + 10 * SECOND
     }
 
-    fn check_held(&mut self, number: usize, tls: bool, held: Held) {
+    fn check_held(&mut self, number: usize, tls: bool, held: Usage) {
         let limits = &self.scenario.server;
         // A record that was not complete comes on top of a read.
         let read = limits.read_buffer + if tls { 18 * 1024 } else { 0 };

@@ -137,7 +137,7 @@ where
                 continue;
             };
             if let Some(session) = connection.served.session() {
-                let held = session.held();
+                let held = session.usage();
                 let busy = held.under_way
                     || held.output > 0
                     || held.tls_input > 0

@@ -8,9 +8,9 @@ use crate::tls::Tls;
 use prixfixe_network::{Connection, OutputBuffer, Session};
 
 use crate::client::Via;
-use crate::clients::{OverLimit, Place};
+use crate::clients::{OverLimit, Permit};
 use crate::endpoint::Rules;
-use crate::inspect::{Held, Inspect};
+use crate::inspect::{Inspect, Usage};
 use crate::observe::{NoHeader, Observation};
 use crate::proxy::{HeaderError, HeaderReader, Source};
 use crate::session::SmtpSession;
@@ -21,10 +21,10 @@ use crate::{Client, Peer, replies};
 const LAST_HEADER: Duration = Duration::from_secs(1);
 
 /// What a transport sees of a connection.
-pub(crate) struct Front {
+pub(crate) struct Gate {
     state: State,
     /// The client's, while the session lasts.
-    place: Option<Place>,
+    permit: Option<Permit>,
 }
 
 #[allow(
@@ -65,7 +65,7 @@ enum End {
     Shutdown,
 }
 
-impl Front {
+impl Gate {
     pub(crate) fn new(
         shared: Arc<Shared>,
         rules: &Rules,
@@ -90,7 +90,10 @@ impl Front {
             end: None,
             output: OutputBuffer::new(),
         }));
-        Self { state, place: None }
+        Self {
+            state,
+            permit: None,
+        }
     }
 
     /// The session of a stream that the program serves itself. It begins in clear.
@@ -100,19 +103,19 @@ impl Front {
     }
 
     fn admit(shared: Arc<Shared>, implicit_tls: bool, now: Instant, client: Client) -> Self {
-        let mut place = None;
+        let mut permit = None;
         if let Some(address) = client.peer().ip()
             && !client.is_health_check()
             // As a balancer's: the clients of which it tells have limits.
             && !client.is_proxy()
         {
             match shared.clients.connect(now, address) {
-                Ok(taken) => place = taken,
+                Ok(taken) => permit = taken,
                 Err(limit) => return Self::refuse(&shared, implicit_tls, now, &client, limit),
             }
         }
         let state = State::Session(Self::session(shared, implicit_tls, now, client));
-        Self { state, place }
+        Self { state, permit }
     }
 
     /// In clear the client is told. Where TLS comes first it is not worth a handshake, whose cost is what
@@ -141,7 +144,7 @@ impl Front {
         }
         Self {
             state: State::Refused(Box::new(output)),
-            place: None,
+            permit: None,
         }
     }
 
@@ -165,7 +168,7 @@ impl Front {
 
 impl Awaiting {
     /// The client's connection, as soon as the header is there. The rest of `bytes` is the client's.
-    fn receive(&mut self, now: Instant, bytes: &[u8]) -> Option<Front> {
+    fn receive(&mut self, now: Instant, bytes: &[u8]) -> Option<Gate> {
         let Connection { peer, local, .. } = self.connection;
         let mut rest = bytes;
         let client = match self.reader.read(&mut rest) {
@@ -190,14 +193,14 @@ impl Awaiting {
         self.end = Some(End::Admitted);
         let shared = Arc::clone(&self.shared);
         let client = self.rules.client(client);
-        let mut front = Front::admit(shared, self.rules.implicit_tls, now, client);
+        let mut gate = Gate::admit(shared, self.rules.implicit_tls, now, client);
         if !rest.is_empty() {
-            front.receive(now, rest);
+            gate.receive(now, rest);
         }
         if self.leaving {
-            front.shutdown(now);
+            gate.shutdown(now);
         }
-        Some(front)
+        Some(gate)
     }
 
     /// A balancer sends its header as soon as it is connected, and has a client behind it who waits: with the header that one
@@ -244,26 +247,26 @@ impl Drop for Awaiting {
     }
 }
 
-impl Inspect for Front {
-    fn held(&self) -> Held {
+impl Inspect for Gate {
+    fn usage(&self) -> Usage {
         match &self.state {
-            State::Session(session) => session.held(),
-            State::Header(awaiting) => Held {
+            State::Session(session) => session.usage(),
+            State::Header(awaiting) => Usage {
                 input: awaiting.reader.held(),
-                ..Held::default()
+                ..Usage::default()
             },
-            State::Refused(_) => Held::default(),
+            State::Refused(_) => Usage::default(),
         }
     }
 }
 
-impl Session for Front {
+impl Session for Gate {
     fn receive(&mut self, now: Instant, bytes: &[u8]) {
         match &mut self.state {
             State::Session(session) => session.receive(now, bytes),
             State::Header(awaiting) => {
-                if let Some(front) = awaiting.receive(now, bytes) {
-                    *self = front;
+                if let Some(gate) = awaiting.receive(now, bytes) {
+                    *self = gate;
                 }
             }
             State::Refused(_) => {}
@@ -284,9 +287,9 @@ impl Session for Front {
             State::Header(awaiting) => awaiting.poll(now),
             State::Refused(_) => Poll::Ready(()),
         };
-        // A client that has read its last reply and connects again is to find its place free.
+        // A client that has read its last reply and connects again is to find its permit free.
         if polled.is_ready() {
-            self.place = None;
+            self.permit = None;
         }
         polled
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::completion::Party;
+use crate::completion::CompletionGuard;
 use crate::connection::Served;
 use crate::control::{Control, Permit};
 use crate::listener::{OwnFile, Succession};
@@ -30,10 +30,10 @@ const REFUSED_OCTETS: usize = 64 * 1024;
 
 /// Receives the connections of one listening socket.
 #[derive(Debug)]
-pub(crate) struct Reception<S> {
+pub(crate) struct Incoming<S> {
     service: Arc<S>,
     control: Arc<Control>,
-    party: Party,
+    guard: CompletionGuard,
     listener: usize,
     address: Address,
     succession: Succession,
@@ -46,11 +46,11 @@ pub(crate) struct Reception<S> {
     is_told: bool,
 }
 
-impl<S: Service> Reception<S> {
+impl<S: Service> Incoming<S> {
     pub(crate) fn new(
         service: Arc<S>,
         control: Arc<Control>,
-        party: Party,
+        guard: CompletionGuard,
         listener: usize,
         address: Address,
         succession: Succession,
@@ -59,7 +59,7 @@ impl<S: Service> Reception<S> {
         Self {
             service,
             control,
-            party,
+            guard,
             listener,
             address,
             succession,
@@ -123,7 +123,7 @@ impl<S: Service> Reception<S> {
             listener: self.listener,
         };
         catch_unwind(AssertUnwindSafe(|| {
-            receive(&self.service, &self.control, &self.party, &connection, now)
+            receive(&self.service, &self.control, &self.guard, &connection, now)
                 .map_err(|reply| turn_away(&socket, reply))
                 .ok()
         }))
@@ -179,7 +179,7 @@ impl<S: Service> Reception<S> {
 pub(crate) fn receive<'s, S: Service>(
     service: &'s Arc<S>,
     control: &Arc<Control>,
-    party: &Party,
+    guard: &CompletionGuard,
     connection: &Connection,
     now: Instant,
 ) -> Result<Served<S::Session>, &'s [u8]> {
@@ -191,7 +191,7 @@ pub(crate) fn receive<'s, S: Service>(
         session,
         Some(connection.peer),
         permit,
-        Some(party.clone()),
+        Some(guard.clone()),
     ))
 }
 
