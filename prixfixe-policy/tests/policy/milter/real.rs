@@ -6,13 +6,15 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use prixfixe_policy::{Authentication, Mode};
 use prixfixe_server::Transport;
 use prixfixe_test_support::{has, run, wait_until};
 use tempfile::TempDir;
 
 use super::Running;
+use crate::dns::Dns;
 use crate::on_both_transports;
-use crate::served::Served;
+use crate::served::{ID, Served, resolver};
 
 on_both_transports!(
     opendkim_signs_what_opendkim_verifies,
@@ -33,7 +35,7 @@ fn opendkim(configuration: &str) -> Running {
     Running::start(false, start)
 }
 
-/// A message that goes through a milter that signs, and the result through one that verifies.
+/// A message that goes through a milter that signs, and the result through our own check and one that verifies.
 async fn opendkim_signs_what_opendkim_verifies(transport: Transport) {
     if !has("opendkim") || !has("opendkim-genkey") {
         return;
@@ -65,6 +67,15 @@ async fn opendkim_signs_what_opendkim_verifies(transport: Transport) {
     assert!(
         signed.contains("DKIM-Signature: v=1; a=rsa-sha256;"),
         "{signed}"
+    );
+    let dns = Dns::start();
+    dns.txt("s1._domainkey.sender.test", &key);
+    let ours = Authentication::new(resolver(&dns), ID).dmarc(Mode::Mark);
+    let mut ours = Served::with(transport, ours);
+    let kept = ours.keeps("ann@sender.test", signed.trim_end()).await;
+    assert!(
+        kept.contains("dkim=pass header.d=sender.test header.s=s1"),
+        "{kept}"
     );
     let mut verifying = Served::with(transport, verifier.check());
     // The dialogue ends the last line by itself.
