@@ -68,7 +68,7 @@ def main():
     with open(f"{folder.name}/mail.toml", "w") as file:
         file.write(
             f"accept.domains = ['here.example']\ndelivery.target = 'hop'\nlog.level = 'error'\n"
-            f"limits.max-connections-per-client = {MESSAGES + 10}\n"
+            f"limits.max-connections-per-client = {MESSAGES + 10}\nlimits.max-connections = {MESSAGES + 10}\n"
             f"[[target]]\nname = 'hop'\nurl = 'smtp:127.0.0.1:{hop}'\ntls = 'off'\nconcurrency = {MESSAGES + 10}\n"
         )
     command = [PROGRAM, "serve", "--config", "mail.toml", "--listen", f"127.0.0.1:{port}"]
