@@ -28,7 +28,8 @@ pub(crate) fn write_until_closed<D: Disk>(inner: &Inner<D>) {
     let mut unsynced: Option<Instant> = None;
     let mut last = 0;
     loop {
-        rest(inner, unsynced.map(|since| since + delay));
+        // A delay beyond all time is none that ends.
+        rest(inner, unsynced.and_then(|since| since.checked_add(delay)));
         gather(inner, last);
         // The writer first: whoever has it, to hand over say, knows that no batch is on its way to it.
         let mut writer = lock(&inner.writer);

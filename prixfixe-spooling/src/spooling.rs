@@ -294,17 +294,17 @@ impl Spooling {
             thread::sleep(LOOK);
         }
         let asked = spool.clone();
+        // Whoever leaves waits for it: behind the hand-over the path is the successor's.
+        let mut state = self.state();
+        if state.is_leaving {
+            return;
+        }
         let opened = Socket::open(
             Path::new(place),
             Arc::new(move |request, output| answer(&asked, request, output)),
         );
         match opened {
-            Ok(socket) => {
-                let mut state = self.state();
-                if !state.is_leaving {
-                    state.socket = Some(socket);
-                }
-            }
+            Ok(socket) => state.socket = Some(socket),
             Err(error) => warn!(
                 target: "prixfixe", path = place, %error,
                 "prixfixe spool cannot reach this server"
