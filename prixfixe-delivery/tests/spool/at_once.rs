@@ -1,6 +1,8 @@
 //! Deliveries that follow at once, and threads that must not wait.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use prixfixe_delivery::Delivered;
@@ -50,14 +52,16 @@ async fn a_delivery_that_was_put_off_is_read_from_the_disk() {
 #[tokio::test(start_paused = true)]
 async fn a_target_that_panics_ends_its_attempt_alone() {
     let directory = tempdir().unwrap();
-    let target = Scripted::new(|_, attempts| match attempts {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let target = Scripted::new(move |_, _| match count.fetch_add(1, Ordering::SeqCst) {
         0 => panic!("this is part of the test"),
         _ => Ok(Delivered::default()),
     });
     let spool = start(directory.path(), to(&[("hook", &target)]), options());
     until(|| spool.status().is_delivering).await;
     send(&spool, &["bob@example.org"], "one").await;
-    target.wait_for_attempts(1).await;
+    until(|| asked.load(Ordering::SeqCst) == 1).await;
     send(&spool, &["bob@example.org"], "two").await;
     assert_eq!(target.wait_for(2).await.len(), 2);
 }
