@@ -124,11 +124,12 @@ fn mail_goes_all_ways_and_a_refusal_comes_back_on_raw() {
 struct Anew(std::sync::atomic::AtomicU64);
 
 impl Bouncer for Anew {
-    fn report(&self, report: &Report<'_>) -> Option<Message> {
+    fn report(&self, report: &Report<'_>) -> Option<Notice> {
         let number = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let envelope = Envelope::builder().to(&report.envelope.from).ok()?.build();
         let text = format!("Message-ID: <{number}@mx.example.com>\r\n\r\nSorry\r\n");
-        Some(Message::new(Client::builder().build(), envelope, [text]))
+        let message = Message::new(Client::builder().build(), envelope, [text]);
+        Some(Notice::of_all(message))
     }
 }
 
