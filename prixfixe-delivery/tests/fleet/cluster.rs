@@ -12,7 +12,7 @@ use super::*;
 
 /// Three nodes, each of which syncs what it writes, and the ways between them.
 struct Nodes {
-    all: Vec<Server>,
+    all: Vec<NatsServer>,
     /// Their routes, by whom from and whom to.
     routes: Vec<Vec<Option<Link>>>,
 }
@@ -47,7 +47,7 @@ impl Nodes {
                  advertise: 127.0.0.1:{nowhere}, routes: [{}] }}",
                 urls.join(", ")
             );
-            Server::start_with(&more).expect("it is there")
+            NatsServer::start_with(&more).expect("it is there")
         });
         Self {
             all: all.collect(),
@@ -136,7 +136,7 @@ struct World {
 }
 
 impl World {
-    async fn new(nodes: &[Server]) -> Arc<Self> {
+    async fn new(nodes: &[NatsServer]) -> Arc<Self> {
         let mut ways = Vec::new();
         for _ in 0..3 {
             let mut own = Vec::new();
@@ -351,8 +351,8 @@ async fn every_acknowledged_message_is_delivered_whatever_dies() {
         // They have written and synced what they acknowledged.
         world
             .send_through(async || {
-                nodes.all.iter_mut().for_each(Server::kill);
-                nodes.all.iter_mut().for_each(Server::run);
+                nodes.all.iter_mut().for_each(NatsServer::kill);
+                nodes.all.iter_mut().for_each(NatsServer::run);
             })
             .await;
         world.settle().await;

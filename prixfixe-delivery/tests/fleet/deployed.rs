@@ -12,7 +12,7 @@ fn deploy(file: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/nats")).join(file)
 }
 
-fn nodes(folder: &Path) -> Vec<Server> {
+fn nodes(folder: &Path) -> Vec<NatsServer> {
     SelfSigned::new("localhost").install(folder);
     let port = || unused_port(Ipv4Addr::LOCALHOST).expect("a port");
     let ports: Vec<u16> = (0..3).map(|_| port()).collect();
@@ -30,7 +30,7 @@ fn nodes(folder: &Path) -> Vec<Server> {
             ("--http_port", port().to_string()),
         ];
         let arguments = arguments.map(|(name, value)| [name.to_owned(), value]);
-        let mut server = Server::deployed("fleet.conf", &folder, port(), arguments.concat());
+        let mut server = NatsServer::deployed("fleet.conf", &folder, port(), arguments.concat());
         server.run();
         server
     };

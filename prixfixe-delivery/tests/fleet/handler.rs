@@ -24,7 +24,7 @@ impl Bouncer for Always {
 }
 
 fn mail_goes_all_ways_and_a_refusal_comes_back(transport: Transport) {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -135,7 +135,7 @@ impl Bouncer for Anew {
 
 #[test]
 fn a_server_that_dies_between_report_and_acknowledgement_has_one_report_sent() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let runtime = || {
@@ -229,7 +229,7 @@ impl Bouncer for NotToPostmaster {
 
 #[tokio::test]
 async fn who_is_not_to_be_reported_is_kept_beside_who_is() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let target = Arc::new(Collector::default());

@@ -7,7 +7,6 @@ use std::process::{Child, Command, Stdio};
 
 use prixfixe_test_support::{has, python_with};
 
-use super::server::Server;
 use super::*;
 
 /// The first block in that language.
@@ -73,7 +72,7 @@ async fn the_consumer_in_javascript_reads_messages_and_objects() {
 
 /// What a consumer prints of a message and of one that is an object.
 async fn read_by(mut command: Command) -> Vec<String> {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return Vec::new();
     };
     prepared(&server.address()).await;
