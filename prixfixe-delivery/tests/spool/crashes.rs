@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use prixfixe_delivery::{Delivered, Failure, Spool, SpoolOptions};
+use prixfixe_test_support::disk::{Loss, SimulatedDisk};
 use proptest::prelude::*;
 
 use crate::scripted::*;
-use crate::simulated::{Loss, SimulatedDisk};
 
 const TARGETS: [&str; 2] = ["bus", "hook"];
 

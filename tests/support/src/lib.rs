@@ -5,6 +5,7 @@
 //!
 //! | feature | what |
 //! |---|---|
+//! | `disk` | a simulated disk for the log of the spool |
 //! | `tls` | `SelfSigned` certificates, and a client that trusts `AnyCertificate` |
 //! | `echo` | an `Echo` session for transports |
 //! | `logs` | a subscriber in force while a test runs |
@@ -20,6 +21,8 @@ mod certificate;
 mod client;
 mod data;
 mod dialogue;
+#[cfg(feature = "disk")]
+pub mod disk;
 #[cfg(feature = "echo")]
 mod echo;
 mod http;
