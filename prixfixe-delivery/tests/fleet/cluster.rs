@@ -1,5 +1,5 @@
-//! Three nodes with three replicas, three servers of mail: any of the six may die, and some together. What was said `250` to is
-//! delivered.
+//! Three nodes with three replicas, three servers of mail: any of the six may die, and some
+//! together. What was said `250` to is delivered.
 
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
@@ -272,8 +272,9 @@ fn rounds() -> usize {
 /// Messages while something is wrong.
 const STEP: usize = 30;
 
-/// The node answers, and has nobody to write with. The others have a majority. In the long form alone: how soon the node says so
-/// is its own matter, and on a busy machine that may take longer than a test of the short form may.
+/// The node answers, and has nobody to write with. The others have a majority. In the long form
+/// alone: how soon the node says so is its own matter, and on a busy machine that may take longer
+/// than a test of the short form may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_leaves_a_node_that_is_alone() {
     if rounds() < 2 || !has("nats-server") {

@@ -1,4 +1,5 @@
-//! What `deploy/nats` has for a fleet: three nodes with TLS, an account, and a user who may do what is needed and no more.
+//! What `deploy/nats` has for a fleet: three nodes with TLS, an account, and a user who may do what
+//! is needed and no more.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};

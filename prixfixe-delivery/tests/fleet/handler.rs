@@ -1,4 +1,5 @@
-//! The spool behind a server, on both transports: several ways in one message, and a report to the sender.
+//! The spool behind a server, on both transports: several ways in one message, and a report to the
+//! sender.
 
 use prixfixe_delivery::{Bouncer, FleetDelivery, Notice, Report, Routes};
 use prixfixe_server::{Notify, RcptParameters, Recipient, Server as SmtpServer, Transport};
@@ -198,7 +199,8 @@ fn a_server_that_dies_between_report_and_acknowledgement_has_one_report_sent() {
     assert_eq!(reports(), 1);
 }
 
-/// A message of this sender to two whom the target does not know. The first of them says whether failures are to be told.
+/// A message of this sender to two whom the target does not know. The first of them says whether
+/// failures are to be told.
 fn to_nobody(sender: &str, notify: Option<Notify>, name: &str) -> Message {
     let mut parameters = RcptParameters::default();
     parameters.notify = notify;

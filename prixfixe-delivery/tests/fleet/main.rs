@@ -1,5 +1,5 @@
-//! The spool of a fleet against real NATS servers: what is kept, delivered, deferred and given up, and what becomes of mail while
-//! servers of either kind are frozen and killed.
+//! The spool of a fleet against real NATS servers: what is kept, delivered, deferred and given up,
+//! and what becomes of mail while servers of either kind are frozen and killed.
 
 // What helps a test may fail like one.
 #![allow(

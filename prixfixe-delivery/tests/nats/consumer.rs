@@ -1,4 +1,5 @@
-//! Consumers on libraries that no one here wrote, nats-py and nats.js: those of `docs/how-to/nats.md`, as they stand there.
+//! Consumers on libraries that no one here wrote, nats-py and nats.js: those of
+//! `docs/how-to/nats.md`, as they stand there.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -1,5 +1,5 @@
-//! A NATS JetStream target against real servers: what is published, what is refused, and what becomes of mail while servers are
-//! frozen, killed or told otherwise.
+//! A NATS JetStream target against real servers: what is published, what is refused, and what
+//! becomes of mail while servers are frozen, killed or told otherwise.
 
 // What helps a test may fail like one.
 #![allow(

@@ -8,7 +8,8 @@ use futures_util::Stream as _;
 
 use super::*;
 
-/// What a consumer would get. A message that the stream is asked for by its number has but the last of equal headers.
+/// What a consumer would get. A message that the stream is asked for by its number has but the last
+/// of equal headers.
 async fn message(context: &Context, subject: &str) -> async_nats::Message {
     let stream = context.get_stream("MAIL").await.expect("the stream");
     let config = pull::Config {

@@ -1,5 +1,5 @@
-//! Whatever fails and whenever the power goes: what was acknowledged ends in each of its targets at least once, or lies in
-//! `failed/`, under the same digest.
+//! Whatever fails and whenever the power goes: what was acknowledged ends in each of its targets at
+//! least once, or lies in `failed/`, under the same digest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
