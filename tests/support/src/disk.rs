@@ -116,6 +116,15 @@ impl SimulatedDisk {
         disk
     }
 
+    fn opened(&self, state: &mut State, inode: usize) -> File {
+        File {
+            disk: self.clone(),
+            inode,
+            handle: state.handle(),
+            life: state.life,
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
@@ -291,13 +300,7 @@ impl Disk for SimulatedDisk {
         directory.live.insert(name(path), inode);
         directory.pending.push(Change::Add(name(path), inode));
         state.inodes.push(Inode::default());
-        let (handle, life) = (state.handle(), state.life);
-        Ok(File {
-            disk: self.clone(),
-            inode,
-            handle,
-            life,
-        })
+        Ok(self.opened(&mut state, inode))
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {
@@ -308,13 +311,7 @@ impl Disk for SimulatedDisk {
             .live
             .get(&name(path))
             .ok_or(io::ErrorKind::NotFound)?;
-        let (handle, life) = (state.handle(), state.life);
-        Ok(File {
-            disk: self.clone(),
-            inode,
-            handle,
-            life,
-        })
+        Ok(self.opened(&mut state, inode))
     }
 
     fn length(&self, file: &File) -> io::Result<u64> {
