@@ -7,15 +7,12 @@
 //! down here once more, from its description.
 #![no_main]
 
-#[path = "../../prixfixe-spool/tests/simulated/mod.rs"]
-mod simulated;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use prixfixe_spool::{Content, Disk, Draft, Log, LogOptions, MessageId, ReadError};
-use simulated::{Loss, SimulatedDisk};
+use prixfixe_test_support::disk::{Loss, SimulatedDisk};
 
 const FIRST: usize = 4128;
 const NONCE: u64 = 7;

@@ -9,7 +9,8 @@ use prixfixe_config::Configuration;
 
 use crate::error::Error;
 
-/// Nobody is answered yet. Inherited sockets replace the address that is configured; without either nothing is served.
+/// Nobody is answered yet. Inherited sockets replace the address that is configured; without either
+/// nothing is served.
 pub(crate) fn bind(
     configuration: &Configuration,
     inherited: Vec<TcpListener>,

@@ -30,7 +30,8 @@ pub(crate) struct Control {
 struct Serving {
     server: Arc<Server>,
     spool: Option<Spooling>,
-    /// Asks the thread that reloads to do so. One request may wait: it covers all that came before it begins.
+    /// Asks the thread that reloads to do so. One request may wait: it covers all that came before
+    /// it begins.
     reloads: SyncSender<()>,
 }
 
@@ -64,7 +65,8 @@ impl Control {
             "Receiving mail on {}",
             addresses.collect::<Vec<_>>().join(", ")
         );
-        // On a thread of its own: files may be slow to read, and the next signal must not wait for that.
+        // On a thread of its own: files may be slow to read, and the next signal must not wait for
+        // that.
         thread::Builder::new()
             .name("reload".to_owned())
             .spawn({
@@ -72,7 +74,8 @@ impl Control {
                 move || control.reload(reload, &requests, &status)
             })
             .map_err(Error::Threads)?;
-        // It is set once, and before anybody is told that the server is ready: a signal that follows finds it.
+        // It is set once, and before anybody is told that the server is ready: a signal that
+        // follows finds it.
         let _ = self.serving.set(Serving {
             server,
             spool,
@@ -111,8 +114,8 @@ impl Control {
         self.draining.load(Ordering::SeqCst)
     }
 
-    /// Ends the process without waiting for threads that are busy: one may hang on a disk that is gone. What they have
-    /// not answered `250` their clients will send again.
+    /// Ends the process without waiting for threads that are busy: one may hang on a disk that is
+    /// gone. What they have not answered `250` their clients will send again.
     pub(crate) fn exit(&self) -> ! {
         self.exit_with(0)
     }

@@ -308,7 +308,8 @@ fn admin_remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// Clap explains itself in paragraphs: the explanation and its tips, without the usage that follows.
+/// Clap explains itself in paragraphs: the explanation and its tips, without the usage that
+/// follows.
 fn one_line(error: &clap::Error) -> String {
     if let Some(mistake) = config::invalid_argument(error) {
         return mistake.to_string();

@@ -1,22 +1,24 @@
 //! The limit of open files, which is the limit of connections too.
 //!
-//! A connection takes a descriptor, and so does the file of its message. Where there are too few for as many connections as are
-//! configured, fewer are let in: those that are served are to be able to deliver.
+//! A connection takes a descriptor, and so does the file of its message. Where there are too few
+//! for as many connections as are configured, fewer are let in: those that are served are to be
+//! able to deliver.
 
 use std::fs;
 
 use prixfixe_config::Configuration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What may be open whatever the configuration: standard streams, signals, the log, certificates while they are read, and
-/// the files of the Maildir's workers, which sync directories and sweep.
+/// What may be open whatever the configuration: standard streams, signals, the log, certificates
+/// while they are read, and the files of the Maildir's workers, which sync directories and sweep.
 const ALWAYS: u64 = 64;
 
-/// The least of that which has to be left: directories while they are synced and swept, a probe of the disk, files while a
-/// reload reads them, name lookups.
+/// The least of that which has to be left: directories while they are synced and swept, a probe of
+/// the disk, files while a reload reads them, name lookups.
 const SPARE: u64 = 10;
 
-/// Messages at once that are kept in a file before they are complete: long ones, of which this many are under way seldom.
+/// Messages at once that are kept in a file before they are complete: long ones, of which this many
+/// are under way seldom.
 const FILES: usize = 1024;
 
 /// The clients and the poller of the admin endpoints.
@@ -103,8 +105,9 @@ impl FileLimit {
     }
 }
 
-/// One in eight of the descriptors is for connections that are closing. The others are for clients, and for the files of their
-/// messages, of which the first [`FILES`] clients can have one each. One client is let in at least.
+/// One in eight of the descriptors is for connections that are closing. The others are for clients,
+/// and for the files of their messages, of which the first [`FILES`] clients can have one each. One
+/// client is let in at least.
 fn share(descriptors: usize, files: usize, wanted: usize) -> Room {
     let closing = descriptors / 8;
     let others = descriptors - closing;
@@ -128,7 +131,8 @@ fn needed(configuration: &Configuration) -> u64 {
     connections + closing + files + threads(configuration) + admin(configuration) + ALWAYS
 }
 
-/// A message has its file open, from when it is too long to wait in memory for its end or when its end is there.
+/// A message has its file open, from when it is too long to wait in memory for its end or when its
+/// end is there.
 fn has_files(configuration: &Configuration) -> bool {
     let targets = configuration.routed_targets();
     let mut urls = targets.iter().filter_map(|target| target.url.as_ref());

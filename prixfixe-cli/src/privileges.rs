@@ -53,8 +53,8 @@ pub(crate) fn warn_of_root(configuration: &Configuration) {
     }
 }
 
-/// Does something as that user would, with its groups, and is root again: what it makes belongs to that user, and what that user may
-/// not do fails.
+/// Does something as that user would, with its groups, and is root again: what it makes belongs to
+/// that user, and what that user may not do fails.
 pub(crate) fn acting_as<T>(
     user: Option<&User>,
     act: impl FnOnce() -> Result<T, Error>,

@@ -60,13 +60,15 @@ impl Certificates {
 }
 
 impl Reload {
-    /// Takes over what can change while running, and names what cannot: all of it, or, after an error, nothing.
+    /// Takes over what can change while running, and names what cannot: all of it, or, after an
+    /// error, nothing.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
         let wanted = Configuration::load(&self.arguments)?.in_order_of(&self.running);
         let next = self
             .running
             .changed_while_running(&wanted, |it| self.origins.need_tls(it));
-        // What bounds a relay may be among what waits for the next start: a listener where clients must log in, say.
+        // What bounds a relay may be among what waits for the next start: a listener where clients
+        // must log in, say.
         if let Some(fault) = next.relay_fault() {
             return Err(Error::Relay(fault.problem));
         }
@@ -99,7 +101,8 @@ impl Reload {
         Ok(())
     }
 
-    /// Those that the new configuration asks for, read and checked. `None`: the ones in use will do.
+    /// Those that the new configuration asks for, read and checked. `None`: the ones in use will
+    /// do.
     fn certificates(&self, next: &Configuration) -> Result<Option<Certificates>, Error> {
         if self.running.has_certificates_of(next) {
             if self.running.tls.reload_interval == next.tls.reload_interval {

@@ -46,7 +46,8 @@ pub(crate) fn run(arguments: ConfigurationArguments) -> Result<ExitCode, Error> 
     let (for_admin, for_mail) = inherited
         .into_iter()
         .partition(|(purpose, _)| *purpose == Purpose::Admin);
-    // What can fail comes before mail's sockets listen: under `reuse-port` connections to them are taken from a process that serves.
+    // What can fail comes before mail's sockets listen: under `reuse-port` connections to them are
+    // taken from a process that serves.
     let recipients = AcceptRecipients::default();
     let targets =
         privileges::acting_as(user.as_ref(), || Prepared::new(&configuration, &recipients))?;

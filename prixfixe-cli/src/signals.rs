@@ -1,6 +1,7 @@
 //! Signals, on a thread of their own.
 //!
-//! Not by tokio: where its runtime cannot be set up the raw transport serves, and must be stoppable all the same.
+//! Not by tokio: where its runtime cannot be set up the raw transport serves, and must be stoppable
+//! all the same.
 
 use std::io;
 use std::thread;
@@ -34,8 +35,8 @@ impl Signals {
         })
     }
 
-    /// Starts the thread that calls `act` for each signal, those that came before included. `act` must be quick: the next
-    /// signal may be the one that asks to stop at once.
+    /// Starts the thread that calls `act` for each signal, those that came before included. `act`
+    /// must be quick: the next signal may be the one that asks to stop at once.
     pub(crate) fn handle(mut self, act: impl Fn(Request) + Send + 'static) -> io::Result<()> {
         let run = move || {
             let mut stops = Stops::default();
@@ -58,7 +59,8 @@ impl Signals {
 
 /// A second signal within this time after the first means the same.
 ///
-/// Service managers and shells may send two: one to the process, and one to its group or on behalf of a terminal.
+/// Service managers and shells may send two: one to the process, and one to its group or on behalf
+/// of a terminal.
 const ONE_AND_THE_SAME: Duration = Duration::from_secs(1);
 
 /// What signals that stop have come so far.

@@ -145,7 +145,8 @@ impl Sockets {
             .collect()
     }
 
-    /// With a socket for each thread, where each is to have its own: for a process that will not have the right to bind them.
+    /// With a socket for each thread, where each is to have its own: for a process that will not
+    /// have the right to bind them.
     pub(crate) fn for_threads(self, threads: NonZeroUsize) -> Result<Self, Error> {
         let reserve = |bound: Bound| {
             Ok(Bound {
@@ -173,7 +174,8 @@ impl Sockets {
     }
 }
 
-/// Where each socket comes from, in their order: what the configuration says of it can change while running.
+/// Where each socket comes from, in their order: what the configuration says of it can change while
+/// running.
 #[derive(Debug, Clone)]
 pub(crate) struct Origins(Vec<Origin>);
 
@@ -244,8 +246,8 @@ fn bind_configured(configuration: &Configuration) -> Result<Sockets, Error> {
     Ok(Sockets(bound))
 }
 
-/// Binds every address before it listens on any: one that cannot be had is found out before any takes connections from the
-/// process beside which this one starts.
+/// Binds every address before it listens on any: one that cannot be had is found out before any
+/// takes connections from the process beside which this one starts.
 fn listen_beside<'c>(
     wanted: impl Iterator<Item = (&'c config::Listener, Target)>,
 ) -> Result<Vec<Vec<Listener>>, Error> {
@@ -351,7 +353,8 @@ fn take_over(
     Ok(Sockets(bound))
 }
 
-/// An inherited socket has no table in the configuration, so whom it trusts has to be the same everywhere.
+/// An inherited socket has no table in the configuration, so whom it trusts has to be the same
+/// everywhere.
 fn same_for_all(
     configuration: &Configuration,
     key: &str,

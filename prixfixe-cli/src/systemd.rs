@@ -1,5 +1,5 @@
-//! What systemd and a service that it runs tell each other: sockets, readiness, the watchdog. Any other service manager
-//! may speak the same; without one nothing of this does anything.
+//! What systemd and a service that it runs tell each other: sockets, readiness, the watchdog. Any
+//! other service manager may speak the same; without one nothing of this does anything.
 
 use std::env;
 use std::io;
@@ -53,8 +53,8 @@ impl Inherited {
     }
 }
 
-/// The listening sockets that were passed to this process (`LISTEN_FDS`), in their order. To be called while there is one
-/// thread: it takes the variables out of the environment.
+/// The listening sockets that were passed to this process (`LISTEN_FDS`), in their order. To be
+/// called while there is one thread: it takes the variables out of the environment.
 pub(crate) fn inherited_sockets() -> Result<Vec<(Purpose, Inherited)>, Invalid> {
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
@@ -139,8 +139,9 @@ pub(crate) fn stopping(status: &str) {
     notify(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
-/// Starts a thread that tells the watchdog, at half of its time, that every thread of the transport has had a turn since the last
-/// time. One that hangs keeps the word back, and so does one that is gone.
+/// Starts a thread that tells the watchdog, at half of its time, that every thread of the transport
+/// has had a turn since the last time. One that hangs keeps the word back, and so does one that is
+/// gone.
 pub(crate) fn watch(server: Arc<Server>) -> Result<(), Error> {
     let Some(limit) = sd_notify::watchdog_enabled() else {
         return Ok(());

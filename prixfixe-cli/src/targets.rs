@@ -1,4 +1,5 @@
-//! The targets that mail is routed to: opened at the start, and again where the configuration has changed.
+//! The targets that mail is routed to: opened at the start, and again where the configuration has
+//! changed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -65,8 +66,8 @@ impl Prepared {
     }
 }
 
-/// For connections that outlive the thread of a session, and for what watches over them. Begun for the first target
-/// that has any.
+/// For connections that outlive the thread of a session, and for what watches over them. Begun for
+/// the first target that has any.
 #[derive(Default)]
 struct Surroundings(Option<Runtime>);
 

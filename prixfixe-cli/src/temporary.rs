@@ -10,8 +10,8 @@ use prixfixe_delivery::TemporarySpace;
 /// As often as that of other file systems.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// From now on it is about the directory of this configuration. The usual one is not looked at: it is beside the mail, whose file
-/// system is, or the system's own, which mail may never see.
+/// From now on it is about the directory of this configuration. The usual one is not looked at: it
+/// is beside the mail, whose file system is, or the system's own, which mail may never see.
 pub(crate) fn change(space: &TemporarySpace, configuration: &Configuration) {
     let directory = configuration.limits.temporary.clone();
     space.set(directory, configuration.delivery.min_free());

@@ -1,4 +1,5 @@
-//! What `serve` says to a person at a terminal: where mail goes in, where it is kept, and where the page is.
+//! What `serve` says to a person at a terminal: where mail goes in, where it is kept, and where the
+//! page is.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -8,7 +9,8 @@ use std::path;
 use prixfixe_config::Configuration;
 use prixfixe_delivery::TargetUrl;
 
-/// A log is for programs and stays as it is, so nothing is written unless standard error is a terminal.
+/// A log is for programs and stays as it is, so nothing is written unless standard error is a
+/// terminal.
 pub(crate) fn greet(mail: &[impl Display], configuration: &Configuration, admin: &[SocketAddr]) {
     let mut stderr = io::stderr();
     if stderr.is_terminal() {

@@ -15,7 +15,8 @@ pub struct Accept {
     #[arg(id = "accept.domains", long = "accept-domain", value_name = "NAME")]
     #[serde(deserialize_with = "read::accepted_domains")]
     pub domains: Vec<String>,
-    /// File of recipients to accept: addresses, or @DOMAIN, one per line; read again when it changes
+    /// File of recipients to accept: addresses, or @DOMAIN, one per line; read again when it
+    /// changes
     #[arg(id = "accept.recipients-file", long = "accept-recipients", value_name = "FILE", value_parser = path)]
     #[serde(
         skip_serializing_if = "Option::is_none",

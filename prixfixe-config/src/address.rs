@@ -191,7 +191,8 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// RFC 1123 section 2.1, with underscores, which exist. All digits and dots is an address gone wrong, not a name.
+/// RFC 1123 section 2.1, with underscores, which exist. All digits and dots is an address gone
+/// wrong, not a name.
 fn is_host_name(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())

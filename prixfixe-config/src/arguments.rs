@@ -1,5 +1,5 @@
-//! The flags of `serve`, `check`, `health` and `spool`: those of [`Configuration`], with their variables and defaults
-//! in the help.
+//! The flags of `serve`, `check`, `health` and `spool`: those of [`Configuration`], with their
+//! variables and defaults in the help.
 
 use std::error::Error as _;
 use std::marker::PhantomData;

@@ -9,8 +9,9 @@ use super::{Configuration, Listener, Spool, Tls};
 impl Configuration {
     /// This one, with what can change while running as `wanted` has it.
     ///
-    /// Every field is named: a new one is to be put on one side or the other. `need_tls` says whether one of the listeners
-    /// that are open needs certificates, with these in place of what was said of them.
+    /// Every field is named: a new one is to be put on one side or the other. `need_tls` says
+    /// whether one of the listeners that are open needs certificates, with these in place of what
+    /// was said of them.
     #[must_use]
     pub fn changed_while_running(
         &self,
@@ -53,8 +54,8 @@ impl Configuration {
         }
     }
 
-    /// With listeners as they stand in the other one, as far as they are there: their order says nothing, and follows from what
-    /// is said of each.
+    /// With listeners as they stand in the other one, as far as they are there: their order says
+    /// nothing, and follows from what is said of each.
     #[must_use]
     pub fn in_order_of(mut self, other: &Self) -> Self {
         let mut rest = std::mem::take(&mut self.listeners);
@@ -66,7 +67,8 @@ impl Configuration {
         self
     }
 
-    /// The listeners that are open, each with what the one at the same address says of connections to come.
+    /// The listeners that are open, each with what the one at the same address says of connections
+    /// to come.
     fn listeners_as_in(&self, wanted: &Self) -> Vec<Listener> {
         // Port 0 may be there more than once.
         let changed = |(index, listener): (usize, &Listener)| {
@@ -84,7 +86,8 @@ impl Configuration {
         self.listeners.iter().enumerate().map(changed).collect()
     }
 
-    /// Whether its certificates and the policy around them are the same. A self-signed certificate is for the domain.
+    /// Whether its certificates and the policy around them are the same. A self-signed certificate
+    /// is for the domain.
     #[must_use]
     pub fn has_certificates_of(&self, other: &Self) -> bool {
         let same_name = !self.tls.self_signed || self.domain == other.domain;

@@ -1,7 +1,7 @@
 //! The configuration file: TOML, in which every key must be known and of its type.
 //!
-//! serde stops at the first mistake. To tell all of them, the entry at fault is taken out and what is left is
-//! read again.
+//! serde stops at the first mistake. To tell all of them, the entry at fault is taken out and what
+//! is left is read again.
 
 use std::fs::File as Handle;
 use std::io::Read;
@@ -91,8 +91,8 @@ impl File {
         Err(Mistakes(mistakes.into_iter().map(|(_, it)| it).collect()))
     }
 
-    /// Where a key was written: in the table of this number, where it is one of an array. A table that lacks the key is
-    /// where it should stand.
+    /// Where a key was written: in the table of this number, where it is one of an array. A table
+    /// that lacks the key is where it should stand.
     pub(super) fn place(&self, key: &str, mut index: Option<usize>) -> Option<String> {
         let document = Table::parse(&self.text).ok()?;
         let mut table = document.get_ref();

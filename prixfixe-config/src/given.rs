@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// What is wrong with a value, and what would be right; where it was written is for the caller to say.
+/// What is wrong with a value, and what would be right; where it was written is for the caller to
+/// say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Problem(pub String);

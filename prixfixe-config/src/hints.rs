@@ -71,7 +71,8 @@ pub(super) fn unknown_key(key: &str) -> String {
     }
 }
 
-/// The name of a flag in place of that of a key, and a key in the wrong table, are mistakes like typing errors.
+/// The name of a flag in place of that of a key, and a key in the wrong table, are mistakes like
+/// typing errors.
 pub(super) fn meant_by(key: &str) -> Option<String> {
     let synonym = SYNONYMS.iter().find(|(synonym, _)| *synonym == key);
     let flag = || {
@@ -125,7 +126,8 @@ fn table(key: &str) -> &str {
     key.rsplit_once('.').map_or("", |(table, _)| table)
 }
 
-/// What was probably meant by an argument that is not known, where clap would guess wrong or not at all.
+/// What was probably meant by an argument that is not known, where clap would guess wrong or not at
+/// all.
 pub fn hint_for_argument(error: &clap::Error) -> Option<String> {
     let argument = match (error.kind(), error.get(ContextKind::InvalidArg)?) {
         (ErrorKind::UnknownArgument, ContextValue::String(argument)) => argument,

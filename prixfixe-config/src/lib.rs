@@ -18,9 +18,9 @@
 //! # }
 //! ```
 //!
-//! Each section is one struct in a file of its own. serde reads it from the file and prints it, and clap
-//! changes what flags say. Variables are read as if they were flags. So an option is a field, and its
-//! name in clap is its key in the file. Defaults are those of the libraries.
+//! Each section is one struct in a file of its own. serde reads it from the file and prints it, and
+//! clap changes what flags say. Variables are read as if they were flags. So an option is a field,
+//! and its name in clap is its key in the file. Defaults are those of the libraries.
 
 mod accept;
 pub mod address;
@@ -188,12 +188,14 @@ impl Default for Configuration {
 }
 
 impl Configuration {
-    /// The configuration that these arguments, the environment of this process and the file they name amount to.
+    /// The configuration that these arguments, the environment of this process and the file they
+    /// name amount to.
     pub fn load(arguments: &ConfigurationArguments) -> Result<Self, Mistakes> {
         Self::load_with(arguments, &Environment::of_this_process())
     }
 
-    /// The configuration that these arguments, such an environment and the file they name amount to.
+    /// The configuration that these arguments, such an environment and the file they name amount
+    /// to.
     ///
     /// # Errors
     ///
@@ -272,7 +274,8 @@ impl<S: clap::Args> SectionArguments<S> {
         Ok(File::read(self.config.as_deref())?.1)
     }
 
-    /// What the environment of this process and the arguments say of the section too. `id`: the option that it has a flag for.
+    /// What the environment of this process and the arguments say of the section too. `id`: the
+    /// option that it has a flag for.
     fn overlay(&self, mut section: S, id: &str) -> Result<S, Mistakes> {
         let variables = Variables::read_one(id, &Environment::of_this_process())?;
         for matches in [variables.matches(), &self.matches] {

@@ -91,7 +91,8 @@ pub struct Limits {
     /// For all messages together that have to be gathered whole.
     #[arg(skip)]
     pub message_memory: Size<0, { 1 << 40 }>,
-    /// Where what is over that goes. `None`: to the file system of a Maildir, or where the system has it.
+    /// Where what is over that goes. `None`: to the file system of a Maildir, or where the system
+    /// has it.
     #[arg(skip)]
     #[serde(
         skip_serializing_if = "Option::is_none",

@@ -19,8 +19,8 @@ const DEFAULT_PORT: u16 = 2525;
 /// The flags. What they say is understood once it is known where it was written.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct ListenArguments {
-    /// Address to receive mail at; repeatable. :25 means all addresses, and port 0 picks a free one.
-    /// SMTP_PORT replaces the default's port
+    /// Address to receive mail at; repeatable. :25 means all addresses, and port 0 picks a free
+    /// one. SMTP_PORT replaces the default's port
     #[arg(id = "listen", long, value_name = "ADDR:PORT", action = ArgAction::Append)]
     listen: Option<Vec<String>>,
     /// Address to receive mail at with implicit TLS; repeatable
@@ -32,7 +32,8 @@ pub(super) struct ListenArguments {
     /// Network of load balancers that send a PROXY protocol header, or the word unix; repeatable
     #[arg(id = "proxy-protocol-from", long, value_name = "CIDR", action = ArgAction::Append)]
     proxy_protocol_from: Option<Vec<String>>,
-    /// Network of mail proxies that may name the true client by XCLIENT, or the word unix; repeatable
+    /// Network of mail proxies that may name the true client by XCLIENT, or the word unix;
+    /// repeatable
     #[arg(id = "xclient-from", long, value_name = "CIDR", action = ArgAction::Append)]
     xclient_from: Option<Vec<String>>,
 }
@@ -93,7 +94,8 @@ pub struct Listener {
     /// Whether strangers are judged here. `None`: by SMTP they are, by LMTP not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<bool>,
-    /// How long a client has to keep quiet here. `None`: as `policy.early-talker` has it, where strangers are judged.
+    /// How long a client has to keep quiet here. `None`: as `policy.early-talker` has it, where
+    /// strangers are judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_talker: Option<EarlyTalker>,
     /// Where DSN is offered.

@@ -20,7 +20,8 @@ const DNS_PORT: u16 = 53;
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Policy {
-    /// Check SPF, whether the client may send for the sender's domain: mark records the result, enforce refuses a fail
+    /// Check SPF, whether the client may send for the sender's domain: mark records the result,
+    /// enforce refuses a fail
     #[arg(id = "policy.spf", long = "spf", value_name = "off|mark|enforce", value_parser = Word::<Mode>::default())]
     #[serde(deserialize_with = "read::word")]
     pub spf: Mode,
@@ -32,7 +33,8 @@ pub struct Policy {
     #[arg(id = "policy.dmarc", long = "dmarc", value_name = "off|mark|enforce", value_parser = Word::<Mode>::default())]
     #[serde(deserialize_with = "read::word")]
     pub dmarc: Mode,
-    /// DNS blocklist to look up clients' addresses in; marks, unless the file says reject; repeatable
+    /// DNS blocklist to look up clients' addresses in; marks, unless the file says reject;
+    /// repeatable
     #[arg(id = "policy.dnsbl", long = "dnsbl", value_name = "ZONE")]
     #[serde(skip)]
     zones: Vec<String>,

@@ -250,7 +250,8 @@ impl Configuration {
         exact.chain(postmasters).collect()
     }
 
-    /// Recipients of one message may have to go different ways, of which a transaction has one. A spool has all of them.
+    /// Recipients of one message may have to go different ways, of which a transaction has one. A
+    /// spool has all of them.
     pub fn is_routed_apart(&self) -> bool {
         if self.spool.is_on() {
             return false;
@@ -268,8 +269,8 @@ impl Configuration {
         schemes.any(|scheme| matches!(scheme, "smtp" | "smtps" | "lmtp"))
     }
 
-    /// Where messages go that have no room in memory: beside the mail, where that is in a spool or a Maildir. `None`: where the
-    /// system has its temporary files.
+    /// Where messages go that have no room in memory: beside the mail, where that is in a spool or
+    /// a Maildir. `None`: where the system has its temporary files.
     pub fn temporary(&self) -> Option<PathBuf> {
         let beside_mail = || {
             let targets = self.routed_targets();
@@ -284,13 +285,14 @@ impl Configuration {
         self.limits.temporary.clone().or_else(beside_mail)
     }
 
-    /// How long one question to a target, and to the DNS before it, may take at the most: it is answered by then, or
-    /// its own time is over.
+    /// How long one question to a target, and to the DNS before it, may take at the most: it is
+    /// answered by then, or its own time is over.
     pub fn longest_answer(&self) -> Duration {
         let time_of = |target: &Target| {
             let each = target.timeout.map_or(Duration::ZERO, Seconds::get);
             let last = target.final_timeout.map_or(USUAL_FINAL, Seconds::get);
-            // To connect, to be greeted, to log in, and to say who the mail is from: then the message.
+            // To connect, to be greeted, to log in, and to say who the mail is from: then the
+            // message.
             each.saturating_mul(8).saturating_add(last)
         };
         let targets = self.routed_targets();

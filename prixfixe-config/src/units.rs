@@ -23,7 +23,8 @@ pub struct Count<const MIN: u32, const MAX: u32>(u32);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size<const MIN: u64, const MAX: u64>(u64);
 
-/// Whole seconds up to a day, or more where so many days make sense: `300`, `300s`, `5m` or `1h30m`.
+/// Whole seconds up to a day, or more where so many days make sense: `300`, `300s`, `5m` or
+/// `1h30m`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seconds<const MIN: u64, const MAX: u64 = DAY>(u64);
 

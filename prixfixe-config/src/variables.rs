@@ -1,7 +1,9 @@
-//! Environment variables: each is the flag of its name, `--max-connections` for `SMTP_MAX_CONNECTIONS`.
+//! Environment variables: each is the flag of its name, `--max-connections` for
+//! `SMTP_MAX_CONNECTIONS`.
 //!
-//! clap's own `env` takes a variable as it is. Here blanks around a value are none of it, nothing but blanks
-//! counts as not set, a mistake names the variable, and tests bring their own environment.
+//! clap's own `env` takes a variable as it is. Here blanks around a value are none of it, nothing
+//! but blanks counts as not set, a mistake names the variable, and tests bring their own
+//! environment.
 
 use std::ffi::OsString;
 
@@ -25,8 +27,8 @@ impl Environment {
         std::env::vars_os().collect()
     }
 
-    /// Blanks and line ends around a value are none of it. One that is set to nothing is how many tools write one that
-    /// isn't set.
+    /// Blanks and line ends around a value are none of it. One that is set to nothing is how many
+    /// tools write one that isn't set.
     fn get(&self, variable: &str) -> Result<Option<&str>, Invalid> {
         let Some((_, value)) = self.0.iter().find(|(name, _)| name == variable) else {
             return Ok(None);
@@ -160,7 +162,8 @@ fn known() -> impl Iterator<Item = String> {
 }
 
 fn probably_meant(name: &str) -> Option<String> {
-    // What an orchestrator sets for a service named `smtp` is like SMTP_PORT, and means something else.
+    // What an orchestrator sets for a service named `smtp` is like SMTP_PORT, and means something
+    // else.
     if name.starts_with("SMTP_SERVICE_") || name.starts_with("SMTP_PORT_") {
         return None;
     }

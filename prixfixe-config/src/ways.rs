@@ -8,8 +8,8 @@ use super::listeners::Dsn;
 use super::targets::{Route, Target};
 
 impl Configuration {
-    /// A line for each recipient, local part and domain that the configuration names, and one for all others: comments of
-    /// a TOML file.
+    /// A line for each recipient, local part and domain that the configuration names, and one for
+    /// all others: comments of a TOML file.
     pub fn ways(&self) -> String {
         let mut text = String::from("# Where mail goes:\n");
         let mut say = |who: &str, way: &str| {
@@ -103,7 +103,8 @@ impl Configuration {
         accepted.chain(routes.map(ToString::to_string)).collect()
     }
 
-    /// Whether `accept.domains` lets mail for it in. A local part in every domain is not refused as such.
+    /// Whether `accept.domains` lets mail for it in. A local part in every domain is not refused as
+    /// such.
     fn is_accepted(&self, pattern: &str) -> bool {
         let (_, domain) = split(pattern);
         let domains = &self.accept.domains;

@@ -26,7 +26,8 @@ use super::sockets::{Mode, Trusted};
 use super::spool::Place;
 use super::units::Seconds;
 
-/// Clients read it before they can have asked for SMTPUTF8, so that it is ASCII (RFC 6531 section 3.7.1).
+/// Clients read it before they can have asked for SMTPUTF8, so that it is ASCII (RFC 6531 section
+/// 3.7.1).
 pub(crate) fn own_domain(text: &str) -> Result<String, Problem> {
     match domain(text) {
         Ok(domain) if !domain.is_ascii() => {
@@ -62,8 +63,8 @@ pub(crate) fn domain(text: &str) -> Result<String, Problem> {
     }
 }
 
-/// A domain to accept mail for, or `*.` and the one that those are below. Kept as it was given, so that people
-/// find it again.
+/// A domain to accept mail for, or `*.` and the one that those are below. Kept as it was given, so
+/// that people find it again.
 pub(crate) fn accepted_domain(text: &str) -> Result<String, Problem> {
     match text.parse::<DomainPattern>() {
         Ok(_) => Ok(text.to_owned()),
@@ -79,8 +80,8 @@ pub(crate) fn accepted_domain(text: &str) -> Result<String, Problem> {
     }
 }
 
-/// A network in CIDR notation; an address alone is a network of one. In a list of those who are believed nothing is
-/// guessed: `10.0.0.5/8` may be meant as either.
+/// A network in CIDR notation; an address alone is a network of one. In a list of those who are
+/// believed nothing is guessed: `10.0.0.5/8` may be meant as either.
 pub(crate) fn network(text: &str) -> Result<IpNet, Problem> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(address.into());

@@ -31,9 +31,9 @@ pub struct Connection {
     lines: LineReader,
     refused_chunk: Option<RefusedChunk>,
     unit: Unit,
-    /// The event that is due, where a call that gives none has caused it: how a message was cut off.
-    /// [`Abort::Refused`] is none of those ways, and stands for a command that an answer refused: an
-    /// enum of its own would make every connection larger.
+    /// The event that is due, where a call that gives none has caused it: how a message was cut
+    /// off. [`Abort::Refused`] is none of those ways, and stands for a command that an answer
+    /// refused: an enum of its own would make every connection larger.
     untold: Option<Abort>,
     idle: Idle,
     errors: u32,

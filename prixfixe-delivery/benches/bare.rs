@@ -1,12 +1,13 @@
-//! Bare clients of the libraries that targets are made of: what `benches/targets.py` sets targets beside.
+//! Bare clients of the libraries that targets are made of: what `benches/targets.py` sets targets
+//! beside.
 //!
 //! ```text
 //! cargo bench -p prixfixe-delivery --bench bare -- nats 127.0.0.1:4222 mail.com.example MESSAGES
 //! cargo bench -p prixfixe-delivery --bench bare -- http http://127.0.0.1:8080/ MESSAGES
 //! ```
 //!
-//! Messages of 1 KiB, 20 at once, on one thread. Prints the processor time of a message in microseconds, and messages a
-//! second.
+//! Messages of 1 KiB, 20 at once, on one thread. Prints the processor time of a message in
+//! microseconds, and messages a second.
 #![allow(clippy::print_stdout)]
 
 use std::future::Future;

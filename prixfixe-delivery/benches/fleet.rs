@@ -1,12 +1,14 @@
-//! The spool of a fleet beside a bare publisher of the same library: the same messages, servers and concurrency, in turn.
+//! The spool of a fleet beside a bare publisher of the same library: the same messages, servers and
+//! concurrency, in turn.
 //!
 //! ```text
 //! cargo bench -p prixfixe-delivery --bench fleet -- [SIZE [SECONDS [ROUNDS]]]
 //! ```
 //!
-//! Three `nats-server`s on this machine's disk, three replicas, every write synced. The bare publisher has the same subjects,
-//! ids, headers and bytes as the spool's messages have. Prints for each concurrency the medians of the rounds: messages per
-//! second, and the processor time of a message in this process.
+//! Three `nats-server`s on this machine's disk, three replicas, every write synced. The bare
+//! publisher has the same subjects, ids, headers and bytes as the spool's messages have. Prints for
+//! each concurrency the medians of the rounds: messages per second, and the processor time of a
+//! message in this process.
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,

@@ -1,12 +1,12 @@
-//! Messages a second that a Maildir commits, beside the floor: the plain loop that writes a file, syncs it, renames it
-//! and syncs the directory, in sixteen threads.
+//! Messages a second that a Maildir commits, beside the floor: the plain loop that writes a file,
+//! syncs it, renames it and syncs the directory, in sixteen threads.
 //!
 //! ```text
 //! cargo bench -p prixfixe-delivery --bench maildir -- [DIRECTORY [ROUNDS [SECONDS]]]
 //! ```
 //!
-//! The two take turns, a few seconds each: what a disk can do changes from minute to minute, and only neighbours
-//! compare.
+//! The two take turns, a few seconds each: what a disk can do changes from minute to minute, and
+//! only neighbours compare.
 #![allow(clippy::print_stdout)]
 
 use std::fs::{self, File, OpenOptions};

@@ -1,5 +1,5 @@
-//! A gateway: strangers and forged greetings are refused, all else is streamed to the next hop, whose answers are the client's.
-//! Nothing is kept here: a `250` is the next hop's own.
+//! A gateway: strangers and forged greetings are refused, all else is streamed to the next hop,
+//! whose answers are the client's. Nothing is kept here: a `250` is the next hop's own.
 //!
 //! `cargo run --example gateway -- smtp:mail.example.com`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
@@ -12,7 +12,8 @@ use std::sync::Arc;
 use prixfixe_delivery::{Delivery, NextHop, NextHopOptions};
 use prixfixe_server::{Check, CheckSession, Client, Mail, Reply, Server, reply};
 
-/// Refuses the clients of a list. A list in the DNS is asked in the same place: the client waits for the answer.
+/// Refuses the clients of a list. A list in the DNS is asked in the same place: the client waits
+/// for the answer.
 struct Blocklist(HashSet<IpAddr>);
 
 impl Check for Blocklist {
@@ -29,7 +30,8 @@ impl Check for Blocklist {
 struct Greeted;
 
 impl CheckSession for Greeted {
-    /// Nobody else has our name. SPF is asked here too; what it says is kept in the session, for the content's check.
+    /// Nobody else has our name. SPF is asked here too; what it says is kept in the session, for
+    /// the content's check.
     async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
         match mail.client().helo() {
             Some("gateway.example.com") => Err(reply!(550 5.7.1 "That is our name")),

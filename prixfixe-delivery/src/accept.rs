@@ -16,11 +16,13 @@ use crate::pattern::Index;
 pub use self::ask::{AskOptions, AskRecipients};
 pub use self::file::{RecipientsFile, RecipientsFileError};
 
-/// The check of recipients before a handler: a [file](RecipientsFile), and then an HTTP server ([`AskRecipients`]).
+/// The check of recipients before a handler: a [file](RecipientsFile), and then an HTTP server
+/// ([`AskRecipients`]).
 ///
-/// Each that is set must accept a recipient. `postmaster` is always accepted (RFC 5321 section 4.5.1) without a domain,
-/// at [domains that are the server's](Self::set_postmaster_domains), and at those that the file names. A transaction is
-/// judged by what was set when it began. Clones share everything.
+/// Each that is set must accept a recipient. `postmaster` is always accepted (RFC 5321 section
+/// 4.5.1) without a domain, at [domains that are the server's](Self::set_postmaster_domains), and
+/// at those that the file names. A transaction is judged by what was set when it began. Clones
+/// share everything.
 ///
 /// ```no_run
 /// use prixfixe_delivery::{AcceptRecipients, RecipientsFile};
@@ -42,8 +44,8 @@ pub struct AcceptRecipients(Arc<RwLock<Rules>>);
 
 /// What is set of [`AcceptRecipients`]. Cheap to clone.
 ///
-/// [Attached](prixfixe_server::Settings::attach) to the settings of a server it holds for each transaction that begins from
-/// then on, at one moment with everything else there.
+/// [Attached](prixfixe_server::Settings::attach) to the settings of a server it holds for each
+/// transaction that begins from then on, at one moment with everything else there.
 #[derive(Clone, Default)]
 pub struct RecipientRules(Rules);
 
@@ -70,8 +72,9 @@ impl AcceptRecipients {
         self.write(|current| *current = rules.0);
     }
 
-    /// Where `postmaster` is accepted from now on, whatever else is set: the server's own domain, and those that it
-    /// accepts mail for. By default: nowhere. At a domain of somebody else's it would be that domain's postmaster.
+    /// Where `postmaster` is accepted from now on, whatever else is set: the server's own domain,
+    /// and those that it accepts mail for. By default: nowhere. At a domain of somebody else's it
+    /// would be that domain's postmaster.
     pub fn set_postmaster_domains(&self, domains: impl IntoIterator<Item = DomainPattern>) {
         let domains: Arc<[DomainPattern]> = domains.into_iter().collect();
         self.write(|rules| rules.postmaster = domains);
@@ -88,8 +91,8 @@ impl AcceptRecipients {
         self.write(|rules| rules.ask = ask.map(Arc::new));
     }
 
-    /// Recipients that are known beside those of the file, from now on: those that a route spells out, say. Nobody else is
-    /// refused for it. Patterns that spell out no address name nobody.
+    /// Recipients that are known beside those of the file, from now on: those that a route spells
+    /// out, say. Nobody else is refused for it. Patterns that spell out no address name nobody.
     pub fn set_named(&self, recipients: impl IntoIterator<Item = RecipientPattern>) {
         let mut named = Index::default();
         for pattern in recipients {
@@ -98,8 +101,9 @@ impl AcceptRecipients {
         self.write(|rules| rules.named = Arc::new(named));
     }
 
-    /// Whether somebody has named this very recipient: [`set_named`](Self::set_named), a line of the file that is an
-    /// address and no pattern, or the server, whose answer is mostly known from the moment before.
+    /// Whether somebody has named this very recipient: [`set_named`](Self::set_named), a line of
+    /// the file that is an address and no pattern, or the server, whose answer is mostly known from
+    /// the moment before.
     pub(crate) async fn name(&self, rcpt: Rcpt<'_>) -> Result<bool, Reply> {
         let rules = self.of(rcpt.envelope().attached());
         let path = rcpt.path();
@@ -153,7 +157,8 @@ impl Check for AcceptRecipients {
 #[derive(Debug)]
 pub struct AcceptSession {
     accept: AcceptRecipients,
-    /// Those of the transaction: its route is the one of then too, and must not meet what was set for another one.
+    /// Those of the transaction: its route is the one of then too, and must not meet what was set
+    /// for another one.
     rules: Option<Rules>,
 }
 

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// An internationalised address as servers without SMTPUTF8 take it too (RFC 6533 section 3, `utf-8-addr-xtext`).
+/// An internationalised address as servers without SMTPUTF8 take it too (RFC 6533 section 3,
+/// `utf-8-addr-xtext`).
 pub(crate) fn in_ascii(address: &str) -> Cow<'_, str> {
     if address.is_ascii() {
         return Cow::Borrowed(address);

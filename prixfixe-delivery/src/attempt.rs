@@ -53,8 +53,8 @@ impl Attempt {
         !self.target.target().is_local() && self.envelope.recipients().len() > 1
     }
 
-    /// Hands the message over, but not to those recipients who have it, or are refused for good, since an earlier
-    /// attempt of its client's.
+    /// Hands the message over, but not to those recipients who have it, or are refused for good,
+    /// since an earlier attempt of its client's.
     pub(crate) async fn repeatable(
         &self,
         memory: &Memory,

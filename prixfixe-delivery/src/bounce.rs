@@ -1,15 +1,21 @@
-//! Reports to senders: what became of a message that was taken and could not be handed on (RFC 3464).
+//! Reports to senders: what became of a message that was taken and could not be handed on (RFC
+//! 3464).
 //!
-//! A server that has said `250` answers for the message. Where its target refuses it for good, its sender has to hear of it.
-//! Reports to senders that never wrote the message are spam of the server's own (backscatter), so three rules come first:
+//! A server that has said `250` answers for the message. Where its target refuses it for good, its
+//! sender has to hear of it. Reports to senders that never wrote the message are spam of the
+//! server's own (backscatter), so three rules come first:
 //!
-//! 1. **Only whom we know** ([`may_report_to`]). The sender logged in, or DMARC passed and the address in the envelope is
-//!    proven too. Everybody else's message is kept aside. That is on purpose not what RFC 5321 section 6.1 says.
-//! 2. **Never about a report.** A message from `<>` has no sender, and reports are from `<>`. So there is no loop.
-//! 3. **As it was asked** ([`Report::bounce`]): NOTIFY, RET, ENVID and ORCPT (RFC 3461). DELAY asks for nothing.
+//! 1. **Only whom we know** ([`may_report_to`]). The sender logged in, or DMARC passed and the
+//!    address in the envelope is proven too. Everybody else's message is kept aside. That is on
+//!    purpose not what RFC 5321 section 6.1 says.
+//! 2. **Never about a report.** A message from `<>` has no sender, and reports are from `<>`. So
+//!    there is no loop.
+//! 3. **As it was asked** ([`Report::bounce`]): NOTIFY, RET, ENVID and ORCPT (RFC 3461). DELAY asks
+//!    for nothing.
 //!
-//! A report has three parts: text for people, fields for programs, and what was sent (`RET`). Whatever a client or a next
-//! hop said goes through one function, so that no byte of it can end a field or begin another.
+//! A report has three parts: text for people, fields for programs, and what was sent (`RET`).
+//! Whatever a client or a next hop said goes through one function, so that no byte of it can end a
+//! field or begin another.
 //!
 //! ```
 //! use std::time::SystemTime;
@@ -101,7 +107,8 @@ struct Line<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// A report of the server with this domain, about a message that it calls so, with its whole envelope.
+    /// A report of the server with this domain, about a message that it calls so, with its whole
+    /// envelope.
     #[must_use]
     pub fn new(domain: &'a str, id: &'a str, envelope: &'a Envelope, arrived: SystemTime) -> Self {
         Self {
@@ -121,8 +128,8 @@ impl<'a> Report<'a> {
         self
     }
 
-    /// What became of it for one recipient, unless its NOTIFY says that nobody wants to know (RFC 3461 section 4.1). `remote`:
-    /// the server that said `reply`.
+    /// What became of it for one recipient, unless its NOTIFY says that nobody wants to know (RFC
+    /// 3461 section 4.1). `remote`: the server that said `reply`.
     #[must_use]
     pub fn about(
         mut self,
@@ -174,7 +181,8 @@ impl<'a> Report<'a> {
         self.lines.iter().any(|line| line.fate == Fate::Failed)
     }
 
-    /// An address has to be said that ASCII cannot say, and the sender has shown that it can read that (RFC 6533).
+    /// An address has to be said that ASCII cannot say, and the sender has shown that it can read
+    /// that (RFC 6533).
     fn is_global(&self, sender: &Mailbox) -> bool {
         if !self.envelope.parameters().smtputf8 {
             return false;
@@ -219,7 +227,8 @@ impl<'a> Report<'a> {
         let subject = people::subject(self);
         let date = date(self.now);
         let stamp = stamp(self.now);
-        // RFC 3834 section 3.1.7: a program must not answer it. RFC 3464 section 2: the address is that of a person.
+        // RFC 3834 section 3.1.7: a program must not answer it. RFC 3464 section 2: the address is
+        // that of a person.
         format!(
             "From: Mail Delivery System <postmaster@{domain}>\r\nTo: <{sender}>\r\nSubject: {subject}\r\n\
              Date: {date}\r\nMessage-ID: <{stamp}.{id}@{domain}>\r\nAuto-Submitted: auto-replied\r\n\
@@ -246,7 +255,8 @@ impl<'a> Report<'a> {
     }
 }
 
-/// RFC 3461 section 4.1: without NOTIFY a sender hears of failures alone, as from a server without DSN.
+/// RFC 3461 section 4.1: without NOTIFY a sender hears of failures alone, as from a server without
+/// DSN.
 fn is_wanted(recipient: &Recipient, fate: Fate) -> bool {
     let notify = recipient.parameters().notify;
     match fate {

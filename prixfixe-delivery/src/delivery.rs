@@ -25,10 +25,10 @@ use crate::{Fault, MinFree, Storage, Target, TargetStatus};
 /// # }
 /// ```
 ///
-/// A transaction goes one way: a recipient of another route is `452 4.5.3`, so that its client sends it in another
-/// transaction. Where recipients come out differently, a client of SMTP is told `451` while one of them may come out
-/// better, and what is final for the others is remembered: 65,536 outcomes for 24 hours, in memory. When the message
-/// comes again it goes to the rest alone.
+/// A transaction goes one way: a recipient of another route is `452 4.5.3`, so that its client
+/// sends it in another transaction. Where recipients come out differently, a client of SMTP is told
+/// `451` while one of them may come out better, and what is final for the others is remembered:
+/// 65,536 outcomes for 24 hours, in memory. When the message comes again it goes to the rest alone.
 #[derive(Clone)]
 pub struct Delivery(InForce);
 
@@ -38,8 +38,8 @@ pub(crate) struct InForce(Arc<Shared>);
 
 /// Routes that are ready for a [`Delivery`], and not in force yet. Clones are one.
 ///
-/// [Attached](prixfixe_server::Settings::attach) to the settings of a server they hold for each transaction that begins
-/// from then on, at one moment with everything else there.
+/// [Attached](prixfixe_server::Settings::attach) to the settings of a server they hold for each
+/// transaction that begins from then on, at one moment with everything else there.
 #[derive(Debug, Clone)]
 pub struct PreparedRoutes(pub(crate) Arc<Routes>);
 
@@ -64,16 +64,16 @@ impl Delivery {
         Self::new(Routes::all_to(name, target))
     }
 
-    /// Other routes, for transactions that begin from now on. A target under a name that it had before keeps its
-    /// numbers.
+    /// Other routes, for transactions that begin from now on. A target under a name that it had
+    /// before keeps its numbers.
     pub fn set_routes(&self, routes: Routes) {
         let prepared = self.prepare(routes);
         self.put(&prepared);
     }
 
     /// Other routes, to be put in force later: by [`put`](Self::put), and before by
-    /// [`Settings::attach`](prixfixe_server::Settings::attach) where they come with other settings. A target under a name that
-    /// it has now keeps its numbers.
+    /// [`Settings::attach`](prixfixe_server::Settings::attach) where they come with other settings.
+    /// A target under a name that it has now keeps its numbers.
     #[must_use]
     pub fn prepare(&self, routes: Routes) -> PreparedRoutes {
         PreparedRoutes(Arc::new(routes.with_numbers_of(&self.0.now())))
@@ -91,8 +91,9 @@ impl Delivery {
         routes.targets().map(|target| target.status()).collect()
     }
 
-    /// True where all mail goes to one target, and that [was seen to offer DSN](Target::offers_dsn): then a server may offer
-    /// it ([`Endpoint::dsn_while`](prixfixe_server::Endpoint::dsn_while)).
+    /// True where all mail goes to one target, and that
+    /// [was seen to offer DSN](Target::offers_dsn): then a server may offer it
+    /// ([`Endpoint::dsn_while`](prixfixe_server::Endpoint::dsn_while)).
     #[must_use]
     pub fn offers_dsn(&self) -> bool {
         let routes = self.0.now();

@@ -7,8 +7,8 @@ use prixfixe_server::{Mail, Message, Recipient, Reply};
 
 use crate::{Asked, BoxFuture, Delivered, Failure, Health, Outcomes, Target, Transaction};
 
-/// Reads every message to its end, counts it and drops it. For tests of clients, and of speed. Clones share their
-/// counts.
+/// Reads every message to its end, counts it and drops it. For tests of clients, and of speed.
+/// Clones share their counts.
 #[derive(Debug, Clone, Default)]
 pub struct Discard(Arc<Counts>);
 

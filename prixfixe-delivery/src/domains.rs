@@ -14,7 +14,8 @@ pub(crate) struct Copy<'a> {
     pub(crate) places: Vec<usize>,
 }
 
-/// The copies of a mail, in the order in which their domains were named first. `own` is the domain of `postmaster` alone.
+/// The copies of a mail, in the order in which their domains were named first. `own` is the domain
+/// of `postmaster` alone.
 pub(crate) fn copies<'a>(recipients: &'a [Recipient], own: &str) -> Vec<Copy<'a>> {
     let mut copies: Vec<Copy<'a>> = Vec::new();
     let mut known = HashMap::new();

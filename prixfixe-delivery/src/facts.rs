@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::authentication::Authentication;
 
-/// The envelope of a copy, and where it came from. `recipients` are those of the copy alone: nobody else's address is
-/// disclosed.
+/// The envelope of a copy, and where it came from. `recipients` are those of the copy alone: nobody
+/// else's address is disclosed.
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) id: String,

@@ -41,7 +41,8 @@ impl Fault {
         self.source.kind()
     }
 
-    /// True for what may be so in one directory and not in the one beside it: who owns it, its quota, whether it is there.
+    /// True for what may be so in one directory and not in the one beside it: who owns it, its
+    /// quota, whether it is there.
     pub(crate) fn is_of_one_directory(&self) -> bool {
         use io::ErrorKind::{
             AlreadyExists, NotADirectory, NotFound, Other, PermissionDenied, QuotaExceeded,
@@ -52,7 +53,8 @@ impl Fault {
         )
     }
 
-    /// True when there is no room, for the disk or for the quota: what an operator mends by making some.
+    /// True when there is no room, for the disk or for the quota: what an operator mends by making
+    /// some.
     #[must_use]
     pub fn is_no_space(&self) -> bool {
         matches!(
@@ -62,7 +64,8 @@ impl Fault {
     }
 }
 
-/// Why a message was not kept. Nothing of it is in the mailbox, and its client should send it again.
+/// Why a message was not kept. Nothing of it is in the mailbox, and its client should send it
+/// again.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -87,8 +90,8 @@ impl From<Arc<Fault>> for StoreError {
     }
 }
 
-/// RFC 3463 section 3.4: X.3.1 is a mail system that is full, X.3.0 any other trouble of it. The cause is for the
-/// log and not for the client.
+/// RFC 3463 section 3.4: X.3.1 is a mail system that is full, X.3.0 any other trouble of it. The
+/// cause is for the log and not for the client.
 impl From<StoreError> for Reply {
     fn from(error: StoreError) -> Self {
         match error {

@@ -1,7 +1,8 @@
 //! The spool of a fleet: NATS JetStream, which all servers write to and deliver from.
 //!
-//! The stream is the log, its consumers are the delivery, acknowledgements are the state. A server that dies loses nothing, and
-//! another one delivers. There is no shared disk and no leader of ours.
+//! The stream is the log, its consumers are the delivery, acknowledgements are the state. A server
+//! that dies loses nothing, and another one delivers. There is no shared disk and no leader of
+//! ours.
 //!
 //! # What is in the stream
 //!
@@ -12,20 +13,23 @@
 //! | `PRIXFIXE.held.TARGET.DIGEST` | one that waits until somebody says so |
 //! | `PRIXFIXE_FAILED.TARGET.DIGEST` | one that was given up, in a stream of its own that is never emptied by us |
 //!
-//! There is one message for each target of a mail, and `250` is said when all of them are acknowledged. A content that is too
-//! large for a message is an object of the bucket `PRIXFIXE`, stored before. It goes when its message is delivered. What a
-//! server leaves behind that dies between the two is removed when it is old and no message names it.
+//! There is one message for each target of a mail, and `250` is said when all of them are
+//! acknowledged. A content that is too large for a message is an object of the bucket `PRIXFIXE`,
+//! stored before. It goes when its message is delivered. What a server leaves behind that dies
+//! between the two is removed when it is old and no message names it.
 //!
 //! # How it is delivered
 //!
-//! A target has a durable consumer, whose `max_ack_pending` is the concurrency of the whole fleet. While an attempt lasts its
-//! server says so. When it is silent for [`FleetOptions::ack_wait`], another one tries.
+//! A target has a durable consumer, whose `max_ack_pending` is the concurrency of the whole fleet.
+//! While an attempt lasts its server says so. When it is silent for [`FleetOptions::ack_wait`],
+//! another one tries.
 //!
-//! What cannot be delivered now is published once more, as a schedule, and then acknowledged. A NAK would leave it in the
-//! consumer: one dead target's messages would soon be all that it has. So a dead target delays nobody else.
+//! What cannot be delivered now is published once more, as a schedule, and then acknowledged. A NAK
+//! would leave it in the consumer: one dead target's messages would soon be all that it has. So a
+//! dead target delays nobody else.
 //!
-//! Whatever dies in between, a message is delivered twice rather than never: a step is made before the one behind it is
-//! forgotten.
+//! Whatever dies in between, a message is delivered twice rather than never: a step is made before
+//! the one behind it is forgotten.
 
 mod accept;
 mod actions;
@@ -145,14 +149,16 @@ impl Drop for Kept {
 }
 
 impl Fleet {
-    /// Connects, makes what is missing and looks at the rest. To be awaited inside a tokio runtime, in which the connection
-    /// then lives. Nothing is delivered before [`deliver`](Self::deliver).
+    /// Connects, makes what is missing and looks at the rest. To be awaited inside a tokio runtime,
+    /// in which the connection then lives. Nothing is delivered before [`deliver`](Self::deliver).
     ///
-    /// Servers that cannot be reached are no error: mail is refused with `451 4.4.1` until they can be.
+    /// Servers that cannot be reached are no error: mail is refused with `451 4.4.1` until they can
+    /// be.
     ///
     /// # Errors
     ///
-    /// [`NatsError`], for what no waiting mends: a stream that does not keep what it acknowledges, say.
+    /// [`NatsError`], for what no waiting mends: a stream that does not keep what it acknowledges,
+    /// say.
     pub async fn open(url: &FleetUrl, options: FleetOptions) -> Result<Self, NatsError> {
         options.check()?;
         let names = Names::new(&options.stream, options.partitions);
@@ -214,18 +220,21 @@ impl Fleet {
         }
     }
 
-    /// Keeps a message for these targets. When this is done the stream has acknowledged all of them.
+    /// Keeps a message for these targets. When this is done the stream has acknowledged all of
+    /// them.
     ///
     /// # Errors
     ///
-    /// What the client is told: some of the targets may get it all the same, and do not get it twice when it comes again. Where a
-    /// part is not as [`Part`] says, none of the targets gets it.
+    /// What the client is told: some of the targets may get it all the same, and do not get it
+    /// twice when it comes again. Where a part is not as [`Part`] says, none of the targets gets
+    /// it.
     pub async fn keep(&self, message: Message, parts: &[Part]) -> Result<(), Failure> {
         self.0.inner.keep(message, parts, None).await
     }
 
-    /// Delivers what is due for this target, from now on and at most so many at once in all the fleet. A name that no server
-    /// delivers for keeps its mail. A name that it delivered for gets this target from the next attempt on.
+    /// Delivers what is due for this target, from now on and at most so many at once in all the
+    /// fleet. A name that no server delivers for keeps its mail. A name that it delivered for gets
+    /// this target from the next attempt on.
     ///
     /// # Errors
     ///
@@ -290,8 +299,8 @@ impl Fleet {
             .retain(|name, _| names.contains(&name.as_str()));
     }
 
-    /// Makes no new attempts, and waits for those under way. What is not over by then is given back: another server has it at
-    /// once.
+    /// Makes no new attempts, and waits for those under way. What is not over by then is given
+    /// back: another server has it at once.
     pub async fn stop(&self, patience: Duration) {
         self.0.phase.send_if_modified(|phase| {
             let is_running = *phase == Phase::Running;

@@ -7,8 +7,8 @@ use crate::{Delivered, Failure, Outcomes, Target};
 /// The target did not say what became of each recipient.
 pub(crate) const LOCAL_ERROR: Reply = reply!(451 4.3.0 "Local error, try again later");
 
-/// Hands a message over to a target, for all of its recipients: begins a transaction there, names them, and lets it pull
-/// the content. For a session of your own that has decided what to accept.
+/// Hands a message over to a target, for all of its recipients: begins a transaction there, names
+/// them, and lets it pull the content. For a session of your own that has decided what to accept.
 ///
 /// ```
 /// use prixfixe_delivery::{Discard, hand_over};

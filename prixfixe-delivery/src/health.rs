@@ -27,12 +27,13 @@ use refusals::Refusals;
 ///
 /// - The last attempt to keep something has failed.
 /// - There is less free space than [`MinFree`](crate::MinFree) asks for.
-/// - An answer of the disk, or of the reader of standard output, has been owed for 10 s. Only work that was handed to it
-///   counts, never the time in which a client sends its message.
+/// - An answer of the disk, or of the reader of standard output, has been owed for 10 s. Only work
+///   that was handed to it counts, never the time in which a client sends its message.
 ///
-/// A probe in the background tries now and then, and more often while there is a fault: so a fault is found, and its
-/// end, with or without traffic. (Nothing can be written to standard output on trial. There the probe sees whether its
-/// reader is gone.) Cheap to clone and to ask; asking never blocks, whatever the disk does.
+/// A probe in the background tries now and then, and more often while there is a fault: so a fault
+/// is found, and its end, with or without traffic. (Nothing can be written to standard output on
+/// trial. There the probe sees whether its reader is gone.) Cheap to clone and to ask; asking never
+/// blocks, whatever the disk does.
 #[derive(Debug, Clone)]
 pub struct Health {
     /// `None`: of something that cannot fail.
@@ -61,7 +62,8 @@ impl Health {
         self.shared.is_some()
     }
 
-    /// Waits, on any executor, for the next change since the last call; for ever where there is none.
+    /// Waits, on any executor, for the next change since the last call; for ever where there is
+    /// none.
     pub async fn changed(&mut self) {
         if self.changes.changed().await.is_err() {
             std::future::pending().await
@@ -224,8 +226,8 @@ impl Monitor {
         self.0.is_failing.load(Ordering::Acquire)
     }
 
-    /// Sees whether an answer has been owed for too long, and tells what the log has not been told. Gives the time to
-    /// call again.
+    /// Sees whether an answer has been owed for too long, and tells what the log has not been told.
+    /// Gives the time to call again.
     fn watch(&self, now: Instant) -> Instant {
         let owed_since = self.0.outstanding.owed_since();
         let is_silent = self.0.listen(now);

@@ -36,8 +36,9 @@ use store::{Common, Store};
 
 /// A Maildir: every message a file, and safe once it is there.
 ///
-/// It is a [`Target`] and so a handler, and a store of its own for those who have messages from elsewhere. Clones share everything; the
-/// threads end when the last clone and the last [`Incoming`] are gone.
+/// It is a [`Target`] and so a handler, and a store of its own for those who have messages from
+/// elsewhere. Clones share everything; the threads end when the last clone and the last
+/// [`Incoming`] are gone.
 ///
 /// ```
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -70,23 +71,25 @@ struct Shared<F: FileSystem> {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct MaildirOptions {
-    /// Whether a message is on the disk, and not only with the operating system, before its client is told so. Without
-    /// it an acknowledged message outlives the server but not a loss of power. By default: true.
+    /// Whether a message is on the disk, and not only with the operating system, before its client
+    /// is told so. Without it an acknowledged message outlives the server but not a loss of power.
+    /// By default: true.
     pub fsync: bool,
-    /// Threads that write. Each has a message under way: what limits them is how much the disk can do at once, not the number of
-    /// cores. By default: 16.
+    /// Threads that write. Each has a message under way: what limits them is how much the disk can
+    /// do at once, not the number of cores. By default: 16.
     pub workers: NonZeroUsize,
-    /// How often it is tried, while messages cannot be stored, whether they can be again. While they can, a sixth as often.
-    /// By default: 5 s, and so 30 s. Free space is looked at in each such time, and sooner where much is written.
+    /// How often it is tried, while messages cannot be stored, whether they can be again. While
+    /// they can, a sixth as often. By default: 5 s, and so 30 s. Free space is looked at in each
+    /// such time, and sooner where much is written.
     pub probe_interval: Duration,
-    /// The least free space with which mail is taken. By default: [`MinFree::OFF`]; [`MinFree::for_messages_of`] is what
-    /// goes with a server's `max_message_size`.
+    /// The least free space with which mail is taken. By default: [`MinFree::OFF`];
+    /// [`MinFree::for_messages_of`] is what goes with a server's `max_message_size`.
     pub min_free: MinFree,
-    /// The permission bits of files, which their owner can read and write whatever is said here. Whom they let read, the
-    /// directories let in. By default: 0600, and so 0700.
+    /// The permission bits of files, which their owner can read and write whatever is said here.
+    /// Whom they let read, the directories let in. By default: 0600, and so 0700.
     pub mode: Option<u32>,
-    /// The number of the group that files and directories belong to; the process has to be a member of it. By default: as
-    /// the system gives it.
+    /// The number of the group that files and directories belong to; the process has to be a member
+    /// of it. By default: as the system gives it.
     pub group: Option<u32>,
 }
 
@@ -146,19 +149,20 @@ impl OpenError {
 }
 
 impl Maildir {
-    /// Opens the Maildir at `path`, makes what is missing of it, and tries whether it can be written to. Blocks.
+    /// Opens the Maildir at `path`, makes what is missing of it, and tries whether it can be
+    /// written to. Blocks.
     ///
     /// # Errors
     ///
-    /// [`OpenError`] when messages cannot be stored there. A disk that is merely full is none: messages are refused
-    /// until there is room.
+    /// [`OpenError`] when messages cannot be stored there. A disk that is merely full is none:
+    /// messages are refused until there is room.
     pub fn open(path: impl AsRef<Path>, options: MaildirOptions) -> Result<Self, OpenError> {
         Self::open_on(Disk, path, options)
     }
 
-    /// Does all that [`open`](Self::open) does but for the threads: for a program that becomes another user afterwards.
-    /// What is made here belongs to the user who calls this, what comes later to the one who calls
-    /// [`PreparedMaildir::start`].
+    /// Does all that [`open`](Self::open) does but for the threads: for a program that becomes
+    /// another user afterwards. What is made here belongs to the user who calls this, what comes
+    /// later to the one who calls [`PreparedMaildir::start`].
     ///
     /// # Errors
     ///
@@ -225,8 +229,8 @@ impl<F: FileSystem> Maildir<F> {
         })
     }
 
-    /// [`open_on`](Self::open_on), without a thread: nothing is stored before [`Hands`] does the work, and nobody
-    /// probes or sweeps later on. For simulations and tests in one thread.
+    /// [`open_on`](Self::open_on), without a thread: nothing is stored before [`Hands`] does the
+    /// work, and nobody probes or sweeps later on. For simulations and tests in one thread.
     ///
     /// # Errors
     ///
@@ -265,8 +269,9 @@ impl<F: FileSystem> Maildir<F> {
         self.shared.store.monitor().health()
     }
 
-    /// Changes [`MaildirOptions::fsync`] from the next message on. Switched on, it blocks until the directories are on the
-    /// disk; messages that were acknowledged before are as safe as they were.
+    /// Changes [`MaildirOptions::fsync`] from the next message on. Switched on, it blocks until the
+    /// directories are on the disk; messages that were acknowledged before are as safe as they
+    /// were.
     ///
     /// # Errors
     ///
@@ -280,8 +285,8 @@ impl<F: FileSystem> Maildir<F> {
         self.shared.store.set_min_free(min_free);
     }
 
-    /// The file system that messages are written to, as it was when it was last looked at. `None` where it does not say
-    /// what is free.
+    /// The file system that messages are written to, as it was when it was last looked at. `None`
+    /// where it does not say what is free.
     #[must_use]
     pub fn storage(&self) -> Option<Storage> {
         self.shared.store.storage()
@@ -317,10 +322,11 @@ fn open_store<F: FileSystem>(
     Ok(store)
 }
 
-/// Stores each message as its trace headers and then its content, with a [`header_separator`] between them.
+/// Stores each message as its trace headers and then its content, with a [`header_separator`]
+/// between them.
 ///
-/// MAIL is refused while there is too little free space ([`MaildirOptions::min_free`]), and while the disk owes an answer
-/// ([`Health`]).
+/// MAIL is refused while there is too little free space ([`MaildirOptions::min_free`]), and while
+/// the disk owes an answer ([`Health`]).
 impl<F: FileSystem> Target for Maildir<F> {
     fn admit(&self, mail: Mail<'_>) -> Result<(), Reply> {
         self.shared.store.common.admit(mail.parameters().size)

@@ -1,7 +1,9 @@
-//! What became of messages that their clients may send again, although some of their recipients have them.
+//! What became of messages that their clients may send again, although some of their recipients
+//! have them.
 //!
-//! SMTP has one reply for all recipients. Where they came out differently a client that is told `451` sends to all of
-//! them again. So the final outcomes are remembered under the message's digest, and a repeat goes to the others alone.
+//! SMTP has one reply for all recipients. Where they came out differently a client that is told
+//! `451` sends to all of them again. So the final outcomes are remembered under the message's
+//! digest, and a repeat goes to the others alone.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
@@ -29,7 +31,8 @@ pub(crate) struct Memory {
 #[derive(Debug, Default)]
 struct Table {
     known: HashMap<Digest, Entry>,
-    /// How many messages of a sender's to the same recipients are known: most transactions need no digest then.
+    /// How many messages of a sender's to the same recipients are known: most transactions need no
+    /// digest then.
     envelopes: HashMap<u64, usize>,
     /// The oldest first.
     order: VecDeque<(Digest, Instant)>,
@@ -92,7 +95,8 @@ impl Memory {
                 }
                 Err(_) => continue,
             };
-            // Of one that was named twice: a copy that it has is not undone by one that was refused.
+            // Of one that was named twice: a copy that it has is not undone by one that was
+            // refused.
             let known = known
                 .0
                 .entry(key(recipient))

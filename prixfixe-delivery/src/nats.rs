@@ -8,13 +8,15 @@
 //!
 //! # What is published
 //!
-//! The subject is that of the URL and the labels of the recipient's domain, reversed: for `bob@mail.example.org` below `mail` it
-//! is `mail.org.example.mail`. A local part is never in a subject. An address literal is one word, such as `mail.[192-0-2-1]`.
+//! The subject is that of the URL and the labels of the recipient's domain, reversed: for
+//! `bob@mail.example.org` below `mail` it is `mail.org.example.mail`. A local part is never in a
+//! subject. An address literal is one word, such as `mail.[192-0-2-1]`.
 //!
-//! The payload is the message as final delivery writes it: `Return-Path`, a `Delivered-To` for each recipient of this copy,
-//! `Received`, the content. A message that is too large for the server or the stream is an object of the bucket, named by
-//! its digest, and the payload is empty. Objects are never deleted by this crate. The copies of several domains share one, which
-//! then has no `Delivered-To`.
+//! The payload is the message as final delivery writes it: `Return-Path`, a `Delivered-To` for each
+//! recipient of this copy, `Received`, the content. A message that is too large for the server or
+//! the stream is an object of the bucket, named by its digest, and the payload is empty. Objects
+//! are never deleted by this crate. The copies of several domains share one, which then has no
+//! `Delivered-To`.
 //!
 //! | header | value |
 //! |---|---|
@@ -30,9 +32,10 @@
 //!
 //! # What is refused
 //!
-//! The stream and the bucket are inspected when the target is opened and once a minute. What keeps messages in memory, does not
-//! acknowledge or acknowledges before it writes, has too few replicas, or drops old messages for new ones is a fault: of
-//! [`Nats::open`], and later `451 4.3.5`. Servers that cannot be reached are a target that is down, `451 4.4.1`.
+//! The stream and the bucket are inspected when the target is opened and once a minute. What keeps
+//! messages in memory, does not acknowledge or acknowledges before it writes, has too few replicas,
+//! or drops old messages for new ones is a fault: of [`Nats::open`], and later `451 4.3.5`. Servers
+//! that cannot be reached are a target that is down, `451 4.4.1`.
 
 pub(crate) mod inspect;
 mod letter;
@@ -72,9 +75,11 @@ pub struct Nats {
 }
 
 impl Nats {
-    /// Connects and inspects the stream. To be awaited inside a tokio runtime, in which the connection then lives.
+    /// Connects and inspects the stream. To be awaited inside a tokio runtime, in which the
+    /// connection then lives.
     ///
-    /// Servers that cannot be reached are no error: mail is refused with `451 4.4.1` until they can be.
+    /// Servers that cannot be reached are no error: mail is refused with `451 4.4.1` until they can
+    /// be.
     ///
     /// # Errors
     ///

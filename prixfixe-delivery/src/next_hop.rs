@@ -29,19 +29,21 @@
 //! | RCPT, DATA, BDAT, end of the content | 4xx and 5xx | 421, 454, 500 to 504, 530, 534, 535, 538, 555 |
 //! | anything | | no answer in time, nonsense, a connection that is lost |
 //!
-//! A next hop that is down is tried by one message at a time. Where a whole message has failed there, an answer to RCPT does not
-//! show that it is up again: another message does.
+//! A next hop that is down is tried by one message at a time. Where a whole message has failed
+//! there, an answer to RCPT does not show that it is up again: another message does.
 //!
-//! Where the connection is lost after the whole content has been sent, the next hop may have the message: the failure is
-//! [`Unknown`](crate::FailureKind::Unknown).
+//! Where the connection is lost after the whole content has been sent, the next hop may have the
+//! message: the failure is [`Unknown`](crate::FailureKind::Unknown).
 //!
 //! # What a next hop cannot do
 //!
-//! - Make this server wait: connecting, TLS and each answer have the `timeout`, the last one the `final_timeout`, and 16 KiB
-//!   of the content have to leave within the `timeout`.
-//! - Make it grow: `prixfixe-client` bounds replies, and of a content at most 256 KiB and what goes out now are kept.
+//! - Make this server wait: connecting, TLS and each answer have the `timeout`, the last one the
+//!   `final_timeout`, and 16 KiB of the content have to leave within the `timeout`.
+//! - Make it grow: `prixfixe-client` bounds replies, and of a content at most 256 KiB and what goes
+//!   out now are kept.
 //! - Write into replies to clients: its text is made printable ASCII and is cut.
-//! - Learn a password without a certificate that was verified; loopback addresses and Unix sockets excepted.
+//! - Learn a password without a certificate that was verified; loopback addresses and Unix sockets
+//!   excepted.
 
 mod connect;
 mod content;
@@ -108,11 +110,13 @@ struct Hop {
     dsn: AtomicBool,
 }
 
-/// More connections than this do not wait for their next transaction, however many may be under way.
+/// More connections than this do not wait for their next transaction, however many may be under
+/// way.
 const MAX_WAITING: usize = 64;
 
 impl NextHop {
-    /// Makes it ready. Blocks while it reads files, and connects to nothing yet: a next hop that is away is no error.
+    /// Makes it ready. Blocks while it reads files, and connects to nothing yet: a next hop that is
+    /// away is no error.
     ///
     /// # Errors
     ///

@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What can be set for a target, by the keys of a `[[target]]` table. `None` is the kind's own default.
+/// What can be set for a target, by the keys of a `[[target]]` table. `None` is the kind's own
+/// default.
 ///
 /// Which of them a kind takes [`TargetUrl::check_options`](crate::TargetUrl::check_options) knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,8 +50,8 @@ pub struct TargetOptions {
 pub enum TlsUse {
     /// None.
     Off,
-    /// Where it is offered, with any certificate; in plaintext where it cannot be had. It keeps out those who only listen
-    /// (RFC 7435).
+    /// Where it is offered, with any certificate; in plaintext where it cannot be had. It keeps out
+    /// those who only listen (RFC 7435).
     Opportunistic,
     /// Always, with any certificate.
     Require,

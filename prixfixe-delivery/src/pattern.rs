@@ -15,8 +15,8 @@ use prixfixe_server::{Domain, DomainPattern, ForwardPath, Mailbox};
 /// | `@example.com` | every address in this domain |
 /// | `@*.example.com` | every address in the domains below it |
 ///
-/// Local parts are compared without regard to the case of ASCII letters, as nearly every site does (RFC 5321 section
-/// 2.4 leaves that to the receiving server); domains as [`Domain`] compares.
+/// Local parts are compared without regard to the case of ASCII letters, as nearly every site does
+/// (RFC 5321 section 2.4 leaves that to the receiving server); domains as [`Domain`] compares.
 ///
 /// ```
 /// use prixfixe_delivery::RecipientPattern;
@@ -96,7 +96,8 @@ impl fmt::Display for RecipientPattern {
     }
 }
 
-/// What stands first among patterns that match a recipient. A look-up costs a few hashes, however many patterns there are.
+/// What stands first among patterns that match a recipient. A look-up costs a few hashes, however
+/// many patterns there are.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
     exact: HashMap<(Box<str>, Box<str>), usize>,

@@ -21,8 +21,8 @@ use crate::{Asked, BoxFuture, Delivered, Failure, Health, Outcomes, Target, Tran
 
 /// A program that is started for each message. Cheap to clone; clones share limits.
 ///
-/// A client's `250` means that the program has ended with status 0. It gets the message with its trace headers on the
-/// standard input, and an environment of its own:
+/// A client's `250` means that the program has ended with status 0. It gets the message with its
+/// trace headers on the standard input, and an environment of its own:
 ///
 /// | variable | value |
 /// |---|---|
@@ -32,9 +32,9 @@ use crate::{Asked, BoxFuture, Delivered, Failure, Health, Outcomes, Target, Tran
 /// | `SMTP_DIGEST` | the digest: the same for each attempt to send the message |
 /// | `PATH` | `/usr/local/bin:/usr/bin:/bin` |
 ///
-/// No shell is involved. The working directory is `/`, what the program writes to its standard output is dropped, and
-/// of its standard error 1 KiB is logged. The program leads a process group, which is killed when its time is over, or when
-/// nobody waits for the message any more.
+/// No shell is involved. The working directory is `/`, what the program writes to its standard
+/// output is dropped, and of its standard error 1 KiB is logged. The program leads a process group,
+/// which is killed when its time is over, or when nobody waits for the message any more.
 ///
 /// | exit status | reply |
 /// |---|---|
@@ -44,7 +44,8 @@ use crate::{Asked, BoxFuture, Delivered, Failure, Health, Outcomes, Target, Tran
 /// | 77 (`EX_NOPERM`) | `550 5.7.1` |
 /// | others, a signal, too long a time | `451 4.3.0` |
 ///
-/// A program whose children keep running is done when it ends itself. Its futures need a tokio runtime with I/O and time.
+/// A program whose children keep running is done when it ends itself. Its futures need a tokio
+/// runtime with I/O and time.
 #[derive(Debug, Clone)]
 pub struct Pipe(Arc<Shared>);
 

@@ -241,7 +241,8 @@ impl fmt::Display for Forms {
 }
 
 impl TargetUrl {
-    /// A Maildir at this path. A relative one is relative to the working directory at the time when it is opened.
+    /// A Maildir at this path. A relative one is relative to the working directory at the time when
+    /// it is opened.
     #[must_use]
     pub fn maildir(path: impl AsRef<Path>) -> Self {
         Self {
@@ -250,7 +251,8 @@ impl TargetUrl {
         }
     }
 
-    /// The path of a Maildir, or of the directory that the recipients' Maildirs are in; `None` for another kind.
+    /// The path of a Maildir, or of the directory that the recipients' Maildirs are in; `None` for
+    /// another kind.
     #[must_use]
     pub fn maildir_path(&self) -> Option<PathBuf> {
         let path = behind_colon(&self.text);
@@ -267,7 +269,8 @@ impl TargetUrl {
         self.kind.scheme
     }
 
-    /// True for what passes mail on by SMTP to whomever the recipient names: never open to everybody.
+    /// True for what passes mail on by SMTP to whomever the recipient names: never open to
+    /// everybody.
     #[must_use]
     pub fn is_relay(&self) -> bool {
         self.kind.is_relay
@@ -279,7 +282,8 @@ impl TargetUrl {
         self.kind.is_remote
     }
 
-    /// True where a message that its client sends again may be stored twice, since its name has the date or an id in it.
+    /// True where a message that its client sends again may be stored twice, since its name has the
+    /// date or an id in it.
     #[must_use]
     pub fn may_repeat(&self, options: &TargetOptions) -> bool {
         #[cfg(feature = "s3")]
@@ -314,8 +318,8 @@ impl TargetUrl {
         (self.kind.check_options)(&self.text, options)
     }
 
-    /// Opens what can be opened as the user who starts the program, threads and connections aside. The name is what the
-    /// log calls it.
+    /// Opens what can be opened as the user who starts the program, threads and connections aside.
+    /// The name is what the log calls it.
     ///
     /// # Errors
     ///
@@ -425,8 +429,8 @@ impl PreparedTarget {
         Self(Prepared::Later(Box::pin(opening)))
     }
 
-    /// Starts its threads, and connects where that shows a mistake: to be awaited inside a runtime of tokio's, which is
-    /// to last as long as the target.
+    /// Starts its threads, and connects where that shows a mistake: to be awaited inside a runtime
+    /// of tokio's, which is to last as long as the target.
     ///
     /// # Errors
     ///

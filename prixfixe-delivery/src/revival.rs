@@ -1,5 +1,5 @@
-//! What is down is found to be up again, where no mail comes that would find out: a balancer sends none to a server that is
-//! not ready.
+//! What is down is found to be up again, where no mail comes that would find out: a balancer sends
+//! none to a server that is not ready.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,7 +27,8 @@ pub(crate) trait Revived: Send + Sync + 'static {
 pub(crate) struct Revival {
     is_watched: AtomicBool,
     failures: AtomicU64,
-    /// It could be reached the last time, and failed all the same: only a message can tell whether that is over.
+    /// It could be reached the last time, and failed all the same: only a message can tell whether
+    /// that is over.
     is_reached: AtomicBool,
 }
 
@@ -42,7 +43,8 @@ impl Revival {
         }
     }
 
-    /// Nothing is left to watch. False where it has failed again meanwhile, and nobody else watches.
+    /// Nothing is left to watch. False where it has failed again meanwhile, and nobody else
+    /// watches.
     fn end(&self, upstream: &Upstream) -> bool {
         self.is_watched.store(false, Ordering::Release);
         !upstream.is_down() || self.is_watched.swap(true, Ordering::AcqRel)

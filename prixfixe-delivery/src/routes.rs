@@ -39,7 +39,8 @@ pub struct Routes {
 pub struct UnknownTarget(String);
 
 impl Routes {
-    /// No routes at all: every recipient is refused. The domain is the server's own, where a bare `postmaster` is.
+    /// No routes at all: every recipient is refused. The domain is the server's own, where a bare
+    /// `postmaster` is.
     #[must_use]
     pub fn new(domain: impl Into<Box<str>>) -> Self {
         Self {
@@ -74,7 +75,8 @@ impl Routes {
         self
     }
 
-    /// The recipients that one of these patterns matches go to the target, unless a route before has them.
+    /// The recipients that one of these patterns matches go to the target, unless a route before
+    /// has them.
     ///
     /// # Errors
     ///
@@ -88,8 +90,8 @@ impl Routes {
         Ok(self)
     }
 
-    /// The recipients that one of these patterns matches go to each of the targets, unless a route before has them. That
-    /// needs a [`Spool`](crate::Spool): without one they go to the first.
+    /// The recipients that one of these patterns matches go to each of the targets, unless a route
+    /// before has them. That needs a [`Spool`](crate::Spool): without one they go to the first.
     ///
     /// # Errors
     ///
@@ -129,8 +131,8 @@ impl Routes {
         Ok(self)
     }
 
-    /// All other recipients go to each of the targets. That needs a [`Spool`](crate::Spool): without one they go to the
-    /// first.
+    /// All other recipients go to each of the targets. That needs a [`Spool`](crate::Spool):
+    /// without one they go to the first.
     ///
     /// # Errors
     ///

@@ -5,13 +5,13 @@
 //! | always | `KEY.json` and `KEY.eml` are stored, and the store has compared the checksum of each |
 //! | for a repeat | the same, in this attempt or in an earlier one: a complete pair that is there already is success |
 //!
-//! `KEY.json` is stored first, so that whatever sees a `KEY.eml` finds what goes with it. An event for objects that end with
-//! `.eml` is an event for each message.
+//! `KEY.json` is stored first, so that whatever sees a `KEY.eml` finds what goes with it. An event
+//! for objects that end with `.eml` is an event for each message.
 //!
 //! # What is stored
 //!
-//! `KEY.eml` is the message as final delivery writes it: `Return-Path`, a `Delivered-To` for each recipient of this copy,
-//! `Received`, the content. `KEY.json` has the envelope:
+//! `KEY.eml` is the message as final delivery writes it: `Return-Path`, a `Delivered-To` for each
+//! recipient of this copy, `Received`, the content. `KEY.json` has the envelope:
 //!
 //! | member | value |
 //! |---|---|
@@ -20,13 +20,14 @@
 //! | `size`, `sha256` | the bytes of the content; the SHA-256 of all of `KEY.eml`, in hexadecimal |
 //! | `envelope`, `tls`, `authentication` | as in the JSON of a webhook |
 //!
-//! The key is `{digest}` below the prefix of the URL. With `{date}` or `{id}` in [`S3Options::key`] a repeat may be stored twice;
-//! with `{domain}` there is a pair for each recipient domain.
+//! The key is `{digest}` below the prefix of the URL. With `{date}` or `{id}` in [`S3Options::key`]
+//! a repeat may be stored twice; with `{domain}` there is a pair for each recipient domain.
 //!
 //! # How
 //!
-//! `If-None-Match: *` leaves what is there. A store that does not know it (501) is asked first what is there. Objects over 16 MiB
-//! are stored in parts, each with a checksum; an upload that fails is aborted. Requests are signed in their query.
+//! `If-None-Match: *` leaves what is there. A store that does not know it (501) is asked first what
+//! is there. Objects over 16 MiB are stored in parts, each with a checksum; an upload that fails is
+//! aborted. Requests are signed in their query.
 
 mod answer;
 mod credentials;
@@ -127,7 +128,8 @@ impl S3 {
         })))
     }
 
-    /// True where the key has a date or an id in it: the same message, sent again, may be stored twice.
+    /// True where the key has a date or an id in it: the same message, sent again, may be stored
+    /// twice.
     #[must_use]
     pub fn may_repeat(&self) -> bool {
         self.0.template.may_repeat()
@@ -293,7 +295,8 @@ impl Shared {
         Ok(Delivered::saying(format!("{key}.eml, {what}")))
     }
 
-    /// Says how it went. A store that failed is asked until it is back, so that this is known without mail too.
+    /// Says how it went. A store that failed is asked until it is back, so that this is known
+    /// without mail too.
     fn report(self: &Arc<Self>, pass: &Pass, failure: Option<&Failure>) {
         let Some(failure) = failure else {
             pass.succeeded();
@@ -311,7 +314,8 @@ impl Shared {
     }
 }
 
-/// Asks for an object that is not there. Any answer but an error of the store's own says that it is worth a message.
+/// Asks for an object that is not there. Any answer but an error of the store's own says that it is
+/// worth a message.
 async fn probe(shared: Weak<Shared>) {
     loop {
         sleep(PROBE).await;

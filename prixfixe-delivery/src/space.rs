@@ -26,8 +26,8 @@ impl FreeSpace {
 
 /// The least free space with which mail is taken.
 ///
-/// Below it MAIL is answered `452 4.3.1`, before a client sends a message that would not fit, until there is a tenth
-/// more. A file system that does not count inodes has no limit of them.
+/// Below it MAIL is answered `452 4.3.1`, before a client sends a message that would not fit, until
+/// there is a tenth more. A file system that does not count inodes has no limit of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MinFree {
@@ -62,7 +62,8 @@ impl MinFree {
         }
     }
 
-    /// What goes with a server's `max_message_size`: one and a half times as much. With 0, for no limit, 15 MiB.
+    /// What goes with a server's `max_message_size`: one and a half times as much. With 0, for no
+    /// limit, 15 MiB.
     #[must_use]
     pub const fn for_messages_of(max_message_size: u64) -> Self {
         let largest = match max_message_size {

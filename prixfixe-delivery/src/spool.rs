@@ -1,7 +1,7 @@
 //! A durable queue in front of targets.
 //!
-//! A client's `250` means that its message is on the disk. It is delivered afterwards, as often as it takes, and to as many
-//! targets as its routes name.
+//! A client's `250` means that its message is on the disk. It is delivered afterwards, as often as
+//! it takes, and to as many targets as its routes name.
 //!
 //! | file | its subject |
 //! |---|---|
@@ -68,8 +68,8 @@ pub use self::undelivered::{Bouncer, Ended, Ending, NoBounces, Notice, Report};
 
 /// A durable queue in front of targets. Clones share everything.
 ///
-/// It is a [`Target`] and a handler itself: a server's mail goes into it, and is on the disk when its client is told `250`.
-/// A task of tokio's delivers it by the routes.
+/// It is a [`Target`] and a handler itself: a server's mail goes into it, and is on the disk when
+/// its client is told `250`. A task of tokio's delivers it by the routes.
 ///
 /// ```no_run
 /// use prixfixe_delivery::{Maildir, MaildirOptions, Routes, Spool, SpoolOptions};
@@ -85,10 +85,11 @@ pub use self::undelivered::{Bouncer, Ended, Ending, NoBounces, Notice, Report};
 /// # }
 /// ```
 ///
-/// After `250` each target of each recipient gets the message at least once, or it lies in `failed/`. A failed attempt is
-/// repeated by the [schedule](SpoolOptions::retry) until it has been tried [for too long](SpoolOptions::give_up_after). A
-/// target that refuses a recipient for good ends that recipient at once. A target that cannot be reached is tried by one
-/// message at a time, and delays nobody else's mail. A target that the routes do not know keeps its mail.
+/// After `250` each target of each recipient gets the message at least once, or it lies in
+/// `failed/`. A failed attempt is repeated by the [schedule](SpoolOptions::retry) until it has been
+/// tried [for too long](SpoolOptions::give_up_after). A target that refuses a recipient for good
+/// ends that recipient at once. A target that cannot be reached is tried by one message at a time,
+/// and delays nobody else's mail. A target that the routes do not know keeps its mail.
 pub struct Spool<D: Disk = OsDisk>(Arc<Handle<D>>);
 
 struct Handle<D: Disk> {
@@ -98,8 +99,9 @@ struct Handle<D: Disk> {
 }
 
 impl Spool {
-    /// Opens the spool in a directory, which is made where it is missing, and starts to deliver: at once, or as soon as the
-    /// process that delivers from it now has stopped. Call it in a runtime of tokio's.
+    /// Opens the spool in a directory, which is made where it is missing, and starts to deliver: at
+    /// once, or as soon as the process that delivers from it now has stopped. Call it in a runtime
+    /// of tokio's.
     ///
     /// # Errors
     ///
@@ -118,8 +120,8 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Opens the spool of a server that does not run, to look into it and to act on it. Nothing is delivered. `None`: a
-    /// process delivers from it.
+    /// Opens the spool of a server that does not run, to look into it and to act on it. Nothing is
+    /// delivered. `None`: a process delivers from it.
     ///
     /// This waits for the disk.
     ///
@@ -141,8 +143,8 @@ impl Spool {
 }
 
 impl<D: Disk + Clone> Spool<D> {
-    /// Opens a spool on a disk of the program's own. Without threads everything is written where it is asked for. Nothing is
-    /// delivered before [`deliver`](Self::deliver). For tests.
+    /// Opens a spool on a disk of the program's own. Without threads everything is written where it
+    /// is asked for. Nothing is delivered before [`deliver`](Self::deliver). For tests.
     ///
     /// # Errors
     ///
@@ -177,8 +179,8 @@ impl<D: Disk> Spool<D> {
         self.0.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stops delivering: no new attempts begin, those under way have so long, and then a successor may deliver. Messages are
-    /// still taken, for it.
+    /// Stops delivering: no new attempts begin, those under way have so long, and then a successor
+    /// may deliver. Messages are still taken, for it.
     pub async fn stop(&self, drain: Duration) {
         self.0.orders.send_replace(Order::Stop(drain));
         let task = self.task().take();
@@ -188,13 +190,14 @@ impl<D: Disk> Spool<D> {
         }
     }
 
-    /// Other routes, for messages that come and attempts that begin from now on. A target under a name that it had before
-    /// keeps its numbers.
+    /// Other routes, for messages that come and attempts that begin from now on. A target under a
+    /// name that it had before keeps its numbers.
     pub fn set_routes(&self, routes: Routes) {
         self.0.core.set_routes(routes);
     }
 
-    /// Other options, from now on. Of those of the log this is [the size](prixfixe_spool::LogOptions::max_size) alone.
+    /// Other options, from now on. Of those of the log this is
+    /// [the size](prixfixe_spool::LogOptions::max_size) alone.
     pub fn set_options(&self, options: SpoolOptions) {
         self.0.core.set_options(options);
     }
@@ -222,7 +225,8 @@ impl<D: Disk> Spool<D> {
         Ok(EntryId::Queued(core.store(&core.routes(), message).await?))
     }
 
-    /// Messages behind this one, at most so many: first those in the log, in the order of their ids, then those in `failed/`.
+    /// Messages behind this one, at most so many: first those in the log, in the order of their
+    /// ids, then those in `failed/`.
     ///
     /// It reads each of them, and so waits for the disk.
     ///
@@ -287,7 +291,8 @@ impl<D: Disk> Spool<D> {
         })
     }
 
-    /// Writes a message with the headers of a mailbox: `Return-Path`, `Delivered-To`, `Received`. This waits for the disk.
+    /// Writes a message with the headers of a mailbox: `Return-Path`, `Delivered-To`, `Received`.
+    /// This waits for the disk.
     ///
     /// # Errors
     ///
@@ -300,8 +305,8 @@ impl<D: Disk> Spool<D> {
         self.0.core.export(id, write)
     }
 
-    /// Tries a message now, unless it is held. One in `failed/` goes back into the queue, for those who did not get it, and is removed there.
-    /// This waits for the disk.
+    /// Tries a message now, unless it is held. One in `failed/` goes back into the queue, for those
+    /// who did not get it, and is removed there. This waits for the disk.
     ///
     /// # Errors
     ///

@@ -42,15 +42,16 @@ use crate::{
 /// | `message` | the content, without trace headers (all of theirs is in the other keys) |
 /// | `message_base64` | in place of `message` where the content isn't UTF-8 |
 ///
-/// A message is accepted when its line was written and flushed. One thread writes, so that lines do not mix. Where a
-/// write fails the next line begins with a line end of its own, so that it is not glued to half of another: a reader
-/// should skip empty lines and those that were cut off. What is written cannot be taken back, so that now and then a
-/// refused message may be there whole; as its client sends it again, it is then there twice.
+/// A message is accepted when its line was written and flushed. One thread writes, so that lines do
+/// not mix. Where a write fails the next line begins with a line end of its own, so that it is not
+/// glued to half of another: a reader should skip empty lines and those that were cut off. What is
+/// written cannot be taken back, so that now and then a refused message may be there whole; as its
+/// client sends it again, it is then there twice.
 ///
-/// Whether a content is UTF-8 is known at its end only. So each message is held in memory, which can cost the server's
-/// `max_message_size` a connection, and for the one that is written its line besides, up to six times as long where it
-/// is all control characters. Large mail belongs in a Maildir. A message whose client has gone before its line was
-/// begun is not written.
+/// Whether a content is UTF-8 is known at its end only. So each message is held in memory, which
+/// can cost the server's `max_message_size` a connection, and for the one that is written its line
+/// besides, up to six times as long where it is all control characters. Large mail belongs in a
+/// Maildir. A message whose client has gone before its line was begun is not written.
 #[derive(Clone)]
 pub struct Stdout {
     shared: Arc<Shared>,
@@ -216,7 +217,8 @@ impl fmt::Debug for Stdout {
     }
 }
 
-/// A panic, of a writer of somebody's own say, costs the message at hand: its answer is dropped, and so it is refused.
+/// A panic, of a writer of somebody's own say, costs the message at hand: its answer is dropped,
+/// and so it is refused.
 fn work(sink: &Sink, lines: &Receiver<Line>) {
     while let Ok(line) = lines.recv_blocking() {
         if catch_unwind(AssertUnwindSafe(|| write_line(sink, line))).is_err() {
@@ -238,7 +240,8 @@ fn write_line(sink: &Sink, line: Line) {
     ticket.begin(Instant::now());
     let result = encode(&message, &digest).and_then(|line| sink.write(&line));
     drop(ticket);
-    // A client that went away will send the message again, as after any reply that is lost (RFC 1047).
+    // A client that went away will send the message again, as after any reply that is lost (RFC
+    // 1047).
     let _ = answer.send(match result {
         Ok(()) => {
             sink.monitor.succeeded();
@@ -388,8 +391,8 @@ fn encode(message: &CollectedMessage, digest: &Digest) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// Without the buffer that `std::io::stdout` has: what it holds back after a failed write it would write later, when the
-/// client was told that its message is refused.
+/// Without the buffer that `std::io::stdout` has: what it holds back after a failed write it would
+/// write later, when the client was told that its message is refused.
 #[cfg(unix)]
 fn standard_output() -> io::Result<File> {
     use std::os::fd::AsFd;
@@ -402,8 +405,8 @@ fn standard_output() -> io::Result<File> {
     Ok(output)
 }
 
-/// Rust opens the null device, to read and to write, in place of a standard stream that is closed at start. Who means to
-/// drop what is written has it opened to write.
+/// Rust opens the null device, to read and to write, in place of a standard stream that is closed
+/// at start. Who means to drop what is written has it opened to write.
 #[cfg(unix)]
 fn stands_for_a_closed_one(output: &File) -> io::Result<bool> {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};

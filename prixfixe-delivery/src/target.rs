@@ -1,7 +1,7 @@
 //! A place that mail can be handed to.
 //!
-//! Whoever adds one writes a [`Target`] and one line of the registry. Everything else (routes, outcomes of repeats,
-//! counters, log lines, the reply to the client) is the same for all of them.
+//! Whoever adds one writes a [`Target`] and one line of the registry. Everything else (routes,
+//! outcomes of repeats, counters, log lines, the reply to the client) is the same for all of them.
 
 use std::fmt;
 use std::future::Future;
@@ -16,9 +16,10 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A place that mail can be handed to.
 ///
-/// It is asked in the order of the dialogue: [`admit`](Self::admit) at MAIL, [`begin`](Self::begin) at the first
-/// recipient that goes there, [`Transaction::rcpt`] for each, [`Transaction::deliver`] with the content.
-/// Every future may be dropped at any `.await`: the client is gone, or its time is over.
+/// It is asked in the order of the dialogue: [`admit`](Self::admit) at MAIL, [`begin`](Self::begin)
+/// at the first recipient that goes there, [`Transaction::rcpt`] for each, [`Transaction::deliver`]
+/// with the content. Every future may be dropped at any `.await`: the client is gone, or its time
+/// is over.
 pub trait Target: Send + Sync + 'static {
     /// Whether a transaction has a chance. Looks at memory alone: it is asked for each MAIL.
     ///
@@ -41,12 +42,14 @@ pub trait Target: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Changes [`MaildirOptions::min_free`](crate::MaildirOptions::min_free), where it has one, from now on.
+    /// Changes [`MaildirOptions::min_free`](crate::MaildirOptions::min_free), where it has one,
+    /// from now on.
     fn set_min_free(&self, min_free: MinFree) {
         let _ = min_free;
     }
 
-    /// Changes [`MaildirOptions::fsync`](crate::MaildirOptions::fsync), where it has one, from the next message on.
+    /// Changes [`MaildirOptions::fsync`](crate::MaildirOptions::fsync), where it has one, from the
+    /// next message on.
     ///
     /// # Errors
     ///
@@ -56,7 +59,8 @@ pub trait Target: Send + Sync + 'static {
         Ok(())
     }
 
-    /// True for what passes mail on by SMTP to whomever the recipient names: strangers must not choose where it goes.
+    /// True for what passes mail on by SMTP to whomever the recipient names: strangers must not
+    /// choose where it goes.
     fn is_relay(&self) -> bool {
         false
     }
@@ -66,8 +70,9 @@ pub trait Target: Send + Sync + 'static {
         false
     }
 
-    /// True for what is on this machine: [`begin`](Self::begin) and [`Transaction::rcpt`] answer at once, there is one
-    /// outcome for all recipients, and a `250` tells all that the log could say of it.
+    /// True for what is on this machine: [`begin`](Self::begin) and [`Transaction::rcpt`] answer at
+    /// once, there is one outcome for all recipients, and a `250` tells all that the log could say
+    /// of it.
     fn is_local(&self) -> bool {
         false
     }
@@ -78,8 +83,8 @@ pub trait Transaction: Send {
     /// Whether the target takes a recipient. A refusal leaves the transaction as it is.
     fn rcpt<'a>(&'a mut self, recipient: &'a Recipient) -> Asked<'a, Result<(), Failure>>;
 
-    /// Hands the message over: pulls its content, and tells what became of it for each recipient that was taken,
-    /// in their order.
+    /// Hands the message over: pulls its content, and tells what became of it for each recipient
+    /// that was taken, in their order.
     fn deliver(self: Box<Self>, message: Message) -> BoxFuture<'static, Outcomes>;
 }
 
@@ -158,7 +163,8 @@ pub enum FailureKind {
     NotNow,
     /// The target will never take it: a 5xx, and the target's own judgement of this mail.
     Never,
-    /// The connection was lost after the content: the target may have it. A 4xx, and a repeat may be one too many.
+    /// The connection was lost after the content: the target may have it. A 4xx, and a repeat may
+    /// be one too many.
     Unknown,
 }
 
@@ -176,8 +182,8 @@ impl Failure {
         }
     }
 
-    /// Trouble between us and the target, which is none of the client's matter: `451 4.4.1`. The detail is for the log:
-    /// it says what to mend, and never holds a secret.
+    /// Trouble between us and the target, which is none of the client's matter: `451 4.4.1`. The
+    /// detail is for the log: it says what to mend, and never holds a secret.
     #[must_use]
     pub fn unreachable(detail: impl Into<Box<str>>) -> Self {
         Self {

@@ -10,8 +10,9 @@ use crate::fault::NO_SPACE;
 use crate::space::Gauge;
 use crate::{Disk, Fault, FileSystem, MinFree, Storage};
 
-/// The check of the directory where a server [gathers](prixfixe_server::Settings::temporary) what has no room in memory: with too
-/// little free space there MAIL is answered `452 4.3.1`. Clones share everything.
+/// The check of the directory where a server [gathers](prixfixe_server::Settings::temporary) what
+/// has no room in memory: with too little free space there MAIL is answered `452 4.3.1`. Clones
+/// share everything.
 ///
 /// It knows what it saw when it last [looked](Self::look).
 ///

@@ -37,7 +37,8 @@ pub enum AttemptResult {
     Deferred,
     /// Never, for a recipient at least, and for none not now.
     Refused,
-    /// The target owed its answer for too long, or the connection was lost after the content: it may have it.
+    /// The target owed its answer for too long, or the connection was lost after the content: it
+    /// may have it.
     Timeout,
 }
 
@@ -101,7 +102,8 @@ pub struct TargetStatus {
     pub fault: Option<Arc<Fault>>,
     /// Attempts by result, in the order of [`AttemptResult::ALL`].
     pub attempts: [u64; 4],
-    /// How many attempts took at most so many seconds: upper bounds, and counts that are not cumulative.
+    /// How many attempts took at most so many seconds: upper bounds, and counts that are not
+    /// cumulative.
     pub durations: Vec<(f64, u64)>,
     /// How many attempts were timed, longer ones included.
     pub timed: u64,

@@ -1,5 +1,5 @@
-//! What all targets at the other end of a network have in common: how many messages may be under way there at once, and
-//! that one which is down is tried by one message at a time.
+//! What all targets at the other end of a network have in common: how many messages may be under
+//! way there at once, and that one which is down is tried by one message at a time.
 
 use std::io;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ struct Shared {
     ability: AtomicU8,
     /// While it is down: the message that tries.
     probe: Arc<Semaphore>,
-    /// While it is down: the question that tries. Apart, so that a message is never behind the questions of others.
+    /// While it is down: the question that tries. Apart, so that a message is never behind the
+    /// questions of others.
     #[cfg(feature = "smtp")]
     question: Arc<Semaphore>,
     monitor: Monitor,
@@ -37,7 +38,8 @@ struct Shared {
 enum Ability {
     /// It works.
     Up = 0,
-    /// It has not even answered a question about a recipient: an answer to the next one shows that it is back.
+    /// It has not even answered a question about a recipient: an answer to the next one shows that
+    /// it is back.
     #[cfg(feature = "smtp")]
     Unanswering,
     /// A whole message has failed there: only a whole message shows that it is back.
@@ -72,7 +74,8 @@ impl Upstream {
         }))
     }
 
-    /// A place there, once there is one. While it is down only one at a time tries, and everybody else is refused at once.
+    /// A place there, once there is one. While it is down only one at a time tries, and everybody
+    /// else is refused at once.
     pub(crate) async fn enter(&self) -> Result<Pass, Failure> {
         let probe = self.try_out(&self.0.probe)?;
         // It is never closed.
@@ -85,7 +88,8 @@ impl Upstream {
         })
     }
 
-    /// The right to ask it. While it is down only one at a time has it, and everybody else is refused at once.
+    /// The right to ask it. While it is down only one at a time has it, and everybody else is
+    /// refused at once.
     #[cfg(feature = "smtp")]
     pub(crate) fn approach(&self) -> Result<Approach, Failure> {
         let probe = self.try_out(&self.0.question)?;
@@ -100,7 +104,8 @@ impl Upstream {
         }
     }
 
-    /// It has not answered a question about a recipient. The words are for the log and for `/readyz`.
+    /// It has not answered a question about a recipient. The words are for the log and for
+    /// `/readyz`.
     #[cfg(feature = "smtp")]
     pub(crate) fn unanswered(&self, detail: &str) {
         // Where a message has failed before, it still takes a message.
@@ -187,7 +192,8 @@ impl Default for Patience {
     }
 }
 
-/// A reply of a next hop's as the client may have it: its code and enhanced code, its text made safe.
+/// A reply of a next hop's as the client may have it: its code and enhanced code, its text made
+/// safe.
 pub(crate) fn passed_on(code: u16, enhanced: Option<(u8, u16, u16)>, text: &str) -> Option<Reply> {
     let (class, subject, detail) = enhanced.unwrap_or((u8::try_from(code / 100).ok()?, 0, 0));
     let text: String = text

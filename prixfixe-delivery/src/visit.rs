@@ -36,7 +36,8 @@ enum Way {
     Routed(Arc<Routes>),
     /// It goes to this target. Boxed: every idle session has room for it.
     Open(Box<Open>),
-    /// A question to the target was given up in the middle, and with it all that the target knew of the message.
+    /// A question to the target was given up in the middle, and with it all that the target knew of
+    /// the message.
     Lost,
 }
 

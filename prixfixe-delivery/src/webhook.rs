@@ -1,4 +1,5 @@
-//! A webhook: each message is posted to an HTTP endpoint, and the status of the response is the reply to the client.
+//! A webhook: each message is posted to an HTTP endpoint, and the status of the response is the
+//! reply to the client.
 //!
 //! `docs/WEBHOOK.md` has the payloads and the replies.
 
@@ -42,9 +43,11 @@ use prixfixe_http::{
     Client, ClientOptions, HttpError, HttpSetupError, Request, Response, TlsFiles,
 };
 
-/// An HTTP endpoint that messages are posted to. Cheap to clone; clones share connections and limits.
+/// An HTTP endpoint that messages are posted to. Cheap to clone; clones share connections and
+/// limits.
 ///
-/// A client's `250` means that the endpoint has answered 2xx. Its futures need a tokio runtime with I/O and time.
+/// A client's `250` means that the endpoint has answered 2xx. Its futures need a tokio runtime with
+/// I/O and time.
 #[derive(Debug, Clone)]
 pub struct Webhook(Arc<Shared>);
 
@@ -190,7 +193,8 @@ impl Transaction for Posting {
     }
 }
 
-/// The same for each attempt, and another for each copy: an endpoint drops what has an id that it knows.
+/// The same for each attempt, and another for each copy: an endpoint drops what has an id that it
+/// knows.
 fn id_of(facts: &Facts, is_part: bool) -> String {
     let digest = &facts.digest;
     if !is_part {

@@ -22,8 +22,8 @@ pub(crate) struct Served<S> {
     /// `None`: it is a stream of the caller's own.
     peer: Option<Peer>,
     permit: Permit,
-    /// Last, so that nobody takes the connection for gone before its session is. The caller waits for a stream of its
-    /// own itself.
+    /// Last, so that nobody takes the connection for gone before its session is. The caller waits
+    /// for a stream of its own itself.
     _guard: Option<CompletionGuard>,
 }
 

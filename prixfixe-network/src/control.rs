@@ -100,7 +100,8 @@ impl Control {
         self.wakers.until(|| self.stage() >= stage).await;
     }
 
-    /// One more who has turns while the transport serves, and says so by [`beat`](Self::beat) in each of them.
+    /// One more who has turns while the transport serves, and says so by [`beat`](Self::beat) in
+    /// each of them.
     pub(crate) fn responder(&self) -> Responder {
         self.heartbeat.join()
     }

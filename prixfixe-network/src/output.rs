@@ -2,9 +2,9 @@
 
 /// What a session wants its peer to receive, in order.
 ///
-/// The session appends at the back, the transport takes from the front what the socket took. The buffer gives
-/// its memory back once it is empty and has grown past what an ordinary reply needs, so that an idle
-/// connection costs next to nothing.
+/// The session appends at the back, the transport takes from the front what the socket took. The
+/// buffer gives its memory back once it is empty and has grown past what an ordinary reply needs,
+/// so that an idle connection costs next to nothing.
 #[derive(Debug, Default)]
 pub struct OutputBuffer {
     bytes: Vec<u8>,
@@ -12,8 +12,8 @@ pub struct OutputBuffer {
     is_held: bool,
 }
 
-/// An empty buffer that has grown past this many octets is released. A transaction with ten recipients
-/// stays below it: the replies of one that is pipelined leave together.
+/// An empty buffer that has grown past this many octets is released. A transaction with ten
+/// recipients stays below it: the replies of one that is pipelined leave together.
 const KEPT_CAPACITY: usize = 1024;
 
 impl OutputBuffer {
@@ -27,8 +27,8 @@ impl OutputBuffer {
         }
     }
 
-    /// Keeps all of it back for now, what is there and what comes: to its transport the buffer is empty. So that what soon
-    /// belongs together leaves in one piece.
+    /// Keeps all of it back for now, what is there and what comes: to its transport the buffer is
+    /// empty. So that what soon belongs together leaves in one piece.
     pub fn hold(&mut self, is_held: bool) {
         self.is_held = is_held;
     }
@@ -68,8 +68,8 @@ impl OutputBuffer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The back of the buffer, for encoders that write to a `Vec`. Append only: what is there already may
-    /// have been sent in part.
+    /// The back of the buffer, for encoders that write to a `Vec`. Append only: what is there
+    /// already may have been sent in part.
     pub fn back(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -87,8 +87,8 @@ impl OutputBuffer {
                 self.bytes = Vec::new();
             }
         } else if self.sent > KEPT_CAPACITY && self.sent >= self.len() {
-            // A peer that never takes all must not make it grow. No byte is moved more than once for each
-            // that was sent.
+            // A peer that never takes all must not make it grow. No byte is moved more than once
+            // for each that was sent.
             self.bytes.drain(..self.sent);
             self.sent = 0;
         }

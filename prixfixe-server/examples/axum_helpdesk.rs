@@ -1,8 +1,10 @@
-//! A help desk within an axum application: mail to a ticket's address becomes a part of the ticket, which the web side shows.
-//! One runtime, one signal that stops both sides, and the mail server's numbers on the application's own `/metrics`.
+//! A help desk within an axum application: mail to a ticket's address becomes a part of the ticket,
+//! which the web side shows. One runtime, one signal that stops both sides, and the mail server's
+//! numbers on the application's own `/metrics`.
 //!
 //! `cargo run --example axum_helpdesk`, then
-//! `swaks --server 127.0.0.1:2525 --to ticket+abc@desk.example` and `curl http://127.0.0.1:8080/tickets/abc`.
+//! `swaks --server 127.0.0.1:2525 --to ticket+abc@desk.example` and
+//! `curl http://127.0.0.1:8080/tickets/abc`.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::collections::BTreeMap;
@@ -24,8 +26,8 @@ use tokio::net::TcpListener;
 /// What a mail may have in bytes.
 const MAX_MAIL: u64 = 1 << 20;
 
-/// The application's database. The key of a mail is its id: what a client sends again is another mail, but nothing that
-/// was kept is lost by it.
+/// The application's database. The key of a mail is its id: what a client sends again is another
+/// mail, but nothing that was kept is lost by it.
 #[derive(Default)]
 struct Desk(Mutex<BTreeMap<String, BTreeMap<String, String>>>);
 

@@ -1,5 +1,5 @@
-//! A mail sink with faults, to test how an application takes them: a slow greeting, refusals by address, a connection that is
-//! dropped in the middle of a mail. The faults change while it runs.
+//! A mail sink with faults, to test how an application takes them: a slow greeting, refusals by
+//! address, a connection that is dropped in the middle of a mail. The faults change while it runs.
 //!
 //! `cargo test --example faulty_sink` runs the tests of an application.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]

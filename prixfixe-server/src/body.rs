@@ -1,8 +1,8 @@
 //! A message's content on its way from the session to the handler.
 //!
-//! The two ends share one buffer. The session appends what it reads and stops reading from the socket while
-//! more than [`HIGH_WATER`] octets wait; the handler takes all that is there at once. Memory of a piece that the handler
-//! drops is used for the next one, of whichever message.
+//! The two ends share one buffer. The session appends what it reads and stops reading from the
+//! socket while more than [`HIGH_WATER`] octets wait; the handler takes all that is there at once.
+//! Memory of a piece that the handler drops is used for the next one, of whichever message.
 
 mod memory;
 mod read;
@@ -39,11 +39,13 @@ pub(crate) const HIGH_WATER: usize = 64 * 1024;
 
 /// The content of a message, read piece by piece.
 ///
-/// The transparency dots are removed; line ends are CRLF as sent. While more than 64 KiB wait to be read, nothing is
-/// read from the client, so that a message of any size costs that much and one read of the transport on top.
-/// Dropping it is fine: the rest is read from the client and thrown away.
+/// The transparency dots are removed; line ends are CRLF as sent. While more than 64 KiB wait to be
+/// read, nothing is read from the client, so that a message of any size costs that much and one
+/// read of the transport on top. Dropping it is fine: the rest is read from the client and thrown
+/// away.
 ///
-/// It is a [`tokio::io::AsyncRead`] too, for what copies from one, and a [`Stream`](futures_core::Stream) of its pieces.
+/// It is a [`tokio::io::AsyncRead`] too, for what copies from one, and a
+/// [`Stream`](futures_core::Stream) of its pieces.
 #[derive(Debug)]
 pub struct Body {
     source: Source,
@@ -80,7 +82,8 @@ pub enum BodyError {
     /// It is larger than [`collect_up_to`](crate::Message::collect_up_to) allows.
     #[error("the content is too large")]
     TooLarge,
-    /// The content broke a rule or a limit; the client gets this reply whatever the handler answers.
+    /// The content broke a rule or a limit; the client gets this reply whatever the handler
+    /// answers.
     #[error("the content was refused: {0}")]
     Refused(prixfixe_core::Reply),
     /// The server stopped before the message was complete.
@@ -105,8 +108,8 @@ impl Body {
         }
     }
 
-    /// One that is read from a source of the program's own: it gives a piece, `None` behind the last, and is not asked again
-    /// after that or after an error.
+    /// One that is read from a source of the program's own: it gives a piece, `None` behind the
+    /// last, and is not asked again after that or after an error.
     pub(crate) fn of_source(
         poll: impl FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>>
         + Send
@@ -147,8 +150,8 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// [`BodyError`] when the content will never be complete. A lost connection is an error, never a short
-    /// message: only `None` says that all of it was there.
+    /// [`BodyError`] when the content will never be complete. A lost connection is an error, never
+    /// a short message: only `None` says that all of it was there.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
         poll_fn(|cx| self.poll_chunk(cx)).await
     }
@@ -313,8 +316,8 @@ impl BodyWriter {
         }
     }
 
-    /// Wakes whoever waits for a piece and has something to find now, unless it is the task of `cx` itself:
-    /// that polls its handler anyway.
+    /// Wakes whoever waits for a piece and has something to find now, unless it is the task of `cx`
+    /// itself: that polls its handler anyway.
     pub(crate) fn wake_reader(&self, cx: &Context<'_>) {
         let mut state = self.shared.lock();
         if state.waiting.is_empty() && state.end.is_none() {
@@ -332,7 +335,8 @@ impl BodyWriter {
         self.shared.lock().waiting.len()
     }
 
-    /// True while the handler has more before it than it should; the session is then woken when it has taken it.
+    /// True while the handler has more before it than it should; the session is then woken when it
+    /// has taken it.
     pub(crate) fn is_full(&self, cx: &Context<'_>) -> bool {
         let mut state = self.shared.lock();
         let full = state.waiting.len() > HIGH_WATER;
@@ -375,7 +379,8 @@ enum End {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under the lock; a poisoned one would hold a whole state all the same.
+        // No code that can panic runs under the lock; a poisoned one would hold a whole state all
+        // the same.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,9 +22,9 @@ pub use verdict::{Finding, Verdict};
 
 /// A check of clients, senders, recipients or contents: a blocklist, SPF, a virus scanner.
 ///
-/// Checks are stacked by [`ServerBuilder::check`](crate::ServerBuilder::check). Each is asked, in their order, before
-/// the handler is. The first refusal wins, and nobody behind it is asked. There is nothing to pass on by hand, and so
-/// nothing to forget.
+/// Checks are stacked by [`ServerBuilder::check`](crate::ServerBuilder::check). Each is asked, in
+/// their order, before the handler is. The first refusal wins, and nobody behind it is asked. There
+/// is nothing to pass on by hand, and so nothing to forget.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -73,7 +73,8 @@ pub trait Check: Send + Sync + 'static {
     }
 }
 
-/// One connection, as a check sees it. What holds for the hooks of a [`Session`](crate::Session) holds here.
+/// One connection, as a check sees it. What holds for the hooks of a [`Session`](crate::Session)
+/// holds here.
 pub trait CheckSession: Send + 'static {
     /// The client introduces itself.
     fn hello(&mut self, hello: Hello<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
@@ -99,21 +100,23 @@ pub trait CheckSession: Send + 'static {
         async { Ok(()) }
     }
 
-    /// The client gives a command that is none of SMTP's. What a check refuses, the handler is not asked about.
+    /// The client gives a command that is none of SMTP's. What a check refuses, the handler is not
+    /// asked about.
     fn command(&mut self, command: Command<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
         let _ = command;
         async { Ok(()) }
     }
 
-    /// Whether the [content](Self::content) of this transaction is looked at: asked when it is about to come. If one of
-    /// the checks looks, the message is [gathered](crate::Gathered) before the handler gets it.
+    /// Whether the [content](Self::content) of this transaction is looked at: asked when it is
+    /// about to come. If one of the checks looks, the message is [gathered](crate::Gathered) before
+    /// the handler gets it.
     fn reads_content(&self) -> bool {
         false
     }
 
-    /// All of the content is there, without the headers that the server adds: as the client sent it, or with the edits of
-    /// the checks before this one, as [`sees_edits`](Self::sees_edits) says. Asked where
-    /// [`reads_content`](Self::reads_content) says so.
+    /// All of the content is there, without the headers that the server adds: as the client sent
+    /// it, or with the edits of the checks before this one, as [`sees_edits`](Self::sees_edits)
+    /// says. Asked where [`reads_content`](Self::reads_content) says so.
     fn content(
         &mut self,
         content: Content<'_>,
@@ -122,15 +125,16 @@ pub trait CheckSession: Send + 'static {
         async { Ok(Verdict::default()) }
     }
 
-    /// Whether this check looks at the content as the checks before it have edited it. A filter does, since it may go by
-    /// what another one has written; what verifies a signature does not. The checks behind it see the edits too.
+    /// Whether this check looks at the content as the checks before it have edited it. A filter
+    /// does, since it may go by what another one has written; what verifies a signature does not.
+    /// The checks behind it see the edits too.
     fn sees_edits(&self) -> bool {
         false
     }
 
-    /// Whether nothing more of this transaction is of interest: asked when [`mail`](Self::mail) has accepted it, before each
-    /// further hook. Then [`rcpt`](Self::rcpt), [`data`](Self::data) and [`content`](Self::content) are left out, which
-    /// costs less than an answer.
+    /// Whether nothing more of this transaction is of interest: asked when [`mail`](Self::mail) has
+    /// accepted it, before each further hook. Then [`rcpt`](Self::rcpt), [`data`](Self::data) and
+    /// [`content`](Self::content) are left out, which costs less than an answer.
     fn is_indifferent(&self) -> bool {
         false
     }

@@ -72,7 +72,8 @@ pub(crate) struct Greeting {
 }
 
 impl Client {
-    /// Describes a client of a test's: without more said, one at 192.0.2.1 that has not introduced itself.
+    /// Describes a client of a test's: without more said, one at 192.0.2.1 that has not introduced
+    /// itself.
     ///
     /// ```
     /// use prixfixe_server::Client;
@@ -95,8 +96,8 @@ impl Client {
         self.0.id
     }
 
-    /// Where the client is. Behind a load balancer that speaks the PROXY protocol it is the address that the balancer
-    /// gives.
+    /// Where the client is. Behind a load balancer that speaks the PROXY protocol it is the address
+    /// that the balancer gives.
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.0.peer
@@ -109,8 +110,8 @@ impl Client {
     }
 
     /// The load balancer that the connection came by
-    /// ([`Endpoint::proxy_protocol_from`](crate::Endpoint::proxy_protocol_from)), or of the proxy that told of the client
-    /// ([`Endpoint::xclient_from`](crate::Endpoint::xclient_from)).
+    /// ([`Endpoint::proxy_protocol_from`](crate::Endpoint::proxy_protocol_from)), or of the proxy
+    /// that told of the client ([`Endpoint::xclient_from`](crate::Endpoint::xclient_from)).
     #[must_use]
     pub fn balancer(&self) -> Option<Peer> {
         match self.0.via {
@@ -150,16 +151,16 @@ impl Client {
         self
     }
 
-    /// The name of the client's host in the DNS, where a proxy has told it by XCLIENT, or a check has
-    /// [found it out](Self::found_host_name).
+    /// The name of the client's host in the DNS, where a proxy has told it by XCLIENT, or a check
+    /// has [found it out](Self::found_host_name).
     #[must_use]
     pub fn host_name(&self) -> Option<&str> {
         self.0.host_name.as_deref().or_else(|| self.shown_name())
     }
 
-    /// Tells everybody who knows of this client the name that its host has in the DNS: for a [check](crate::Check) that looks
-    /// it up while the session goes on. It stands in `Received` from then on. The first that is told stays; what is no domain
-    /// of ASCII is none.
+    /// Tells everybody who knows of this client the name that its host has in the DNS: for a
+    /// [check](crate::Check) that looks it up while the session goes on. It stands in `Received`
+    /// from then on. The first that is told stays; what is no domain of ASCII is none.
     pub fn found_host_name(&self, name: &str) {
         if name.is_ascii() && !name.starts_with('[') && Domain::try_from(name).is_ok() {
             let _ = self.0.found_name.set(name.into());
@@ -180,8 +181,9 @@ impl Client {
         self.0.is_proxy
     }
 
-    /// The client of which this one, a proxy, has told by XCLIENT. What it left unsaid is as it was, but one at another address
-    /// is not whoever had logged in before. TLS is the connection's, and what in it proves who somebody is, is the proxy's.
+    /// The client of which this one, a proxy, has told by XCLIENT. What it left unsaid is as it
+    /// was, but one at another address is not whoever had logged in before. TLS is the
+    /// connection's, and what in it proves who somebody is, is the proxy's.
     pub(crate) fn renamed(&self, told: &Xclient) -> Self {
         let port = |port: &Attribute<u16>| port.value().copied().unwrap_or_default();
         let proxy = match self.0.via {
@@ -234,7 +236,8 @@ impl Client {
         }))
     }
 
-    /// The name that the client gave in HELO or EHLO (LHLO in LMTP), as it gave it: no more than a claim.
+    /// The name that the client gave in HELO or EHLO (LHLO in LMTP), as it gave it: no more than a
+    /// claim.
     #[must_use]
     pub fn helo(&self) -> Option<&str> {
         self.0.greeting.as_ref().map(|greeting| &*greeting.name)

@@ -1,12 +1,14 @@
 //! The application's side of a connection: one future that owns its session and answers questions.
 //!
-//! The future is made when a client connects and lives as long as the connection. It is handed owned questions
-//! and gives owned answers; what a hook borrows lives inside of it. So the hooks of one session follow each other with
-//! neither a lock nor an allocation of ours, and an idle connection costs what the session itself does.
+//! The future is made when a client connects and lives as long as the connection. It is handed
+//! owned questions and gives owned answers; what a hook borrows lives inside of it. So the hooks of
+//! one session follow each other with neither a lock nor an allocation of ours, and an idle
+//! connection costs what the session itself does.
 //!
-//! Question and answer pass through a place of the thread, since a future is given nothing but a waker when it is polled.
-//! The place is filled immediately before the poll and emptied immediately after it, and the future takes its
-//! question before it runs any code of the application's. A hook may so drive another server on the same thread.
+//! Question and answer pass through a place of the thread, since a future is given nothing but a
+//! waker when it is polled. The place is filled immediately before the poll and emptied immediately
+//! after it, and the future takes its question before it runs any code of the application's. A hook
+//! may so drive another server on the same thread.
 //!
 //! A hook that is to end early (its time is over, its body broke off) is dropped alone, by
 //! [`abandon`](Conversation::abandon); the session is told by [`Session::reset`] and stays.
@@ -45,7 +47,8 @@ pub(crate) enum Question {
     Rcpt(Arc<Envelope>, Recipient),
     Data(Arc<Envelope>),
     Message(Box<Message>),
-    /// The client is who it says, for all that the session knows. Accepted, the client is the one with that identity.
+    /// The client is who it says, for all that the session knows. Accepted, the client is the one
+    /// with that identity.
     Login(Box<LoginQuestion>),
     Command {
         verb: Box<str>,
@@ -114,7 +117,8 @@ fn is_abandoned() -> bool {
 
 /// What makes conversations, whatever the type of the handler.
 pub(crate) trait Begin: Send + Sync {
-    /// The conversation about a connection; its first question is [`connect`](Conversation::connect).
+    /// The conversation about a connection; its first question is
+    /// [`connect`](Conversation::connect).
     fn begin(&self) -> Conversation;
 
     /// What its hooks need around them, if they do.

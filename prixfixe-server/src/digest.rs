@@ -1,7 +1,7 @@
 //! The name that a message has in every attempt of its sender's.
 //!
-//! A client whose `250` was lost sends its message again (RFC 1047). The digest is then the same, and so it is what a
-//! target, a queue or an application knows the repeat by.
+//! A client whose `250` was lost sends its message again (RFC 1047). The digest is then the same,
+//! and so it is what a target, a queue or an application knows the repeat by.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,10 +15,11 @@ use crate::{Envelope, Gathered, MessageId};
 
 /// A SHA-256 of the envelope and the content of a message: the same for each attempt to send it.
 ///
-/// It covers the reverse-path, LF, the recipients of the whole transaction in sorted order, LF after each, LF, and the
-/// content as it was sent. Domains are lower-case A-labels, local parts are as they were given, a recipient that was
-/// named twice counts once. A content with neither `Date` nor `Message-ID` has LF and the message's
-/// [id](crate::Message::id) behind it: devices send alarms that are equal in every octet and are not the same.
+/// It covers the reverse-path, LF, the recipients of the whole transaction in sorted order, LF
+/// after each, LF, and the content as it was sent. Domains are lower-case A-labels, local parts are
+/// as they were given, a recipient that was named twice counts once. A content with neither `Date`
+/// nor `Message-ID` has LF and the message's [id](crate::Message::id) behind it: devices send
+/// alarms that are equal in every octet and are not the same.
 ///
 /// Its `Display` form is 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,7 +71,8 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Where the digest of a transaction is kept, once somebody has asked for it. Not a part of the envelope's value.
+/// Where the digest of a transaction is kept, once somebody has asked for it. Not a part of the
+/// envelope's value.
 #[derive(Default)]
 pub(crate) struct Known(OnceLock<Box<Digest>>);
 
@@ -158,7 +160,8 @@ pub(crate) async fn digest(
     let mut body = content.body();
     while let Some(piece) = body.chunk().await? {
         hashing.read(&piece);
-        // Others are to have their turn: a content may be large, and a piece takes a good part of a millisecond.
+        // Others are to have their turn: a content may be large, and a piece takes a good part of a
+        // millisecond.
         pause().await;
     }
     Ok(hashing.finish())

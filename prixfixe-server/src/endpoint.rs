@@ -18,10 +18,12 @@ use crate::{AuthMode, Client, StartError};
 #[cfg(feature = "proxy-protocol")]
 const MAPPED_PREFIX: u8 = 96;
 
-/// Where a server listens and what comes first there: for [`ServerBuilder::listen`](crate::ServerBuilder::listen).
+/// Where a server listens and what comes first there: for
+/// [`ServerBuilder::listen`](crate::ServerBuilder::listen).
 ///
-/// An address, a [`Listener`] and a [`UnixSocket`](crate::UnixSocket) are endpoints by themselves. A text is one, too, as
-/// an IP address and a port; one that is none of these is an error when the server starts.
+/// An address, a [`Listener`] and a [`UnixSocket`](crate::UnixSocket) are endpoints by themselves.
+/// A text is one, too, as an IP address and a port; one that is none of these is an error when the
+/// server starts.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -49,8 +51,8 @@ enum Socket {
     Bound(Listener),
 }
 
-/// What holds for the connections that come by an [`Endpoint`], so that it can change while the server runs:
-/// [`Settings::endpoint_rules`](crate::Settings::endpoint_rules).
+/// What holds for the connections that come by an [`Endpoint`], so that it can change while the
+/// server runs: [`Settings::endpoint_rules`](crate::Settings::endpoint_rules).
 #[derive(Debug, Clone)]
 pub struct EndpointRules(pub(crate) Rules);
 
@@ -108,7 +110,8 @@ impl fmt::Debug for Offer {
 }
 
 impl Endpoint {
-    /// Listens on an address, in clear with STARTTLS where TLS is configured. Port 0: any free port.
+    /// Listens on an address, in clear with STARTTLS where TLS is configured. Port 0: any free
+    /// port.
     pub fn new(address: impl Into<SocketAddr>) -> Self {
         Self::on(Socket::Address(address.into()))
     }
@@ -141,8 +144,8 @@ impl Endpoint {
         self
     }
 
-    /// What the program calls this endpoint: [`Client::endpoint`] says it of each client that comes by it. A check may
-    /// ask more of strangers at one endpoint than at another.
+    /// What the program calls this endpoint: [`Client::endpoint`] says it of each client that comes
+    /// by it. A check may ask more of strangers at one endpoint than at another.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.rules.name = Some(name.into());
         self
@@ -157,7 +160,8 @@ impl Endpoint {
         self
     }
 
-    /// Whether clients may or must log in here, in place of what [`Settings::auth`](crate::Settings::auth) says.
+    /// Whether clients may or must log in here, in place of what
+    /// [`Settings::auth`](crate::Settings::auth) says.
     pub fn auth(mut self, mode: AuthMode) -> Self {
         self.rules.auth = Some(mode);
         self
@@ -170,21 +174,25 @@ impl Endpoint {
         self
     }
 
-    /// Offers DSN here ([`Settings::dsn`](crate::Settings::dsn)) to each client that comes while this says so: as long as
-    /// the server that mail is passed on to offers it, say. It is asked once for a connection, and must not block.
+    /// Offers DSN here ([`Settings::dsn`](crate::Settings::dsn)) to each client that comes while
+    /// this says so: as long as the server that mail is passed on to offers it, say. It is asked
+    /// once for a connection, and must not block.
     pub fn dsn_while(mut self, is_offered: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.rules.dsn = Some(Offer(Arc::new(is_offered)));
         self
     }
 
-    /// A peer in one of these networks is a load balancer: its connections must begin with a PROXY protocol header,
-    /// version 1 or 2, also before a TLS handshake, and the address in it is the
-    /// [client's](crate::Client::peer). Without one within the command timeout, or with a bad one, the connection is
-    /// closed and nothing is sent. From any other peer such a header is no more than an unknown command.
+    /// A peer in one of these networks is a load balancer: its connections must begin with a PROXY
+    /// protocol header, version 1 or 2, also before a TLS handshake, and the address in it is the
+    /// [client's](crate::Client::peer). Without one within the command timeout, or with a bad one,
+    /// the connection is closed and nothing is sent. From any other peer such a header is no more
+    /// than an unknown command.
     ///
-    /// A network of IPv4-mapped addresses (`::ffff:10.1.0.0/112`) is the IPv4 network that it stands for.
+    /// A network of IPv4-mapped addresses (`::ffff:10.1.0.0/112`) is the IPv4 network that it
+    /// stands for.
     ///
-    /// A balancer in this list is believed whatever it says of its clients: name no more than your balancers.
+    /// A balancer in this list is believed whatever it says of its clients: name no more than your
+    /// balancers.
     #[cfg(feature = "proxy-protocol")]
     pub fn proxy_protocol_from(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
         let networks = networks.into_iter().map(canonical);
@@ -192,19 +200,23 @@ impl Endpoint {
         self
     }
 
-    /// As [`proxy_protocol_from`](Self::proxy_protocol_from), for every process that connects to this Unix socket.
+    /// As [`proxy_protocol_from`](Self::proxy_protocol_from), for every process that connects to
+    /// this Unix socket.
     #[cfg(feature = "proxy-protocol")]
     pub fn proxy_protocol_from_unix(mut self) -> Self {
         self.rules.balancers_on_unix = true;
         self
     }
 
-    /// A peer in one of these networks is a mail proxy, such as nginx's or Dovecot's submission: EHLO offers it XCLIENT, by which
-    /// it says whose session this is. The session begins anew then, and limits, [checks](crate::Check) and the handler see that
-    /// client: its [address](crate::Client::peer), and its [identity](crate::Client::identity) where the proxy has
-    /// logged it in. TLS stays as it is. From any other peer XCLIENT is refused with `550 5.7.0`.
+    /// A peer in one of these networks is a mail proxy, such as nginx's or Dovecot's submission:
+    /// EHLO offers it XCLIENT, by which it says whose session this is. The session begins anew
+    /// then, and limits, [checks](crate::Check) and the handler see that client: its
+    /// [address](crate::Client::peer), and its [identity](crate::Client::identity) where the proxy
+    /// has logged it in. TLS stays as it is. From any other peer XCLIENT is refused with
+    /// `550 5.7.0`.
     ///
-    /// A proxy in this list is believed whatever it says, also that a client is logged in: name no more than your proxies.
+    /// A proxy in this list is believed whatever it says, also that a client is logged in: name no
+    /// more than your proxies.
     #[cfg(feature = "proxy-protocol")]
     pub fn xclient_from(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
         let networks = networks.into_iter().map(canonical);
@@ -212,7 +224,8 @@ impl Endpoint {
         self
     }
 
-    /// As [`xclient_from`](Self::xclient_from), for every process that connects to this Unix socket.
+    /// As [`xclient_from`](Self::xclient_from), for every process that connects to this Unix
+    /// socket.
     #[cfg(feature = "proxy-protocol")]
     pub fn xclient_from_unix(mut self) -> Self {
         self.rules.proxies_on_unix = true;
@@ -349,7 +362,8 @@ fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// Peers are known by their IPv4 addresses where they have any, so that is how networks of them are to be looked for.
+/// Peers are known by their IPv4 addresses where they have any, so that is how networks of them are
+/// to be looked for.
 #[cfg(feature = "proxy-protocol")]
 fn canonical(network: IpNet) -> IpNet {
     let IpNet::V6(mapped) = network else {

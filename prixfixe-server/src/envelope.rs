@@ -7,7 +7,8 @@ use prixfixe_core::{ForwardPath, InvalidMailbox, MailParameters, RcptParameters,
 
 use crate::in_force::Taken;
 
-/// The envelope of a transaction (RFC 5321 section 2.3.1): what MAIL and the accepted RCPT commands said.
+/// The envelope of a transaction (RFC 5321 section 2.3.1): what MAIL and the accepted RCPT commands
+/// said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     pub(crate) reverse_path: ReversePath,
@@ -24,7 +25,8 @@ pub struct Envelope {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
     pub(crate) path: ForwardPath,
-    /// Apart where there are any: every connection has room for a recipient, and few recipients have them.
+    /// Apart where there are any: every connection has room for a recipient, and few recipients
+    /// have them.
     parameters: Option<Box<RcptParameters>>,
 }
 
@@ -121,7 +123,8 @@ impl Recipient {
         &self.path
     }
 
-    /// What came with RCPT: what the sender wants to hear of, and whom it named at first (RFC 3461).
+    /// What came with RCPT: what the sender wants to hear of, and whom it named at first (RFC
+    /// 3461).
     #[must_use]
     pub fn parameters(&self) -> &RcptParameters {
         self.parameters.as_deref().unwrap_or(&NO_PARAMETERS)

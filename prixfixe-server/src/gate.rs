@@ -1,4 +1,5 @@
-//! What a connection goes through before its SMTP session: the header of a load balancer, the limits of its client.
+//! What a connection goes through before its SMTP session: the header of a load balancer, the
+//! limits of its client.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -118,8 +119,8 @@ impl Gate {
         Self { state, permit }
     }
 
-    /// In clear the client is told. Where TLS comes first it is not worth a handshake, whose cost is what
-    /// the limit is to spare.
+    /// In clear the client is told. Where TLS comes first it is not worth a handshake, whose cost
+    /// is what the limit is to spare.
     fn refuse(
         shared: &Shared,
         implicit_tls: bool,
@@ -167,7 +168,8 @@ impl Gate {
 }
 
 impl Awaiting {
-    /// The client's connection, as soon as the header is there. The rest of `bytes` is the client's.
+    /// The client's connection, as soon as the header is there. The rest of `bytes` is the
+    /// client's.
     fn receive(&mut self, now: Instant, bytes: &[u8]) -> Option<Gate> {
         let Connection { peer, local, .. } = self.connection;
         let mut rest = bytes;
@@ -203,8 +205,8 @@ impl Awaiting {
         Some(gate)
     }
 
-    /// A balancer sends its header as soon as it is connected, and has a client behind it who waits: with the header that one
-    /// can be told to come back later.
+    /// A balancer sends its header as soon as it is connected, and has a client behind it who
+    /// waits: with the header that one can be told to come back later.
     fn shutdown(&mut self, now: Instant) {
         self.leaving = true;
         let soon = now.checked_add(LAST_HEADER);
@@ -329,8 +331,8 @@ impl Session for Gate {
     fn peer_is_done(&self) -> bool {
         match &self.state {
             State::Session(session) => session.peer_is_done(),
-            // Nothing was sent that a reset could destroy. A balancer's client that came too late for a server that goes
-            // away is to see an end, not a reset.
+            // Nothing was sent that a reset could destroy. A balancer's client that came too late
+            // for a server that goes away is to see an end, not a reset.
             State::Header(awaiting) => !matches!(awaiting.end, Some(End::Shutdown)),
             // It may be sending already: the reply is to outlive that.
             State::Refused(_) => false,

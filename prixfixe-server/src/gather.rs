@@ -1,4 +1,5 @@
-//! Contents that somebody needs whole: in memory as far as there is some, beyond that in a file without a name.
+//! Contents that somebody needs whole: in memory as far as there is some, beyond that in a file
+//! without a name.
 
 mod budget;
 mod offload;
@@ -17,7 +18,8 @@ use self::offload::{DroppedElsewhere, offload};
 pub(crate) use self::reader::Reader;
 use crate::{Body, BodyError, OrReply};
 
-/// A content that is there whole. Cheap to clone; its memory or its file is free when the last clone is gone.
+/// A content that is there whole. Cheap to clone; its memory or its file is free when the last
+/// clone is gone.
 #[derive(Debug, Clone)]
 pub struct Gathered {
     stored: Arc<Stored>,
@@ -114,7 +116,8 @@ impl Gathering {
     ) -> Result<DroppedElsewhere<File>, Reply> {
         let directory = self.directory.clone();
         let written = offload(move || {
-            // The memory counts until it is given back, also where nobody waits for the file any more.
+            // The memory counts until it is given back, also where nobody waits for the file any
+            // more.
             let _counted = reservation;
             let blocks = blocks;
             let mut file = nameless_file(directory.as_deref())?;
@@ -185,8 +188,8 @@ fn refused<T>(error: io::Error) -> Result<T, Reply> {
     Err(error).or_reply(reply)
 }
 
-/// A file that nobody else can open, and that is gone with its last user. Its name, where the system
-/// needs one for a moment, is not to be guessed: others may write to the directory.
+/// A file that nobody else can open, and that is gone with its last user. Its name, where the
+/// system needs one for a moment, is not to be guessed: others may write to the directory.
 fn nameless_file(directory: Option<&Path>) -> io::Result<File> {
     match directory {
         Some(directory) => tempfile::tempfile_in(directory),
@@ -203,7 +206,8 @@ impl Gathered {
         }
     }
 
-    /// A part of it, as far as it has so much. It has no memory of its own: the whole is there until both are gone.
+    /// A part of it, as far as it has so much. It has no memory of its own: the whole is there
+    /// until both are gone.
     ///
     /// ```
     /// # async fn example() -> Result<(), prixfixe_server::BodyError> {

@@ -21,9 +21,9 @@ pub use or_reply::OrReply;
 
 /// Makes a [`Session`] for each connection.
 ///
-/// A closure `Fn(Message) -> impl Future` is a handler that accepts every client, sender and recipient.
-/// [`ServerBuilder::sessions`](crate::ServerBuilder::sessions) takes a closure that makes sessions. Write a
-/// handler of your own where that is not enough.
+/// A closure `Fn(Message) -> impl Future` is a handler that accepts every client, sender and
+/// recipient. [`ServerBuilder::sessions`](crate::ServerBuilder::sessions) takes a closure that
+/// makes sessions. Write a handler of your own where that is not enough.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -82,9 +82,9 @@ pub trait Handler: Send + Sync + 'static {
         client: &Client,
     ) -> impl Future<Output = Result<Self::Session, Reply>> + Send;
 
-    /// True: the hooks use sockets or timers of tokio's. They are then polled inside of a runtime on the raw transport
-    /// too, which has none of its own: a server starts one, with one thread, for all of its sessions. Asked once, when
-    /// the server starts.
+    /// True: the hooks use sockets or timers of tokio's. They are then polled inside of a runtime
+    /// on the raw transport too, which has none of its own: a server starts one, with one thread,
+    /// for all of its sessions. Asked once, when the server starts.
     fn needs_runtime(&self) -> bool {
         false
     }
@@ -92,16 +92,19 @@ pub trait Handler: Send + Sync + 'static {
 
 /// One connection, as the application sees it.
 ///
-/// It is asked one question at a time, in the order of the dialogue. While a question is open the client waits, and so does
-/// whatever it has pipelined. An `Err` is the reply that the client gets: its code must be 4xx or 5xx (anything else is
-/// sent as `451 4.3.0`). A `421`, and a reply that [closes](Reply::and_close), ends the connection.
+/// It is asked one question at a time, in the order of the dialogue. While a question is open the
+/// client waits, and so does whatever it has pipelined. An `Err` is the reply that the client gets:
+/// its code must be 4xx or 5xx (anything else is sent as `451 4.3.0`). A `421`, and a reply that
+/// [closes](Reply::and_close), ends the connection.
 ///
-/// State lives in the session: what RCPT found out is there at `message`. Its `Drop` is the end of the connection.
+/// State lives in the session: what RCPT found out is there at `message`. Its `Drop` is the end of
+/// the connection.
 ///
-/// Each hook's future may be dropped at any `.await`: when the client is gone, when the server stops, and when it takes longer
-/// than the server's `handler_timeout`. In the last case the client receives
-/// `451 4.3.0` (at a login `454 4.7.0`) and the session goes on; over MAIL and over a message
-/// [`reset`](Self::reset) is called, since the transaction is gone. A panic ends the connection with `421 4.3.0` and is logged.
+/// Each hook's future may be dropped at any `.await`: when the client is gone, when the server
+/// stops, and when it takes longer than the server's `handler_timeout`. In the last case the client
+/// receives `451 4.3.0` (at a login `454 4.7.0`) and the session goes on; over MAIL and over a
+/// message [`reset`](Self::reset) is called, since the transaction is gone. A panic ends the
+/// connection with `421 4.3.0` and is logged.
 ///
 /// The futures are polled by the connection's own task or loop: do blocking work elsewhere.
 #[diagnostic::on_unimplemented(
@@ -117,7 +120,8 @@ pub trait Session: Send + 'static {
 
     /// The client wants to log in. Asked where mechanisms are offered
     /// ([`Settings::auth_mechanisms`](crate::Settings::auth_mechanisms)) and no
-    /// [`Authenticator`](crate::Authenticator) is set. `Ok`: the client is this one from now on, up to a STARTTLS.
+    /// [`Authenticator`](crate::Authenticator) is set. `Ok`: the client is this one from now on, up
+    /// to a STARTTLS.
     ///
     /// [`Reply::BAD_CREDENTIALS`] is for a login that is wrong, and counts against the client;
     /// [`Reply::LOGIN_UNAVAILABLE`] for one that cannot be checked now.
@@ -141,22 +145,24 @@ pub trait Session: Send + 'static {
         async { Ok(()) }
     }
 
-    /// The client is about to send the content: the last moment at which none of it has been sent. A refusal ends the
-    /// transaction.
+    /// The client is about to send the content: the last moment at which none of it has been sent.
+    /// A refusal ends the transaction.
     fn data(&mut self, data: Data<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
         let _ = data;
         async { Ok(()) }
     }
 
-    /// Takes the message as it arrives. `Ok`: it is safe, the client receives 250 and may forget it.
+    /// Takes the message as it arrives. `Ok`: it is safe, the client receives 250 and may forget
+    /// it.
     ///
-    /// Where the content will never be complete, [`Body::chunk`](crate::Body::chunk) says so: the future is polled once
-    /// more, to see it, and dropped. So what has to be cleaned up is cleaned up by `Drop`, by
-    /// [`reset`](Self::reset), or by a task of its own.
+    /// Where the content will never be complete, [`Body::chunk`](crate::Body::chunk) says so: the
+    /// future is polled once more, to see it, and dropped. So what has to be cleaned up is cleaned
+    /// up by `Drop`, by [`reset`](Self::reset), or by a task of its own.
     fn message(&mut self, message: Message)
     -> impl Future<Output = Result<Accepted, Reply>> + Send;
 
-    /// The client sent a command that is none of SMTP's. `Ok` is the reply to it; the default refuses it as an unknown one.
+    /// The client sent a command that is none of SMTP's. `Ok` is the reply to it; the default
+    /// refuses it as an unknown one.
     fn command(
         &mut self,
         command: Command<'_>,
@@ -165,9 +171,9 @@ pub trait Session: Send + 'static {
         async { Err(Reply::UNKNOWN_COMMAND) }
     }
 
-    /// The transaction is gone without an answer of [`message`](Self::message) that counted: RSET, another EHLO, a lost or
-    /// refused body, a refusal of [`data`](Self::data), or [`mail`](Self::mail) or
-    /// [`message`](Self::message) that ran over its time.
+    /// The transaction is gone without an answer of [`message`](Self::message) that counted: RSET,
+    /// another EHLO, a lost or refused body, a refusal of [`data`](Self::data), or
+    /// [`mail`](Self::mail) or [`message`](Self::message) that ran over its time.
     fn reset(&mut self) {}
 }
 

@@ -1,4 +1,5 @@
-//! What the questions of a session are about: one value for each, so that what comes later is a method more.
+//! What the questions of a session are about: one value for each, so that what comes later is a
+//! method more.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -77,7 +78,8 @@ impl<'a> Mail<'a> {
         self.envelope.parameters()
     }
 
-    /// What is [attached](crate::Settings::attach) to the settings with which this transaction begins.
+    /// What is [attached](crate::Settings::attach) to the settings with which this transaction
+    /// begins.
     #[must_use]
     pub fn attached<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         self.envelope.attached()

@@ -1,4 +1,5 @@
-//! Messages as a stream of values: for tests, and for applications that would rather receive than be called.
+//! Messages as a stream of values: for tests, and for applications that would rather receive than
+//! be called.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -35,9 +36,11 @@ pub fn inbox() -> (InboxHandler, Inbox) {
     (InboxHandler(Sender::Unbounded(sender)), inbox)
 }
 
-/// An [`inbox`] of at most so many messages, and at least one: while it is full, clients wait for their 250.
+/// An [`inbox`] of at most so many messages, and at least one: while it is full, clients wait for
+/// their 250.
 ///
-/// A program that sends two messages before it reads one waits for ever where there is room for one.
+/// A program that sends two messages before it reads one waits for ever where there is room for
+/// one.
 #[must_use]
 pub fn bounded_inbox(capacity: usize) -> (InboxHandler, Inbox) {
     let (sender, receiver) = mpsc::channel(capacity.max(1));

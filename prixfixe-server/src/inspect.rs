@@ -1,4 +1,5 @@
-//! What a session holds at the moment: for transports of your own, and for tests that see to it that the bounds hold.
+//! What a session holds at the moment: for transports of your own, and for tests that see to it
+//! that the bounds hold.
 
 use crate::tls::{Tls, Upgrade};
 use prixfixe_network::Session;

@@ -20,29 +20,32 @@
 //! # What happens to a message
 //!
 //! 1. A client connects: [`Handler::connect`] makes a [`Session`], and the greeting leaves.
-//! 2. MAIL: [`Session::mail`] is asked about the sender. RCPT: [`Session::rcpt`] is asked about each recipient, after the domains of
-//!    [`accept_domains`](ServerBuilder::accept_domains).
-//! 3. The first octet of the content: [`Session::message`] is given the [`Message`], whose [`Body`] it reads while it arrives. A
-//!    handler that reads slowly slows the client down; at most [a read and 64 KiB](Body) wait for it.
-//! 4. The end of the content: the client waits for the handler's answer. `Ok` is its `250`, an `Err` is the reply that it says.
+//! 2. MAIL: [`Session::mail`] is asked about the sender. RCPT: [`Session::rcpt`] is asked about
+//!    each recipient, after the domains of [`accept_domains`](ServerBuilder::accept_domains).
+//! 3. The first octet of the content: [`Session::message`] is given the [`Message`], whose [`Body`]
+//!    it reads while it arrives. A handler that reads slowly slows the client down; at most
+//!    [a read and 64 KiB](Body) wait for it.
+//! 4. The end of the content: the client waits for the handler's answer. `Ok` is its `250`, an
+//!    `Err` is the reply that it says.
 //!
 //! > **A `250` is given only for an `Ok` of the handler's, after the true end of the content.** A lost connection, a bare line
 //! > feed, a body over the limit are errors of [`Body::chunk`], never a short message.
 //!
-//! Every question has a time limit ([`handler_timeout`](ServerBuilder::handler_timeout)), and a panic in a handler ends its own session
-//! with a `421` and nothing else.
+//! Every question has a time limit ([`handler_timeout`](ServerBuilder::handler_timeout)), and a
+//! panic in a handler ends its own session with a `421` and nothing else.
 //!
 //! # Where it runs
 //!
 //! [`ServerBuilder::start`] inside a tokio runtime serves on that runtime; elsewhere, or with
-//! [`threads`](ServerBuilder::threads), on threads of its own. [`Transport::Raw`] needs no tokio at all. The futures of this crate
-//! ([`Server::stopped`], [`Body::chunk`], [`Inbox::next`]) can be awaited on any executor.
+//! [`threads`](ServerBuilder::threads), on threads of its own. [`Transport::Raw`] needs no tokio at
+//! all. The futures of this crate ([`Server::stopped`], [`Body::chunk`], [`Inbox::next`]) can be
+//! awaited on any executor.
 //!
 //! # While it runs
 //!
-//! [`Server::reconfigure`] changes limits, the accepted domains, the name and the certificates of a server that runs: for
-//! connections from then on, all of it or nothing. A [`TlsConfig`] reads its files anew by itself ([`TlsConfig::reload`],
-//! [`TlsConfig::watch`]).
+//! [`Server::reconfigure`] changes limits, the accepted domains, the name and the certificates of a
+//! server that runs: for connections from then on, all of it or nothing. A [`TlsConfig`] reads its
+//! files anew by itself ([`TlsConfig::reload`], [`TlsConfig::watch`]).
 //!
 //! # In a test
 //!
@@ -62,7 +65,8 @@
 //!
 //! # Numbers
 //!
-//! [`Server::metrics`] gives counters, durations and the latest refusals, as numbers or in the Prometheus text format.
+//! [`Server::metrics`] gives counters, durations and the latest refusals, as numbers or in the
+//! Prometheus text format.
 //!
 //! # Features
 //!
@@ -79,12 +83,12 @@
 //! # Logs
 //!
 //! Events of [`tracing`] have the target `prixfixe`. At `INFO` there is `message` for each message,
-//! `connection` for each connection that ended and `refused` for each refusal that no message tells.
-//! A handler that panicked or took too long is at `ERROR`.
+//! `connection` for each connection that ended and `refused` for each refusal that no message
+//! tells. A handler that panicked or took too long is at `ERROR`.
 //!
 //! Strangers can cause 20 lines per minute for one client and 600 in all, beside those of accepted
-//! mail. What is over that is at `DEBUG`, and a `WARN` says how many lines that were. Fields may hold
-//! any character that a client can send: a subscriber escapes what could deceive its reader.
+//! mail. What is over that is at `DEBUG`, and a `WARN` says how many lines that were. Fields may
+//! hold any character that a client can send: a subscriber escapes what could deceive its reader.
 #![deny(missing_docs)]
 // The documentation speaks of every feature.
 #![cfg_attr(

@@ -100,20 +100,21 @@ macro_rules! head_accessors {
             self.head.verdict.as_deref().unwrap_or(&NOTHING)
         }
 
-        /// What a relay puts before the content: `Received` (RFC 5321 section 4.4), CRLF at the end of each line. It
-        /// names a recipient only where the envelope has no other.
+        /// What a relay puts before the content: `Received` (RFC 5321 section 4.4), CRLF at the end
+        /// of each line. It names a recipient only where the envelope has no other.
         #[must_use]
         pub fn received_header(&self) -> Vec<u8> {
             trace::received(&self.head)
         }
 
-        /// What final delivery puts before the content: `Return-Path`, a `Delivered-To` for each of these recipients, and
-        /// `Received` (RFC 5321 section 4.4), CRLF at the end of each line. Behind them comes
-        /// [`header_separator`](crate::header_separator), then the content.
+        /// What final delivery puts before the content: `Return-Path`, a `Delivered-To` for each of
+        /// these recipients, and `Received` (RFC 5321 section 4.4), CRLF at the end of each line.
+        /// Behind them comes [`header_separator`](crate::header_separator), then the content.
         ///
-        /// Name the recipients of that copy alone. Those of the whole [`envelope`](Self::envelope) are right for a copy
-        /// that they share. Where each recipient gets a copy of its own, they would tell everybody who else got the
-        /// message, those of a `Bcc` included (RFC 5321 section 7.2).
+        /// Name the recipients of that copy alone. Those of the whole [`envelope`](Self::envelope)
+        /// are right for a copy that they share. Where each recipient gets a copy of its own, they
+        /// would tell everybody who else got the message, those of a `Bcc` included (RFC 5321
+        /// section 7.2).
         #[must_use]
         pub fn trace_headers<'a>(
             &self,
@@ -125,7 +126,8 @@ macro_rules! head_accessors {
 }
 
 impl Message {
-    /// A message of a test's, or of a program that makes messages itself. Its body gives these pieces, one at a time.
+    /// A message of a test's, or of a program that makes messages itself. Its body gives these
+    /// pieces, one at a time.
     ///
     /// ```
     /// use prixfixe_server::{Client, Envelope, Message};
@@ -186,7 +188,8 @@ impl Message {
         &mut self.body
     }
 
-    /// The same message for these recipients alone. Its [digest](Self::digest) stays that of the whole transaction.
+    /// The same message for these recipients alone. Its [digest](Self::digest) stays that of the
+    /// whole transaction.
     #[must_use]
     pub fn with_recipients(mut self, recipients: Vec<Recipient>) -> Self {
         #[cfg(feature = "digest")]
@@ -201,17 +204,17 @@ impl Message {
         self
     }
 
-    /// True where this is for others than all recipients of the transaction whose [digest](Self::digest) it has: the digest
-    /// alone does not name it then.
+    /// True where this is for others than all recipients of the transaction whose
+    /// [digest](Self::digest) it has: the digest alone does not name it then.
     #[cfg(feature = "digest")]
     #[must_use]
     pub fn is_part(&self) -> bool {
         self.head.is_part
     }
 
-    /// Reads the content to its end and keeps all of it: at most the server's `max_message_size`, which is then
-    /// what each message may cost in memory. To bound the memory whatever the size, read
-    /// [`body`](Self::body) piece by piece.
+    /// Reads the content to its end and keeps all of it: at most the server's `max_message_size`,
+    /// which is then what each message may cost in memory. To bound the memory whatever the size,
+    /// read [`body`](Self::body) piece by piece.
     ///
     /// # Errors
     ///
@@ -221,8 +224,8 @@ impl Message {
     }
 
     /// Reads the content to its end and keeps all of it, in memory within the server's
-    /// [`message_memory`](crate::Settings::message_memory), beyond that in a file. What is gathered already is not
-    /// copied.
+    /// [`message_memory`](crate::Settings::message_memory), beyond that in a file. What is gathered
+    /// already is not copied.
     ///
     /// # Errors
     ///
@@ -237,15 +240,17 @@ impl Message {
         Ok(gathered)
     }
 
-    /// Counts so many bytes within the server's [`message_memory`](crate::Settings::message_memory): for whoever makes
-    /// something of the message that is as large as the message. `None`: so many are not left.
+    /// Counts so many bytes within the server's
+    /// [`message_memory`](crate::Settings::message_memory): for whoever makes something of the
+    /// message that is as large as the message. `None`: so many are not left.
     #[must_use]
     pub fn reserve_memory(&self, bytes: u64) -> Option<MessageMemory> {
         self.head.gathering.reserve(bytes)
     }
 
-    /// The name that this message has in every attempt of its sender's, as [`Digest`](crate::Digest) says. Gathers the
-    /// content, which can be read all the same; asked again it is there at once.
+    /// The name that this message has in every attempt of its sender's, as
+    /// [`Digest`](crate::Digest) says. Gathers the content, which can be read all the same; asked
+    /// again it is there at once.
     ///
     /// # Errors
     ///
@@ -271,8 +276,9 @@ impl Message {
         Ok(digest)
     }
 
-    /// Has the [digest](Self::digest) made while the content is read: [`Envelope::digest`] has it when the end has been
-    /// read. For whoever streams a message and wants to know it by its name afterwards.
+    /// Has the [digest](Self::digest) made while the content is read: [`Envelope::digest`] has it
+    /// when the end has been read. For whoever streams a message and wants to know it by its name
+    /// afterwards.
     #[cfg(feature = "digest")]
     pub fn hash_while_read(&mut self) {
         // What checks have changed is there whole, and is not what was sent.

@@ -1,7 +1,8 @@
-//! What happens is told in one place: to the log, to the counters and to the list of recent incidents.
+//! What happens is told in one place: to the log, to the counters and to the list of recent
+//! incidents.
 //!
-//! Whoever sees something says what it was, as an [`Observation`]; which of the three want to know, and in what words, is
-//! decided here. A fourth would be one function more.
+//! Whoever sees something says what it was, as an [`Observation`]; which of the three want to know,
+//! and in what words, is decided here. A fourth would be one function more.
 
 mod message;
 
@@ -49,7 +50,8 @@ pub(crate) enum Observation<'a> {
     Handshake(TlsVersion),
     /// TLS did not come about.
     HandshakeFailed(&'a HandshakeError),
-    /// The connection was gone before the end of a handshake, which the line of the connection tells.
+    /// The connection was gone before the end of a handshake, which the line of the connection
+    /// tells.
     HandshakeGone,
     /// There was clear text where a handshake should have been.
     ClearText(Refusal<'a>),
@@ -212,7 +214,8 @@ impl NoHeader<'_> {
         }
     }
 
-    /// A balancer that is set up wrongly is told of; one that only looks whether the port is open is not.
+    /// A balancer that is set up wrongly is told of; one that only looks whether the port is open
+    /// is not.
     fn write(self, log: &Log, now: Instant, who: Who<'_>) {
         let peer = who.peer;
         let grant = || log.grant(Level::WARN, now, peer.ip());

@@ -12,7 +12,8 @@ pub(crate) const NO_SUCH_DOMAIN: Reply = Reply::from_static(
     "mail for this domain is not accepted here",
 );
 
-/// A check adds a recipient over the limit. Its client can do nothing about that: the message goes on without it.
+/// A check adds a recipient over the limit. Its client can do nothing about that: the message goes
+/// on without it.
 pub(crate) const TOO_MANY_ADDED: Reply = Reply::from_static(
     554,
     EnhancedCode(5, 5, 3),

@@ -46,7 +46,8 @@ impl Server {
         self.inner.running.addresses()
     }
 
-    /// How logins are handled at each of [`addresses`](Self::addresses), for connections that are accepted now.
+    /// How logins are handled at each of [`addresses`](Self::addresses), for connections that are
+    /// accepted now.
     #[must_use]
     pub fn auth_modes(&self) -> Vec<AuthMode> {
         self.inner.service.auth_modes()
@@ -92,8 +93,8 @@ impl Server {
         self.inner.metrics.clone()
     }
 
-    /// True once [`shutdown`](Self::shutdown), [`abort`](Self::abort) or [`stop`](Self::stop) was called: no new
-    /// connection is accepted.
+    /// True once [`shutdown`](Self::shutdown), [`abort`](Self::abort) or [`stop`](Self::stop) was
+    /// called: no new connection is accepted.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.inner.running.is_stopping()
@@ -116,9 +117,10 @@ impl Server {
         self.inner.lock_settings().clone()
     }
 
-    /// Changes what it runs with. Connections that are accepted from now on have the new settings; sessions under way keep
-    /// theirs to their end, those over a lower [`max_connections`](Settings::max_connections) too. The accepted domains are
-    /// those of the next transaction, of whichever session. The drain timeout counts from the next shutdown.
+    /// Changes what it runs with. Connections that are accepted from now on have the new settings;
+    /// sessions under way keep theirs to their end, those over a lower
+    /// [`max_connections`](Settings::max_connections) too. The accepted domains are those of the
+    /// next transaction, of whichever session. The drain timeout counts from the next shutdown.
     ///
     /// ```
     /// # fn example(server: &prixfixe_server::Server) -> Result<(), prixfixe_server::SettingsError> {
@@ -136,8 +138,8 @@ impl Server {
         self.inner.reconfigure(change)
     }
 
-    /// Stops accepting, tells idle clients `421 4.3.2`, and lets running transactions finish for up to the drain
-    /// timeout. Returns at once; [`stopped`](Self::stopped) waits.
+    /// Stops accepting, tells idle clients `421 4.3.2`, and lets running transactions finish for up
+    /// to the drain timeout. Returns at once; [`stopped`](Self::stopped) waits.
     pub fn shutdown(&self) {
         self.inner.running.shutdown();
     }
@@ -147,8 +149,9 @@ impl Server {
         self.inner.running.abort();
     }
 
-    /// Waits, on any executor, until every thread of the transport has had a turn from now on, or the server is stopping: what a
-    /// watchdog wants to know. A handler that blocks a thread lets it wait; one that is slow without blocking does not.
+    /// Waits, on any executor, until every thread of the transport has had a turn from now on, or
+    /// the server is stopping: what a watchdog wants to know. A handler that blocks a thread lets
+    /// it wait; one that is slow without blocking does not.
     pub async fn turned(&self) {
         self.inner.running.turned().await;
     }
@@ -165,18 +168,19 @@ impl Server {
         self.inner.stopped().await;
     }
 
-    /// [`shutdown`](Self::shutdown), and waits for the end. Then the handler is gone, unless somebody has a
-    /// [`ServerHandle`].
+    /// [`shutdown`](Self::shutdown), and waits for the end. Then the handler is gone, unless
+    /// somebody has a [`ServerHandle`].
     pub async fn stop(self) {
         self.shutdown();
         self.stopped().await;
     }
 
-    /// Serves a stream of the caller's own to its end: a pipe in memory, a Unix socket. Its client's
-    /// [`peer`](crate::Client::peer) is [`Peer::Other`](crate::Peer::Other). It counts among the connections; dropping the
-    /// future drops the session.
+    /// Serves a stream of the caller's own to its end: a pipe in memory, a Unix socket. Its
+    /// client's [`peer`](crate::Client::peer) is [`Peer::Other`](crate::Peer::Other). It counts
+    /// among the connections; dropping the future drops the session.
     ///
-    /// The future has to be polled by a tokio runtime with a timer, whatever the server's transport.
+    /// The future has to be polled by a tokio runtime with a timer, whatever the server's
+    /// transport.
     ///
     /// ```
     /// use prixfixe_server::{Server, inbox};

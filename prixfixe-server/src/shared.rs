@@ -25,7 +25,8 @@ pub(crate) struct Shared {
     pub(crate) counts: Arc<Counts>,
     pub(crate) log: Arc<Log>,
     pub(crate) dialogue: Arc<Config>,
-    /// For processes of this machine: what they say crosses no network, so that TLS is never required.
+    /// For processes of this machine: what they say crosses no network, so that TLS is never
+    /// required.
     local_dialogue: Arc<Config>,
     pub(crate) domain: Arc<str>,
     pub(crate) handler_timeout: Duration,
@@ -147,7 +148,8 @@ fn modes(settings: &Settings, rules: &[Rules]) -> Vec<Option<AuthMode>> {
     set.take(rules.len()).copied().chain(rest).collect()
 }
 
-/// Nothing can come of some of it without a certificate. The rules are those that the listeners were given at the start.
+/// Nothing can come of some of it without a certificate. The rules are those that the listeners
+/// were given at the start.
 pub(crate) fn check(settings: &Settings, given: &[Rules]) -> Result<(), SettingsError> {
     let rules = rules_in_force(settings, given);
     let implicit = rules.iter().any(|rules| rules.implicit_tls);

@@ -12,8 +12,8 @@ use crate::{Peer, Recipient};
 
 /// `Return-Path`, `Delivered-To` for each of these recipients, `Received`.
 ///
-/// No line can be broken by a client: addresses and names come from parsed commands and hold no control
-/// characters.
+/// No line can be broken by a client: addresses and names come from parsed commands and hold no
+/// control characters.
 pub(crate) fn headers<'a>(
     head: &Head,
     recipients: impl IntoIterator<Item = &'a Recipient>,
@@ -31,10 +31,12 @@ pub(crate) fn received(head: &Head) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// What stands between headers that were put before a content and the content, of which this is the beginning.
+/// What stands between headers that were put before a content and the content, of which this is the
+/// beginning.
 ///
-/// It is an empty line where the content begins with a space or a tab, else nothing. The first line of such a content would
-/// be read as the continuation of our last header (RFC 5322 section 2.2.3), and so a client would write a part of it.
+/// It is an empty line where the content begins with a space or a tab, else nothing. The first line
+/// of such a content would be read as the continuation of our last header (RFC 5322 section 2.2.3),
+/// and so a client would write a part of it.
 ///
 /// ```
 /// use prixfixe_server::header_separator;
@@ -77,7 +79,8 @@ fn only(recipients: &[Recipient]) -> Option<&Recipient> {
 fn write_received(text: &mut String, head: &Head, only: Option<&Recipient>) -> fmt::Result {
     write!(text, "Received: from {}", claimed_name(head))?;
     text.push_str(" (");
-    // RFC 5321 section 4.4 has room for it beside the address. It is a domain, or nobody could have told it.
+    // RFC 5321 section 4.4 has room for it beside the address. It is a domain, or nobody could have
+    // told it.
     if let Some(name) = head.client.shown_name() {
         write!(text, "{name} ")?;
     }
@@ -95,9 +98,9 @@ fn write_received(text: &mut String, head: &Head, only: Option<&Recipient>) -> f
     write!(text, ";\r\n\t{}\r\n", date(head))
 }
 
-/// What the client calls itself, where that is a domain or an address literal (RFC 5321 section 4.4): any other text
-/// could be taken for more than a name. Only an internationalised message may have other than ASCII in its headers
-/// (RFC 6532 section 3).
+/// What the client calls itself, where that is a domain or an address literal (RFC 5321 section
+/// 4.4): any other text could be taken for more than a name. Only an internationalised message may
+/// have other than ASCII in its headers (RFC 6532 section 3).
 fn claimed_name(head: &Head) -> &str {
     let allowed = |name: &&str| head.envelope.parameters().smtputf8 || name.is_ascii();
     let domain = |name| Domain::try_from(name).ok();

@@ -6,14 +6,12 @@
     clippy::panic
 )]
 
-mod simulated;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use prixfixe_spool::{Content, Draft, Log, LogOptions, ReadError, Recovery};
+use prixfixe_test_support::disk::{Loss, SimulatedDisk};
 use proptest::prelude::*;
-use simulated::{Loss, SimulatedDisk};
 
 const SEGMENT: &str = "/spool/log/1.seg";
 /// Where the first record is.

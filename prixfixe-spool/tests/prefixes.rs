@@ -6,14 +6,12 @@
     clippy::panic
 )]
 
-mod simulated;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use fastrand::Rng;
 use prixfixe_spool::{Content, Draft, Log, LogOptions, MessageId, Recovery, Ticket};
-use simulated::{Fault, Loss, Operation, SimulatedDisk};
+use prixfixe_test_support::disk::{Fault, Loss, Operation, SimulatedDisk};
 
 /// What is known of a message. Its number is its content's beginning.
 #[derive(Debug, Default, Clone)]

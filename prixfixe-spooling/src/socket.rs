@@ -84,7 +84,8 @@ impl Drop for Socket {
     }
 }
 
-/// The longest path of a socket (`sun_path` of `struct sockaddr_un`), with the zero behind it: 104 bytes on BSD and macOS, 108 on Linux.
+/// The longest path of a socket (`sun_path` of `struct sockaddr_un`), with the zero behind it: 104
+/// bytes on BSD and macOS, 108 on Linux.
 const LONGEST: usize = 104;
 
 /// Does something with a socket in a directory whose path may be longer than that of a socket.

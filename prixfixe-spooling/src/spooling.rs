@@ -60,8 +60,8 @@ struct Leaving {
     messages: u64,
 }
 
-/// Behind the drain timeout, for the disk's or the stream's last answers. A disk that owes an answer for longer counts
-/// as broken elsewhere too.
+/// Behind the drain timeout, for the disk's or the stream's last answers. A disk that owes an
+/// answer for longer counts as broken elsewhere too.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// How often is looked whether they have come.

@@ -1,12 +1,12 @@
 //! Turns: how many handshakes a thread advances before everybody else is served again.
 //!
-//! A handshake costs a key exchange and a signature, a thousand times what an ordinary command costs. When
-//! five hundred clients connect at once, a thread that does whatever is ready next does five hundred of them
-//! in a row, and all its established sessions wait. Therefore a handshake may take a step only with a
-//! [`Turn`], of which each thread has few, given in the order in which they were asked for. The session
-//! [holds](HeldTurn) its turn until the transport comes back to it, which it asks for at once: by then the transport
-//! has been around, and whoever else was ready has been served. So the number of steps each time around is
-//! bounded, whatever the transport.
+//! A handshake costs a key exchange and a signature, a thousand times what an ordinary command
+//! costs. When five hundred clients connect at once, a thread that does whatever is ready next does
+//! five hundred of them in a row, and all its established sessions wait. Therefore a handshake may
+//! take a step only with a [`Turn`], of which each thread has few, given in the order in which they
+//! were asked for. The session [holds](HeldTurn) its turn until the transport comes back to it,
+//! which it asks for at once: by then the transport has been around, and whoever else was ready has
+//! been served. So the number of steps each time around is bounded, whatever the transport.
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;

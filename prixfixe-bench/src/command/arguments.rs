@@ -34,7 +34,8 @@ pub struct Arguments {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
 
-    /// Servers, as HOST, HOST:PORT (port 25 unless given) or unix:PATH; connections go to them in turn
+    /// Servers, as HOST, HOST:PORT (port 25 unless given) or unix:PATH; connections go to them in
+    /// turn
     #[arg(value_name = "TARGET", default_value = "localhost:2525")]
     pub(super) targets: Vec<String>,
 
@@ -58,7 +59,8 @@ pub struct Arguments {
     #[arg(short, long, value_name = "N", value_parser = at_most::<MOST_CONNECTIONS>)]
     pub(super) concurrency: Option<NonZeroU32>,
 
-    /// Messages per second, whether or not the server keeps up; latency counts from when a message is due
+    /// Messages per second, whether or not the server keeps up; latency counts from when a message
+    /// is due
     #[arg(long, value_name = "N", value_parser = rate)]
     pub(super) rate: Option<f64>,
 
@@ -70,7 +72,8 @@ pub struct Arguments {
     #[arg(short, long, value_name = "SIZE", value_parser = size, conflicts_with = "file")]
     pub(super) size: Option<Content>,
 
-    /// File to send as a message, or a directory or Maildir whose files are sent in turn; repeatable
+    /// File to send as a message, or a directory or Maildir whose files are sent in turn;
+    /// repeatable
     #[arg(long, value_name = "PATH")]
     pub(super) file: Vec<PathBuf>,
 
@@ -90,7 +93,8 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "bench.invalid", value_parser = address)]
     pub(super) helo: String,
 
-    /// Messages on a connection before QUIT; 1 opens a connection for each message [default: no limit]
+    /// Messages on a connection before QUIT; 1 opens a connection for each message [default: no
+    /// limit]
     #[arg(long, value_name = "N")]
     pub(super) per_connection: Option<NonZeroU64>,
 
@@ -182,7 +186,8 @@ pub struct Arguments {
     #[arg(long, value_name = "CONDITION")]
     pub(super) fail_if: Vec<FailIf>,
 
-    /// Step the rate up until a --fail-if is met, and find the highest rate that holds; -d is the time of a step
+    /// Step the rate up until a --fail-if is met, and find the highest rate that holds; -d is the
+    /// time of a step
     #[arg(long, conflicts_with_all = ["repeat", "compare", "against", "scenario", "messages"])]
     pub(super) find_knee: bool,
 }
@@ -230,7 +235,8 @@ impl Scenarios {
 pub(super) enum Ahead {
     /// One command at a time
     Off,
-    /// MAIL, RCPT and DATA in one write, the content after 354; with BDAT, the content in the same write
+    /// MAIL, RCPT and DATA in one write, the content after 354; with BDAT, the content in the same
+    /// write
     #[default]
     Envelope,
     /// As `envelope`, and the next message's envelope, or QUIT, in one write with the content

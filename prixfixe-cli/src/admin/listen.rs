@@ -19,8 +19,9 @@ pub(super) fn take_over(inherited: Vec<TcpListener>) -> Result<Vec<TcpListener>,
     Ok(inherited)
 }
 
-/// Binds all that an address stands for. Where the port is not shared they listen already; one that is must not before its process
-/// is sure to serve, because from then on the kernel gives it connections that another process would have answered.
+/// Binds all that an address stands for. Where the port is not shared they listen already; one that
+/// is must not before its process is sure to serve, because from then on the kernel gives it
+/// connections that another process would have answered.
 pub(super) fn bind(target: Target, shared: bool) -> Result<Vec<TcpListener>, Error> {
     if shared {
         let bound = sockets::bind_shared(target).map_err(cannot_bind)?;
@@ -38,8 +39,9 @@ pub(super) fn bind(target: Target, shared: bool) -> Result<Vec<TcpListener>, Err
     listeners.into_iter().map(bounded).collect()
 }
 
-/// A second socket for the address of a shared one, which does not listen. Whoever binds both before it becomes another user may
-/// listen again later, on a port that this user could not bind, and beside sockets that it could not share a port with.
+/// A second socket for the address of a shared one, which does not listen. Whoever binds both
+/// before it becomes another user may listen again later, on a port that this user could not bind,
+/// and beside sockets that it could not share a port with.
 pub(super) fn spare(socket: &TcpListener) -> Result<TcpListener, Error> {
     let address = socket.local_addr().map_err(Error::LocalAddress)?;
     unblocked(BoundSocket::bind_shared(address).map_err(cannot_bind)?)

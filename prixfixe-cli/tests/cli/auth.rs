@@ -129,7 +129,8 @@ fn a_server_for_anybody_says_so() {
     );
 }
 
-/// The filter of `deploy/` finds a failed login in our own log, and no address that a client has made up.
+/// The filter of `deploy/` finds a failed login in our own log, and no address that a client has
+/// made up.
 #[test]
 fn fail2ban_finds_failed_logins() {
     const SCRIPT: &str = r#"

@@ -1,4 +1,5 @@
-//! Headless Chromium, driven by the DevTools protocol over its pipe: messages of JSON, each ended by a NUL.
+//! Headless Chromium, driven by the DevTools protocol over its pipe: messages of JSON, each ended
+//! by a NUL.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -9,13 +9,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use prixfixe_test_support::{unused_port, wait_until};
+use prixfixe_test_support::{NatsServer, unused_port, wait_until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{Client, Serve, prixfixe, run};
-use crate::nats_server::Server;
 
 /// A configuration that all servers of a fleet have, and where their mail goes.
 struct Fleet {
@@ -126,7 +125,7 @@ fn send(address: std::net::SocketAddr, recipients: &[&str], subject: &str) -> St
     reply
 }
 
-fn url(nodes: &[Server]) -> String {
+fn url(nodes: &[NatsServer]) -> String {
     let hosts = nodes.iter().map(|it| format!("127.0.0.1:{}", it.port));
     format!("nats://{}", hosts.collect::<Vec<_>>().join(","))
 }
@@ -139,21 +138,21 @@ fn get(serve: &Serve, path: &str) -> String {
 }
 
 /// One node, and a spool of one copy that tries again after an hour.
-fn one(transport: &str) -> Option<(Server, Fleet)> {
-    let node = Server::start()?;
+fn one(transport: &str) -> Option<(NatsServer, Fleet)> {
+    let node = NatsServer::start()?;
     let spool = format!("url = '{}'\nreplicas = 1\nretry = ['1h']", node.address());
     let fleet = Fleet::new(transport, &spool);
     Some((node, fleet))
 }
 
 /// Three nodes, each of which syncs what it writes.
-fn cluster() -> Option<Vec<Server>> {
+fn cluster() -> Option<Vec<NatsServer>> {
     let routes = [(); 3].map(|()| unused_port(Ipv4Addr::LOCALHOST).unwrap());
     let all = routes
         .map(|port| format!("nats://127.0.0.1:{port}"))
         .join(", ");
     let nodes = routes.iter().enumerate().map(|(number, port)| {
-        Server::start_with(&format!(
+        NatsServer::start_with(&format!(
             "server_name: n{number}\ncluster {{ name: fleet, listen: 127.0.0.1:{port}, routes: [{all}] }}"
         ))
     });
@@ -453,7 +452,7 @@ fn servers_that_are_away_are_waited_for_and_said() {
 #[test]
 fn wrong_credentials_are_named_and_right_ones_do() {
     let more = "authorization { user: prixfixe, password: right }";
-    let Some(node) = Server::start_with(more) else {
+    let Some(node) = NatsServer::start_with(more) else {
         return;
     };
     let spool = format!(
@@ -481,7 +480,7 @@ fn wrong_credentials_are_named_and_right_ones_do() {
 
 #[test]
 fn what_loses_mail_is_an_error_at_the_start() {
-    let Some(node) = Server::start() else {
+    let Some(node) = NatsServer::start() else {
         return;
     };
     // One node has no three replicas.
@@ -505,7 +504,7 @@ fn what_loses_mail_is_an_error_at_the_start() {
 /// What the guide has for whoever wants to try it, pasted into a shell.
 #[test]
 fn the_guides_trial_works_as_it_stands_there() {
-    let Some(node) = Server::start() else {
+    let Some(node) = NatsServer::start() else {
         return;
     };
     let page = include_str!("../../../docs/how-to/fleet.md");
@@ -533,7 +532,7 @@ fn the_guides_trial_works_as_it_stands_there() {
 
 #[test]
 fn a_full_spool_is_said_at_mail_and_ends_when_there_is_room() {
-    let Some(node) = Server::start() else {
+    let Some(node) = NatsServer::start() else {
         return;
     };
     let spool = format!(
@@ -575,7 +574,7 @@ fn a_full_spool_is_said_at_mail_and_ends_when_there_is_room() {
 
 #[test]
 fn partitions_share_the_mail() {
-    let Some(node) = Server::start() else {
+    let Some(node) = NatsServer::start() else {
         return;
     };
     let spool = format!(

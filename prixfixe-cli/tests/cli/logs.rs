@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::harness::{Client, PATIENCE, Serve, listening_address, prixfixe};
 
-/// What a server writes to its stderr, a file that systemd says is the journal's stream, or says not.
+/// What a server writes to its stderr, a file that systemd says is the journal's stream, or says
+/// not.
 fn written_to(name: impl FnOnce(&std::fs::Metadata) -> String, format: &str) -> String {
     let directory = tempfile::TempDir::new().unwrap();
     let path = directory.path().join("stderr");

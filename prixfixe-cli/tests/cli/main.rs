@@ -20,13 +20,6 @@ mod maildirs;
 mod metrics;
 #[cfg(unix)]
 mod milters;
-#[allow(
-    dead_code,
-    clippy::expect_used,
-    reason = "it has more than is needed here"
-)]
-#[path = "../../../prixfixe-delivery/tests/nats/server.rs"]
-mod nats_server;
 mod page;
 mod page_parts;
 mod policy;

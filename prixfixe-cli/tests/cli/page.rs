@@ -47,7 +47,8 @@ pub(crate) fn open_page(admin: SocketAddr) -> Option<Chromium> {
     Some(chromium)
 }
 
-/// Two messages accepted, two failed after their end, and a refusal of each kind: a recipient, a command unknown, one out of order.
+/// Two messages accepted, two failed after their end, and a refusal of each kind: a recipient, a
+/// command unknown, one out of order.
 fn send_a_mix(serve: &Serve) {
     let mut client = Client::greeted(serve);
     client.ask("EHLO client.example", "250 ");
@@ -84,7 +85,8 @@ fn send_over_tls(serve: &Serve) {
     assert_eq!(code, 0, "{stdout}{stderr}");
 }
 
-/// The lines of `/metrics`: the value of each series as it stands there, and the sums over labels by name.
+/// The lines of `/metrics`: the value of each series as it stands there, and the sums over labels
+/// by name.
 fn metrics(admin: SocketAddr) -> (BTreeMap<String, f64>, BTreeMap<String, f64>) {
     let text = get(admin, "/metrics").body;
     let series: BTreeMap<String, f64> = text
@@ -419,7 +421,8 @@ fn the_page_tells_when_mail_cannot_be_delivered_and_when_the_server_drains_is_go
     drop(client);
     until_received(&mut chromium, 1);
     assert_same(&mut chromium, admin);
-    // Counters that began again are not a loss of what they had counted, and the plots say where it was.
+    // Counters that began again are not a loss of what they had counted, and the plots say where it
+    // was.
     chromium.until(&format!("{counted} === {last} + 1"));
     assert_eq!(
         chromium.evaluate("kept.points.filter(({ restarted }) => restarted).length"),
@@ -590,7 +593,8 @@ fn the_page_reckons_as_it_should() {
             r#"[[["a",5]],false,2,[0,4,0]]"#,
         ),
         (point("[8, 3000]", false), "[[],false,2,[0,0,0]]"),
-        // The first sample of another process, or a process that was suspended, or a clock that was set back.
+        // The first sample of another process, or a process that was suspended, or a clock that was
+        // set back.
         (
             point("[1, 9000, 1, 5]", true),
             r#"[[["b",5]],true,2,[0,0,0]]"#,

@@ -5,7 +5,8 @@ use std::fs;
 use crate::harness::Client;
 use crate::page::{assert_fits, open_page, start_server};
 
-/// Where mail goes, and what the disk has left: one target is down, and the disk has less than the least.
+/// Where mail goes, and what the disk has left: one target is down, and the disk has less than the
+/// least.
 #[test]
 fn the_page_shows_targets_free_space_and_the_queue_at_every_width() {
     let directory = tempfile::TempDir::new().unwrap();

@@ -52,7 +52,8 @@ fn lines(serve: &mut Serve, peer: SocketAddr, last: &[&str]) -> Vec<String> {
     }
 }
 
-/// Plays a case; exactly one line about its client has the reply, and that line has all that is known.
+/// Plays a case; exactly one line about its client has the reply, and that line has all that is
+/// known.
 fn play(serve: &mut Serve, source: u8, case: &Case) {
     let mut client = Client::connect_from(Ipv4Addr::new(127, 0, 1, source), serve.address());
     client.send(&case.sent);

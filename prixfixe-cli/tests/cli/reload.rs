@@ -24,7 +24,8 @@ impl Reloading {
         Self { serve, file }
     }
 
-    /// Writes the file and has it read; the lines that tell of it, without those of clients, up to the one with this in it.
+    /// Writes the file and has it read; the lines that tell of it, without those of clients, up to
+    /// the one with this in it.
     fn reload(&mut self, text: &str, last: &str) -> Vec<String> {
         fs::write(&self.file, with_listener(text)).unwrap();
         self.hang_up(last)
@@ -239,7 +240,8 @@ fn a_bad_configuration_changes_nothing() {
     }
 }
 
-/// The listener where clients must log in would come with the next start, the recipients from anywhere at once.
+/// The listener where clients must log in would come with the next start, the recipients from
+/// anywhere at once.
 #[test]
 fn a_reload_does_not_open_a_relay_until_the_next_start() {
     let relay = "delivery.target = 'smtp:127.0.0.1:9'\n";

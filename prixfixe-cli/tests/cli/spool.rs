@@ -1,4 +1,5 @@
-//! Mail that waits in a spool, and what its operator sees and does: while the server runs, and while it does not.
+//! Mail that waits in a spool, and what its operator sees and does: while the server runs, and
+//! while it does not.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -11,7 +12,8 @@ use tempfile::TempDir;
 
 use crate::harness::{Client, Serve, prixfixe, run};
 
-/// A server with a spool, a target that passes mail on to a port where nobody listens yet, and one that keeps it.
+/// A server with a spool, a target that passes mail on to a port where nobody listens yet, and one
+/// that keeps it.
 struct Spooling {
     directory: PathBuf,
     /// Removed at the end.

@@ -1,4 +1,5 @@
-//! A real Dovecot: it checks logins for the binary, and its submission service passes clients on by XCLIENT.
+//! A real Dovecot: it checks logins for the binary, and its submission service passes clients on by
+//! XCLIENT.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};

@@ -1,4 +1,5 @@
-//! Tokens of an OpenID Connect provider that was not written here, which changes its keys and goes away.
+//! Tokens of an OpenID Connect provider that was not written here, which changes its keys and goes
+//! away.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -7,7 +7,8 @@ use prixfixe_test_support::{has, run};
 
 use crate::support::{Prixfixe, awkward_message};
 
-/// Sends an attachment, eight-bit text, dots and internationalised addresses; writes what it sent beside the Maildir.
+/// Sends an attachment, eight-bit text, dots and internationalised addresses; writes what it sent
+/// beside the Maildir.
 const SMTPLIB: &str = r#"
 import smtplib, sys
 from email.message import EmailMessage

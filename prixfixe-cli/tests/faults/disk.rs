@@ -1,4 +1,5 @@
-//! A file system that fills up, and one that turns read-only. Mounted by the test, so that it needs root.
+//! A file system that fills up, and one that turns read-only. Mounted by the test, so that it needs
+//! root.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

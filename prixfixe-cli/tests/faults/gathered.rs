@@ -1,4 +1,5 @@
-//! Large messages that have to be gathered whole, all at once: policy looks at each, and memory stays within its limit.
+//! Large messages that have to be gathered whole, all at once: policy looks at each, and memory
+//! stays within its limit.
 //!
 //! `PRIXFIXE_FAULTS_MESSAGES=100 PRIXFIXE_FAULTS_MEGABYTES=50` for the long form.
 

@@ -1,4 +1,5 @@
-//! One address that takes every connection it can get, and keeps each as long as it can. Others are served at once.
+//! One address that takes every connection it can get, and keeps each as long as it can. Others are
+//! served at once.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -59,7 +60,8 @@ impl Held {
     }
 }
 
-/// All that connect, once each of them is let in or sent away: until the server has seen to one, it may be neither.
+/// All that connect, once each of them is let in or sent away: until the server has seen to one, it
+/// may be neither.
 fn holders(server: &Server, says: &[u8]) -> Vec<Held> {
     let mut held: Vec<Held> = (0..HOLDERS).map(|_| Held::new(server, says)).collect();
     let start = Instant::now();

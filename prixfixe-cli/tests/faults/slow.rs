@@ -48,8 +48,8 @@ fn launch_with(transport: &str, more: &str) -> Server {
         .start()
 }
 
-/// Octets again and again, each written when the one before was taken. All that was said to it; `None` while it is not
-/// closed.
+/// Octets again and again, each written when the one before was taken. All that was said to it;
+/// `None` while it is not closed.
 struct Attacker {
     stream: TcpStream,
     said: Vec<u8>,
@@ -83,8 +83,8 @@ impl Attacker {
     }
 }
 
-/// How to begin, what is then sent, an octet now and then, over and over, if anything, and what the server says when the
-/// time is over.
+/// How to begin, what is then sent, an octet now and then, over and over, if anything, and what the
+/// server says when the time is over.
 type Method = (
     &'static str,
     fn(&Server) -> TcpStream,

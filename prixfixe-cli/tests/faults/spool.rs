@@ -1,5 +1,5 @@
-//! `kill -9` of the server with a spool, and of its target, again and again under load: what got its `250` is at the target,
-//! whole, whichever process died when.
+//! `kill -9` of the server with a spool, and of its target, again and again under load: what got
+//! its `250` is at the target, whole, whichever process died when.
 //!
 //! `PRIXFIXE_SPOOL_KILLS=300` for the long form.
 

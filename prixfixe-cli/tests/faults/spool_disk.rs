@@ -1,5 +1,6 @@
-//! A spool whose disk fills up, turns read-only, or cannot sync. The file systems are mounted by the test, which takes root: what a real
-//! one answers is what is tried. What fails at a single call is injected by `strace`.
+//! A spool whose disk fills up, turns read-only, or cannot sync. The file systems are mounted by
+//! the test, which takes root: what a real one answers is what is tried. What fails at a single
+//! call is injected by `strace`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -73,7 +74,8 @@ fn send_until_refused(server: &Server, name: &str, refusals: usize) -> Sent {
     sent
 }
 
-/// The target is away while the spool fills up, so that all of it is there when it comes back: nobody else makes room.
+/// The target is away while the spool fills up, so that all of it is there when it comes back:
+/// nobody else makes room.
 #[test]
 fn a_spool_that_has_filled_its_disk_refuses_and_empties_itself() {
     for transport in TRANSPORTS {
@@ -115,7 +117,8 @@ fn a_spool_that_has_filled_its_disk_refuses_and_empties_itself() {
     }
 }
 
-/// Killed while its disk is full: what it had acknowledged is there all the same, and so it is with no room at all.
+/// Killed while its disk is full: what it had acknowledged is there all the same, and so it is with
+/// no room at all.
 #[test]
 fn a_spool_on_a_full_disk_survives_its_server() {
     let folder = Arc::new(tempfile::tempdir().expect("a folder"));
@@ -149,7 +152,8 @@ fn a_spool_on_a_full_disk_survives_its_server() {
     assert_delivered(&place, &folder, &["room".to_owned()].into());
 }
 
-/// An ext4 that finds an error turns itself read-only, also under files that are open: a remount would be refused there.
+/// An ext4 that finds an error turns itself read-only, also under files that are open: a remount
+/// would be refused there.
 fn fail(image: &Image) -> bool {
     let device = Command::new("findmnt")
         .args(["-n", "-o", "SOURCE"])
@@ -210,7 +214,8 @@ fn segments(folder: &Path) -> BTreeSet<PathBuf> {
     files(&folder.join("spool/log")).into_iter().collect()
 }
 
-/// One that fails is closed, whatever is on the disk of it, and the next message begins another one.
+/// One that fails is closed, whatever is on the disk of it, and the next message begins another
+/// one.
 #[test]
 fn a_sync_that_fails_is_an_error_for_its_messages_alone() {
     if !has("strace") {

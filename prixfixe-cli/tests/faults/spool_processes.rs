@@ -1,4 +1,5 @@
-//! Two processes with one spool: a successor that takes over under load, and a start on mail that is there already.
+//! Two processes with one spool: a successor that takes over under load, and a start on mail that
+//! is there already.
 
 use std::collections::BTreeSet;
 use std::fs;

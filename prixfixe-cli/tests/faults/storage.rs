@@ -52,7 +52,8 @@ impl Injection {
         Self(child)
     }
 
-    /// For a server that ends: asked to end, `strace` waits for a call that it delays, and so does whoever waits for the server.
+    /// For a server that ends: asked to end, `strace` waits for a call that it delays, and so does
+    /// whoever waits for the server.
     pub(crate) fn kill(mut self) {
         let _ = self.0.kill();
     }

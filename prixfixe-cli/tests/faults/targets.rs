@@ -1,5 +1,6 @@
-//! The target is killed or frozen, again and again, while mail comes in: what got its `250` is there, the log claims no
-//! more than that, nothing leaks, and mail flows again as soon as the target is back.
+//! The target is killed or frozen, again and again, while mail comes in: what got its `250` is
+//! there, the log claims no more than that, nothing leaks, and mail flows again as soon as the
+//! target is back.
 //!
 //! `PRIXFIXE_FAULTS_MESSAGES=20000` for the long form, with a fault every second.
 
@@ -107,7 +108,8 @@ impl Run {
         }
     }
 
-    /// The reply that ended the transaction, to whichever command. A connection that is lost is a 421.
+    /// The reply that ended the transaction, to whichever command. A connection that is lost is a
+    /// 421.
     fn send(&self, connection: &mut Option<Client>, content: &[u8]) -> String {
         let lost = |error: std::io::Error| format!("421 {error}");
         let client = match connection {

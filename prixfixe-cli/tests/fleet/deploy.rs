@@ -29,7 +29,8 @@ const FIRST_SERVER: u8 = 1;
 const BALANCER: u8 = 10;
 const PROMETHEUS: u8 = 11;
 
-/// Addresses of the loopback network that no other test uses, so that the ports can be those of `deploy/`.
+/// Addresses of the loopback network that no other test uses, so that the ports can be those of
+/// `deploy/`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Site {
     first: Ipv4Addr,

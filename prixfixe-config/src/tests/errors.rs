@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// The text of every error that a value can have is with its parser; here is that each names its place.
+/// The text of every error that a value can have is with its parser; here is that each names its
+/// place.
 #[test]
 fn errors_name_the_flag_the_variable_or_the_key() {
     let number = "give a whole number from 1 to 1000000";

@@ -3,7 +3,8 @@
 use super::*;
 use crate::units::Count;
 
-/// An option; what is shown by default; what the file, the variable and the flag say and what is shown for each.
+/// An option; what is shown by default; what the file, the variable and the flag say and what is
+/// shown for each.
 type Case = (
     &'static str,
     &'static str,

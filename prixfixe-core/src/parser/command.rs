@@ -33,7 +33,8 @@ pub(crate) fn command(protocol: Protocol, line: &[u8]) -> Result<Command<'_>> {
     let argument = trim_start(argument);
     let text = std::str::from_utf8(argument);
     let text_or = |error| text.map_err(|_| error);
-    // All but two verbs have four letters, which are compared as one number. No octet of a verb is 0.
+    // All but two verbs have four letters, which are compared as one number. No octet of a verb is
+    // 0.
     let upper = <[u8; 4]>::try_from(verb).map(|verb| verb.map(|byte| byte.to_ascii_uppercase()));
     match &upper.unwrap_or_default() {
         b"MAIL" => mail(text_or(CommandError::Sender)?),

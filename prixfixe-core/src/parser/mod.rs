@@ -41,8 +41,8 @@ pub(crate) fn complete_domain(string: &str) -> Option<&str> {
 /// Characters, by the first octet that each has in UTF-8.
 type Class = [bool; 256];
 
-/// With this octet begin the control characters that are not of ASCII, and the 32 behind them, which
-/// are none.
+/// With this octet begin the control characters that are not of ASCII, and the 32 behind them,
+/// which are none.
 const FIRST_OF_C1: u8 = 0xC2;
 /// The first octet behind it of what is no control character.
 const SECOND_BEHIND_C1: u8 = 0xA0;

@@ -41,7 +41,8 @@ pub struct AskRecipients {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct AskOptions {
-    /// Whether a recipient is accepted where there is no answer. By default: no, the client tries again later.
+    /// Whether a recipient is accepted where there is no answer. By default: no, the client tries
+    /// again later.
     pub accept_on_failure: bool,
     /// The roots that the server is verified against, in PEM. By default: the system's.
     pub tls_ca: Option<PathBuf>,
@@ -125,7 +126,8 @@ impl AskRecipients {
         }
     }
 
-    /// Whether the server knows a recipient. Without its answer nobody is known, and nobody is unknown.
+    /// Whether the server knows a recipient. Without its answer nobody is known, and nobody is
+    /// unknown.
     pub(super) async fn names(&self, rcpt: Rcpt<'_>) -> Result<bool, Reply> {
         match self.answer(rcpt).await {
             Ok(answer) => Ok(answer == Answer::Accepted),

@@ -14,12 +14,12 @@ use prixfixe_server::ForwardPath;
 use crate::pattern::Index;
 use crate::{RecipientPattern, text_file};
 
-/// A file of recipients: addresses and [patterns](RecipientPattern) such as `@example.com`, one on each line. Empty
-/// lines, and those that begin with `#`, say nothing. A local part in every domain (`abuse@`) is an error: it would
-/// name recipients of everybody's.
+/// A file of recipients: addresses and [patterns](RecipientPattern) such as `@example.com`, one on
+/// each line. Empty lines, and those that begin with `#`, say nothing. A local part in every domain
+/// (`abuse@`) is an error: it would name recipients of everybody's.
 ///
-/// It is looked at again at most once in 2 s, when a recipient is asked about, and read by a thread of its own. A new
-/// content that cannot be used is logged, and the one before stays.
+/// It is looked at again at most once in 2 s, when a recipient is asked about, and read by a thread
+/// of its own. A new content that cannot be used is logged, and the one before stays.
 pub struct RecipientsFile(Arc<Shared>);
 
 struct Shared {

@@ -25,9 +25,11 @@ pub struct ReportedTarget {
     pub target: Arc<dyn Target>,
 }
 
-/// The [`Bouncer`] of mail servers: a [report](Report) for whom [it may go to](may_report_to). Clones share everything.
+/// The [`Bouncer`] of mail servers: a [report](Report) for whom [it may go to](may_report_to).
+/// Clones share everything.
 ///
-/// It knows the targets that are mail servers. What fails at all others is for the operator, and not for the sender.
+/// It knows the targets that are mail servers. What fails at all others is for the operator, and
+/// not for the sender.
 #[derive(Debug, Clone, Default)]
 pub struct Reports(Arc<Shared>);
 
@@ -68,7 +70,8 @@ impl Reports {
         self.0.sent.load(Ordering::Relaxed)
     }
 
-    /// Failures that nobody may be told. A spool does not ask about those of which nobody wants to hear.
+    /// Failures that nobody may be told. A spool does not ask about those of which nobody wants to
+    /// hear.
     #[must_use]
     pub fn withheld(&self) -> u64 {
         self.0.withheld.load(Ordering::Relaxed)
@@ -136,7 +139,8 @@ impl ReportedTarget {
         }
     }
 
-    /// RFC 3461 section 5.2.2: a next server that takes the parameters of DSN reports what it delivers itself.
+    /// RFC 3461 section 5.2.2: a next server that takes the parameters of DSN reports what it
+    /// delivers itself.
     fn fate(&self, ending: Ending) -> Option<Fate> {
         match ending {
             Ending::Refused | Ending::GivenUp => Some(Fate::Failed),

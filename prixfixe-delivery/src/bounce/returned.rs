@@ -4,7 +4,8 @@ use prixfixe_server::Ret;
 
 use super::{Original, Report};
 
-/// A longer message comes back as its header section, whatever RET says: a report must not be the larger burden.
+/// A longer message comes back as its header section, whatever RET says: a report must not be the
+/// larger burden.
 pub(super) const MAX_WHOLE: usize = 256 << 10;
 
 /// The longest header section that comes back.
@@ -30,8 +31,8 @@ impl Returned {
             is_whole,
         } = original;
         let parameters = report.envelope.parameters();
-        // RFC 3461 section 4.3: a report without a failure returns headers alone. Without RET it is for us to say: a person
-        // can do more with the whole.
+        // RFC 3461 section 4.3: a report without a failure returns headers alone. Without RET it is
+        // for us to say: a person can do more with the whole.
         let wants_whole = report.is_failure() && parameters.ret != Some(Ret::Headers);
         let fits = is_whole && headers.len().saturating_add(content.len()) <= MAX_WHOLE;
         let separator = prixfixe_server::header_separator(content);
@@ -83,7 +84,8 @@ fn section(content: &[u8]) -> usize {
     }
 }
 
-/// Lines that any server takes: it goes by DATA, and neither end of a line stands alone (RFC 5321 section 2.3.8).
+/// Lines that any server takes: it goes by DATA, and neither end of a line stands alone (RFC 5321
+/// section 2.3.8).
 fn is_sound(content: &[u8]) -> bool {
     lines(content).all(|line| line.len() <= MAX_LINE && !line.iter().any(is_no_text))
 }

@@ -2,7 +2,8 @@
 
 use prixfixe_server::printable::is_hazardous;
 
-/// The longest value of a field. A line has at most 998 bytes without its end (RFC 5322 section 2.1.1).
+/// The longest value of a field. A line has at most 998 bytes without its end (RFC 5322 section
+/// 2.1.1).
 const MAX_VALUE: usize = 800;
 
 /// Where a line is folded, if it can be.

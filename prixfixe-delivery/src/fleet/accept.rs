@@ -77,7 +77,8 @@ struct Acceptance<'a> {
     origin: Option<&'a str>,
 }
 
-/// What a report is of. It is written anew where a server dies before it has said that it gave up: this tells the repeat.
+/// What a report is of. It is written anew where a server dies before it has said that it gave up:
+/// this tells the repeat.
 pub(super) struct Origin<'a> {
     /// The stream with the message that it is of, which knows repeats.
     pub(super) stream: &'a str,
@@ -210,7 +211,8 @@ impl Acceptance<'_> {
         Bytes::from(envelope)
     }
 
-    /// A repeat of the same message goes by the same id. Where routes have changed in between, others may get it by this target.
+    /// A repeat of the same message goes by the same id. Where routes have changed in between,
+    /// others may get it by this target.
     fn id(&self, part: &Destination<'_>) -> String {
         let mark = names::mark(part.recipients.iter().map(ToString::to_string));
         match self.origin {

@@ -1,7 +1,7 @@
 //! What a person does with mail that is in the spool.
 //!
-//! A message changes its subject: it is published under the new one, and then it is deleted. Where that breaks off in the
-//! middle it is there twice.
+//! A message changes its subject: it is published under the new one, and then it is deleted. Where
+//! that breaks off in the middle it is there twice.
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::StreamMessage;
@@ -45,8 +45,8 @@ impl Fleet {
             .await
     }
 
-    /// Has nothing more done with what waits or is due; how many there were. One that is being delivered just now may be
-    /// delivered all the same.
+    /// Has nothing more done with what waits or is due; how many there were. One that is being
+    /// delivered just now may be delivered all the same.
     ///
     /// # Errors
     ///
@@ -65,7 +65,8 @@ impl Fleet {
         self.for_each(&[State::Held], which, Some(State::Due)).await
     }
 
-    /// Forgets what waits, is due or is held; how many there were. Nobody gets it, and nobody is told.
+    /// Forgets what waits, is due or is held; how many there were. Nobody gets it, and nobody is
+    /// told.
     ///
     /// # Errors
     ///

@@ -1,6 +1,8 @@
-//! What is due for one target on one stream: a consumer that all servers of the fleet share, and what this one asks it for.
+//! What is due for one target on one stream: a consumer that all servers of the fleet share, and
+//! what this one asks it for.
 //!
-//! A message is asked for only when there is a place to deliver it, so that none waits here while another server is idle.
+//! A message is asked for only when there is a place to deliver it, so that none waits here while
+//! another server is idle.
 
 use std::sync::Arc;
 use std::time::Duration;

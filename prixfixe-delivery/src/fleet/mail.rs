@@ -40,7 +40,8 @@ pub(super) fn write(
     StoredEnvelope::new(message, digest, size, targets).to_bytes()
 }
 
-/// Where these recipients are in the transaction. `None`: one of them is not there, or not in its order.
+/// Where these recipients are in the transaction. `None`: one of them is not there, or not in its
+/// order.
 pub(super) fn places(message: &Message, recipients: &[Recipient]) -> Option<Vec<u32>> {
     let mut rest = recipients;
     let mut places = Vec::with_capacity(recipients.len());

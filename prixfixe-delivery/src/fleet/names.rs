@@ -79,8 +79,9 @@ pub(crate) fn due(stream: &str, target: &str, digest: &str) -> String {
     format!("{stream}.due.{target}.{digest}")
 }
 
-/// What is to be delivered later. A schedule has a subject of its own, or it replaces another. One message may be there twice
-/// for a target: routes that have changed lead a repeat's other recipients to it.
+/// What is to be delivered later. A schedule has a subject of its own, or it replaces another. One
+/// message may be there twice for a target: routes that have changed lead a repeat's other
+/// recipients to it.
 pub(crate) fn wait(stream: &str, target: &str, digest: &str, attempt: u32, mark: &str) -> String {
     format!("{stream}.wait.{target}.{digest}.{attempt}-{mark}")
 }

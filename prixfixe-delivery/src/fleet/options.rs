@@ -15,7 +15,8 @@ use crate::{
 pub struct FleetOptions {
     /// The stream, which its subjects begin with. By default: `PRIXFIXE`.
     pub stream: String,
-    /// Of each stream and of the bucket: those that are made have so many, and fewer are a fault. By default: 3.
+    /// Of each stream and of the bucket: those that are made have so many, and fewer are a fault.
+    /// By default: 3.
     pub replicas: usize,
     /// Streams that share the mail, by its digest. By default: 1.
     pub partitions: usize,
@@ -27,14 +28,17 @@ pub struct FleetOptions {
     pub give_up_after: Duration,
     /// How long a message whose server died stays with it. By default: 30 s.
     pub ack_wait: Duration,
-    /// How old an object of the bucket is at least before it is removed where no message names it: a server that died left it.
-    /// By default: 24 hours.
+    /// How old an object of the bucket is at least before it is removed where no message names it:
+    /// a server that died left it. By default: 24 hours.
     pub objects_age: Duration,
-    /// Who writes to senders. Nobody: what cannot be delivered goes to the stream of what was given up.
+    /// Who writes to senders. Nobody: what cannot be delivered goes to the stream of what was given
+    /// up.
     pub bouncer: Arc<dyn Bouncer>,
-    /// Streams and a bucket that are missing are made. Else that is a fault: for programs that look into the spool. By default: true.
+    /// Streams and a bucket that are missing are made. Else that is a fault: for programs that look
+    /// into the spool. By default: true.
     pub creates: bool,
-    /// The connection. Its `min_replicas` and `objects` mean nothing here, and its `name` is by default `spool`.
+    /// The connection. Its `min_replicas` and `objects` mean nothing here, and its `name` is by
+    /// default `spool`.
     pub connection: NatsOptions,
 }
 

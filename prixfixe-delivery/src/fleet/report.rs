@@ -20,7 +20,8 @@ use crate::{Ended, Ending, Failure, Report};
 const SHOWN: usize = 256 << 10;
 
 impl Round {
-    /// Tells the sender, who may want to hear of it. Those who have failed and whom it is not told of are returned.
+    /// Tells the sender, who may want to hear of it. Those who have failed and whom it is not told
+    /// of are returned.
     pub(super) async fn report<'a>(
         &self,
         stored: &Stored,
@@ -79,7 +80,8 @@ impl Round {
         untold
     }
 
-    /// Whether each of these recipients is told of. The delivery is over, and is not made again since a report fails: what was given up is kept in place of it.
+    /// Whether each of these recipients is told of. The delivery is over, and is not made again
+    /// since a report fails: what was given up is kept in place of it.
     async fn send_report(
         &self,
         stored: &Stored,
@@ -98,7 +100,8 @@ impl Round {
         }
     }
 
-    /// A report is a message as any other is, and goes by the routes. Of whom it tells; `None`: there is none.
+    /// A report is a message as any other is, and goes by the routes. Of whom it tells; `None`:
+    /// there is none.
     async fn try_report(
         &self,
         stored: &Stored,

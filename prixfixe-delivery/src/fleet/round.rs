@@ -92,7 +92,8 @@ impl Round {
         }
     }
 
-    /// The object goes when the stream is known to have forgotten the message, or nobody could deliver it again.
+    /// The object goes when the stream is known to have forgotten the message, or nobody could
+    /// deliver it again.
     async fn finish(&self, reply: async_nats::Subject, object: &str) {
         let Ok(session) = self.inner.keeper.shared.session().await else {
             return;
@@ -207,7 +208,8 @@ impl Round {
         })
     }
 
-    /// A schedule with the recipients that remain. A NAK would stay in the consumer, and a dead target would fill it.
+    /// A schedule with the recipients that remain. A NAK would stay in the consumer, and a dead
+    /// target would fill it.
     async fn defer(
         &self,
         stored: Stored,
@@ -318,7 +320,8 @@ impl Round {
     }
 }
 
-/// Whoever looks needs them: one says where a large content is. Those of the stream's would have it do something.
+/// Whoever looks needs them: one says where a large content is. Those of the stream's would have it
+/// do something.
 fn set_aside_headers(headers: Option<&HeaderMap>) -> HeaderMap {
     let mut kept = HeaderMap::new();
     for (name, values) in headers.into_iter().flat_map(HeaderMap::iter) {

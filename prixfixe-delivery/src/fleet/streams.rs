@@ -1,6 +1,7 @@
 //! The streams and the bucket: made where they are missing, and looked at.
 //!
-//! What was made by somebody else is left as it is. It is taken where it keeps what it acknowledges, and nowhere else.
+//! What was made by somebody else is left as it is. It is taken where it keeps what it
+//! acknowledges, and nowhere else.
 
 use std::time::Duration;
 
@@ -112,8 +113,8 @@ impl Streams {
         }
     }
 
-    /// Without limits: the server refuses `discard: new` together with schedules, and `discard: old` drops mail as soon as there
-    /// is a limit to keep.
+    /// Without limits: the server refuses `discard: new` together with schedules, and
+    /// `discard: old` drops mail as soon as there is a limit to keep.
     fn queue(&self, name: &str) -> Config {
         Config {
             name: name.to_owned(),

@@ -1,9 +1,11 @@
-//! Contents that nobody will ask for: a server that dies between two steps leaves them in the bucket.
+//! Contents that nobody will ask for: a server that dies between two steps leaves them in the
+//! bucket.
 //!
-//! An object goes when all of this is so: it is older than [`FleetOptions::objects_age`](super::FleetOptions::objects_age), no
-//! message of any of the fleet's streams has its digest and target, and the look before this one has found the same. Its age
-//! covers a server that has stored it and not published its message yet. The second look covers a message that changed its
-//! subject during the first.
+//! An object goes when all of this is so: it is older than
+//! [`FleetOptions::objects_age`](super::FleetOptions::objects_age), no message of any of the
+//! fleet's streams has its digest and target, and the look before this one has found the same. Its
+//! age covers a server that has stored it and not published its message yet. The second look covers
+//! a message that changed its subject during the first.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};

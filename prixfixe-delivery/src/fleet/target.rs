@@ -17,8 +17,8 @@ use crate::{
     Transaction,
 };
 
-/// Mail that is kept in a fleet's spool and delivered to targets by routes: a [`Target`] and a handler. Clones share
-/// everything.
+/// Mail that is kept in a fleet's spool and delivered to targets by routes: a [`Target`] and a
+/// handler. Clones share everything.
 ///
 /// ```no_run
 /// use prixfixe_delivery::{Fleet, FleetDelivery, FleetOptions, Maildir, MaildirOptions, Routes};
@@ -36,8 +36,8 @@ use crate::{
 /// # }
 /// ```
 ///
-/// A transaction goes as many ways as there are: each target gets the message for its recipients, and a target that is away
-/// delays nobody.
+/// A transaction goes as many ways as there are: each target gets the message for its recipients,
+/// and a target that is away delays nobody.
 #[derive(Clone)]
 pub struct FleetDelivery {
     fleet: Fleet,
@@ -93,7 +93,8 @@ impl FleetDelivery {
         Ok(delivery)
     }
 
-    /// Other routes, for transactions and attempts that begin from now on. A name that is gone keeps its mail.
+    /// Other routes, for transactions and attempts that begin from now on. A name that is gone
+    /// keeps its mail.
     ///
     /// # Errors
     ///

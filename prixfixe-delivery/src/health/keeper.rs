@@ -1,4 +1,5 @@
-//! The threads behind [`Health`](super::Health): one that tries, and one that never touches a disk and so never hangs with it.
+//! The threads behind [`Health`](super::Health): one that tries, and one that never touches a disk
+//! and so never hangs with it.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,7 +1,8 @@
 //! What the log says of messages that could not be kept.
 //!
-//! A full disk refuses each message that comes, for as long as it is full, and clients come again. The first refusal is a
-//! line, what follows within [`INTERVAL`] is one line together: a log on the same disk does not help to fill it.
+//! A full disk refuses each message that comes, for as long as it is full, and clients come again.
+//! The first refusal is a line, what follows within [`INTERVAL`] is one line together: a log on the
+//! same disk does not help to fill it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -100,7 +101,8 @@ impl Refusals {
         };
         let again = self.works_again && is_due(self.told_again_at);
         let mut lines = Vec::new();
-        // An end is told after all that it ends, or the rest would seem to belong to the next trouble.
+        // An end is told after all that it ends, or the rest would seem to belong to the next
+        // trouble.
         if !self.untold.is_empty() && (again || is_due(self.told_at)) {
             self.told_at = Some(now);
             lines.extend(self.untold.drain(..).map(Line::Refused));

@@ -6,12 +6,13 @@ use bytes::Bytes;
 
 use super::FileSystem;
 
-/// A message of at most this many octets takes one hop to a worker; a larger one goes in batches of this size, of
-/// which at most two are in memory: one that is written and one that is filled.
+/// A message of at most this many octets takes one hop to a worker; a larger one goes in batches of
+/// this size, of which at most two are in memory: one that is written and one that is filled.
 pub(crate) const BATCH_SIZE: usize = 128 * 1024;
 
-/// Shorter pieces are copied together: a piece may hold the memory of a whole read buffer, and each costs an entry in
-/// the vectored write. A longer one, whose memory is at most twice its length, is kept as it is.
+/// Shorter pieces are copied together: a piece may hold the memory of a whole read buffer, and each
+/// costs an entry in the vectored write. A longer one, whose memory is at most twice its length, is
+/// kept as it is.
 const KEPT_WHOLE: usize = 48 * 1024;
 
 /// What is written at once.
@@ -31,7 +32,8 @@ impl Batch {
         }
     }
 
-    /// False when the batch should be written before this many octets are added. An empty one takes any number.
+    /// False when the batch should be written before this many octets are added. An empty one takes
+    /// any number.
     pub(crate) fn has_room_for(&self, octets: usize) -> bool {
         self.length == 0 || self.length.saturating_add(octets) <= BATCH_SIZE
     }

@@ -1,9 +1,10 @@
 //! Group commit: one fsync of `new/` for every message that was renamed before it began.
 //!
-//! A worker that has renamed a message puts it on the list. If nobody syncs at the moment it becomes the one who does:
-//! it takes the list, syncs, answers all that were on it, and goes on while the list has filled up meanwhile. The others
-//! have nothing to wait for and turn to the next message. So under load there is always one sync under way, it carries
-//! all that came during the one before, and a lone message pays for no more than its own.
+//! A worker that has renamed a message puts it on the list. If nobody syncs at the moment it
+//! becomes the one who does: it takes the list, syncs, answers all that were on it, and goes on
+//! while the list has filled up meanwhile. The others have nothing to wait for and turn to the next
+//! message. So under load there is always one sync under way, it carries all that came during the
+//! one before, and a lone message pays for no more than its own.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -11,7 +12,8 @@ use std::thread;
 use super::FileSystem;
 use super::store::{Answer, Store};
 
-/// Messages that are in `new/` and not yet known to be there after a loss of power. One a connection at the most.
+/// Messages that are in `new/` and not yet known to be there after a loss of power. One a
+/// connection at the most.
 #[derive(Debug, Default)]
 pub(crate) struct Commits(Mutex<State>);
 
@@ -29,7 +31,8 @@ struct Renamed {
 }
 
 impl<F: FileSystem> Store<F> {
-    /// Makes the name of a renamed message durable and answers it, here or in the worker that does so for all.
+    /// Makes the name of a renamed message durable and answers it, here or in the worker that does
+    /// so for all.
     pub(crate) fn commit(&self, name: String, answer: Answer) {
         let Some(lead) = self.commits.join(Renamed { name, answer }) else {
             return;
@@ -57,8 +60,8 @@ impl<F: FileSystem> Store<F> {
             }
             return;
         };
-        // Not tried again: the kernel may have dropped what it could not write and would now report success. Nothing
-        // is known of these names, so none of them may stay.
+        // Not tried again: the kernel may have dropped what it could not write and would now report
+        // success. Nothing is known of these names, so none of them may stay.
         let error = self.failed(fault);
         for Renamed { name, answer } in group {
             self.remove(&self.new.join(name));
@@ -90,7 +93,8 @@ impl Commits {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change under the lock is a single step: a poisoned one holds a whole state all the same.
+        // Every change under the lock is a single step: a poisoned one holds a whole state all the
+        // same.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,13 +10,14 @@ use crate::FreeSpace;
 
 /// What a [`Maildir`](super::Maildir) asks of a file system, one system call an operation.
 ///
-/// [`Disk`] is the real one. Tests stand another behind the Maildir to make any operation fail, or to see what would
-/// be left if the power went between two of them.
+/// [`Disk`] is the real one. Tests stand another behind the Maildir to make any operation fail, or
+/// to see what would be left if the power went between two of them.
 pub trait FileSystem: Send + Sync + 'static {
     /// A file that is open for writing. Dropping it closes it.
     type File: Send + 'static;
 
-    /// Makes a directory that its owner alone can use; its parent is there. `false`: it was there already.
+    /// Makes a directory that its owner alone can use; its parent is there. `false`: it was there
+    /// already.
     ///
     /// # Errors
     ///
@@ -30,7 +31,8 @@ pub trait FileSystem: Send + Sync + 'static {
     /// As the system says; `AlreadyExists` when anything has that name.
     fn create(&self, path: &Path) -> io::Result<Self::File>;
 
-    /// Gives a new file another mode, and another group. Asked only where a Maildir has an [`Access`] of its own.
+    /// Gives a new file another mode, and another group. Asked only where a Maildir has an
+    /// [`Access`] of its own.
     ///
     /// # Errors
     ///
@@ -50,7 +52,8 @@ pub trait FileSystem: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Writes some of the bytes at the end of the file, and says how many: never more than there are.
+    /// Writes some of the bytes at the end of the file, and says how many: never more than there
+    /// are.
     ///
     /// # Errors
     ///
@@ -68,7 +71,8 @@ pub trait FileSystem: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As the system says: some network file systems write only now and so notice only now that the disk is full.
+    /// As the system says: some network file systems write only now and so notice only now that the
+    /// disk is full.
     fn close(&self, file: Self::File) -> io::Result<()>;
 
     /// Gives a file its other name, in one step that is done as a whole or not at all.
@@ -109,7 +113,8 @@ pub trait FileSystem: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// What tells a directory from every other one that may get its name. `None`, the default: nothing does.
+    /// What tells a directory from every other one that may get its name. `None`, the default:
+    /// nothing does.
     ///
     /// # Errors
     ///
@@ -161,8 +166,8 @@ impl Access {
 
 /// The operating system's file system.
 ///
-/// On a system where directories cannot be opened, and so not be synced (Windows), names are as durable as the
-/// system makes them by itself.
+/// On a system where directories cannot be opened, and so not be synced (Windows), names are as
+/// durable as the system makes them by itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Disk;
 
@@ -212,7 +217,8 @@ impl FileSystem for Disk {
     }
 
     fn sync(&self, file: &mut File) -> io::Result<()> {
-        // A new file's length and place are needed to read it, and so fdatasync keeps them; its times are not.
+        // A new file's length and place are needed to read it, and so fdatasync keeps them; its
+        // times are not.
         file.sync_data()
     }
 

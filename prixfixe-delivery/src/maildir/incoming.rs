@@ -15,17 +15,19 @@ use super::pool::{Job, Task};
 use super::store::{Answer, Store, Temporary};
 use crate::{Disk, StoreError};
 
-/// A message that is being written. It becomes visible in `new/` by [`commit`](Self::commit), whole, or never.
+/// A message that is being written. It becomes visible in `new/` by [`commit`](Self::commit),
+/// whole, or never.
 ///
-/// Up to 128 KiB of it are gathered in memory and need one hop to a thread; a longer one is written in batches of that
-/// size, and a batch is filled while the one before is written. So it costs at most two of them, whatever its
-/// length, and no thread ever waits for the rest of it.
+/// Up to 128 KiB of it are gathered in memory and need one hop to a thread; a longer one is written
+/// in batches of that size, and a batch is filled while the one before is written. So it costs at
+/// most two of them, whatever its length, and no thread ever waits for the rest of it.
 ///
 /// # Cancellation
 ///
-/// Dropping it, or a future of it, gives the message up: its file in `tmp/` is removed. A commit whose future is dropped
-/// is undone too, unless its file was renamed already: then it stays, whole and as durable as any other. Its client has not
-/// got its `250` and will send it once more, as after any reply that is lost on the way (RFC 1047).
+/// Dropping it, or a future of it, gives the message up: its file in `tmp/` is removed. A commit
+/// whose future is dropped is undone too, unless its file was renamed already: then it stays, whole
+/// and as durable as any other. Its client has not got its `250` and will send it once more, as
+/// after any reply that is lost on the way (RFC 1047).
 pub struct Incoming<F: FileSystem = Disk> {
     store: Arc<Store<F>>,
     tasks: Sender<Task<F>>,
@@ -99,7 +101,8 @@ impl<F: FileSystem> Incoming<F> {
         committed.await.unwrap_or(Err(StoreError::Stopped))
     }
 
-    /// Waits for the batch under way and takes the file out. What it leaves behind is a failure until there is more to say.
+    /// Waits for the batch under way and takes the file out. What it leaves behind is a failure
+    /// until there is more to say.
     async fn settle(&mut self) -> Result<Option<Temporary<F>>, StoreError> {
         if let Progress::Writing(written) = &mut self.progress {
             self.progress = match written.await.unwrap_or(Err(StoreError::Stopped)) {
@@ -140,7 +143,8 @@ impl<F: FileSystem> Drop for Incoming<F> {
             }
             Progress::Gathering | Progress::Failed(_) => return,
         };
-        // Removing a file may block, and this may be an event loop. Where the queue is full a worker finds it later.
+        // Removing a file may block, and this may be an event loop. Where the queue is full a
+        // worker finds it later.
         let ticket = self.store.ticket();
         let store = Arc::clone(&self.store);
         let job = Job::Abandon { temporary, ticket };

@@ -11,11 +11,11 @@ use super::process;
 
 /// A name by the Maildir convention, `seconds.MmicrosecondsPpidQcountRrandom.host`.
 ///
-/// Time, process and host alone make the convention's promise; they fail it in containers that all run as process 1
-/// under one host name, and when a clock is set back. The 64 random bits of each process hold it there too. So a
-/// rename to such a name replaces nothing. Where the system tells, `BworldSstart` stands behind the random bits, so that
-/// a process that is gone can be told from one that runs. The microseconds have all six digits, so that names sort in
-/// the order of arrival.
+/// Time, process and host alone make the convention's promise; they fail it in containers that all
+/// run as process 1 under one host name, and when a clock is set back. The 64 random bits of each
+/// process hold it there too. So a rename to such a name replaces nothing. Where the system tells,
+/// `BworldSstart` stands behind the random bits, so that a process that is gone can be told from
+/// one that runs. The microseconds have all six digits, so that names sort in the order of arrival.
 pub(crate) fn unique(now: SystemTime) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     static RANDOM: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
@@ -46,8 +46,8 @@ pub(crate) fn is_of_a_dead_process(name: &OsStr) -> bool {
     host == *HOST && process::is_dead(unique)
 }
 
-/// True for a name that some program's Maildir delivery may have given a file in `tmp/`: digits, a dot, something
-/// unique, a dot, a host. Anything else that lies there is not ours to sweep.
+/// True for a name that some program's Maildir delivery may have given a file in `tmp/`: digits, a
+/// dot, something unique, a dot, a host. Anything else that lies there is not ours to sweep.
 pub(crate) fn is_unique_name(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else {
         return false;
@@ -60,11 +60,13 @@ pub(crate) fn is_unique_name(name: &OsStr) -> bool {
         && host.is_some_and(|part| !part.is_empty())
 }
 
-/// The longest host part: with the rest a name stays well under the 255 octets that file systems take.
+/// The longest host part: with the rest a name stays well under the 255 octets that file systems
+/// take.
 const HOST_LENGTH: usize = 128;
 
-/// `/` would be a directory and `:` begins the flags in `cur/`: the convention writes them `\057` and `\072`. Control
-/// characters and spaces are written that way too, so that a name is one word in any listing.
+/// `/` would be a directory and `:` begins the flags in `cur/`: the convention writes them `\057`
+/// and `\072`. Control characters and spaces are written that way too, so that a name is one word
+/// in any listing.
 fn escape_host(host: &str) -> String {
     let mut escaped = String::new();
     for byte in host.bytes() {

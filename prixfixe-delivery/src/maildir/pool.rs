@@ -18,8 +18,8 @@ use super::store::{Answer, Store, Temporary};
 use crate::StoreError;
 use crate::health::Ticket;
 
-/// Jobs that wait for a thread. Each message has one at the most, so that this bounds no memory that its sender would
-/// not hold anyway; beyond it senders wait.
+/// Jobs that wait for a thread. Each message has one at the most, so that this bounds no memory
+/// that its sender would not hold anyway; beyond it senders wait.
 const QUEUE_LENGTH: usize = 1024;
 
 /// A job in a Maildir.
@@ -110,14 +110,16 @@ impl Drop for Allowed {
     }
 }
 
-/// A panic is a defect, of ours or of a file system's. It costs the message at hand, which is refused since its answer is
-/// dropped, and not the thread: with none left nothing would be stored until the next start.
+/// A panic is a defect, of ours or of a file system's. It costs the message at hand, which is
+/// refused since its answer is dropped, and not the thread: with none left nothing would be stored
+/// until the next start.
 fn work<F: FileSystem>(tasks: &Receiver<Task<F>>) {
     let _allowed = allow_blocking();
     while let Ok(Task { store, job }) = tasks.recv_blocking() {
         let done = contained(|| run(&store, job)) && contained(|| store.common.remove_abandoned());
         if !done {
-            // Others may have left it to this thread to sync for them. Each round answers some of them.
+            // Others may have left it to this thread to sync for them. Each round answers some of
+            // them.
             while !contained(|| store.commit_the_rest()) {}
         }
     }
@@ -169,8 +171,8 @@ fn run<F: FileSystem>(store: &Arc<Store<F>>, mut job: Job<F>) {
 
 /// The work of a Maildir that has no threads: whoever calls it does it, a job at a time.
 ///
-/// For tests in one thread. The other workers are there all the same where a [`FileSystem`] lets more jobs be done
-/// while an operation lasts.
+/// For tests in one thread. The other workers are there all the same where a [`FileSystem`] lets
+/// more jobs be done while an operation lasts.
 pub struct Hands<F: FileSystem> {
     pub(crate) tasks: Receiver<Task<F>>,
 }

@@ -1,8 +1,9 @@
 //! Which process made a file, and whether it still runs.
 //!
-//! A process number alone says little: numbers come again, and each container has its own. So a name also has what tells
-//! the processes apart that ever had this number: when it began, the boot, and the name spaces that number and time belong
-//! to. Where any of these cannot be read nothing is said, and nothing is judged.
+//! A process number alone says little: numbers come again, and each container has its own. So a
+//! name also has what tells the processes apart that ever had this number: when it began, the boot,
+//! and the name spaces that number and time belong to. Where any of these cannot be read nothing is
+//! said, and nothing is judged.
 
 use std::sync::LazyLock;
 

@@ -1,7 +1,8 @@
 //! Whether the Maildir's directory is still the one that was opened.
 //!
-//! A directory at which a file system is no longer mounted looks like an empty Maildir. Mail that is written there is
-//! gone from where people read it, and out of sight once the file system is mounted again.
+//! A directory at which a file system is no longer mounted looks like an empty Maildir. Mail that
+//! is written there is gone from where people read it, and out of sight once the file system is
+//! mounted again.
 
 use std::io;
 use std::path::Path;
@@ -46,8 +47,9 @@ impl Root {
         matches!(self.state(), State::Opened(_))
     }
 
-    /// Sees whether it is still the same, or another that may stand in for it: a Maildir with all that belongs to one,
-    /// below as many file systems as before. A file system that is mounted again may have another number.
+    /// Sees whether it is still the same, or another that may stand in for it: a Maildir with all
+    /// that belongs to one, below as many file systems as before. A file system that is mounted
+    /// again may have another number.
     pub(crate) fn check<F: FileSystem>(
         &self,
         file_system: &F,

@@ -35,8 +35,8 @@ impl Answer {
 
     pub(crate) fn give(self, result: Result<PathBuf, StoreError>) {
         drop(self.ticket);
-        // Nobody may be there to hear it. A sender that went away will send the message again, as after any reply that
-        // is lost (RFC 1047).
+        // Nobody may be there to hear it. A sender that went away will send the message again, as
+        // after any reply that is lost (RFC 1047).
         let _ = self.sender.send(result);
     }
 }
@@ -123,7 +123,8 @@ pub(crate) struct Store<F: FileSystem> {
     pub(crate) new: PathBuf,
     pub(crate) commits: Commits,
     pub(crate) home: Root,
-    /// The directory that it is in together with others, where it is: nothing above is made or synced.
+    /// The directory that it is in together with others, where it is: nothing above is made or
+    /// synced.
     pub(crate) base: Option<Arc<Store<F>>>,
     /// It is on another file system than the base.
     pub(crate) is_elsewhere: AtomicBool,
@@ -175,18 +176,18 @@ impl<F: FileSystem> Store<F> {
         Ok(())
     }
 
-    /// Makes the Maildir's directory where it is missing, as nothing but the start does; later where the start had no space
-    /// for it.
+    /// Makes the Maildir's directory where it is missing, as nothing but the start does; later
+    /// where the start had no space for it.
     pub(crate) fn make_root(&self) -> Result<(), Fault> {
         self.make_directory(&self.root)?;
         self.home.open(&self.common.file_system, &self.root)
     }
 
-    /// Makes what is missing in the Maildir, and sees to it that what is there outlives a loss of power: a process
-    /// that made it before us may have been killed before it could.
+    /// Makes what is missing in the Maildir, and sees to it that what is there outlives a loss of
+    /// power: a process that made it before us may have been killed before it could.
     ///
-    /// The directory itself is not made again: it may be where a file system was mounted that is gone, and the next
-    /// message would be lost to sight on the one below.
+    /// The directory itself is not made again: it may be where a file system was mounted that is
+    /// gone, and the next message would be lost to sight on the one below.
     pub(crate) fn make_directories(&self) -> Result<(), Fault> {
         match self.home.is_open() {
             true => self.check_root()?,
@@ -206,7 +207,8 @@ impl<F: FileSystem> Store<F> {
         self.home.check(&self.common.file_system, &self.root, parts)
     }
 
-    /// Costs nothing until a check has found that the directory is gone; from then on it is looked at for each message.
+    /// Costs nothing until a check has found that the directory is gone; from then on it is looked
+    /// at for each message.
     fn ensure_root(&self) -> Result<(), Fault> {
         match self.home.is_lost() {
             true => self.check_root(),
@@ -224,8 +226,8 @@ impl<F: FileSystem> Store<F> {
         Ok(())
     }
 
-    /// A directory above the Maildir may well be one that we can neither read nor write to, or that knows no fsync: it was
-    /// there before us then, and is left to whoever made it.
+    /// A directory above the Maildir may well be one that we can neither read nor write to, or that
+    /// knows no fsync: it was there before us then, and is left to whoever made it.
     fn sync_ancestor(&self, path: &Path) -> Result<(), Fault> {
         use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
 
@@ -326,8 +328,8 @@ impl<F: FileSystem> Store<F> {
 
     /// Writes the last batch and makes the message durable in `new/`.
     ///
-    /// Where nobody waits for the answer any more it is undone, up to the rename: the client was told nothing, or that
-    /// it failed, and will send the message again.
+    /// Where nobody waits for the answer any more it is undone, up to the rename: the client was
+    /// told nothing, or that it failed, and will send the message again.
     pub(crate) fn finish(
         self: &Arc<Self>,
         temporary: Option<Temporary<F>>,
@@ -392,7 +394,8 @@ impl<F: FileSystem> Store<F> {
         Ok(temporary.name.take().unwrap_or_default())
     }
 
-    /// Does something to a file; where its directory has vanished, once more when that was made again.
+    /// Does something to a file; where its directory has vanished, once more when that was made
+    /// again.
     fn unless_vanished<T>(
         &self,
         action: &'static str,
@@ -416,7 +419,8 @@ impl<F: FileSystem> Store<F> {
         answer.give(Ok(self.new.join(name)));
     }
 
-    /// Reports a fault in the log and in the health view. One Maildir's of many tells nothing of the others.
+    /// Reports a fault in the log and in the health view. One Maildir's of many tells nothing of
+    /// the others.
     pub(crate) fn failed(&self, fault: Fault) -> StoreError {
         let is_elsewhere = self.is_elsewhere.load(Ordering::Relaxed);
         match self.base.is_some() && (is_elsewhere || fault.is_of_one_directory()) {
@@ -447,7 +451,8 @@ impl<F: FileSystem> Store<F> {
 
     /// Writes a file and removes it.
     pub(crate) fn try_to_write(self: &Arc<Self>) -> Result<(), Fault> {
-        // One block: a file system that is full has no room for it, and says so at the sync at the latest.
+        // One block: a file system that is full has no room for it, and says so at the sync at the
+        // latest.
         const BLOCK: &[u8] = &[b'\n'; 4096];
 
         let batch = Batch::with_head(BLOCK.to_vec());
@@ -456,11 +461,11 @@ impl<F: FileSystem> Store<F> {
             .remove()
     }
 
-    /// Removes what deliveries that were cut off have left in `tmp/`: at once where the process that made it is known to
-    /// be gone, of others when it is old.
+    /// Removes what deliveries that were cut off have left in `tmp/`: at once where the process
+    /// that made it is known to be gone, of others when it is old.
     ///
-    /// A file that is written to is younger than that, and a message whose file were swept nevertheless (by a clock
-    /// that jumps, say) fails at its rename and is sent again.
+    /// A file that is written to is younger than that, and a message whose file were swept
+    /// nevertheless (by a clock that jumps, say) fails at its rename and is sent again.
     pub(crate) fn sweep(&self, now: SystemTime) {
         let mut old: Vec<OsString> = Vec::new();
         let mut visit = |name: &OsStr, modified: SystemTime| {
@@ -518,7 +523,8 @@ impl<F: FileSystem> Kept for Store<F> {
     }
 }
 
-/// A file in `tmp/` that is being written. It is removed when it is dropped before it was published.
+/// A file in `tmp/` that is being written. It is removed when it is dropped before it was
+/// published.
 pub(crate) struct Temporary<F: FileSystem> {
     store: Arc<Store<F>>,
     /// Until it is closed.

@@ -32,12 +32,13 @@ use crate::{
 
 /// A Maildir for each recipient, below one directory.
 ///
-/// Each recipient's Maildir gets a copy, which names that recipient alone; what becomes of a copy is the recipient's own
-/// outcome. A message to one Maildir streams, to several it is gathered first.
+/// Each recipient's Maildir gets a copy, which names that recipient alone; what becomes of a copy
+/// is the recipient's own outcome. A message to one Maildir streams, to several it is gathered
+/// first.
 ///
 /// A Maildir that is not there is made for `postmaster` at the server's own domain, for whom
-/// [`MaildirsOptions::recipients`] knows, and with [`MaildirsOptions::create`]. Anybody else without one is `550 5.1.1`:
-/// strangers make no directories.
+/// [`MaildirsOptions::recipients`] knows, and with [`MaildirsOptions::create`]. Anybody else
+/// without one is `550 5.1.1`: strangers make no directories.
 ///
 /// ```no_run
 /// use prixfixe_delivery::{Maildirs, MaildirsOptions};
@@ -101,7 +102,8 @@ static FOUND: AtomicU64 = AtomicU64::new(0);
 const LOST: Reply = reply!(451 4.3.0 "The delivery was interrupted, try again later");
 
 impl Maildirs {
-    /// Makes the directory that the Maildirs are in, where it is missing, and starts the threads. Blocks.
+    /// Makes the directory that the Maildirs are in, where it is missing, and starts the threads.
+    /// Blocks.
     ///
     /// # Errors
     ///
@@ -110,7 +112,8 @@ impl Maildirs {
         Self::prepare(template, options)?.start()
     }
 
-    /// Does all that [`open`](Self::open) does but for the threads: for a program that becomes another user afterwards.
+    /// Does all that [`open`](Self::open) does but for the threads: for a program that becomes
+    /// another user afterwards.
     ///
     /// # Errors
     ///
@@ -174,7 +177,8 @@ impl<F: FileSystem> Maildirs<F> {
     }
 }
 
-/// RCPT is refused too where a recipient's Maildir is on a file system of its own, and that has too little free space.
+/// RCPT is refused too where a recipient's Maildir is on a file system of its own, and that has too
+/// little free space.
 impl<F: FileSystem> Target for Maildirs<F> {
     fn admit(&self, mail: Mail<'_>) -> Result<(), Reply> {
         self.0.tree.common().admit(mail.parameters().size)
@@ -410,7 +414,8 @@ impl<F: FileSystem> Kept for Tree<F> {
         &self.common().monitor
     }
 
-    /// Writes where mail was kept last; before that in the directory itself, which need not be ours to write to.
+    /// Writes where mail was kept last; before that in the directory itself, which need not be ours
+    /// to write to.
     fn probe(self: &Arc<Self>) -> Result<(), Fault> {
         let _allowed = pool::allow_blocking();
         self.base.check_root()?;
@@ -441,7 +446,8 @@ impl<F: FileSystem> Kept for Tree<F> {
 }
 
 impl<F: FileSystem> Store<F> {
-    /// Sees whether a Maildir below the base is there, and makes it, or what is missing of it, if it may.
+    /// Sees whether a Maildir below the base is there, and makes it, or what is missing of it, if
+    /// it may.
     pub(super) fn find(&self, make: bool) -> Result<bool, Fault> {
         let Some(base) = &self.base else {
             return Ok(true);

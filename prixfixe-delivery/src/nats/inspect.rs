@@ -1,7 +1,8 @@
 //! What an acknowledgement of a stream is worth.
 //!
-//! JetStream acknowledges whatever a stream is told to do: keep messages in memory, drop old ones for new ones, answer before
-//! it writes. So the stream is looked at, and mail is taken only where its configuration keeps what it acknowledges.
+//! JetStream acknowledges whatever a stream is told to do: keep messages in memory, drop old ones
+//! for new ones, answer before it writes. So the stream is looked at, and mail is taken only where
+//! its configuration keeps what it acknowledges.
 
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ pub(crate) struct Good {
     pub(crate) streams: String,
     /// The fewest replicas of any of them.
     pub(crate) replicas: usize,
-    /// The largest message, headers included, that each of them takes; `None`: what the server takes.
+    /// The largest message, headers included, that each of them takes; `None`: what the server
+    /// takes.
     pub(crate) max_message_size: Option<usize>,
     /// What does no harm to an acknowledged message for now.
     pub(crate) warnings: Vec<String>,

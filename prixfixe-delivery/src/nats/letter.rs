@@ -10,8 +10,8 @@ use prixfixe_server::{Body, BodyError, Digest, Message, Reply, header_separator}
 
 use crate::domains::Copy;
 
-/// `SUBJECT.TLD.DOMAIN`: labels reversed, so that a consumer can ask for all of a domain and below. An address literal is
-/// one word. What means something in a subject becomes `-`.
+/// `SUBJECT.TLD.DOMAIN`: labels reversed, so that a consumer can ask for all of a domain and below.
+/// An address literal is one word. What means something in a subject becomes `-`.
 pub(super) fn subject(prefix: &str, domain: &str) -> String {
     let mut subject = String::with_capacity(prefix.len() + domain.len() + 1);
     subject.push_str(prefix);

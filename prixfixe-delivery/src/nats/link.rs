@@ -138,7 +138,8 @@ pub(crate) struct Session {
     pub(crate) context: Context,
     /// The largest message, headers included, that the stream takes.
     pub(crate) max_message_size: Option<usize>,
-    /// How often the connection was lost: whoever waits for an answer while that grows waits for nothing.
+    /// How often the connection was lost: whoever waits for an answer while that grows waits for
+    /// nothing.
     pub(crate) lost: watch::Receiver<Lost>,
 }
 
@@ -155,7 +156,8 @@ impl Session {
         self.lost.borrow().times
     }
 
-    /// Ends when the connection has been lost more often than that: what waits in it is never answered.
+    /// Ends when the connection has been lost more often than that: what waits in it is never
+    /// answered.
     pub(crate) async fn is_lost_since(&self, times: u64) {
         let mut lost = self.lost.clone();
         // An error: the connection was given up.
@@ -180,8 +182,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long an inspection waits for each answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// A node that is cut off from the others still answers its clients, and has nobody to write with: after so long another one is
-/// tried.
+/// A node that is cut off from the others still answers its clients, and has nobody to write with:
+/// after so long another one is tried.
 const ELSEWHERE: Duration = Duration::from_secs(5);
 
 /// A server that is silent for two to three of these is given up, and another one tried.
@@ -254,7 +256,8 @@ impl Shared {
         }
     }
 
-    /// The library takes one of the servers at random. What waits for an answer is told that the connection was lost.
+    /// The library takes one of the servers at random. What waits for an answer is told that the
+    /// connection was lost.
     async fn go_elsewhere(&self, client: &Client) {
         if self.url.servers().len() > 1 {
             // An error: the connection is gone already.
@@ -341,7 +344,8 @@ impl Shared {
         }
     }
 
-    /// Says how it is where that is asked. Where a message tries it out just now, that message will.
+    /// Says how it is where that is asked. Where a message tries it out just now, that message
+    /// will.
     async fn report(&self, result: Result<(), &str>) {
         if let Ok(Ok(pass)) = timeout(RETRY, self.upstream.enter()).await {
             match result {
@@ -399,8 +403,8 @@ impl Shared {
             .build(client)
     }
 
-    /// Tries each server once. A connection that is lost is tried again once at each, by the library; then it is given up with
-    /// all that waits in it.
+    /// Tries each server once. A connection that is lost is tried again once at each, by the
+    /// library; then it is given up with all that waits in it.
     async fn connect(&self) -> Result<(Client, watch::Receiver<Lost>), String> {
         let (tell, lost) = watch::channel(Lost::default());
         let tell = Arc::new(tell);

@@ -12,13 +12,15 @@ use crate::TlsUse;
 pub struct NatsOptions {
     /// What log and health call it. By default: `default`.
     pub name: String,
-    /// The server's own domain: that of a recipient who is `postmaster` alone. By default: `localhost`.
+    /// The server's own domain: that of a recipient who is `postmaster` alone. By default:
+    /// `localhost`.
     pub domain: String,
     /// Messages that are handed over at once. By default: 16.
     pub concurrency: usize,
     /// For connecting, and for each acknowledgement. By default: 30 s.
     pub timeout: Duration,
-    /// For all of a message: its object, and the acknowledgements for every domain. By default: 300 s.
+    /// For all of a message: its object, and the acknowledgements for every domain. By default: 300
+    /// s.
     pub final_timeout: Duration,
     /// The user, whose password is in [`password_file`](Self::password_file).
     pub username: Option<String>,
@@ -26,8 +28,8 @@ pub struct NatsOptions {
     pub password_file: Option<PathBuf>,
     /// A credentials file (JWT and NKey), as `nsc` makes it.
     pub creds_file: Option<PathBuf>,
-    /// How connections are secured. By default: [`TlsUse::Verify`] where there are credentials, else
-    /// [`TlsUse::Off`]. A server that insists on TLS gets it.
+    /// How connections are secured. By default: [`TlsUse::Verify`] where there are credentials,
+    /// else [`TlsUse::Off`]. A server that insists on TLS gets it.
     pub tls: Option<TlsUse>,
     /// The file with the certificates that servers are verified against. By default: the system's.
     pub tls_ca: Option<PathBuf>,
@@ -37,7 +39,8 @@ pub struct NatsOptions {
     pub tls_key: Option<PathBuf>,
     /// The least replicas that the stream and the bucket must have. By default: 3.
     pub min_replicas: usize,
-    /// The object store bucket for messages that are larger than the server takes. By default: `prixfixe`.
+    /// The object store bucket for messages that are larger than the server takes. By default:
+    /// `prixfixe`.
     pub objects: String,
 }
 

@@ -55,7 +55,8 @@ enum Room {
     Alone { _permit: OwnedSemaphorePermit },
 }
 
-/// Copies under way at once: each is a whole message in memory, which counts within the server's memory for messages.
+/// Copies under way at once: each is a whole message in memory, which counts within the server's
+/// memory for messages.
 const WINDOW: usize = 4;
 
 type Outcome = Result<Delivered, Failure>;
@@ -179,13 +180,14 @@ impl Post<'_> {
         })
     }
 
-    /// Puts the content into the bucket, unless an earlier attempt has. All who get the message share the object, so that it
-    /// names recipients only where this copy has all of them.
+    /// Puts the content into the bucket, unless an earlier attempt has. All who get the message
+    /// share the object, so that it names recipients only where this copy has all of them.
     async fn store(&self, copy: &Copy<'_>) -> Result<String, Failure> {
         let bucket = Objects::open(self.session, self.bucket).await?;
         let name = self.digest.to_string();
         let object = format!("{}/{name}", self.bucket);
-        // What the name stands for never differs. Objects are complete, since their description is stored last.
+        // What the name stands for never differs. Objects are complete, since their description is
+        // stored last.
         if bucket.has(&name).await {
             return Ok(object);
         }

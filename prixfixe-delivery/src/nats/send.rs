@@ -37,7 +37,8 @@ pub(crate) const CONNECTION_LOST: &str = "the connection to the server was lost"
 
 /// Sends it. The answer comes later.
 pub(crate) async fn hand_over(session: &Session, letter: &Letter) -> Result<Waiting, Failure> {
-    // From here on: a connection that is lost before somebody waits takes the acknowledgement along too.
+    // From here on: a connection that is lost before somebody waits takes the acknowledgement along
+    // too.
     let losses = session.losses();
     let message = PublishMessage::build()
         .headers(letter.headers.clone())

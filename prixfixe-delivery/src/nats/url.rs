@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// The servers of a NATS cluster and the subject below which mail is published: `nats://HOST[:PORT][,HOST[:PORT]…]/SUBJECT`.
+/// The servers of a NATS cluster and the subject below which mail is published:
+/// `nats://HOST[:PORT][,HOST[:PORT]…]/SUBJECT`.
 ///
 /// ```
 /// use prixfixe_delivery::NatsUrl;
@@ -106,7 +107,8 @@ impl FromStr for NatsUrl {
     }
 }
 
-/// Neither wildcards, nor the server's own subjects, nor anything that a client library would have to escape.
+/// Neither wildcards, nor the server's own subjects, nor anything that a client library would have
+/// to escape.
 fn is_subject(subject: &str) -> bool {
     let is_word = |word: &str| {
         let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');

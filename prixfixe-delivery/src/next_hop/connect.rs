@@ -18,7 +18,8 @@ use super::trouble::{Trouble, our_matter};
 use super::url::{Kind, Place};
 
 impl Hop {
-    /// A new connection, ready for MAIL. Where TLS is not needed and cannot be had, one in plaintext.
+    /// A new connection, ready for MAIL. Where TLS is not needed and cannot be had, one in
+    /// plaintext.
     pub(super) async fn connect(&self) -> Result<Box<Link>, Trouble> {
         match self.open(false).await {
             Err(trouble) if trouble.is_no_tls() && self.plain.is_some() => {

@@ -9,8 +9,8 @@ use super::transaction::EIGHT_BIT;
 use super::trouble::{Trouble, is_about_mail, our_matter, said};
 use crate::target::{Delivered, Failure, Outcomes};
 
-/// A content goes to the next hop once so much of it is here. With the 64 KiB that a [`Body`] takes from its client before
-/// it lets the client wait, that is 256 KiB.
+/// A content goes to the next hop once so much of it is here. With the 64 KiB that a [`Body`] takes
+/// from its client before it lets the client wait, that is 256 KiB.
 pub(super) const FRONT: usize = 192 << 10;
 /// A chunk of what follows.
 const CHUNK: usize = 64 << 10;

@@ -58,7 +58,8 @@ pub(super) fn said_rcpt(recipient: &Recipient) -> Result<Rcpt<'_>, Failure> {
         let wanted = wanted.into_iter().filter(|(is_wanted, _)| *is_wanted);
         rcpt = rcpt.notify(wanted.fold(Notify::NEVER, |all, (_, one)| all.and(one)));
     }
-    // It is for reports alone: one that cannot be said, being too long when it is encoded, is no reason to refuse the mail.
+    // It is for reports alone: one that cannot be said, being too long when it is encoded, is no
+    // reason to refuse the mail.
     if let Some(original) = &parameters.orcpt
         && let Ok(with_original) = rcpt
             .clone()
@@ -69,5 +70,6 @@ pub(super) fn said_rcpt(recipient: &Recipient) -> Result<Rcpt<'_>, Failure> {
     Ok(rcpt)
 }
 
-/// Room for our `Received` in the announced size (RFC 1870 section 6.1 wants an estimate that is not too low).
+/// Room for our `Received` in the announced size (RFC 1870 section 6.1 wants an estimate that is
+/// not too low).
 const TRACE: u64 = 512;

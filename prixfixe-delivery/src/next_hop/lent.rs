@@ -40,7 +40,8 @@ impl Lent {
         }
     }
 
-    /// Fills slices with these bytes, as far as there are slices. Gives how many of the bytes and of the slices.
+    /// Fills slices with these bytes, as far as there are slices. Gives how many of the bytes and
+    /// of the slices.
     pub(super) fn fill<'a>(
         &'a self,
         offset: u64,

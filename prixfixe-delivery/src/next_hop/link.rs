@@ -73,8 +73,8 @@ enum Until {
 const INPUT: usize = 4096;
 /// Pieces in one system call.
 const SLICES: usize = 16;
-/// How much of the output has to leave within the time for one answer: a next hop that takes a byte now and then is no better
-/// than one that takes none.
+/// How much of the output has to leave within the time for one answer: a next hop that takes a byte
+/// now and then is no better than one that takes none.
 const LEAST: usize = 16 << 10;
 
 impl Link {
@@ -144,7 +144,8 @@ impl Link {
         Ok(event?.map(Said::from))
     }
 
-    /// Sends what can be sent. When nothing more can be, reads: then the next hop is waited for, and not its socket.
+    /// Sends what can be sent. When nothing more can be, reads: then the next hop is waited for,
+    /// and not its socket.
     fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_unwritable && self.has_output() {
             match self.poll_send(cx) {

@@ -30,21 +30,22 @@ pub struct NextHopOptions {
     pub final_timeout: Duration,
     /// Who logs in there. Nobody unless it is set.
     pub username: Option<String>,
-    /// The file with the password, on one line. It is read when the target is opened and again for each login, so that a
-    /// new password needs no restart.
+    /// The file with the password, on one line. It is read when the target is opened and again for
+    /// each login, so that a new password needs no restart.
     pub password_file: Option<PathBuf>,
     /// How TLS is used. Unless it is set: [`Off`](TlsUse::Off) for `lmtp:`,
-    /// [`Opportunistic`](TlsUse::Opportunistic) for `smtp:`, and [`Verify`](TlsUse::Verify) for `smtps:` and
-    /// wherever there is a `username`.
+    /// [`Opportunistic`](TlsUse::Opportunistic) for `smtp:`, and [`Verify`](TlsUse::Verify) for
+    /// `smtps:` and wherever there is a `username`.
     pub tls: Option<TlsUse>,
-    /// A PEM file of the certificate authorities that the next hop's certificate is verified against. The system's unless
-    /// it is set.
+    /// A PEM file of the certificate authorities that the next hop's certificate is verified
+    /// against. The system's unless it is set.
     pub tls_ca: Option<PathBuf>,
     /// A PEM file with the certificate that is shown to the next hop, the chain behind it.
     pub tls_cert: Option<PathBuf>,
     /// A PEM file with its key.
     pub tls_key: Option<PathBuf>,
-    /// Content with bytes over 127 is refused where the next hop does not offer 8BITMIME. Otherwise it goes as it is.
+    /// Content with bytes over 127 is refused where the next hop does not offer 8BITMIME. Otherwise
+    /// it goes as it is.
     pub strict_8bit: bool,
 }
 

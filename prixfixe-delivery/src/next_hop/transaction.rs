@@ -1,4 +1,5 @@
-//! One message under way: its recipients are asked for there while the client waits for the answer to each.
+//! One message under way: its recipients are asked for there while the client waits for the answer
+//! to each.
 
 use std::collections::HashSet;
 use std::mem;
@@ -74,7 +75,8 @@ impl Relay {
 
     async fn ask(&mut self, recipient: &Recipient) -> Result<(), Failure> {
         let rcpt = said_rcpt(recipient).inspect_err(|_| {
-            // Nothing is asked, and the client may be silent now for as long as it likes: others may ask.
+            // Nothing is asked, and the client may be silent now for as long as it likes: others
+            // may ask.
             self.approach = None;
         })?;
         if matches!(self.state, State::Fresh) && self.approach.is_none() {
@@ -122,7 +124,8 @@ impl Relay {
         }
     }
 
-    /// MAIL and RCPT, on a connection that waited or on a new one. One that turns out dead is replaced once.
+    /// MAIL and RCPT, on a connection that waited or on a new one. One that turns out dead is
+    /// replaced once.
     async fn say_first(
         &self,
         recipient: &Recipient,

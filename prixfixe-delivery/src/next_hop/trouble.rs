@@ -42,7 +42,8 @@ impl Trouble {
         }
     }
 
-    /// Whether another connection may do better: the next hop has closed this one while it was idle.
+    /// Whether another connection may do better: the next hop has closed this one while it was
+    /// idle.
     pub(super) fn is_gone(&self) -> bool {
         match &self.kind {
             Kind::Gone => true,
@@ -55,8 +56,8 @@ impl Trouble {
         matches!(self.kind, Kind::NoTls)
     }
 
-    /// The client's answer, where the next hop has judged the mail with its last words: a refusal of a content that was
-    /// still on its way ends a connection too.
+    /// The client's answer, where the next hop has judged the mail with its last words: a refusal
+    /// of a content that was still on its way ends a connection too.
     pub(super) fn verdict(&self) -> Option<Failure> {
         match &self.kind {
             Kind::Refused(stage, reply) if is_about_mail(*stage, reply.code()) => {

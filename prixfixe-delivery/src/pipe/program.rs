@@ -20,7 +20,8 @@ use tokio::time::timeout;
 /// So much of the standard error is kept.
 const MAX_SAID: usize = 1 << 10;
 
-/// How long the rest of it is waited for once the program has ended: its children may hold it open for ever.
+/// How long the rest of it is waited for once the program has ended: its children may hold it open
+/// for ever.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// What is started.
@@ -52,7 +53,8 @@ pub(super) enum Ended {
     Content(BodyError),
 }
 
-/// Kills the group that the program leads, unless the program has ended: its number may then be somebody else's.
+/// Kills the group that the program leads, unless the program has ended: its number may then be
+/// somebody else's.
 struct Group(Option<Pid>);
 
 impl Program {
@@ -97,7 +99,8 @@ impl Program {
     }
 }
 
-/// Feeds it, listens to it and waits for it. It may end whatever it has read, and whoever else still reads.
+/// Feeds it, listens to it and waits for it. It may end whatever it has read, and whoever else
+/// still reads.
 async fn attend(
     child: &mut Child,
     stdin: &mut Option<ChildStdin>,
@@ -127,8 +130,8 @@ async fn attend(
     Ok(status)
 }
 
-/// A program that reads no further has had enough. One whose content breaks off must not take what it has for all: its
-/// input stays open, until it is dead.
+/// A program that reads no further has had enough. One whose content breaks off must not take what
+/// it has for all: its input stays open, until it is dead.
 async fn feed(stdin: &mut Option<ChildStdin>, mut input: Input) -> Result<(), BodyError> {
     let Some(open) = stdin else {
         return Ok(());

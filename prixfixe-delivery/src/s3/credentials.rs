@@ -1,5 +1,6 @@
-//! Credentials from where all S3 tools look, in their order: the environment, a role by web identity, the shared credentials
-//! file, the endpoint of a container, the endpoint of an instance (IMDSv2).
+//! Credentials from where all S3 tools look, in their order: the environment, a role by web
+//! identity, the shared credentials file, the endpoint of a container, the endpoint of an instance
+//! (IMDSv2).
 
 mod web_identity;
 

@@ -98,7 +98,8 @@ impl Template {
                 Piece::Digest => key.push_str(names.digest),
                 Piece::Id => key.push_str(names.id),
                 Piece::Date => key.push_str(names.date),
-                // An address literal is in brackets, which are escaped in as many ways as there are stores.
+                // An address literal is in brackets, which are escaped in as many ways as there are
+                // stores.
                 Piece::Domain => key.extend(names.domain.chars().map(|letter| match letter {
                     'a'..='z' | '0'..='9' | '-' | '_' | '.' => letter,
                     _ => '_',

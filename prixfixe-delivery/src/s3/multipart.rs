@@ -119,8 +119,8 @@ impl Upload {
             .await?;
         let tried = tried(&answer)?;
         if let Tried::Put(_) = tried {
-            // A 200 comes before the store knows: only the end of its body tells. Its element is called …Result, and by some
-            // stores …Response.
+            // A 200 comes before the store knows: only the end of its body tells. Its element is
+            // called …Result, and by some stores …Response.
             let text = answer.text();
             let (_, end) = text.rsplit_once("</").unwrap_or_default();
             let is_there = answer.status == 412 || end.contains("CompleteMultipartUpload");
@@ -135,8 +135,8 @@ impl Upload {
     }
 }
 
-/// What has begun and will not be completed costs its owner money until somebody removes it. So it is removed also where the
-/// delivery was given up.
+/// What has begun and will not be completed costs its owner money until somebody removes it. So it
+/// is removed also where the delivery was given up.
 impl Drop for Upload {
     fn drop(&mut self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {

@@ -12,19 +12,22 @@ use crate::{HttpSetupError, InvalidHttpUrl};
 pub struct S3Options {
     /// What log and health call it. By default: `default`.
     pub name: String,
-    /// The server's own domain: that of a recipient who is `postmaster` alone. By default: `localhost`.
+    /// The server's own domain: that of a recipient who is `postmaster` alone. By default:
+    /// `localhost`.
     pub domain: String,
-    /// The service. By default: `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, else that of AWS in the region.
+    /// The service. By default: `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, else that of AWS in the
+    /// region.
     pub endpoint: Option<String>,
     /// The region. By default: `AWS_REGION`, `AWS_DEFAULT_REGION`, else `us-east-1`.
     pub region: Option<String>,
-    /// Whether the bucket stands in the path rather than in the host's name. By default: at an endpoint that is set, and for
-    /// buckets whose name is none of a host.
+    /// Whether the bucket stands in the path rather than in the host's name. By default: at an
+    /// endpoint that is set, and for buckets whose name is none of a host.
     pub path_style: Option<bool>,
-    /// The key, without `.json` or `.eml`: words with `{digest}`, `{date}`, `{id}`, `{domain}` in them. By default: `{digest}`.
+    /// The key, without `.json` or `.eml`: words with `{digest}`, `{date}`, `{id}`, `{domain}` in
+    /// them. By default: `{digest}`.
     pub key: String,
-    /// Credentials. By default they come from where all tools look: the environment, the shared credentials file, the
-    /// container's or the instance's endpoint.
+    /// Credentials. By default they come from where all tools look: the environment, the shared
+    /// credentials file, the container's or the instance's endpoint.
     pub credentials: Option<S3Credentials>,
     /// For a connection, and for each answer but that to the content. By default: 30 s.
     pub timeout: Duration,

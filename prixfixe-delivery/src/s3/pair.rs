@@ -21,8 +21,9 @@ pub(super) struct Pair<'a> {
 impl Pair<'_> {
     /// Stores both, unless they are there. What became of it, in words.
     ///
-    /// An attempt has an id and a time of its own, in both objects. So a sidecar that an earlier attempt left alone is written
-    /// over, and that of an attempt which comes second belongs to the one that was first.
+    /// An attempt has an id and a time of its own, in both objects. So a sidecar that an earlier
+    /// attempt left alone is written over, and that of an attempt which comes second belongs to the
+    /// one that was first.
     pub(super) async fn put(&self, attempt: &Attempt) -> Result<&'static str, Failure> {
         if self.put_sidecar(attempt, Mode::New).await? == Put::Exists {
             match self.store.head(self.object.key).await? {

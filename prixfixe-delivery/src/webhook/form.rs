@@ -16,7 +16,8 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// Nobody can write a message that holds this boundary: it is made from the message's own digest.
+    /// Nobody can write a message that holds this boundary: it is made from the message's own
+    /// digest.
     fn new(facts: &Facts) -> Self {
         Self {
             boundary: format!("prixfixe-{}", facts.digest),

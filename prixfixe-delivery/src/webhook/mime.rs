@@ -1,7 +1,7 @@
 //! A message taken apart, within bounds.
 //!
-//! The tree of parts is walked here, in time that grows with the size of the message and the depth alone. What stands in a
-//! header, transfer encodings and charsets are mail-parser's.
+//! The tree of parts is walked here, in time that grows with the size of the message and the depth
+//! alone. What stands in a header, transfer encodings and charsets are mail-parser's.
 
 mod header;
 mod text;
@@ -181,7 +181,8 @@ fn split(part: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// The parts between the delimiters of a multipart (RFC 2046 section 5.1.1). One that is not closed ends with the body.
+/// The parts between the delimiters of a multipart (RFC 2046 section 5.1.1). One that is not closed
+/// ends with the body.
 fn children<'x>(body: &'x [u8], boundary: &str) -> impl Iterator<Item = &'x [u8]> {
     let delimiter = [b"--", boundary.as_bytes()].concat();
     let finder = memmem::Finder::new(&delimiter).into_owned();

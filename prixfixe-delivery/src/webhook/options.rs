@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// How a [`Webhook`](super::Webhook) works. Files are read when it is opened and again when they change, those of TLS
-/// when it is opened.
+/// How a [`Webhook`](super::Webhook) works. Files are read when it is opened and again when they
+/// change, those of TLS when it is opened.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct WebhookOptions {
     /// What log, metrics and health call it. By default: `webhook`.
     pub name: String,
-    /// Files of secrets, one on each line: `whsec_…` and `whsk_…`. Every secret signs, so that one can be replaced by
-    /// another while both are known. By default there is none, and nothing is signed.
+    /// Files of secrets, one on each line: `whsec_…` and `whsk_…`. Every secret signs, so that one
+    /// can be replaced by another while both are known. By default there is none, and nothing is
+    /// signed.
     pub secret_files: Vec<PathBuf>,
     /// What is posted. By default: [`WebhookFormat::Json`].
     pub format: WebhookFormat,
@@ -70,7 +71,8 @@ pub enum WebhookFormat {
     /// Envelope, header, texts and attachments as JSON.
     #[default]
     Json,
-    /// The message as it came, with the envelope in headers: what Rails' Action Mailbox takes as a relay's.
+    /// The message as it came, with the envelope in headers: what Rails' Action Mailbox takes as a
+    /// relay's.
     Raw,
     /// What Postmark posts for inbound mail.
     Postmark,

@@ -23,11 +23,12 @@ pub(super) struct Payload {
     _memory: Option<OwnedSemaphorePermit>,
 }
 
-/// What a payload takes at its making, in bytes of the message: the message in one piece, a part of it decoded, and
-/// the payload, where the message may be twice in base64.
+/// What a payload takes at its making, in bytes of the message: the message in one piece, a part of
+/// it decoded, and the payload, where the message may be twice in base64.
 const FACTOR: u64 = 6;
 
-/// Where the making takes more than some hundred microseconds, other connections are not to wait for it.
+/// Where the making takes more than some hundred microseconds, other connections are not to wait
+/// for it.
 const SMALL: u64 = 64 << 10;
 
 impl Payload {
@@ -73,7 +74,8 @@ impl Payload {
     }
 }
 
-/// Waits until there is memory for a message of this size. A larger one than there is for all gets all.
+/// Waits until there is memory for a message of this size. A larger one than there is for all gets
+/// all.
 async fn reserve(memory: &Arc<Semaphore>, size: u64) -> Result<OwnedSemaphorePermit, Failure> {
     let needed = size.saturating_mul(FACTOR).div_ceil(1 << 10) + 64;
     let needed = u32::try_from(needed).unwrap_or(MEMORY).min(MEMORY);

@@ -121,7 +121,8 @@ pub(super) fn payload(facts: &Facts, content: &[u8]) -> serde_json::Result<Vec<u
     })
 }
 
-/// The envelope's sender comes first, as `Return-Path`: one that the message itself has is anybody's.
+/// The envelope's sender comes first, as `Return-Path`: one that the message itself has is
+/// anybody's.
 fn fields(facts: &Facts, parsed: &Parsed<'_>) -> Vec<Field> {
     let mut fields = vec![Field {
         name: String::from("Return-Path"),

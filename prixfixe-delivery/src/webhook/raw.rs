@@ -6,7 +6,8 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use crate::facts::Facts;
 
-/// The addresses of a copy's recipients take so much of the headers at the most: servers bound them, many at 8 KiB.
+/// The addresses of a copy's recipients take so much of the headers at the most: servers bound
+/// them, many at 8 KiB.
 pub(super) const MAX_RECIPIENTS: usize = 4 << 10;
 
 /// The headers with the envelope.
@@ -48,7 +49,8 @@ fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// The form of RFC 8187 section 3.2, where a text is not printable ASCII or would itself be taken for that form.
+/// The form of RFC 8187 section 3.2, where a text is not printable ASCII or would itself be taken
+/// for that form.
 fn encoded(text: &str) -> Option<String> {
     const PREFIX: &str = "UTF-8''";
     let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));

@@ -100,7 +100,8 @@ impl Secrets {
         Ok(signatures.join(" "))
     }
 
-    /// The signature of Mailgun's: `timestamp` and `token` under the text of the first secret, in hexadecimal digits.
+    /// The signature of Mailgun's: `timestamp` and `token` under the text of the first secret, in
+    /// hexadecimal digits.
     pub(super) fn sign_like_mailgun(&self, timestamp: u64, token: &str) -> Option<String> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.first.as_ref()?.as_bytes());
         let tag = hmac::sign(&key, format!("{timestamp}{token}").as_bytes());

@@ -1,5 +1,5 @@
-//! Programs of others that read bounces: Python's email package, flufl.bounce and sisimai. Skipped where they are not installed
-//! (`.ci/packages`).
+//! Programs of others that read bounces: Python's email package, flufl.bounce and sisimai. Skipped
+//! where they are not installed (`.ci/packages`).
 
 use std::io::Write;
 use std::process::{Command, Stdio};

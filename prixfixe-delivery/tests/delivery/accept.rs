@@ -160,7 +160,8 @@ async fn a_postmaster_of_somebody_else_is_no_recipient() {
     assert_eq!(ask(&by_file, "postmaster@a.example.net").await, "accepted");
 }
 
-/// The transaction goes by the route of then: what is accepted from now on may be meant for another one.
+/// The transaction goes by the route of then: what is accepted from now on may be meant for another
+/// one.
 #[tokio::test]
 async fn a_transaction_is_judged_by_what_was_set_when_it_began() {
     let directory = tempfile::tempdir().unwrap();

@@ -9,9 +9,10 @@ use prixfixe_delivery::{Maildir, MaildirOptions};
 use crate::messages::{ROOT, one_worker, open, runtime, store};
 use crate::simulated::{Plan, Simulated, errno::EIO};
 
-/// A machine that is off does nothing more and answers nothing: all operations from the n-th on fail, and what the messages'
-/// senders heard before is held against what is durable. All of them that are said to be stored must be, and whatever was
-/// given a name in `new/` must have been whole.
+/// A machine that is off does nothing more and answers nothing: all operations from the n-th on
+/// fail, and what the messages' senders heard before is held against what is durable. All of them
+/// that are said to be stored must be, and whatever was given a name in `new/` must have been
+/// whole.
 fn crash_at_every_operation(messages: usize, options: &MaildirOptions) {
     let content = |number: usize| {
         format!("message {number}\r\n")
@@ -97,7 +98,8 @@ fn directories_that_another_process_made_and_never_synced() {
 /// The table in the crate's documentation, row by row.
 #[test]
 fn after_a_crash_between_two_operations_the_documented_files_are_there() {
-    // Operation after which the power goes, durable files in new/, files that may be left in tmp/ and in new/.
+    // Operation after which the power goes, durable files in new/, files that may be left in tmp/
+    // and in new/.
     let rows = [
         ("create", 0, 1, 0),
         ("write", 0, 1, 0),

@@ -171,7 +171,8 @@ async fn a_large_message_is_stored_whole_and_a_connection_lost_in_it_leaves_noth
     lost.send(&content[..2_000_000]);
     drop(lost);
     server.stop().await;
-    // The one worker takes things in order: it is done with the lost message when it has stored another.
+    // The one worker takes things in order: it is done with the lost message when it has stored
+    // another.
     store(&maildir, [Bytes::from("text\r\n")]).await.unwrap();
     assert_eq!(contents(&directory.path().join("new")).len(), 2);
     assert!(contents(&directory.path().join("tmp")).is_empty());

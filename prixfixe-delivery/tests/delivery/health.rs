@@ -25,7 +25,8 @@ async fn a_disk_that_hangs_is_a_fault_and_ends_with_its_answer() {
             tokio::spawn(async move { store(&maildir, [Bytes::from("x")]).await })
         })
         .collect();
-    // 10 s of the real clock: the watch has no other here. `Monitor` is tested with a clock of its own.
+    // 10 s of the real clock: the watch has no other here. `Monitor` is tested with a clock of its
+    // own.
     health.changed().await;
     let fault = health.fault().unwrap();
     assert!(

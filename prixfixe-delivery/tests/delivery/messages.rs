@@ -15,7 +15,8 @@ use crate::simulated::{Operation, Plan, Simulated};
 
 pub const ROOT: &str = "/srv/mail";
 
-/// One worker and no probes but those that are asked for, so that the order of operations is always the same.
+/// One worker and no probes but those that are asked for, so that the order of operations is always
+/// the same.
 pub fn one_worker() -> MaildirOptions {
     let mut options = MaildirOptions::default();
     options.workers = NonZeroUsize::MIN;
@@ -48,8 +49,8 @@ pub fn runtime() -> tokio::runtime::Runtime {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Pieces from one octet to more than a batch, a head or none, a disk that takes everything at once or hardly
-    /// anything.
+    /// Pieces from one octet to more than a batch, a head or none, a disk that takes everything at
+    /// once or hardly anything.
     #[test]
     fn any_chunking_stores_the_bytes_that_were_sent(
         head in prop::collection::vec(any::<u8>(), 0..300),
@@ -156,7 +157,8 @@ async fn messages_that_come_during_a_sync_of_the_directory_share_the_next() {
         .iter()
         .filter(|operation| **operation == Operation::SyncDirectory)
         .count();
-    // One for the first and one for those that came meanwhile; each of the other workers may just have missed that.
+    // One for the first and one for those that came meanwhile; each of the other workers may just
+    // have missed that.
     assert!(syncs < 2 + WORKERS, "{syncs}");
 }
 
@@ -221,7 +223,8 @@ async fn a_commit_that_is_dropped_at_any_moment_is_undone_or_whole() {
         let mut message = maildir.begin(Vec::new());
         message.write(Bytes::from("whole\r\n")).await.unwrap();
         let mut commit = Box::pin(message.commit());
-        // Polled once, so that the job is on its way, and then dropped: at whatever point that is for the worker.
+        // Polled once, so that the job is on its way, and then dropped: at whatever point that is
+        // for the worker.
         let _ = commit
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()));

@@ -11,8 +11,8 @@ use prixfixe_server::{
     Accepted, Client, Envelope, Handler, Mail, Message, Rcpt, Recipient, Reply, Session, reply,
 };
 
-/// Takes mail, or not, as is written in it: `full.1@` is over quota in the first attempt, `gone@` is unknown at the end
-/// of the data, `nobody@` is unknown at RCPT.
+/// Takes mail, or not, as is written in it: `full.1@` is over quota in the first attempt, `gone@`
+/// is unknown at the end of the data, `nobody@` is unknown at RCPT.
 #[derive(Clone, Default)]
 struct Scripted {
     got: Arc<Mutex<Vec<(String, String)>>>,

@@ -1,8 +1,8 @@
 //! A disk in memory that knows what a loss of power would leave, and fails on demand.
 //!
-//! The model is the one that POSIX promises and no more: content is durable after an fsync of the file, a name
-//! after an fsync of its directory, and nothing else ever. What is not durable may be there after a crash all the same,
-//! so that tests look at both.
+//! The model is the one that POSIX promises and no more: content is durable after an fsync of the
+//! file, a name after an fsync of its directory, and nothing else ever. What is not durable may be
+//! there after a crash all the same, so that tests look at both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -37,7 +37,8 @@ pub struct State {
     pub lose_renames: bool,
     /// Every sync of a directory fails.
     pub fail_directories: bool,
-    /// Contents that were given a name in `new/`, as a loss of power at that moment would have left them.
+    /// Contents that were given a name in `new/`, as a loss of power at that moment would have left
+    /// them.
     pub published: Vec<Vec<u8>>,
     /// Each write takes no more than this. 0: all.
     pub longest_write: usize,

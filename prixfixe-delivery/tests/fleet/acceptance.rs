@@ -10,7 +10,7 @@ fn reply(result: Result<(), Failure>) -> String {
 
 #[tokio::test]
 async fn servers_that_are_away_are_451_at_once_and_mail_flows_when_they_are_there() {
-    let Some(mut server) = Server::start() else {
+    let Some(mut server) = NatsServer::start() else {
         return;
     };
     server.kill();

@@ -1,5 +1,5 @@
-//! Three nodes with three replicas, three servers of mail: any of the six may die, and some together. What was said `250` to is
-//! delivered.
+//! Three nodes with three replicas, three servers of mail: any of the six may die, and some
+//! together. What was said `250` to is delivered.
 
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use super::*;
 
 /// Three nodes, each of which syncs what it writes, and the ways between them.
 struct Nodes {
-    all: Vec<Server>,
+    all: Vec<NatsServer>,
     /// Their routes, by whom from and whom to.
     routes: Vec<Vec<Option<Link>>>,
 }
@@ -47,7 +47,7 @@ impl Nodes {
                  advertise: 127.0.0.1:{nowhere}, routes: [{}] }}",
                 urls.join(", ")
             );
-            Server::start_with(&more).expect("it is there")
+            NatsServer::start_with(&more).expect("it is there")
         });
         Self {
             all: all.collect(),
@@ -136,7 +136,7 @@ struct World {
 }
 
 impl World {
-    async fn new(nodes: &[Server]) -> Arc<Self> {
+    async fn new(nodes: &[NatsServer]) -> Arc<Self> {
         let mut ways = Vec::new();
         for _ in 0..3 {
             let mut own = Vec::new();
@@ -272,8 +272,9 @@ fn rounds() -> usize {
 /// Messages while something is wrong.
 const STEP: usize = 30;
 
-/// The node answers, and has nobody to write with. The others have a majority. In the long form alone: how soon the node says so
-/// is its own matter, and on a busy machine that may take longer than a test of the short form may.
+/// The node answers, and has nobody to write with. The others have a majority. In the long form
+/// alone: how soon the node says so is its own matter, and on a busy machine that may take longer
+/// than a test of the short form may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_leaves_a_node_that_is_alone() {
     if rounds() < 2 || !has("nats-server") {
@@ -351,8 +352,8 @@ async fn every_acknowledged_message_is_delivered_whatever_dies() {
         // They have written and synced what they acknowledged.
         world
             .send_through(async || {
-                nodes.all.iter_mut().for_each(Server::kill);
-                nodes.all.iter_mut().for_each(Server::run);
+                nodes.all.iter_mut().for_each(NatsServer::kill);
+                nodes.all.iter_mut().for_each(NatsServer::run);
             })
             .await;
         world.settle().await;

@@ -1,4 +1,5 @@
-//! What `deploy/nats` has for a fleet: three nodes with TLS, an account, and a user who may do what is needed and no more.
+//! What `deploy/nats` has for a fleet: three nodes with TLS, an account, and a user who may do what
+//! is needed and no more.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ fn deploy(file: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/nats")).join(file)
 }
 
-fn nodes(folder: &Path) -> Vec<Server> {
+fn nodes(folder: &Path) -> Vec<NatsServer> {
     SelfSigned::new("localhost").install(folder);
     let port = || unused_port(Ipv4Addr::LOCALHOST).expect("a port");
     let ports: Vec<u16> = (0..3).map(|_| port()).collect();
@@ -30,7 +31,7 @@ fn nodes(folder: &Path) -> Vec<Server> {
             ("--http_port", port().to_string()),
         ];
         let arguments = arguments.map(|(name, value)| [name.to_owned(), value]);
-        let mut server = Server::deployed("fleet.conf", &folder, port(), arguments.concat());
+        let mut server = NatsServer::deployed("fleet.conf", &folder, port(), arguments.concat());
         server.run();
         server
     };

@@ -30,7 +30,7 @@ async fn what_is_missing_is_made_and_partitions_are_streams() {
 
 #[tokio::test]
 async fn a_stream_that_loses_what_it_acknowledges_is_a_fault_at_start() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let context = context(&server.address()).await;

@@ -1,4 +1,5 @@
-//! A way between two servers that can be cut: a proxy that holds what comes for as long as a partition lasts.
+//! A way between two servers that can be cut: a proxy that holds what comes for as long as a
+//! partition lasts.
 
 use std::net::Ipv4Addr;
 
@@ -39,7 +40,8 @@ impl Link {
         }
     }
 
-    /// Nothing passes any more, the end of a connection neither: both sides wait, as they do where packets are lost.
+    /// Nothing passes any more, the end of a connection neither: both sides wait, as they do where
+    /// packets are lost.
     pub(crate) fn cut(&self) {
         self.is_whole.send_replace(false);
     }

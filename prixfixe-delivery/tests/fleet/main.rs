@@ -1,5 +1,5 @@
-//! The spool of a fleet against real NATS servers: what is kept, delivered, deferred and given up, and what becomes of mail while
-//! servers of either kind are frozen and killed.
+//! The spool of a fleet against real NATS servers: what is kept, delivered, deferred and given up,
+//! and what becomes of mail while servers of either kind are frozen and killed.
 
 // What helps a test may fail like one.
 #![allow(
@@ -24,9 +24,6 @@ mod inspection;
 mod link;
 mod logs;
 mod objects;
-#[allow(dead_code, reason = "it has more than is needed here")]
-#[path = "../nats/server.rs"]
-mod server;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,10 +31,9 @@ use std::time::Duration;
 use async_nats::jetstream::{self, Context};
 use prixfixe_delivery::{Failure, Fleet, FleetOptions, NatsOptions, Part, RetrySchedule};
 use prixfixe_server::{Client, Envelope, Identity, Message};
-use prixfixe_test_support::PATIENCE;
+use prixfixe_test_support::{NatsServer, PATIENCE};
 
 use self::collector::Collector;
-use self::server::Server;
 
 /// A spool of one copy, and impatient.
 fn options() -> FleetOptions {
@@ -129,7 +125,7 @@ async fn count(context: &Context, stream: &str) -> u64 {
 
 /// A server, a spool on it, and a target that it delivers to.
 struct Setting {
-    server: Server,
+    server: NatsServer,
     fleet: Fleet,
     target: Arc<Collector>,
     context: Context,
@@ -137,7 +133,7 @@ struct Setting {
 
 impl Setting {
     async fn new(options: FleetOptions) -> Option<Self> {
-        let server = Server::start()?;
+        let server = NatsServer::start()?;
         let fleet = open(&server.address(), options).await;
         let target = Arc::new(Collector::default());
         let context = context(&server.address()).await;

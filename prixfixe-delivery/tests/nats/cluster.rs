@@ -6,11 +6,10 @@ use std::process::Command;
 
 use prixfixe_test_support::{SelfSigned, has, python_with, run, unused_port};
 
-use super::server::Server;
 use super::*;
 
 /// Servers that know each other, and their certificate in the folder.
-fn cluster(folder: &Path) -> Vec<Server> {
+fn cluster(folder: &Path) -> Vec<NatsServer> {
     SelfSigned::new("localhost").install(folder);
     let port = || unused_port(Ipv4Addr::LOCALHOST).expect("a port");
     let routes: Vec<String> = (0..3)
@@ -26,7 +25,7 @@ fn cluster(folder: &Path) -> Vec<Server> {
             ("--http_port", port().to_string()),
         ];
         let arguments = arguments.map(|(name, value)| [name.to_owned(), value]);
-        let mut server = Server::deployed("nats.conf", &folder, port(), arguments.concat());
+        let mut server = NatsServer::deployed("nats.conf", &folder, port(), arguments.concat());
         server.run();
         server
     };
@@ -34,7 +33,7 @@ fn cluster(folder: &Path) -> Vec<Server> {
 }
 
 /// Somebody who may do everything.
-async fn admin(server: &Server, folder: &Path) -> Context {
+async fn admin(server: &NatsServer, folder: &Path) -> Context {
     let client = async_nats::ConnectOptions::new()
         .user_and_password("admin".to_owned(), "admin-secret".to_owned())
         .add_root_certificates(folder.join("cert.pem"))
@@ -61,7 +60,7 @@ async fn prepare(context: &Context) {
     bucket(context, 3).await;
 }
 
-async fn target(servers: &[Server], folder: &Path) -> Nats {
+async fn target(servers: &[NatsServer], folder: &Path) -> Nats {
     let hosts: Vec<String> = servers
         .iter()
         .map(|it| format!("localhost:{}", it.port))

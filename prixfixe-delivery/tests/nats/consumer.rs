@@ -1,4 +1,5 @@
-//! Consumers on libraries that no one here wrote, nats-py and nats.js: those of `docs/how-to/nats.md`, as they stand there.
+//! Consumers on libraries that no one here wrote, nats-py and nats.js: those of
+//! `docs/how-to/nats.md`, as they stand there.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -7,7 +8,6 @@ use std::process::{Child, Command, Stdio};
 
 use prixfixe_test_support::{has, python_with};
 
-use super::server::Server;
 use super::*;
 
 /// The first block in that language.
@@ -73,7 +73,7 @@ async fn the_consumer_in_javascript_reads_messages_and_objects() {
 
 /// What a consumer prints of a message and of one that is an object.
 async fn read_by(mut command: Command) -> Vec<String> {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return Vec::new();
     };
     prepared(&server.address()).await;

@@ -5,12 +5,11 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::server::Server;
 use super::*;
 
 #[tokio::test]
 async fn servers_that_are_away_at_start_are_a_target_that_is_down() {
-    let Some(mut server) = Server::start() else {
+    let Some(mut server) = NatsServer::start() else {
         return;
     };
     server.kill();
@@ -37,7 +36,7 @@ async fn servers_that_are_away_at_start_are_a_target_that_is_down() {
 
 #[tokio::test]
 async fn a_full_stream_is_452_and_works_all_the_same() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let context = context(&server.address()).await;
@@ -74,7 +73,7 @@ async fn a_full_stream_is_452_and_works_all_the_same() {
 
 #[tokio::test]
 async fn a_server_that_stands_still_is_451_in_time_and_mail_flows_when_it_goes_on() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let context = prepared(&server.address()).await;
@@ -179,7 +178,7 @@ const STEP: usize = 75;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_is_there_after_kills_and_freezes_and_nothing_is_there_twice() {
-    let Some(mut server) = Server::start() else {
+    let Some(mut server) = NatsServer::start() else {
         return;
     };
     prepared(&server.address()).await;

@@ -3,10 +3,9 @@
 use async_nats::jetstream::stream::StorageType;
 use prixfixe_delivery::NatsError;
 
-use super::server::Server;
 use super::*;
 
-async fn refusal(server: &Server, options: NatsOptions) -> String {
+async fn refusal(server: &NatsServer, options: NatsOptions) -> String {
     let url = format!("{}/mail", server.address()).parse().unwrap();
     match Nats::open(&url, options).await {
         Err(NatsError::Stream(words)) => words,
@@ -16,7 +15,7 @@ async fn refusal(server: &Server, options: NatsOptions) -> String {
 
 #[tokio::test]
 async fn a_stream_that_loses_mail_is_an_error_at_start() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let context = context(&server.address()).await;
@@ -83,7 +82,7 @@ async fn a_stream_that_loses_mail_is_an_error_at_start() {
 
 #[tokio::test]
 async fn an_asynchronous_persist_mode_is_an_error_at_start() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let context = context(&server.address()).await;
@@ -98,7 +97,7 @@ async fn an_asynchronous_persist_mode_is_an_error_at_start() {
 
 #[tokio::test]
 async fn a_stream_that_is_deleted_under_way_is_a_target_that_is_down_until_it_is_back() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let context = prepared(&server.address()).await;

@@ -2,7 +2,6 @@
 
 use tokio::io::AsyncReadExt;
 
-use super::server::Server;
 use super::*;
 
 fn large(name: &str, size: usize) -> String {
@@ -46,7 +45,7 @@ async fn object(context: &Context, sequence: u64) -> (String, String) {
 
 #[tokio::test]
 async fn a_message_over_max_payload_is_an_object_first() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let context = prepared(&server.address()).await;
@@ -71,7 +70,7 @@ async fn a_message_over_max_payload_is_an_object_first() {
 
 #[tokio::test]
 async fn copies_of_several_domains_share_an_object_that_names_nobody() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let context = prepared(&server.address()).await;
@@ -90,7 +89,7 @@ async fn copies_of_several_domains_share_an_object_that_names_nobody() {
 
 #[tokio::test]
 async fn a_limit_of_the_stream_counts_too() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let context = context(&server.address()).await;
@@ -110,7 +109,7 @@ async fn a_limit_of_the_stream_counts_too() {
 
 #[tokio::test]
 async fn a_max_payload_that_is_lowered_under_way_costs_one_attempt() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let context = prepared(&server.address()).await;

@@ -1,5 +1,5 @@
-//! A NATS JetStream target against real servers: what is published, what is refused, and what becomes of mail while servers are
-//! frozen, killed or told otherwise.
+//! A NATS JetStream target against real servers: what is published, what is refused, and what
+//! becomes of mail while servers are frozen, killed or told otherwise.
 
 // What helps a test may fail like one.
 #![allow(
@@ -17,7 +17,6 @@ mod inspection;
 mod large;
 mod messages;
 mod secured;
-mod server;
 mod transports;
 
 use std::time::Duration;
@@ -27,6 +26,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use async_nats::jetstream::{self, Context};
 use prixfixe_delivery::{Delivered, Failure, Nats, NatsOptions, Outcomes, Target};
 use prixfixe_server::{Client, Envelope, Mail, Message};
+use prixfixe_test_support::NatsServer;
 
 /// A stream and a bucket of one copy on a single server, which mail may be published to.
 async fn prepared(address: &str) -> Context {

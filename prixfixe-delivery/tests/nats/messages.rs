@@ -6,10 +6,10 @@ use std::pin::Pin;
 use async_nats::jetstream::consumer::pull;
 use futures_util::Stream as _;
 
-use super::server::Server;
 use super::*;
 
-/// What a consumer would get. A message that the stream is asked for by its number has but the last of equal headers.
+/// What a consumer would get. A message that the stream is asked for by its number has but the last
+/// of equal headers.
 async fn message(context: &Context, subject: &str) -> async_nats::Message {
     let stream = context.get_stream("MAIL").await.expect("the stream");
     let config = pull::Config {
@@ -29,7 +29,7 @@ fn header<'a>(message: &'a async_nats::Message, name: &str) -> Vec<&'a str> {
 
 #[tokio::test]
 async fn a_transaction_for_two_domains_is_two_messages_and_the_same_again_is_none() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let context = prepared(&server.address()).await;
@@ -84,7 +84,7 @@ async fn a_transaction_for_two_domains_is_two_messages_and_the_same_again_is_non
 
 #[tokio::test]
 async fn equal_messages_without_a_name_are_two() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let context = prepared(&server.address()).await;
@@ -98,7 +98,7 @@ async fn equal_messages_without_a_name_are_two() {
 
 #[tokio::test]
 async fn a_hundred_domains_are_a_hundred_messages() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let context = prepared(&server.address()).await;
@@ -112,7 +112,7 @@ async fn a_hundred_domains_are_a_hundred_messages() {
 
 #[tokio::test]
 async fn more_recipients_than_fit_into_headers_go_another_time() {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let context = prepared(&server.address()).await;

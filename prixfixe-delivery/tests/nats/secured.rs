@@ -3,7 +3,6 @@
 use prixfixe_delivery::{NatsError, TlsUse};
 use prixfixe_test_support::SelfSigned;
 
-use super::server::Server;
 use super::*;
 
 #[tokio::test]
@@ -17,7 +16,7 @@ async fn a_password_and_a_certificate_are_checked() {
         file("cert.pem"),
         file("key.pem")
     );
-    let Some(server) = Server::start_with(&more) else {
+    let Some(server) = NatsServer::start_with(&more) else {
         return;
     };
     std::fs::write(file("password"), "secret\n").unwrap();

@@ -4,11 +4,10 @@ use prixfixe_delivery::Delivery;
 use prixfixe_server::{Server as SmtpServer, Transport};
 use prixfixe_test_support::talk;
 
-use super::server::Server;
 use super::*;
 
 fn mail_for_two_domains_is_two_messages(transport: Transport, message_memory: u64) {
-    let Some(server) = Server::start() else {
+    let Some(server) = NatsServer::start() else {
         return;
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -9,7 +9,8 @@ use crate::scripted::{
     Do, Scripted, content, envelope, hear, hello, is_down, open, options, say, send,
 };
 
-/// What the next hop does, what the client is told, what the log says, and whether the target is down then.
+/// What the next hop does, what the client is told, what the log says, and whether the target is
+/// down then.
 struct Case {
     name: &'static str,
     script: Vec<Do>,

@@ -1,4 +1,5 @@
-//! A PrixFixe that hands its mail on to another PrixFixe: over both transports, in plaintext and by TLS.
+//! A PrixFixe that hands its mail on to another PrixFixe: over both transports, in plaintext and by
+//! TLS.
 
 use std::future::Future;
 use std::pin::pin;

@@ -167,7 +167,8 @@ async fn a_next_hop_that_stops_reading_is_given_up() {
     assert!(is_down(&hop));
 }
 
-/// A server that counts transactions whose content it is at, answers none of them, and one after another on request.
+/// A server that counts transactions whose content it is at, answers none of them, and one after
+/// another on request.
 #[tokio::test]
 async fn places_count_from_the_content_and_not_from_the_envelope() {
     let at_content = Arc::new(AtomicUsize::new(0));

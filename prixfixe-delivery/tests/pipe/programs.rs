@@ -22,7 +22,8 @@ impl Script {
     pub(crate) fn new(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("program");
-        // Another test's fork may hold a file that was written here open for a moment, and then it cannot be executed.
+        // Another test's fork may hold a file that was written here open for a moment, and then it
+        // cannot be executed.
         let script = format!("#!/bin/sh\nD={}\n{text}\n", folder.path().display());
         fs::write(folder.path().join("text"), script).unwrap();
         let copied = std::process::Command::new("cp")

@@ -331,8 +331,8 @@ async fn a_store_that_is_away_is_451() {
     assert!(failure.to_string().contains("cannot connect"), "{failure}");
 }
 
-/// Takes the head of a request, says one thing, and goes on saying another for as long as somebody reads. Where that is nothing,
-/// it is silent.
+/// Takes the head of a request, says one thing, and goes on saying another for as long as somebody
+/// reads. Where that is nothing, it is silent.
 fn rambling(first: &'static str, then: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("it is bound");

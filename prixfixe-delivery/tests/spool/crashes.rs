@@ -1,5 +1,5 @@
-//! Whatever fails and whenever the power goes: what was acknowledged ends in each of its targets at least once, or lies in
-//! `failed/`, under the same digest.
+//! Whatever fails and whenever the power goes: what was acknowledged ends in each of its targets at
+//! least once, or lies in `failed/`, under the same digest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use prixfixe_delivery::{Delivered, Failure, Spool, SpoolOptions};
+use prixfixe_test_support::disk::{Loss, SimulatedDisk};
 use proptest::prelude::*;
 
 use crate::scripted::*;
-use crate::simulated::{Loss, SimulatedDisk};
 
 const TARGETS: [&str; 2] = ["bus", "hook"];
 

@@ -11,7 +11,8 @@ fn within_a_tenth(times: &[Duration], expected: &[u64]) {
     assert_eq!(times.len(), expected.len(), "{times:?}");
     for (time, expected) in times.iter().zip(expected) {
         let (time, expected) = (time.as_secs_f64(), *expected as f64);
-        // Times over ten seconds are kept to the second, and a test looks at five of them per second.
+        // Times over ten seconds are kept to the second, and a test looks at five of them per
+        // second.
         assert!(
             (0.89 * expected..=1.11 * expected + 2.0).contains(&time),
             "{time} {expected}"

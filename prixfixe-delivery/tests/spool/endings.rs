@@ -320,7 +320,8 @@ async fn nothing_is_given_up_without_an_attempt_while_its_target_works() {
     target.wait_for(2).await;
 }
 
-/// One whose damage is seen at its end alone, one whose target refuses it before that, and one that is gone.
+/// One whose damage is seen at its end alone, one whose target refuses it before that, and one that
+/// is gone.
 #[tokio::test(start_paused = true)]
 async fn a_damaged_large_content_is_set_aside_and_the_rest_goes_on() {
     let text = "0123456789abcde\n".repeat(40_000);

@@ -17,5 +17,3 @@ mod restart;
 mod scripted;
 #[cfg(feature = "smtp")]
 mod servers;
-#[path = "../../../prixfixe-spool/tests/simulated/mod.rs"]
-mod simulated;

@@ -27,7 +27,8 @@ pub struct Got {
 
 type Answer = dyn Fn(&str, usize) -> Result<Delivered, Failure> + Send + Sync;
 
-/// A target that answers for each recipient as a function says: of its address, and of how many attempts there were.
+/// A target that answers for each recipient as a function says: of its address, and of how many
+/// attempts there were.
 #[derive(Clone)]
 pub struct Scripted(Arc<Inner>);
 

@@ -1,4 +1,5 @@
-//! Many messages while the endpoint fails in every way: what was acknowledged is there, and mail flows.
+//! Many messages while the endpoint fails in every way: what was acknowledged is there, and mail
+//! flows.
 
 use std::collections::HashSet;
 use std::io::Write;

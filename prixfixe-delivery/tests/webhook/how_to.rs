@@ -165,7 +165,8 @@ async fn django_hands_what_is_posted_to_the_code_of_the_page() {
     assert!(line.expect("it is printed").contains(" Hello "));
 }
 
-/// Action Mailbox's own code takes `raw` as the page says, keeps every byte of it, and knows a message that comes again.
+/// Action Mailbox's own code takes `raw` as the page says, keeps every byte of it, and knows a
+/// message that comes again.
 #[tokio::test]
 async fn action_mailbox_keeps_what_is_posted_as_it_is() {
     let check = [

@@ -1,4 +1,5 @@
-//! What others have written reads what is posted. Skipped where it is not installed (`.ci/packages`).
+//! What others have written reads what is posted. Skipped where it is not installed
+//! (`.ci/packages`).
 
 use std::fs;
 use std::io::Write;
@@ -179,7 +180,8 @@ async fn the_schema_is_one_and_others_find_a_payload_valid() {
     );
 }
 
-/// An attachment, a picture in the HTML, 8-bit text in two charsets, addresses and a file name beyond ASCII.
+/// An attachment, a picture in the HTML, 8-bit text in two charsets, addresses and a file name
+/// beyond ASCII.
 fn rich() -> Vec<u8> {
     let mut content = "From: J\u{f6}rg <j\u{f6}rg@example.com>\r\nTo: Bob <bob@example.org>\r\n\
         Subject: Gr\u{fc}\u{df}e aus K\u{f6}ln\r\nMessage-ID: <1@example.com>\r\nMIME-Version: 1.0\r\n\

@@ -1,8 +1,8 @@
 //! Memory for pieces of contents.
 //!
-//! Most handlers are done with a piece before the thread that received it goes on to the next connection. The next piece
-//! then finds that memory in the processor's cache, and the allocator, which has no quick way for more than a kilobyte,
-//! is not asked.
+//! Most handlers are done with a piece before the thread that received it goes on to the next
+//! connection. The next piece then finds that memory in the processor's cache, and the allocator,
+//! which has no quick way for more than a kilobyte, is not asked.
 
 use std::cell::RefCell;
 
@@ -19,13 +19,15 @@ const ONE_READ: usize = prixfixe_network::READ_BUFFER_SIZE;
 /// Room for what may wait and one read: no body has more.
 const LARGE: usize = HIGH_WATER + ONE_READ;
 
-/// A piece that all but fills a read is one of many. Others have no more than they need: who keeps messages in memory keeps that.
+/// A piece that all but fills a read is one of many. Others have no more than they need: who keeps
+/// messages in memory keeps that.
 const MANY: usize = ONE_READ / 4 * 3;
 
 /// Buffers of each size that a thread keeps: 388 KiB in all.
 const KEPT: usize = 2;
 
-/// What a thread keeps, from when it has taken memory for the first time: those that only drop pieces need none.
+/// What a thread keeps, from when it has taken memory for the first time: those that only drop
+/// pieces need none.
 #[derive(Default)]
 struct Spare {
     is_used: bool,

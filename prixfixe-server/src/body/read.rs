@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::{Body, BodyError};
 
 impl AsyncRead for Body {
-    /// A content that will never be complete is an error of the kind that fits, with the [`BodyError`] inside.
+    /// A content that will never be complete is an error of the kind that fits, with the
+    /// [`BodyError`] inside.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -35,7 +36,8 @@ impl AsyncRead for Body {
 impl Stream for Body {
     type Item = Result<Bytes, BodyError>;
 
-    /// A content that will never be complete ends with its error: only an end without one says that all of it was there.
+    /// A content that will never be complete ends with its error: only an end without one says that
+    /// all of it was there.
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.has_failed {
             return Poll::Ready(None);

@@ -40,15 +40,16 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// The name that the message has in the reply, the `Received` header and the logs. A content that a test
-    /// [made](Self::new) has none.
+    /// The name that the message has in the reply, the `Received` header and the logs. A content
+    /// that a test [made](Self::new) has none.
     #[must_use]
     pub fn id(&self) -> Option<MessageId> {
         self.head.map(|head| head.id)
     }
 
-    /// The `Received` field that will stand before the content (RFC 5321 section 4.4), CRLF at the end of each line:
-    /// for filters that look at how a message came. Empty where a test [made](Self::new) the content.
+    /// The `Received` field that will stand before the content (RFC 5321 section 4.4), CRLF at the
+    /// end of each line: for filters that look at how a message came. Empty where a test
+    /// [made](Self::new) the content.
     #[must_use]
     pub fn received_header(&self) -> Vec<u8> {
         self.head.map(trace::received).unwrap_or_default()
@@ -72,12 +73,14 @@ impl<'a> Content<'a> {
         self.gathered
     }
 
-    /// The content with these edits: for a check that asks others, one after the other. It is gathered anew where there is
-    /// something to edit, within the server's [`message_memory`](crate::Settings::message_memory).
+    /// The content with these edits: for a check that asks others, one after the other. It is
+    /// gathered anew where there is something to edit, within the server's
+    /// [`message_memory`](crate::Settings::message_memory).
     ///
     /// # Errors
     ///
-    /// A header that is too large to be edited, or what failed as in [`Message::gather`](crate::Message::gather).
+    /// A header that is too large to be edited, or what failed as in
+    /// [`Message::gather`](crate::Message::gather).
     pub async fn edited(&self, verdict: &Verdict) -> Result<Gathered, Reply> {
         let Some(mut body) = apply_to_content(verdict, self.gathered).await? else {
             return Ok(self.gathered.clone());

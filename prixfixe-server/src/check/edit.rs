@@ -8,19 +8,21 @@ use crate::{Body, Envelope, Gathered, Recipient, reply};
 
 /// A change to a message.
 ///
-/// Header fields are named without regard to case. An edit with a name that no field can have (RFC 5322 section 3.6.8)
-/// changes nothing. In a value each line break begins a folded line: a value never becomes a field of its own. Other control
-/// characters but tabs become `?`.
+/// Header fields are named without regard to case. An edit with a name that no field can have (RFC
+/// 5322 section 3.6.8) changes nothing. In a value each line break begins a folded line: a value
+/// never becomes a field of its own. Other control characters but tabs become `?`.
 ///
-/// Places and occurrences are those of the content that the check has seen: what other edits of the same content add or
-/// remove does not shift them. [`Verdict::then`](crate::Verdict::then) says which content that is.
+/// Places and occurrences are those of the content that the check has seen: what other edits of the
+/// same content add or remove does not shift them. [`Verdict::then`](crate::Verdict::then) says
+/// which content that is.
 ///
-/// A changed envelope begins a transaction anew: the handler's session is [reset](crate::Session::reset), and asked about
-/// the sender, each recipient and the data again. A recipient that is new has to be in the accepted domains, and each
-/// check and the handler are asked about it as about any other. One that they refuse for good is left out, and so is one
-/// over [`max_recipients`](crate::Settings::max_recipients) or one that needs SMTPUTF8 in a transaction without it. Where a
-/// check has also removed a recipient of the client's, or the refusal is transient, the client receives the refusal: mail
-/// that is moved elsewhere is not lost.
+/// A changed envelope begins a transaction anew: the handler's session is
+/// [reset](crate::Session::reset), and asked about the sender, each recipient and the data again. A
+/// recipient that is new has to be in the accepted domains, and each check and the handler are
+/// asked about it as about any other. One that they refuse for good is left out, and so is one over
+/// [`max_recipients`](crate::Settings::max_recipients) or one that needs SMTPUTF8 in a transaction
+/// without it. Where a check has also removed a recipient of the client's, or the refusal is
+/// transient, the client receives the refusal: mail that is moved elsewhere is not lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Edit {
@@ -31,7 +33,8 @@ pub enum Edit {
         /// What stands behind the colon.
         value: String,
     },
-    /// A header field before the one at this place, counted from 0; behind the last if there is none.
+    /// A header field before the one at this place, counted from 0; behind the last if there is
+    /// none.
     Insert {
         /// The place.
         at: usize,
@@ -107,7 +110,8 @@ pub(super) async fn apply_to_content(
         return Ok(None);
     }
     let content = header_of(gathered).await?;
-    // A first line that begins with a blank would go on with a header of ours: the client has none then.
+    // A first line that begins with a blank would go on with a header of ours: the client has none
+    // then.
     let begins_blank = matches!(content.first(), Some(b' ' | b'\t'));
     let header_length = match begins_blank {
         true => 0,
@@ -173,7 +177,8 @@ async fn header_of(gathered: &Gathered) -> Result<Vec<u8>, Reply> {
             break;
         }
         if content.len() > MAX_HEADER {
-            // The line of the message has the reply. One of its own would be the client's to repeat.
+            // The line of the message has the reply. One of its own would be the client's to
+            // repeat.
             return Err(HEADER_TOO_LARGE);
         }
     }
@@ -221,7 +226,8 @@ impl Header {
                 _ => fields.push(line.to_vec()),
             }
         }
-        // A content may end in the middle of its header. What is put behind that is a field of its own.
+        // A content may end in the middle of its header. What is put behind that is a field of its
+        // own.
         if let Some(last) = fields.last_mut()
             && !last.ends_with(b"\r\n")
         {
@@ -296,7 +302,8 @@ impl Field {
     }
 }
 
-/// Whether the field that is meant, if any, has a name that a field can have (RFC 5322 section 3.6.8, `ftext`).
+/// Whether the field that is meant, if any, has a name that a field can have (RFC 5322 section
+/// 3.6.8, `ftext`).
 fn has_name(edit: &Edit) -> bool {
     match edit {
         Edit::Prepend { name, .. }

@@ -23,7 +23,8 @@ pub struct Verdict {
     steps: Vec<usize>,
 }
 
-/// One thing that a check found, in the form of RFC 8601 section 2.2: a method, its result, and what it looked at.
+/// One thing that a check found, in the form of RFC 8601 section 2.2: a method, its result, and
+/// what it looked at.
 ///
 /// ```
 /// use prixfixe_server::Finding;
@@ -81,7 +82,8 @@ impl Verdict {
         self
     }
 
-    /// Adds something to change. Edits are applied in the order of the checks, and of those of a check in theirs.
+    /// Adds something to change. Edits are applied in the order of the checks, and of those of a
+    /// check in theirs.
     pub fn edit(mut self, edit: Edit) -> Self {
         self.edits.push(edit);
         self
@@ -107,15 +109,15 @@ impl Verdict {
         &self.edits
     }
 
-    /// What this one says, and behind it what another one does: for a check that asks others. Both have seen the same
-    /// content.
+    /// What this one says, and behind it what another one does: for a check that asks others. Both
+    /// have seen the same content.
     pub fn and(mut self, other: Self) -> Self {
         self.append(other);
         self
     }
 
-    /// What this one says, and behind it what another one does that has seen the content with the edits of this one: what
-    /// [`Content::edited`](super::Content::edited) gives.
+    /// What this one says, and behind it what another one does that has seen the content with the
+    /// edits of this one: what [`Content::edited`](super::Content::edited) gives.
     ///
     /// ```
     /// use prixfixe_server::{Edit, Verdict};
@@ -177,7 +179,8 @@ impl Verdict {
     }
 }
 
-/// Where the verdict on a transaction is kept for the log, once its content was checked. Not a part of the envelope's value.
+/// Where the verdict on a transaction is kept for the log, once its content was checked. Not a part
+/// of the envelope's value.
 #[derive(Default)]
 pub(crate) struct Judged(OnceLock<Arc<Verdict>>);
 
@@ -186,7 +189,8 @@ impl Judged {
         let _ = self.0.set(Arc::clone(verdict));
     }
 
-    /// The word that a method came to: `pass` where one of several findings is that, else the first.
+    /// The word that a method came to: `pass` where one of several findings is that, else the
+    /// first.
     pub(crate) fn word(&self, method: &str) -> Option<&str> {
         let findings = self.0.get()?.findings.iter();
         let words = findings
@@ -249,7 +253,10 @@ mod tests {
         let staged = said("a").then(said("b"));
         assert_eq!(steps(&staged), [vec![a.clone()], vec![b.clone()]]);
         let beside = staged.clone().and(said("c"));
-        assert_eq!(steps(&beside), [vec![a.clone(), c.clone()], vec![b.clone()]]);
+        assert_eq!(
+            steps(&beside),
+            [vec![a.clone(), c.clone()], vec![b.clone()]]
+        );
         let behind = said("c").then(staged.clone());
         assert_eq!(
             steps(&behind),

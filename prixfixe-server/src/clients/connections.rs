@@ -12,8 +12,9 @@ use super::{ClientKey, OverLimit};
 /// How many connections one client may have at once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum ConnectionLimit {
-    /// Nobody has said: half of all that there may be, so that no public address locks everybody else out. Loopback,
-    /// private and link-local addresses, of which the operator knows whose they are, have no limit.
+    /// Nobody has said: half of all that there may be, so that no public address locks everybody
+    /// else out. Loopback, private and link-local addresses, of which the operator knows whose they
+    /// are, have no limit.
     #[default]
     Unset,
     None,
@@ -27,7 +28,8 @@ impl ConnectionLimit {
     }
 }
 
-/// Counts the connections of each client that has any: there are never more entries than connections.
+/// Counts the connections of each client that has any: there are never more entries than
+/// connections.
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
     limit: u32,

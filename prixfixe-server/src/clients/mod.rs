@@ -1,7 +1,8 @@
 //! Limits of one client, so that none crowds out the others. Those a minute are off unless set.
 //!
-//! A client is an IPv4 address or the /64 of an IPv6 address: one host can have any address of a /64, the least that a site is
-//! given (RFC 6177 section 2), so a limit on single addresses would be none.
+//! A client is an IPv4 address or the /64 of an IPv6 address: one host can have any address of a
+//! /64, the least that a site is given (RFC 6177 section 2), so a limit on single addresses would
+//! be none.
 
 mod connections;
 mod failures;
@@ -69,8 +70,8 @@ impl Clients {
         }
     }
 
-    /// The same clients under other limits. A rate that is the same goes on; one that is another begins anew. Connections are
-    /// known where there was a limit to them.
+    /// The same clients under other limits. A rate that is the same goes on; one that is another
+    /// begins anew. Connections are known where there was a limit to them.
     pub(crate) fn with_limits(
         &self,
         limits: ClientLimits,

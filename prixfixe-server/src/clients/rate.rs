@@ -1,7 +1,8 @@
-//! So many a minute, by [`governor`]: as many at once as a minute has, then one each time that its share of the minute has
-//! passed.
+//! So many a minute, by [`governor`]: as many at once as a minute has, then one each time that its
+//! share of the minute has passed.
 //!
-//! governor's own tables keep an entry for every client that ever came until somebody cleans up. This one has an end.
+//! governor's own tables keep an entry for every client that ever came until somebody cleans up.
+//! This one has an end.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -20,13 +21,14 @@ use super::ClientKey;
 
 /// Clients of one rate that are known at once.
 ///
-/// Beyond that a client that is not known is let through uncounted. To refuse it would hand whoever has many addresses
-/// a way to lock everybody else out; to forget another one would hand it a fresh minute. And nobody gains by
-/// filling the table: that takes more connections a minute, each from another address, than what it would then be spared.
-/// `max_connections` holds for all of them.
+/// Beyond that a client that is not known is let through uncounted. To refuse it would hand whoever
+/// has many addresses a way to lock everybody else out; to forget another one would hand it a fresh
+/// minute. And nobody gains by filling the table: that takes more connections a minute, each from
+/// another address, than what it would then be spared. `max_connections` holds for all of them.
 const MAX_CLIENTS: usize = 65_536;
 
-/// A lock is held by one thread in sixteen cases, and while one part of the table is cleaned up, not the whole.
+/// A lock is held by one thread in sixteen cases, and while one part of the table is cleaned up,
+/// not the whole.
 const SHARDS: usize = 16;
 const CLIENTS_A_SHARD: usize = MAX_CLIENTS / SHARDS;
 
@@ -163,8 +165,8 @@ impl Table {
 }
 
 impl Shard {
-    /// Whether one more client can be known, after what has run out is gone: who has its whole minute again is like
-    /// one that never came.
+    /// Whether one more client can be known, after what has run out is gone: who has its whole
+    /// minute again is like one that never came.
     fn has_room(&mut self, now: u64) -> bool {
         if self.times.len() >= CLIENTS_A_SHARD && passed(SWEEP_INTERVAL, self.swept, now) {
             self.swept = now;

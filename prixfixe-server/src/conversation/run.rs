@@ -14,7 +14,8 @@ use crate::check::Checks;
 use crate::hooks::{Command, Data, Hello, Mail, Rcpt};
 use crate::{Accepted, Client, Handler, Identity, Login, Session, replies};
 
-/// A span around each question to the application, so that its own log lines have the peer and the message's id.
+/// A span around each question to the application, so that its own log lines have the peer and the
+/// message's id.
 macro_rules! question_span {
     ($name:literal, $client:expr $(, $field:ident = $value:expr)*) => {
         info_span!(
@@ -29,7 +30,8 @@ macro_rules! question_span {
 
 /// Runs a hook inside its span, unless it is to be dropped: then there is no answer.
 ///
-/// No function: the future of one would have room for the hook twice, as its argument and as what it pins.
+/// No function: the future of one would have room for the hook twice, as its argument and as what
+/// it pins.
 macro_rules! asked {
     ($span:expr, $hook:expr) => {{
         let span = $span;
@@ -170,8 +172,8 @@ fn next() -> impl Future<Output = Told> {
     poll_fn(|_| told().map_or(Poll::Pending, Poll::Ready))
 }
 
-/// The answer of a hook that may have been dropped. The transaction, if there is one, goes on without it: what the session
-/// knows of the recipients before has to stay.
+/// The answer of a hook that may have been dropped. The transaction, if there is one, goes on
+/// without it: what the session knows of the recipients before has to stay.
 fn late<T>(result: Option<Result<T, Reply>>) -> Result<T, Reply> {
     result.unwrap_or(Err(replies::HANDLER_TIMED_OUT))
 }

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 
-/// The runtime whose sockets and timers the hooks of a server use. It is started when it is wanted for the first time.
+/// The runtime whose sockets and timers the hooks of a server use. It is started when it is wanted
+/// for the first time.
 #[derive(Debug, Default)]
 pub(crate) struct Surroundings {
     runtime: OnceLock<Option<Runtime>>,
-    /// The threads that ask hooks are inside of a runtime for as long as they live. To find that out anew for each question
-    /// would count references that all threads share.
+    /// The threads that ask hooks are inside of a runtime for as long as they live. To find that
+    /// out anew for each question would count references that all threads share.
     everywhere: AtomicBool,
 }
 
@@ -45,12 +46,14 @@ impl Surroundings {
         }
     }
 
-    /// Inside of the runtime from here to the end of the guard. Nothing where there is a runtime already.
+    /// Inside of the runtime from here to the end of the guard. Nothing where there is a runtime
+    /// already.
     pub(crate) fn enter(&self) -> Option<EnterGuard<'_>> {
         if Handle::try_current().is_ok() {
             return None;
         }
-        // Here after `auto` fell back. Without a thread for it the hook panics where it needs it, and says so.
+        // Here after `auto` fell back. Without a thread for it the hook panics where it needs it,
+        // and says so.
         if self.start().is_err() {
             let _ = self.runtime.set(None);
         }
@@ -58,7 +61,8 @@ impl Surroundings {
     }
 }
 
-/// The last session of a server may end on a thread of a runtime, which must not wait for another one.
+/// The last session of a server may end on a thread of a runtime, which must not wait for another
+/// one.
 impl Drop for Surroundings {
     fn drop(&mut self) {
         if let Some(Some(runtime)) = self.runtime.take() {

@@ -77,7 +77,8 @@ impl<S: Session> Stack<S> {
         Ok(message)
     }
 
-    /// Asks the application about the envelope that checks have made, as if its client had named it.
+    /// Asks the application about the envelope that checks have made, as if its client had named
+    /// it.
     async fn begin_anew(&mut self, head: &mut Head, named: &Envelope) -> Result<(), Reply> {
         self.session.reset();
         let client = &head.client;
@@ -95,7 +96,8 @@ impl<S: Session> Stack<S> {
             };
             match answer {
                 Ok(()) => envelope.recipients.push(recipient),
-                // Whoever moves a message to a place that is none, or none yet, does not throw it away.
+                // Whoever moves a message to a place that is none, or none yet, does not throw it
+                // away.
                 Err(reply) if !is_new || is_redirected || reply.is_transient() => {
                     return Err(reply);
                 }
@@ -154,7 +156,8 @@ impl<S: Session> Session for Stack<S> {
         let mut named = None;
         if self.checks.read_content() {
             named = Some(Arc::clone(&message.head.envelope));
-            // Boxed, or every message would pay for its locals: over 1 KiB an allocation has no quick way.
+            // Boxed, or every message would pay for its locals: over 1 KiB an allocation has no
+            // quick way.
             message = match Box::pin(self.checked(message)).await {
                 Ok(message) => message,
                 // The session has heard of recipients, and hears of no message.

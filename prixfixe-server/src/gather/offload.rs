@@ -34,7 +34,8 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match next {
-            // A job that panics has told whoever waits by dropping its channel; the others' jobs go on.
+            // A job that panics has told whoever waits by dropping its channel; the others' jobs go
+            // on.
             Ok(job) => drop(panic::catch_unwind(AssertUnwindSafe(job))),
             Err(_) => return,
         }

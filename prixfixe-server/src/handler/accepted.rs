@@ -43,16 +43,19 @@ impl Accepted {
         Self::with_reply(Reply::ok(text))
     }
 
-    /// Accepted, with a reply of one's own. Its code has to be a 2xx: anything else is sent as `451 4.3.0`.
+    /// Accepted, with a reply of one's own. Its code has to be a 2xx: anything else is sent as
+    /// `451 4.3.0`.
     #[must_use]
     pub fn with_reply(reply: Reply) -> Self {
         Self(Kind::With(reply))
     }
 
-    /// What became of it for each recipient, in the order of [`Envelope::recipients`](crate::Envelope::recipients).
+    /// What became of it for each recipient, in the order of
+    /// [`Envelope::recipients`](crate::Envelope::recipients).
     ///
-    /// Over LMTP each recipient gets its own reply. Over SMTP there is one for all of them: the one that they have in common; else
-    /// `451 4.3.0` while one of them is a 4xx, so that the client tries again; else the worst.
+    /// Over LMTP each recipient gets its own reply. Over SMTP there is one for all of them: the one
+    /// that they have in common; else `451 4.3.0` while one of them is a 4xx, so that the client
+    /// tries again; else the worst.
     #[must_use]
     pub fn each(outcomes: Vec<Result<(), Reply>>) -> Self {
         Self(Kind::Each(outcomes))
@@ -83,10 +86,11 @@ impl Accepted {
         }
     }
 
-    /// The outcomes of those recipients that the client has named, where [checks](crate::Check) have changed them.
+    /// The outcomes of those recipients that the client has named, where [checks](crate::Check)
+    /// have changed them.
     ///
-    /// Who was removed is told 250, as the client's part in it is over. Of who was added the client knows nothing: where it failed
-    /// there, all fail, so that no message is lost.
+    /// Who was removed is told 250, as the client's part in it is over. Of who was added the client
+    /// knows nothing: where it failed there, all fail, so that no message is lost.
     pub(crate) fn of_named(self, named: &[Recipient], asked: &[Recipient]) -> Result<Self, Reply> {
         let Kind::Each(outcomes) = self.0 else {
             return Ok(self);
@@ -126,7 +130,8 @@ impl Accepted {
     }
 }
 
-/// A refusal that would end the session says nothing of one recipient among others, and one that contradicts itself neither.
+/// A refusal that would end the session says nothing of one recipient among others, and one that
+/// contradicts itself neither.
 fn of_each(outcomes: Vec<Result<(), Reply>>, id: MessageId) -> Outcome {
     let accepted = outcomes.iter().filter(|it| it.is_ok()).count();
     let all_alike = outcomes.windows(2).all(|pair| pair.first() == pair.last());
@@ -167,8 +172,8 @@ fn common(outcomes: Vec<Result<(), Reply>>) -> Option<Reply> {
         .or(Some(replies::LOCAL_ERROR))
 }
 
-/// So that a session can write `message.collect().await?`. The client of a broken message is gone or gets the reply
-/// that its mistake earned, whatever the session says.
+/// So that a session can write `message.collect().await?`. The client of a broken message is gone
+/// or gets the reply that its mistake earned, whatever the session says.
 impl From<BodyError> for Reply {
     fn from(error: BodyError) -> Self {
         match error {

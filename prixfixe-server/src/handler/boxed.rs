@@ -1,6 +1,7 @@
 //! Handlers and sessions of any type as one type.
 //!
-//! The traits with boxed futures stay in here: in scope beside [`Handler`] and [`Session`] their methods would be ambiguous.
+//! The traits with boxed futures stay in here: in scope beside [`Handler`] and [`Session`] their
+//! methods would be ambiguous.
 
 use std::fmt;
 use std::future::Future;

@@ -36,9 +36,11 @@ where
     }
 }
 
-/// The handler of [`ServerBuilder::sessions`](crate::ServerBuilder::sessions): a closure that makes sessions.
+/// The handler of [`ServerBuilder::sessions`](crate::ServerBuilder::sessions): a closure that makes
+/// sessions.
 ///
-/// A second implementation of [`Handler`] for closures would collide with the one for those that take messages.
+/// A second implementation of [`Handler`] for closures would collide with the one for those that
+/// take messages.
 #[derive(Debug)]
 pub struct Sessions<F>(F);
 

@@ -6,8 +6,8 @@ use prixfixe_core::Reply;
 
 /// Makes a reply of an error that is none of the client's business.
 ///
-/// The error goes to the log, in the span of the question. The client gets the reply, and none of the error's words: they may
-/// hold a path, a query or a secret.
+/// The error goes to the log, in the span of the question. The client gets the reply, and none of
+/// the error's words: they may hold a path, a query or a secret.
 ///
 /// ```
 /// use prixfixe_server::{OrReply, Reply};

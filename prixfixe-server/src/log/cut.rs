@@ -144,7 +144,8 @@ fn weight(value: &impl Display) -> usize {
     weight.0
 }
 
-/// Whether each character weighs 1. Nearly every value is so, and looked at in pieces, without a branch for each byte.
+/// Whether each character weighs 1. Nearly every value is so, and looked at in pieces, without a
+/// branch for each byte.
 fn is_plain(text: &str) -> bool {
     let (pieces, rest) = text.as_bytes().as_chunks::<16>();
     let weighs_1 = |byte| matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\');

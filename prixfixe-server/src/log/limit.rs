@@ -1,8 +1,9 @@
 //! How many log lines strangers can make us write.
 //!
 //! Anybody can be refused as often as they like, and each refusal is a line that somebody may look
-//! for. So each client has some lines a minute, all clients together have more, and part of those is
-//! kept for clients that had none yet: who is refused during another one's flood still finds out why.
+//! for. So each client has some lines a minute, all clients together have more, and part of those
+//! is kept for clients that had none yet: who is refused during another one's flood still finds out
+//! why.
 //!
 //! A minute begins with the first line after the last one. Two minutes can meet in the middle of a
 //! flood, so within any 60 seconds a client can have its lines twice.
@@ -19,8 +20,8 @@ pub(super) const MINUTE: Duration = Duration::from_secs(60);
 /// The lines that one client can cause in a minute.
 const MAX_OF_CLIENT: u32 = 20;
 
-/// The lines that all clients together can cause in a minute. No more clients than that are known at
-/// once, since a client is known by its first line: the table has an end (about 30 KB).
+/// The lines that all clients together can cause in a minute. No more clients than that are known
+/// at once, since a client is known by its first line: the table has an end (about 30 KB).
 const MAX_LINES: u32 = 600;
 
 /// Of those, the lines that only a client without one in that minute can cause.
@@ -78,8 +79,8 @@ impl LineLimit {
         true
     }
 
-    /// The same for a connection over the connection limit. The first in a minute is always told: it
-    /// says that nobody is served.
+    /// The same for a connection over the connection limit. The first in a minute is always told:
+    /// it says that nobody is served.
     pub(super) fn allows_crowd(&mut self, now: Instant, client: IpAddr) -> bool {
         if is_due(self.crowd_told, now) {
             self.crowd_told = Some(now);

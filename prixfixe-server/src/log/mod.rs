@@ -1,7 +1,8 @@
 //! What the log says of strangers, and how much of it.
 //!
-//! Fields come from parsed commands, but internationalised ones may hold any printable or formatting
-//! character, and what was refused any at all: a subscriber escapes what could deceive its reader.
+//! Fields come from parsed commands, but internationalised ones may hold any printable or
+//! formatting character, and what was refused any at all: a subscriber escapes what could deceive
+//! its reader.
 
 mod cut;
 mod limit;

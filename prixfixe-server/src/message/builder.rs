@@ -63,8 +63,8 @@ impl MessageBuilder {
         self
     }
 
-    /// Its content, from a source of the program's own. The source gives a piece of any length but zero, `None` behind the
-    /// last one, and is not asked again after that or after an error.
+    /// Its content, from a source of the program's own. The source gives a piece of any length but
+    /// zero, `None` behind the last one, and is not asked again after that or after an error.
     pub fn source(
         mut self,
         poll: impl FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>>

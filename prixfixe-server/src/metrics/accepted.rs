@@ -13,11 +13,12 @@ use crate::MessageId;
 /// How many are kept.
 pub(super) const KEPT: usize = 200;
 
-/// How many of a second are listed, of those that the threads of a shard took. Nobody reads more, and the list must not cost a
-/// busy server anything.
+/// How many of a second are listed, of those that the threads of a shard took. Nobody reads more,
+/// and the list must not cost a busy server anything.
 pub(super) const LISTED_PER_SECOND: u64 = 50;
 
-/// A message that was accepted, as it is told to people. Its texts are [printable](crate::printable).
+/// A message that was accepted, as it is told to people. Its texts are
+/// [printable](crate::printable).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AcceptedMessage {

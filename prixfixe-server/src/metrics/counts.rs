@@ -1,7 +1,8 @@
 //! Counting, where mail is received.
 //!
-//! A counter is an atomic addition without order or lock. There is a set of counters for each core, on cache lines of its
-//! own: a thread always uses the same, so that threads do not wait for each other's lines. Whoever reads adds them up.
+//! A counter is an atomic addition without order or lock. There is a set of counters for each core,
+//! on cache lines of its own: a thread always uses the same, so that threads do not wait for each
+//! other's lines. Whoever reads adds them up.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -58,7 +59,8 @@ pub(super) struct Shard {
     pub(super) logins: [[AtomicU64; AuthResult::COUNT]; AuthMechanism::COUNT],
     pub(super) refused_commands: [AtomicU64; CODES],
     pub(super) timeouts: [AtomicU64; TimeoutPhase::COUNT],
-    /// A thread of another core waits for it only where there are more threads than sets of counters.
+    /// A thread of another core waits for it only where there are more threads than sets of
+    /// counters.
     talkers: Mutex<Talkers>,
 }
 

@@ -12,8 +12,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use super::histogram::DurationHistogram;
 use super::{Exposition, Metrics, MetricsSnapshot};
 
-/// Codes that have a series from the start, those of the dialogue's own refusals: a rate over a series that begins at 1
-/// would miss its first.
+/// Codes that have a series from the start, those of the dialogue's own refusals: a rate over a
+/// series that begins at 1 would miss its first.
 const CODES: [u16; 18] = [
     421, 450, 451, 452, 454, 500, 501, 502, 503, 504, 530, 535, 538, 550, 552, 553, 554, 555,
 ];

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Upper bounds of the buckets that durations are counted in, in nanoseconds. One more bucket takes what is over the last.
+/// Upper bounds of the buckets that durations are counted in, in nanoseconds. One more bucket takes
+/// what is over the last.
 ///
-/// They are finer than those of [`EXPOSED`]: a server that keeps mail in memory answers within the first of those, and a
-/// percentile there would be invented.
+/// They are finer than those of [`EXPOSED`]: a server that keeps mail in memory answers within the
+/// first of those, and a percentile there would be invented.
 const BOUNDS: [u64; 27] = [
     10_000,
     20_000,
@@ -111,8 +112,8 @@ impl DurationHistogram {
         Duration::from_nanos(self.sum)
     }
 
-    /// The buckets of `/metrics`: an upper bound, inclusive, and how many durations are within it and over the bound
-    /// before. The last has no bound.
+    /// The buckets of `/metrics`: an upper bound, inclusive, and how many durations are within it
+    /// and over the bound before. The last has no bound.
     pub fn buckets(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
         let mut fine = self.fine_buckets();
         let exposed = EXPOSED.map(|bound| Some(Duration::from_nanos(bound)));
@@ -128,7 +129,8 @@ impl DurationHistogram {
         })
     }
 
-    /// The same, as finely as they were counted: two to five buckets for each of a power of ten, from 10 microseconds on.
+    /// The same, as finely as they were counted: two to five buckets for each of a power of ten,
+    /// from 10 microseconds on.
     pub fn fine_buckets(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
         let bounds = BOUNDS.map(|bound| Some(Duration::from_nanos(bound)));
         bounds.into_iter().chain([None]).zip(self.buckets)

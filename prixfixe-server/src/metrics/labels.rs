@@ -41,8 +41,8 @@ label! {
         Refused = "refused",
         /// The handler refused it with a 4xx other than of the next.
         Deferred = "deferred",
-        /// The handler could not keep it: a 4xx with an enhanced status code about the mail system, X.3.x (RFC 3463
-        /// section 3.4), as 452 4.3.1 and 451 4.3.0.
+        /// The handler could not keep it: a 4xx with an enhanced status code about the mail system,
+        /// X.3.x (RFC 3463 section 3.4), as 452 4.3.1 and 451 4.3.0.
         Storage = "storage",
         /// The handler did not answer in time.
         HandlerTimeout = "handler_timeout",
@@ -56,9 +56,11 @@ label! {
         Loop = "loop",
         /// The client was too slow.
         Timeout = "timeout",
-        /// The connection was lost, or its client sent no more, before the message was complete or answered.
+        /// The connection was lost, or its client sent no more, before the message was complete or
+        /// answered.
         ConnectionLost = "connection_lost",
-        /// The client gave it up between two chunks, by RSET, HELO, EHLO, QUIT or too many bad commands.
+        /// The client gave it up between two chunks, by RSET, HELO, EHLO, QUIT or too many bad
+        /// commands.
         GivenUp = "given_up",
         /// The server stopped before it was complete or answered.
         Shutdown = "shutdown",
@@ -66,7 +68,8 @@ label! {
 }
 
 label! {
-    /// What became of a TCP connection: `smtp_connections_total{result}`. Each is counted once, when that is known.
+    /// What became of a TCP connection: `smtp_connections_total{result}`. Each is counted once,
+    /// when that is known.
     ConnectionResult {
         /// It was greeted.
         Accepted = "accepted",
@@ -80,13 +83,15 @@ label! {
         HealthCheck = "health_check",
         /// A load balancer sent no PROXY header, or a bad one.
         BadProxyHeader = "bad_proxy_header",
-        /// It ended before the greeting: a TLS handshake that failed, a client that left, a server that stopped.
+        /// It ended before the greeting: a TLS handshake that failed, a client that left, a server
+        /// that stopped.
         Unfinished = "unfinished",
     }
 }
 
 label! {
-    /// Why a TLS handshake did not come to its end: `smtp_tls_handshakes_total{result}`, where `ok` is one that did.
+    /// Why a TLS handshake did not come to its end: `smtp_tls_handshakes_total{result}`, where `ok`
+    /// is one that did.
     HandshakeFailure {
         /// The two sides have nothing in common, or the client broke the protocol.
         Failed = "failed",

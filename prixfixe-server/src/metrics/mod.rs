@@ -44,11 +44,11 @@ pub(crate) use self::recent::{Address, Cause, RawIncident};
 pub use self::snapshot::MetricsSnapshot;
 pub use self::talkers::ClientActivity;
 
-/// The numbers of a [`Server`](crate::Server), given by [`Server::metrics`](crate::Server::metrics). Cheap to clone; it
-/// outlives the server.
+/// The numbers of a [`Server`](crate::Server), given by
+/// [`Server::metrics`](crate::Server::metrics). Cheap to clone; it outlives the server.
 ///
-/// There is no HTTP here: an application that is scraped puts [`encode`](Self::encode) into an answer of its own, with
-/// [`CONTENT_TYPE`](Self::CONTENT_TYPE).
+/// There is no HTTP here: an application that is scraped puts [`encode`](Self::encode) into an
+/// answer of its own, with [`CONTENT_TYPE`](Self::CONTENT_TYPE).
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -127,7 +127,8 @@ impl Metrics {
         }
     }
 
-    /// Appends the numbers of several servers of one process, each series with the label `server`: one text for one scrape.
+    /// Appends the numbers of several servers of one process, each series with the label `server`:
+    /// one text for one scrape.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -180,14 +181,15 @@ impl Metrics {
         }
     }
 
-    /// The latest refusals and failures, at most 50, the latest first. The same thing several times in a row is one.
+    /// The latest refusals and failures, at most 50, the latest first. The same thing several times
+    /// in a row is one.
     #[must_use]
     pub fn recent(&self) -> Vec<Incident> {
         self.inner.counts.incidents()
     }
 
-    /// The latest messages that were accepted, at most 200, the latest first. Where more than 50 come in a second, some of them
-    /// are left out.
+    /// The latest messages that were accepted, at most 200, the latest first. Where more than 50
+    /// come in a second, some of them are left out.
     #[must_use]
     pub fn accepted(&self) -> Vec<AcceptedMessage> {
         self.inner.counts.accepted.messages()

@@ -16,11 +16,13 @@ const SPACING: Duration = Duration::from_secs(1);
 pub struct ProcessUsage {
     /// Resident memory, in octets.
     pub memory_bytes: u64,
-    /// Use of the processor since an earlier reading, at least five seconds ago; of one core all the time is 100.
+    /// Use of the processor since an earlier reading, at least five seconds ago; of one core all
+    /// the time is 100.
     pub cpu_percent: f64,
 }
 
-/// Remembers the processor time at earlier readings: about one a second, of the last five, and the one before.
+/// Remembers the processor time at earlier readings: about one a second, of the last five, and the
+/// one before.
 #[derive(Debug, Default)]
 pub(super) struct Process {
     readings: Mutex<VecDeque<(Instant, Duration)>>,

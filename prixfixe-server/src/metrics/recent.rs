@@ -37,8 +37,8 @@ pub struct Incident {
     /// The sender, where it is known. Empty for the null reverse-path. Of a MAIL that the dialogue
     /// refused: the argument, as the client sent it.
     pub sender: Option<String>,
-    /// The recipient, where it is known; of several, the first. Of a RCPT that the dialogue refused:
-    /// the argument.
+    /// The recipient, where it is known; of several, the first. Of a RCPT that the dialogue
+    /// refused: the argument.
     pub recipient: Option<String>,
     /// The message that failed; of several in a row, the last.
     pub id: Option<MessageId>,

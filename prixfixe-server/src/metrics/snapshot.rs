@@ -19,8 +19,8 @@ const RATE_SECONDS: u32 = 10;
 
 /// The numbers of a server at one moment.
 ///
-/// Counters go up from the start of the server. They are read while others count: of two that belong together one may have
-/// the latest message and the other not yet.
+/// Counters go up from the start of the server. They are read while others count: of two that
+/// belong together one may have the latest message and the other not yet.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct MetricsSnapshot {
@@ -30,9 +30,11 @@ pub struct MetricsSnapshot {
     pub messages_failed: Vec<(FailureReason, u64)>,
     /// Messages a second, over the last ten seconds.
     pub messages_per_second: f64,
-    /// Of the messages of the last minute, the share that was accepted: 0 to 1, and 1 where there was none.
+    /// Of the messages of the last minute, the share that was accepted: 0 to 1, and 1 where there
+    /// was none.
     pub success_rate: f64,
-    /// From MAIL to the reply that ends the transaction, or to its loss: every message that succeeded or failed.
+    /// From MAIL to the reply that ends the transaction, or to its loss: every message that
+    /// succeeded or failed.
     pub processing: DurationHistogram,
     /// From the end of the content to the handler's answer.
     pub delivery: DurationHistogram,
@@ -51,15 +53,18 @@ pub struct MetricsSnapshot {
     pub(crate) tls_handshakes: Vec<(TlsVersion, u64)>,
     /// TLS handshakes that did not, by how they ended.
     pub tls_handshake_failures: Vec<(HandshakeFailure, u64)>,
-    /// Logins, by mechanism and what became of them. Those that did not come to an end with the connection are not among them.
+    /// Logins, by mechanism and what became of them. Those that did not come to an end with the
+    /// connection are not among them.
     pub logins: Vec<(AuthMechanism, AuthResult, u64)>,
     /// Commands that were refused, by reply code; codes that were not used are left out.
     pub command_errors: Vec<(u16, u64)>,
-    /// Sessions that ended because the client took too long, over a handshake, a command, a body or a chunk.
+    /// Sessions that ended because the client took too long, over a handshake, a command, a body or
+    /// a chunk.
     pub timeouts: u64,
     /// The same, by what the client took too long over.
     pub timeouts_by_phase: Vec<(TimeoutPhase, u64)>,
-    /// The certificates in use: a name and the end of validity. Of several for one name, the first to end.
+    /// The certificates in use: a name and the end of validity. Of several for one name, the first
+    /// to end.
     pub certificates: Vec<(String, SystemTime)>,
     /// What the process uses, where that can be told.
     #[cfg(feature = "metrics")]

@@ -10,8 +10,8 @@ pub(super) const GENERATION_SECONDS: u32 = 1800;
 
 /// What a client did in the last half hour to hour.
 ///
-/// There is room for the 64 busiest. A client that takes the place of a quieter one begins with that one's counts, so that
-/// none is ever told to have done less than it did.
+/// There is room for the 64 busiest. A client that takes the place of a quieter one begins with
+/// that one's counts, so that none is ever told to have done less than it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ClientActivity {
@@ -37,7 +37,8 @@ impl ClientActivity {
     }
 }
 
-/// The busiest clients of this generation and of the one before ("space saving": Metwally, Agrawal, El Abbadi).
+/// The busiest clients of this generation and of the one before ("space saving": Metwally, Agrawal,
+/// El Abbadi).
 #[derive(Debug, Default)]
 pub(super) struct Talkers {
     generation: u32,

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// Seconds that are remembered.
 const SLOTS: usize = 64;
 
-/// The longest time that can be asked about, in seconds. A slot is used again only a few seconds later: so late can an
-/// addition come and still not be lost.
+/// The longest time that can be asked about, in seconds. A slot is used again only a few seconds
+/// later: so late can an addition come and still not be lost.
 pub(crate) const LONGEST: u32 = 60;
 
 /// The part of a slot that is the count.
 const COUNT: u64 = 0xFFFF_FFFF;
 
-/// Counts by the second. Each slot has the second that it is for in its upper half, and the count in the lower.
+/// Counts by the second. Each slot has the second that it is for in its upper half, and the count
+/// in the lower.
 #[derive(Debug)]
 pub(crate) struct Window {
     slots: [AtomicU64; SLOTS],

@@ -1,8 +1,9 @@
 //! Reading a header, however it was cut.
 //!
-//! [`ppp`] knows the two forms, but is given whole ones: of half a header of version 1 it says that it is wrong
-//! where it is only short (a port that has not come yet), and of version 2 it wants all of the extensions (TLVs), up to 64 KiB,
-//! in memory. So where a header ends is found here, what can be skipped is skipped, and the rest is its.
+//! [`ppp`] knows the two forms, but is given whole ones: of half a header of version 1 it says that
+//! it is wrong where it is only short (a port that has not come yet), and of version 2 it wants all
+//! of the extensions (TLVs), up to 64 KiB, in memory. So where a header ends is found here, what
+//! can be skipped is skipped, and the rest is its.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -32,7 +33,8 @@ pub enum Source {
         /// The address that the client connected to.
         local: SocketAddr,
     },
-    /// The balancer's own, to see whether the server is there: `LOCAL`, `UNKNOWN`, or of a family without addresses.
+    /// The balancer's own, to see whether the server is there: `LOCAL`, `UNKNOWN`, or of a family
+    /// without addresses.
     Balancer,
 }
 
@@ -90,8 +92,8 @@ impl HeaderReader {
         self.kept.len()
     }
 
-    /// Takes the header from the front of `input`, as far as it is there. `None`: more has to come. What stands
-    /// behind it is left. Not to be called again after it has given anything else.
+    /// Takes the header from the front of `input`, as far as it is there. `None`: more has to come.
+    /// What stands behind it is left. Not to be called again after it has given anything else.
     ///
     /// # Errors
     ///
@@ -243,7 +245,8 @@ fn binary_source(header: &mut [u8]) -> Result<Source, HeaderError> {
     }
 }
 
-/// Section 2.2: LOCAL is to be accepted whatever its family says, and whether or not there are addresses for it.
+/// Section 2.2: LOCAL is to be accepted whatever its family says, and whether or not there are
+/// addresses for it.
 fn ignore_family_of_local(fixed: &mut [u8; FIXED]) {
     let [.., command, family, _, _] = fixed;
     if *command & 0x0F == 0 {

@@ -2,8 +2,9 @@
 //! (<https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt>).
 //!
 //! The server reads it by itself on an [`Endpoint`](crate::Endpoint) with
-//! [`proxy_protocol_from`](crate::Endpoint::proxy_protocol_from). This is for a program that accepts connections
-//! itself: it reads the header, then gives the stream to [`Server::serve`](crate::Server::serve).
+//! [`proxy_protocol_from`](crate::Endpoint::proxy_protocol_from). This is for a program that
+//! accepts connections itself: it reads the header, then gives the stream to
+//! [`Server::serve`](crate::Server::serve).
 //!
 //! ```
 //! use prixfixe_server::proxy::{HeaderReader, Source};

@@ -1,4 +1,5 @@
-//! Stand-ins for the reader of headers. Without the feature `proxy-protocol` no peer is a balancer, so none is ever asked.
+//! Stand-ins for the reader of headers. Without the feature `proxy-protocol` no peer is a balancer,
+//! so none is ever asked.
 #![allow(dead_code, reason = "no peer is a balancer")]
 
 use std::net::SocketAddr;

@@ -51,8 +51,9 @@ impl<H> ServerBuilder<H> {
         self
     }
 
-    /// Listens there: on an address, on a socket that is bound already, or as an [`Endpoint`] describes. Called more than
-    /// once, it listens in all of these places. Port 0: any free port; see [`Server::local_addresses`].
+    /// Listens there: on an address, on a socket that is bound already, or as an [`Endpoint`]
+    /// describes. Called more than once, it listens in all of these places. Port 0: any free port;
+    /// see [`Server::local_addresses`].
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -73,8 +74,8 @@ impl<H> ServerBuilder<H> {
         self
     }
 
-    /// Threads of the server's own. Default: the tokio runtime that `start` is called in where there is one,
-    /// otherwise one thread a core.
+    /// Threads of the server's own. Default: the tokio runtime that `start` is called in where
+    /// there is one, otherwise one thread a core.
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
         self.threads = Some(threads);
         self
@@ -86,9 +87,11 @@ impl<H> ServerBuilder<H> {
         self
     }
 
-    /// Shuts the server down when the future is done: by a signal, for instance, or together with an HTTP server.
+    /// Shuts the server down when the future is done: by a signal, for instance, or together with
+    /// an HTTP server.
     ///
-    /// It is polled by the tokio runtime that `start` is called in, or where there is none by a thread of its own.
+    /// It is polled by the tokio runtime that `start` is called in, or where there is none by a
+    /// thread of its own.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -218,9 +221,10 @@ impl<H: Handler> ServerBuilder<H> {
         Ok(Server { inner })
     }
 
-    /// What makes the sessions, without a transport: nothing is bound. For a transport of your own, and for tests that
-    /// drive sessions by [`prixfixe_network::simulation`]. The first of the [endpoints](Self::listen) stands for the listener
-    /// with the number 0, and so on; a connection of any other listener is served as by `Endpoint::new`.
+    /// What makes the sessions, without a transport: nothing is bound. For a transport of your own,
+    /// and for tests that drive sessions by [`prixfixe_network::simulation`]. The first of the
+    /// [endpoints](Self::listen) stands for the listener with the number 0, and so on; a connection
+    /// of any other listener is served as by `Endpoint::new`.
     ///
     /// # Errors
     ///
@@ -229,8 +233,9 @@ impl<H: Handler> ServerBuilder<H> {
         self.make_service().map(|(service, _)| service)
     }
 
-    /// The [checks](Self::check) and the handler behind them as one [`Handler`], without a server: to test them together
-    /// without a socket. What settings say, the accepted domains among them, is asked by the server alone.
+    /// The [checks](Self::check) and the handler behind them as one [`Handler`], without a server:
+    /// to test them together without a socket. What settings say, the accepted domains among them,
+    /// is asked by the server alone.
     ///
     /// ```
     /// use std::sync::Arc;

@@ -24,8 +24,8 @@ pub enum StartError {
     /// An address could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The thread of [`shutdown_on`](ServerBuilder::shutdown_on), or of the runtime that the handler needs, could not be
-    /// started.
+    /// The thread of [`shutdown_on`](ServerBuilder::shutdown_on), or of the runtime that the
+    /// handler needs, could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
     /// The transport could not be set up.

@@ -7,8 +7,8 @@ use super::Inner;
 use crate::metrics::Metrics;
 use crate::{Settings, SettingsError};
 
-/// A hand on a server that somebody else owns: to stop it, to wait for its end, to change its settings. Cheap to clone; it
-/// keeps nothing running, but the handler lives as long as it.
+/// A hand on a server that somebody else owns: to stop it, to wait for its end, to change its
+/// settings. Cheap to clone; it keeps nothing running, but the handler lives as long as it.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -51,7 +51,8 @@ impl SmtpSession {
         self.observe(now, &Observation::Connection(result));
     }
 
-    /// With the sender and the recipients of the transaction, where there is one and nothing else was said.
+    /// With the sender and the recipients of the transaction, where there is one and nothing else
+    /// was said.
     fn within<'a>(&'a self, refusal: Refusal<'a>) -> Refusal<'a> {
         let Some(transaction) = &self.transaction else {
             return refusal;
@@ -151,8 +152,8 @@ impl SmtpSession {
         self.refuse(now, refusal);
     }
 
-    /// A transaction ends. If a first chunk over the size limit ends it, that is told now: its reply
-    /// comes when its octets are skipped, and nobody remembers whose it was by then.
+    /// A transaction ends. If a first chunk over the size limit ends it, that is told now: its
+    /// reply comes when its octets are skipped, and nobody remembers whose it was by then.
     pub(super) fn refuse_large_chunk(&mut self, now: Instant) {
         if !self.connection.expects_content() {
             return;

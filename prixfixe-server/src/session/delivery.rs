@@ -48,7 +48,8 @@ pub(super) struct Delivery {
     pub(super) finished: Option<Instant>,
     pub(super) body: BodyWriter,
     state: State,
-    /// When the application's time is over: set while the client waits for it, be it for the answer or for room in the body.
+    /// When the application's time is over: set while the client waits for it, be it for the answer
+    /// or for room in the body.
     deadline: Option<Instant>,
 }
 
@@ -82,8 +83,8 @@ impl Delivery {
         self.body.write(piece);
     }
 
-    /// Lets the application work on what is there. To be called after each time that bytes came. An error: it panicked,
-    /// and that is its answer.
+    /// Lets the application work on what is there. To be called after each time that bytes came. An
+    /// error: it panicked, and that is its answer.
     pub(super) fn poll(
         &mut self,
         conversation: &mut Conversation,
@@ -104,7 +105,8 @@ impl Delivery {
         }
     }
 
-    /// The application's time is over: its answer is no longer wanted, the rest of the content is thrown away.
+    /// The application's time is over: its answer is no longer wanted, the rest of the content is
+    /// thrown away.
     pub(super) fn give_up(
         &mut self,
         conversation: &mut Conversation,
@@ -130,7 +132,8 @@ impl Delivery {
         outcome
     }
 
-    /// The content will never be complete: the application may look once more, to see it, and its hook is dropped.
+    /// The content will never be complete: the application may look once more, to see it, and its
+    /// hook is dropped.
     pub(super) fn abort(
         mut self,
         reason: &Abort,
@@ -157,7 +160,8 @@ impl Delivery {
         self.deadline = Some(deadline);
     }
 
-    /// True while the application has more of the content before it than it should. Its time then runs.
+    /// True while the application has more of the content before it than it should. Its time then
+    /// runs.
     pub(super) fn is_stalled(
         &mut self,
         cx: &Context<'_>,

@@ -2,11 +2,11 @@
 
 use zeroize::Zeroize;
 
-/// Bytes from the client that cannot be looked at yet: the beginning of a line, or what was pipelined behind an open
-/// question.
+/// Bytes from the client that cannot be looked at yet: the beginning of a line, or what was
+/// pipelined behind an open question.
 ///
-/// It holds at most what `wants_read` allows and one read of the transport on top, and gives its memory back
-/// when it is empty. A password may have been in it: what is no longer used is wiped.
+/// It holds at most what `wants_read` allows and one read of the transport on top, and gives its
+/// memory back when it is empty. A password may have been in it: what is no longer used is wiped.
 #[derive(Debug, Default)]
 pub(super) struct Input {
     bytes: Vec<u8>,

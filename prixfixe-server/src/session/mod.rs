@@ -1,7 +1,9 @@
-//! One client's session: the dialogue of `prixfixe-core`, the handler's answers and the body between them.
+//! One client's session: the dialogue of `prixfixe-core`, the handler's answers and the body
+//! between them.
 //!
-//! What a session holds is bounded: [`INPUT_LIMIT`], in a login the longest line of one, and one read of input that waits, a body of
-//! [`HIGH_WATER`](crate::body::HIGH_WATER) and one read, the envelope, and the replies of 16 KiB and one more.
+//! What a session holds is bounded: [`INPUT_LIMIT`], in a login the longest line of one, and one
+//! read of input that waits, a body of [`HIGH_WATER`](crate::body::HIGH_WATER) and one read, the
+//! envelope, and the replies of 16 KiB and one more.
 
 mod counting;
 mod deadlines;
@@ -56,11 +58,13 @@ pub(crate) struct SmtpSession {
     pending: Pending,
     /// From the question about MAIL to the accepted DATA or BDAT.
     transaction: Option<Transaction>,
-    /// From STARTTLS, or from the start of a connection that begins with TLS, to the end of the handshake.
+    /// From STARTTLS, or from the start of a connection that begins with TLS, to the end of the
+    /// handshake.
     wants_tls: bool,
     /// The connection is among those counted already.
     counted: bool,
-    /// The last command was refused: what a client has sent behind it, without waiting, is out of order.
+    /// The last command was refused: what a client has sent behind it, without waiting, is out of
+    /// order.
     refused: bool,
     /// The log has the refusal of the chunk that is being skipped.
     chunk_is_told: bool,
@@ -123,8 +127,8 @@ impl SmtpSession {
         self.wants_tls = true;
     }
 
-    /// Feeds the dialogue and acts on what comes of it, as far as the application's answers are there at once; gives
-    /// the number of octets that it took.
+    /// Feeds the dialogue and acts on what comes of it, as far as the application's answers are
+    /// there at once; gives the number of octets that it took.
     fn advance(&mut self, now: Instant, bytes: &[u8], cx: &mut Context<'_>) -> usize {
         room::with(|room| self.advance_in(room, now, bytes, cx))
     }
@@ -205,9 +209,9 @@ impl SmtpSession {
         self.connection.question().is_none()
     }
 
-    /// Replies to MAIL and RCPT leave together, while the client has more before it than it can have waited for. RFC 2920
-    /// section 3.2: they may be kept until the input is empty, and no other reply may. A client that waits long for slow
-    /// answers takes the server for dead.
+    /// Replies to MAIL and RCPT leave together, while the client has more before it than it can
+    /// have waited for. RFC 2920 section 3.2: they may be kept until the input is empty, and no
+    /// other reply may. A client that waits long for slow answers takes the server for dead.
     fn hold_grouped(&mut self, now: Instant) {
         let is_asked = self.connection.question() == Some(Open::Rcpt) && !self.input.is_empty();
         let is_grouped = is_asked && self.output.held_len() == usize::from(self.grouped);
@@ -222,7 +226,8 @@ impl SmtpSession {
         }
     }
 
-    /// Settles what can be settled and goes on with the input that waits, until neither is possible.
+    /// Settles what can be settled and goes on with the input that waits, until neither is
+    /// possible.
     fn work(&mut self, now: Instant, cx: &mut Context<'_>) {
         if !self.settle_question(now, cx) {
             return;

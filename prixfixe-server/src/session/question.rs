@@ -1,4 +1,5 @@
-//! The questions of the dialogue: what they ask of the application, and what becomes of its answers.
+//! The questions of the dialogue: what they ask of the application, and what becomes of its
+//! answers.
 
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
@@ -64,7 +65,8 @@ impl SmtpSession {
     fn ask_mail(&mut self, now: Instant, envelope: Envelope, cx: &mut Context<'_>) {
         let in_force = self.shared.in_force.now();
         let was_exempt = in_force.login_epoch != self.shared.login_epoch;
-        // Nobody has checked who the clients of such a session are, and users may be allowed more now.
+        // Nobody has checked who the clients of such a session are, and users may be allowed more
+        // now.
         let took_anybody = in_force.anybody_epoch != self.shared.anybody_epoch
             && self.shared.auth.mode == AuthMode::Any;
         let transaction = Transaction::new(envelope, now, in_force);
@@ -75,7 +77,8 @@ impl SmtpSession {
         if address.is_some_and(|it| !self.shared.clients.allows_message(now, it)) {
             return self.answer(now, Err(replies::TOO_MANY_MESSAGES), About::Nothing, cx);
         }
-        // Logins may bound now what domains did before, and a session keeps the mode that it began with.
+        // Logins may bound now what domains did before, and a session keeps the mode that it began
+        // with.
         if took_anybody || was_exempt && self.client.identity().is_none() {
             return self.answer(now, Err(replies::CONNECT_AGAIN), About::Nothing, cx);
         }
@@ -186,7 +189,8 @@ impl SmtpSession {
         self.say_answer(now, answer);
     }
 
-    /// Passes an answer on. A refusal may end the session: by itself, or as one too many since the last message.
+    /// Passes an answer on. A refusal may end the session: by itself, or as one too many since the
+    /// last message.
     pub(super) fn say_answer(&mut self, now: Instant, answer: Answer) {
         let is_first = self.connection.question() == Some(Open::Connect);
         match &answer {

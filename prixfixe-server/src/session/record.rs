@@ -85,7 +85,8 @@ impl Record {
         observer.observe(now, client.into(), &Observation::Message(ended));
     }
 
-    /// The connection is gone with a message under way, in the middle of its content or of the handler's answer.
+    /// The connection is gone with a message under way, in the middle of its content or of the
+    /// handler's answer.
     pub(super) fn message_lost(
         &mut self,
         observer: Observer<'_>,

@@ -1,8 +1,8 @@
 //! A command line that was refused, as far as it may stand in a log.
 //!
 //! Of MAIL and RCPT the argument is shown as the client sent it: that is the address that somebody
-//! asks about. Nothing else is. A client whose AUTH is refused may send its password in a line of its
-//! own, and one whose DATA is refused its mail.
+//! asks about. Nothing else is. A client whose AUTH is refused may send its password in a line of
+//! its own, and one whose DATA is refused its mail.
 
 use crate::log::Lossy;
 

@@ -1,5 +1,5 @@
-//! Room in which small pieces of a content are put together: one for each thread, since no session needs it longer
-//! than for one piece.
+//! Room in which small pieces of a content are put together: one for each thread, since no session
+//! needs it longer than for one piece.
 
 use std::cell::Cell;
 

@@ -107,7 +107,8 @@ fn replies_to_mail_and_rcpt_leave_together_where_the_client_has_sent_more() {
     let envelope = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n";
     for (before, behind, is_held) in [
         (&b""[..], &b"DATA\r\n"[..], true),
-        // RFC 2920 section 3.2: not when the input is empty, and no reply but those to MAIL and RCPT.
+        // RFC 2920 section 3.2: not when the input is empty, and no reply but those to MAIL and
+        // RCPT.
         (b"", b"", false),
         (b"NOOP\r\n", b"DATA\r\n", false),
         (MESSAGE, b"DATA\r\n", false),
@@ -215,7 +216,8 @@ fn a_client_that_never_reads_has_the_time_of_one_command() {
     assert!(session.poll(start, &mut cx).is_pending());
     session.receive(start, &b"HELP\r\n".repeat(10_000));
     assert!(session.poll(start, &mut cx).is_pending());
-    // The kernel takes a part of it, and then no more: there is room for replies, and commands that wait for it.
+    // The kernel takes a part of it, and then no more: there is room for replies, and commands that
+    // wait for it.
     let taken = session.output().len() / 2;
     session.output().consume(taken);
     let deadline = session.deadline().expect("the client is waited for");

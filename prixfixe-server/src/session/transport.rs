@@ -59,8 +59,8 @@ impl Session for SmtpSession {
     fn poll(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         self.record.seen(now);
         self.waker.clone_from(cx.waker());
-        // Commands that wait behind replies which nobody reads are no sign of life: what has just come was looked at when it
-        // was received.
+        // Commands that wait behind replies which nobody reads are no sign of life: what has just
+        // come was looked at when it was received.
         if !self.input.is_empty() {
             self.end_late_client(now, cx);
         }

@@ -10,8 +10,8 @@ use crate::conversation::About;
 use crate::replies;
 
 impl SmtpSession {
-    /// From here on the client is the one that the proxy names. It takes its place among the clients, and the application's
-    /// session is another one. TLS is the connection's, and stays.
+    /// From here on the client is the one that the proxy names. It takes its place among the
+    /// clients, and the application's session is another one. TLS is the connection's, and stays.
     pub(super) fn become_another(&mut self, now: Instant, told: &Xclient) {
         self.client = self.client.renamed(told);
         self.conversation = self.shared.application.begin();

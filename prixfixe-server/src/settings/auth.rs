@@ -97,9 +97,10 @@ impl Settings {
         self
     }
 
-    /// Whether clients may or must log in at each [`Endpoint`](crate::Endpoint), in their order, in place of what
-    /// [`Endpoint::auth`](crate::Endpoint::auth) has said: so that it can change while the server runs. `None`: as
-    /// [`auth`](Self::auth) says. An endpoint beyond these keeps what it had.
+    /// Whether clients may or must log in at each [`Endpoint`](crate::Endpoint), in their order, in
+    /// place of what [`Endpoint::auth`](crate::Endpoint::auth) has said: so that it can change
+    /// while the server runs. `None`: as [`auth`](Self::auth) says. An endpoint beyond these keeps
+    /// what it had.
     pub fn endpoint_auth(mut self, modes: impl IntoIterator<Item = Option<AuthMode>>) -> Self {
         self.auth.endpoints = modes.into_iter().collect();
         self

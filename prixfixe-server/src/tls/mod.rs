@@ -1,5 +1,5 @@
-//! What the server uses of `prixfixe-tls`, or without the feature `tls` what stands in for it: so the code of a session is
-//! the same with and without.
+//! What the server uses of `prixfixe-tls`, or without the feature `tls` what stands in for it: so
+//! the code of a session is the same with and without.
 
 #[cfg(not(feature = "tls"))]
 mod without;

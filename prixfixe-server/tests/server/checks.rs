@@ -426,7 +426,8 @@ async fn what_is_moved_is_not_lost(transport: Transport) {
     assert_eq!(recipients, ["bob@example.com", "a@b.test", "c@b.test"]);
 }
 
-/// Gathers recipients by itself, and refuses a message that it was not asked to take for all of them.
+/// Gathers recipients by itself, and refuses a message that it was not asked to take for all of
+/// them.
 #[derive(Default)]
 struct Gathers(Vec<String>);
 

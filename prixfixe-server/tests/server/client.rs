@@ -86,8 +86,8 @@ impl Client {
 
     /// Sends, unless the server takes nothing for a while.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
-        // Only whether all of it was taken is asked for here, so what a slow machine could change is how much the
-        // server was given, never the outcome.
+        // Only whether all of it was taken is asked for here, so what a slow machine could change
+        // is how much the server was given, never the outcome.
         timeout(Duration::from_secs(2), self.stream.write_all(bytes))
             .await
             .is_ok()

@@ -150,7 +150,8 @@ async fn a_server_that_goes_away_waits_for_nobody(transport: Transport) {
     server.stopped().await;
 }
 
-/// Where TLS comes first, it is no matter who speaks before: the handshake is the client's to begin.
+/// Where TLS comes first, it is no matter who speaks before: the handshake is the client's to
+/// begin.
 async fn behind_the_handshake_clients_have_to_be_quiet(transport: Transport) {
     let (tls, client) = certificate();
     let endpoint = endpoint().implicit_tls();

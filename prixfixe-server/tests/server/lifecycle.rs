@@ -87,7 +87,8 @@ async fn after_abort_the_content_is_broken_not_short(transport: Transport) {
     let mut client = Client::greeted(server.local_address()).await;
     client.open_data().await;
     client.send("half a mess").await;
-    // The reply to this NOOP-less body cannot be waited for; the abort may come before or after the bytes.
+    // The reply to this NOOP-less body cannot be waited for; the abort may come before or after the
+    // bytes.
     server.abort();
     server.stopped().await;
     assert!(reports.recv().await.is_none_or(|result| result.is_err()));

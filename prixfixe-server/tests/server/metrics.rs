@@ -176,7 +176,8 @@ async fn each_message_is_counted_once_by_what_became_of_it(transport: Transport)
     );
     assert_eq!(snapshot.messages_received(), 14);
     assert_eq!(snapshot.processing.count(), 14);
-    // What the handler was asked about and answered, or had no time left for: not what the dialogue ended.
+    // What the handler was asked about and answered, or had no time left for: not what the dialogue
+    // ended.
     assert_eq!(snapshot.delivery.count(), 9);
     assert_eq!(snapshot.success_rate, 3.0 / 14.0);
     assert!(snapshot.messages_per_second > 0.0);

@@ -85,7 +85,8 @@ async fn accepted_domains_are_replaced(transport: Transport) {
     server
         .reconfigure(|settings| settings.accept_domains(["New.test"]))
         .expect("good settings");
-    // The transaction under way keeps what it began with, the next one of the same session does not.
+    // The transaction under way keeps what it began with, the next one of the same session does
+    // not.
     assert!(client.ask("RCPT TO:<a@old.test>").await.starts_with("250"));
     let refused = client.ask("RCPT TO:<a@new.test>").await;
     assert!(refused.starts_with("550 5.7.1"), "{refused}");

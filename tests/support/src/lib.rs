@@ -5,9 +5,11 @@
 //!
 //! | feature | what |
 //! |---|---|
+//! | `disk` | a simulated disk for the log of the spool |
 //! | `tls` | `SelfSigned` certificates, and a client that trusts `AnyCertificate` |
 //! | `echo` | an `Echo` session for transports |
 //! | `logs` | a subscriber in force while a test runs |
+//! | `nats` | `NatsServer`, a `nats-server` that ends with the test |
 //! | `tls-echo` | the same session, behind TLS |
 
 #![deny(missing_docs)]
@@ -19,12 +21,16 @@ mod certificate;
 mod client;
 mod data;
 mod dialogue;
+#[cfg(feature = "disk")]
+pub mod disk;
 #[cfg(feature = "echo")]
 mod echo;
 mod http;
 #[cfg(feature = "logs")]
 mod logs;
 mod maildir;
+#[cfg(all(unix, feature = "nats"))]
+mod nats;
 mod ports;
 mod programs;
 #[cfg(feature = "tls")]
@@ -42,6 +48,8 @@ pub use http::{HttpAnswer, HttpRequest, HttpServer};
 #[cfg(feature = "logs")]
 pub use logs::listening;
 pub use maildir::{Mail, mail_in};
+#[cfg(all(unix, feature = "nats"))]
+pub use nats::NatsServer;
 pub use ports::unused_port;
 pub use programs::{has, python_with, run};
 #[cfg(feature = "tls")]

@@ -40,7 +40,8 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "SIZE", value_parser = size, default_value = "10KiB")]
     size: Content,
 
-    /// Where the measured server delivers, as with serve; a relative path is in a directory that is removed; repeatable
+    /// Where the measured server delivers, as with serve; a relative path is in a directory that is
+    /// removed; repeatable
     #[arg(long, value_name = "TARGET", default_value = "maildir:mail")]
     deliver: Vec<String>,
 

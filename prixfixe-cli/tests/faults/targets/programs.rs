@@ -132,8 +132,9 @@ pub(crate) fn pipe() -> Place {
     }
 }
 
-/// Makes the bucket, and later fetches the messages; each must be one with its sidecar. SeaweedFS writes on condition without
-/// doing so at once: where two attempts overlap, the sidecar may be the other one's, of the same envelope (`docs/how-to/s3.md`).
+/// Makes the bucket, and later fetches the messages; each must be one with its sidecar. SeaweedFS
+/// writes on condition without doing so at once: where two attempts overlap, the sidecar may be the
+/// other one's, of the same envelope (`docs/how-to/s3.md`).
 const LOOK: &str = r#"
 import sys, json, hashlib, boto3, botocore.config
 s3 = boto3.client("s3", endpoint_url=sys.argv[1], aws_access_key_id="key", aws_secret_access_key="secret",

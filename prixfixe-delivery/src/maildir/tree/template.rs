@@ -9,10 +9,10 @@ use prixfixe_server::ForwardPath;
 
 /// The path of a Maildir for each recipient, such as `/var/mail/{domain}/{local}`.
 ///
-/// `{domain}` is the recipient's domain as a lower-case A-label, `{local}` its local part in lower case. In both, what is
-/// outside of `a-z0-9+_=.-` and a first dot become `%XX`, so that neither ever is a path of its own, and two
-/// recipients share a Maildir only where their local parts differ in nothing but quotes that they do not need and the case
-/// of ASCII letters.
+/// `{domain}` is the recipient's domain as a lower-case A-label, `{local}` its local part in lower
+/// case. In both, what is outside of `a-z0-9+_=.-` and a first dot become `%XX`, so that neither
+/// ever is a path of its own, and two recipients share a Maildir only where their local parts
+/// differ in nothing but quotes that they do not need and the case of ASCII letters.
 ///
 /// ```
 /// use prixfixe_delivery::MaildirTemplate;
@@ -65,8 +65,8 @@ impl MaildirTemplate {
         Self { base, ..self }
     }
 
-    /// Where the recipient's Maildir is; `own` is the server's domain, where a bare `postmaster` is. `None`: it can have none,
-    /// since its local part is empty or too long.
+    /// Where the recipient's Maildir is; `own` is the server's domain, where a bare `postmaster`
+    /// is. `None`: it can have none, since its local part is empty or too long.
     #[must_use]
     pub fn path(&self, recipient: &ForwardPath, own: &str) -> Option<PathBuf> {
         let (local, domain) = match recipient.mailbox() {
@@ -250,7 +250,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the parser lets through stays in a directory of its own, two levels below the base.
+        /// Whatever the parser lets through stays in a directory of its own, two levels below the
+        /// base.
         #[test]
         fn every_address_stays_below_the_base(
             local in prop_oneof![".{0,70}", "[./%~\\\\ -]{1,70}", "[a-zA-Z/.]{1,255}"],

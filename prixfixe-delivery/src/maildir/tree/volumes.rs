@@ -18,7 +18,8 @@ struct Volume {
     gauge: Gauge,
 }
 
-/// So many are known by their numbers. Those beyond are judged each time anew, without the tenth more.
+/// So many are known by their numbers. Those beyond are judged each time anew, without the tenth
+/// more.
 const MOST: usize = 256;
 
 impl Volumes {

@@ -1,4 +1,5 @@
-//! A role that a token of somebody else's stands for, as Kubernetes gives it to a pod: `AssumeRoleWithWebIdentity`.
+//! A role that a token of somebody else's stands for, as Kubernetes gives it to a pod:
+//! `AssumeRoleWithWebIdentity`.
 
 use std::fs;
 

@@ -168,8 +168,8 @@ impl<'x> Header<'x> {
         name.filter(|name| !name.is_empty()).map(str::to_owned)
     }
 
-    /// Whether a program has written the message, or a list passed it on: nobody should be answered automatically
-    /// (RFC 3834 section 2).
+    /// Whether a program has written the message, or a list passed it on: nobody should be answered
+    /// automatically (RFC 3834 section 2).
     pub(crate) fn is_automated(&self) -> bool {
         let is_set = |name, not: &[&str]| {
             self.raw(name)

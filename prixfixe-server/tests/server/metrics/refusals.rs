@@ -70,7 +70,8 @@ async fn the_latest_refusals_are_told(transport: Transport) {
         client.ask(command).await;
     }
     client.ask("RCPT TO:<nobody@example.com>").await;
-    // What a client that pipelines has sent behind it. It is counted; what there is to tell was told.
+    // What a client that pipelines has sent behind it. It is counted; what there is to tell was
+    // told.
     client.ask("DATA").await;
     client.ask("RSET").await;
     client.ask("DATA").await;

@@ -1,14 +1,9 @@
 //! A disk that knows what a loss of power would leave, and fails on demand.
 //!
-//! It promises what POSIX does and no more: a content is durable after a sync of the file, a name after a sync of its
-//! directory. What is not durable may be there after a loss of power all the same, or in part.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    missing_debug_implementations,
-    clippy::unwrap_used,
-    clippy::indexing_slicing
-)]
+//! It promises what POSIX does and no more: a content is durable after a sync of the file, a name
+//! after a sync of its directory. What is not durable may be there after a loss of power all the
+//! same, or in part.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
@@ -32,27 +27,39 @@ pub enum Loss {
     Holes(u64),
 }
 
+/// What can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
+    /// Making a file or a directory.
     Create,
+    /// Writing at the end of a file.
     Append,
+    /// Cutting a file off.
     Truncate,
+    /// A sync of a file.
     Sync,
+    /// A sync of a directory.
     SyncDirectory,
+    /// Renaming a file.
     Rename,
+    /// Removing a file.
     Remove,
 }
 
 /// An operation that fails, from one count of operations up to another.
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
+    /// Which operation.
     pub operation: Operation,
+    /// The first count at which it fails.
     pub from: u64,
+    /// The count from which on it works again.
     pub until: u64,
+    /// The `errno`.
     pub error: i32,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     inodes: Vec<Inode>,
     directories: BTreeMap<PathBuf, Directory>,
@@ -67,28 +74,31 @@ struct State {
     life: u64,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Inode {
     content: Vec<u8>,
     durable: Vec<u8>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Directory {
     live: BTreeMap<String, usize>,
     durable: BTreeMap<String, usize>,
     pending: Vec<Change>,
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 enum Change {
     Add(String, usize),
     Remove(String),
 }
 
-#[derive(Clone, Default)]
+/// The disk. Clones are the same one.
+#[derive(Debug, Clone, Default)]
 pub struct SimulatedDisk(Arc<Mutex<State>>);
 
+/// An open file of it.
+#[derive(Debug)]
 pub struct File {
     disk: SimulatedDisk,
     inode: usize,
@@ -97,6 +107,7 @@ pub struct File {
 }
 
 impl SimulatedDisk {
+    /// An empty one.
     pub fn new() -> Self {
         let disk = Self::default();
         disk.state()
@@ -105,10 +116,20 @@ impl SimulatedDisk {
         disk
     }
 
+    fn opened(&self, state: &mut State, inode: usize) -> File {
+        File {
+            disk: self.clone(),
+            inode,
+            handle: state.handle(),
+            life: state.life,
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
 
+    /// What fails from now on, in place of what failed before.
     pub fn set_faults(&self, faults: Vec<Fault>) {
         self.state().faults = faults;
     }
@@ -118,10 +139,12 @@ impl SimulatedDisk {
         self.state().cut_in = Some(operations);
     }
 
+    /// Whether the power has gone.
     pub fn is_dead(&self) -> bool {
         self.state().is_dead
     }
 
+    /// How many operations there were.
     pub fn operations(&self) -> u64 {
         self.state().operations
     }
@@ -136,6 +159,7 @@ impl SimulatedDisk {
             .collect()
     }
 
+    /// What is in a file.
     pub fn content(&self, path: &str) -> Vec<u8> {
         let path = Path::new(path);
         let state = self.state();
@@ -143,6 +167,7 @@ impl SimulatedDisk {
         state.inodes[inode].content.clone()
     }
 
+    /// Puts something else into a file, durably.
     pub fn set_content(&self, path: &str, content: Vec<u8>) {
         let path = Path::new(path);
         let mut state = self.state();
@@ -275,13 +300,7 @@ impl Disk for SimulatedDisk {
         directory.live.insert(name(path), inode);
         directory.pending.push(Change::Add(name(path), inode));
         state.inodes.push(Inode::default());
-        let (handle, life) = (state.handle(), state.life);
-        Ok(File {
-            disk: self.clone(),
-            inode,
-            handle,
-            life,
-        })
+        Ok(self.opened(&mut state, inode))
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {
@@ -292,13 +311,7 @@ impl Disk for SimulatedDisk {
             .live
             .get(&name(path))
             .ok_or(io::ErrorKind::NotFound)?;
-        let (handle, life) = (state.handle(), state.life);
-        Ok(File {
-            disk: self.clone(),
-            inode,
-            handle,
-            life,
-        })
+        Ok(self.opened(&mut state, inode))
     }
 
     fn length(&self, file: &File) -> io::Result<u64> {

@@ -1,16 +1,19 @@
-//! Servers of our own on loopback ports.
+//! NATS servers of our own on loopback ports.
 
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use prixfixe_test_support::{has, unused_port, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::{has, unused_port, wait_until};
+
 /// A `nats-server` that ends with the test.
-pub(crate) struct Server {
-    pub(crate) port: u16,
+#[derive(Debug)]
+pub struct NatsServer {
+    /// Where it listens, on 127.0.0.1.
+    pub port: u16,
     folder: PathBuf,
     child: Option<Child>,
     /// Where it runs a file of `deploy/nats`: that file, and what differs for this one.
@@ -18,14 +21,14 @@ pub(crate) struct Server {
     _own: Option<tempfile::TempDir>,
 }
 
-impl Server {
+impl NatsServer {
     /// One server with JetStream; `None` where there is no program.
-    pub(crate) fn start() -> Option<Self> {
+    pub fn start() -> Option<Self> {
         Self::start_with("")
     }
 
     /// The same, with more in its configuration.
-    pub(crate) fn start_with(more: &str) -> Option<Self> {
+    pub fn start_with(more: &str) -> Option<Self> {
         if !has("nats-server") {
             return None;
         }
@@ -49,24 +52,21 @@ impl Server {
         }
     }
 
-    /// One that runs a file of `deploy/nats`, with these arguments. Certificates are in the folder above its own.
-    pub(crate) fn deployed(
-        file: &'static str,
-        folder: &Path,
-        port: u16,
-        arguments: Vec<String>,
-    ) -> Self {
+    /// One that runs a file of `deploy/nats`, with these arguments. Certificates are in the folder
+    /// above its own.
+    pub fn deployed(file: &'static str, folder: &Path, port: u16, arguments: Vec<String>) -> Self {
         let mut server = Self::in_folder(folder, port);
         server.deployed = Some((file, arguments));
         server
     }
 
-    pub(crate) fn address(&self) -> String {
+    /// Its URL.
+    pub fn address(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
     /// Writes its configuration.
-    pub(crate) fn configure(&self, more: &str) {
+    pub fn configure(&self, more: &str) {
         let Self { port, folder, .. } = self;
         let store = folder.join("store");
         let text = format!(
@@ -75,13 +75,14 @@ impl Server {
         fs::write(folder.join("nats.conf"), text).expect("a file");
     }
 
-    pub(crate) fn run(&mut self) {
+    /// Starts it, and waits until it listens.
+    pub fn run(&mut self) {
         let log = fs::File::create(self.folder.join("log")).expect("a file");
         let mut command = Command::new("nats-server");
         match &self.deployed {
             None => command.arg("-c").arg(self.folder.join("nats.conf")),
             Some((file, arguments)) => {
-                let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/nats"));
+                let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/nats"));
                 let above = self.folder.parent().expect("a folder above");
                 command
                     .env("NATS_STORE", self.folder.join("store"))
@@ -115,20 +116,22 @@ impl Server {
     }
 
     /// It stands still, and says nothing.
-    pub(crate) fn freeze(&self) {
+    pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
-    pub(crate) fn thaw(&self) {
+    /// It goes on.
+    pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }
 
     /// Has it read its configuration again.
-    pub(crate) fn reload(&self) {
+    pub fn reload(&self) {
         self.signal(Signal::HUP);
     }
 
-    pub(crate) fn kill(&mut self) {
+    /// Ends it at once, as SIGKILL does.
+    pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -136,7 +139,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for NatsServer {
     fn drop(&mut self) {
         self.kill();
     }
