@@ -23,6 +23,13 @@ impl Daemon {
         // Some of them have children, which a killed one leaves behind.
         Self(command.stderr(Stdio::null()).spawn().unwrap(), Signal::TERM)
     }
+
+    /// One made with libmilter, which has no children and sees a signal only after some seconds.
+    fn start_milter(command: &mut Command) -> Self {
+        let mut it = Self::start(command);
+        it.1 = Signal::KILL;
+        it
+    }
 }
 
 impl Drop for Daemon {
@@ -286,12 +293,14 @@ impl SpamAssassin {
 
     fn begin(&mut self) {
         let socket = self.directory.path().join("milter");
+        // A killed one leaves it behind.
+        let _ = fs::remove_file(&socket);
         let mut command = Command::new("spamass-milter");
         command
             .arg("-p")
             .arg(&socket)
             .args(["-r", "15", "--", "-p"]);
-        self.milter = Some(Daemon::start(command.arg(self.port.to_string())));
+        self.milter = Some(Daemon::start_milter(command.arg(self.port.to_string())));
         wait_for(&socket);
     }
 
@@ -335,7 +344,7 @@ impl Clam {
              RejectMsg Infected: %v\nAddHeader Replace\nForeground yes\n"
         );
         let milter = write(&directory, "milter.conf", &milter);
-        let milter = Daemon::start(Command::new("clamav-milter").arg("-c").arg(milter));
+        let milter = Daemon::start_milter(Command::new("clamav-milter").arg("-c").arg(milter));
         wait_until("clamav-milter listens", || {
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
