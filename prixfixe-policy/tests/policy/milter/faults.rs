@@ -222,10 +222,12 @@ fn slow(connections: &AtomicUsize, command: u8) -> Option<&'static [u8]> {
     if command == b'O' && connections.fetch_add(1, Ordering::Relaxed) == 0 {
         return None;
     }
+    if matches!(command, b'D' | b'A' | b'Q') {
+        return Some(b"");
+    }
     std::thread::sleep(Duration::from_millis(850));
     match command {
         b'O' => Some(b"\0\0\0\x0dO\0\0\0\x06\0\0\0\0\0\0\0\x30"),
-        b'D' | b'A' | b'Q' => Some(b""),
         _ => Some(CONTINUE),
     }
 }
