@@ -4,6 +4,7 @@ mod numbers;
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use prixfixe_config::policy::{self as config, Marking, Policy as Wanted};
 use prixfixe_config::{Configuration, Invalid};
@@ -37,9 +38,25 @@ pub(crate) struct Rules {
     lists: Vec<Arc<Blocklist>>,
     client_name: Option<Arc<ClientName>>,
     filters: Vec<Arc<Rspamd>>,
-    milters: Vec<Arc<Milter>>,
+    milters: Vec<Asked>,
     /// The names of listeners on which nobody is judged.
     exempt: HashSet<String>,
+}
+
+/// A milter that is asked.
+#[derive(Clone)]
+struct Asked {
+    wanted: WantedMilter,
+    check: Arc<Milter>,
+}
+
+/// All that a milter is configured with. One that stays the same keeps its connections through a reload.
+#[derive(Clone, PartialEq, Eq)]
+struct WantedMilter {
+    milter: config::Milter,
+    timeout: Duration,
+    domain: Box<str>,
+    max_body: u64,
 }
 
 impl Policy {
@@ -63,8 +80,7 @@ impl Policy {
         let filters = filters(configuration)?.into_iter();
         let filters = filters.map(|filter| Arc::new(filter.observer(self.numbers())));
         rules.filters = filters.collect();
-        let milters = milters(configuration);
-        let milters = milters.map(|milter| Arc::new(milter.observer(self.numbers())));
+        let milters = milters(configuration).map(|wanted| self.asked(wanted));
         rules.milters = milters.collect();
         if !wanted.asks_dns() {
             return Ok(Arc::new(rules));
@@ -90,6 +106,16 @@ impl Policy {
             rules.client_name = Some(Arc::new(check));
         }
         Ok(Arc::new(rules))
+    }
+
+    /// The milter that is asked already, if there is one that is configured so.
+    fn asked(&self, wanted: WantedMilter) -> Asked {
+        let rules = self.rules();
+        let same = rules.milters.iter().find(|it| it.wanted == wanted);
+        same.cloned().unwrap_or_else(|| {
+            let check = Arc::new(wanted.check().observer(self.numbers()));
+            Asked { wanted, check }
+        })
     }
 
     /// Puts rules into force for transactions that begin from now on.
@@ -129,15 +155,23 @@ pub(crate) fn filters(configuration: &Configuration) -> Result<Vec<Rspamd>, Erro
     wanted.rspamd.iter().enumerate().map(filter).collect()
 }
 
-/// The milters. None of them is connected to.
-fn milters(configuration: &Configuration) -> impl Iterator<Item = Milter> {
-    let (timeout, domain) = (configuration.policy.timeout.get(), &*configuration.domain);
-    let max_body = configuration.limits.max_message_size.get();
-    configuration.policy.milters.iter().map(move |it| {
-        let milter = Milter::new(it.socket.clone()).timeout(timeout);
-        let milter = milter.on_failure(on_failure(it.on_failure));
-        milter.name(domain).max_body(max_body)
+fn milters(configuration: &Configuration) -> impl Iterator<Item = WantedMilter> {
+    let milters = configuration.policy.milters.iter();
+    milters.map(|milter| WantedMilter {
+        milter: milter.clone(),
+        timeout: configuration.policy.timeout.get(),
+        domain: configuration.domain.as_str().into(),
+        max_body: configuration.limits.max_message_size.get(),
     })
+}
+
+impl WantedMilter {
+    /// The check. Nothing is connected to.
+    fn check(&self) -> Milter {
+        let milter = Milter::new(self.milter.socket.clone()).timeout(self.timeout);
+        let milter = milter.on_failure(on_failure(self.milter.on_failure));
+        milter.name(self.domain.clone()).max_body(self.max_body)
+    }
 }
 
 const fn on_failure(wanted: prixfixe_config::OnFailure) -> OnFailure {
@@ -156,8 +190,8 @@ impl Rules {
         }
     }
 
-    /// Asks those that are asked about a connection.
-    async fn connect(&self, client: &Client) -> Result<Connected, Reply> {
+    /// Asks those that are asked about a connection, but the milters.
+    async fn look_at(&self, client: &Client) -> Result<Connected, Reply> {
         let mut connected = Connected::default();
         if !self.concern(client) {
             return Ok(connected);
@@ -168,10 +202,40 @@ impl Rules {
         for list in &self.lists {
             connected.lists.push(list.connect(client).await?);
         }
-        for milter in &self.milters {
-            connected.milters.push(milter.connect(client).await?);
+        Ok(connected)
+    }
+
+    /// Asks all that are asked about a connection.
+    async fn connect(&self, client: &Client) -> Result<Connected, Reply> {
+        let mut connected = self.look_at(client).await?;
+        if self.concern(client) {
+            for milter in &self.milters {
+                connected.milters.push(milter.check.connect(client).await?);
+            }
         }
         Ok(connected)
+    }
+
+    /// The milters of a connection for which other rules were in force. One that has not changed keeps its own, and a
+    /// new one connects when it hears of the message.
+    fn take_over(
+        &self,
+        client: &Client,
+        before: &Self,
+        milters: Vec<MilterSession>,
+    ) -> Vec<MilterSession> {
+        if !self.concern(client) {
+            return Vec::new();
+        }
+        let mut old: Vec<_> = before.milters.iter().zip(milters).collect();
+        let mut session = |milter: &Asked| {
+            let is_it = |(it, _): &(&Asked, _)| Arc::ptr_eq(&it.check, &milter.check);
+            match old.iter().position(is_it) {
+                Some(place) => old.swap_remove(place).1,
+                None => milter.check.session(client),
+            }
+        };
+        self.milters.iter().map(&mut session).collect()
     }
 }
 
@@ -225,7 +289,11 @@ impl CheckSession for PolicySession {
         self.reset();
         let rules: Arc<Rules> = mail.attached().unwrap_or_else(|| self.policy.rules());
         if !Arc::ptr_eq(&rules, &self.rules) {
-            self.connected = Box::pin(rules.connect(mail.client())).await?;
+            // Where that refuses, it is asked again with the next MAIL.
+            let connected = Box::pin(rules.look_at(mail.client())).await?;
+            let before = std::mem::replace(&mut self.connected, connected);
+            let milters = rules.take_over(mail.client(), &self.rules, before.milters);
+            self.connected.milters = milters;
             self.rules = Arc::clone(&rules);
         }
         if !rules.concern(mail.client()) {

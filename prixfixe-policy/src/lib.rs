@@ -22,6 +22,7 @@ mod blocklist;
 mod client_name;
 mod dkim;
 mod dmarc;
+mod health;
 mod message;
 mod milter;
 mod observer;

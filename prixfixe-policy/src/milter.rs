@@ -7,7 +7,6 @@ mod link;
 mod told;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use prixfixe_core::{EnhancedCode, Reply};
@@ -16,11 +15,13 @@ use prixfixe_server::{
     Check, CheckSession, Client, Command, Content, Data, Edit, Finding, Hello, Mail, Peer, Rcpt,
     Verdict, reply,
 };
+use tokio::time::timeout;
 
 pub use self::address::{InvalidMilterAddress, MilterAddress};
 use self::content::Seen;
 use self::link::{Failure, Link};
 use crate::authentication::is_stranger;
+use crate::health::{Health, News};
 use crate::{Observer, OnFailure};
 
 const REFUSED: Reply = reply!(554 5.7.1 "Refused by a filter");
@@ -28,7 +29,7 @@ const LATER: Reply = reply!(451 4.7.1 "Try again later");
 const NO_ANSWER: Reply = reply!(451 4.7.1 "A filter does not answer, try again later");
 const SHUTDOWN: Reply = reply!(421 4.7.0 "Closing the connection");
 
-/// How many times [`Milter::timeout`] one question may take, however often the milter says that it is at work.
+/// How many times [`Milter::timeout`] a step of the client's may take, however often the milter says that it is at work.
 const MOST_TIMEOUTS: u32 = 3;
 
 /// A milter, asked about strangers' connections and messages by the protocol of Sendmail and Postfix, version 6.
@@ -63,8 +64,8 @@ pub struct Milter {
     name: Box<str>,
     max_body: u64,
     observer: Option<Arc<dyn Observer>>,
-    /// It failed the last time: what the log says once.
-    is_down: AtomicBool,
+    /// Whether it answers, as far as the log says so.
+    health: Health,
 }
 
 impl Milter {
@@ -81,7 +82,7 @@ impl Milter {
             name: "localhost".into(),
             max_body: 64 << 20,
             observer: None,
-            is_down: AtomicBool::new(false),
+            health: Health::default(),
         }
     }
 
@@ -92,7 +93,9 @@ impl Milter {
         self
     }
 
-    /// How long an answer may take. A milter that says that it is at work gets the time anew, up to three times in all.
+    /// How long an answer may take. A milter that says that it is at work gets the time anew.
+    ///
+    /// A step of the client's waits three times as long at the most: MAIL, for instance, to connect as well.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -126,25 +129,46 @@ impl Milter {
         }
     }
 
-    /// One line when it fails, and one when it answers again: strangers decide how often it is asked.
+    /// A line when it fails, and one when it answers again, as far as the log has room for them.
     fn tell(&self, failure: Option<&Failure>) {
-        let was_down = self.is_down.swap(failure.is_some(), Ordering::Relaxed);
+        let news = self.health.is_now(failure.is_some(), Instant::now());
         let socket = &self.address;
-        match (failure, was_down) {
-            (Some(error), false) => {
+        match (failure, news) {
+            (Some(error), News::Down { left_out }) => {
                 let on_failure = match self.on_failure {
                     OnFailure::Defer => "defer",
                     OnFailure::Accept => "accept",
                 };
-                tracing::error!(target: "prixfixe", %socket, on_failure, %error, "a milter gives no answer");
+                let left_out = (left_out > 0).then_some(left_out);
+                tracing::error!(
+                    target: "prixfixe", %socket, on_failure, left_out, %error,
+                    "a milter gives no answer"
+                );
             }
-            (Some(error), true) => {
+            (Some(error), _) => {
                 tracing::debug!(target: "prixfixe", %socket, %error, "a milter gives no answer");
             }
-            (None, true) => {
+            (None, News::Up) => {
                 tracing::info!(target: "prixfixe", %socket, "a milter answers again");
             }
-            (None, false) => {}
+            (None, _) => {}
+        }
+    }
+
+    /// How long one step of the client's may wait for it: to connect, all questions of the step, and their answers.
+    fn limit(&self) -> Duration {
+        self.timeout.saturating_mul(MOST_TIMEOUTS)
+    }
+
+    /// A session that has not connected yet, and does so at its first message: for a client who has been greeted.
+    #[must_use]
+    pub fn session(self: &Arc<Self>, client: &Client) -> MilterSession {
+        MilterSession {
+            check: Arc::clone(self),
+            link: None,
+            peer: client.peer(),
+            is_greeted: false,
+            transaction: Transaction::None,
         }
     }
 }
@@ -153,15 +177,13 @@ impl Check for Milter {
     type Session = MilterSession;
 
     async fn connect(self: &Arc<Self>, client: &Client) -> Result<MilterSession, Reply> {
-        let mut session = MilterSession {
-            check: Arc::clone(self),
-            link: None,
-            peer: client.peer(),
-            is_greeted: false,
-            transaction: Transaction::None,
-        };
+        let mut session = self.session(client);
         if is_stranger(client) {
-            session.open(client).await?;
+            let (began, limit) = (Instant::now(), self.limit());
+            match timeout(limit, session.open(client)).await {
+                Ok(opened) => opened?,
+                Err(_) => session.fail(&Failure::Late(limit), began),
+            }
         }
         Ok(session)
     }
@@ -307,6 +329,18 @@ impl MilterSession {
         }
     }
 
+    /// Tells of a sender, and before it what the milter was not told of the client.
+    async fn begin(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
+        self.reopen(mail.client()).await?;
+        let mut macros = Macros::default();
+        told::sender(&mut macros, mail.reverse_path());
+        let parameters = told::mail_parameters(mail.parameters());
+        let parameters: Vec<_> = parameters.iter().map(|it| &**it).collect();
+        let sender = mail.reverse_path().to_string();
+        self.ask(|milter| milter.mail(&sender, &parameters, &macros))
+            .await
+    }
+
     /// What the milter wants done with a content.
     async fn look(&mut self, content: Content<'_>) -> Result<Verdict, Reply> {
         let began = Instant::now();
@@ -315,9 +349,9 @@ impl MilterSession {
             self.fail_unready(began);
             return self.unanswered().map(|()| Verdict::default());
         };
-        let limit = self.check.timeout.saturating_mul(MOST_TIMEOUTS);
+        let limit = self.check.limit();
         let told = content::tell(link, content, &header, &self.check);
-        let seen = match tokio::time::timeout(limit, told).await {
+        let seen = match timeout(limit, told).await {
             Ok(seen) => seen,
             Err(_) => Err(Failure::Late(limit)),
         };
@@ -376,14 +410,15 @@ impl CheckSession for MilterSession {
             return Ok(());
         }
         self.transaction = Transaction::Asked;
-        self.reopen(mail.client()).await?;
-        let mut macros = Macros::default();
-        told::sender(&mut macros, mail.reverse_path());
-        let parameters = told::mail_parameters(mail.parameters());
-        let parameters: Vec<_> = parameters.iter().map(|it| &**it).collect();
-        let sender = mail.reverse_path().to_string();
-        self.ask(|milter| milter.mail(&sender, &parameters, &macros))
-            .await
+        let (began, limit) = (Instant::now(), self.check.limit());
+        // One time for all of it: the milter may have to be connected to, and told of the client, first.
+        match timeout(limit, self.begin(mail)).await {
+            Ok(begun) => begun,
+            Err(_) => {
+                self.fail(&Failure::Late(limit), began);
+                self.unanswered()
+            }
+        }
     }
 
     /// Recipients that checks have added come when the milter has seen the message.

@@ -5,7 +5,6 @@ mod question;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use prixfixe_core::Reply;
@@ -20,6 +19,7 @@ use prixfixe_server::{
 use self::answer::{Action, Answer, Unreadable};
 use crate::Observer;
 use crate::authentication::is_stranger;
+use crate::health::{Health, News};
 use crate::message::Header;
 
 const REFUSED: Reply = reply!(554 5.7.1 "The message was taken for spam");
@@ -92,8 +92,8 @@ pub struct Rspamd {
     timeout: Duration,
     name: Option<Box<str>>,
     observer: Option<Arc<dyn Observer>>,
-    /// It gave no answer the last time: what the log says once.
-    is_down: AtomicBool,
+    /// Whether it answers, as far as the log says so.
+    health: Health,
 }
 
 /// Why there is no answer.
@@ -157,7 +157,7 @@ impl Rspamd {
             timeout: Self::TIMEOUT,
             name: None,
             observer: None,
-            is_down: AtomicBool::new(false),
+            health: Health::default(),
         })
     }
 
@@ -222,23 +222,26 @@ impl Rspamd {
         Ok(Answer::read(&body)?)
     }
 
-    /// One line when it fails, and one when it answers again: strangers decide how often it is asked.
+    /// A line when it fails, and one when it answers again, as far as the log has room for them.
     fn tell(&self, failure: Option<&Failure>) {
-        let was_down = self.is_down.swap(failure.is_some(), Ordering::Relaxed);
+        let news = self.health.is_now(failure.is_some(), Instant::now());
         let url = &*self.url;
-        match (failure, was_down) {
-            (Some(error), false) => {
+        match (failure, news) {
+            (Some(error), News::Down { left_out }) => {
                 let on_failure = match self.on_failure {
                     OnFailure::Defer => "defer",
                     OnFailure::Accept => "accept",
                 };
-                tracing::error!(target: "prixfixe", url, on_failure, %error, "rspamd gives no answer");
+                let left_out = (left_out > 0).then_some(left_out);
+                tracing::error!(
+                    target: "prixfixe", url, on_failure, left_out, %error, "rspamd gives no answer"
+                );
             }
-            (Some(error), true) => {
-                tracing::debug!(target: "prixfixe", url, %error, "rspamd gives no answer")
+            (Some(error), _) => {
+                tracing::debug!(target: "prixfixe", url, %error, "rspamd gives no answer");
             }
-            (None, true) => tracing::info!(target: "prixfixe", url, "rspamd answers again"),
-            (None, false) => {}
+            (None, News::Up) => tracing::info!(target: "prixfixe", url, "rspamd answers again"),
+            (None, _) => {}
         }
     }
 }

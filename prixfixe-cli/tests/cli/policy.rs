@@ -326,24 +326,26 @@ fn refusing_milter() -> SocketAddr {
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            std::thread::spawn(move || {
-                let mut length = [0; 4];
-                while stream.read_exact(&mut length).is_ok() {
-                    let mut packet = vec![0; u32::from_be_bytes(length) as usize];
-                    stream.read_exact(&mut packet).unwrap();
-                    let answer: &[u8] = match packet[0] {
-                        b'O' => b"\0\0\0\x0dO\0\0\0\x06\0\0\0\0\0\0\0\x30",
-                        b'D' | b'A' | b'Q' => b"",
-                        b'E' => b"\0\0\0\x12y550 5.7.9 Not so\0",
-                        _ => b"\0\0\0\x01c",
-                    };
-                    let _ = stream.write_all(answer);
-                }
-            });
+            let stream = stream.unwrap();
+            std::thread::spawn(move || refuse_messages(stream));
         }
     });
     address
+}
+
+fn refuse_messages(mut stream: TcpStream) {
+    let mut length = [0; 4];
+    while stream.read_exact(&mut length).is_ok() {
+        let mut packet = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut packet).unwrap();
+        let answer: &[u8] = match packet[0] {
+            b'O' => b"\0\0\0\x0dO\0\0\0\x06\0\0\0\0\0\0\0\x30",
+            b'D' | b'A' | b'Q' => b"",
+            b'E' => b"\0\0\0\x12y550 5.7.9 Not so\0",
+            _ => b"\0\0\0\x01c",
+        };
+        let _ = stream.write_all(answer);
+    }
 }
 
 #[test]
@@ -382,6 +384,36 @@ fn a_reload_puts_milters_into_force_for_old_connections() {
         client.ask("RCPT TO:<bob@receiver.test>", "250");
         client.ask("DATA", "354");
         client.ask("Subject: a\r\n\r\n.", "550 5.7.9 Not so");
+    }
+}
+
+#[test]
+fn a_reload_leaves_a_milter_that_has_not_changed_its_connection() {
+    for transport in ["tokio", "raw"] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let milter = format!("[[policy.milter]]\nsocket = 'inet:{address}'\n");
+        // It serves one connection, and nobody listens after that.
+        let one = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            drop(listener);
+            refuse_messages(stream);
+        });
+        let mut serve = serve_by(transport, &milter);
+        let mut client = Client::greeted(&serve);
+        client.ask("EHLO client.test", "250");
+        let file = serve.directory.path().join("mail.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let other = format!("[[policy.milter]]\nsocket = 'inet:{}'\n", refusing_milter());
+        fs::write(&file, text + &other).unwrap();
+        serve.signal(Signal::HUP);
+        serve.line("policy.milter");
+        client.ask("MAIL FROM:<ann@sender.test>", "250");
+        client.ask("RCPT TO:<bob@receiver.test>", "250");
+        client.ask("DATA", "354");
+        client.ask("Subject: a\r\n\r\n.", "550 5.7.9 Not so");
+        drop((client, serve));
+        one.join().unwrap();
     }
 }
 

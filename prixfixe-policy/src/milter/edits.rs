@@ -28,7 +28,10 @@ pub(super) fn edits(
     for change in changes {
         edits.push(match change {
             Modification::ReplaceBody(piece) => {
-                body.get_or_insert_default().extend_from_slice(&piece);
+                match &mut body {
+                    Some(body) => body.extend_from_slice(&piece),
+                    None => body = Some(piece),
+                }
                 continue;
             }
             Modification::AddRecipient { address, .. } => {
@@ -58,7 +61,7 @@ pub(super) fn edits(
         });
     }
     if let Some(body) = body {
-        edits.push(Edit::ReplaceBody(lines(&body)));
+        edits.push(Edit::ReplaceBody(lines(body)));
     }
     Ok(Edits {
         edits,
@@ -139,9 +142,16 @@ fn bare(address: &str) -> &str {
     bare.and_then(|it| it.strip_suffix('>')).unwrap_or(address)
 }
 
-/// A body whose lines end as SMTP's do. A lone CR or LF would be for others to read as they like.
-fn lines(body: &[u8]) -> Bytes {
-    let mut lines = Vec::with_capacity(body.len());
+/// A body whose lines end as SMTP's do. A lone CR or LF would be for others to read as they like. Without one the body is
+/// not copied, and a copy has no room to spare: bodies are large.
+fn lines(body: Vec<u8>) -> Bytes {
+    let ends = memchr::memchr2_iter(b'\r', b'\n', &body).count();
+    let whole = memchr::memmem::find_iter(&body, b"\r\n").count();
+    let lone = ends - 2 * whole;
+    if lone == 0 {
+        return body.into();
+    }
+    let mut lines = Vec::with_capacity(body.len() + lone);
     let mut bytes = body.iter().copied().peekable();
     while let Some(byte) = bytes.next() {
         match byte {
@@ -168,8 +178,11 @@ mod tests {
             ("a\rb\r", "a\r\nb\r\n"),
             ("\r\r\n\n.\r\n", "\r\n\r\n\r\n.\r\n"),
         ] {
-            assert_eq!(lines(body.as_bytes()), expected);
+            assert_eq!(lines(body.as_bytes().to_vec()), expected);
         }
+        let whole = b"a\r\n\r\nb".to_vec();
+        let place = whole.as_ptr();
+        assert_eq!(lines(whole).as_ptr(), place);
     }
 
     #[test]

@@ -272,7 +272,7 @@ async fn several_milters_are_asked_in_a_row(transport: Transport) {
     };
     let builder = Server::builder().transport(transport);
     let mut served = Served::of(builder.check(first.check()).check(second.check()));
-    // What both add is there twice.
+    // What both add is there twice. The second changes what the first has made.
     let kept = served
         .keeps("ann@sender.test", "Subject: headers\r\n\r\na")
         .await;
@@ -283,7 +283,7 @@ async fn several_milters_are_asked_in_a_row(transport: Transport) {
             count("X-Last: 1"),
             count("X-None: made")
         ),
-        (2, 2, 2)
+        (2, 2, 1)
     );
 }
 

@@ -17,6 +17,7 @@ on_both_transports!(
     a_client_without_a_message_hears_nothing_of_a_failure,
     a_milter_that_owes_an_answer_has_failed,
     a_client_that_is_refused_stays_refused,
+    all_that_mail_waits_for_has_one_time,
 );
 
 const NO_ANSWER: &str = "451 4.7.1 A filter does not answer, try again later";
@@ -198,6 +199,35 @@ fn refusing(connections: &AtomicUsize, command: u8) -> Option<&'static [u8]> {
         b'O' => Some(b"\0\0\0\x0dO\0\0\0\x06\0\0\0\0\0\0\0\x32"),
         b'C' => Some(b"\0\0\0\x01r"),
         b'D' | b'A' | b'Q' => Some(b""),
+        _ => Some(CONTINUE),
+    }
+}
+
+static SLOW: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// Each answer is in time, and there are four: to the options, the connection, HELO and MAIL.
+async fn all_that_mail_waits_for_has_one_time(transport: Transport) {
+    let script: Script = match transport {
+        Transport::Raw => |it| slow(&SLOW[0], it),
+        _ => |it| slow(&SLOW[1], it),
+    };
+    let check = scripted(script).timeout(Duration::from_secs(1));
+    let served = Served::with(transport, check);
+    let replies = served.says(&["MAIL FROM:<ann@sender.test>"]).await;
+    assert_eq!(replies, [NO_ANSWER]);
+}
+
+/// It is away when the client connects, and takes its time when it is back.
+fn slow(connections: &AtomicUsize, command: u8) -> Option<&'static [u8]> {
+    if command == b'O' && connections.fetch_add(1, Ordering::Relaxed) == 0 {
+        return None;
+    }
+    if matches!(command, b'D' | b'A' | b'Q') {
+        return Some(b"");
+    }
+    std::thread::sleep(Duration::from_millis(850));
+    match command {
+        b'O' => Some(b"\0\0\0\x0dO\0\0\0\x06\0\0\0\0\0\0\0\x30"),
         _ => Some(CONTINUE),
     }
 }
