@@ -5,7 +5,7 @@
 //!
 //! | file | its subject |
 //! |---|---|
-//! | `store` | a message on its way in |
+//! | `store`, `waiters` | a message on its way in |
 //! | `envelope`, `client`, `summary`, `state` | what is stored of it |
 //! | `queue` | which message is next, in memory |
 //! | `kept` | messages that have just come in, in memory |
@@ -33,6 +33,7 @@ mod state;
 pub(crate) mod store;
 mod summary;
 mod undelivered;
+mod waiters;
 
 use std::fmt;
 use std::io;

@@ -139,4 +139,4 @@ pub use log::{Draft, Log};
 pub use recovery::{Recovered, Recovery};
 pub use shared::LogOptions;
 pub use stored::{Content, Stored};
-pub use ticket::Ticket;
+pub use ticket::{Ticket, Together};

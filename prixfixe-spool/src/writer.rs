@@ -11,7 +11,7 @@ use crate::ledger::{Entry, Fresh, Segment, Writing};
 use crate::record::{Frame, Seed};
 use crate::segment::{self, FIRST};
 use crate::shared::Shared;
-use crate::ticket::Answer;
+use crate::ticket::{Answer, Woken};
 
 /// Numbers of segments that others may take while one is made.
 const MAX_ATTEMPTS: u64 = 1000;
@@ -223,9 +223,12 @@ impl<D: Disk> Writer<D> {
                 }
             }
         }
+        // Each wake from another thread costs a system call.
+        let mut woken = Woken::default();
         for (answer, id) in answers {
-            answer.give(Ok(id));
+            answer.give_with_others(id, &mut woken);
         }
+        woken.wake();
         for answer in others {
             answer.give(Ok(()));
         }

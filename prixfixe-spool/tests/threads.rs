@@ -7,12 +7,16 @@
 )]
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Wake;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
-use prixfixe_spool::{AppendError, Content, Draft, Log, LogOptions, MessageId};
+use prixfixe_spool::{
+    AppendError, Content, Draft, Log, LogOptions, MessageId, OsDisk, Ticket, Together,
+};
 
 fn draft(content: &[u8]) -> Draft<'_> {
     Draft {
@@ -278,4 +282,51 @@ fn whoever_delivers_is_woken_once_for_a_batch_and_gets_what_it_came_with() {
     log.done("1-4128".parse().unwrap());
     while log.turn() {}
     assert_eq!(count.0.load(Ordering::Relaxed), 1);
+}
+
+/// Counts how many are woken by each call.
+#[derive(Debug, Clone, Default)]
+struct Place(u64, Arc<Mutex<Vec<usize>>>);
+
+impl Together for Place {
+    fn key(&self) -> u64 {
+        self.0
+    }
+
+    fn wake(&self, wakers: Vec<Waker>) {
+        self.1.lock().unwrap().push(wakers.len());
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[test]
+fn those_who_wait_at_one_place_are_woken_by_one_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Log::open(OsDisk, directory.path(), LogOptions::default()).unwrap();
+    let (first, second, alone) = (
+        Place(1, Arc::default()),
+        Place(2, Arc::default()),
+        Place(3, Arc::default()),
+    );
+    let append = || log.append(Draft::default());
+    let mut tickets = vec![append()];
+    for _ in 0..3 {
+        tickets.push(append().together(first.clone()));
+        tickets.push(append().together(second.clone()));
+    }
+    tickets.push(append().together(alone.clone()));
+    let count = Arc::new(Count(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&count));
+    let mut context = Context::from_waker(&waker);
+    let mut poll = |ticket: &mut Ticket<_>| Pin::new(ticket).poll(&mut context);
+    assert!(tickets.iter_mut().all(|it| poll(it).is_pending()));
+    while log.turn() {}
+    assert_eq!(count.0.load(Ordering::Relaxed), 8);
+    assert_eq!(*first.1.lock().unwrap(), [3]);
+    assert_eq!(*second.1.lock().unwrap(), [3]);
+    // Without a detour.
+    assert!(alone.1.lock().unwrap().is_empty());
+    for ticket in &mut tickets {
+        assert!(matches!(poll(ticket), Poll::Ready(Ok(_))));
+    }
 }

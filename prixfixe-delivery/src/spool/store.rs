@@ -11,6 +11,7 @@ use prixfixe_spool::{AppendError, Disk, Draft, LargeFile, LargeWriter, MessageId
 use super::core::Core;
 use super::envelope::{StoredEnvelope, StoredTarget};
 use super::summary::Summary;
+use super::waiters::Waiters;
 use crate::fault::{NO_SPACE, NOT_STORED};
 use crate::routes::Routes;
 use crate::{BoxFuture, Delivered, Failure, Fault, Outcomes, Transaction};
@@ -169,6 +170,10 @@ impl<D: Disk> Core<D> {
                 }
                 self.submit(&envelope, &[], Some(file))
             }
+        };
+        let ticket = match Waiters::here() {
+            Some(place) => ticket.together(place),
+            None => ticket,
         };
         let owed = self.monitor.ticket();
         let stored = ticket.await;
