@@ -212,3 +212,51 @@ async fn the_delivery_of_a_failed_part_leaves_the_content_to_the_other() {
     assert!(taken.iter().all(|it| it.text.ends_with(large().as_bytes())));
     assert!(pieces(&setting).await > 10);
 }
+
+/// What is held while it is delivered is there twice, and the copy needs the content.
+#[tokio::test]
+async fn what_is_held_during_its_delivery_keeps_its_content() {
+    let Some(setting) = setting().await else {
+        return;
+    };
+    let fleet = &setting.fleet;
+    setting.target.stalls.send_replace(true);
+    let kept = keep(fleet, "relay", &["bob@example.org"], large()).await;
+    kept.unwrap();
+    until("an attempt", async || {
+        let attempts = &setting.target.attempts;
+        attempts.load(std::sync::atomic::Ordering::SeqCst) == 1
+    })
+    .await;
+    let id = list(fleet).await[0].id.clone();
+    fleet.hold_one(&id).await.unwrap();
+    setting.target.stalls.send_replace(false);
+    until("it is delivered", async || setting.target.all().len() == 1).await;
+    fleet.release_one(&id).await.unwrap();
+    until("the copy is delivered", async || {
+        setting.target.all().len() == 2 && count(&setting.context, "PRIXFIXE").await == 0
+    })
+    .await;
+    assert_eq!(count(&setting.context, "PRIXFIXE_FAILED").await, 0);
+}
+
+#[tokio::test]
+async fn what_is_removed_during_its_delivery_is_delivered_whole() {
+    let Some(setting) = setting().await else {
+        return;
+    };
+    let fleet = &setting.fleet;
+    setting.target.stalls.send_replace(true);
+    let kept = keep(fleet, "relay", &["bob@example.org"], large()).await;
+    kept.unwrap();
+    until("an attempt", async || {
+        let attempts = &setting.target.attempts;
+        attempts.load(std::sync::atomic::Ordering::SeqCst) == 1
+    })
+    .await;
+    let id = list(fleet).await[0].id.clone();
+    fleet.remove_one(&id).await.unwrap();
+    setting.target.stalls.send_replace(false);
+    until("it is delivered", async || setting.target.all().len() == 1).await;
+    assert!(setting.target.all()[0].text.ends_with(large().as_bytes()));
+}
