@@ -33,7 +33,7 @@ pub(crate) enum Action {
     /// Go on with messages that are held.
     #[command(after_help = RELEASE)]
     Release(Some),
-    /// Delete messages; nobody is told.
+    /// Delete messages; nobody is told, and one under way may still be delivered.
     #[command(after_help = REMOVE)]
     Remove(Some),
 }

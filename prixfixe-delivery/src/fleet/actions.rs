@@ -5,9 +5,10 @@
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+use async_nats::jetstream::stream::{DeleteMessageErrorKind, LastRawMessageErrorKind, Stream};
 
 use super::letter::{Content, Stored};
+use super::names::Names;
 use super::{Fleet, names};
 use crate::Failure;
 use crate::nats::link::{Session, words_of};
@@ -100,14 +101,20 @@ impl Fleet {
                         break;
                     }
                     sequence = message.sequence.saturating_add(1);
-                    if let Some(to) = to {
-                        to.put(&session, &name, &message).await?;
-                    }
-                    let deleted = stream.delete_message(message.sequence).await;
-                    // Somebody was quicker.
-                    count += u64::from(deleted.is_ok());
-                    if let (None, Ok(_)) = (to, deleted) {
-                        self.forget_content(&session, &message).await?;
+                    let copy = match to {
+                        Some(to) => Some(to.put(&session, &name, &message).await?),
+                        None => None,
+                    };
+                    let is_ours = delete_message(&stream, message.sequence).await?;
+                    count += u64::from(is_ours);
+                    match copy {
+                        // It was delivered meanwhile, or somebody else moved it.
+                        Some(copy) if !is_ours => drop(delete_message(&stream, copy).await?),
+                        // What is due may be under delivery: its content is left to the sweep.
+                        None if is_ours && !matches!(state, State::Due) => {
+                            self.forget_content(&session, &message).await?;
+                        }
+                        _ => {}
                     }
                 }
             }
@@ -115,7 +122,7 @@ impl Fleet {
         Ok(count)
     }
 
-    /// Nobody gets the message any more. A content that one which has failed needs stays.
+    /// Nobody gets the message any more. A content that another message needs stays.
     async fn forget_content(
         &self,
         session: &Session,
@@ -124,13 +131,68 @@ impl Fleet {
         if let Ok(Stored {
             content: Content::Object(name),
             is_shared: false,
+            digest,
             ..
         }) = Stored::read(Some(&message.headers), &message.payload)
         {
-            let objects = Objects::open(session, self.0.inner.names.bucket()).await?;
-            objects.remove(&name).await;
+            let names = &self.0.inner.names;
+            let target = message.subject.split('.').nth(2).unwrap_or_default();
+            if !waits_for(session, names, target, &digest, None).await? {
+                let objects = Objects::open(session, names.bucket()).await?;
+                objects.remove(&name).await;
+            }
         }
         Ok(())
+    }
+}
+
+/// Whether there is mail of this digest for the target that is not over, beside a message of a
+/// stream that is.
+pub(super) async fn waits_for(
+    session: &Session,
+    names: &Names,
+    target: &str,
+    digest: &str,
+    beside: Option<(&str, u64)>,
+) -> Result<bool, Failure> {
+    for name in names.streams() {
+        let stream = session.context.get_stream(&name).await;
+        let stream = stream.map_err(|error| trouble(&error))?;
+        for filter in [
+            names::due(&name, target, digest),
+            names::held(&name, target, digest),
+            format!("{name}.wait.{target}.{digest}.*"),
+        ] {
+            let mut sequence = 1;
+            while let Some(message) = next(&stream, &filter, sequence).await? {
+                if beside != Some((&name, message.sequence)) {
+                    return Ok(true);
+                }
+                sequence = message.sequence.saturating_add(1);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Deletes a message. False: it was gone before.
+pub(super) async fn delete_message(stream: &Stream, sequence: u64) -> Result<bool, Failure> {
+    let Err(error) = stream.delete_message(sequence).await else {
+        return Ok(true);
+    };
+    match error.kind() {
+        // Without an answer it may have been deleted by this very request.
+        DeleteMessageErrorKind::JetStream(_) if !has_message(stream, sequence).await? => Ok(false),
+        _ => Err(trouble(&error)),
+    }
+}
+
+/// Whether a stream has a message: its leader's word.
+pub(super) async fn has_message(stream: &Stream, sequence: u64) -> Result<bool, Failure> {
+    match stream.get_raw_message(sequence).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
+        Err(error) => Err(trouble(&error)),
     }
 }
 
@@ -166,13 +228,14 @@ impl State {
         })
     }
 
-    /// The same message in this state, under an id that it never had.
+    /// The same message in this state, under an id that nobody gives it twice: who finds that
+    /// somebody was quicker deletes a copy of its own. Where it is now.
     async fn put(
         self,
         session: &Session,
         stream: &str,
         message: &StreamMessage,
-    ) -> Result<(), Failure> {
+    ) -> Result<u64, Failure> {
         let words: Vec<&str> = message.subject.split('.').collect();
         let (Some(target), Ok(stored)) = (
             words.get(2),
@@ -183,8 +246,11 @@ impl State {
             ));
         };
         let id = format!(
-            "{}.{target}.{}.{}",
-            stored.digest, stored.attempt, message.sequence
+            "{}.{target}.{}.{}.{:016x}",
+            stored.digest,
+            stored.attempt,
+            message.sequence,
+            fastrand::u64(..)
         );
         let (headers, payload): (HeaderMap, _) = stored.write(&id);
         let subject = match self {
@@ -197,7 +263,7 @@ impl State {
             payload,
         };
         let sent = hand_over(session, &letter).await?;
-        settle(session, letter, sent).await.map(drop)
+        Ok(settle(session, letter, sent).await?.sequence)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::Stream;
 
-use super::actions::{State, Which, next, trouble};
+use super::actions::{State, Which, delete_message, next, trouble, waits_for};
 use super::entry::{FleetEntry, FleetError, FleetId, entry, read};
 use super::letter::{Content, Stored};
 use super::{Fleet, mail, names};
@@ -178,30 +178,9 @@ impl Fleet {
         else {
             return Ok(None);
         };
-        let is_needed = self.waits_for(session, target, &stored.digest).await?;
+        let names = &self.0.inner.names;
+        let is_needed = waits_for(session, names, target, &stored.digest, None).await?;
         Ok((!is_needed).then_some(name))
-    }
-
-    /// Whether there is mail of this digest for the target that is not over.
-    async fn waits_for(
-        &self,
-        session: &Session,
-        target: &str,
-        digest: &str,
-    ) -> Result<bool, FleetError> {
-        for stream in self.0.inner.names.streams() {
-            let found = get(session, &stream).await?;
-            for filter in [
-                names::due(&stream, target, digest),
-                names::held(&stream, target, digest),
-                format!("{stream}.wait.{target}.{digest}.*"),
-            ] {
-                if next(&found, &filter, 1).await?.is_some() {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
     }
 
     async fn retry_failed(&self, id: &FleetId) -> Result<(), FleetError> {
@@ -212,8 +191,8 @@ impl Fleet {
         let mut seen = self.first(&session, id).await?;
         loop {
             let (mut stored, kept) = read(&seen.raw)?;
-            // Whoever waits still needs the object when this is delivered.
-            stored.is_shared = self.waits_for(&session, target, &stored.digest).await?;
+            // Others that wait or have failed may need the object. The sweep removes it.
+            stored.is_shared = true;
             stored.attempt = 0;
             stored.cause = None;
             stored.envelope = kept.again(SystemTime::now());
@@ -249,13 +228,17 @@ impl Fleet {
         let names = &self.0.inner.names;
         match id {
             FleetId::Queued(digest) => {
-                let stream = names.stream_of_word(digest);
-                let states = [State::Due, State::Waiting, State::Held];
-                let filters = states.iter().filter_map(|state| {
-                    let filter = state.filter(&stream, Which::Digest(digest))?;
-                    Some((stream.clone(), filter))
-                });
-                filters.collect()
+                // A report lies where its message does, and the number of partitions may have been
+                // another.
+                let mut places = Vec::new();
+                for stream in names.streams() {
+                    for state in [State::Due, State::Waiting, State::Held] {
+                        if let Some(filter) = state.filter(&stream, Which::Digest(digest)) {
+                            places.push((stream.clone(), filter));
+                        }
+                    }
+                }
+                places
             }
             FleetId::Failed { digest, target } => {
                 vec![(names.failed(), names.failed_subject(target, digest))]
@@ -310,8 +293,8 @@ async fn get(session: &Session, stream: &str) -> Result<Stream, FleetError> {
 }
 
 async fn delete(seen: &Seen) -> Result<(), FleetError> {
-    let deleted = seen.stream.delete_message(seen.raw.sequence).await;
-    deleted.map_err(|error| trouble(&error))?;
+    // Somebody who was quicker has done the same.
+    delete_message(&seen.stream, seen.raw.sequence).await?;
     Ok(())
 }
 

@@ -11,8 +11,10 @@ use prixfixe_server::{Reply, reply};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
 
+use super::actions::{has_message, trouble, waits_for};
 use super::letter::{Content, Stored};
 use super::mail::{self, Kept};
+use super::sweep::owner;
 use super::verdict::{Verdict, is_too_old, verdict, words};
 use super::{Inner, Phase, names, reached};
 use crate::nats::link::Session;
@@ -40,6 +42,9 @@ const NOT_WRITTEN: &str = "the spool does not take what came of an attempt, it i
 /// Word that a delivery lasts is worth nothing later.
 const LASTING: Duration = Duration::from_secs(5);
 
+/// A content counts as lost when a message comes for this time without it.
+const LOST_AT: u64 = 3;
+
 /// Somebody has removed the object.
 const CONTENT_LOST: Reply = reply!(554 5.3.0 "The content of this message is lost");
 
@@ -62,7 +67,12 @@ impl Round {
         };
         let kind = match done {
             Ok(None) => AckKind::Ack,
-            Ok(Some(object)) => return self.finish(reply, &object).await,
+            Ok(Some(object)) => {
+                if let Err(cause) = self.finish(reply, &object).await {
+                    tracing::debug!(object, %cause, "an object stays");
+                }
+                return;
+            }
             Err(Undone::Stopping | Undone::Unreadable(_)) => AckKind::Nak(None),
             Err(Undone::Trouble(words)) => {
                 let (target, stream) = (self.target.name(), &self.stream);
@@ -93,17 +103,39 @@ impl Round {
     }
 
     /// The object goes when the stream is known to have forgotten the message, or nobody could
-    /// deliver it again.
-    async fn finish(&self, reply: async_nats::Subject, object: &str) {
-        let Ok(session) = self.inner.keeper.shared.session().await else {
-            return;
-        };
+    /// deliver it again. What was held or released meanwhile is a message of its own.
+    async fn finish(&self, reply: async_nats::Subject, object: &str) -> Result<(), Failure> {
+        let session = self.inner.keeper.shared.session().await?;
         let client = session.context.client();
+        let beside = Came::read(&reply).map(|came| (&*self.stream, came.sequence));
         let acknowledged = client.request(reply, Bytes::from(AckKind::Ack)).await;
-        if acknowledged.is_ok()
-            && let Ok(objects) = Objects::open(&session, self.inner.names.bucket()).await
+        acknowledged.map_err(|error| trouble(&error))?;
+        let names = &self.inner.names;
+        if let Some((digest, target)) = owner(object)
+            && waits_for(&session, names, target, digest, beside).await?
         {
-            objects.remove(object).await;
+            return Ok(());
+        }
+        let objects = Objects::open(&session, names.bucket()).await?;
+        objects.remove(object).await;
+        Ok(())
+    }
+
+    /// A repeat of what is over just now finds no content, and nothing is lost. The stream may
+    /// take a moment to forget a message that was acknowledged.
+    async fn is_over(&self, reply: &async_nats::Subject) -> Result<bool, Undone> {
+        let Some(came) = Came::read(reply) else {
+            return Ok(false);
+        };
+        let session = self.session().await?;
+        let stream = session.context.get_stream(&self.stream).await;
+        let stream = stream.map_err(|error| trouble(&error))?;
+        match has_message(&stream, came.sequence).await? {
+            false => Ok(true),
+            true if came.times < LOST_AT => {
+                Err(Undone::Trouble("its content is not there".to_owned()))
+            }
+            true => Ok(false),
         }
     }
 
@@ -116,8 +148,11 @@ impl Round {
     ) -> Result<Option<String>, Undone> {
         let since = Instant::now();
         let Some(content) = self.content(&stored).await? else {
+            if self.is_over(reply).await? {
+                return Ok(None);
+            }
             let lost = Outcomes::All(Err(Failure::said(CONTENT_LOST)));
-            return self.settle(reply, stored, &kept, lost, since).await;
+            return self.settle(reply, stored, &kept, lost, since, true).await;
         };
         let message = match kept.message(content) {
             Ok(message) => message,
@@ -132,7 +167,8 @@ impl Round {
             }
         };
         let outcomes = self.lasting(reply, delivery).await?;
-        self.settle(reply, stored, &kept, outcomes, since).await
+        self.settle(reply, stored, &kept, outcomes, since, false)
+            .await
     }
 
     /// Keeps the message from the other servers while this is done.
@@ -175,6 +211,7 @@ impl Round {
         kept: &Kept,
         outcomes: Outcomes,
         since: Instant,
+        is_lost: bool,
     ) -> Result<Option<String>, Undone> {
         self.target.count(&outcomes, since.elapsed());
         let places = kept.places();
@@ -183,7 +220,7 @@ impl Round {
         let is_old = is_too_old(kept.tried_since(), SystemTime::now(), give_up_after);
         let verdict = verdict(places, outcomes, is_old);
         self.log(&stored, kept, &verdict, since.elapsed());
-        self.lasting(reply, self.conclude(stored, kept, &verdict))
+        self.lasting(reply, self.conclude(stored, kept, &verdict, is_lost))
             .await
     }
 
@@ -192,8 +229,13 @@ impl Round {
         stored: Stored,
         kept: &Kept,
         verdict: &Verdict,
+        is_lost: bool,
     ) -> Result<Option<String>, Undone> {
-        let untold = self.report(&stored, kept, verdict).await;
+        let mut untold = self.report(&stored, kept, verdict).await;
+        // Somebody may bring the content back.
+        if is_lost {
+            untold = verdict.failed.iter().collect();
+        }
         if !untold.is_empty() {
             self.give_up(&stored, kept, &untold).await?;
         }
@@ -320,6 +362,30 @@ impl Round {
     }
 }
 
+/// Which message of the stream came, and for which time.
+#[derive(Debug, PartialEq, Eq)]
+struct Came {
+    sequence: u64,
+    times: u64,
+}
+
+impl Came {
+    /// Where it is acknowledged says so: `$JS.ACK.STREAM.CONSUMER.TIMES.SEQUENCE.…`, or with a
+    /// domain and a hash of the account before the stream.
+    fn read(reply: &str) -> Option<Self> {
+        let words: Vec<&str> = reply.split('.').collect();
+        let first = match words.len() {
+            0..9 => return None,
+            9 => 4,
+            _ => 6,
+        };
+        Some(Self {
+            times: words.get(first)?.parse().ok()?,
+            sequence: words.get(first + 1)?.parse().ok()?,
+        })
+    }
+}
+
 /// Whoever looks needs them: one says where a large content is. Those of the stream's would have it
 /// do something.
 fn set_aside_headers(headers: Option<&HeaderMap>) -> HeaderMap {
@@ -351,5 +417,28 @@ enum Undone {
 impl From<Failure> for Undone {
     fn from(failure: Failure) -> Self {
         Self::Trouble(failure.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_says_which_message_it_is_of() {
+        let came = Some(Came {
+            sequence: 17,
+            times: 2,
+        });
+        assert_eq!(Came::read("$JS.ACK.PRIXFIXE.deliver-x.2.17.5.1.0"), came);
+        assert_eq!(
+            Came::read("$JS.ACK.hub.hash.PRIXFIXE.deliver-x.2.17.5.1.0"),
+            came
+        );
+        assert_eq!(
+            Came::read("$JS.ACK.hub.hash.PRIXFIXE.deliver-x.2.17.5.1.0.token"),
+            came
+        );
+        assert_eq!(Came::read("_INBOX.x"), None);
     }
 }

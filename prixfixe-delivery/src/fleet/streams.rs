@@ -136,7 +136,8 @@ impl Streams {
         }
     }
 
-    /// As the client library makes a bucket.
+    /// As the client library makes a bucket, but read from its leader: a copy that lags does not
+    /// know yet what was acknowledged.
     fn bucket(&self) -> Config {
         let bucket = self.names.bucket();
         Config {
@@ -144,7 +145,7 @@ impl Streams {
             subjects: vec![format!("$O.{bucket}.C.>"), format!("$O.{bucket}.M.>")],
             discard: DiscardPolicy::New,
             allow_rollup: true,
-            allow_direct: true,
+            allow_direct: false,
             ..self.any()
         }
     }

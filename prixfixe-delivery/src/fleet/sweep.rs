@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::Context;
+use async_nats::jetstream::object_store::ObjectInfo;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::time::{sleep, timeout};
@@ -85,11 +86,20 @@ impl Sweep<'_> {
                 suspects.insert(name);
             }
         }
+        let mut described = None;
         for subject in pieces {
             if !self.is_left(&stream, &subject).await? {
                 continue;
             }
             if before.contains(&subject) {
+                // The list may have ended early, and says nothing of it.
+                let described = match &mut described {
+                    Some(described) => described,
+                    none => none.insert(self.described(&stream).await?),
+                };
+                if described.contains(&subject) {
+                    continue;
+                }
                 tracing::info!(bucket, subject, "removed pieces of no object");
                 let purged = stream.purge().filter(&subject).await;
                 purged.map_err(|error| trouble(&error))?;
@@ -105,7 +115,30 @@ impl Sweep<'_> {
     }
 
     async fn pieces(&self, stream: &Stream) -> Result<HashSet<String>, Failure> {
-        let filter = format!("$O.{}.C.>", self.names.bucket());
+        self.subjects(stream, "C").await
+    }
+
+    /// The subjects of all pieces that a description names: the leader's word for each.
+    async fn described(&self, stream: &Stream) -> Result<HashSet<String>, Failure> {
+        let mut described = HashSet::new();
+        for subject in self.subjects(stream, "M").await? {
+            let description = stream.get_last_raw_message_by_subject(&subject).await;
+            let description = match description {
+                Ok(description) => description,
+                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => continue,
+                Err(error) => return Err(trouble(&error)),
+            };
+            let object: ObjectInfo =
+                serde_json::from_slice(&description.payload).map_err(|error| trouble(&error))?;
+            if !object.deleted {
+                described.insert(format!("$O.{}.C.{}", self.names.bucket(), object.nuid));
+            }
+        }
+        Ok(described)
+    }
+
+    async fn subjects(&self, stream: &Stream, kind: &str) -> Result<HashSet<String>, Failure> {
+        let filter = format!("$O.{}.{kind}.>", self.names.bucket());
         let subjects = stream.info_builder().subjects(filter).fetch().await;
         let subjects = subjects.map_err(|error| trouble(&error))?;
         let subjects = subjects.map_ok(|(subject, _)| subject);
@@ -178,7 +211,7 @@ fn trouble(error: &dyn std::error::Error) -> Failure {
 }
 
 /// Digest and target of the message that an object is of.
-fn owner(object: &str) -> Option<(&str, &str)> {
+pub(super) fn owner(object: &str) -> Option<(&str, &str)> {
     let mut words = object.splitn(3, '.');
     let (digest, target) = (words.next()?, words.next()?);
     words.next()?;

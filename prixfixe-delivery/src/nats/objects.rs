@@ -1,6 +1,12 @@
 //! Contents that are too large for a message: objects of a bucket.
 
-use async_nats::jetstream::object_store::{GetErrorKind, Object, ObjectMetadata, ObjectStore};
+#[cfg(feature = "fleet")]
+use async_nats::jetstream::object_store::{GetErrorKind, Object, ObjectInfo};
+use async_nats::jetstream::object_store::{ObjectMetadata, ObjectStore};
+#[cfg(feature = "fleet")]
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+#[cfg(feature = "fleet")]
+use base64::{Engine, engine::general_purpose::URL_SAFE};
 use prixfixe_server::Reply;
 use tokio::io::AsyncRead;
 
@@ -69,8 +75,31 @@ impl Objects<'_> {
     pub(crate) async fn get(&self, name: &str) -> Result<Option<Object>, Failure> {
         match self.store.get(name).await {
             Ok(object) => Ok(Some(object)),
-            Err(error) if error.kind() == GetErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == GetErrorKind::NotFound => {
+                match self.is_gone(name).await {
+                    true => Ok(None),
+                    false => Err(failure(self.name, "cannot get an object", &error)),
+                }
+            }
             Err(error) => Err(failure(self.name, "cannot get an object", &error)),
+        }
+    }
+
+    /// Whether the leader knows for certain of no such object: a copy that lags may not have it
+    /// yet.
+    async fn is_gone(&self, name: &str) -> bool {
+        let bucket = self.name;
+        let subject = format!("$O.{bucket}.M.{}", URL_SAFE.encode(name));
+        let stream = format!("OBJ_{bucket}");
+        let Ok(stream) = self.session.context.get_stream_no_info(stream).await else {
+            return false;
+        };
+        match stream.get_last_raw_message_by_subject(&subject).await {
+            Ok(message) => {
+                let info = serde_json::from_slice::<ObjectInfo>(&message.payload);
+                info.is_ok_and(|info| info.deleted)
+            }
+            Err(error) => error.kind() == LastRawMessageErrorKind::NoMessageFound,
         }
     }
 

@@ -166,3 +166,97 @@ async fn a_message_is_held_and_released_by_its_digest_and_that_twice_is_no_error
         assert!(matches!(done, Err(FleetError::Unknown(_))), "{done:?}");
     }
 }
+
+/// Two parts of one message that failed at different times have one content.
+#[tokio::test]
+async fn the_delivery_of_a_failed_part_leaves_the_content_to_the_other() {
+    let mut options = options();
+    options.give_up_after = Duration::ZERO;
+    let Some(setting) = Setting::new(options).await else {
+        return;
+    };
+    let is_down = |is_down| {
+        let target = &setting.target.is_down;
+        target.store(is_down, std::sync::atomic::Ordering::SeqCst);
+    };
+    is_down(true);
+    setting.deliver().await;
+    let fleet = &setting.fleet;
+    let kept = keep(fleet, "relay", &["bob@example.org"], large()).await;
+    kept.unwrap();
+    until("it has failed", async || {
+        count(&setting.context, "PRIXFIXE_FAILED").await == 1
+            && count(&setting.context, "PRIXFIXE").await == 0
+    })
+    .await;
+    let failed = setting.context.get_stream("PRIXFIXE_FAILED").await.unwrap();
+    let first = failed.get_raw_message(1).await.unwrap();
+    let id = list(fleet).await[0].id.clone();
+    is_down(false);
+    for delivered in 1..=2 {
+        fleet.retry_one(&id).await.unwrap();
+        until("it is delivered", async || {
+            setting.target.all().len() == delivered
+                && count(&setting.context, "PRIXFIXE").await == 0
+        })
+        .await;
+        let mut headers = first.headers.clone();
+        headers.insert("Nats-Msg-Id", format!("other-{delivered}"));
+        let subject = first.subject.clone();
+        let sent = setting
+            .context
+            .publish_with_headers(subject, headers, first.payload.clone());
+        sent.await.unwrap().await.unwrap();
+    }
+    let taken = setting.target.all();
+    assert!(taken.iter().all(|it| it.text.ends_with(large().as_bytes())));
+    assert!(pieces(&setting).await > 10);
+}
+
+/// What is held while it is delivered is there twice, and the copy needs the content.
+#[tokio::test]
+async fn what_is_held_during_its_delivery_keeps_its_content() {
+    let Some(setting) = setting().await else {
+        return;
+    };
+    let fleet = &setting.fleet;
+    setting.target.stalls.send_replace(true);
+    let kept = keep(fleet, "relay", &["bob@example.org"], large()).await;
+    kept.unwrap();
+    until("an attempt", async || {
+        let attempts = &setting.target.attempts;
+        attempts.load(std::sync::atomic::Ordering::SeqCst) == 1
+    })
+    .await;
+    let id = list(fleet).await[0].id.clone();
+    fleet.hold_one(&id).await.unwrap();
+    setting.target.stalls.send_replace(false);
+    until("it is delivered", async || setting.target.all().len() == 1).await;
+    fleet.release_one(&id).await.unwrap();
+    until("the copy is delivered", async || {
+        setting.target.all().len() == 2 && count(&setting.context, "PRIXFIXE").await == 0
+    })
+    .await;
+    assert_eq!(count(&setting.context, "PRIXFIXE_FAILED").await, 0);
+}
+
+#[tokio::test]
+async fn what_is_removed_during_its_delivery_is_delivered_whole() {
+    let Some(setting) = setting().await else {
+        return;
+    };
+    let fleet = &setting.fleet;
+    setting.target.stalls.send_replace(true);
+    let kept = keep(fleet, "relay", &["bob@example.org"], large()).await;
+    kept.unwrap();
+    until("an attempt", async || {
+        let attempts = &setting.target.attempts;
+        attempts.load(std::sync::atomic::Ordering::SeqCst) == 1
+    })
+    .await;
+    let id = list(fleet).await[0].id.clone();
+    fleet.remove_one(&id).await.unwrap();
+    setting.target.stalls.send_replace(false);
+    until("it is delivered", async || setting.target.all().len() == 1).await;
+    assert!(setting.target.all()[0].text.ends_with(large().as_bytes()));
+}

@@ -96,3 +96,22 @@ async fn what_no_message_names_is_removed_and_nothing_else() {
     );
     assert!(other.all()[0].text.ends_with(large("due").as_bytes()));
 }
+
+#[tokio::test]
+async fn a_message_without_its_content_is_kept_with_what_failed() {
+    let Some(setting) = Setting::new(options()).await else {
+        return;
+    };
+    let fleet = &setting.fleet;
+    let kept = keep(fleet, "relay", &["bob@example.org"], large("lost")).await;
+    kept.unwrap();
+    let bucket = setting.context.get_stream("OBJ_PRIXFIXE").await.unwrap();
+    assert!(!bucket.cached_info().config.allow_direct);
+    bucket.purge().await.unwrap();
+    setting.deliver().await;
+    until("it has failed", async || {
+        count(&setting.context, "PRIXFIXE_FAILED").await == 1
+    })
+    .await;
+    assert_eq!(setting.target.attempts.load(Ordering::SeqCst), 0);
+}
