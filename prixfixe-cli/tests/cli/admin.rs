@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use prixfixe_test_support::unused_port;
 use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
 
@@ -308,13 +309,14 @@ fn one_peer_with_many_connections_makes_room_among_its_own() {
 
 #[test]
 fn an_ipv6_address_takes_ipv6_alone() {
-    let serve = Serve::start(&["--admin", "[::]:0"]);
-    let admin = listening_address(serve.seen("admin endpoints").unwrap());
+    // One that IPv4 has free: of port 0 the system asks that for IPv6 alone.
+    let port = unused_port(Ipv4Addr::UNSPECIFIED).unwrap();
+    let _serve = Serve::start(&["--admin", &format!("[::]:{port}")]);
     assert_eq!(
-        get((Ipv6Addr::LOCALHOST, admin.port()).into(), "/healthz").code,
+        get((Ipv6Addr::LOCALHOST, port).into(), "/healthz").code,
         200
     );
-    TcpListener::bind((Ipv4Addr::UNSPECIFIED, admin.port())).unwrap();
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
 }
 
 #[test]
