@@ -139,12 +139,17 @@ impl Store {
             "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1",
             "-volume.max=20",
+            // Else it takes nothing while the disk is fuller than 99 %.
+            "-volume.minFreeSpace=16MiB",
         ]);
         command.args(["-master.volumeSizeLimitMB=64", "-s3", "-s3.port.iceberg=0"]);
         command.args([
             "-s3.port.lance=0",
             "-s3.autoCreateBucket=false",
             "-master.telemetry=false",
+            // It waits so long for other masters, of which there are none.
+            "-master.electionTimeout=1s",
+            "-master.heartbeatInterval=200ms",
         ]);
         let mut ports = Vec::new();
         for service in ["master.port", "volume.port", "filer.port", "s3.port"] {

@@ -1,15 +1,16 @@
 //! Where the mail of a run goes: something that dies, stands still, and comes back.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use prixfixe_test_support::wait_until;
+use prixfixe_test_support::PATIENCE;
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::mail;
 
@@ -44,7 +45,12 @@ pub(crate) struct Program {
     /// It listens before it can keep anything.
     is_ready: Box<dyn Fn() -> bool>,
     child: Option<Child>,
+    /// What it says.
+    log: NamedTempFile,
 }
+
+/// So often a program is started before it counts as one that does not work.
+const STARTS: usize = 3;
 
 impl Program {
     pub(crate) fn start(
@@ -57,22 +63,52 @@ impl Program {
             port,
             is_ready: Box::new(is_ready),
             child: None,
+            log: NamedTempFile::new().expect("a file"),
         };
         program.run();
         program
     }
 
+    /// Runs it until it works. One that ends, or that never becomes ready, is started again: a
+    /// program that was killed a moment ago may find its own leftovers.
     fn run(&mut self) {
+        for _ in 0..STARTS {
+            self.spawn();
+            if self.becomes_ready() {
+                return;
+            }
+            self.kill();
+        }
+        let log = fs::read_to_string(self.log.path()).unwrap_or_default();
+        let lines: Vec<_> = log.lines().rev().take(40).collect();
+        let lines: Vec<_> = lines.into_iter().rev().collect();
+        panic!("it never becomes ready. It said:\n{}", lines.join("\n"));
+    }
+
+    fn spawn(&mut self) {
+        let log = self.log.reopen().expect("a file");
+        log.set_len(0).expect("a file");
         let mut command = (self.command)();
         command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stdout(log.try_clone().expect("a file"))
+            .stderr(log);
         self.child = Some(command.spawn().expect("it runs"));
-        let port = self.port;
-        wait_until("it listens", || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() && (self.is_ready)()
-        });
+    }
+
+    fn becomes_ready(&mut self) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() && (self.is_ready)() {
+                return true;
+            }
+            let ended = self.child.as_mut().map(Child::try_wait);
+            if matches!(ended, Some(Ok(Some(_)))) {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        false
     }
 
     fn kill(&mut self) {

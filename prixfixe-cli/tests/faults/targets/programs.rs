@@ -139,7 +139,7 @@ const LOOK: &str = r#"
 import sys, json, hashlib, boto3, botocore.config
 s3 = boto3.client("s3", endpoint_url=sys.argv[1], aws_access_key_id="key", aws_secret_access_key="secret",
     region_name="us-east-1", config=botocore.config.Config(s3={"addressing_style": "path"}, connect_timeout=2,
-    read_timeout=20, retries={"max_attempts": 0 if sys.argv[2] != "fetch" else 5}))
+    read_timeout=20 if sys.argv[2] == "fetch" else 5, retries={"max_attempts": 5 if sys.argv[2] == "fetch" else 0}))
 get = lambda key: s3.get_object(Bucket="mail", Key=key)["Body"].read()
 if sys.argv[2] == "create":
     s3.create_bucket(Bucket="mail")
@@ -221,10 +221,17 @@ fn weed(data: &Path, keys: &Path, ports: &[String]) -> Command {
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
         "-volume.max=20",
+        // Else it takes nothing while the disk is fuller than 99 %.
+        "-volume.minFreeSpace=16MiB",
     ]);
     command.args(["-master.volumeSizeLimitMB=64", "-s3", "-s3.port.iceberg=0"]);
     command.args(["-s3.port.lance=0", "-s3.autoCreateBucket=false"]);
     command.arg("-master.telemetry=false").args(ports);
+    // It waits so long for other masters, of which there are none.
+    command.args([
+        "-master.electionTimeout=1s",
+        "-master.heartbeatInterval=200ms",
+    ]);
     command.arg(format!("-s3.config={}", keys.display()));
     command.arg(format!("-dir={}", data.display()));
     command.current_dir(data);
