@@ -1,5 +1,6 @@
 //! The checks of a connection and the application's session behind them, as one.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use prixfixe_core::{Protocol, Reply};
@@ -127,29 +128,42 @@ impl<S: Session> Stack<S> {
     }
 }
 
+#[expect(
+    clippy::manual_async_fn,
+    reason = "each idle connection has room for the futures of these, which would keep their arguments \
+              twice, as captured and as used"
+)]
 impl<S: Session> Session for Stack<S> {
-    async fn hello(&mut self, hello: Hello<'_>) -> Result<(), Reply> {
-        self.checks.hello(hello).await?;
-        self.session.hello(hello).await
+    fn hello(&mut self, hello: Hello<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+        async move {
+            self.checks.hello(hello).await?;
+            self.session.hello(hello).await
+        }
     }
 
     async fn authenticate(&mut self, login: Login<'_>) -> Result<Identity, Reply> {
         self.session.authenticate(login).await
     }
 
-    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
-        self.checks.mail(mail).await?;
-        self.session.mail(mail).await
+    fn mail(&mut self, mail: Mail<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+        async move {
+            self.checks.mail(mail).await?;
+            self.session.mail(mail).await
+        }
     }
 
-    async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
-        self.checks.rcpt(rcpt).await?;
-        self.session.rcpt(rcpt).await
+    fn rcpt(&mut self, rcpt: Rcpt<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+        async move {
+            self.checks.rcpt(rcpt).await?;
+            self.session.rcpt(rcpt).await
+        }
     }
 
-    async fn data(&mut self, data: Data<'_>) -> Result<(), Reply> {
-        self.checks.data(data).await?;
-        self.session.data(data).await
+    fn data(&mut self, data: Data<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+        async move {
+            self.checks.data(data).await?;
+            self.session.data(data).await
+        }
     }
 
     async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {

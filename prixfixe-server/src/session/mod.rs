@@ -47,8 +47,9 @@ pub(crate) struct SmtpSession {
     shared: Arc<Shared>,
     connection: Connection,
     client: Client,
-    /// Of a client of which a proxy has told: that of any other is the gate's.
-    permit: Option<Permit>,
+    /// Of a client of which a proxy has told: that of any other is the gate's. Boxed: few sessions
+    /// have one.
+    permit: Option<Box<Permit>>,
     /// That client is over a limit.
     is_over_limit: bool,
     input: Input,
@@ -187,7 +188,7 @@ impl SmtpSession {
             Event::AuthResponse(response) => self.continue_login(now, response, cx),
             Event::AuthAborted(reply) => self.abort_login(now, &reply, cx),
             Event::Xclient(told) => self.become_another(now, &told),
-            question => self.ask_event(now, &question, cx),
+            question => self.ask_event(now, question, cx),
         }
     }
 
