@@ -166,37 +166,42 @@ impl<S: Session> Session for Stack<S> {
         }
     }
 
-    async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
-        let mut named = None;
-        if self.checks.read_content() {
-            named = Some(Arc::clone(&message.head.envelope));
-            // Boxed, or every message would pay for its locals: over 1 KiB an allocation has no
-            // quick way.
-            message = match Box::pin(self.checked(message)).await {
-                Ok(message) => message,
-                // The session has heard of recipients, and hears of no message.
-                Err(reply) => {
-                    self.session.reset();
-                    return Err(reply);
-                }
-            };
-        }
-        let asked = Arc::clone(&message.head.envelope);
-        let is_lmtp = message.client().protocol() == Protocol::Lmtp;
-        let recipients = asked.recipients().len();
-        // The checks have removed them all: there is nobody to keep it for.
-        if recipients == 0 {
-            self.session.reset();
-            return Ok(Accepted::default());
-        }
-        let accepted = self.session.message(message).await?;
-        // Who was forgotten has no message.
-        if !accepted.concerns(recipients) {
-            return Err(replies::LOCAL_ERROR);
-        }
-        match named {
-            Some(named) if is_lmtp => accepted.of_named(named.recipients(), asked.recipients()),
-            _ => Ok(accepted),
+    fn message(
+        &mut self,
+        mut message: Message,
+    ) -> impl Future<Output = Result<Accepted, Reply>> + Send {
+        async move {
+            let mut named = None;
+            if self.checks.read_content() {
+                named = Some(Arc::clone(&message.head.envelope));
+                // Boxed, or every message would pay for its locals: over 1 KiB an allocation has no
+                // quick way.
+                message = match Box::pin(self.checked(message)).await {
+                    Ok(message) => message,
+                    // The session has heard of recipients, and hears of no message.
+                    Err(reply) => {
+                        self.session.reset();
+                        return Err(reply);
+                    }
+                };
+            }
+            let asked = Arc::clone(&message.head.envelope);
+            let is_lmtp = message.client().protocol() == Protocol::Lmtp;
+            let recipients = asked.recipients().len();
+            // The checks have removed them all: there is nobody to keep it for.
+            if recipients == 0 {
+                self.session.reset();
+                return Ok(Accepted::default());
+            }
+            let accepted = self.session.message(message).await?;
+            // Who was forgotten has no message.
+            if !accepted.concerns(recipients) {
+                return Err(replies::LOCAL_ERROR);
+            }
+            match named {
+                Some(named) if is_lmtp => accepted.of_named(named.recipients(), asked.recipients()),
+                _ => Ok(accepted),
+            }
         }
     }
 

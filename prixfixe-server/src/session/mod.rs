@@ -96,6 +96,10 @@ enum Pending {
 impl SmtpSession {
     pub(crate) fn new(shared: Arc<Shared>, now: Instant, client: Client) -> Self {
         let dialogue = shared.dialogue_with(client.peer());
+        let input = match dialogue.auth {
+            Some(_) => Input::default(),
+            None => Input::harmless(),
+        };
         let mut connection = Connection::with_protocol(dialogue, client.protocol(), now);
         if client.is_proxy() {
             connection.offer_xclient();
@@ -105,7 +109,7 @@ impl SmtpSession {
             client,
             permit: None,
             is_over_limit: false,
-            input: Input::default(),
+            input,
             output: OutputBuffer::new(),
             conversation: shared.application.begin(),
             pending: Pending::Nothing,
