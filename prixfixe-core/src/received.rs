@@ -12,11 +12,11 @@ const NAME: &[u8] = b"received:";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReceivedHeaders {
     count: u32,
-    place: Place,
+    section: Section,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Section {
     /// So many octets of a line are those of [`NAME`].
     Name { matched: usize },
     /// In a line that is another header field, or the rest of one.
@@ -33,20 +33,20 @@ impl ReceivedHeaders {
     pub(crate) const fn new() -> Self {
         Self {
             count: 0,
-            place: Place::Name { matched: 0 },
+            section: Section::Name { matched: 0 },
         }
     }
 
     /// Looks at the next piece of the content.
     pub(crate) fn take(&mut self, piece: &[u8]) -> Result<(), TooMany> {
         let mut rest = piece;
-        while self.place != Place::Body {
+        while self.section != Section::Body {
             let Some((&byte, behind)) = rest.split_first() else {
                 break;
             };
-            rest = match self.place {
-                Place::Name { matched } => {
-                    self.place = self.name(matched, byte)?;
+            rest = match self.section {
+                Section::Name { matched } => {
+                    self.section = self.name(matched, byte)?;
                     behind
                 }
                 _ => self.line(rest),
@@ -61,17 +61,17 @@ impl ReceivedHeaders {
         let passed = scan::clean(rest, Look::HeaderNames);
         let (passed, rest) = rest.split_at_checked(passed + 1).unwrap_or((rest, &[]));
         if passed.last() == Some(&b'\n') {
-            self.place = Place::Name { matched: 0 };
+            self.section = Section::Name { matched: 0 };
         }
         rest
     }
 
-    fn name(&mut self, matched: usize, byte: u8) -> Result<Place, TooMany> {
+    fn name(&mut self, matched: usize, byte: u8) -> Result<Section, TooMany> {
         match (matched, byte) {
-            (0, b'\r' | b'\n') => Ok(Place::Body),
-            (_, b'\n') => Ok(Place::Name { matched: 0 }),
-            _ if NAME.get(matched) != Some(&byte.to_ascii_lowercase()) => Ok(Place::Line),
-            _ if matched + 1 < NAME.len() => Ok(Place::Name {
+            (0, b'\r' | b'\n') => Ok(Section::Body),
+            (_, b'\n') => Ok(Section::Name { matched: 0 }),
+            _ if NAME.get(matched) != Some(&byte.to_ascii_lowercase()) => Ok(Section::Line),
+            _ if matched + 1 < NAME.len() => Ok(Section::Name {
                 matched: matched + 1,
             }),
             _ => {
@@ -79,7 +79,7 @@ impl ReceivedHeaders {
                 if self.count > LIMIT {
                     Err(TooMany)
                 } else {
-                    Ok(Place::Line)
+                    Ok(Section::Line)
                 }
             }
         }

@@ -108,6 +108,11 @@ pub const TLS_BEFORE_ANYTHING: Reply = reply(554, (5, 5, 1), "TLS comes first on
 /// A browser, or something that speaks through one.
 pub const NOT_HTTP: Reply = reply(554, (5, 7, 0), "This is not an HTTP server");
 
+/// [`SENDER_OK`], as it goes to the client.
+pub(crate) const SENDER_OK_LINE: &[u8] = b"250 2.1.0 Sender OK\r\n";
+/// [`RECIPIENT_OK`], as it goes to the client.
+pub(crate) const RECIPIENT_OK_LINE: &[u8] = b"250 2.1.5 Recipient OK\r\n";
+
 /// The reply to DATA.
 pub(crate) const START_MAIL_INPUT: &[u8] = b"354 Send the message, end it with CR LF . CR LF\r\n";
 
@@ -246,6 +251,18 @@ mod tests {
                 .split_inclusive("\r\n")
                 .find(|it| it.contains("LIMITS"));
             assert_eq!(told, line);
+        }
+    }
+
+    #[test]
+    fn lines_that_are_known_are_those_of_their_replies() {
+        for (line, reply) in [
+            (SENDER_OK_LINE, SENDER_OK),
+            (RECIPIENT_OK_LINE, RECIPIENT_OK),
+        ] {
+            let mut output = Vec::new();
+            reply.encode(&mut output);
+            assert_eq!(output, line);
         }
     }
 

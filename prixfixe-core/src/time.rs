@@ -101,6 +101,10 @@ impl Unit {
 
 /// The time that so many octets take at so many a second.
 pub(crate) fn time_for(octets: u64, rate: u64) -> Duration {
+    // Between two commands there are none, and a division costs more than all else here.
+    if octets == 0 {
+        return Duration::ZERO;
+    }
     let part = Duration::from_secs(octets % rate);
     let part = u32::try_from(rate).map_or(Duration::ZERO, |rate| part / rate);
     Duration::from_secs(octets / rate).saturating_add(part)

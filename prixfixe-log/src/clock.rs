@@ -4,6 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 
+use super::number;
+
 /// Writes times. What is the same for a whole second is kept.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
@@ -26,11 +28,7 @@ impl Clock {
         }
         out.push_str(&self.until_second);
         out.push('.');
-        let micros = since.subsec_micros();
-        for place in [100_000, 10_000, 1_000, 100, 10, 1] {
-            let digit = micros / place % 10;
-            out.push(char::from_digit(digit, 10).unwrap_or('0'));
-        }
+        number::write_fraction(out, since.subsec_micros());
         out.push('Z');
     }
 }

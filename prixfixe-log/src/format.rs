@@ -10,6 +10,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
 use super::clock::Clock;
+use super::number;
 use super::value::{write_json, write_message, write_text};
 use crate::Format;
 
@@ -71,7 +72,7 @@ impl Line {
                     text.push('=');
                     match value {
                         Value::Text(value) => write_text(text, room(text), value),
-                        Value::Plain(value) => plain(text, value),
+                        plain => write_plain(text, plain),
                     }
                 }
             },
@@ -96,7 +97,7 @@ impl Line {
             text.push_str("\":");
             match value {
                 Value::Text(value) => write_json(text, room(text), value),
-                Value::Plain(value) => plain(text, value),
+                plain => write_plain(text, plain),
             }
         }));
         if let Some(target) = foreign_target(event) {
@@ -123,9 +124,16 @@ fn message(line: &mut String, start: usize, value: fmt::Arguments<'_>) {
     }
 }
 
-fn plain(line: &mut String, value: fmt::Arguments<'_>) {
-    // A string takes all, and numbers give no errors.
-    let _ = line.write_fmt(value);
+/// What is never escaped.
+fn write_plain(line: &mut String, value: Value<'_>) {
+    match value {
+        Value::Unsigned(value) => number::write_unsigned(line, value),
+        Value::Float(value) => number::write_float(line, value),
+        Value::Text(value) | Value::Plain(value) => {
+            // A string takes all, and numbers give no errors.
+            let _ = line.write_fmt(value);
+        }
+    }
 }
 
 /// Where an event comes from, if that isn't us or if it is for those who look for a fault.
@@ -139,6 +147,9 @@ fn foreign_target<'a>(event: &Event<'a>) -> Option<&'a str> {
 enum Value<'a> {
     Text(fmt::Arguments<'a>),
     Plain(fmt::Arguments<'a>),
+    Unsigned(u64),
+    /// A finite one.
+    Float(f64),
 }
 
 /// Gives each field of an event to a function.
@@ -166,7 +177,7 @@ impl<F: FnMut(&'static str, Value<'_>)> Visit for Fields<F> {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        (self.0)(field.name(), Value::Plain(format_args!("{value}")));
+        (self.0)(field.name(), Value::Unsigned(value));
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
@@ -180,7 +191,7 @@ impl<F: FnMut(&'static str, Value<'_>)> Visit for Fields<F> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no word for what isn't a number (RFC 8259 section 6).
         match value.is_finite() {
-            true => (self.0)(field.name(), Value::Plain(format_args!("{value}"))),
+            true => (self.0)(field.name(), Value::Float(value)),
             false => (self.0)(field.name(), Value::Text(format_args!("{value}"))),
         }
     }

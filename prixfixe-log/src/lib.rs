@@ -26,6 +26,7 @@ mod clock;
 mod format;
 mod journal;
 mod lines;
+mod number;
 mod panics;
 mod queue;
 mod value;

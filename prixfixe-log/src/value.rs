@@ -13,7 +13,9 @@ const CUT_OFF: &str = "... (cut off)";
 /// Writes `value` as it is where it is a plain word, else between quotes. At most `room` octets.
 pub(super) fn write_text(out: &mut String, room: usize, value: fmt::Arguments<'_>) {
     let start = out.len();
-    Escaper::new(out, Style::Text, room).write(value);
+    if !write_plain(out, room, value) {
+        Escaper::new(out, Style::Text, room).write(value);
+    }
     if !is_word(out.get(start..).unwrap_or_default()) {
         out.insert(start, '"');
         out.push('"');
@@ -22,15 +24,47 @@ pub(super) fn write_text(out: &mut String, room: usize, value: fmt::Arguments<'_
 
 /// Writes `value` as it is, but for what could end the line or act on the terminal.
 pub(super) fn write_message(out: &mut String, room: usize, value: fmt::Arguments<'_>) {
-    Escaper::new(out, Style::Message, room).write(value);
+    if !write_plain(out, room, value) {
+        Escaper::new(out, Style::Message, room).write(value);
+    }
 }
 
 /// Writes `value` as a JSON string (RFC 8259 section 7), with everything hazardous as `\u....` as
 /// well.
 pub(super) fn write_json(out: &mut String, room: usize, value: fmt::Arguments<'_>) {
     out.push('"');
-    Escaper::new(out, Style::Json, room).write(value);
+    if !write_plain(out, room, value) {
+        Escaper::new(out, Style::Json, room).write(value);
+    }
     out.push('"');
+}
+
+/// Writes `value` if it has room and nothing of it is to be escaped, as nearly every value. False:
+/// nothing was written.
+///
+/// A value may come in many small pieces. It is looked at once, when all of it is there.
+fn write_plain(out: &mut String, room: usize, value: fmt::Arguments<'_>) -> bool {
+    let start = out.len();
+    let has_room = Bounded { out, left: room }.write_fmt(value).is_ok();
+    let is_written = has_room && all(out.get(start..).unwrap_or_default(), is_plain);
+    if !is_written {
+        out.truncate(start);
+    }
+    is_written
+}
+
+/// Takes so many octets, and gives an error for more.
+struct Bounded<'a> {
+    out: &'a mut String,
+    left: usize,
+}
+
+impl Write for Bounded<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.left = self.left.checked_sub(text.len()).ok_or(fmt::Error)?;
+        self.out.push_str(text);
+        Ok(())
+    }
 }
 
 fn is_word(text: &str) -> bool {
@@ -51,11 +85,18 @@ fn is_plain(byte: u8) -> bool {
 }
 
 /// Whether all bytes are so. Nearly every value is plain, and looked at in pieces, without a branch
-/// for each byte.
+/// for each byte. The last piece overlaps the one before it, so that no byte is looked at alone.
 fn all(text: &str, is_so: impl Fn(u8) -> bool) -> bool {
-    let (pieces, rest) = text.as_bytes().as_chunks::<16>();
+    let bytes = text.as_bytes();
     let are_so = |bytes: &[u8]| bytes.iter().fold(true, |so, &byte| so & is_so(byte));
-    pieces.iter().all(|piece| are_so(piece)) && are_so(rest)
+    match (bytes.last_chunk::<16>(), bytes.last_chunk::<8>()) {
+        (Some(last), _) => {
+            let (pieces, _) = bytes.as_chunks::<16>();
+            pieces.iter().all(|piece| are_so(piece)) && are_so(last)
+        }
+        (None, Some(last)) => bytes.first_chunk::<8>().is_some_and(|it| are_so(it)) && are_so(last),
+        (None, None) => are_so(bytes),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

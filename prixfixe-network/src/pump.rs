@@ -127,134 +127,168 @@ impl<S: Session> Pump<S> {
         now: Instant,
         cx: &mut Context<'_>,
     ) -> Next {
-        let next = match &mut self.phase {
-            Phase::Serving(_) => self.serve(socket, buffer, now, cx),
-            Phase::Flushing { .. } => self.finish(socket, buffer, now),
-            Phase::Lingering { .. } => self.linger(socket, buffer, now),
-            Phase::Closed => Ok(Next::Close),
-        };
-        next.unwrap_or(Next::Close)
-    }
-
-    fn serve(
-        &mut self,
-        socket: &mut impl PumpSocket,
-        buffer: &mut [u8],
-        now: Instant,
-        cx: &mut Context<'_>,
-    ) -> io::Result<Next> {
-        let Phase::Serving(session) = &mut self.phase else {
-            return Ok(Next::Close);
-        };
-        let mut octets = 0;
-        let mut progress = Progress::Begun;
-        for _ in 0..ROUNDS_A_TURN {
-            let reads = progress != Progress::StoppedEarly
-                && !self.eof
-                && session.wants_read()
-                && session.output().is_empty();
-            let mut drained = false;
-            if reads {
-                if octets >= OCTETS_A_TURN {
-                    return Ok(Next::Again);
-                }
-                if session.is_costly() {
-                    socket.ask_kernel();
-                }
-                match read(socket, buffer)? {
-                    None => drained = true,
-                    Some([]) => {
-                        self.eof = true;
-                        session.receive_eof(now);
+        match &mut self.phase {
+            Phase::Serving(session) => {
+                match serve(session, &mut self.eof, socket, buffer, now, cx) {
+                    Ok(Served::Until(next)) => next,
+                    Ok(Served::Done) => {
+                        let phase = mem::replace(&mut self.phase, Phase::Closed);
+                        self.phase = phase.flushing(now.checked_add(self.linger));
+                        Next::Ended
                     }
-                    Some(bytes) => {
-                        octets += bytes.len();
-                        session.receive(now, bytes);
-                        if session.is_costly() {
-                            progress = Progress::Begun;
-                            continue;
-                        }
-                    }
+                    Err(_) => Next::Close,
                 }
             }
-            if progress == Progress::Worked && (drained || !reads) {
-                return Ok(Next::Wait(session.deadline()));
+            Phase::Flushing { session, until } => {
+                let until = *until;
+                match finish(session, self.eof, socket) {
+                    Ok(Finished::Blocked) => wait_or_close(until, now),
+                    Ok(Finished::HalfClosed) => {
+                        self.phase = Phase::Lingering {
+                            until,
+                            octets_left: LINGER_OCTETS,
+                        };
+                        // The peer may be done already.
+                        self.turn(socket, buffer, now, cx)
+                    }
+                    Ok(Finished::Whole) | Err(_) => Next::Close,
+                }
             }
-            if session.poll(now, cx).is_ready() {
-                self.end(now);
-                return Ok(Next::Ended);
+            Phase::Lingering { until, octets_left } => {
+                linger(*until, octets_left, socket, buffer, now).unwrap_or(Next::Close)
             }
-            debug_assert!(
-                session.deadline().is_none_or(|at| at > now),
-                "a deadline in the past would spin"
-            );
-            let written = session.output().len();
-            if flush(socket, session.output())? == Flushed::Blocked {
-                return Ok(Next::Wait(session.deadline()));
-            }
-            progress = if written >= MUCH_OUTPUT {
-                Progress::StoppedEarly
-            } else if drained {
-                return Ok(Next::Wait(session.deadline()));
-            } else {
-                Progress::Worked
-            };
-        }
-        Ok(Next::Again)
-    }
-
-    fn end(&mut self, now: Instant) {
-        if let Phase::Serving(session) = mem::replace(&mut self.phase, Phase::Closed) {
-            let until = now.checked_add(self.linger);
-            self.phase = Phase::Flushing { session, until };
+            Phase::Closed => Next::Close,
         }
     }
+}
 
-    fn finish(
-        &mut self,
-        socket: &mut impl PumpSocket,
-        buffer: &mut [u8],
-        now: Instant,
-    ) -> io::Result<Next> {
-        let Phase::Flushing { session, until } = &mut self.phase else {
-            return Ok(Next::Close);
-        };
-        let until = *until;
-        if flush(socket, session.output())? == Flushed::Blocked {
-            return Ok(wait_or_close(until, now));
+impl<S> Phase<S> {
+    /// The session, if there is one, is done.
+    fn flushing(self, until: Option<Instant>) -> Self {
+        match self {
+            Self::Serving(session) => Self::Flushing { session, until },
+            other => other,
         }
-        if self.eof || session.peer_is_done() {
-            return Ok(Next::Close);
-        }
-        socket.shutdown_write()?;
-        self.phase = Phase::Lingering {
-            until,
-            octets_left: LINGER_OCTETS,
-        };
-        self.linger(socket, buffer, now)
     }
+}
 
-    fn linger(
-        &mut self,
-        socket: &mut impl PumpSocket,
-        buffer: &mut [u8],
-        now: Instant,
-    ) -> io::Result<Next> {
-        let Phase::Lingering { until, octets_left } = &mut self.phase else {
-            return Ok(Next::Close);
-        };
-        for _ in 0..ROUNDS_A_TURN {
+/// What a turn with a session came to.
+enum Served {
+    Until(Next),
+    /// The session is done.
+    Done,
+}
+
+fn serve<S: Session>(
+    session: &mut S,
+    eof: &mut bool,
+    socket: &mut impl PumpSocket,
+    buffer: &mut [u8],
+    now: Instant,
+    cx: &mut Context<'_>,
+) -> io::Result<Served> {
+    let mut octets = 0;
+    let mut progress = Progress::Begun;
+    for _ in 0..ROUNDS_A_TURN {
+        let reads = progress != Progress::StoppedEarly
+            && !*eof
+            && session.wants_read()
+            && session.output().is_empty();
+        let mut drained = false;
+        if reads {
+            if octets >= OCTETS_A_TURN {
+                return Ok(Served::Until(Next::Again));
+            }
+            if session.is_costly() {
+                socket.ask_kernel();
+            }
             match read(socket, buffer)? {
-                None => return Ok(wait_or_close(*until, now)),
-                Some([]) => return Ok(Next::Close),
-                Some(bytes) => *octets_left = octets_left.saturating_sub(bytes.len()),
-            }
-            if *octets_left == 0 {
-                return Ok(Next::Close);
+                None => drained = true,
+                Some([]) => {
+                    *eof = true;
+                    session.receive_eof(now);
+                }
+                Some(bytes) => {
+                    octets += bytes.len();
+                    session.receive(now, bytes);
+                    if session.is_costly() {
+                        progress = Progress::Begun;
+                        continue;
+                    }
+                }
             }
         }
-        Ok(Next::Again)
+        if progress == Progress::Worked && (drained || !reads) {
+            return Ok(wait_for(session));
+        }
+        if session.poll(now, cx).is_ready() {
+            return Ok(Served::Done);
+        }
+        debug_assert!(
+            session.deadline().is_none_or(|at| at > now),
+            "a deadline in the past would spin"
+        );
+        let written = session.output().len();
+        if flush(socket, session.output())? == Flushed::Blocked {
+            return Ok(wait_for(session));
+        }
+        progress = if written >= MUCH_OUTPUT {
+            Progress::StoppedEarly
+        } else if drained {
+            return Ok(wait_for(session));
+        } else {
+            Progress::Worked
+        };
     }
+    Ok(Served::Until(Next::Again))
+}
+
+fn wait_for(session: &impl Session) -> Served {
+    Served::Until(Next::Wait(session.deadline()))
+}
+
+/// What flushing the last bytes of a session came to.
+enum Finished {
+    Blocked,
+    /// Our side is closed, the peer's is not.
+    HalfClosed,
+    /// Nothing is left to be done.
+    Whole,
+}
+
+fn finish(
+    session: &mut impl Session,
+    eof: bool,
+    socket: &mut impl PumpSocket,
+) -> io::Result<Finished> {
+    if flush(socket, session.output())? == Flushed::Blocked {
+        return Ok(Finished::Blocked);
+    }
+    if eof || session.peer_is_done() {
+        return Ok(Finished::Whole);
+    }
+    socket.shutdown_write()?;
+    Ok(Finished::HalfClosed)
+}
+
+fn linger(
+    until: Option<Instant>,
+    octets_left: &mut usize,
+    socket: &mut impl PumpSocket,
+    buffer: &mut [u8],
+    now: Instant,
+) -> io::Result<Next> {
+    for _ in 0..ROUNDS_A_TURN {
+        match read(socket, buffer)? {
+            None => return Ok(wait_or_close(until, now)),
+            Some([]) => return Ok(Next::Close),
+            Some(bytes) => *octets_left = octets_left.saturating_sub(bytes.len()),
+        }
+        if *octets_left == 0 {
+            return Ok(Next::Close);
+        }
+    }
+    Ok(Next::Again)
 }
 
 fn wait_or_close(until: Option<Instant>, now: Instant) -> Next {

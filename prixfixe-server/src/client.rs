@@ -1,13 +1,14 @@
 //! Who is at the other end.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use prixfixe_core::{Attribute, Domain, Protocol, Xclient};
 use prixfixe_network::Credentials;
 
+use crate::Peer;
 use crate::tls::TlsInfo;
 
 /// What is known of a client, as of now in its session. Cheap to clone.
@@ -32,18 +33,6 @@ struct Known {
     identity: Option<Identity>,
 }
 
-/// Where a connection comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Peer {
-    /// An address in a network.
-    Ip(SocketAddr),
-    /// A process on this machine, over a Unix socket, with what the system knows of it.
-    Unix(Option<Credentials>),
-    /// A stream that the program [serves](crate::Server::serve) itself.
-    Other,
-}
-
 /// Whom a client has proved to be, by a login or a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Identity {
@@ -55,11 +44,12 @@ pub struct Identity {
 pub struct ConnectionId(u64);
 
 /// What stands between the client and the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Via {
     Direct,
-    /// A load balancer at this address, which has said whose connection it is.
-    Balancer(Peer),
+    /// A load balancer at this address, which has said whose connection it is. Boxed: what is known
+    /// of a client is kept for every idle one.
+    Balancer(Box<Peer>),
     /// A load balancer that has come by itself.
     HealthCheck,
 }
@@ -114,9 +104,9 @@ impl Client {
     /// that told of the client ([`Endpoint::xclient_from`](crate::Endpoint::xclient_from)).
     #[must_use]
     pub fn balancer(&self) -> Option<Peer> {
-        match self.0.via {
+        match &self.0.via {
             Via::Direct => None,
-            Via::Balancer(balancer) => Some(balancer),
+            Via::Balancer(balancer) => Some(**balancer),
             Via::HealthCheck => Some(self.0.peer),
         }
     }
@@ -186,8 +176,8 @@ impl Client {
     /// connection's, and what in it proves who somebody is, is the proxy's.
     pub(crate) fn renamed(&self, told: &Xclient) -> Self {
         let port = |port: &Attribute<u16>| port.value().copied().unwrap_or_default();
-        let proxy = match self.0.via {
-            Via::Balancer(proxy) => proxy,
+        let proxy = match &self.0.via {
+            Via::Balancer(proxy) => **proxy,
             Via::Direct | Via::HealthCheck => self.0.peer,
         };
         let peer = match told.address {
@@ -221,7 +211,7 @@ impl Client {
             id: self.0.id,
             peer,
             local,
-            via: Via::Balancer(proxy),
+            via: Via::Balancer(Box::new(proxy)),
             protocol: self.0.protocol,
             endpoint: self.0.endpoint.clone(),
             is_proxy: true,
@@ -328,37 +318,6 @@ impl Known {
     }
 }
 
-impl Peer {
-    /// The address in a network, if that is where the connection comes from.
-    #[must_use]
-    pub fn ip(&self) -> Option<IpAddr> {
-        match self {
-            Self::Ip(address) => Some(address.ip()),
-            Self::Unix(_) | Self::Other => None,
-        }
-    }
-}
-
-impl From<prixfixe_network::Peer> for Peer {
-    fn from(peer: prixfixe_network::Peer) -> Self {
-        match peer {
-            prixfixe_network::Peer::Ip(address) => Self::Ip(address),
-            prixfixe_network::Peer::Unix(credentials) => Self::Unix(credentials),
-            _ => Self::Other,
-        }
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(address) => address.fmt(f),
-            Self::Unix(_) => f.write_str("unix"),
-            Self::Other => f.write_str("stream"),
-        }
-    }
-}
-
 impl Identity {
     /// The identity of that name.
     #[must_use]
@@ -418,7 +377,7 @@ impl ClientBuilder {
 
     /// The load balancer that it came by.
     pub fn balancer(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.0.via = Via::Balancer(Peer::Ip(address.into()));
+        self.0.via = Via::Balancer(Box::new(Peer::Ip(address.into())));
         self
     }
 

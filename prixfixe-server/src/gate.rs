@@ -184,7 +184,7 @@ impl Awaiting {
                 peer: client_peer,
                 local: client_local,
             })) => {
-                let via = Via::Balancer(peer.into());
+                let via = Via::Balancer(Box::new(peer.into()));
                 Client::new(Peer::Ip(client_peer), Some(client_local), via)
             }
             Err(error) => {

@@ -30,11 +30,11 @@ pub struct Gathered {
 
 #[derive(Debug)]
 pub(crate) struct Stored {
-    place: Place,
+    storage: Storage,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Storage {
     Memory {
         blocks: Vec<Bytes>,
         _reservation: Reservation,
@@ -100,11 +100,11 @@ impl Gathering {
                 return self.gather_to_file(body, file, size).await;
             }
         }
-        let place = Place::Memory {
+        let storage = Storage::Memory {
             blocks: blocks.into_iter().map(Bytes::from).collect(),
             _reservation: reservation,
         };
-        Ok(Gathered::whole(place, size))
+        Ok(Gathered::whole(storage, size))
     }
 
     /// Moves what is in memory into a new file.
@@ -143,8 +143,8 @@ impl Gathering {
             });
             file = written.await.or_else(refused)?;
         }
-        let place = Place::File(file);
-        Ok(Gathered::whole(place, size))
+        let storage = Storage::File(file);
+        Ok(Gathered::whole(storage, size))
     }
 }
 
@@ -198,9 +198,9 @@ fn nameless_file(directory: Option<&Path>) -> io::Result<File> {
 }
 
 impl Gathered {
-    fn whole(place: Place, size: u64) -> Self {
+    fn whole(storage: Storage, size: u64) -> Self {
         Self {
-            stored: Arc::new(Stored { place }),
+            stored: Arc::new(Stored { storage }),
             start: 0,
             size,
         }
@@ -233,11 +233,11 @@ impl Gathered {
     pub fn new(content: impl Into<Bytes>) -> Self {
         let content = content.into();
         let size = content.len() as u64;
-        let place = Place::Memory {
+        let storage = Storage::Memory {
             blocks: vec![content],
             _reservation: Reservation::none(),
         };
-        Self::whole(place, size)
+        Self::whole(storage, size)
     }
 
     /// The octets of it.
@@ -249,7 +249,7 @@ impl Gathered {
     /// True where it is in a file: it is large, or memory was short.
     #[must_use]
     pub fn is_in_file(&self) -> bool {
-        matches!(self.stored.place, Place::File(_))
+        matches!(self.stored.storage, Storage::File(_))
     }
 
     /// Reads it from its beginning, as often as you like.

@@ -127,6 +127,7 @@ mod login;
 mod message;
 mod metrics;
 mod observe;
+mod peer;
 #[cfg(feature = "proxy-protocol")]
 pub mod proxy;
 #[cfg(not(feature = "proxy-protocol"))]
@@ -143,7 +144,7 @@ mod trace;
 pub use authenticator::{Authenticating, Authenticator};
 pub use body::{Body, BodyError};
 pub use check::{Check, CheckSession, Content, Edit, Finding, Verdict};
-pub use client::{Client, ClientBuilder, ConnectionId, Identity, Peer};
+pub use client::{Client, ClientBuilder, ConnectionId, Identity};
 #[cfg(feature = "digest")]
 pub use digest::{Digest, InvalidDigest};
 pub use endpoint::{Endpoint, EndpointRules};
@@ -165,6 +166,7 @@ pub use metrics::{
     DurationHistogram, FailureReason, HandshakeFailure, Incident, IncidentKind, Metrics,
     MetricsSnapshot, TimeoutPhase,
 };
+pub use peer::Peer;
 pub use prixfixe_core::printable;
 pub use prixfixe_core::{
     BareLineEnds, BodyType, Domain, DomainPattern, EhloKeyword, EnhancedCode, ForwardPath,

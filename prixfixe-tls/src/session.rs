@@ -190,23 +190,26 @@ impl<S: Upgrade> Tls<S> {
             return Poll::Ready(());
         };
         let outcome = ready!(handshake.poll(now, cx));
-        let Layer::Handshake(handshake) = std::mem::replace(&mut self.layer, Layer::Clear) else {
-            return Poll::Ready(());
-        };
-        match outcome {
-            Outcome::Established(info) => self.establish(now, *handshake, *info),
-            Outcome::Failed(error) => {
-                tracing::debug!(%error, "TLS handshake failed");
-                self.inner.tls_failed(now, &error);
-                self.layer = Layer::Failed(Box::new(handshake.channel.outgoing));
+        // Nothing leaves in clear where the session fails in what it is told now.
+        let layer = std::mem::replace(&mut self.layer, Layer::Failed(Box::default()));
+        self.layer = match (layer, outcome) {
+            (Layer::Handshake(handshake), Outcome::Established(info)) => {
+                self.establish(now, *handshake, *info)
             }
-            Outcome::ShutDown => self.layer = Layer::Failed(Box::new(handshake.channel.outgoing)),
-        }
+            (Layer::Handshake(handshake), outcome) => {
+                if let Outcome::Failed(error) = outcome {
+                    tracing::debug!(%error, "TLS handshake failed");
+                    self.inner.tls_failed(now, &error);
+                }
+                Layer::Failed(Box::new(handshake.channel.outgoing))
+            }
+            (other, _) => other,
+        };
         Poll::Ready(())
     }
 
     /// The session is told in the order in which things happened.
-    fn establish(&mut self, now: Instant, handshake: Handshake, info: TlsInfo) {
+    fn establish(&mut self, now: Instant, handshake: Handshake, info: TlsInfo) -> Layer {
         let (version, cipher_suite) = (info.version, info.cipher_suite);
         tracing::debug!(%version, cipher_suite, resumed = info.resumed, "TLS established");
         let Handshake {
@@ -233,7 +236,7 @@ impl<S: Upgrade> Tls<S> {
         if shutdown {
             self.inner.shutdown(now);
         }
-        self.layer = Layer::Established(Box::new(established));
+        Layer::Established(Box::new(established))
     }
 }
 

@@ -11,6 +11,18 @@ impl Connection {
     /// Answers the open question. Without one, nothing happens: the session may have been closed by
     /// then.
     pub fn answer(&mut self, now: Instant, answer: Answer, output: &mut Vec<u8>) {
+        if matches!(answer, Answer::Accept)
+            && let Some((state, line)) = self.state.accepted_as_usual()
+        {
+            self.state = state;
+            output.extend_from_slice(line);
+            self.unit.next(now);
+            return self.watch_idleness(now);
+        }
+        self.answer_at_length(now, answer, output);
+    }
+
+    fn answer_at_length(&mut self, now: Instant, answer: Answer, output: &mut Vec<u8>) {
         let question = self.question();
         let (answer, each) = match answer {
             Answer::Each(replies) => self.outcomes(replies),

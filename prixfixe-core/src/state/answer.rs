@@ -5,6 +5,21 @@ use crate::body::{ChunkedBody, DataBody};
 use crate::{Answer, Config, Reply, replies, sasl};
 
 impl State {
+    /// The question was about an address, and is answered by yes: where that leads, and the line
+    /// that says so. An envelope has many of them, so that nothing is put together for it.
+    pub(crate) const fn accepted_as_usual(self) -> Option<(Self, &'static [u8])> {
+        match self {
+            Self::MailAsked(transaction) => {
+                Some((Self::Mail(transaction), replies::SENDER_OK_LINE))
+            }
+            Self::RcptAsked(mut transaction) => {
+                transaction.recipients += 1;
+                Some((Self::Rcpt(transaction), replies::RECIPIENT_OK_LINE))
+            }
+            _ => None,
+        }
+    }
+
     /// The question was answered. `None`: there is none.
     pub(crate) fn answered(self, answer: Answer, config: &Config) -> Option<(Self, Say)> {
         match answer {

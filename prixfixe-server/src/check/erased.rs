@@ -87,33 +87,58 @@ hooks! {
     command(Command);
 }
 
+#[expect(
+    clippy::manual_async_fn,
+    reason = "each idle connection has room for the futures of these, which would keep their arguments \
+              twice, as captured and as used"
+)]
 impl Opened {
-    pub(crate) async fn hello(&mut self, hello: Hello<'_>) -> Result<(), Reply> {
-        for check in &mut self.0 {
-            check.hello(hello).await?;
+    pub(crate) fn hello(
+        &mut self,
+        hello: Hello<'_>,
+    ) -> impl Future<Output = Result<(), Reply>> + Send {
+        async move {
+            for check in &mut self.0 {
+                check.hello(hello).await?;
+            }
+            Ok(())
         }
-        Ok(())
     }
 
-    pub(crate) async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
-        for check in &mut self.0 {
-            check.mail(mail).await?;
+    pub(crate) fn mail(
+        &mut self,
+        mail: Mail<'_>,
+    ) -> impl Future<Output = Result<(), Reply>> + Send {
+        async move {
+            for check in &mut self.0 {
+                check.mail(mail).await?;
+            }
+            Ok(())
         }
-        Ok(())
     }
 
-    pub(crate) async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
-        for check in self.interested() {
-            check.rcpt(rcpt).await?;
+    pub(crate) fn rcpt(
+        &mut self,
+        rcpt: Rcpt<'_>,
+    ) -> impl Future<Output = Result<(), Reply>> + Send {
+        async move {
+            for check in self.interested() {
+                check.rcpt(rcpt).await?;
+            }
+            Ok(())
         }
-        Ok(())
     }
 
-    pub(crate) async fn data(&mut self, data: Data<'_>) -> Result<(), Reply> {
-        for check in self.interested() {
-            check.data(data).await?;
+    pub(crate) fn data(
+        &mut self,
+        data: Data<'_>,
+    ) -> impl Future<Output = Result<(), Reply>> + Send {
+        async move {
+            for check in self.interested() {
+                check.data(data).await?;
+            }
+            Ok(())
         }
-        Ok(())
     }
 
     pub(crate) async fn command(&mut self, command: Command<'_>) -> Result<(), Reply> {

@@ -48,95 +48,114 @@ macro_rules! asked {
 }
 
 /// The conversation with a handler about a connection.
-pub(super) async fn run<H: Handler>(handler: Arc<H>, checks: Checks) {
-    let mut client = connected().await;
-    let connected = {
-        let span = question_span!("connect", client);
-        asked!(span, Stack::connect(&checks, &handler, &client))
-    };
-    drop((handler, checks));
-    let mut session = match connected.unwrap_or(Err(replies::HANDLER_TIMED_OUT)) {
-        Ok(session) => session,
-        Err(reply) => {
-            give(Err(reply));
-            // The connection is closed, and this dropped with it.
-            return pending().await;
+#[expect(
+    clippy::manual_async_fn,
+    reason = "each idle connection has room for it, and it would keep its arguments twice"
+)]
+pub(super) fn run<H: Handler>(
+    handler: Arc<H>,
+    checks: Checks,
+) -> impl Future<Output = ()> + Send + use<H> {
+    async move {
+        let mut client = connected().await;
+        let connected = {
+            let span = question_span!("connect", client);
+            asked!(span, Stack::connect(&checks, &handler, &client))
+        };
+        drop((handler, checks));
+        let mut session = match connected.unwrap_or(Err(replies::HANDLER_TIMED_OUT)) {
+            Ok(session) => session,
+            Err(reply) => {
+                give(Err(reply));
+                // The connection is closed, and this dropped with it.
+                return pending().await;
+            }
+        };
+        give(Ok(Accepted::default()));
+        loop {
+            answer_next(&mut session, &mut client).await;
         }
-    };
-    give(Ok(Accepted::default()));
-    loop {
-        answer_next(&mut session, &mut client).await;
     }
 }
 
-async fn answer_next<S: Session>(session: &mut Stack<S>, client: &mut Client) {
-    let question = match next().await {
-        Told::Question(question) => question,
-        Told::Connect(newer) | Told::Client(newer) => {
-            *client = newer;
-            return;
+#[expect(
+    clippy::manual_async_fn,
+    reason = "each idle connection has room for it, and it would keep its arguments twice"
+)]
+fn answer_next<S: Session>(
+    session: &mut Stack<S>,
+    client: &mut Client,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let question = match next().await {
+            Told::Question(question) => question,
+            Told::Connect(newer) | Told::Client(newer) => {
+                *client = newer;
+                return;
+            }
+        };
+        match question {
+            Question::Hello(greeting) => {
+                let span = question_span!("hello", client);
+                let hello = Hello::new(client, &greeting.name, greeting.extended);
+                let result = asked!(span, session.hello(hello));
+                let result = late(result).map(|()| client.greeted(greeting));
+                super::give(Answer {
+                    result: result.map(|()| Accepted::default()),
+                    about: About::Client(client.clone()),
+                });
+            }
+            Question::Mail(envelope) => {
+                let span = question_span!("mail", client);
+                let result = asked!(span, session.mail(Mail::new(client, &envelope)));
+                drop(envelope);
+                settle(session, result);
+            }
+            Question::Rcpt(envelope, recipient) => {
+                let span = question_span!("rcpt", client);
+                let rcpt = Rcpt::new(client, &envelope, &recipient);
+                let result = asked!(span, session.rcpt(rcpt));
+                drop(envelope);
+                let result = late(result);
+                super::give(Answer {
+                    result: result.map(|()| Accepted::default()),
+                    about: About::Recipient(recipient),
+                });
+            }
+            Question::Data(envelope) => {
+                let span = question_span!("data", client);
+                let result = asked!(span, session.data(Data::new(client, &envelope)));
+                drop(envelope);
+                // A refusal here ends the transaction, of which the session is told by itself.
+                give(late(result).map(|()| Accepted::default()));
+            }
+            Question::Message(message) => {
+                let span = question_span!("message", client, id = message.id());
+                // Boxed, or every idle connection would have room for the largest local of
+                // `message`.
+                let result = asked!(span, Box::pin(session.message(*message)));
+                give(in_time(session, result));
+            }
+            Question::Login(login) => {
+                let span = question_span!("authenticate", client, mechanism = login.mechanism);
+                // Boxed as a message's is.
+                let result = asked!(span, Box::pin(authenticate(session, client, *login)));
+                let result = result.unwrap_or(Err(Reply::LOGIN_UNAVAILABLE));
+                let result = result.map(|identity| client.identified(identity));
+                super::give(Answer {
+                    result: result.map(|()| Accepted::default()),
+                    about: About::Client(client.clone()),
+                });
+            }
+            Question::Command { verb, argument } => {
+                let span = question_span!("command", client);
+                let command = Command::new(client, &verb, &argument);
+                // Boxed as a message's is: such commands are rare.
+                let result = asked!(span, Box::pin(session.command(command)));
+                give(late(result).map(Accepted::with_reply));
+            }
+            Question::Reset => session.reset(),
         }
-    };
-    match question {
-        Question::Hello(greeting) => {
-            let span = question_span!("hello", client);
-            let hello = Hello::new(client, &greeting.name, greeting.extended);
-            let result = asked!(span, session.hello(hello));
-            let result = late(result).map(|()| client.greeted(greeting));
-            super::give(Answer {
-                result: result.map(|()| Accepted::default()),
-                about: About::Client(client.clone()),
-            });
-        }
-        Question::Mail(envelope) => {
-            let span = question_span!("mail", client);
-            let result = asked!(span, session.mail(Mail::new(client, &envelope)));
-            drop(envelope);
-            settle(session, result);
-        }
-        Question::Rcpt(envelope, recipient) => {
-            let span = question_span!("rcpt", client);
-            let rcpt = Rcpt::new(client, &envelope, &recipient);
-            let result = asked!(span, session.rcpt(rcpt));
-            drop(envelope);
-            let result = late(result);
-            super::give(Answer {
-                result: result.map(|()| Accepted::default()),
-                about: About::Recipient(recipient),
-            });
-        }
-        Question::Data(envelope) => {
-            let span = question_span!("data", client);
-            let result = asked!(span, session.data(Data::new(client, &envelope)));
-            drop(envelope);
-            // A refusal here ends the transaction, of which the session is told by itself.
-            give(late(result).map(|()| Accepted::default()));
-        }
-        Question::Message(message) => {
-            let span = question_span!("message", client, id = message.id());
-            // Boxed, or every idle connection would have room for the largest local of `message`.
-            let result = asked!(span, Box::pin(session.message(*message)));
-            give(in_time(session, result));
-        }
-        Question::Login(login) => {
-            let span = question_span!("authenticate", client, mechanism = login.mechanism);
-            // Boxed as a message's is.
-            let result = asked!(span, Box::pin(authenticate(session, client, *login)));
-            let result = result.unwrap_or(Err(Reply::LOGIN_UNAVAILABLE));
-            let result = result.map(|identity| client.identified(identity));
-            super::give(Answer {
-                result: result.map(|()| Accepted::default()),
-                about: About::Client(client.clone()),
-            });
-        }
-        Question::Command { verb, argument } => {
-            let span = question_span!("command", client);
-            let command = Command::new(client, &verb, &argument);
-            // Boxed as a message's is: such commands are rare.
-            let result = asked!(span, Box::pin(session.command(command)));
-            give(late(result).map(Accepted::with_reply));
-        }
-        Question::Reset => session.reset(),
     }
 }
 

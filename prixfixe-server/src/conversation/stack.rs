@@ -1,5 +1,6 @@
 //! The checks of a connection and the application's session behind them, as one.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use prixfixe_core::{Protocol, Reply};
@@ -127,62 +128,80 @@ impl<S: Session> Stack<S> {
     }
 }
 
+#[expect(
+    clippy::manual_async_fn,
+    reason = "each idle connection has room for the futures of these, which would keep their arguments \
+              twice, as captured and as used"
+)]
 impl<S: Session> Session for Stack<S> {
-    async fn hello(&mut self, hello: Hello<'_>) -> Result<(), Reply> {
-        self.checks.hello(hello).await?;
-        self.session.hello(hello).await
+    fn hello(&mut self, hello: Hello<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+        async move {
+            self.checks.hello(hello).await?;
+            self.session.hello(hello).await
+        }
     }
 
     async fn authenticate(&mut self, login: Login<'_>) -> Result<Identity, Reply> {
         self.session.authenticate(login).await
     }
 
-    async fn mail(&mut self, mail: Mail<'_>) -> Result<(), Reply> {
-        self.checks.mail(mail).await?;
-        self.session.mail(mail).await
+    fn mail(&mut self, mail: Mail<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+        async move {
+            self.checks.mail(mail).await?;
+            self.session.mail(mail).await
+        }
     }
 
-    async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
-        self.checks.rcpt(rcpt).await?;
-        self.session.rcpt(rcpt).await
+    fn rcpt(&mut self, rcpt: Rcpt<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+        async move {
+            self.checks.rcpt(rcpt).await?;
+            self.session.rcpt(rcpt).await
+        }
     }
 
-    async fn data(&mut self, data: Data<'_>) -> Result<(), Reply> {
-        self.checks.data(data).await?;
-        self.session.data(data).await
+    fn data(&mut self, data: Data<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+        async move {
+            self.checks.data(data).await?;
+            self.session.data(data).await
+        }
     }
 
-    async fn message(&mut self, mut message: Message) -> Result<Accepted, Reply> {
-        let mut named = None;
-        if self.checks.read_content() {
-            named = Some(Arc::clone(&message.head.envelope));
-            // Boxed, or every message would pay for its locals: over 1 KiB an allocation has no
-            // quick way.
-            message = match Box::pin(self.checked(message)).await {
-                Ok(message) => message,
-                // The session has heard of recipients, and hears of no message.
-                Err(reply) => {
-                    self.session.reset();
-                    return Err(reply);
-                }
-            };
-        }
-        let asked = Arc::clone(&message.head.envelope);
-        let is_lmtp = message.client().protocol() == Protocol::Lmtp;
-        let recipients = asked.recipients().len();
-        // The checks have removed them all: there is nobody to keep it for.
-        if recipients == 0 {
-            self.session.reset();
-            return Ok(Accepted::default());
-        }
-        let accepted = self.session.message(message).await?;
-        // Who was forgotten has no message.
-        if !accepted.concerns(recipients) {
-            return Err(replies::LOCAL_ERROR);
-        }
-        match named {
-            Some(named) if is_lmtp => accepted.of_named(named.recipients(), asked.recipients()),
-            _ => Ok(accepted),
+    fn message(
+        &mut self,
+        mut message: Message,
+    ) -> impl Future<Output = Result<Accepted, Reply>> + Send {
+        async move {
+            let mut named = None;
+            if self.checks.read_content() {
+                named = Some(Arc::clone(&message.head.envelope));
+                // Boxed, or every message would pay for its locals: over 1 KiB an allocation has no
+                // quick way.
+                message = match Box::pin(self.checked(message)).await {
+                    Ok(message) => message,
+                    // The session has heard of recipients, and hears of no message.
+                    Err(reply) => {
+                        self.session.reset();
+                        return Err(reply);
+                    }
+                };
+            }
+            let asked = Arc::clone(&message.head.envelope);
+            let is_lmtp = message.client().protocol() == Protocol::Lmtp;
+            let recipients = asked.recipients().len();
+            // The checks have removed them all: there is nobody to keep it for.
+            if recipients == 0 {
+                self.session.reset();
+                return Ok(Accepted::default());
+            }
+            let accepted = self.session.message(message).await?;
+            // Who was forgotten has no message.
+            if !accepted.concerns(recipients) {
+                return Err(replies::LOCAL_ERROR);
+            }
+            match named {
+                Some(named) if is_lmtp => accepted.of_named(named.recipients(), asked.recipients()),
+                _ => Ok(accepted),
+            }
         }
     }
 

@@ -13,5 +13,5 @@ async fn accept(_: Message) -> Result<Accepted, Reply> {
 fn a_conversation_has_room_for_each_hook_once() {
     let future = run::run(Arc::new(accept), Checks::default());
     let size = size_of_val(&future);
-    assert!(size <= 512, "{size}");
+    assert!(size <= 416, "{size}");
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::offload::begin;
-use super::{Gathered, Place, Stored};
+use super::{Gathered, Storage, Stored};
 use crate::BodyError;
 
 /// How much of a file is read at once.
@@ -48,9 +48,9 @@ impl Reader {
         }
         let Gathered { stored, start, .. } = &self.gathered;
         let position = start + self.position;
-        let mut piece = match &stored.place {
-            Place::Memory { blocks, .. } => piece_at(blocks, position),
-            Place::File(_) => {
+        let mut piece = match &stored.storage {
+            Storage::Memory { blocks, .. } => piece_at(blocks, position),
+            Storage::File(_) => {
                 let read = self.read.get_or_insert_with(|| {
                     let stored = Arc::clone(stored);
                     begin(move || read_at(&stored, position))
@@ -80,7 +80,7 @@ fn piece_at(blocks: &[Bytes], position: u64) -> Bytes {
 
 /// Without the position that a file has for all who read it.
 fn read_at(stored: &Stored, position: u64) -> io::Result<Bytes> {
-    let Place::File(file) = &stored.place else {
+    let Storage::File(file) = &stored.storage else {
         return Ok(Bytes::new());
     };
     let file = file.get()?;

@@ -10,6 +10,9 @@ use crate::Recipient;
 /// How much of a line one value may take.
 pub(crate) const MAX_VALUE: usize = 512;
 
+/// The most that one value takes: it is cut before the character that goes over.
+const MOST_OF_ONE: usize = MAX_VALUE + CUT_OFF.len();
+
 /// How much of a line the recipients of a message may take.
 pub(crate) const MAX_RECIPIENTS: usize = 1536;
 
@@ -18,16 +21,26 @@ pub(crate) struct Cut<T>(pub(crate) T);
 
 impl<T: Display> Display for Cut<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut room = Room {
-            out: f,
-            left: MAX_VALUE,
-        };
-        // An error of `room` may be that it is full, which is none of ours.
-        let written = write!(room, "{}", self.0);
-        match room.left {
-            0 => f.write_str("..."),
-            _ => written,
-        }
+        write_cut(f, &self.0).map(drop)
+    }
+}
+
+/// What stands at the end of a value that was cut.
+const CUT_OFF: &str = "...";
+
+/// Writes a value, cut, and gives what it takes of a line.
+fn write_cut(f: &mut fmt::Formatter<'_>, value: &impl Display) -> Result<usize, fmt::Error> {
+    let mut room = Room {
+        out: f,
+        left: MAX_VALUE,
+        weight: 0,
+    };
+    // An error of `room` may be that it is full, which is none of ours.
+    let written = write!(room, "{value}");
+    let Room { left, weight, .. } = room;
+    match left {
+        0 => f.write_str(CUT_OFF).map(|()| weight + CUT_OFF.len()),
+        _ => written.map(|()| weight),
     }
 }
 
@@ -76,15 +89,15 @@ impl Display for Recipients<'_> {
         let mut list = self.list.iter();
         let mut is_first = true;
         while let Some(recipient) = list.next() {
-            // At least one stands there, if cut.
-            let taken = weight(&Cut(recipient));
             if !is_first {
-                if taken >= room {
+                // As long as there is room for any, none has to be weighed before.
+                if room <= MOST_OF_ONE && weight(&Cut(recipient)) >= room {
                     return write!(f, ",...and {} more", list.len() + 1);
                 }
                 f.write_str(",")?;
             }
-            Cut(recipient).fmt(f)?;
+            // At least one stands there, if cut.
+            let taken = write_cut(f, recipient)?;
             room = room.saturating_sub(taken + 1);
             is_first = false;
         }
@@ -97,17 +110,21 @@ struct Room<'a, 'f> {
     out: &'a mut fmt::Formatter<'f>,
     /// 0: something was cut.
     left: usize,
+    /// What was passed on takes so much.
+    weight: usize,
 }
 
 impl Write for Room<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if is_plain(text) && text.len() < self.left {
             self.left -= text.len();
+            self.weight += text.len();
             return self.out.write_str(text);
         }
         let mut end = text.len();
         for (at, character) in text.char_indices() {
-            match self.left.checked_sub(weight_of(character)) {
+            let weight = weight_of(character);
+            match self.left.checked_sub(weight) {
                 None | Some(0) => {
                     self.left = 0;
                     end = at;
@@ -115,6 +132,7 @@ impl Write for Room<'_, '_> {
                 }
                 Some(left) => self.left = left,
             }
+            self.weight += weight;
         }
         self.out.write_str(text.get(..end).unwrap_or_default())?;
         match self.left {
@@ -166,6 +184,8 @@ fn weight_of(character: char) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     fn recipients(count: usize, local: &str) -> Vec<Recipient> {
@@ -219,6 +239,26 @@ mod tests {
         let escaped: usize = text.chars().map(weight_of).sum();
         assert!((1200..1600).contains(&escaped), "{escaped}");
         assert!(text.ends_with(" more"), "{text}");
+    }
+
+    #[test]
+    fn a_value_takes_what_it_is_weighed_with() {
+        struct Written<'a>(&'a str, Cell<usize>);
+        impl Display for Written<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.1.set(write_cut(f, &self.0)?);
+                Ok(())
+            }
+        }
+        for character in ["a", "\"", "\u{fc}", "\u{202e}", "\u{e0041}"] {
+            for count in [0, 1, 30, 63, 64, 511, 512, 1000] {
+                let text = character.repeat(count);
+                let written = Written(&text, Cell::new(0));
+                assert_eq!(written.to_string(), Cut(&text).to_string());
+                assert_eq!(written.1.get(), weight(&Cut(&text)), "{count} {character}");
+                assert!(written.1.get() <= MOST_OF_ONE);
+            }
+        }
     }
 
     #[test]

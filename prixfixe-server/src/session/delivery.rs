@@ -18,17 +18,14 @@ pub(super) struct Transaction {
     pub(super) envelope: Arc<Envelope>,
     /// When MAIL was asked about.
     pub(super) started: Instant,
-    /// Since MAIL.
-    pub(super) in_force: Arc<AtMail>,
 }
 
 impl Transaction {
     pub(super) fn new(mut envelope: Envelope, started: Instant, in_force: Arc<AtMail>) -> Self {
-        envelope.in_force = Arc::clone(&in_force).into();
+        envelope.in_force = in_force.into();
         Self {
             envelope: Arc::new(envelope),
             started,
-            in_force,
         }
     }
 

@@ -6,37 +6,53 @@ use zeroize::Zeroize;
 /// pipelined behind an open question.
 ///
 /// It holds at most what `wants_read` allows and one read of the transport on top, and gives its
-/// memory back when it is empty. A password may have been in it: what is no longer used is wiped.
+/// memory back when it is empty. Where clients may log in, a password may have been in it: what is
+/// no longer used is wiped.
 #[derive(Debug, Default)]
 pub(super) struct Input {
     bytes: Vec<u8>,
-    taken: usize,
+    /// Less than a read of the transport and the longest line.
+    taken: u32,
+    /// Nobody can log in.
+    is_harmless: bool,
 }
 
 /// An empty buffer of no more than this many octets is kept for the next line.
 const KEPT_CAPACITY: usize = 256;
 
 impl Input {
+    /// Of a session in which nobody can log in.
+    pub(super) const fn harmless() -> Self {
+        Self {
+            bytes: Vec::new(),
+            taken: 0,
+            is_harmless: true,
+        }
+    }
+
+    fn taken(&self) -> usize {
+        usize::try_from(self.taken).unwrap_or(usize::MAX)
+    }
+
     pub(super) fn pending(&self) -> &[u8] {
-        self.bytes.get(self.taken..).unwrap_or_default()
+        self.bytes.get(self.taken()..).unwrap_or_default()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() - self.taken
+        self.pending().len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.pending().is_empty()
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) {
-        if self.taken > 0 {
-            let (taken, length) = (self.taken, self.bytes.len());
+        let taken = self.taken();
+        if taken > 0 {
+            let left = self.len();
             self.bytes.copy_within(taken.., 0);
-            if let Some(left) = self.bytes.get_mut(length - taken..) {
-                left.zeroize();
-            }
-            self.bytes.truncate(length - taken);
+            self.wipe(left);
+            self.bytes.truncate(left);
             self.taken = 0;
         }
         self.make_room(bytes.len());
@@ -50,27 +66,37 @@ impl Input {
             let capacity = length.max(2 * self.bytes.capacity());
             let mut larger = Vec::with_capacity(capacity);
             larger.extend_from_slice(&self.bytes);
-            self.bytes.zeroize();
+            self.wipe(0);
             self.bytes = larger;
         }
     }
 
     pub(super) fn consume(&mut self, count: usize) {
-        self.taken = self.taken.saturating_add(count).min(self.bytes.len());
+        let taken = self.taken().saturating_add(count).min(self.bytes.len());
+        self.taken = u32::try_from(taken).unwrap_or(u32::MAX);
         if self.is_empty() {
             self.taken = 0;
-            self.bytes.as_mut_slice().zeroize();
+            self.wipe(0);
             self.bytes.clear();
             if self.bytes.capacity() > KEPT_CAPACITY {
                 self.bytes = Vec::new();
             }
         }
     }
+
+    /// Wipes what stands behind so many octets.
+    fn wipe(&mut self, from: usize) {
+        if let Some(used) = self.bytes.get_mut(from..)
+            && !self.is_harmless
+        {
+            used.zeroize();
+        }
+    }
 }
 
 impl Drop for Input {
     fn drop(&mut self) {
-        self.bytes.as_mut_slice().zeroize();
+        self.wipe(0);
     }
 }
 

@@ -47,8 +47,9 @@ pub(crate) struct SmtpSession {
     shared: Arc<Shared>,
     connection: Connection,
     client: Client,
-    /// Of a client of which a proxy has told: that of any other is the gate's.
-    permit: Option<Permit>,
+    /// Of a client of which a proxy has told: that of any other is the gate's. Boxed: few sessions
+    /// have one.
+    permit: Option<Box<Permit>>,
     /// That client is over a limit.
     is_over_limit: bool,
     input: Input,
@@ -95,6 +96,10 @@ enum Pending {
 impl SmtpSession {
     pub(crate) fn new(shared: Arc<Shared>, now: Instant, client: Client) -> Self {
         let dialogue = shared.dialogue_with(client.peer());
+        let input = match dialogue.auth {
+            Some(_) => Input::default(),
+            None => Input::harmless(),
+        };
         let mut connection = Connection::with_protocol(dialogue, client.protocol(), now);
         if client.is_proxy() {
             connection.offer_xclient();
@@ -104,7 +109,7 @@ impl SmtpSession {
             client,
             permit: None,
             is_over_limit: false,
-            input: Input::default(),
+            input,
             output: OutputBuffer::new(),
             conversation: shared.application.begin(),
             pending: Pending::Nothing,
@@ -187,7 +192,7 @@ impl SmtpSession {
             Event::AuthResponse(response) => self.continue_login(now, response, cx),
             Event::AuthAborted(reply) => self.abort_login(now, &reply, cx),
             Event::Xclient(told) => self.become_another(now, &told),
-            question => self.ask_event(now, &question, cx),
+            question => self.ask_event(now, question, cx),
         }
     }
 

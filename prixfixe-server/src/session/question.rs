@@ -28,25 +28,25 @@ impl SmtpSession {
     }
 
     /// Asks what the event asks. Other events are none of this one's.
-    pub(super) fn ask_event(&mut self, now: Instant, event: &Event<'_>, cx: &mut Context<'_>) {
-        let question = match *event {
+    pub(super) fn ask_event(&mut self, now: Instant, event: Event<'_>, cx: &mut Context<'_>) {
+        let question = match event {
             Event::Hello { name, extended } => Question::Hello(Greeting {
                 name: name.into(),
                 extended,
             }),
             Event::Mail {
-                ref reverse_path,
-                ref parameters,
+                reverse_path,
+                parameters,
             } => {
-                let envelope = Envelope::new(reverse_path.to_owned(), parameters.clone());
+                let envelope = Envelope::new(reverse_path.to_owned(), parameters);
                 return self.ask_mail(now, envelope, cx);
             }
             Event::Rcpt {
-                ref forward_path,
-                ref parameters,
+                forward_path,
+                parameters,
             } => {
                 let recipient = Recipient::new(forward_path.to_owned());
-                let recipient = recipient.with_parameters(parameters.clone());
+                let recipient = recipient.with_parameters(parameters);
                 return self.ask_rcpt(now, recipient, cx);
             }
             Event::Data => match &self.transaction {
@@ -92,7 +92,8 @@ impl SmtpSession {
         let Some(transaction) = &self.transaction else {
             return;
         };
-        if !transaction.in_force.accepts(&self.client, recipient.path()) {
+        let in_force = &transaction.envelope.in_force;
+        if !in_force.accepts(&self.client, recipient.path()) {
             let about = About::Recipient(recipient);
             return self.answer(now, Err(replies::NO_SUCH_DOMAIN), about, cx);
         }
@@ -125,8 +126,15 @@ impl SmtpSession {
         cx: &mut Context<'_>,
     ) {
         self.pending = Pending::Nothing;
+        let question = self.connection.question();
         match outcome {
-            Ok(answer) if self.connection.question() == Some(Open::Command) => {
+            Ok(conversation::Answer {
+                result: Ok(_),
+                about,
+            }) if matches!(question, Some(Open::Mail | Open::Rcpt)) => {
+                self.accept_address(now, about);
+            }
+            Ok(answer) if question == Some(Open::Command) => {
                 let result = answer.result.and_then(|accepted| accepted.command_reply());
                 let answer = match result {
                     Ok(reply) => Answer::AcceptWith(reply),
@@ -139,7 +147,6 @@ impl SmtpSession {
             }
             Ok(answer) => self.answer(now, answer.result.map(drop), answer.about, cx),
             Err(Panicked) => {
-                let question = self.connection.question();
                 self.record
                     .handler_panicked(&self.shared.log, now, &self.client, question);
                 if question == Some(Open::Rcpt) {
@@ -148,6 +155,25 @@ impl SmtpSession {
                 self.answer(now, Err(replies::HANDLER_PANICKED), About::Nothing, cx);
             }
         }
+    }
+
+    /// MAIL or RCPT is accepted. Nothing ends by that, and nobody is told of it.
+    fn accept_address(&mut self, now: Instant, about: About) {
+        self.refused = false;
+        if let (About::Recipient(recipient), Some(transaction)) = (about, &mut self.transaction) {
+            transaction.add(recipient);
+        }
+        let before = self.output.held_len();
+        self.connection
+            .answer(now, Answer::Accept, self.output.back());
+        self.group_since(before);
+    }
+
+    /// What stands in the output behind these octets is a reply to MAIL or RCPT.
+    fn group_since(&mut self, before: usize) {
+        let length = self.output.held_len() - before;
+        let length = u16::try_from(length).unwrap_or(u16::MAX);
+        self.grouped = self.grouped.saturating_add(length);
     }
 
     /// Answers a question about anything but a message or a command that is none of SMTP's.
@@ -167,11 +193,6 @@ impl SmtpSession {
             }
             (Some(Open::Hello), Err(reply), _) => self.refuse_answered(now, Some("EHLO"), reply),
             (Some(Open::Mail), Err(reply), _) => self.refuse_sender(now, reply),
-            (Some(Open::Rcpt), Ok(()), About::Recipient(recipient)) => {
-                if let Some(transaction) = &mut self.transaction {
-                    transaction.add(recipient);
-                }
-            }
             (Some(Open::Rcpt), Err(reply), About::Recipient(recipient)) => {
                 self.refuse_recipient(now, &recipient.path, reply);
             }
@@ -206,9 +227,7 @@ impl SmtpSession {
         let before = self.output.held_len();
         self.connection.answer(now, answer, self.output.back());
         if is_grouped {
-            let length = self.output.held_len() - before;
-            let length = u16::try_from(length).unwrap_or(u16::MAX);
-            self.grouped = self.grouped.saturating_add(length);
+            self.group_since(before);
         }
         let is_explained = matches!(
             self.record.end,

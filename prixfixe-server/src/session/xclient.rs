@@ -25,7 +25,7 @@ impl SmtpSession {
         self.permit = None;
         if let Some(address) = told.address.value() {
             match self.shared.clients.connect(now, *address) {
-                Ok(place) => self.permit = place,
+                Ok(permit) => self.permit = permit.map(Box::new),
                 Err(_) => self.is_over_limit = true,
             }
         }
