@@ -30,21 +30,20 @@ pub async fn hand_over(target: &dyn Target, message: Message) -> Outcomes {
     };
     let recipients = envelope.recipients();
     let mut refusals: Vec<Option<Failure>> = Vec::with_capacity(recipients.len());
-    let mut taken: Vec<Recipient> = Vec::with_capacity(recipients.len());
     for recipient in recipients {
         let answer = transaction.rcpt(recipient).answer().await;
-        if answer.is_ok() {
-            taken.push(recipient.clone());
-        }
         refusals.push(answer.err());
     }
-    let count = taken.len();
+    let count = refusals.iter().filter(|it| it.is_none()).count();
     if count == recipients.len() {
         return checked(transaction.deliver(message).await, count);
     }
     let outcomes = match count {
         0 => Vec::new(),
         _ => {
+            let both = recipients.iter().zip(&refusals);
+            let taken = both.filter(|(_, refusal)| refusal.is_none());
+            let taken: Vec<Recipient> = taken.map(|(it, _)| it.clone()).collect();
             let outcomes = transaction.deliver(message.with_recipients(taken)).await;
             checked(outcomes, count).each_of(count)
         }

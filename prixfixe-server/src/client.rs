@@ -157,8 +157,9 @@ impl Client {
         }
     }
 
-    /// The name that stands in `Received`.
-    pub(crate) fn shown_name(&self) -> Option<&str> {
+    /// The name that stands in `Received`: the one that was [found](Self::found_host_name).
+    #[must_use]
+    pub fn shown_name(&self) -> Option<&str> {
         self.0.found_name.get().map(|name| &**name)
     }
 

@@ -61,7 +61,16 @@ impl FromStr for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+        let digit = |value: u8| match value {
+            0..=9 => b'0' + value,
+            _ => b'a' + value - 10,
+        };
+        let mut digits = [0; 64];
+        let (pairs, _) = digits.as_chunks_mut::<2>();
+        for (pair, octet) in pairs.iter_mut().zip(self.0) {
+            *pair = [digit(octet >> 4), digit(octet & 15)];
+        }
+        f.write_str(str::from_utf8(&digits).unwrap_or_default())
     }
 }
 

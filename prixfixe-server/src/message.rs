@@ -183,6 +183,23 @@ impl Message {
 
     head_accessors!();
 
+    /// The same message with this content, for whoever has read its content and kept it. All else
+    /// is shared with this one, and nothing of it is made again. Where checks have changed the
+    /// message, ask for its [digest](Self::digest) before.
+    #[must_use]
+    pub fn with_pieces(&self, pieces: impl IntoIterator<Item = impl Into<Bytes>>) -> Self {
+        let head = Head {
+            // It is as large as the message, and is needed for the digest alone.
+            #[cfg(feature = "digest")]
+            sent: None,
+            ..self.head.clone()
+        };
+        Self {
+            head,
+            body: Body::of_pieces(pieces, None),
+        }
+    }
+
     /// The content.
     pub fn body(&mut self) -> &mut Body {
         &mut self.body

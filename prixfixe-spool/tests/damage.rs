@@ -134,6 +134,9 @@ proptest! {
         for (number, content) in contents.iter().enumerate() {
             end += 16 + 26 + 1 + 8 + 7 + content.len();
             is_shorter |= whole.starts_with(&bytes) && bytes.len() == end;
+            // Zeros behind it are room that was reserved.
+            let rest = bytes.get(end..).unwrap_or(&[1]);
+            is_shorter |= whole.starts_with(&bytes[..end.min(bytes.len())]) && rest.iter().all(|it| *it == 0);
             if end <= at {
                 let found = found.get(&(number as u8)).and_then(Option::as_ref);
                 prop_assert_eq!(found, Some(content));
@@ -200,6 +203,76 @@ fn a_damaged_segment_is_kept_for_whoever_wants_to_look() {
     while log.keep().unwrap() {}
     assert_eq!(disk.names("/spool/log"), ["2.seg"]);
     assert_eq!(disk.content("/spool/damaged/1.seg"), bytes);
+}
+
+#[test]
+fn a_damaged_large_content_goes_without_its_segment() {
+    let disk = SimulatedDisk::new();
+    let log = Log::open(disk.clone(), Path::new("/spool"), LogOptions::default()).unwrap();
+    log.take_over(|_| ()).unwrap();
+    let mut large = log.large().unwrap();
+    large.write(&[b'x'; 5000]).unwrap();
+    let draft = Draft {
+        envelope: b"from, to",
+        ..Draft::default()
+    };
+    let ticket = log.append_large(draft, large.finish().unwrap());
+    while log.turn() {}
+    let id = ticket.wait().unwrap();
+    let name = disk.names("/spool/large").remove(0);
+    let path = format!("/spool/large/{name}");
+    let mut content = disk.content(&path);
+    content[4000] = b'y';
+    disk.set_content(&path, content.clone());
+    let Content::Large(mut reader) = log.read(id).unwrap().content else {
+        panic!("it is large");
+    };
+    let mut buffer = [0; 5000];
+    assert_eq!(reader.read(&mut buffer).unwrap(), 5000);
+    assert!(matches!(
+        reader.read(&mut buffer),
+        Err(ReadError::Damaged { .. })
+    ));
+    // Two that deliver it find out.
+    log.set_aside(id).unwrap();
+    log.set_aside(id).unwrap();
+    log.done(id);
+    log.finish();
+    let ticket = log.append(Draft::default());
+    while log.turn() {}
+    ticket.wait().unwrap();
+    while log.keep().unwrap() {}
+    assert_eq!(disk.names("/spool/log"), ["2.seg"]);
+    let beside = format!("{name}.envelope");
+    assert_eq!(disk.names("/spool/damaged"), [&*name, &*beside]);
+    assert_eq!(disk.content(&format!("/spool/damaged/{name}")), content);
+    assert_eq!(
+        disk.content(&format!("/spool/damaged/{beside}")),
+        b"from, to"
+    );
+}
+
+/// A crash has left one sector of a batch, and not the one before it: nobody was told of it, and so it is no damage.
+#[test]
+fn a_sector_that_was_never_written_is_torn() {
+    let disk = spool(&[vec![b'a'; 100], vec![b'b'; 1500], vec![b'c'; 100]], false);
+    let mut bytes = disk.content(SEGMENT);
+    // More than one: a checksum may have such a byte.
+    let gap = bytes.windows(9).position(|it| it == [b'b'; 9]).unwrap();
+    let gap = gap.next_multiple_of(512);
+    bytes[gap..gap + 512].fill(0);
+    disk.set_content(SEGMENT, bytes);
+    let (found, recovery) = recover(&disk);
+    assert_eq!(found.keys().collect::<Vec<_>>(), [&0, &2]);
+    assert!(recovery.damaged.is_empty());
+    assert_eq!(recovery.torn.len(), 1);
+    // A part of one is: that was written once.
+    let disk = spool(&[vec![b'a'; 100], vec![b'b'; 1500], vec![b'c'; 100]], false);
+    let mut bytes = disk.content(SEGMENT);
+    bytes[gap + 1..gap + 511].fill(0);
+    disk.set_content(SEGMENT, bytes);
+    let (_, recovery) = recover(&disk);
+    assert_eq!((recovery.damaged.len(), recovery.torn.len()), (1, 0));
 }
 
 #[test]

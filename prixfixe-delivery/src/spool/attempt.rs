@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use prixfixe_server::{MessageBuilder, Reply};
+use prixfixe_server::{Message, Reply};
 use prixfixe_spool::{Content, Disk, ReadError};
 
 use super::content;
 use super::core::Core;
 use super::ending::Endings;
-use super::envelope::{StoredEnvelope, StoredRecipient, StoredTarget};
+use super::envelope::{InvalidEnvelope, StoredEnvelope, StoredRecipient, StoredTarget};
 use super::failed::FailedError;
+use super::kept::Kept;
 use super::queue::{Again, Next};
 use super::state::TargetState;
 use super::undelivered::Ending;
@@ -30,7 +30,7 @@ pub(super) struct UnderWay<D: Disk> {
 
 /// A message that is being tried, and for whom.
 pub(super) struct Trial {
-    pub(super) envelope: Arc<StoredEnvelope>,
+    origin: Origin,
     pub(super) target: StoredTarget,
     /// The target's place among the envelope's.
     pub(super) place: usize,
@@ -39,26 +39,65 @@ pub(super) struct Trial {
     pub(super) pending: Vec<usize>,
 }
 
-/// The content of a message that is being tried.
+/// Where what is known of a message comes from.
+enum Origin {
+    Kept(Arc<Kept>),
+    Stored(Arc<StoredEnvelope>),
+}
+
+/// Where the content of a message that is being tried is.
 enum Tried<D: Disk> {
-    Kept(Bytes),
+    Kept(Arc<Kept>),
     Read(Content<D>),
 }
 
 impl<D: Disk> Tried<D> {
-    fn give(self, message: MessageBuilder, damage: &content::Damage) -> MessageBuilder {
+    /// The message, for the recipients at these places.
+    fn message(
+        self,
+        trial: &Trial,
+        places: &[u32],
+        damage: &content::Damage,
+    ) -> Result<Message, InvalidEnvelope> {
         match self {
-            Self::Kept(content) => message.pieces([content]),
-            Self::Read(content) => content::give(content, message, damage),
+            Self::Kept(kept) => Ok(kept.message(places)),
+            Self::Read(content) => {
+                let envelope = trial.envelope();
+                envelope.message(places, |it| content::give(content, it, damage))
+            }
         }
     }
 }
 
 impl Trial {
+    /// What was stored of the message.
+    pub(super) fn envelope(&self) -> &Arc<StoredEnvelope> {
+        match &self.origin {
+            Origin::Kept(kept) => kept.envelope(),
+            Origin::Stored(envelope) => envelope,
+        }
+    }
+
+    /// Whether its sender has said of a recipient what it wants to hear of.
+    pub(super) fn is_any_asked_for(&self) -> bool {
+        match &self.origin {
+            Origin::Kept(kept) => kept.is_any_asked_for(),
+            Origin::Stored(envelope) => envelope.recipients.iter().any(|it| it.notify.is_some()),
+        }
+    }
+
+    fn tried_since(&self) -> u64 {
+        match &self.origin {
+            Origin::Kept(kept) => kept.tried_since(),
+            Origin::Stored(envelope) => envelope.tried_since(),
+        }
+    }
+
     /// The recipient at this place of the target's list.
     pub(super) fn recipient(&self, place: usize) -> Option<&StoredRecipient> {
         let place = *self.target.recipients.get(place)?;
-        self.envelope.recipients.get(usize::try_from(place).ok()?)
+        let recipients = &self.envelope().recipients;
+        recipients.get(usize::try_from(place).ok()?)
     }
 }
 
@@ -81,10 +120,7 @@ pub(super) async fn attempt<D: Disk>(core: Arc<Core<D>>, next: Next) {
         .filter_map(|place| trial.target.recipients.get(*place).copied())
         .collect();
     let damage = content::Damage::default();
-    let message = trial
-        .envelope
-        .message(&places, |it| content.give(it, &damage));
-    let message = match message {
+    let message = match content.message(&trial, &places, &damage) {
         Ok(message) => message,
         Err(error) => return under_way.unreadable(&error.to_string()),
     };
@@ -150,8 +186,8 @@ impl<D: Disk> UnderWay<D> {
         let (core, id) = (Arc::clone(&self.core), self.next.id);
         let kept = core.queue().kept(id);
         if let Some(kept) = kept {
-            let trial = self.trial(Arc::clone(&kept.envelope))?;
-            return Some((trial, Tried::Kept(kept.content.clone())));
+            let trial = self.trial(Origin::Kept(Arc::clone(&kept)))?;
+            return Some((trial, Tried::Kept(kept)));
         }
         let read = tokio::task::spawn_blocking(move || core.log.read(id)).await;
         let stored = match read {
@@ -172,7 +208,7 @@ impl<D: Disk> UnderWay<D> {
         };
         match StoredEnvelope::from_bytes(&stored.envelope) {
             Ok(envelope) => {
-                let trial = self.trial(Arc::new(envelope))?;
+                let trial = self.trial(Origin::Stored(Arc::new(envelope)))?;
                 Some((trial, Tried::Read(stored.content)))
             }
             Err(error) => {
@@ -182,13 +218,17 @@ impl<D: Disk> UnderWay<D> {
         }
     }
 
-    fn trial(&self, envelope: Arc<StoredEnvelope>) -> Option<Trial> {
+    fn trial(&self, origin: Origin) -> Option<Trial> {
         let queue = self.core.queue();
         let jobs = queue.jobs(self.next.id)?;
         let place = jobs.iter().position(|job| job.lane == self.next.lane)?;
         let ended = queue.ended_of(self.next.id, place);
         drop(queue);
-        let target = envelope.targets.get(place)?.clone();
+        let targets = match &origin {
+            Origin::Kept(kept) => kept.targets(),
+            Origin::Stored(envelope) => &envelope.targets,
+        };
+        let target = targets.get(place)?.clone();
         let state = TargetState {
             ended,
             ..TargetState::default()
@@ -196,7 +236,7 @@ impl<D: Disk> UnderWay<D> {
         let pending = 0..target.recipients.len();
         let pending = pending.filter(|place| !state.has_ended(*place)).collect();
         Some(Trial {
-            envelope,
+            origin,
             target,
             place,
             state,
@@ -236,7 +276,7 @@ impl<D: Disk> UnderWay<D> {
         let core = Arc::clone(&self.core);
         let options = core.options();
         let patience = u64::try_from(options.give_up_after.as_millis()).unwrap_or(u64::MAX);
-        let deadline = trial.envelope.tried_since().saturating_add(patience);
+        let deadline = trial.tried_since().saturating_add(patience);
         let now = core.now();
         if now >= deadline {
             endings.give_up();

@@ -27,6 +27,9 @@ pub struct StoredClient {
     /// It spoke LMTP.
     #[serde(default)]
     pub lmtp: bool,
+    /// The name of its host that stands in `Received`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// What it said in EHLO or HELO.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub helo: Option<String>,
@@ -71,6 +74,7 @@ impl From<&Client> for StoredClient {
             }),
             endpoint: client.endpoint().map(ToOwned::to_owned),
             lmtp: client.protocol() == Protocol::Lmtp,
+            host: client.shown_name().map(ToOwned::to_owned),
             helo: client.helo().map(ToOwned::to_owned),
             extended: client.is_extended(),
             tls: client.tls().map(|tls| StoredTls {
@@ -121,7 +125,11 @@ impl StoredClient {
         if let Some(user) = &self.user {
             client = client.identity(Identity::new(&**user));
         }
-        client.build()
+        let client = client.build();
+        if let Some(host) = &self.host {
+            client.found_host_name(host);
+        }
+        client
     }
 }
 

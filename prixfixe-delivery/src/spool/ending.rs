@@ -136,6 +136,11 @@ impl Endings {
     /// One line for each recipient.
     pub(super) fn log(&self, trial: &Trial, id: MessageId) {
         for outcome in &self.outcomes {
+            let is_usual = !matches!(outcome.fate, Fate::Ends(Ending::Refused | Ending::GivenUp));
+            // Nothing is looked up for a line that nobody reads.
+            if is_usual && !tracing::enabled!(target: "prixfixe", tracing::Level::INFO) {
+                continue;
+            }
             let recipient = trial.recipient(outcome.place).map(|it| cut(&it.to));
             let reply = outcome.failure.as_ref().map(|it| it.reply().to_string());
             let reply = reply.as_deref().or(outcome.said.as_deref()).map(cut);
@@ -144,7 +149,7 @@ impl Endings {
                 ($level:ident, $words:literal) => {
                     tracing::$level!(
                         target: "prixfixe",
-                        id = &*trial.envelope.id, digest = &*trial.envelope.digest, spool = %id,
+                        id = &*trial.envelope().id, digest = &*trial.envelope().digest, spool = %id,
                         target = &*trial.target.name, recipient, attempt = self.attempts,
                         reply, cause, duration = outcome.duration.as_secs_f64(), $words
                     )

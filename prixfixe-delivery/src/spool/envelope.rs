@@ -151,8 +151,50 @@ impl StoredEnvelope {
     /// The bytes that are stored.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
+        // Room for most: memory that grows is copied.
+        let mut bytes = Vec::with_capacity(1024);
         // Texts, numbers and lists of them: nothing that JSON cannot say.
-        serde_json::to_vec(self).unwrap_or_default()
+        match serde_json::to_writer(&mut bytes, self) {
+            Ok(()) => bytes,
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Bytes of memory that it holds beside its own: room that is taken and not used counts.
+    pub(super) fn memory(&self) -> usize {
+        let client = &self.client;
+        let texts = [&self.id, &self.digest, &self.domain, &self.from];
+        let others = [&self.body, &self.ret, &self.envid];
+        let of_client = [
+            &client.peer,
+            &client.endpoint,
+            &client.host,
+            &client.helo,
+            &client.user,
+        ];
+        let tls = client.tls.as_ref();
+        let tls = tls.map_or(0, |it| it.version.capacity() + it.cipher.capacity());
+        let subject = client.tls.as_ref().and_then(|it| it.client.as_ref());
+        let texts = texts.into_iter().map(String::capacity).sum::<usize>();
+        let optional = others.into_iter().chain(of_client);
+        let optional = optional.flatten().chain(subject);
+        texts
+            + optional.map(String::capacity).sum::<usize>()
+            + tls
+            + room_of(&self.recipients)
+            + self
+                .recipients
+                .iter()
+                .map(StoredRecipient::memory)
+                .sum::<usize>()
+            + room_of(&self.targets)
+            + self.targets.iter().map(StoredTarget::memory).sum::<usize>()
+            + room_of(&self.findings)
+            + self
+                .findings
+                .iter()
+                .map(StoredFinding::memory)
+                .sum::<usize>()
     }
 
     /// What was stored.
@@ -279,6 +321,34 @@ impl StoredTarget {
     }
 }
 
+/// Bytes of memory of a list, without what its members hold.
+fn room_of<T>(list: &Vec<T>) -> usize {
+    list.capacity() * size_of::<T>()
+}
+
+impl StoredRecipient {
+    fn memory(&self) -> usize {
+        let optional = [&self.notify, &self.orcpt];
+        let optional = optional.into_iter().flatten();
+        self.to.capacity() + optional.map(String::capacity).sum::<usize>()
+    }
+}
+
+impl StoredTarget {
+    fn memory(&self) -> usize {
+        self.name.capacity() + room_of(&self.recipients)
+    }
+}
+
+impl StoredFinding {
+    fn memory(&self) -> usize {
+        let properties = self.properties.iter();
+        let texts = properties.map(|(name, value)| name.capacity() + value.capacity());
+        let texts = texts.sum::<usize>();
+        self.name.capacity() + self.value.capacity() + room_of(&self.properties) + texts
+    }
+}
+
 pub(super) fn milliseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -359,6 +429,7 @@ mod tests {
             .tls(TlsInfo::new(TlsVersion::Tls13, "TLS13_AES_256_GCM_SHA384"))
             .identity(Identity::new("ann"))
             .build();
+        client.found_host_name("mx.example.com");
         let mut parameters = prixfixe_server::MailParameters::default();
         parameters.size = Some(5);
         parameters.body = BodyType::EightBitMime;

@@ -109,6 +109,10 @@ impl<D: Disk> Core<D> {
         ending: Ending,
         endings: &Endings,
     ) -> Result<(), FailedError> {
+        // The usual case: nobody is to hear of it.
+        if ending == Ending::Delivered && !trial.is_any_asked_for() {
+            return Ok(());
+        }
         let ended = endings.ended(trial, ending, self.now());
         let (asked, silent): (Vec<_>, Vec<_>) = ended
             .into_iter()
@@ -141,7 +145,7 @@ impl<D: Disk> Core<D> {
             }
             Ok(None) => {}
             Err(error) => tracing::error!(
-                target: "prixfixe", id = &*trial.envelope.id, %error,
+                target: "prixfixe", id = &*trial.envelope().id, %error,
                 "the sender cannot be told of a delivery"
             ),
         }
@@ -164,7 +168,7 @@ impl<D: Disk> Core<D> {
             Ok(read) => read?,
             Err(error) => return Err(FailedError::Envelope(error.to_string())),
         };
-        let report = Report::new(&trial.envelope, &trial.target.name, ending, ended)
+        let report = Report::new(trial.envelope(), &trial.target.name, ending, ended)
             .with_content(&beginning, is_whole);
         Ok(self.options().bouncer.report(&report))
     }
@@ -175,7 +179,7 @@ impl<D: Disk> Core<D> {
             Ok(_) => true,
             Err(failure) => {
                 tracing::warn!(
-                    target: "prixfixe", id = &*trial.envelope.id, %failure,
+                    target: "prixfixe", id = &*trial.envelope().id, %failure,
                     "a report to the sender cannot be stored"
                 );
                 false
@@ -195,7 +199,7 @@ impl<D: Disk> Core<D> {
             return Ok(());
         }
         let core = Arc::clone(self);
-        let (envelope, target) = (trial.envelope.clone(), trial.target.name.clone());
+        let (envelope, target) = (Arc::clone(trial.envelope()), trial.target.name.clone());
         let written = tokio::task::spawn_blocking(move || {
             core.put_to_failed(id, ending, &envelope, &target, &group)
         });

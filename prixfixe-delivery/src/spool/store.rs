@@ -109,7 +109,7 @@ impl<D: Disk> Core<D> {
         let (gathered, size) = self.gather(&mut message).await?;
         let digest: Digest = message.digest().await?;
         let envelope = StoredEnvelope::new(&message, digest, size, targets);
-        self.append(envelope, gathered).await
+        self.append(&message, digest, envelope, gathered).await
     }
 
     async fn gather(
@@ -156,11 +156,13 @@ impl<D: Disk> Core<D> {
 
     async fn append(
         &self,
+        message: &Message,
+        digest: Digest,
         envelope: StoredEnvelope,
         gathered: Gathering<D>,
     ) -> Result<MessageId, Failure> {
         let ticket = match gathered {
-            Gathering::Memory(content) => self.submit_kept(envelope, content.into()),
+            Gathering::Memory(content) => self.submit_kept(message, digest, envelope, content),
             Gathering::File(writing) => {
                 let file = offload(move || writing.into_writer()?.finish()).await;
                 let file = file.map_err(|error| self.cannot_write(error))?;
@@ -201,7 +203,14 @@ impl<D: Disk> Core<D> {
     }
 
     /// Hands a message to the log, and has it kept in memory for its delivery.
-    fn submit_kept(&self, envelope: StoredEnvelope, content: Bytes) -> Ticket<MessageId> {
+    fn submit_kept(
+        &self,
+        message: &Message,
+        digest: Digest,
+        envelope: StoredEnvelope,
+        content: Vec<u8>,
+    ) -> Ticket<MessageId> {
+        let (taken, content) = (content.capacity(), Bytes::from(content));
         let summary = Summary::of(&envelope).to_bytes();
         let stored = envelope.to_bytes();
         let draft = Draft {
@@ -211,7 +220,7 @@ impl<D: Disk> Core<D> {
             ..Draft::default()
         };
         let kept = match self.is_delivering() {
-            true => self.room.keep(envelope, stored.len(), content.clone()),
+            true => self.room.keep(message, digest, envelope, &content, taken),
             false => None,
         };
         let ticket = match kept {

@@ -42,7 +42,8 @@ impl Summary {
 
     /// Nothing where it would be too long: the envelope has to be read then.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
+        let mut bytes = Vec::with_capacity(64);
+        bytes.push(VERSION);
         bytes.extend(self.received.to_le_bytes());
         bytes.extend(self.size.to_le_bytes());
         for target in &self.targets {
