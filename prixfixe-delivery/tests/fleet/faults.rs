@@ -108,8 +108,9 @@ async fn a_copy_that_lags_is_not_believed() {
     let kept = keep(&setting.fleet, "relay", &["bob@example.org"], large("one")).await;
     kept.expect("it is kept");
     setting.deliver().await;
-    // When it is stored, and at two attempts.
-    for _ in 0..3 {
+    // When it is stored, and at four attempts: a content that the leader has not either is given up
+    // at the third.
+    for _ in 0..5 {
         let question = tokio::time::timeout(PATIENCE, asked.next()).await;
         question.expect("in time").expect("a question");
     }
