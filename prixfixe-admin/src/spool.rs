@@ -103,6 +103,40 @@ fn write_all(text: &mut String, spool: &SpoolStatus) -> fmt::Result {
     head(text, name, help, "gauge")?;
     let oldest = spool.oldest.unwrap_or(Duration::ZERO).as_secs_f64();
     writeln!(text, "{name} {oldest}")?;
+    let name = "smtp_spool_shared";
+    let help = "1 where each server of a fleet tells of all of its spool, else 0";
+    head(text, name, help, "gauge")?;
+    writeln!(text, "{name} {}", u8::from(spool.is_shared))?;
+    write_targets(text, spool)
+}
+
+fn write_targets(text: &mut String, spool: &SpoolStatus) -> fmt::Result {
+    let name = "smtp_spool_target_messages";
+    let help = "Messages in the spool that are not over, by target and state";
+    head(text, name, help, "gauge")?;
+    for (target, queue) in &spool.targets {
+        let states = [
+            ("ready", queue.ready),
+            ("waiting", queue.waiting),
+            ("held", queue.held),
+        ];
+        for (state, count) in states {
+            writeln!(
+                text,
+                "{name}{{target=\"{target}\",state=\"{state}\"}} {count}"
+            )?;
+        }
+    }
+    let name = "smtp_spool_target_oldest_age_seconds";
+    let help = "Age of the oldest message for the target, 0 without any";
+    head(text, name, help, "gauge")?;
+    let now = SystemTime::now();
+    for (target, queue) in &spool.targets {
+        let since = queue.oldest.map(|it| now.duration_since(it));
+        let age = since.and_then(Result::ok).unwrap_or_default();
+        let age = age.as_secs_f64();
+        writeln!(text, "{name}{{target=\"{target}\"}} {age}")?;
+    }
     let name = "smtp_spool_given_up_total";
     let help = "Recipients that were given up, by target";
     head(text, name, help, "counter")?;

@@ -123,7 +123,7 @@ enum NextRoutes {
     /// Each transaction goes by those of its beginning.
     OfTransactions(PreparedRoutes),
     /// The spool takes every transaction, and goes by those of now.
-    OfSpool(Box<Routes>),
+    OfSpool(Box<Routes>, prixfixe_spooling::Prepared),
 }
 
 impl Next {
@@ -131,7 +131,7 @@ impl Next {
     pub(crate) fn of_transactions(&self) -> Option<PreparedRoutes> {
         match &self.routes {
             NextRoutes::OfTransactions(routes) => Some(routes.clone()),
-            NextRoutes::OfSpool(_) => None,
+            NextRoutes::OfSpool(..) => None,
         }
     }
 }
@@ -177,7 +177,7 @@ impl Targets {
         }
         let routes = routes(configuration, &opened)?;
         let routes = match &self.spool {
-            Some(_) => NextRoutes::OfSpool(Box::new(routes)),
+            Some(spool) => NextRoutes::OfSpool(Box::new(routes), spool.prepare(configuration)?),
             None => NextRoutes::OfTransactions(self.delivery.prepare(routes)),
         };
         let maildirs = maildirs(configuration);
@@ -191,12 +191,12 @@ impl Targets {
     /// From now on mail goes by these. What is no longer used ends with the messages under way.
     pub(crate) fn replace(&mut self, configuration: &Configuration, next: Next) {
         match (next.routes, &self.spool) {
-            (NextRoutes::OfSpool(routes), Some(spool)) => {
-                spool.change(configuration, *routes, &next.opened);
+            (NextRoutes::OfSpool(routes, files), Some(spool)) => {
+                spool.change(configuration, *routes, &next.opened, files);
             }
             (NextRoutes::OfTransactions(routes), _) => self.delivery.put(&routes),
             // The spool was there when they were made.
-            (NextRoutes::OfSpool(_), None) => {}
+            (NextRoutes::OfSpool(..), None) => {}
         }
         self.opened = next.opened;
         self.maildirs = next.maildirs;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use super::{Configuration, Listener, Spool, Tls};
+use super::{Configuration, Listener, Tls};
 
 impl Configuration {
     /// This one, with what can change while running as `wanted` has it.
@@ -36,16 +36,7 @@ impl Configuration {
             accept: wanted.accept.clone(),
             policy: wanted.policy.clone(),
             delivery: wanted.delivery.clone(),
-            // The log or the connection is open; how often and for how long is tried can change.
-            spool: Spool {
-                give_up_after: wanted.spool.give_up_after,
-                retry: wanted.spool.retry.clone(),
-                max_size: match self.spool.path {
-                    Some(_) => wanted.spool.max_size,
-                    None => self.spool.max_size,
-                },
-                ..self.spool.clone()
-            },
+            spool: self.spool.changed_while_running(&wanted.spool),
             admin: self.admin.clone(),
             log: wanted.log.clone(),
             listeners,

@@ -171,6 +171,30 @@ impl Spool {
         self.tls.map(TlsUse::from)
     }
 
+    /// This one, with what can change while running as `wanted` has it. Where the mail is stays:
+    /// what waits there would be left behind.
+    pub(super) fn changed_while_running(&self, wanted: &Self) -> Self {
+        let stays = Self {
+            max_size: wanted.max_size,
+            give_up_after: wanted.give_up_after,
+            retry: wanted.retry.clone(),
+            ..self.clone()
+        };
+        match (&self.url, &wanted.url) {
+            // How servers are reached means nothing for a directory.
+            (Some(_), Some(_)) => Self {
+                given: stays.given,
+                path: stays.path,
+                url: stays.url,
+                stream: stays.stream,
+                replicas: stays.replicas,
+                partitions: stays.partitions,
+                ..wanted.clone()
+            },
+            _ => stays,
+        }
+    }
+
     /// What a flag or a variable says takes the place of both keys. Where there is a fleet's spool,
     /// its keys have their values.
     pub(super) fn settle(&mut self) {

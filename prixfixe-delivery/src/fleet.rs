@@ -66,10 +66,11 @@ use self::names::{Names, is_word};
 use self::streams::Streams;
 use self::sweep::Sweep;
 use self::usage::Usage;
+use crate::nats::connection::Access;
 use crate::nats::link::Keeper;
 use crate::routes::Routes;
 use crate::tracked::Tracked;
-use crate::{Bouncer, Failure, Health, NatsError, RetrySchedule, Target};
+use crate::{Bouncer, Failure, Health, NatsError, NatsOptions, RetrySchedule, Target};
 
 pub use self::accept::Part;
 pub use self::actions::Which;
@@ -177,7 +178,7 @@ impl Fleet {
                 retry: options.retry,
                 give_up_after: options.give_up_after,
             }),
-            census: Census::new(options.max_size),
+            census: Census::default(),
             given_up: Mutex::default(),
             bouncer: options.bouncer,
             routes: RwLock::default(),
@@ -331,6 +332,28 @@ impl Fleet {
         };
     }
 
+    /// Another bound of what all messages that wait may take, in bytes of one replica.
+    pub fn set_max_size(&self, max_size: u64) {
+        self.0.inner.usage.set_limit(max_size);
+    }
+
+    /// Reads what [`set_access`](Self::set_access) takes from the files that these options name:
+    /// credentials and certificates. The other options mean nothing here.
+    ///
+    /// # Errors
+    ///
+    /// [`NatsError`], for a file that cannot be read or options that contradict each other.
+    pub fn read_access(&self, options: &NatsOptions) -> Result<FleetAccess, NatsError> {
+        Access::read(&self.0.inner.keeper.shared.url, options).map(FleetAccess)
+    }
+
+    /// From now on the servers are reached by these credentials and certificates. Where they are
+    /// others than before, a new connection takes the place of the one in use when it works. Until
+    /// then, that one stays; the log says why.
+    pub fn set_access(&self, access: FleetAccess) {
+        self.0.inner.keeper.shared.set_access(access.0);
+    }
+
     /// Whether mail can be kept now.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -355,6 +378,15 @@ impl Fleet {
 
 /// Word to the stream that a message is given back.
 const GIVING_BACK: Duration = Duration::from_secs(2);
+
+/// Credentials and certificates that were read, for [`Fleet::set_access`].
+pub struct FleetAccess(Access);
+
+impl fmt::Debug for FleetAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FleetAccess").finish_non_exhaustive()
+    }
+}
 
 /// What is in the spool.
 #[derive(Debug, Clone)]

@@ -184,8 +184,8 @@ pub use discard::Discard;
 pub use fault::{Fault, StoreError};
 #[cfg(feature = "fleet")]
 pub use fleet::{
-    Fleet, FleetDelivery, FleetEntry, FleetError, FleetId, FleetOptions, FleetStatus, FleetUrl,
-    InvalidFleetId, Part, Which,
+    Fleet, FleetAccess, FleetDelivery, FleetEntry, FleetError, FleetId, FleetOptions, FleetStatus,
+    FleetUrl, InvalidFleetId, Part, Which,
 };
 pub use hand_over::hand_over;
 pub use health::Health;

@@ -37,7 +37,10 @@
 //! or drops old messages for new ones is a fault: of [`Nats::open`], and later `451 4.3.5`. Servers
 //! that cannot be reached are a target that is down, `451 4.4.1`.
 
+pub(crate) mod answers;
+pub(crate) mod connection;
 pub(crate) mod inspect;
+mod keep;
 mod letter;
 pub(crate) mod link;
 pub(crate) mod objects;

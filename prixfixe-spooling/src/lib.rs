@@ -36,7 +36,7 @@ use self::protocol::{Line, Request};
 use self::queue::{answer_stopped, open, patiently};
 
 pub use self::arguments::{EXAMPLES, SpoolCommand};
-pub use self::spooling::Spooling;
+pub use self::spooling::{Prepared, Spooling};
 
 /// The targets that are open, by their names, with what they were opened for.
 pub type OpenedTargets = HashMap<String, (prixfixe_config::targets::Target, Arc<dyn Target>)>;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use prixfixe_config::Configuration;
 use prixfixe_delivery::bounce::Reports;
 use prixfixe_delivery::{
-    Delivery, Fleet, FleetDelivery, FleetUrl, RetrySchedule, Routes, Spool, SpoolStatus, Storage,
-    Target as _, TargetStatus,
+    Delivery, Fleet, FleetAccess, FleetDelivery, FleetUrl, RetrySchedule, Routes, Spool,
+    SpoolStatus, Storage, Target as _, TargetStatus,
 };
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
@@ -32,6 +32,10 @@ struct Shared {
     runtime: Handle,
     state: Mutex<State>,
 }
+
+/// What another configuration needs of files, for [`Spooling::change`].
+#[derive(Debug)]
+pub struct Prepared(Option<Box<FleetAccess>>);
 
 /// Where the mail is.
 enum Form {
@@ -192,8 +196,32 @@ impl Spooling {
         }
     }
 
+    /// Reads what another configuration names: a fleet's credentials and certificates.
+    ///
+    /// # Errors
+    ///
+    /// [`SpoolError`], for a file that cannot be read or holds something else.
+    pub fn prepare(&self, configuration: &Configuration) -> Result<Prepared, SpoolError> {
+        let Shared { place, form, .. } = &*self.0;
+        match form {
+            Form::Disk(_) => Ok(Prepared(None)),
+            Form::Fleet(fleet) => {
+                let connection = options::of_fleet(&configuration.spool).connection;
+                let access = fleet.fleet().read_access(&connection);
+                let access = access.map_err(|error| SpoolError::new(place, &error))?;
+                Ok(Prepared(Some(Box::new(access))))
+            }
+        }
+    }
+
     /// From now on it goes by these.
-    pub fn change(&self, configuration: &Configuration, routes: Routes, opened: &OpenedTargets) {
+    pub fn change(
+        &self,
+        configuration: &Configuration,
+        routes: Routes,
+        opened: &OpenedTargets,
+        prepared: Prepared,
+    ) {
         let Shared {
             form,
             reports,
@@ -210,6 +238,10 @@ impl Spooling {
                 let spool = &configuration.spool;
                 let retry = RetrySchedule::new(spool.pauses());
                 fleet.fleet().set_attempts(retry, spool.give_up_after.get());
+                fleet.fleet().set_max_size(spool.max_size.get());
+                if let Some(access) = prepared.0 {
+                    fleet.fleet().set_access(*access);
+                }
                 let concurrency = options::concurrency_of(configuration);
                 let changed = runtime.block_on(fleet.set_routes_with(routes, &concurrency));
                 if let Err(error) = changed {

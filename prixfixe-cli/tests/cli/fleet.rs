@@ -4,97 +4,36 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use prixfixe_test_support::{NatsServer, unused_port, wait_until};
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
-use crate::harness::{Client, Serve, prixfixe, run};
+use crate::harness::{Client, Serve, prixfixe};
+use crate::spooled::{Spooled, files, get, queue};
 
-/// A configuration that all servers of a fleet have, and where their mail goes.
-struct Fleet {
-    directory: PathBuf,
-    _directory: TempDir,
-    next_hop: u16,
+/// The configuration that all servers of a fleet have.
+pub(crate) fn fleet(transport: &str, spool: &str) -> Spooled {
+    Spooled::new(transport, "", spool)
 }
 
-impl Fleet {
-    fn new(transport: &str, spool: &str) -> Self {
-        let temporary = TempDir::new().unwrap();
-        let fleet = Self {
-            directory: temporary.path().to_owned(),
-            _directory: temporary,
-            next_hop: unused_port(Ipv4Addr::LOCALHOST).unwrap(),
-        };
-        let next = format!("lmtp:127.0.0.1:{}", fleet.next_hop);
-        fleet.configure(transport, spool, &next);
-        fleet
-    }
-
-    fn configure(&self, transport: &str, spool: &str, next: &str) {
-        let file = format!(
-            "domain = 'mx.example.net'\ntransport = '{transport}'\nadmin.listen = '127.0.0.1:0'\n\
-             accept.domains = ['example.com', 'example.org']\n\
-             [spool]\n{spool}\n\
-             [[listener]]\naddress = '127.0.0.1:0'\n\
-             [[target]]\nname = 'next'\nurl = '{next}'\n\
-             [[target]]\nname = 'keep'\nurl = 'maildir:mail'\n\
-             [[route]]\nrecipients = ['@example.org']\nto = ['next', 'keep']\n\
-             [[route]]\nto = ['keep']\n"
-        );
-        fs::write(self.directory.join("mail.toml"), file).unwrap();
-    }
-
-    fn start(&self) -> Serve {
-        let mut command = prixfixe(&["serve", "--config", "mail.toml"]);
-        Serve::spawn(
-            command.current_dir(&self.directory),
-            TempDir::new().unwrap(),
-        )
-    }
-
-    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
-        let arguments = [arguments, &["--config", "mail.toml"]].concat();
-        run(prixfixe(&arguments).current_dir(&self.directory))
-    }
-
-    fn spool(&self, arguments: &[&str]) -> String {
-        let (status, stdout, stderr) = self.run(&[&["spool"], arguments].concat());
-        assert_eq!(
-            (status, stderr.as_str()),
-            (0, ""),
-            "{arguments:?}: {stdout}"
-        );
-        stdout
-    }
-
-    fn list(&self) -> Vec<Value> {
-        let text = self.spool(&["list", "--json"]);
-        let read = |line: &str| serde_json::from_str(line).unwrap();
-        text.lines().map(read).collect()
-    }
-
-    /// What the Maildir has, by the subject.
-    fn kept(&self) -> Vec<String> {
-        let Ok(files) = fs::read_dir(self.directory.join("mail/new")) else {
-            return Vec::new();
-        };
-        let texts = files.filter_map(|file| fs::read_to_string(file.unwrap().path()).ok());
-        let subject = |text: String| {
-            let line = text.lines().find_map(|it| it.strip_prefix("Subject: "));
-            line.map(str::to_owned)
-        };
-        texts.filter_map(subject).collect()
-    }
+/// What the Maildir has, by the subject.
+pub(crate) fn subjects(fleet: &Spooled) -> Vec<String> {
+    let texts = fleet.kept().into_iter();
+    let texts = texts.filter_map(|path| fs::read_to_string(path).ok());
+    let subject = |text: String| {
+        let line = text.lines().find_map(|it| it.strip_prefix("Subject: "));
+        line.map(str::to_owned)
+    };
+    texts.filter_map(subject).collect()
 }
 
 /// The reply at the end; empty where the server goes meanwhile.
-fn send(address: std::net::SocketAddr, recipients: &[&str], subject: &str) -> String {
+pub(crate) fn send(address: std::net::SocketAddr, recipients: &[&str], subject: &str) -> String {
     let Ok(stream) = std::net::TcpStream::connect(address) else {
         return String::new();
     };
@@ -130,19 +69,11 @@ fn url(nodes: &[NatsServer]) -> String {
     format!("nats://{}", hosts.collect::<Vec<_>>().join(","))
 }
 
-/// What an admin endpoint answers.
-fn get(serve: &Serve, path: &str) -> String {
-    let line = serve.seen("admin endpoints").unwrap();
-    let (_, address) = line.rsplit_once("address=").unwrap();
-    crate::targets::get(address.trim().parse().unwrap(), path)
-}
-
 /// One node, and a spool of one copy that tries again after an hour.
-fn one(transport: &str) -> Option<(NatsServer, Fleet)> {
+pub(crate) fn one(transport: &str) -> Option<(NatsServer, Spooled)> {
     let node = NatsServer::start()?;
     let spool = format!("url = '{}'\nreplicas = 1\nretry = ['1h']", node.address());
-    let fleet = Fleet::new(transport, &spool);
-    Some((node, fleet))
+    Some((node, fleet(transport, &spool)))
 }
 
 /// Three nodes, each of which syncs what it writes.
@@ -167,7 +98,7 @@ fn all_mail_arrives(transport: &str) {
     let Some(mut nodes) = cluster() else {
         return;
     };
-    let fleet = Fleet::new(
+    let fleet = fleet(
         transport,
         &format!("url = '{}'\nretry = ['1s']", url(&nodes)),
     );
@@ -205,10 +136,10 @@ fn all_mail_arrives(transport: &str) {
     });
     let expected: BTreeSet<String> = (0..MESSAGES).map(|number| format!("n{number}")).collect();
     wait_until("all arrive", || {
-        fleet.kept().into_iter().collect::<BTreeSet<_>>() == expected
+        subjects(&fleet).into_iter().collect::<BTreeSet<_>>() == expected
     });
     wait_until("nothing is left", || {
-        let (status, stdout, _) = fleet.run(&["spool", "list"]);
+        let (status, stdout, _) = fleet.spool(&["list"]);
         status == 0 && stdout == "The spool is empty.\n"
     });
     for serve in servers.into_inner().unwrap() {
@@ -234,19 +165,16 @@ fn an_operator_sees_what_waits_and_acts_on_it() {
         return;
     };
     // Nobody has made it, and looking does not.
-    let (status, _, stderr) = fleet.run(&["spool", "list"]);
+    let (status, _, stderr) = fleet.spool(&["list"]);
     assert_eq!(status, 1);
     assert!(stderr.contains("there is no stream PRIXFIXE"), "{stderr}");
 
     let serve = fleet.start();
-    assert_eq!(fleet.spool(&["list"]), "The spool is empty.\n");
+    assert_eq!(fleet.done(&["list"]), "The spool is empty.\n");
     let to = ["bob@example.org", "cyd@example.com"];
     assert!(send(serve.address(), &to, "first").starts_with("250"));
-    wait_until("one target has it", || fleet.kept() == ["first"]);
-    wait_until("the other one had an attempt", || {
-        let list = fleet.list();
-        list.len() == 1 && list[0]["state"] == "waiting"
-    });
+    wait_until("one target has it", || subjects(&fleet) == ["first"]);
+    wait_until("the other one had an attempt", || fleet.waits(1));
     let found = &fleet.list()[0];
     let id = found["id"].as_str().unwrap();
     assert_eq!(found["digest"], *id);
@@ -261,46 +189,43 @@ fn an_operator_sees_what_waits_and_acts_on_it() {
         "{delivery}"
     );
 
-    let text = fleet.spool(&["list"]);
+    let text = fleet.done(&["list"]);
     assert!(
         text.contains("    next: bob@example.org (waiting, 1 attempt, next in"),
         "{text}"
     );
-    let text = fleet.spool(&["show", id]);
+    let text = fleet.done(&["show", id]);
     assert!(
         text.contains("target    next (waiting, 1 attempt"),
         "{text}"
     );
-    let text = fleet.spool(&["export", id]);
+    let text = fleet.done(&["export", id]);
     assert!(
         text.starts_with("Return-Path: <ann@example.com>\r\n"),
         "{text}"
     );
     assert!(text.ends_with("Subject: first\r\n\r\nHi\r\n"), "{text}");
-    assert_eq!(fleet.spool(&["hold", id]), "1 message\n");
+    assert_eq!(fleet.done(&["hold", id]), "1 message\n");
     assert_eq!(fleet.list()[0]["state"], "held");
-    assert_eq!(fleet.spool(&["retry", "--all"]), "0 messages\n");
+    assert_eq!(fleet.done(&["retry", "--all"]), "0 messages\n");
 
     // It needs no server of ours.
     serve.signal(Signal::TERM);
     let (status, log) = serve.wait();
     assert!(status.success(), "{log:#?}");
-    assert_eq!(
-        fleet.spool(&["release", id, "--json"]),
-        "{\"messages\":1}\n"
-    );
+    assert_eq!(fleet.done(&["release", id, "--json"]), "{\"messages\":1}\n");
     assert_eq!(fleet.list()[0]["state"], "ready");
     let other = "0f".repeat(32);
     for (arguments, words) in [
         (["hold", &*other], "there is no message"),
         (["show", "17-4128"], "not the id of a message"),
     ] {
-        let (status, _, stderr) = fleet.run(&[&["spool"][..], &arguments].concat());
+        let (status, _, stderr) = fleet.spool(&arguments);
         assert_eq!(status, 1);
         assert!(stderr.contains(words), "{stderr}");
     }
-    assert_eq!(fleet.spool(&["remove", id]), "1 message\n");
-    assert_eq!(fleet.spool(&["list"]), "The spool is empty.\n");
+    assert_eq!(fleet.done(&["remove", id]), "1 message\n");
+    assert_eq!(fleet.done(&["list"]), "The spool is empty.\n");
 }
 
 #[test]
@@ -309,15 +234,7 @@ fn what_has_failed_is_seen_and_tried_anew_or_removed() {
         return;
     };
     // It refuses all recipients for good.
-    let hop = format!("127.0.0.1:{}", fleet.next_hop);
-    let arguments = ["serve", "--listen", "127.0.0.1:0", "--listen-lmtp", &hop];
-    let refusing = |domain: &str| {
-        let directory = TempDir::new().unwrap();
-        let arguments = [&arguments[..], &["--accept-domain", domain]].concat();
-        let mut command = prixfixe(&arguments);
-        Serve::spawn(command.current_dir(directory.path()), directory)
-    };
-    let hop = refusing("example.net");
+    let hop = fleet.next_hop(&["--accept-domain", "example.net"]);
     let serve = fleet.start();
     for subject in ["first", "second"] {
         assert!(send(serve.address(), &["bob@example.org"], subject).starts_with("250"));
@@ -340,142 +257,15 @@ fn what_has_failed_is_seen_and_tried_anew_or_removed() {
         let metrics = get(&serve, "/metrics");
         metrics.contains("smtp_spool_messages{state=\"failed\"} 2")
     });
-    let (status, _, stderr) = fleet.run(&["spool", "hold", id(0)]);
+    let (status, _, stderr) = fleet.spool(&["hold", id(0)]);
     assert_eq!(status, 1);
     assert!(stderr.contains("it can be retried or removed"), "{stderr}");
-    assert_eq!(fleet.spool(&["remove", id(0)]), "1 message\n");
+    assert_eq!(fleet.done(&["remove", id(0)]), "1 message\n");
     drop(hop);
-    let hop = refusing("example.org");
-    assert_eq!(fleet.spool(&["retry", id(1)]), "1 message\n");
+    let hop = fleet.next_hop(&["--accept-domain", "example.org"]);
+    assert_eq!(fleet.done(&["retry", id(1)]), "1 message\n");
     wait_until("it arrives", || hop.messages().len() == 1);
     wait_until("nothing is left", || fleet.list().is_empty());
-}
-
-#[test]
-fn a_reload_gives_a_target_another_place() {
-    let Some((node, fleet)) = one("tokio") else {
-        return;
-    };
-    let mut serve = fleet.start();
-    assert!(send(serve.address(), &["bob@example.org"], "first").starts_with("250"));
-    wait_until("it waits", || {
-        let list = fleet.list();
-        list.len() == 1 && list[0]["state"] == "waiting"
-    });
-    let spool = |retry: &str| format!("url = '{}'\nreplicas = 1\n{retry}", node.address());
-    fleet.configure(
-        "tokio",
-        &spool("retry = ['2h']\nstream = 'OTHER'"),
-        "maildir:next",
-    );
-    serve.signal(Signal::HUP);
-    let line = serve.line("takes effect at the next start");
-    assert!(line.contains("spool.stream"), "{line}");
-    serve.line("reloaded");
-    fleet.configure("tokio", &spool("retry = ['2h']"), "maildir:next");
-    assert_eq!(
-        fleet.spool(&["retry", "--all", "--target", "next"]),
-        "1 message\n"
-    );
-    let next = fleet.directory.join("next/new");
-    wait_until("it arrives", || files(&next) == 1);
-}
-
-#[test]
-fn mail_for_a_name_that_is_gone_is_kept_and_named() {
-    let Some((_node, fleet)) = one("tokio") else {
-        return;
-    };
-    let mut serve = fleet.start();
-    assert!(send(serve.address(), &["bob@example.org"], "first").starts_with("250"));
-    wait_until("it waits", || {
-        let list = fleet.list();
-        list.len() == 1 && list[0]["state"] == "waiting"
-    });
-    let file = fleet.directory.join("mail.toml");
-    let before = fs::read_to_string(&file).unwrap();
-    fs::write(&file, before.replace("'next'", "'other'")).unwrap();
-    serve.signal(Signal::HUP);
-    let line = serve.line("unknown target");
-    assert!(line.contains("next"), "{line}");
-    let found = &fleet.list()[0];
-    assert_eq!(found["state"], "held");
-    assert_eq!(found["deliveries"][0]["state"], "unknown target");
-    let metric = "smtp_spool_messages{state=\"held\"} 1\n";
-    assert!(get(&serve, "/metrics").contains(metric));
-    fs::write(
-        &file,
-        before.replace(
-            &format!("lmtp:127.0.0.1:{}", fleet.next_hop),
-            "maildir:next",
-        ),
-    )
-    .unwrap();
-    serve.signal(Signal::HUP);
-    serve.line("reloaded");
-    assert_eq!(fleet.spool(&["retry", "--all"]), "1 message\n");
-    let next = fleet.directory.join("next/new");
-    wait_until("it arrives", || files(&next) == 1);
-}
-
-fn files(directory: &Path) -> usize {
-    fs::read_dir(directory).map_or(0, Iterator::count)
-}
-
-#[test]
-fn servers_that_are_away_are_waited_for_and_said() {
-    let Some((mut node, fleet)) = one("tokio") else {
-        return;
-    };
-    node.kill();
-    let serve = fleet.start();
-    let mut client = Client::greeted(&serve);
-    client.ask("EHLO client.example", "250");
-    client.ask("MAIL FROM:<ann@example.com>", "451 4.4.1");
-    let ready = get(&serve, "/readyz");
-    assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
-    assert!(serve.seen("no stream can be reached").is_some());
-    let (status, _, stderr) = fleet.run(&["spool", "list"]);
-    assert_eq!(status, 1);
-    assert!(
-        stderr.contains("prixfixe: spool nats://127.0.0.1:"),
-        "{stderr}"
-    );
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    node.run();
-    wait_until("mail is taken", || {
-        send(serve.address(), &["cyd@example.com"], "first").starts_with("250")
-    });
-    wait_until("and delivered", || fleet.kept() == ["first"]);
-}
-
-#[test]
-fn wrong_credentials_are_named_and_right_ones_do() {
-    let more = "authorization { user: prixfixe, password: right }";
-    let Some(node) = NatsServer::start_with(more) else {
-        return;
-    };
-    let spool = format!(
-        "url = '{}'\nreplicas = 1\nusername = 'prixfixe'\npassword-file = 'password'\ntls = 'off'",
-        node.address()
-    );
-    let fleet = Fleet::new("tokio", &spool);
-    let password = fleet.directory.join("password");
-    fs::write(&password, "wrong\n").unwrap();
-    {
-        let serve = fleet.start();
-        assert!(send(serve.address(), &["cyd@example.com"], "first").starts_with("451 4.4.1"));
-        let line = serve.seen("no stream can be reached").unwrap();
-        assert!(line.to_lowercase().contains("authorization"), "{line}");
-        assert!(!line.contains("wrong"), "{line}");
-    }
-    let (status, _, stderr) = fleet.run(&["spool", "list"]);
-    assert_eq!(status, 1);
-    assert!(stderr.to_lowercase().contains("authorization"), "{stderr}");
-    fs::write(&password, "right\n").unwrap();
-    let serve = fleet.start();
-    assert!(send(serve.address(), &["cyd@example.com"], "first").starts_with("250"));
-    wait_until("it is delivered", || fleet.kept() == ["first"]);
 }
 
 #[test]
@@ -484,7 +274,7 @@ fn what_loses_mail_is_an_error_at_the_start() {
         return;
     };
     // One node has no three replicas.
-    let fleet = Fleet::new("tokio", &format!("url = '{}'", node.address()));
+    let fleet = fleet("tokio", &format!("url = '{}'", node.address()));
     let (status, _, stderr) = fleet.run(&["serve"]);
     assert_eq!(status, 1);
     let last = stderr.lines().last().unwrap();
@@ -525,7 +315,7 @@ fn the_guides_trial_works_as_it_stands_there() {
     );
     assert!(send(serve.address(), &["cyd@example.com"], "first").starts_with("250"));
     let mail = directory.path().join("mail/new");
-    wait_until("it arrives", || files(&mail) == 1);
+    wait_until("it arrives", || files(&mail).len() == 1);
     serve.signal(Signal::TERM);
     serve.line("stopped");
 }
@@ -539,7 +329,7 @@ fn a_full_spool_is_said_at_mail_and_ends_when_there_is_room() {
         "url = '{}'\nreplicas = 1\nretry = ['1h']\nmax-size = '1MiB'",
         node.address()
     );
-    let fleet = Fleet::new("tokio", &spool);
+    let fleet = fleet("tokio", &spool);
     let serve = fleet.start();
     let mut client = Client::greeted(&serve);
     client.ask("EHLO client.example", "250");
@@ -557,12 +347,9 @@ fn a_full_spool_is_said_at_mail_and_ends_when_there_is_room() {
         assert!(client.reply().starts_with("250"));
         client.reply().starts_with("452 4.3.1")
     });
-    wait_until("it waits for one target alone", || {
-        let list = fleet.list();
-        list.len() == 1 && list[0]["state"] == "waiting"
-    });
+    wait_until("it waits for one target alone", || fleet.waits(1));
     let id = fleet.list()[0]["id"].as_str().unwrap().to_owned();
-    fleet.spool(&["remove", &id]);
+    fleet.done(&["remove", &id]);
     wait_until("there is room", || {
         // One that is refused often is closed.
         let mut client = Client::greeted(&serve);
@@ -581,16 +368,13 @@ fn partitions_share_the_mail() {
         "url = '{}'\nreplicas = 1\npartitions = 3\nretry = ['1h']",
         node.address()
     );
-    let fleet = Fleet::new("tokio", &spool);
+    let fleet = fleet("tokio", &spool);
     let serve = fleet.start();
     for number in 0..12 {
         let reply = send(serve.address(), &["bob@example.org"], &format!("n{number}"));
         assert!(reply.starts_with("250"), "{reply}");
     }
-    wait_until("all had an attempt", || {
-        let list = fleet.list();
-        list.len() == 12 && list.iter().all(|it| it["state"] == "waiting")
-    });
+    wait_until("all had an attempt", || fleet.waits(12));
     let metric = |name: &str| {
         let metrics = get(&serve, "/metrics");
         metrics.lines().any(|line| line == name)
@@ -598,16 +382,21 @@ fn partitions_share_the_mail() {
     wait_until("all are counted", || {
         metric("smtp_spool_messages{state=\"waiting\"} 12")
     });
-    let status = get(&serve, "/status.json");
-    let status: Value = serde_json::from_str(status.split_once("\r\n\r\n").unwrap().1).unwrap();
-    let queues = status["spool"]["targets"].as_array().unwrap();
-    let next = queues.iter().find(|it| it["name"] == "next").unwrap();
-    assert_eq!(next["waiting"], 12, "{status}");
+    wait_until("of the target, too", || {
+        metric("smtp_spool_target_messages{target=\"next\",state=\"waiting\"} 12")
+    });
+    assert!(metric("smtp_spool_shared 1"));
+    let metrics = get(&serve, "/metrics");
+    let age = "smtp_spool_target_oldest_age_seconds{target=\"next\"} ";
+    let age = metrics.lines().find_map(|line| line.strip_prefix(age));
+    assert!(age.unwrap().parse::<f64>().unwrap() > 0.0, "{metrics}");
+    let next = queue(&serve, "next");
+    assert_eq!(next["waiting"], 12, "{next}");
     assert!(
         next["next_seconds"].as_u64().is_some_and(|it| it > 1800),
         "{next}"
     );
     assert!(next["error"].is_string(), "{next}");
     assert_eq!(fleet.kept().len(), 12);
-    assert_eq!(fleet.spool(&["retry", "--all"]), "12 messages\n");
+    assert_eq!(fleet.done(&["retry", "--all"]), "12 messages\n");
 }

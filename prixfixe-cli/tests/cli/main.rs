@@ -10,6 +10,8 @@ mod check;
 mod chromium;
 #[cfg(unix)]
 mod fleet;
+mod fleet_changes;
+mod fleet_deployed;
 mod harness;
 mod how_to;
 mod lifecycle;
@@ -29,6 +31,7 @@ mod reload;
 mod restart;
 #[cfg(unix)]
 mod spool;
+mod spooled;
 mod storage;
 mod systemd;
 mod targets;

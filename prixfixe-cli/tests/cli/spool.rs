@@ -2,93 +2,16 @@
 //! while it does not.
 
 use std::fs;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
-use prixfixe_test_support::{unused_port, wait_until};
+use prixfixe_test_support::wait_until;
 use rustix::process::Signal;
-use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::harness::{Client, Serve, prixfixe, run};
+use crate::spooled::{Spooled, get, queue};
 
-/// A server with a spool, a target that passes mail on to a port where nobody listens yet, and one
-/// that keeps it.
-struct Spooling {
-    directory: PathBuf,
-    /// Removed at the end.
-    _directory: TempDir,
-    next_hop: SocketAddr,
-}
-
-impl Spooling {
-    fn new(transport: &str, more: &str) -> Self {
-        let temporary = TempDir::new().unwrap();
-        let directory = temporary.path().to_owned();
-        let port = unused_port(std::net::Ipv4Addr::LOCALHOST).unwrap();
-        let next_hop = SocketAddr::from(([127, 0, 0, 1], port));
-        let file = format!(
-            "domain = 'mx.example.net'\ntransport = '{transport}'\nadmin.listen = '127.0.0.1:0'\n\
-             accept.domains = ['example.com', 'example.org']\n{more}\n\
-             [spool]\npath = 'spool'\nretry = ['1h']\n\
-             [[listener]]\naddress = '127.0.0.1:0'\n\
-             [[target]]\nname = 'next'\nurl = 'lmtp:{next_hop}'\n\
-             [[target]]\nname = 'keep'\nurl = 'maildir:mail'\n\
-             [[route]]\nrecipients = ['@example.org']\nto = ['next', 'keep']\n\
-             [[route]]\nto = ['keep']\n"
-        );
-        fs::write(directory.join("mail.toml"), file).unwrap();
-        Self {
-            directory,
-            _directory: temporary,
-            next_hop,
-        }
-    }
-
-    fn start(&self) -> Serve {
-        let mut command = prixfixe(&["serve", "--config", "mail.toml"]);
-        Serve::spawn(
-            command.current_dir(&self.directory),
-            TempDir::new().unwrap(),
-        )
-    }
-
-    /// The next hop: what it keeps is in its own directory.
-    fn next_hop(&self, more: &[&str]) -> Serve {
-        let address = self.next_hop.to_string();
-        let directory = TempDir::new().unwrap();
-        let fixed = [
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--listen-lmtp",
-            &address,
-        ];
-        let arguments = [&fixed[..], more].concat();
-        let mut command = prixfixe(&arguments);
-        Serve::spawn(command.current_dir(directory.path()), directory)
-    }
-
-    fn spool(&self, arguments: &[&str]) -> (i32, String, String) {
-        let arguments = [&["spool"][..], arguments, &["--config", "mail.toml"]].concat();
-        run(prixfixe(&arguments).current_dir(&self.directory))
-    }
-
-    fn done(&self, arguments: &[&str]) -> String {
-        let (status, stdout, stderr) = self.spool(arguments);
-        assert_eq!(
-            (status, stderr.as_str()),
-            (0, ""),
-            "{arguments:?}: {stdout}"
-        );
-        stdout
-    }
-
-    fn list(&self) -> Vec<Value> {
-        let text = self.done(&["list", "--json"]);
-        let read = |line: &str| serde_json::from_str(line).unwrap();
-        text.lines().map(read).collect()
-    }
+/// A spool in a directory.
+fn spooling(transport: &str, more: &str) -> Spooled {
+    Spooled::new(transport, more, "path = 'spool'\nretry = ['1h']")
 }
 
 fn send(serve: &Serve, recipients: &[&str], subject: &str) {
@@ -106,26 +29,14 @@ fn send(serve: &Serve, recipients: &[&str], subject: &str) {
     assert!(reply.starts_with("250"), "{reply}");
 }
 
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return Vec::new();
-    };
-    entries.map(|entry| entry.unwrap().path()).collect()
-}
-
 fn an_operator_sees_what_waits_and_acts_on_it(transport: &str) {
-    let spooling = Spooling::new(transport, "");
+    let spooling = spooling(transport, "");
     let serve = spooling.start();
     assert_eq!(spooling.done(&["list"]), "The spool is empty.\n");
     // Recipients of two routes go in one message, and one of them to two targets.
     send(&serve, &["bob@example.org", "cyd@example.com"], "first");
-    wait_until("both had an attempt", || {
-        let list = spooling.list();
-        list.len() == 1 && list[0]["state"] == "waiting"
-    });
-    wait_until("the other target has it", || {
-        files(&spooling.directory.join("mail/new")).len() == 1
-    });
+    wait_until("both had an attempt", || spooling.waits(1));
+    wait_until("the other target has it", || spooling.kept().len() == 1);
     let list = spooling.list();
     let id = list[0]["id"].as_str().unwrap();
     let next = &list[0]["deliveries"].as_array().unwrap().iter();
@@ -176,7 +87,7 @@ fn an_operator_sees_what_waits_and_acts_on_it(transport: &str) {
     spooling.done(&["retry", "--all", "--target", "next"]);
     wait_until("the next hop has it", || receiver.messages().len() == 1);
     wait_until("nothing is left", || spooling.list().is_empty());
-    assert_eq!(files(&spooling.directory.join("mail/new")).len(), 1);
+    assert_eq!(spooling.kept().len(), 1);
     drop(serve);
 }
 
@@ -192,15 +103,12 @@ fn an_operator_sees_what_waits_and_acts_on_it_over_raw() {
 
 #[test]
 fn messages_are_removed_for_good_and_mistakes_are_named() {
-    let spooling = Spooling::new("tokio", "");
+    let spooling = spooling("tokio", "");
     let serve = spooling.start();
     for subject in ["first", "second"] {
         send(&serve, &["bob@example.org"], subject);
     }
-    wait_until("both wait", || {
-        let list = spooling.list();
-        list.len() == 2 && list.iter().all(|it| it["state"] == "waiting")
-    });
+    wait_until("both wait", || spooling.waits(2));
     let list = spooling.list();
     let ids: Vec<&str> = list.iter().map(|it| it["id"].as_str().unwrap()).collect();
     assert_eq!(spooling.done(&["remove", ids[0]]), "1 message\n");
@@ -234,25 +142,21 @@ fn without_a_spool_there_is_nothing_to_look_into() {
 /// Everything that a page, an alert and a probe is told.
 #[test]
 fn the_spool_is_in_metrics_status_and_readiness() {
-    let spooling = Spooling::new("tokio", "");
+    let spooling = spooling("tokio", "");
     let serve = spooling.start();
     send(&serve, &["bob@example.org"], "first");
     wait_until("it waits", || {
         spooling.list().iter().any(|it| it["state"] == "waiting")
     });
-    let admin = serve.seen("admin endpoints").unwrap();
-    let admin: SocketAddr = admin
-        .rsplit_once("address=")
-        .unwrap()
-        .1
-        .trim()
-        .parse()
-        .unwrap();
-    let metrics = crate::targets::get(admin, "/metrics");
+    let metrics = get(&serve, "/metrics");
     for line in [
         "smtp_spool_messages{state=\"ready\"} 0\n",
         "smtp_spool_messages{state=\"waiting\"} 1\n",
         "smtp_spool_messages{state=\"failed\"} 0\n",
+        "smtp_spool_shared 0\n",
+        "smtp_spool_target_messages{target=\"next\",state=\"waiting\"} 1\n",
+        "smtp_spool_target_messages{target=\"keep\",state=\"ready\"} 0\n",
+        "smtp_spool_target_oldest_age_seconds{target=\"keep\"} 0\n",
         "smtp_spool_given_up_total{target=\"next\"} 0\n",
         "smtp_bounces_total{result=\"sent\"} 0\n",
         "smtp_target_up{target=\"next\"} 0\n",
@@ -261,13 +165,10 @@ fn the_spool_is_in_metrics_status_and_readiness() {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
     // A target that is down is no reason to refuse mail.
-    let ready = crate::targets::get(admin, "/readyz");
+    let ready = get(&serve, "/readyz");
     assert!(ready.starts_with("HTTP/1.1 200 "), "{ready}");
-    let status = crate::targets::get(admin, "/status.json");
-    let status: Value = serde_json::from_str(status.split_once("\r\n\r\n").unwrap().1).unwrap();
-    let queues = status["spool"]["targets"].as_array().unwrap();
-    let next = queues.iter().find(|it| it["name"] == "next").unwrap();
-    assert_eq!(next["waiting"], 1, "{status}");
+    let next = queue(&serve, "next");
+    assert_eq!(next["waiting"], 1, "{next}");
     assert!(
         next["next_seconds"].as_u64().is_some_and(|it| it > 1800),
         "{next}"
@@ -277,7 +178,7 @@ fn the_spool_is_in_metrics_status_and_readiness() {
 
 #[test]
 fn a_sender_that_logged_in_hears_that_its_mail_was_refused() {
-    let spooling = Spooling::new("tokio", "auth.mode = 'any'");
+    let spooling = spooling("tokio", "auth.mode = 'any'");
     let _receiver = spooling.next_hop(&["--accept-domain", "elsewhere.example"]);
     let serve = spooling.start();
     let mut client = Client::greeted(&serve);
@@ -292,7 +193,7 @@ fn a_sender_that_logged_in_hears_that_its_mail_was_refused() {
     client.send("Subject: Lunch\r\n\r\nAt noon?\r\n.\r\n");
     assert!(client.reply().starts_with("250"));
     let report = || {
-        let files = files(&spooling.directory.join("mail/new")).into_iter();
+        let files = spooling.kept().into_iter();
         let mut texts = files.map(|path| fs::read_to_string(path).unwrap());
         texts.find(|text| text.contains("multipart/report"))
     };
@@ -317,5 +218,5 @@ fn a_sender_that_logged_in_hears_that_its_mail_was_refused() {
     wait_until("it has failed", || {
         spooling.list().iter().any(|it| it["state"] == "failed")
     });
-    assert_eq!(files(&spooling.directory.join("mail/new")).len(), 3);
+    assert_eq!(spooling.kept().len(), 3);
 }

@@ -1,6 +1,7 @@
 //! Targets, routes, and the relay that is not open to everybody.
 
 use super::*;
+use crate::differences;
 
 fn problem(file: &str) -> String {
     load(file, &[], &[]).unwrap_err().to_string()
@@ -112,6 +113,42 @@ fn with_a_spool_a_route_may_lead_to_several_targets() {
         let problem = problem(&file(to));
         assert!(problem.ends_with(expected), "{problem}");
     }
+}
+
+/// What waits where the mail was would be left behind.
+#[test]
+fn a_running_spool_stays_where_it_is_and_takes_over_all_else() {
+    let spool = |keys: &str| load(&format!("[spool]\n{keys}"), &[], &[]).unwrap();
+    let keys = |old: &Configuration, new: &Configuration| {
+        let differences = differences(old, new).into_iter();
+        differences.map(|it| it.key).collect::<Vec<_>>()
+    };
+    let wanted = spool(
+        "url = 'nats://a,b'\nstream = 'OTHER'\nreplicas = 1\npartitions = 2\n\
+         max-size = '1GiB'\nretry = ['5m']\ncreds-file = '/creds'\ntls-ca = '/ca'",
+    );
+    let fleet = spool("url = 'nats://a'\nusername = 'one'\npassword-file = '/password'");
+    let next = fleet.changed_while_running(&wanted, |_| false);
+    let changed = [
+        "spool.creds-file",
+        "spool.max-size",
+        "spool.password-file",
+        "spool.retry",
+        "spool.tls-ca",
+        "spool.username",
+    ];
+    assert_eq!(keys(&fleet, &next), changed);
+    let waits = [
+        "spool.partitions",
+        "spool.replicas",
+        "spool.stream",
+        "spool.url",
+    ];
+    assert_eq!(keys(&next, &wanted), waits);
+
+    let disk = spool("path = '/spool'");
+    let next = disk.changed_while_running(&wanted, |_| false);
+    assert_eq!(keys(&disk, &next), ["spool.max-size", "spool.retry"]);
 }
 
 #[test]

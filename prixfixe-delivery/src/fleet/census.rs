@@ -25,9 +25,8 @@ use crate::nats::inspect::stream_info;
 use crate::{QueueStatus, SpoolStatus};
 
 /// What was counted last.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Census {
-    max_bytes: u64,
     seen: Mutex<SpoolStatus>,
 }
 
@@ -62,15 +61,6 @@ struct Consumer {
     num_ack_pending: u64,
 }
 
-impl Census {
-    pub(super) fn new(max_bytes: u64) -> Self {
-        Self {
-            max_bytes,
-            seen: Mutex::default(),
-        }
-    }
-}
-
 impl Fleet {
     /// Messages by state and target, of all the fleet, as they were counted some seconds ago: one
     /// for each target of a mail. Counted where a [`FleetDelivery`](crate::FleetDelivery) delivers.
@@ -98,7 +88,8 @@ impl Fleet {
         }
         status.is_delivering = inner.keeper.shared.ready().is_some();
         status.bytes = inner.usage.bytes();
-        status.max_bytes = inner.census.max_bytes;
+        status.max_bytes = inner.usage.limit();
+        status.is_shared = true;
         status
     }
 }

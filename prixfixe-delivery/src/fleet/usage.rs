@@ -13,7 +13,7 @@ use crate::nats::link::Shared;
 /// What waits, in bytes of one replica.
 #[derive(Debug)]
 pub(super) struct Usage {
-    limit: u64,
+    limit: AtomicU64,
     /// When it was looked at last.
     seen: AtomicU64,
     /// What this server has added since then.
@@ -26,7 +26,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 impl Usage {
     pub(super) fn new(limit: u64) -> Self {
         Self {
-            limit,
+            limit: AtomicU64::new(limit),
             seen: AtomicU64::new(0),
             added: AtomicU64::new(0),
             messages: AtomicU64::new(0),
@@ -35,7 +35,15 @@ impl Usage {
 
     /// Whether so many more bytes have a place.
     pub(super) fn has_room_for(&self, size: u64) -> bool {
-        self.bytes().saturating_add(size) <= self.limit
+        self.bytes().saturating_add(size) <= self.limit()
+    }
+
+    pub(super) fn limit(&self) -> u64 {
+        self.limit.load(Relaxed)
+    }
+
+    pub(super) fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, Relaxed);
     }
 
     pub(super) fn add(&self, size: u64) {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use prixfixe_server::Reply;
 use tokio::time::sleep;
 
+use super::answers::Awaited;
 use super::link::{Session, words_of};
 use crate::Failure;
 
@@ -63,11 +64,15 @@ pub(crate) async fn settle(
     mut waiting: Waiting,
 ) -> Result<PublishAck, Failure> {
     for _ in 0..CONFLICT_ATTEMPTS {
+        let awaited = Awaited::begin(&session.answers);
         let answer = tokio::select! {
             biased;
             answer = waiting.acknowledgement.into_future() => answer,
             () = session.is_lost_since(waiting.losses) => return Err(Failure::unknown(CONNECTION_LOST)),
         };
+        if is_answer(&answer) {
+            awaited.answered();
+        }
         match answer {
             Ok(acknowledged) => return Ok(acknowledged),
             Err(error) if is_conflict(&error) => sleep(CONFLICT_PAUSE).await,
@@ -84,6 +89,14 @@ pub(crate) async fn settle(
 /// The same, where the stream may have the message.
 fn in_doubt(failure: Failure) -> Failure {
     Failure::unknown(failure.to_string())
+}
+
+/// Whether the stream has said something, be it no.
+fn is_answer(answer: &Result<PublishAck, PublishError>) -> bool {
+    match answer {
+        Ok(_) => true,
+        Err(error) => api_error(error).is_some(),
+    }
 }
 
 fn api_error(error: &PublishError) -> Option<&Error> {

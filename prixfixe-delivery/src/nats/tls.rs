@@ -1,6 +1,6 @@
 //! TLS towards NATS servers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
@@ -12,6 +12,28 @@ use async_nats::rustls::{ClientConfig, RootCertStore};
 use super::options::{NatsError, NatsOptions};
 use crate::TlsUse;
 use crate::any_certificate::AnyCertificate;
+
+/// What connections are secured with, to be compared: the way, and what each file holds.
+#[derive(PartialEq, Eq)]
+pub(super) struct Material(TlsUse, [Option<Vec<u8>>; 3]);
+
+impl Material {
+    pub(super) fn read(options: &NatsOptions) -> Result<Self, NatsError> {
+        let read = |path: &Option<PathBuf>| {
+            let text = path.as_ref().map(|path| {
+                let text = fs::read(path);
+                text.map_err(|error| file(path, error))
+            });
+            text.transpose()
+        };
+        let files = [
+            read(&options.tls_ca)?,
+            read(&options.tls_cert)?,
+            read(&options.tls_key)?,
+        ];
+        Ok(Self(options.tls(), files))
+    }
+}
 
 /// What connections are secured with; `None` where they are not.
 pub(super) fn client_config(options: &NatsOptions) -> Result<Option<ClientConfig>, NatsError> {

@@ -89,6 +89,8 @@ pub struct EntryTarget {
 pub struct SpoolStatus {
     /// This process delivers.
     pub is_delivering: bool,
+    /// It is a fleet's: each of its servers tells of all of it.
+    pub is_shared: bool,
     /// Messages under way, or next.
     pub ready: u64,
     /// Messages that wait for the time of their next attempt.

@@ -272,33 +272,46 @@ fn rounds() -> usize {
 /// Messages while something is wrong.
 const STEP: usize = 30;
 
-/// The node answers, and has nobody to write with. The others have a majority. In the long form
-/// alone: how soon the node says so is its own matter, and on a busy machine that may take longer
-/// than a test of the short form may.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_leaves_a_node_that_is_alone() {
-    if rounds() < 2 || !has("nats-server") {
-        return;
-    }
-    let nodes = Nodes::start().await;
+/// A spool whose server is at the first node, and the ways that it has there.
+async fn at_the_first(nodes: &Nodes) -> (Fleet, Vec<Link>) {
     let mut ways = Vec::new();
     for node in &nodes.all {
         ways.push(Link::to(node.port).await);
     }
     ways[1..].iter().for_each(Link::cut);
-    let hosts: Vec<String> = ways
-        .iter()
-        .map(|link| format!("127.0.0.1:{}", link.port))
-        .collect();
+    let hosts = ways.iter().map(|link| format!("127.0.0.1:{}", link.port));
+    let address = format!("nats://{}", hosts.collect::<Vec<_>>().join(","));
     let mut options = options();
     options.replicas = 3;
     options.connection.timeout = Duration::from_secs(3);
-    let fleet = open(&format!("nats://{}", hosts.join(",")), options).await;
+    let fleet = open(&address, options).await;
     keep_until_taken(&fleet, "relay", "one").await;
     ways.iter().for_each(Link::heal);
+    (fleet, ways)
+}
+
+/// The node answers, and has nobody to write with. The others have a majority.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_leaves_a_node_that_is_alone() {
+    if !has("nats-server") {
+        return;
+    }
+    let nodes = Nodes::start().await;
+    let (fleet, _ways) = at_the_first(&nodes).await;
     nodes.isolate(0);
     keep_until_taken(&fleet, "relay", "other").await;
-    nodes.join(0);
+}
+
+/// Nothing comes from the node any more, and nothing says that it is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_leaves_a_node_that_it_does_not_hear_from() {
+    if !has("nats-server") {
+        return;
+    }
+    let nodes = Nodes::start().await;
+    let (fleet, ways) = at_the_first(&nodes).await;
+    ways[0].cut();
+    keep_until_taken(&fleet, "relay", "other").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

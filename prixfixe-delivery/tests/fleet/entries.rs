@@ -1,10 +1,11 @@
 //! What a person sees of single messages, and does with them.
 
-use prixfixe_delivery::{EntryState, FleetEntry, FleetError, FleetId};
+use prixfixe_delivery::{EntryState, FleetDelivery, FleetEntry, FleetError, FleetId, Routes};
 
+use super::handler::Anew;
 use super::*;
 
-async fn list(fleet: &Fleet) -> Vec<FleetEntry> {
+pub(crate) async fn list(fleet: &Fleet) -> Vec<FleetEntry> {
     let mut all = Vec::new();
     let list = fleet.list(|entry| {
         all.push(entry);
@@ -25,12 +26,12 @@ async fn export(fleet: &Fleet, id: &FleetId) -> Result<String, FleetError> {
 }
 
 /// Pieces of objects, and their descriptions.
-async fn pieces(setting: &Setting) -> u64 {
+pub(crate) async fn pieces(setting: &Setting) -> u64 {
     count(&setting.context, "OBJ_PRIXFIXE").await
 }
 
 /// A description stays of an object that was removed.
-const REMOVED: u64 = 2;
+pub(crate) const REMOVED: u64 = 2;
 
 async fn setting() -> Option<Setting> {
     let mut options = options();
@@ -259,4 +260,94 @@ async fn what_is_removed_during_its_delivery_is_delivered_whole() {
     setting.target.stalls.send_replace(false);
     until("it is delivered", async || setting.target.all().len() == 1).await;
     assert!(setting.target.all()[0].text.ends_with(large().as_bytes()));
+}
+
+/// A report lies in the stream of the message that it is of, whatever its own digest says.
+#[tokio::test]
+async fn a_report_in_the_partition_of_another_digest_is_found() {
+    let Some(server) = NatsServer::start() else {
+        return;
+    };
+    let (target, reports) = (
+        Arc::new(Collector::default()),
+        Arc::new(Collector::default()),
+    );
+    reports
+        .is_down
+        .store(true, std::sync::atomic::Ordering::SeqCst);
+    let routes = Routes::new("mx.example.com")
+        .shared_target("relay", target)
+        .shared_target("reports", reports)
+        .route(["@example.com".parse().expect("a pattern")], "reports")
+        .and_then(|it| it.rest("relay"))
+        .expect("routes");
+    let mut options = options();
+    options.partitions = 3;
+    options.retry = RetrySchedule::new([Duration::from_secs(600)]);
+    options.bouncer = Arc::new(Anew::default());
+    let fleet = open(&server.address(), options).await;
+    let delivery = FleetDelivery::new(fleet, routes, 4).await.expect("it");
+    let fleet = delivery.fleet();
+    let context = context(&server.address()).await;
+    let mut sent = 0;
+    let mut found = None;
+    until("a report in another partition", async || {
+        sent += 1;
+        let kept = keep(
+            fleet,
+            "relay",
+            &["nobody@example.org"],
+            content(&sent.to_string()),
+        );
+        kept.await.expect("it is kept");
+        until("it is reported", async || {
+            let list = list(fleet).await;
+            list.len() == sent && list.iter().all(|it| it.target == "reports")
+        })
+        .await;
+        for entry in list(fleet).await {
+            if !has_its_own_partition(&context, &entry.digest).await {
+                found = Some(entry.id);
+            }
+        }
+        found.is_some()
+    })
+    .await;
+    let id = found.expect("one");
+    until("it was tried", async || {
+        let mut is_waiting = false;
+        let shown = fleet.show(&id, |entry| {
+            is_waiting = entry.state == EntryState::Waiting;
+            Ok(())
+        });
+        shown.await.is_ok() && is_waiting
+    })
+    .await;
+    assert!(export(fleet, &id).await.unwrap().ends_with("Sorry\r\n"));
+    fleet.hold_one(&id).await.unwrap();
+    let states = list(fleet).await.into_iter().filter(|it| it.id == id);
+    assert!(states.map(|it| it.state).eq([EntryState::Held]));
+    fleet.remove_one(&id).await.unwrap();
+    let gone = fleet.show(&id, |_| Ok(())).await;
+    assert!(matches!(gone, Err(FleetError::Unknown(_))), "{gone:?}");
+}
+
+/// Whether a message is in the partition that its digest names.
+async fn has_its_own_partition(context: &Context, digest: &str) -> bool {
+    let number = u32::from_str_radix(&digest[..8], 16).unwrap() % 3;
+    let stream = context.get_stream(format!("PRIXFIXE-{number}")).await;
+    let stream = stream.unwrap();
+    for state in ["due", "wait"] {
+        let subject = format!("PRIXFIXE-{number}.{state}.reports.{digest}");
+        for subject in [subject.clone(), format!("{subject}.>")] {
+            if stream
+                .get_last_raw_message_by_subject(&subject)
+                .await
+                .is_ok()
+            {
+                return true;
+            }
+        }
+    }
+    false
 }

@@ -122,7 +122,7 @@ fn mail_goes_all_ways_and_a_refusal_comes_back_on_raw() {
 
 /// Writes another report each time, as most do.
 #[derive(Default)]
-struct Anew(std::sync::atomic::AtomicU64);
+pub(crate) struct Anew(std::sync::atomic::AtomicU64);
 
 impl Bouncer for Anew {
     fn report(&self, report: &Report<'_>) -> Option<Notice> {

@@ -19,6 +19,7 @@ mod delivery;
 mod deployed;
 mod entries;
 mod fairness;
+mod faults;
 mod handler;
 mod inspection;
 mod link;
@@ -133,7 +134,10 @@ struct Setting {
 
 impl Setting {
     async fn new(options: FleetOptions) -> Option<Self> {
-        let server = NatsServer::start()?;
+        Self::on(NatsServer::start()?, options).await
+    }
+
+    async fn on(server: NatsServer, options: FleetOptions) -> Option<Self> {
         let fleet = open(&server.address(), options).await;
         let target = Arc::new(Collector::default());
         let context = context(&server.address()).await;

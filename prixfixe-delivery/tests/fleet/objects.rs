@@ -7,7 +7,7 @@ use prixfixe_delivery::Which;
 use super::*;
 
 /// A content that goes by the bucket.
-fn large(name: &str) -> String {
+pub(crate) fn large(name: &str) -> String {
     content(name) + &"0123456789\r\n".repeat(200_000)
 }
 
