@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::places::{Place, Places};
 use super::status::Readiness;
-use super::{BACKLOG, Status, listen, probe, routes};
+use super::{BACKLOG, Leaving, Status, listen, probe, routes};
 
 /// How long a request's head may take, and a connection be idle between two requests. The status
 /// page asks every 2 seconds.
@@ -49,7 +49,7 @@ const SUCCESSOR_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) async fn serve(
     listeners: Vec<StdListener>,
     status: Arc<Status>,
-    leaving: Option<(impl Future<Output = ()>, Vec<StdListener>)>,
+    leaving: Option<(Leaving, Vec<StdListener>)>,
 ) {
     let answering = Answering {
         places: Places::default(),

@@ -61,6 +61,7 @@ mod targets;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread;
 
@@ -75,6 +76,9 @@ pub use self::status::{Readiness, Status};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 128;
+
+/// What is done when the port is left to another process.
+type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The sockets of the endpoints; none where nothing is to be served.
 #[derive(Debug, Default)]
@@ -157,6 +161,11 @@ impl Admin {
         status: Status,
         leaving: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
+        self.serve_until(status, Box::pin(leaving))
+    }
+
+    /// Compiled in this crate, with all of hyper.
+    fn serve_until(self, status: Status, leaving: Leaving) -> Result<(), ServeError> {
         if self.listeners.is_empty() {
             return Ok(());
         }

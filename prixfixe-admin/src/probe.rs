@@ -1,6 +1,7 @@
 //! Asking a server whether it is ready, as a load balancer does.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,11 +50,15 @@ pub struct Answer {
 /// # Errors
 ///
 /// There was no answer; the text says why.
-pub async fn ask(address: SocketAddr) -> Result<Answer, String> {
-    match timeout(TIMEOUT, exchange(address)).await {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("it took longer than {} s", TIMEOUT.as_secs())),
-    }
+pub fn ask(
+    address: SocketAddr,
+) -> Pin<Box<dyn Future<Output = Result<Answer, String>> + Send + 'static>> {
+    Box::pin(async move {
+        match timeout(TIMEOUT, exchange(address)).await {
+            Ok(result) => result.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("it took longer than {} s", TIMEOUT.as_secs())),
+        }
+    })
 }
 
 async fn exchange(address: SocketAddr) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {

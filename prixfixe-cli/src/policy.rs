@@ -50,7 +50,8 @@ struct Asked {
     check: Arc<Milter>,
 }
 
-/// All that a milter is configured with. One that stays the same keeps its connections through a reload.
+/// All that a milter is configured with. One that stays the same keeps its connections through a
+/// reload.
 #[derive(Clone, PartialEq, Eq)]
 struct WantedMilter {
     milter: config::Milter,
@@ -216,8 +217,8 @@ impl Rules {
         Ok(connected)
     }
 
-    /// The milters of a connection for which other rules were in force. One that has not changed keeps its own, and a
-    /// new one connects when it hears of the message.
+    /// The milters of a connection for which other rules were in force. One that has not changed
+    /// keeps its own, and a new one connects when it hears of the message.
     fn take_over(
         &self,
         client: &Client,
@@ -299,7 +300,8 @@ impl CheckSession for PolicySession {
         if !rules.concern(mail.client()) {
             return Ok(());
         }
-        // Each future apart: the hook's own is boxed for every MAIL, and nobody is asked at most of them.
+        // Each future apart: the hook's own is boxed for every MAIL, and nobody is asked at most of
+        // them.
         if let Some(check) = &rules.authentication {
             let session = check.connect(mail.client()).await?;
             let session = self.authentication.insert(session);
@@ -377,7 +379,8 @@ impl CheckSession for PolicySession {
         if !milters.iter().any(CheckSession::reads_content) {
             return Ok(of_filters.and(verdict));
         }
-        // Each milter sees what those before it have written, and no result that somebody has forged.
+        // Each milter sees what those before it have written, and no result that somebody has
+        // forged.
         let (on_top, below) = split(&verdict);
         let mut verdict = of_filters.and(below);
         for milter in milters {
@@ -407,7 +410,8 @@ impl CheckSession for PolicySession {
     }
 }
 
-/// The fields that go on top of all others, such as `Authentication-Results`, and the rest of a verdict.
+/// The fields that go on top of all others, such as `Authentication-Results`, and the rest of a
+/// verdict.
 fn split(verdict: &Verdict) -> (Verdict, Verdict) {
     let findings = verdict.findings().iter().cloned();
     let below = findings.fold(Verdict::default(), Verdict::found);

@@ -70,7 +70,7 @@ use crate::nats::connection::Access;
 use crate::nats::link::Keeper;
 use crate::routes::Routes;
 use crate::tracked::Tracked;
-use crate::{Bouncer, Failure, Health, NatsError, NatsOptions, RetrySchedule, Target};
+use crate::{Bouncer, BoxFuture, Failure, Health, NatsError, NatsOptions, RetrySchedule, Target};
 
 pub use self::accept::Part;
 pub use self::actions::Which;
@@ -160,7 +160,12 @@ impl Fleet {
     ///
     /// [`NatsError`], for what no waiting mends: a stream that does not keep what it acknowledges,
     /// say.
-    pub async fn open(url: &FleetUrl, options: FleetOptions) -> Result<Self, NatsError> {
+    pub fn open(url: &FleetUrl, options: FleetOptions) -> BoxFuture<'_, Result<Self, NatsError>> {
+        // Boxed: whoever waits for it has no copy of the client of NATS of its own.
+        Box::pin(Self::connect(url, options))
+    }
+
+    async fn connect(url: &FleetUrl, options: FleetOptions) -> Result<Self, NatsError> {
         options.check()?;
         let names = Names::new(&options.stream, options.partitions);
         let streams = Streams {
@@ -302,7 +307,11 @@ impl Fleet {
 
     /// Makes no new attempts, and waits for those under way. What is not over by then is given
     /// back: another server has it at once.
-    pub async fn stop(&self, patience: Duration) {
+    pub fn stop(&self, patience: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(self.wind_up(patience))
+    }
+
+    async fn wind_up(&self, patience: Duration) {
         self.0.phase.send_if_modified(|phase| {
             let is_running = *phase == Phase::Running;
             if is_running {

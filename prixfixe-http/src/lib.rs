@@ -33,6 +33,7 @@ mod request;
 mod response;
 mod tls;
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +58,10 @@ const MAX_IDLE: Duration = Duration::from_secs(30);
 
 /// A request that makes progress may take so long for each of these bytes beyond its deadline.
 const SLOWEST: u64 = 16 << 10;
+
+/// What a [`Client`] does. It is compiled in this crate: whoever waits for it has no copy of hyper of
+/// its own.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How a [`Client`] works.
 #[derive(Debug, Clone)]
@@ -118,16 +123,22 @@ impl Client {
     /// # Errors
     ///
     /// [`HttpError`], which says whether the other side may have the request.
-    pub async fn send(&self, request: &Request, patience: Duration) -> Result<Response, HttpError> {
-        if let Some(kept) = self.kept().await {
-            match self.attempt(kept, request, patience).await {
-                Err(broken) if broken.is_stale => {}
-                attempt => return attempt.map_err(|broken| broken.error),
+    pub fn send<'a>(
+        &'a self,
+        request: &'a Request,
+        patience: Duration,
+    ) -> BoxFuture<'a, Result<Response, HttpError>> {
+        Box::pin(async move {
+            if let Some(kept) = self.kept().await {
+                match self.attempt(kept, request, patience).await {
+                    Err(broken) if broken.is_stale => {}
+                    attempt => return attempt.map_err(|broken| broken.error),
+                }
             }
-        }
-        let new = self.0.connector.connect().await?;
-        let attempt = self.attempt(new, request, patience).await;
-        attempt.map_err(|broken| broken.error)
+            let new = self.0.connector.connect().await?;
+            let attempt = self.attempt(new, request, patience).await;
+            attempt.map_err(|broken| broken.error)
+        })
     }
 
     /// Whether there is a connection, or can be one. It is kept.
@@ -135,13 +146,15 @@ impl Client {
     /// # Errors
     ///
     /// [`HttpError`], where there is none.
-    pub async fn reach(&self) -> Result<(), HttpError> {
-        let connection = match self.kept().await {
-            Some(kept) => kept,
-            None => self.0.connector.connect().await?,
-        };
-        self.keep(connection);
-        Ok(())
+    pub fn reach(&self) -> BoxFuture<'_, Result<(), HttpError>> {
+        Box::pin(async move {
+            let connection = match self.kept().await {
+                Some(kept) => kept,
+                None => self.0.connector.connect().await?,
+            };
+            self.keep(connection);
+            Ok(())
+        })
     }
 
     async fn attempt(

@@ -23,7 +23,8 @@ pub enum Event {
 pub enum Answer {
     /// Go on.
     Continue,
-    /// No further questions: of the connection, where it answers a connection or HELO, otherwise of the message.
+    /// No further questions: of the connection, where it answers a connection or HELO, otherwise of
+    /// the message.
     Accept,
     /// No further questions of this kind in this message.
     Skip,

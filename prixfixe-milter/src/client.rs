@@ -40,7 +40,8 @@ pub enum Sent {
     Answered,
 }
 
-/// The server's side of a connection to a milter. The [documentation of the crate](crate) has the run loop.
+/// The server's side of a connection to a milter. The [documentation of the crate](crate) has the
+/// run loop.
 #[derive(Debug)]
 pub struct MilterClient {
     offer: Offer,
@@ -108,8 +109,8 @@ impl MilterClient {
         self.output.len()
     }
 
-    /// Takes what the milter has sent. [`next_event`](Self::next_event) is to be asked before more is read:
-    /// nothing is dropped here.
+    /// Takes what the milter has sent. [`next_event`](Self::next_event) is to be asked before more
+    /// is read: nothing is dropped here.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.packets.receive(bytes);
     }
@@ -137,7 +138,8 @@ impl MilterClient {
         matches!(self.waiting, Waiting::Negotiation | Waiting::Answer(_))
     }
 
-    /// Whether the milter looks at a message whose content is sent now: it has been told of MAIL, and nothing is settled.
+    /// Whether the milter looks at a message whose content is sent now: it has been told of MAIL,
+    /// and nothing is settled.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.accepted && matches!(self.message, Message::Open(_))
@@ -193,7 +195,8 @@ impl MilterClient {
         self.send(Kind::Hello, &[&without_nul(name), b"\0"], macros)
     }
 
-    /// The client begins a message: an address without angle brackets, and parameters such as `SIZE=10`.
+    /// The client begins a message: an address without angle brackets, and parameters such as
+    /// `SIZE=10`.
     ///
     /// # Errors
     ///
@@ -235,7 +238,8 @@ impl MilterClient {
         self.send(Kind::Data, &[], macros)
     }
 
-    /// A header field, its folded lines separated by line feeds. What a packet has no room for is cut.
+    /// A header field, its folded lines separated by line feeds. What a packet has no room for is
+    /// cut.
     ///
     /// # Errors
     ///

@@ -31,7 +31,8 @@ pub enum MilterError {
     /// The milter closes the connection.
     #[error("the milter closes the connection")]
     Closing,
-    /// A command came while an answer was waited for, or out of order. This is a bug of the caller's.
+    /// A command came while an answer was waited for, or out of order. This is a bug of the
+    /// caller's.
     #[error("a command at the wrong time")]
     WrongTime,
 }

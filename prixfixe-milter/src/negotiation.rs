@@ -4,7 +4,8 @@ use crate::macros::{Stage, Wanted};
 use crate::packet::{number, text, write};
 use crate::{Actions, MilterError, Steps};
 
-/// The version that is spoken here, and the oldest that is taken: an older one has no header fields.
+/// The version that is spoken here, and the oldest that is taken: an older one has no header
+/// fields.
 const VERSION: u32 = 6;
 const OLDEST: u32 = 2;
 
@@ -53,8 +54,8 @@ impl MaxData {
     }
 }
 
-/// What a milter is offered, and how much it may change. The default is everything, packets of 64 KiB,
-/// and bodies of 64 MiB.
+/// What a milter is offered, and how much it may change. The default is everything, packets of 64
+/// KiB, and bodies of 64 MiB.
 #[derive(Debug, Clone)]
 pub struct Offer {
     pub(crate) actions: Actions,

@@ -41,7 +41,8 @@ impl Packets {
         self.received.len() <= self.taken
     }
 
-    /// The next packet, once it is complete. A length that is not taken is an error before its packet comes.
+    /// The next packet, once it is complete. A length that is not taken is an error before its
+    /// packet comes.
     pub(crate) fn next(&mut self) -> Result<Option<Packet>, MilterError> {
         let rest = self.received.get(self.taken..).unwrap_or_default();
         let Some((length, rest)) = rest.split_first_chunk::<LENGTH>() else {

@@ -22,7 +22,8 @@ impl CustomReply {
         self.code
     }
 
-    /// Class, subject and detail (RFC 3463). Where the milter gave none, or one of another class, `X.7.1`.
+    /// Class, subject and detail (RFC 3463). Where the milter gave none, or one of another class,
+    /// `X.7.1`.
     #[must_use]
     pub const fn enhanced(&self) -> (u8, u16, u16) {
         self.enhanced

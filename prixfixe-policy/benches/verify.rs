@@ -1,5 +1,5 @@
-//! What SPF, DKIM and DMARC cost for a message of 10 KiB with one RSA-2048 signature, with all answers of the DNS in
-//! the cache, on one core.
+//! What SPF, DKIM and DMARC cost for a message of 10 KiB with one RSA-2048 signature, with all
+//! answers of the DNS in the cache, on one core.
 
 #![allow(
     clippy::expect_used,

@@ -195,12 +195,12 @@ impl Authentication {
             return Spf::NotAsked;
         };
         let check = Arc::clone(self);
-        Spf::Asked(Task::spawn(async move {
+        Spf::Asked(Task::spawn(Box::pin(async move {
             let began = Instant::now();
             let answer = question.ask(check.resolver.clone()).await;
             check.observe("spf", answer.outcome(), began);
             answer
-        }))
+        })))
     }
 
     /// What all methods find in a content.

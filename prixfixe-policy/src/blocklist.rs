@@ -7,6 +7,7 @@ use std::time::Instant;
 use mail_auth::common::resolver::ToReverseName as _;
 use mail_auth::{DnsError, Error, RecordSet};
 use prixfixe_core::{ForwardPath, Reply};
+use prixfixe_http::BoxFuture;
 use prixfixe_server::{Check, CheckSession, Client, Content, Edit, Finding, Rcpt, Verdict, reply};
 
 use crate::authentication::is_stranger;
@@ -77,23 +78,25 @@ impl Blocklist {
         self
     }
 
-    async fn look(&self, client: IpAddr) -> Listing {
-        let began = Instant::now();
-        let name = format!("{}.{}.", client.to_reverse_name(), self.zone);
-        let none = None::<&mail_auth::common::cache::NoCache<Box<str>, RecordSet<Ipv4Addr>>>;
-        let lookup = self.resolver.dns().ipv4_lookup(name, none);
-        let listing = match self.resolver.in_time(lookup).await {
-            Some(Ok(answers)) => Listing::of(&answers.rrset),
-            Some(Err(Error::Dns(DnsError::RecordNotFound(_)))) => Listing::Absent,
-            Some(Err(_)) | None => Listing::Unknown,
-        };
-        if listing == Listing::Unknown {
-            tracing::debug!(zone = &*self.zone, "the blocklist gives no answer");
-        }
-        if let Some(observer) = &self.observer {
-            observer.observed("dnsbl", listing.as_str(), began.elapsed());
-        }
-        listing
+    fn look(&self, client: IpAddr) -> BoxFuture<'_, Listing> {
+        Box::pin(async move {
+            let began = Instant::now();
+            let name = format!("{}.{}.", client.to_reverse_name(), self.zone);
+            let none = None::<&mail_auth::common::cache::NoCache<Box<str>, RecordSet<Ipv4Addr>>>;
+            let lookup = self.resolver.dns().ipv4_lookup(name, none);
+            let listing = match self.resolver.in_time(lookup).await {
+                Some(Ok(answers)) => Listing::of(&answers.rrset),
+                Some(Err(Error::Dns(DnsError::RecordNotFound(_)))) => Listing::Absent,
+                Some(Err(_)) | None => Listing::Unknown,
+            };
+            if listing == Listing::Unknown {
+                tracing::debug!(zone = &*self.zone, "the blocklist gives no answer");
+            }
+            if let Some(observer) = &self.observer {
+                observer.observed("dnsbl", listing.as_str(), began.elapsed());
+            }
+            listing
+        })
     }
 }
 
@@ -134,9 +137,9 @@ impl Check for Blocklist {
         let state = match address {
             Some(address) => {
                 let list = Arc::clone(self);
-                State::Asked(Task::spawn(async move {
+                State::Asked(Task::spawn(Box::pin(async move {
                     list.look(address.to_canonical()).await
-                }))
+                })))
             }
             None => State::Known(Listing::Absent),
         };

@@ -80,7 +80,7 @@ impl Check for ClientName {
             return Ok(ClientNameSession(None));
         }
         let (check, client) = (Arc::clone(self), client.clone());
-        let lookup = Task::spawn(async move { check.look(&client).await });
+        let lookup = Task::spawn(Box::pin(async move { check.look(&client).await }));
         Ok(ClientNameSession(Some(lookup)))
     }
 

@@ -1,23 +1,26 @@
 //! DKIM (RFC 6376): who has signed this message?
 
 use mail_auth::{AuthenticatedMessage, DkimOutput, DkimResult, DnsError, Error};
+use prixfixe_http::BoxFuture;
 use prixfixe_server::Finding;
 
 use crate::{Outcome, Resolver};
 
 /// Verifies the signatures of a message.
-pub(crate) async fn verify<'m>(
+pub(crate) fn verify<'m>(
     message: &'m AuthenticatedMessage<'m>,
-    resolver: &Resolver,
-) -> Vec<DkimOutput<'m>> {
-    let outputs = resolver.in_time(resolver.dns().verify_dkim(message)).await;
-    outputs.unwrap_or_else(|| {
-        let late = |signature| {
-            let error = Error::Dns(DnsError::Resolver("no answer in time".into()));
-            DkimOutput::temp_err(error).with_signature(signature)
-        };
-        let signatures = message.dkim_headers.iter();
-        signatures.map(|header| late(&header.header)).collect()
+    resolver: &'m Resolver,
+) -> BoxFuture<'m, Vec<DkimOutput<'m>>> {
+    Box::pin(async move {
+        let outputs = resolver.in_time(resolver.dns().verify_dkim(message)).await;
+        outputs.unwrap_or_else(|| {
+            let late = |signature| {
+                let error = Error::Dns(DnsError::Resolver("no answer in time".into()));
+                DkimOutput::temp_err(error).with_signature(signature)
+            };
+            let signatures = message.dkim_headers.iter();
+            signatures.map(|header| late(&header.header)).collect()
+        })
     })
 }
 

@@ -5,6 +5,7 @@ use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::{AuthenticatedMessage, DkimOutput, DmarcOutput};
 use mail_parser::parsers::MessageStream;
 use mail_parser::{Address, HeaderValue};
+use prixfixe_http::BoxFuture;
 use prixfixe_server::Finding;
 
 use crate::results::fields;
@@ -53,37 +54,39 @@ impl Answer {
 }
 
 /// Looks up what the author's domain asks for, and whether SPF or DKIM speak for it.
-pub(crate) async fn evaluate(
-    header: &[u8],
-    signatures: &[DkimOutput<'_>],
-    spf: &spf::Answer,
-    resolver: &Resolver,
-) -> Answer {
-    // Of the message, the authors alone are looked at.
-    let message = match authors(header) {
-        Authors::Of(from) => AuthenticatedMessage {
-            from,
-            ..AuthenticatedMessage::default()
-        },
-        Authors::Ambiguous => {
-            return Answer {
-                outcome: Outcome::PermError,
-                domain: String::new(),
+pub(crate) fn evaluate<'f>(
+    header: &'f [u8],
+    signatures: &'f [DkimOutput<'f>],
+    spf: &'f spf::Answer,
+    resolver: &'f Resolver,
+) -> BoxFuture<'f, Answer> {
+    Box::pin(async move {
+        // Of the message, the authors alone are looked at.
+        let message = match authors(header) {
+            Authors::Of(from) => AuthenticatedMessage {
+                from,
+                ..AuthenticatedMessage::default()
+            },
+            Authors::Ambiguous => {
+                return Answer {
+                    outcome: Outcome::PermError,
+                    domain: String::new(),
+                    policy: Policy::None,
+                };
+            }
+        };
+        let output = spf.output();
+        let parameters = DmarcParameters::new(&message, signatures, spf.domain(), &output);
+        let answer = resolver.in_time(resolver.dns().verify_dmarc(parameters));
+        match answer.await {
+            Some(output) => Answer::from(&output),
+            None => Answer {
+                outcome: Outcome::TempError,
+                domain: domain_of(&message.from),
                 policy: Policy::None,
-            };
+            },
         }
-    };
-    let output = spf.output();
-    let parameters = DmarcParameters::new(&message, signatures, spf.domain(), &output);
-    let answer = resolver.in_time(resolver.dns().verify_dmarc(parameters));
-    match answer.await {
-        Some(output) => Answer::from(&output),
-        None => Answer {
-            outcome: Outcome::TempError,
-            domain: domain_of(&message.from),
-            policy: Policy::None,
-        },
-    }
+    })
 }
 
 impl From<&DmarcOutput> for Answer {

@@ -3,7 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The log says that a filter fails at most once in so long: strangers decide how often it is asked.
+/// The log says that a filter fails at most once in so long: strangers decide how often it is
+/// asked.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Whether a filter answers, and what the log says about it.

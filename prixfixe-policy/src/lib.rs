@@ -1,4 +1,5 @@
-//! Whom to believe: SPF, DKIM, DMARC, DNS blocklists, rspamd and milters, as checks of a receiving mail server.
+//! Whom to believe: SPF, DKIM, DMARC, DNS blocklists, rspamd and milters, as checks of a receiving
+//! mail server.
 //!
 //! Each is a [`Check`](prixfixe_server::Check) for [`prixfixe_server`], usable alone:
 //!
@@ -10,8 +11,9 @@
 //! | [`Rspamd`] | what rspamd makes of the content | what rspamd rejects |
 //! | [`Milter`] | what a milter makes of connections and messages | what the milter refuses |
 //!
-//! What they find is in [`Message::verdict`](prixfixe_server::Message::verdict) and on top of the message. They ask
-//! the DNS through one [`Resolver`], and need tokio's runtime for it, which the server has or starts.
+//! What they find is in [`Message::verdict`](prixfixe_server::Message::verdict) and on top of the
+//! message. They ask the DNS through one [`Resolver`], and need tokio's runtime for it, which the
+//! server has or starts.
 //!
 //! A client that has logged in, or that comes by a Unix socket, is not asked about.
 

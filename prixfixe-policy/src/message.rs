@@ -6,7 +6,8 @@ use mail_auth::dkim::Canonicalization;
 use mail_auth::dkim::canonicalize::BodyHasher;
 use prixfixe_server::{BodyError, Gathered};
 
-/// The largest header that is looked at. A header has no such size unless it is made to be a nuisance.
+/// The largest header that is looked at. A header has no such size unless it is made to be a
+/// nuisance.
 const MAX_HEADER: usize = 1 << 20;
 
 /// The most lines of a header that is looked into: each field has a place of its own in memory.
@@ -40,7 +41,8 @@ impl Header {
             }
         }
         let first = bytes.first().copied();
-        // What would go on with a header field of ours is no header (the server begins the body there).
+        // What would go on with a header field of ours is no header (the server begins the body
+        // there).
         if matches!(bytes.first(), Some(b' ' | b'\t')) {
             bytes.clear();
         }
@@ -56,7 +58,8 @@ impl Header {
         &self.bytes
     }
 
-    /// The message with hashes of its body for all signatures; nothing where there is no header that could have any. The body is read once, piece by piece.
+    /// The message with hashes of its body for all signatures; nothing where there is no header
+    /// that could have any. The body is read once, piece by piece.
     pub(crate) async fn message<'h>(
         &'h self,
         gathered: &Gathered,

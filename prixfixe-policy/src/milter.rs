@@ -29,10 +29,12 @@ const LATER: Reply = reply!(451 4.7.1 "Try again later");
 const NO_ANSWER: Reply = reply!(451 4.7.1 "A filter does not answer, try again later");
 const SHUTDOWN: Reply = reply!(421 4.7.0 "Closing the connection");
 
-/// How many times [`Milter::timeout`] a step of the client's may take, however often the milter says that it is at work.
+/// How many times [`Milter::timeout`] a step of the client's may take, however often the milter
+/// says that it is at work.
 const MOST_TIMEOUTS: u32 = 3;
 
-/// A milter, asked about strangers' connections and messages by the protocol of Sendmail and Postfix, version 6.
+/// A milter, asked about strangers' connections and messages by the protocol of Sendmail and
+/// Postfix, version 6.
 ///
 /// | it answers | what the client hears |
 /// |---|---|
@@ -42,12 +44,12 @@ const MOST_TIMEOUTS: u32 = 3;
 /// | discard | `250`, and nobody gets the message |
 /// | shutdown | `421 4.7.0`, and the connection is closed |
 ///
-/// What it changes in a message becomes [edits](Edit). A milter sees the message with the edits of the checks before
-/// it, as with other mail servers: one may go by what another has written. What verifies signatures comes before what
-/// changes the signed parts.
+/// What it changes in a message becomes [edits](Edit). A milter sees the message with the edits of
+/// the checks before it, as with other mail servers: one may go by what another has written. What
+/// verifies signatures comes before what changes the signed parts.
 ///
-/// A milter that is away, late, or breaks the protocol [has failed](Self::on_failure). The log says when that begins and
-/// when it ends.
+/// A milter that is away, late, or breaks the protocol [has failed](Self::on_failure). The log says
+/// when that begins and when it ends.
 ///
 /// ```
 /// use prixfixe_policy::{Milter, OnFailure};
@@ -95,7 +97,8 @@ impl Milter {
 
     /// How long an answer may take. A milter that says that it is at work gets the time anew.
     ///
-    /// A step of the client's waits three times as long at the most: MAIL, for instance, to connect as well.
+    /// A step of the client's waits three times as long at the most: MAIL, for instance, to connect
+    /// as well.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -155,12 +158,14 @@ impl Milter {
         }
     }
 
-    /// How long one step of the client's may wait for it: to connect, all questions of the step, and their answers.
+    /// How long one step of the client's may wait for it: to connect, all questions of the step,
+    /// and their answers.
     fn limit(&self) -> Duration {
         self.timeout.saturating_mul(MOST_TIMEOUTS)
     }
 
-    /// A session that has not connected yet, and does so at its first message: for a client who has been greeted.
+    /// A session that has not connected yet, and does so at its first message: for a client who has
+    /// been greeted.
     #[must_use]
     pub fn session(self: &Arc<Self>, client: &Client) -> MilterSession {
         MilterSession {
@@ -197,7 +202,8 @@ impl Check for Milter {
 #[derive(Debug)]
 pub struct MilterSession {
     check: Arc<Milter>,
-    /// Boxed: an idle connection has no room for buffers. `None`: nobody was asked, or the milter has failed.
+    /// Boxed: an idle connection has no room for buffers. `None`: nobody was asked, or the milter
+    /// has failed.
     link: Option<Box<Link>>,
     /// Whom the milter was told of.
     peer: Peer,
@@ -219,7 +225,8 @@ enum Transaction {
 }
 
 impl MilterSession {
-    /// A connection to the milter, which is told of the client. A failure counts when there is a message.
+    /// A connection to the milter, which is told of the client. A failure counts when there is a
+    /// message.
     async fn open(&mut self, client: &Client) -> Result<(), Reply> {
         self.link = None;
         self.is_greeted = false;
@@ -242,8 +249,9 @@ impl MilterSession {
         self.ask(asked).await.map(drop)
     }
 
-    /// The connection that there is, or a new one where the milter has failed before, or knows of another client. One on
-    /// which the milter refuses the client is closed: the next transaction asks anew.
+    /// The connection that there is, or a new one where the milter has failed before, or knows of
+    /// another client. One on which the milter refuses the client is closed: the next transaction
+    /// asks anew.
     async fn reopen(&mut self, client: &Client) -> Result<(), Reply> {
         let introduced = self.introduce(client).await;
         if introduced.is_err() {
@@ -263,7 +271,8 @@ impl MilterSession {
         }
     }
 
-    /// Whether the milter can be asked. After a hook that was dropped in the middle, it still owes an answer.
+    /// Whether the milter can be asked. After a hook that was dropped in the middle, it still owes
+    /// an answer.
     fn is_ready(&self) -> bool {
         self.link.as_ref().is_some_and(|link| !link.is_busy())
     }
@@ -276,7 +285,8 @@ impl MilterSession {
         self.ask(asked).await.map(drop)
     }
 
-    /// Asks, and obeys the answer. Where the milter fails, it has nothing against it until there is a message.
+    /// Asks, and obeys the answer. Where the milter fails, it has nothing against it until there is
+    /// a message.
     async fn ask(
         &mut self,
         question: impl FnOnce(&mut MilterClient) -> Result<Sent, MilterError>,
@@ -411,7 +421,8 @@ impl CheckSession for MilterSession {
         }
         self.transaction = Transaction::Asked;
         let (began, limit) = (Instant::now(), self.check.limit());
-        // One time for all of it: the milter may have to be connected to, and told of the client, first.
+        // One time for all of it: the milter may have to be connected to, and told of the client,
+        // first.
         match timeout(limit, self.begin(mail)).await {
             Ok(begun) => begun,
             Err(_) => {

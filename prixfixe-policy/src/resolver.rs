@@ -11,17 +11,19 @@ use mail_auth::hickory_resolver::config::{
 };
 use mail_auth::hickory_resolver::system_conf::read_system_conf;
 
-/// Answers that are kept. A usual one has some hundred bytes; the largest that the DNS allows has 64 KiB.
+/// Answers that are kept. A usual one has some hundred bytes; the largest that the DNS allows has
+/// 64 KiB.
 const CACHED_ANSWERS: u64 = 1024;
 
 /// However long a zone says that an answer holds, it is asked for again after so long.
 const KEPT_AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// "There is no such name" is asked again after so long: a sender who mends a record waits no longer.
+/// "There is no such name" is asked again after so long: a sender who mends a record waits no
+/// longer.
 const MISSING_KEPT_AT_MOST: Duration = Duration::from_secs(5 * 60);
 
-/// The DNS, as all checks ask it: through some name servers, with a cache of 1,024 answers. Cheap to clone; clones
-/// share the cache.
+/// The DNS, as all checks ask it: through some name servers, with a cache of 1,024 answers. Cheap
+/// to clone; clones share the cache.
 ///
 /// Look-ups need tokio's runtime. A check that has a resolver says so to the server
 /// ([`Check::needs_runtime`](prixfixe_server::Check::needs_runtime)).
@@ -52,7 +54,8 @@ pub enum ResolverError {
 }
 
 impl Resolver {
-    /// How long all look-ups for one question may take together, unless [`timeout`](Self::timeout) says else.
+    /// How long all look-ups for one question may take together, unless [`timeout`](Self::timeout)
+    /// says else.
     pub const TIMEOUT: Duration = Duration::from_secs(10);
 
     /// The name servers that the system uses.

@@ -32,8 +32,8 @@ pub(crate) fn value(id: &str, findings: &[Finding]) -> String {
     value
 }
 
-/// A token (RFC 2045 section 5.1) as it is, all else as a quoted string. What is no printable ASCII becomes `?`: it
-/// came from a stranger, and a header has no place for it.
+/// A token (RFC 2045 section 5.1) as it is, all else as a quoted string. What is no printable ASCII
+/// becomes `?`: it came from a stranger, and a header has no place for it.
 fn quoted(text: &str) -> String {
     let is_token = |c: char| c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?=".contains(c);
     if !text.is_empty() && text.chars().all(is_token) {
@@ -51,8 +51,9 @@ fn quoted(text: &str) -> String {
     result
 }
 
-/// Removes a stranger's `Authentication-Results` fields that claim to be ours (RFC 8601 section 5), for a server that looks at
-/// contents without [`Authentication`](crate::Authentication), which does so itself.
+/// Removes a stranger's `Authentication-Results` fields that claim to be ours (RFC 8601 section 5),
+/// for a server that looks at contents without [`Authentication`](crate::Authentication), which
+/// does so itself.
 ///
 /// # Errors
 ///
@@ -73,7 +74,8 @@ pub async fn remove_forged_results(content: Content<'_>, id: &str) -> Result<Ver
 
 /// Which of a message's fields of this name claim to be ours, as occurrences counted from 0.
 ///
-/// RFC 8601 section 5: a reader believes what has our id, so whatever comes from outside with it goes.
+/// RFC 8601 section 5: a reader believes what has our id, so whatever comes from outside with it
+/// goes.
 pub(crate) fn forged(header: &[u8], id: &str) -> Vec<usize> {
     let named = fields(header).filter(|field| field.is_named(FIELD));
     let claims = |field: &HeaderField<'_>| {
@@ -100,7 +102,8 @@ pub(crate) struct HeaderField<'a> {
 }
 
 impl HeaderField<'_> {
-    /// Blanks before the colon are allowed by the old syntax (RFC 5322 section 4.5), and many readers allow them.
+    /// Blanks before the colon are allowed by the old syntax (RFC 5322 section 4.5), and many
+    /// readers allow them.
     pub(crate) fn is_named(&self, name: &str) -> bool {
         let written = self.name.trim_ascii_end();
         written.eq_ignore_ascii_case(name.as_bytes())
@@ -129,7 +132,8 @@ fn field_length(header: &[u8]) -> usize {
     ends.next().unwrap_or(header.len())
 }
 
-/// The id that begins a field's value (RFC 8601 section 2.2: `[CFWS] authserv-id`), a token or a quoted string.
+/// The id that begins a field's value (RFC 8601 section 2.2: `[CFWS] authserv-id`), a token or a
+/// quoted string.
 fn authserv_id(value: &[u8]) -> Option<String> {
     let mut rest = behind_cfws(value);
     let mut id = Vec::new();
@@ -239,7 +243,8 @@ mod tests {
         assert_eq!(forged(international.as_bytes(), "bücher.test"), [0]);
     }
 
-    /// The field's value without comments and folds, by another way: the id is what is left before `;` or a blank.
+    /// The field's value without comments and folds, by another way: the id is what is left before
+    /// `;` or a blank.
     fn plain(value: &str) -> Option<String> {
         let (mut depth, mut text, mut chars) = (0_usize, String::new(), value.chars());
         while let Some(c) = chars.next() {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use prixfixe_core::Reply;
 use prixfixe_http::{
-    Client as HttpClient, ClientOptions, HttpError, HttpSetupError, InvalidHttpUrl, Origin,
-    StatusCode, TlsFiles, Uri,
+    BoxFuture, Client as HttpClient, ClientOptions, HttpError, HttpSetupError, InvalidHttpUrl,
+    Origin, StatusCode, TlsFiles, Uri,
 };
 use prixfixe_server::{
     Check, CheckSession, Client, Content, Edit, Finding, Mail, Verdict, header_separator, reply,
@@ -190,23 +190,29 @@ impl Rspamd {
     }
 
     /// Its answer about a content; nothing where it gives none and that does not matter.
-    async fn look(&self, content: Content<'_>, received: Vec<u8>) -> Result<Option<Answer>, Reply> {
-        let began = Instant::now();
-        let asked = tokio::time::timeout(self.timeout, self.ask(content, received));
-        let answer = match asked.await {
-            Ok(answer) => answer,
-            Err(_) => Err(Failure::Late(self.timeout)),
-        };
-        if let Some(observer) = &self.observer {
-            let result = answer.as_ref().map_or("temperror", |it| it.action.as_str());
-            observer.observed("rspamd", result, began.elapsed());
-        }
-        self.tell(answer.as_ref().err());
-        match (answer, self.on_failure) {
-            (Ok(answer), _) => Ok(Some(answer)),
-            (Err(_), OnFailure::Accept) => Ok(None),
-            (Err(_), OnFailure::Defer) => Err(NO_ANSWER),
-        }
+    fn look<'f>(
+        &'f self,
+        content: Content<'f>,
+        received: Vec<u8>,
+    ) -> BoxFuture<'f, Result<Option<Answer>, Reply>> {
+        Box::pin(async move {
+            let began = Instant::now();
+            let asked = tokio::time::timeout(self.timeout, self.ask(content, received));
+            let answer = match asked.await {
+                Ok(answer) => answer,
+                Err(_) => Err(Failure::Late(self.timeout)),
+            };
+            if let Some(observer) = &self.observer {
+                let result = answer.as_ref().map_or("temperror", |it| it.action.as_str());
+                observer.observed("rspamd", result, began.elapsed());
+            }
+            self.tell(answer.as_ref().err());
+            match (answer, self.on_failure) {
+                (Ok(answer), _) => Ok(Some(answer)),
+                (Err(_), OnFailure::Accept) => Ok(None),
+                (Err(_), OnFailure::Defer) => Err(NO_ANSWER),
+            }
+        })
     }
 
     async fn ask(&self, content: Content<'_>, received: Vec<u8>) -> Result<Answer, Failure> {

@@ -12,12 +12,16 @@ mod record;
 
 use std::net::IpAddr;
 
+use prixfixe_http::BoxFuture;
+
 use self::lookup::Lookups;
 pub(crate) use self::question::{Answer, Question};
 use crate::Resolver;
 
 /// The first of the client's names in the DNS that leads back to it, in lower case.
-pub(crate) async fn proved_name(resolver: &Resolver, client: IpAddr) -> Option<String> {
-    let names = Lookups::new(resolver).validated_names(client).await;
-    names.ok()?.into_iter().next()
+pub(crate) fn proved_name(resolver: &Resolver, client: IpAddr) -> BoxFuture<'_, Option<String>> {
+    Box::pin(async move {
+        let names = Lookups::new(resolver).validated_names(client).await;
+        names.ok()?.into_iter().next()
+    })
 }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use prixfixe_http::BoxFuture;
 use tokio::task::JoinHandle;
 
 /// A task of tokio's that is aborted when it is dropped. Awaited once, it gives what came out of it; nothing if it
@@ -13,7 +14,7 @@ pub(crate) struct Task<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Task<T> {
     /// Starts it on the runtime that is in force here.
-    pub(crate) fn spawn(work: impl Future<Output = T> + Send + 'static) -> Self {
+    pub(crate) fn spawn(work: BoxFuture<'static, T>) -> Self {
         Self(tokio::spawn(work))
     }
 }

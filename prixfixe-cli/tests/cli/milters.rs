@@ -99,8 +99,9 @@ fn kept(serve: &Serve, content: &str) -> String {
     fields.skip_while(|line| line.starts_with('\t')).collect()
 }
 
-/// opendkim and opendmarc. opendmarc asks the system's name server, so all of them have a network and a
-/// `/etc/resolv.conf` that nobody else sees. opendkim reads a file instead: libunbound never asks about `test.`.
+/// opendkim and opendmarc. opendmarc asks the system's name server, so all of them have a network
+/// and a `/etc/resolv.conf` that nobody else sees. opendkim reads a file instead: libunbound never
+/// asks about `test.`.
 struct Mail {
     _daemons: Daemon,
     directory: TempDir,

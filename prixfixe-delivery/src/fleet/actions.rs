@@ -10,10 +10,10 @@ use async_nats::jetstream::stream::{DeleteMessageErrorKind, LastRawMessageErrorK
 use super::letter::{Content, Stored};
 use super::names::Names;
 use super::{Fleet, names};
-use crate::Failure;
 use crate::nats::link::{Session, words_of};
 use crate::nats::objects::Objects;
 use crate::nats::send::{Letter, hand_over, settle};
+use crate::{BoxFuture, Failure};
 
 /// Which messages of the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,49 +77,51 @@ impl Fleet {
         self.for_each(&all, which, None).await
     }
 
-    async fn for_each(
-        &self,
-        from: &[State],
-        which: Which<'_>,
+    fn for_each<'f>(
+        &'f self,
+        from: &'f [State],
+        which: Which<'f>,
         to: Option<State>,
-    ) -> Result<u64, Failure> {
-        let inner = &self.0.inner;
-        let session = inner.keeper.shared.session().await?;
-        let mut count = 0;
-        for name in inner.names.streams() {
-            let stream = session.context.get_stream(&name).await;
-            let stream = stream.map_err(|error| trouble(&error))?;
-            // What is tried in vain meanwhile waits again: that is not for now.
-            let last = stream.cached_info().state.last_sequence;
-            for state in from {
-                let Some(filter) = state.filter(&name, which) else {
-                    continue;
-                };
-                let mut sequence = 1;
-                while let Some(message) = next(&stream, &filter, sequence).await? {
-                    if message.sequence > last {
-                        break;
-                    }
-                    sequence = message.sequence.saturating_add(1);
-                    let copy = match to {
-                        Some(to) => Some(to.put(&session, &name, &message).await?),
-                        None => None,
+    ) -> BoxFuture<'f, Result<u64, Failure>> {
+        Box::pin(async move {
+            let inner = &self.0.inner;
+            let session = inner.keeper.shared.session().await?;
+            let mut count = 0;
+            for name in inner.names.streams() {
+                let stream = session.context.get_stream(&name).await;
+                let stream = stream.map_err(|error| trouble(&error))?;
+                // What is tried in vain meanwhile waits again: that is not for now.
+                let last = stream.cached_info().state.last_sequence;
+                for state in from {
+                    let Some(filter) = state.filter(&name, which) else {
+                        continue;
                     };
-                    let is_ours = delete_message(&stream, message.sequence).await?;
-                    count += u64::from(is_ours);
-                    match copy {
-                        // It was delivered meanwhile, or somebody else moved it.
-                        Some(copy) if !is_ours => drop(delete_message(&stream, copy).await?),
-                        // What is due may be under delivery: its content is left to the sweep.
-                        None if is_ours && !matches!(state, State::Due) => {
-                            self.forget_content(&session, &message).await?;
+                    let mut sequence = 1;
+                    while let Some(message) = next(&stream, &filter, sequence).await? {
+                        if message.sequence > last {
+                            break;
                         }
-                        _ => {}
+                        sequence = message.sequence.saturating_add(1);
+                        let copy = match to {
+                            Some(to) => Some(to.put(&session, &name, &message).await?),
+                            None => None,
+                        };
+                        let is_ours = delete_message(&stream, message.sequence).await?;
+                        count += u64::from(is_ours);
+                        match copy {
+                            // It was delivered meanwhile, or somebody else moved it.
+                            Some(copy) if !is_ours => drop(delete_message(&stream, copy).await?),
+                            // What is due may be under delivery: its content is left to the sweep.
+                            None if is_ours && !matches!(state, State::Due) => {
+                                self.forget_content(&session, &message).await?;
+                            }
+                            _ => {}
+                        }
                     }
                 }
             }
-        }
-        Ok(count)
+            Ok(count)
+        })
     }
 
     /// Nobody gets the message any more. A content that another message needs stays.
@@ -148,43 +150,52 @@ impl Fleet {
 
 /// Whether there is mail of this digest for the target that is not over, beside a message of a
 /// stream that is.
-pub(super) async fn waits_for(
-    session: &Session,
-    names: &Names,
-    target: &str,
-    digest: &str,
-    beside: Option<(&str, u64)>,
-) -> Result<bool, Failure> {
-    for name in names.streams() {
-        let stream = session.context.get_stream(&name).await;
-        let stream = stream.map_err(|error| trouble(&error))?;
-        for filter in [
-            names::due(&name, target, digest),
-            names::held(&name, target, digest),
-            format!("{name}.wait.{target}.{digest}.*"),
-        ] {
-            let mut sequence = 1;
-            while let Some(message) = next(&stream, &filter, sequence).await? {
-                if beside != Some((&name, message.sequence)) {
-                    return Ok(true);
+pub(super) fn waits_for<'f>(
+    session: &'f Session,
+    names: &'f Names,
+    target: &'f str,
+    digest: &'f str,
+    beside: Option<(&'f str, u64)>,
+) -> BoxFuture<'f, Result<bool, Failure>> {
+    Box::pin(async move {
+        for name in names.streams() {
+            let stream = session.context.get_stream(&name).await;
+            let stream = stream.map_err(|error| trouble(&error))?;
+            for filter in [
+                names::due(&name, target, digest),
+                names::held(&name, target, digest),
+                format!("{name}.wait.{target}.{digest}.*"),
+            ] {
+                let mut sequence = 1;
+                while let Some(message) = next(&stream, &filter, sequence).await? {
+                    if beside != Some((&name, message.sequence)) {
+                        return Ok(true);
+                    }
+                    sequence = message.sequence.saturating_add(1);
                 }
-                sequence = message.sequence.saturating_add(1);
             }
         }
-    }
-    Ok(false)
+        Ok(false)
+    })
 }
 
 /// Deletes a message. False: it was gone before.
-pub(super) async fn delete_message(stream: &Stream, sequence: u64) -> Result<bool, Failure> {
-    let Err(error) = stream.delete_message(sequence).await else {
-        return Ok(true);
-    };
-    match error.kind() {
-        // Without an answer it may have been deleted by this very request.
-        DeleteMessageErrorKind::JetStream(_) if !has_message(stream, sequence).await? => Ok(false),
-        _ => Err(trouble(&error)),
-    }
+pub(super) fn delete_message(
+    stream: &Stream,
+    sequence: u64,
+) -> BoxFuture<'_, Result<bool, Failure>> {
+    Box::pin(async move {
+        let Err(error) = stream.delete_message(sequence).await else {
+            return Ok(true);
+        };
+        match error.kind() {
+            // Without an answer it may have been deleted by this very request.
+            DeleteMessageErrorKind::JetStream(_) if !has_message(stream, sequence).await? => {
+                Ok(false)
+            }
+            _ => Err(trouble(&error)),
+        }
+    })
 }
 
 /// Whether a stream has a message: its leader's word.
@@ -196,17 +207,19 @@ pub(super) async fn has_message(stream: &Stream, sequence: u64) -> Result<bool, 
     }
 }
 
-pub(super) async fn next(
-    stream: &Stream,
-    filter: &str,
+pub(super) fn next<'f>(
+    stream: &'f Stream,
+    filter: &'f str,
     sequence: u64,
-) -> Result<Option<StreamMessage>, Failure> {
-    let found = stream.get_first_raw_message_by_subject(filter, sequence);
-    match found.await {
-        Ok(message) => Ok(Some(message)),
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-        Err(error) => Err(trouble(&error)),
-    }
+) -> BoxFuture<'f, Result<Option<StreamMessage>, Failure>> {
+    Box::pin(async move {
+        let found = stream.get_first_raw_message_by_subject(filter, sequence);
+        match found.await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(trouble(&error)),
+        }
+    })
 }
 
 pub(super) fn trouble(error: &dyn std::error::Error) -> Failure {

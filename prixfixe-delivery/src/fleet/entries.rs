@@ -11,6 +11,7 @@ use super::actions::{State, Which, delete_message, next, trouble, waits_for};
 use super::entry::{FleetEntry, FleetError, FleetId, entry, read};
 use super::letter::{Content, Stored};
 use super::{Fleet, mail, names};
+use crate::BoxFuture;
 use crate::nats::link::Session;
 use crate::nats::objects::Objects;
 use crate::nats::send::{Letter, hand_over, settle};
@@ -166,53 +167,59 @@ impl Fleet {
     }
 
     /// The large content of a failed message, where nothing that waits needs it.
-    async fn object_of(
-        &self,
-        session: &Session,
-        raw: &StreamMessage,
-    ) -> Result<Option<String>, FleetError> {
-        let Ok(stored) = Stored::read(Some(&raw.headers), &raw.payload) else {
-            return Ok(None);
-        };
-        let (Content::Object(name), Some(target)) = (stored.content, raw.subject.split('.').nth(1))
-        else {
-            return Ok(None);
-        };
-        let names = &self.0.inner.names;
-        let is_needed = waits_for(session, names, target, &stored.digest, None).await?;
-        Ok((!is_needed).then_some(name))
+    fn object_of<'f>(
+        &'f self,
+        session: &'f Session,
+        raw: &'f StreamMessage,
+    ) -> BoxFuture<'f, Result<Option<String>, FleetError>> {
+        Box::pin(async move {
+            let Ok(stored) = Stored::read(Some(&raw.headers), &raw.payload) else {
+                return Ok(None);
+            };
+            let (Content::Object(name), Some(target)) =
+                (stored.content, raw.subject.split('.').nth(1))
+            else {
+                return Ok(None);
+            };
+            let names = &self.0.inner.names;
+            let is_needed = waits_for(session, names, target, &stored.digest, None).await?;
+            Ok((!is_needed).then_some(name))
+        })
     }
 
-    async fn retry_failed(&self, id: &FleetId) -> Result<(), FleetError> {
-        let FleetId::Failed { target, .. } = id else {
-            return Ok(());
-        };
-        let session = self.0.inner.keeper.shared.session().await?;
-        let mut seen = self.first(&session, id).await?;
-        loop {
-            let (mut stored, kept) = read(&seen.raw)?;
-            // Others that wait or have failed may need the object. The sweep removes it.
-            stored.is_shared = true;
-            stored.attempt = 0;
-            stored.cause = None;
-            stored.envelope = kept.again(SystemTime::now());
-            let stream = self.0.inner.names.stream_of_word(&stored.digest);
-            let (digest, sequence) = (&stored.digest, seen.raw.sequence);
-            let (headers, payload) = stored.write(&format!("{digest}.{target}.again.{sequence}"));
-            let letter = Letter {
-                subject: names::due(&stream, target, digest),
-                headers,
-                payload,
+    fn retry_failed<'f>(&'f self, id: &'f FleetId) -> BoxFuture<'f, Result<(), FleetError>> {
+        Box::pin(async move {
+            let FleetId::Failed { target, .. } = id else {
+                return Ok(());
             };
-            let sent = hand_over(&session, &letter).await?;
-            settle(&session, letter, sent).await?;
-            delete(&seen).await?;
-            seen = match self.first(&session, id).await {
-                Ok(seen) => seen,
-                Err(FleetError::Unknown(_)) => return Ok(()),
-                Err(error) => return Err(error),
-            };
-        }
+            let session = self.0.inner.keeper.shared.session().await?;
+            let mut seen = self.first(&session, id).await?;
+            loop {
+                let (mut stored, kept) = read(&seen.raw)?;
+                // Others that wait or have failed may need the object. The sweep removes it.
+                stored.is_shared = true;
+                stored.attempt = 0;
+                stored.cause = None;
+                stored.envelope = kept.again(SystemTime::now());
+                let stream = self.0.inner.names.stream_of_word(&stored.digest);
+                let (digest, sequence) = (&stored.digest, seen.raw.sequence);
+                let (headers, payload) =
+                    stored.write(&format!("{digest}.{target}.again.{sequence}"));
+                let letter = Letter {
+                    subject: names::due(&stream, target, digest),
+                    headers,
+                    payload,
+                };
+                let sent = hand_over(&session, &letter).await?;
+                settle(&session, letter, sent).await?;
+                delete(&seen).await?;
+                seen = match self.first(&session, id).await {
+                    Ok(seen) => seen,
+                    Err(FleetError::Unknown(_)) => return Ok(()),
+                    Err(error) => return Err(error),
+                };
+            }
+        })
     }
 
     /// What was asked for may be so already.
@@ -246,14 +253,20 @@ impl Fleet {
         }
     }
 
-    async fn first(&self, session: &Session, id: &FleetId) -> Result<Seen, FleetError> {
-        for (stream, filter) in self.places(id) {
-            let stream = get(session, &stream).await?;
-            if let Some(raw) = next(&stream, &filter, 1).await? {
-                return Ok(Seen { stream, raw });
+    fn first<'f>(
+        &'f self,
+        session: &'f Session,
+        id: &'f FleetId,
+    ) -> BoxFuture<'f, Result<Seen, FleetError>> {
+        Box::pin(async move {
+            for (stream, filter) in self.places(id) {
+                let stream = get(session, &stream).await?;
+                if let Some(raw) = next(&stream, &filter, 1).await? {
+                    return Ok(Seen { stream, raw });
+                }
             }
-        }
-        Err(FleetError::Unknown(id.clone()))
+            Err(FleetError::Unknown(id.clone()))
+        })
     }
 
     async fn walk(
@@ -287,9 +300,11 @@ impl Fleet {
     }
 }
 
-async fn get(session: &Session, stream: &str) -> Result<Stream, FleetError> {
-    let found = session.context.get_stream(stream).await;
-    Ok(found.map_err(|error| trouble(&error))?)
+fn get<'f>(session: &'f Session, stream: &'f str) -> BoxFuture<'f, Result<Stream, FleetError>> {
+    Box::pin(async move {
+        let found = session.context.get_stream(stream).await;
+        Ok(found.map_err(|error| trouble(&error))?)
+    })
 }
 
 async fn delete(seen: &Seen) -> Result<(), FleetError> {

@@ -69,28 +69,30 @@ impl FleetDelivery {
     /// # Errors
     ///
     /// As [`Fleet::deliver`].
-    pub async fn new_with(
+    pub fn new_with(
         fleet: Fleet,
         routes: Routes,
         concurrency: usize,
         concurrency_of: &HashMap<String, usize>,
-    ) -> Result<Self, NatsError> {
-        let inner = Arc::clone(&fleet.0.inner);
-        let (begin, is_routed) = oneshot::channel();
-        let counting = tokio::spawn(async move {
-            // Before there are routes every target is an unknown one.
-            if is_routed.await.is_ok() {
-                inner.count().await;
-            }
-        });
-        let delivery = Self {
-            fleet,
-            concurrency,
-            _counting: Arc::new(Counting(counting.abort_handle())),
-        };
-        delivery.set_routes_with(routes, concurrency_of).await?;
-        let _ = begin.send(());
-        Ok(delivery)
+    ) -> BoxFuture<'_, Result<Self, NatsError>> {
+        Box::pin(async move {
+            let inner = Arc::clone(&fleet.0.inner);
+            let (begin, is_routed) = oneshot::channel();
+            let counting = tokio::spawn(async move {
+                // Before there are routes every target is an unknown one.
+                if is_routed.await.is_ok() {
+                    inner.count().await;
+                }
+            });
+            let delivery = Self {
+                fleet,
+                concurrency,
+                _counting: Arc::new(Counting(counting.abort_handle())),
+            };
+            delivery.set_routes_with(routes, concurrency_of).await?;
+            let _ = begin.send(());
+            Ok(delivery)
+        })
     }
 
     /// Other routes, for transactions and attempts that begin from now on. A name that is gone
@@ -108,23 +110,25 @@ impl FleetDelivery {
     /// # Errors
     ///
     /// As [`Fleet::deliver`].
-    pub async fn set_routes_with(
-        &self,
+    pub fn set_routes_with<'f>(
+        &'f self,
         routes: Routes,
-        concurrency_of: &HashMap<String, usize>,
-    ) -> Result<(), NatsError> {
-        let routes = Arc::new(routes.with_numbers_of(&self.fleet.routes()));
-        // What is in the stream may be for one that no route leads to any more.
-        for target in routes.all_targets() {
-            let target = Arc::clone(target);
-            let own = concurrency_of.get(target.name()).copied();
-            let concurrency = own.unwrap_or(self.concurrency);
-            self.fleet.deliver_tracked(target, concurrency).await?;
-        }
-        let names: Vec<&str> = routes.all_targets().iter().map(|it| it.name()).collect();
-        self.fleet.deliver_only(&names).await;
-        self.fleet.set_routes(routes);
-        Ok(())
+        concurrency_of: &'f HashMap<String, usize>,
+    ) -> BoxFuture<'f, Result<(), NatsError>> {
+        Box::pin(async move {
+            let routes = Arc::new(routes.with_numbers_of(&self.fleet.routes()));
+            // What is in the stream may be for one that no route leads to any more.
+            for target in routes.all_targets() {
+                let target = Arc::clone(target);
+                let own = concurrency_of.get(target.name()).copied();
+                let concurrency = own.unwrap_or(self.concurrency);
+                self.fleet.deliver_tracked(target, concurrency).await?;
+            }
+            let names: Vec<&str> = routes.all_targets().iter().map(|it| it.name()).collect();
+            self.fleet.deliver_only(&names).await;
+            self.fleet.set_routes(routes);
+            Ok(())
+        })
     }
 
     /// The spool.

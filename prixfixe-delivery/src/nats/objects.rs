@@ -12,7 +12,7 @@ use tokio::io::AsyncRead;
 
 use super::link::{Session, words_of};
 use super::send::{CONNECTION_LOST, full};
-use crate::Failure;
+use crate::{BoxFuture, Failure};
 
 /// A bucket, as one message uses it.
 pub(crate) struct Objects<'a> {
@@ -27,88 +27,108 @@ pub(crate) struct Objects<'a> {
 const CHUNK: usize = 128 << 10;
 
 impl<'a> Objects<'a> {
-    pub(crate) async fn open(session: &'a Session, name: &'a str) -> Result<Self, Failure> {
-        let losses = session.losses();
-        match session.context.get_object_store(name).await {
-            Ok(store) => Ok(Self {
-                session,
-                name,
-                store,
-                losses,
-            }),
-            Err(error) => Err(failure(name, "cannot get hold", &error)),
-        }
+    pub(crate) fn open(
+        session: &'a Session,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Self, Failure>> {
+        Box::pin(async move {
+            let losses = session.losses();
+            match session.context.get_object_store(name).await {
+                Ok(store) => Ok(Self {
+                    session,
+                    name,
+                    store,
+                    losses,
+                }),
+                Err(error) => Err(failure(name, "cannot get hold", &error)),
+            }
+        })
     }
 
     /// An object is complete where it is there, since its description is stored last.
-    pub(crate) async fn has(&self, name: &str) -> bool {
-        let info = self.store.info(name).await;
-        info.is_ok_and(|info| !info.deleted)
+    pub(crate) fn has<'f>(&'f self, name: &'f str) -> BoxFuture<'f, bool> {
+        Box::pin(async move {
+            let info = self.store.info(name).await;
+            info.is_ok_and(|info| !info.deleted)
+        })
     }
 
     /// Stores an object, in pieces that the server takes: `limit` bytes at most.
-    pub(crate) async fn put(
-        &self,
+    pub(crate) fn put<'f>(
+        &'f self,
         name: String,
         limit: usize,
-        content: &mut (impl AsyncRead + Unpin),
-    ) -> Result<(), Failure> {
+        mut content: &'f mut (dyn AsyncRead + Unpin + Send),
+    ) -> BoxFuture<'f, Result<(), Failure>> {
         let metadata = ObjectMetadata {
             name,
             description: Some("message/rfc822".to_owned()),
             chunk_size: Some(CHUNK.min(limit).max(1)),
             ..ObjectMetadata::default()
         };
-        tokio::select! {
-            stored = self.store.put(metadata, content) => match stored {
-                Ok(_) => Ok(()),
-                Err(error) => Err(failure(self.name, "cannot store an object", &error)),
-            },
-            () = self.session.is_lost_since(self.losses) => Err(Failure::unreachable(CONNECTION_LOST)),
-        }
+        Box::pin(async move {
+            tokio::select! {
+                stored = self.store.put(metadata, &mut content) => match stored {
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(failure(self.name, "cannot store an object", &error)),
+                },
+                () = self.session.is_lost_since(self.losses) => {
+                    Err(Failure::unreachable(CONNECTION_LOST))
+                }
+            }
+        })
     }
 }
 
 #[cfg(feature = "fleet")]
 impl Objects<'_> {
     /// The object, to be read; `None` where there is none.
-    pub(crate) async fn get(&self, name: &str) -> Result<Option<Object>, Failure> {
-        match self.store.get(name).await {
-            Ok(object) => Ok(Some(object)),
-            Err(error) if error.kind() == GetErrorKind::NotFound => {
-                match self.is_gone(name).await {
-                    true => Ok(None),
-                    false => Err(failure(self.name, "cannot get an object", &error)),
+    pub(crate) fn get<'f>(
+        &'f self,
+        name: &'f str,
+    ) -> BoxFuture<'f, Result<Option<Object>, Failure>> {
+        Box::pin(async move {
+            match self.store.get(name).await {
+                Ok(object) => Ok(Some(object)),
+                Err(error) if error.kind() == GetErrorKind::NotFound => {
+                    match self.is_gone(name).await {
+                        true => Ok(None),
+                        false => Err(failure(self.name, "cannot get an object", &error)),
+                    }
                 }
+                Err(error) => Err(failure(self.name, "cannot get an object", &error)),
             }
-            Err(error) => Err(failure(self.name, "cannot get an object", &error)),
-        }
+        })
     }
 
     /// Whether the leader knows for certain of no such object: a copy that lags may not have it
     /// yet.
-    async fn is_gone(&self, name: &str) -> bool {
-        let bucket = self.name;
-        let subject = format!("$O.{bucket}.M.{}", URL_SAFE.encode(name));
-        let stream = format!("OBJ_{bucket}");
-        let Ok(stream) = self.session.context.get_stream_no_info(stream).await else {
-            return false;
-        };
-        match stream.get_last_raw_message_by_subject(&subject).await {
-            Ok(message) => {
-                let info = serde_json::from_slice::<ObjectInfo>(&message.payload);
-                info.is_ok_and(|info| info.deleted)
+    fn is_gone<'f>(&'f self, name: &'f str) -> BoxFuture<'f, bool> {
+        Box::pin(async move {
+            let bucket = self.name;
+            let subject = format!("$O.{bucket}.M.{}", URL_SAFE.encode(name));
+            let stream = format!("OBJ_{bucket}");
+            let Ok(stream) = self.session.context.get_stream_no_info(stream).await else {
+                return false;
+            };
+            match stream.get_last_raw_message_by_subject(&subject).await {
+                Ok(message) => {
+                    let info = serde_json::from_slice::<ObjectInfo>(&message.payload);
+                    info.is_ok_and(|info| info.deleted)
+                }
+                Err(error) => error.kind() == LastRawMessageErrorKind::NoMessageFound,
             }
-            Err(error) => error.kind() == LastRawMessageErrorKind::NoMessageFound,
-        }
+        })
     }
 
     /// Removes it. One that stays takes room and does no other harm.
-    pub(crate) async fn remove(&self, name: &str) {
-        if let Err(error) = self.store.delete(name).await {
-            let bucket = self.name;
-            tracing::debug!(bucket, name, cause = %error, "an object stays");
-        }
+    pub(crate) fn remove<'f>(&'f self, name: &'f str) -> BoxFuture<'f, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.store.delete(name).await {
+                let bucket = self.name;
+                tracing::debug!(bucket, name, cause = %error, "an object stays");
+            }
+        })
     }
 }
 

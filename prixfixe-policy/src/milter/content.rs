@@ -26,7 +26,8 @@ pub(super) struct Fields {
     header: Header,
     /// Where each field begins and ends.
     fields: Vec<(usize, usize)>,
-    /// Where the body begins, as the milter sees it: what is no field is told with it, so that nothing is hidden.
+    /// Where the body begins, as the milter sees it: what is no field is told with it, so that
+    /// nothing is hidden.
     end: usize,
 }
 

@@ -69,7 +69,8 @@ pub(super) fn edits(
     })
 }
 
-/// A change of a header field. Place 0 is above our `Received` for Sendmail, and 1 below it: nothing stands above ours.
+/// A change of a header field. Place 0 is above our `Received` for Sendmail, and 1 below it:
+/// nothing stands above ours.
 fn of_field(change: Modification, header: &Fields) -> Option<Edit> {
     let last = usize::MAX;
     Some(match change {
@@ -142,8 +143,8 @@ fn bare(address: &str) -> &str {
     bare.and_then(|it| it.strip_suffix('>')).unwrap_or(address)
 }
 
-/// A body whose lines end as SMTP's do. A lone CR or LF would be for others to read as they like. Without one the body is
-/// not copied, and a copy has no room to spare: bodies are large.
+/// A body whose lines end as SMTP's do. A lone CR or LF would be for others to read as they like.
+/// Without one the body is not copied, and a copy has no room to spare: bodies are large.
 fn lines(body: Vec<u8>) -> Bytes {
     let ends = memchr::memchr2_iter(b'\r', b'\n', &body).count();
     let whole = memchr::memmem::find_iter(&body, b"\r\n").count();

@@ -132,7 +132,8 @@ impl Link {
             if let Some(event) = self.milter.next_event()? {
                 return Ok(event);
             }
-            // On the heap: in the future itself, every hook of every session would have room for it.
+            // On the heap: in the future itself, every hook of every session would have room for
+            // it.
             let mut room = vec![0; READ];
             let read = timeout_at(deadline, self.stream.read(&mut room)).await;
             let length = read.map_err(|_| Failure::Late(self.timeout))??;

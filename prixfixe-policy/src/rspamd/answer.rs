@@ -156,7 +156,8 @@ impl Answer {
         }
     }
 
-    /// What it wants changed in a message with this header. `is_received`: it was shown our `Received` before it.
+    /// What it wants changed in a message with this header. `is_received`: it was shown our
+    /// `Received` before it.
     pub(super) fn edits(&self, header: &[u8], is_received: bool) -> Vec<Edit> {
         let mut edits = Vec::new();
         let fields = match self.milter.remove_headers.is_empty() {

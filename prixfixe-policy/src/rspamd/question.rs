@@ -4,7 +4,8 @@ use prixfixe_http::header::{HeaderName, HeaderValue};
 use prixfixe_http::{Method, Part, Request, Uri};
 use prixfixe_server::Content;
 
-/// So much of the recipients is told, in bytes: an HTTP server has an end of what it takes for a header.
+/// So much of the recipients is told, in bytes: an HTTP server has an end of what it takes for a
+/// header.
 const MAX_RECIPIENTS: usize = 32 << 10;
 
 /// The message, as its client sent it behind the `Received` field that it will have.

@@ -170,7 +170,8 @@ impl Evaluation<'_> {
         }))
     }
 
-    /// `%{p}` (section 7.3): the domain itself, else what is below it, else any name, else `unknown`.
+    /// `%{p}` (section 7.3): the domain itself, else what is below it, else any name, else
+    /// `unknown`.
     async fn client_name(&mut self, domain: &str) -> Result<String, Fault> {
         self.lookups.term()?;
         let names = self.lookups.validated_names(self.asked.client).await?;

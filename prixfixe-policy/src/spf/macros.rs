@@ -146,7 +146,8 @@ fn parts(text: &str) -> Result<Vec<Part>, Malformed> {
     Ok(parts)
 }
 
-/// `"." toplabel ["."]` at the end: letters, digits and hyphens, no hyphen at either end, not all digits.
+/// `"." toplabel ["."]` at the end: letters, digits and hyphens, no hyphen at either end, not all
+/// digits.
 fn ends_with_label(text: &str) -> bool {
     let text = text.strip_suffix('.').unwrap_or(text);
     let Some((_, label)) = text.rsplit_once('.') else {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use mail_auth::SpfOutput;
 use prixfixe_core::{Domain, ReversePath};
+use prixfixe_http::BoxFuture;
 use prixfixe_server::{Client, Finding};
 
 use super::evaluate::{Asked, check_host};
@@ -48,28 +49,30 @@ impl Question {
     }
 
     /// Asks the DNS. RFC 7208 section 4.6.4 bounds how much: ten look-ups.
-    pub(crate) async fn ask(self, resolver: Resolver) -> Answer {
-        let of_helo = self.sender.is_empty();
-        let domain = match self.sender.rsplit_once('@') {
-            Some((_, domain)) => domain,
-            None => &self.helo,
-        };
-        // A sender without a local part is the postmaster (section 4.3).
-        let sender = match self.sender.rsplit_once('@') {
-            None | Some(("", _)) => &format!("postmaster@{domain}"),
-            Some(_) => &self.sender,
-        };
-        let asked = Asked {
-            client: self.client,
-            helo: &self.helo,
-            sender,
-        };
-        let outcome = resolver.in_time(check_host(&resolver, asked, domain)).await;
-        Answer {
-            outcome: outcome.unwrap_or(Outcome::TempError),
-            domain: domain.into(),
-            of_helo,
-        }
+    pub(crate) fn ask(self, resolver: Resolver) -> BoxFuture<'static, Answer> {
+        Box::pin(async move {
+            let of_helo = self.sender.is_empty();
+            let domain = match self.sender.rsplit_once('@') {
+                Some((_, domain)) => domain,
+                None => &self.helo,
+            };
+            // A sender without a local part is the postmaster (section 4.3).
+            let sender = match self.sender.rsplit_once('@') {
+                None | Some(("", _)) => &format!("postmaster@{domain}"),
+                Some(_) => &self.sender,
+            };
+            let asked = Asked {
+                client: self.client,
+                helo: &self.helo,
+                sender,
+            };
+            let outcome = resolver.in_time(check_host(&resolver, asked, domain)).await;
+            Answer {
+                outcome: outcome.unwrap_or(Outcome::TempError),
+                domain: domain.into(),
+                of_helo,
+            }
+        })
     }
 }
 

@@ -51,7 +51,8 @@ impl Record {
         version.eq_ignore_ascii_case(b"v=spf1") && matches!(rest, None | Some(b' '))
     }
 
-    /// Everything is parsed before anything is looked up: a mistake anywhere makes all of it `permerror`.
+    /// Everything is parsed before anything is looked up: a mistake anywhere makes all of it
+    /// `permerror`.
     pub(super) fn parse(text: &[u8]) -> Result<Self, Malformed> {
         let terms = text.get(6..).ok_or(Malformed)?;
         let terms = std::str::from_utf8(terms).map_err(|_| Malformed)?;
@@ -138,7 +139,8 @@ fn mechanism(text: &str) -> Result<Mechanism, Malformed> {
     })
 }
 
-/// `[":" domain-spec] ["/" bits] ["//" bits]`. A domain may contain slashes, so it is read from the end.
+/// `[":" domain-spec] ["/" bits] ["//" bits]`. A domain may contain slashes, so it is read from the
+/// end.
 fn domain_and_prefixes(argument: &str) -> Result<(Option<DomainSpec>, Prefixes), Malformed> {
     let (rest, v6) = match argument.rsplit_once("//") {
         Some((rest, bits)) if is_number(bits) => (rest, length(bits, 128)?),

@@ -35,7 +35,8 @@ const CASES: &[Case] = &[
     // SPF speaks for another domain.
     case("eve@client.test", "ann@sender.test", "550 5.7.26 "),
     case("eve@client.test", "Ann <ANN@Sender.TEST>", "550 5.7.26 "),
-    // A record at the organisational domain counts below it (the tree walk), with sp where there is one.
+    // A record at the organisational domain counts below it (the tree walk), with sp where there is
+    // one.
     case(
         "eve@client.test",
         "ann@deep.below.sender.test",

@@ -129,7 +129,8 @@ impl State {
         answer.to_vec().ok()
     }
 
-    /// Puts records into an answer, those that aliases lead to as well. Nothing is a question without an answer.
+    /// Puts records into an answer, those that aliases lead to as well. Nothing is a question
+    /// without an answer.
     fn fill(&self, answer: &mut Message, name: &Name, kind: RecordType) -> Option<ResponseCode> {
         let names = self.names.lock().expect("no panic under it");
         let mut name = name.clone();

@@ -1,4 +1,5 @@
-//! Checks against name servers, signers and suites that others wrote, and against name servers that misbehave.
+//! Checks against name servers, signers and suites that others wrote, and against name servers that
+//! misbehave.
 
 #![allow(
     clippy::expect_used,

@@ -70,7 +70,8 @@ fn data(kind: &str, value: &Value) -> Option<RData> {
     })
 }
 
-/// A zone of the suite. Where a name has records of type SPF and none of type TXT, they are meant as both.
+/// A zone of the suite. Where a name has records of type SPF and none of type TXT, they are meant
+/// as both.
 fn zone(dns: &Dns, zone: &Value) {
     for (owner, records) in zone.as_object().into_iter().flatten() {
         let records = records.as_array().cloned().unwrap_or_default();

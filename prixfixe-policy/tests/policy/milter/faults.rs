@@ -25,7 +25,8 @@ const CONTINUE: &[u8] = b"\0\0\0\x01c";
 /// Version 6, no action, and neither connections, HELO, headers nor bodies.
 const OPTIONS: &[u8] = b"\0\0\0\x0dO\0\0\0\x06\0\0\0\0\0\0\0\x33";
 
-/// What a milter does when a command has come: it says something, or `None`: it closes the connection.
+/// What a milter does when a command has come: it says something, or `None`: it closes the
+/// connection.
 type Script = fn(command: u8) -> Option<&'static [u8]>;
 
 /// Serves connections by a script until the test's process ends.

@@ -35,7 +35,8 @@ fn opendkim(configuration: &str) -> Running {
     Running::start(false, start)
 }
 
-/// A message that goes through a milter that signs, and the result through our own check and one that verifies.
+/// A message that goes through a milter that signs, and the result through our own check and one
+/// that verifies.
 async fn opendkim_signs_what_opendkim_verifies(transport: Transport) {
     if !has("opendkim") || !has("opendkim-genkey") {
         return;
