@@ -106,8 +106,10 @@ impl AcceptRecipients {
     /// the moment before.
     pub(crate) async fn name(&self, rcpt: Rcpt<'_>) -> Result<bool, Reply> {
         let rules = self.of(rcpt.envelope().attached());
+        let RecipientRules(rules) = &*rules;
         let path = rcpt.path();
-        if rules.named.spells_out(path) || rules.file.is_some_and(|file| file.spells_out(path)) {
+        let is_in_file = |file: &Arc<RecipientsFile>| file.spells_out(path);
+        if rules.named.spells_out(path) || rules.file.as_ref().is_some_and(is_in_file) {
             return Ok(true);
         }
         #[cfg(feature = "webhook")]
@@ -127,8 +129,8 @@ impl AcceptRecipients {
     }
 
     /// Those of a transaction, where it has any of its own.
-    fn of(&self, attached: Option<Arc<RecipientRules>>) -> Rules {
-        attached.map_or_else(|| self.now(), |attached| attached.0.clone())
+    fn of(&self, attached: Option<Arc<RecipientRules>>) -> Arc<RecipientRules> {
+        attached.unwrap_or_else(|| Arc::new(self.rules()))
     }
 
     fn now(&self) -> Rules {
@@ -159,7 +161,7 @@ pub struct AcceptSession {
     accept: AcceptRecipients,
     /// Those of the transaction: its route is the one of then too, and must not meet what was set
     /// for another one.
-    rules: Option<Rules>,
+    rules: Option<Arc<RecipientRules>>,
 }
 
 impl CheckSession for AcceptSession {
@@ -169,12 +171,12 @@ impl CheckSession for AcceptSession {
     }
 
     async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
-        let rules = self.rules.get_or_insert_with(|| self.accept.now());
-        rules.judge(rcpt).await
+        let rules = self.rules.get_or_insert_with(|| self.accept.of(None));
+        rules.0.judge(rcpt).await
     }
 
     fn is_indifferent(&self) -> bool {
-        self.rules.as_ref().is_some_and(Rules::accept_all)
+        self.rules.as_ref().is_some_and(|it| it.0.accept_all())
     }
 
     fn reset(&mut self) {

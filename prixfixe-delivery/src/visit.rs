@@ -84,7 +84,11 @@ impl Session for Visit {
     async fn rcpt(&mut self, rcpt: Rcpt<'_>) -> Result<(), Reply> {
         // Where this is dropped in the middle, the transaction is lost.
         let way = std::mem::replace(&mut self.way, Way::Lost);
-        let (way, result) = way.rcpt(rcpt).answer().await;
+        // Not `Asked::answer`, whose future would have room for an answer that is there already.
+        let (way, result) = match way.rcpt(rcpt) {
+            Asked::Now(went) => went,
+            Asked::Later(later) => later.await,
+        };
         self.way = way;
         result
     }
