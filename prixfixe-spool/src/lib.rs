@@ -53,7 +53,7 @@
 //! One thread writes. It takes all that waits (8 MiB at most), does one `write` and one `fdatasync`, and answers. There
 //! is no timer: a message that comes alone is synced at once.
 //!
-//! Segments have 512 KiB of zeros ahead of what is written, for batches of at most 128 KiB. To write over them changes neither
+//! Segments have 512 KiB of zeros ahead of what is written, made where batches are of at most 8 KiB. To write over them changes neither
 //! the length of the file nor where it is, so the file system's journal has nothing to say, and a sync is one operation
 //! of the disk. On file systems that copy what is written over, such as btrfs, nothing is gained by that.
 //!
