@@ -50,11 +50,10 @@
 //!
 //! # When is a message safe?
 //!
-//! One thread writes. It takes all that waits (8 MiB at most), does one `write` and one `fdatasync`, and answers. A message
-//! that comes alone is synced at once. Where many come together, the writer waits a moment for those who have just had their
-//! answers.
+//! One thread writes. It takes all that waits (8 MiB at most), does one `write` and one `fdatasync`, and answers. There
+//! is no timer: a message that comes alone is synced at once.
 //!
-//! Segments have 512 KiB of zeros ahead of what is written, for batches of at most 128 KiB. To write over them changes neither
+//! Segments have 512 KiB of zeros ahead of what is written, made where batches are of at most 8 KiB. To write over them changes neither
 //! the length of the file nor where it is, so the file system's journal has nothing to say, and a sync is one operation
 //! of the disk. On file systems that copy what is written over, such as btrfs, nothing is gained by that.
 //!
@@ -123,7 +122,6 @@
 #![deny(missing_docs)]
 
 mod assembly;
-mod crowd;
 mod delivering;
 mod disk;
 mod error;

@@ -59,8 +59,6 @@ pub(crate) enum Resting {
     Not,
     /// It wakes up by itself in a moment: states need not wake it.
     Briefly,
-    /// It wakes up by itself soon, and before when so many are awaited.
-    ForMany(usize),
     UntilWoken,
 }
 
@@ -410,7 +408,6 @@ impl<D: Disk> Inner<D> {
         let wakes = match queue.writer {
             Resting::Not => false,
             Resting::Briefly => is_awaited,
-            Resting::ForMany(wanted) => is_awaited && queue.awaited >= wanted,
             Resting::UntilWoken => true,
         };
         if wakes {
@@ -458,14 +455,6 @@ mod tests {
         while log.turn() {}
         assert_eq!(lock(&log.inner.queue).awaited, 0);
         ticket.wait().unwrap();
-        lock(&log.inner.queue).writer = Resting::ForMany(2);
-        let first = log.append(Draft::default());
-        log.done(MessageId::new(1, 4128));
-        assert_eq!(resting(), Resting::ForMany(2));
-        let second = log.append(Draft::default());
-        assert_eq!(resting(), Resting::Not);
-        while log.turn() {}
-        first.wait().and(second.wait()).unwrap();
         lock(&log.inner.queue).writer = Resting::UntilWoken;
         log.done(MessageId::new(1, 4128));
         assert_eq!(resting(), Resting::Not);

@@ -1,9 +1,9 @@
 //! The two threads of a log.
 
 use std::sync::PoisonError;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::crowd::Crowd;
 use crate::disk::Disk;
 use crate::log::{Inner, Resting, lock};
 use crate::ticket::Ticket;
@@ -20,19 +20,22 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How long states wait for others that are written with them, and for a message, whose write and sync take them along.
 const STATES_GATHER: Duration = Duration::from_millis(5);
 
+/// Times that the writer gives way to those who are about to append.
+const GIVES_WAY: usize = 8;
+
 pub(crate) fn write_until_closed<D: Disk>(inner: &Inner<D>) {
     let delay = inner.shared.options.state_delay;
     let mut unsynced: Option<Instant> = None;
-    let mut crowd = Crowd::default();
+    let mut last = 0;
     loop {
         // A delay beyond all time is none that ends.
         rest(inner, unsynced.and_then(|since| since.checked_add(delay)));
-        crowd.gather(inner);
+        gather(inner, last);
         // The writer first: whoever has it, to hand over say, knows that no batch is on its way to it.
         let mut writer = lock(&inner.writer);
         let mut queue = lock(&inner.queue);
         let is_closing = queue.is_closing && queue.waiting.is_empty();
-        let count = queue.awaited;
+        last = queue.awaited;
         let batch = queue.take();
         drop(queue);
         if is_closing {
@@ -40,9 +43,7 @@ pub(crate) fn write_until_closed<D: Disk>(inner: &Inner<D>) {
         }
         let is_due = unsynced.is_some_and(|since| since.elapsed() >= delay);
         let sync = is_due || writer.unsynced() > MAX_UNSYNCED;
-        let began = Instant::now();
         writer.commit(batch, sync);
-        crowd.was_written(count, began.elapsed(), lock(&inner.queue).awaited);
         inner.shared.count();
         unsynced = match writer.owes_a_sync() {
             // It has just been tried: in vain.
@@ -86,6 +87,20 @@ fn rest<D: Disk>(inner: &Inner<D>, sync_at: Option<Instant>) {
         queue.writer = Resting::Not;
         // States that have ended a long sleep wait for others.
         briefly = !briefly && !queue.waiting.is_empty();
+    }
+}
+
+/// Where several messages came together, those who have heard of theirs are about to append the next: let them, so that one
+/// sync does for all. Whoever is alone waits for nobody.
+fn gather<D: Disk>(inner: &Inner<D>, last: usize) {
+    let mut before = 0;
+    for _ in 0..GIVES_WAY {
+        let awaited = lock(&inner.queue).awaited;
+        if awaited == before || awaited >= last {
+            return;
+        }
+        before = awaited;
+        thread::yield_now();
     }
 }
 

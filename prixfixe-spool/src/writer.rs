@@ -98,8 +98,8 @@ impl<D: Disk> Writer<D> {
         let until = (open.length + AHEAD).min(self.shared.options.segment_size);
         // A file that is longer than its header has one: that is durable first.
         let has_header = open.durable > u64::from(FIRST);
-        // Large batches would soon be behind it, and all would be written twice.
-        let is_worth_it = batch <= AHEAD / 4 && open.length < until;
+        // Larger batches are soon behind it, and would write all twice: what a sync costs is shared by many there.
+        let is_worth_it = batch <= AHEAD / 64 && open.length < until;
         if open.length <= open.reserved || !has_header || !is_worth_it {
             return Ok(());
         }
