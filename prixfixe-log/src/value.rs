@@ -45,7 +45,10 @@ pub(super) fn write_json(out: &mut String, room: usize, value: fmt::Arguments<'_
 /// A value may come in many small pieces. It is looked at once, when all of it is there.
 fn write_plain(out: &mut String, room: usize, value: fmt::Arguments<'_>) -> bool {
     let start = out.len();
-    let has_room = Bounded { out, left: room }.write_fmt(value).is_ok();
+    let left = Some(room);
+    let mut bounded = Bounded { out, left };
+    // A value that cuts itself may hide an error, and write something shorter after it.
+    let has_room = bounded.write_fmt(value).is_ok() && bounded.left.is_some();
     let is_written = has_room && all(out.get(start..).unwrap_or_default(), is_plain);
     if !is_written {
         out.truncate(start);
@@ -56,13 +59,17 @@ fn write_plain(out: &mut String, room: usize, value: fmt::Arguments<'_>) -> bool
 /// Takes so many octets, and gives an error for more.
 struct Bounded<'a> {
     out: &'a mut String,
-    left: usize,
+    /// `None`: there was more.
+    left: Option<usize>,
 }
 
 impl Write for Bounded<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.left = self.left.checked_sub(text.len()).ok_or(fmt::Error)?;
-        self.out.push_str(text);
+        self.left = self.left.and_then(|left| left.checked_sub(text.len()));
+        match self.left {
+            Some(_) => self.out.push_str(text),
+            None => return Err(fmt::Error),
+        }
         Ok(())
     }
 }
@@ -262,6 +269,24 @@ mod tests {
         ];
         for (write, value, expected) in cases {
             assert_eq!(written_into(10, write, value), expected);
+        }
+    }
+
+    /// Shows dots in place of a text that nobody takes.
+    struct CutsItself;
+
+    impl fmt::Display for CutsItself {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("0123456789").or_else(|_| f.write_str("..."))
+        }
+    }
+
+    #[test]
+    fn a_value_that_cuts_itself_is_shown_as_far_as_there_is_room() {
+        for write in [write_text as Writer, write_message] {
+            let mut out = String::new();
+            write(&mut out, 8, format_args!("{CutsItself}"));
+            assert_eq!(out.trim_matches('"'), "01234567... (cut off)");
         }
     }
 
