@@ -128,8 +128,6 @@ pub(crate) struct Open<D: Disk> {
     /// With what was not synced.
     pub(crate) length: u64,
     pub(crate) durable: u64,
-    /// Up to here the file is there, with zeros.
-    pub(crate) reserved: u64,
     pub(crate) index: Vec<u8>,
 }
 

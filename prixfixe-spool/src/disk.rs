@@ -19,7 +19,7 @@ pub trait Disk: Send + Sync + 'static {
     /// As the system says.
     fn make_directory(&self, path: &Path) -> io::Result<bool>;
 
-    /// Makes a file that its owner alone can read, for reading and appending. Nobody else writes to it.
+    /// Makes a file that its owner alone can read, for reading and appending.
     ///
     /// # Errors
     ///
@@ -47,24 +47,12 @@ pub trait Disk: Send + Sync + 'static {
     /// As the system says.
     fn read_at(&self, file: &Self::File, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Writes some of the bytes behind what is in the file, and says how many: never more than there are. What was
-    /// [reserved](Self::reserve) is written over.
+    /// Writes some of the bytes at the end of the file, and says how many: never more than there are.
     ///
     /// # Errors
     ///
     /// As the system says.
     fn append(&self, file: &Self::File, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
-
-    /// Writes zeros from the end of a file that was made by this handle, up to a length. To append there changes neither the length
-    /// of the file nor where it is on the disk, and a sync has less to do. A disk that gains nothing by that does nothing.
-    ///
-    /// # Errors
-    ///
-    /// As the system says.
-    fn reserve(&self, file: &Self::File, end: u64, length: u64) -> io::Result<()> {
-        let _ = (file, end, length);
-        Ok(())
-    }
 
     /// Cuts the file off.
     ///
@@ -133,10 +121,6 @@ pub enum LockKind {
     Shared,
 }
 
-/// Zeros that are written at once.
-#[cfg(unix)]
-const ZEROS: usize = 64 << 10;
-
 /// The operating system's file system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsDisk;
@@ -161,9 +145,8 @@ impl Disk for OsDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<File> {
-        // It is written where the last write has ended: what is reserved is behind that.
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true);
+        options.read(true).append(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options.open(path)
@@ -190,20 +173,6 @@ impl Disk for OsDisk {
 
     fn append(&self, mut file: &File, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         file.write_vectored(bytes)
-    }
-
-    #[cfg(unix)]
-    fn reserve(&self, file: &File, end: u64, length: u64) -> io::Result<()> {
-        // Room that is allocated and not written would be marked as written by each sync.
-        let zeros = vec![0; ZEROS];
-        let mut at = end;
-        while at < length {
-            let count = (length - at).min(ZEROS as u64) as usize;
-            let piece = zeros.get(..count).unwrap_or_default();
-            std::os::unix::fs::FileExt::write_all_at(file, piece, at)?;
-            at += count as u64;
-        }
-        Ok(())
     }
 
     fn truncate(&self, file: &File, length: u64) -> io::Result<()> {

@@ -30,7 +30,8 @@
 //! DIR/lock          locked by the one process that delivers
 //! DIR/log/N.seg     segments of 64 MiB, each written by one process, which locks it
 //! DIR/large/X       contents over 256 KiB or so, a file each
-//! DIR/damaged/      segments in which something does not match its checksum; large contents with their envelopes
+//! DIR/damaged/      segments in which something does not match its checksum; large contents with
+//!                   their envelopes
 //! DIR/failed/       for whoever delivers
 //! ```
 //!
@@ -51,13 +52,7 @@
 //! # When is a message safe?
 //!
 //! One thread writes. It takes all that waits (8 MiB at most), does one `write` and one `fdatasync`, and answers. There
-//! is no timer: a message that comes alone is synced at once.
-//!
-//! Segments have 512 KiB of zeros ahead of what is written, made where batches are of at most 8 KiB. To write over them changes neither
-//! the length of the file nor where it is, so the file system's journal has nothing to say, and a sync is one operation
-//! of the disk. On file systems that copy what is written over, such as btrfs, nothing is gained by that.
-//!
-//! This is what a crash leaves right after a step:
+//! is no timer: a message that comes alone is synced at once. This is what a crash leaves right after a step:
 //!
 //! | step | on the disk after a crash | what the next start makes of it |
 //! |---|---|---|
@@ -66,14 +61,13 @@
 //! | large content: sync, sync `large/` | the file | the same |
 //! | a segment begins: create | perhaps an empty file | removed |
 //! | its header is written, `log/` synced | a file, perhaps with a part of the header | the same |
-//! | the batch is written | any sectors of it, or all | whole records count; the rest is torn and dropped: no one was told `250` |
-//! | zeros are written behind it | any part of them | zeros behind the last record are room |
+//! | the batch is written | any part of it, or all | whole records count; the rest is torn and dropped: no one was told `250` |
 //! | `fdatasync` | all of it | all of its messages are there |
 //! | tickets are answered | the same | the same |
 //! | Attempt, Held, Done: written | perhaps the record | if not: the delivery is repeated, or counted once less |
 //! | Attempt, Held, Done: synced | the record | the delivery is over, or goes on from there |
 //! | a large content that is done: removed, after the sync of Done | perhaps the file | no live record names it: removed |
-//! | a segment is full: index and seal are written, zeros cut off | perhaps a part of them | the segment is read as a whole, and sealed |
+//! | a segment is full: index and seal are written | perhaps a part of them | the segment is read as a whole, and sealed |
 //! | live records are copied forward and synced | the messages twice, under one id | the copy counts |
 //! | a dead segment is removed | perhaps the segment | its messages are done, or copied: it is removed again |
 //! | `log/` is synced | no segment | |
@@ -94,13 +88,13 @@
 //! [`Log::take_over`] reads the index of each sealed segment and the records of the others, which a crash or a full disk has left.
 //! Then it seals these too. What it finds at an end:
 //!
-//! - zeros: room that was not needed yet.
-//! - the beginning of a record, or one of which a sector is zeros: **torn**. That was never acknowledged. It is dropped and told.
+//! - the beginning of a record, or zeros: **torn**. That was never acknowledged. It is cut off and told.
 //! - anything else that does not match its checksum: **damaged**. It is told, with its place, and all records before and
 //!   behind it count. Once nothing of that segment is needed any more, it is moved to `damaged/` in place of being removed.
 //!
 //! A damaged message in a sealed segment is found when it is read ([`ReadError::Damaged`]), since a start reads no contents.
-//! A large content that is damaged takes no segment with it: it goes to `damaged/` alone, with the envelope of its message.
+//! A large content that is damaged takes no segment with it: it goes to `damaged/` alone, with the
+//! envelope of its message beside it.
 //!
 //! # Room
 //!

@@ -437,33 +437,10 @@ impl<'a> Reader<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found<'a> {
     Record(Kind, u32, &'a [u8]),
-    /// Bytes that are no record.
+    /// Bytes that are no record, with records behind them.
     Damaged(Range<usize>),
-    /// A record of which a crash has left a part.
+    /// Bytes at the end that are no record, or not a whole one.
     Torn(Range<usize>),
-}
-
-/// A disk writes that many bytes or none of them.
-const SECTOR: usize = 512;
-
-/// Whether a sector of these bytes was never written: it is zeros, from where they begin in it.
-///
-/// A batch is written over zeros that were reserved. A crash leaves some of its sectors, and whatever they are, nobody was
-/// told of it.
-fn has_gap(bytes: &[u8], base: usize, range: Range<usize>) -> bool {
-    let mut at = range.start;
-    while at < range.end {
-        let end = (base + at + 1).next_multiple_of(SECTOR) - base;
-        let rest = bytes.get(at..).unwrap_or_default();
-        let part = rest.get(..end - at).unwrap_or(rest);
-        // At the end of a file a few zeros may be anything.
-        let is_enough = part.len() == end - at || part.len() >= HEADER;
-        if is_enough && part.iter().all(|byte| *byte == 0) {
-            return true;
-        }
-        at = end;
-    }
-    false
 }
 
 /// Walks over the records in `bytes`, of which the first is at `base` of its segment.
@@ -477,13 +454,9 @@ pub(crate) fn walk<'a>(bytes: &'a [u8], base: usize, seed: Seed, mut visit: impl
             at = next.unwrap_or(bytes.len());
             let range = base + bad..base + at;
             let rest = bytes.get(bad..).unwrap_or_default();
-            // Reserved, and not needed yet.
-            if next.is_none() && rest.iter().all(|byte| *byte == 0) {
-                return;
-            }
-            // A crash leaves a piece of a record, or sectors of it. Anything else was something once.
-            let is_piece = next.is_none() && rest.len() < HEADER;
-            visit(match is_piece || has_gap(bytes, base, bad..at) {
+            // A crash leaves a piece of a record or room that was never written. Anything else was something once.
+            let is_torn = rest.len() < HEADER || rest.iter().all(|byte| *byte == 0);
+            visit(match next.is_none() && is_torn {
                 true => Found::Torn(range),
                 false => Found::Damaged(range),
             });
@@ -494,17 +467,9 @@ pub(crate) fn walk<'a>(bytes: &'a [u8], base: usize, seed: Seed, mut visit: impl
             Some(payload) if header.matches(payload) => {
                 visit(Found::Record(header.kind, (base + at) as u32, payload));
             }
-            Some(_) => {
-                let range = base + at..base + end;
-                // A write that was broken off: its end and all behind it is room.
-                let rest = bytes.get(end - 1..).unwrap_or_default();
-                let is_cut = rest.len() > 1 && rest.iter().all(|byte| *byte == 0);
-                visit(match is_cut || has_gap(bytes, base, at..end) {
-                    true => Found::Torn(range),
-                    // Each sector was written: it was whole once.
-                    false => Found::Damaged(range),
-                });
-            }
+            // The header is whole and so is the length, what is behind it is not: no crash does that to a file that
+            // grows from its end.
+            Some(_) => visit(Found::Damaged(base + at..base + end)),
             None => {
                 visit(Found::Torn(base + at..base + bytes.len()));
                 return;

@@ -37,7 +37,7 @@ pub struct Recovered<'a> {
 pub struct Recovery {
     /// Messages that are not done.
     pub messages: u64,
-    /// Bytes of records that a crash has torn, by file: nothing of them was acknowledged.
+    /// Ends that a crash has torn: nothing in them was acknowledged.
     pub torn: Vec<(PathBuf, u64)>,
     /// What does not match its checksum: the file, and the bytes in it.
     pub damaged: Vec<(PathBuf, Range<u64>)>,

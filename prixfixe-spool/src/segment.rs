@@ -83,11 +83,6 @@ pub(crate) fn seal<D: Disk>(
     let [index, seal] = ending(seed, at, index);
     let mut slices = [IoSlice::new(index.bytes()), IoSlice::new(seal.bytes())];
     append_all(disk, file, &mut slices)?;
-    // What was reserved and not needed goes: the seal is found from the end.
-    let end = u64::from(at) + (index.len() + seal.len()) as u64;
-    if disk.length(file)? > end {
-        disk.truncate(file, end)?;
-    }
     disk.sync(file)
 }
 
@@ -100,7 +95,7 @@ pub(crate) struct Reading {
     pub(crate) end: u64,
     pub(crate) is_sealed: bool,
     pub(crate) damaged: Vec<Range<u64>>,
-    /// Bytes that a crash has torn.
+    /// Bytes at the end that a crash has torn.
     pub(crate) torn: u64,
 }
 
@@ -161,7 +156,7 @@ pub(crate) fn read<D: Disk>(
         Found::Damaged(range) => {
             reading.damaged.push(range.start as u64..range.end as u64);
         }
-        Found::Torn(range) => reading.torn += range.len() as u64,
+        Found::Torn(range) => reading.torn = range.len() as u64,
     });
     reading.end = end;
     Ok(reading)

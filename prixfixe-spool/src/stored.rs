@@ -73,10 +73,17 @@ impl<D: Disk> Log<D> {
     /// [`ReadError`].
     pub fn set_aside(&self, id: MessageId) -> Result<(), ReadError> {
         let shared = &*self.inner.shared;
-        let entry = shared.ledger().live.get(&id).cloned();
-        let entry = entry.ok_or(ReadError::Unknown)?;
-        // Without it, for whatever reason, the segment has to stay.
-        let record = Record::read(shared, &entry).ok();
+        let (entry, record) = loop {
+            let entry = shared.ledger().live.get(&id).cloned();
+            let entry = entry.ok_or(ReadError::Unknown)?;
+            match Record::read(shared, &entry) {
+                // It was copied meanwhile.
+                Err(ReadError::Io { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound && self.has_moved(id, &entry) => {}
+                // Without it, for whatever reason, the segment has to stay.
+                record => break (entry, record.ok()),
+            }
+        };
         let envelope = record.as_ref().and_then(Record::envelope_of_large);
         if let Some(large) = &entry.large {
             set_content_aside(shared, large, envelope)?;
@@ -113,13 +120,16 @@ fn set_content_aside<D: Disk>(
     };
     if let Some(envelope) = envelope {
         let beside = aside.join(format!("{name}.envelope"));
-        match disk.remove(&beside) {
+        let part = aside.join(format!("{name}.part"));
+        // A process that was killed may have left it.
+        match disk.remove(&part) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
             _ => {}
         }
-        let file = disk.create(&beside).map_err(io)?;
+        let file = disk.create(&part).map_err(io)?;
         append_all(disk, &file, &mut [IoSlice::new(envelope)]).map_err(io)?;
         disk.sync(&file).map_err(io)?;
+        disk.rename(&part, &beside).map_err(io)?;
     }
     match disk.rename(&path, &aside.join(name)) {
         // That is what is wrong with it.

@@ -13,9 +13,6 @@ use crate::segment::{self, FIRST};
 use crate::shared::Shared;
 use crate::ticket::{Answer, Woken};
 
-/// Bytes of a segment that are there before they are needed, so that most syncs need not write where the file is.
-const AHEAD: u64 = 512 << 10;
-
 /// Numbers of segments that others may take while one is made.
 const MAX_ATTEMPTS: u64 = 1000;
 
@@ -74,10 +71,7 @@ impl<D: Disk> Writer<D> {
         let (frames, effects) = self.assemble(&mut open, batch);
         self.unsynced.extend(effects);
         let written = write(&*self.shared.disk, &open, &frames).and_then(|()| match sync {
-            true => {
-                self.reserve(&mut open, room)?;
-                self.shared.disk.sync(&open.file)
-            }
+            true => self.shared.disk.sync(&open.file),
             false => Ok(()),
         });
         match written {
@@ -91,27 +85,6 @@ impl<D: Disk> Writer<D> {
             }
             Err(error) => self.give_up(open, &error),
         }
-    }
-
-    /// Has room written with zeros where the batch has used up the last, for batches to come that are not larger.
-    fn reserve(&self, open: &mut Open<D>, batch: u64) -> io::Result<()> {
-        let until = (open.length + AHEAD).min(self.shared.options.segment_size);
-        // A file that is longer than its header has one: that is durable first.
-        let has_header = open.durable > u64::from(FIRST);
-        // Larger batches are soon behind it, and would write all twice: what a sync costs is shared by many there.
-        let is_worth_it = batch <= AHEAD / 64 && open.length < until;
-        if open.length <= open.reserved || !has_header || !is_worth_it {
-            return Ok(());
-        }
-        match self.shared.disk.reserve(&open.file, open.length, until) {
-            Ok(()) => open.reserved = until,
-            // There may be space for messages. It is not tried again in this segment.
-            Err(error) if AppendError::of(&error) == AppendError::NoSpace => {
-                open.reserved = u64::MAX;
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
     }
 
     /// Ends the open segment, so that the next start need not read its contents.
@@ -399,7 +372,6 @@ impl<D: Disk> Writer<D> {
                 seed: Seed::new(number, nonce),
                 length: u64::from(FIRST),
                 durable: u64::from(FIRST),
-                reserved: 0,
                 index: Vec::new(),
             });
         }

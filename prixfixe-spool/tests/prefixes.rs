@@ -46,12 +46,8 @@ fn options() -> LogOptions {
 
 impl Run {
     fn new(seed: u64) -> Self {
-        Self::on(SimulatedDisk::new(), seed)
-    }
-
-    fn on(disk: SimulatedDisk, seed: u64) -> Self {
         Self {
-            disk,
+            disk: SimulatedDisk::new(),
             rng: Rng::with_seed(seed),
             model: Model::default(),
             is_busy: false,
@@ -274,36 +270,24 @@ fn seeds() -> u64 {
 #[test]
 fn the_power_goes_after_every_operation() {
     for seed in 0..seeds() {
-        go_after_every_operation(seed, SimulatedDisk::new);
-    }
-}
-
-/// The same where batches are written over zeros: some of their sectors are left, and whole ones behind those that are not.
-#[test]
-fn the_power_goes_after_every_operation_on_reserved_room() {
-    for seed in 0..seeds() {
-        go_after_every_operation(seed, SimulatedDisk::reserving);
-    }
-}
-
-fn go_after_every_operation(seed: u64, disk: fn() -> SimulatedDisk) {
-    let mut whole = Run::on(disk(), seed);
-    whole.live(STEPS);
-    let operations = whole.disk.operations();
-    assert!(operations > 30);
-    for cut in 0..operations {
-        for loss in losses(seed ^ cut << 20) {
-            let mut run = Run::on(disk(), seed);
-            run.disk.cut_power_in(cut);
-            run.live(STEPS);
-            run.disk.lose_power(loss);
-            // The next life has its troubles too, and the one after it.
-            for life in 0..2 {
-                run.disk.cut_power_in(run.rng.u64(0..60));
-                run.live(STEPS / 2);
-                run.disk.lose_power(losses(cut + life)[life as usize]);
+        let mut whole = Run::new(seed);
+        whole.live(STEPS);
+        let operations = whole.disk.operations();
+        assert!(operations > 30);
+        for cut in 0..operations {
+            for loss in losses(seed ^ cut << 20) {
+                let mut run = Run::new(seed);
+                run.disk.cut_power_in(cut);
+                run.live(STEPS);
+                run.disk.lose_power(loss);
+                // The next life has its troubles too, and the one after it.
+                for life in 0..2 {
+                    run.disk.cut_power_in(run.rng.u64(0..60));
+                    run.live(STEPS / 2);
+                    run.disk.lose_power(losses(cut + life)[life as usize]);
+                }
+                run.live(STEPS);
             }
-            run.live(STEPS);
         }
     }
 }
@@ -341,11 +325,7 @@ fn what_fails_is_said_and_what_is_said_holds() {
     ];
     for seed in 0..seeds() * 8 {
         for (operation, error) in kinds {
-            let disk = match seed % 2 {
-                0 => SimulatedDisk::new(),
-                _ => SimulatedDisk::reserving(),
-            };
-            let mut run = Run::on(disk, seed);
+            let mut run = Run::new(seed);
             run.live(2);
             let now = run.disk.operations();
             let from = now + run.rng.u64(0..40);
@@ -412,41 +392,6 @@ fn messages_that_arrive_together_share_one_write_and_one_sync() {
     while log.turn() {}
     last.wait().unwrap();
     assert_eq!(disk.operations() - before, 3);
-}
-
-#[test]
-fn reserved_room_is_written_over_and_goes_when_the_segment_ends() {
-    let disk = SimulatedDisk::reserving();
-    let log = Log::open(disk.clone(), Path::new("/spool"), LogOptions::default()).unwrap();
-    log.take_over(|_| ()).unwrap();
-    let append = || {
-        let content = [b'x'; 1000];
-        let draft = Draft {
-            content: &content,
-            ..Draft::default()
-        };
-        let ticket = log.append(draft);
-        while log.turn() {}
-        ticket.wait().unwrap()
-    };
-    let length = || disk.content("/spool/log/1.seg").len();
-    append();
-    let used = length();
-    append();
-    let reserved = length();
-    assert!(reserved > used + (500 << 10));
-    let ids: Vec<MessageId> = (0..400).map(|_| append()).collect();
-    assert_eq!(length(), reserved);
-    for id in &ids {
-        assert!(log.read(*id).is_ok());
-    }
-    log.finish();
-    assert!(length() < reserved);
-    drop(log);
-    disk.lose_power(Loss::All);
-    let log = Log::open(disk, Path::new("/spool"), LogOptions::default()).unwrap();
-    let recovery = log.take_over(|_| ()).unwrap().unwrap();
-    assert_eq!((recovery.messages, recovery.torn.len()), (402, 0));
 }
 
 #[test]

@@ -70,8 +70,6 @@ struct State {
     locks: BTreeMap<usize, BTreeSet<u64>>,
     exclusive: BTreeSet<usize>,
     handles: u64,
-    /// What is reserved is there.
-    reserves: bool,
     /// Locks of handles that were open when the process died are none.
     life: u64,
 }
@@ -80,8 +78,6 @@ struct State {
 struct Inode {
     content: Vec<u8>,
     durable: Vec<u8>,
-    /// Behind this there are zeros that were reserved.
-    appended: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -117,14 +113,6 @@ impl SimulatedDisk {
         disk.state()
             .directories
             .insert("/".into(), Directory::default());
-        disk
-    }
-
-    /// An empty one on which files have zeros where bytes are to be appended. A loss of power leaves some sectors of what was
-    /// written over them.
-    pub fn reserving() -> Self {
-        let disk = Self::new();
-        disk.state().reserves = true;
         disk
     }
 
@@ -198,10 +186,6 @@ impl SimulatedDisk {
         state.locks.clear();
         state.exclusive.clear();
         state.life += 1;
-        for inode in &mut state.inodes {
-            // Whoever opens it writes at its end.
-            inode.appended = None;
-        }
         let (keep_all, mut rng, holes) = match loss {
             Loss::All => (false, None, false),
             Loss::Nothing => return,
@@ -221,9 +205,6 @@ impl SimulatedDisk {
                         inode.content[from..until].fill(0);
                     }
                 }
-                Some(rng) if is_written_over(&inode.content, &inode.durable) => {
-                    lose_sectors(&mut inode.content, &inode.durable, rng);
-                }
                 // It was cut off, or was not.
                 Some(rng) => {
                     if rng.bool() {
@@ -242,30 +223,6 @@ impl SimulatedDisk {
             }
             directory.live = directory.durable.clone();
         }
-    }
-}
-
-/// Whether what is not durable was written over zeros.
-fn is_written_over(content: &[u8], durable: &[u8]) -> bool {
-    let mut both = content.iter().zip(durable);
-    both.all(|(now, before)| now == before || *before == 0)
-}
-
-/// Leaves some of the sectors that were written over zeros, and some of the length.
-fn lose_sectors(content: &mut Vec<u8>, durable: &[u8], rng: &mut Rng) {
-    const SECTOR: usize = 512;
-    let old = content.chunks_mut(SECTOR).zip(durable.chunks(SECTOR));
-    for (now, before) in old {
-        let length = now.len().min(before.len());
-        if now[..length] != before[..length] && rng.bool() {
-            now[..length].copy_from_slice(&before[..length]);
-        }
-    }
-    match content.len() > durable.len() {
-        true => content.truncate(rng.usize(durable.len()..=content.len())),
-        // It was cut off, or was not.
-        false if rng.bool() => content.extend_from_slice(&durable[content.len()..]),
-        false => {}
     }
 }
 
@@ -382,42 +339,16 @@ impl Disk for SimulatedDisk {
             Err(error) => (all.len() / 2, Err(error)),
         };
         assert_eq!(file.life, state.life, "a process wrote after its death");
-        let inode = &mut state.inodes[file.inode];
-        let at = inode.appended.unwrap_or(inode.content.len());
-        let over = (inode.content.len() - at).min(count);
-        inode.content[at..at + over].copy_from_slice(&all[..over]);
-        inode.content.extend_from_slice(&all[over..count]);
-        if let Some(appended) = &mut inode.appended {
-            *appended += count;
-        }
-        result
-    }
-
-    fn reserve(&self, file: &File, end: u64, length: u64) -> io::Result<()> {
-        let mut state = self.state();
-        if !state.reserves {
-            return Ok(());
-        }
-        // Half of it is there when the power goes, or when the disk is full.
-        let (length, result) = match state.begin(Some(Operation::Append)) {
-            Ok(()) => (length, Ok(())),
-            Err(error) => ((end + length) / 2, Err(error)),
-        };
-        let inode = &mut state.inodes[file.inode];
-        assert_eq!(inode.appended.unwrap_or(inode.content.len()), end as usize);
-        inode.appended = Some(end as usize);
-        let length = inode.content.len().max(length as usize);
-        inode.content.resize(length, 0);
+        state.inodes[file.inode]
+            .content
+            .extend_from_slice(&all[..count]);
         result
     }
 
     fn truncate(&self, file: &File, length: u64) -> io::Result<()> {
         let mut state = self.state();
         state.begin(Some(Operation::Truncate))?;
-        let inode = &mut state.inodes[file.inode];
-        inode.content.truncate(length as usize);
-        // What is written behind this is written at the end.
-        inode.appended = inode.appended.filter(|it| *it < length as usize);
+        state.inodes[file.inode].content.truncate(length as usize);
         Ok(())
     }
 
