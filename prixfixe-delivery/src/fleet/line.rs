@@ -55,7 +55,9 @@ impl Line {
                 self.pause().await;
                 continue;
             };
-            match self.pull(&session, &places).await {
+            // From here on: a connection that is given up while the line is made is known to be so.
+            let is_lost = session.is_lost_since(session.losses());
+            match self.pull(&session, &places, is_lost).await {
                 Ok(End::Stopped) => break,
                 Ok(End::Again) => {}
                 Err(words) => {
@@ -94,7 +96,12 @@ impl Line {
         }
     }
 
-    async fn pull(&self, session: &Session, places: &Arc<Semaphore>) -> Result<End, String> {
+    async fn pull(
+        &self,
+        session: &Session,
+        places: &Arc<Semaphore>,
+        is_lost: impl Future<Output = ()>,
+    ) -> Result<End, String> {
         self.make_consumer(session).await?;
         let client = session.context.client();
         let inbox = client.new_inbox();
@@ -107,7 +114,7 @@ impl Line {
             messages,
             asked: Vec::new(),
         };
-        let end = asking.ask(session, places).await;
+        let end = asking.ask(places, is_lost).await;
         asking.leave().await;
         end
     }
@@ -141,8 +148,12 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    async fn ask(&mut self, session: &Session, places: &Arc<Semaphore>) -> Result<End, String> {
-        let (is_lost, is_over) = (session.is_lost_since(session.losses()), self.line.is_over());
+    async fn ask(
+        &mut self,
+        places: &Arc<Semaphore>,
+        is_lost: impl Future<Output = ()>,
+    ) -> Result<End, String> {
+        let is_over = self.line.is_over();
         tokio::pin!(is_lost, is_over);
         let mut silent = Instant::now() + EXPIRES + LOST;
         loop {

@@ -10,6 +10,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE};
 use prixfixe_server::Reply;
 use tokio::io::AsyncRead;
 
+use super::answers::InUse;
 use super::link::{Session, words_of};
 use super::send::{CONNECTION_LOST, full};
 use crate::{BoxFuture, Failure};
@@ -21,6 +22,7 @@ pub(crate) struct Objects<'a> {
     store: ObjectStore,
     /// How often the connection was lost before.
     losses: u64,
+    _use: InUse,
 }
 
 /// A piece of an object, unless the server takes less.
@@ -33,12 +35,14 @@ impl<'a> Objects<'a> {
     ) -> BoxFuture<'a, Result<Self, Failure>> {
         Box::pin(async move {
             let losses = session.losses();
+            let in_use = InUse::begin(&session.answers);
             match session.context.get_object_store(name).await {
                 Ok(store) => Ok(Self {
                     session,
                     name,
                     store,
                     losses,
+                    _use: in_use,
                 }),
                 Err(error) => Err(failure(name, "cannot get hold", &error)),
             }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use prixfixe_server::Reply;
 use tokio::time::sleep;
 
-use super::answers::Awaited;
+use super::answers::{Awaited, InUse};
 use super::link::{Session, words_of};
 use crate::Failure;
 
@@ -28,6 +28,8 @@ pub(crate) struct Waiting {
     acknowledgement: PublishAckFuture,
     /// How often the connection was lost before.
     losses: u64,
+    /// Between the sending and the waiting, too.
+    _use: InUse,
 }
 
 /// The stream is writing an earlier attempt down just now: then this one is soon a duplicate.
@@ -41,6 +43,7 @@ pub(crate) async fn hand_over(session: &Session, letter: &Letter) -> Result<Wait
     // From here on: a connection that is lost before somebody waits takes the acknowledgement along
     // too.
     let losses = session.losses();
+    let in_use = InUse::begin(&session.answers);
     let message = PublishMessage::build()
         .headers(letter.headers.clone())
         .payload(letter.payload.clone());
@@ -54,6 +57,7 @@ pub(crate) async fn hand_over(session: &Session, letter: &Letter) -> Result<Wait
     Ok(Waiting {
         acknowledgement,
         losses,
+        _use: in_use,
     })
 }
 
@@ -95,8 +99,13 @@ fn in_doubt(failure: Failure) -> Failure {
 fn is_answer(answer: &Result<PublishAck, PublishError>) -> bool {
     match answer {
         Ok(_) => true,
-        Err(error) => api_error(error).is_some(),
+        Err(error) => api_error(error).is_some_and(is_of_stream),
     }
+}
+
+/// A leader that has lost the others still says from its memory that an attempt is under way.
+fn is_of_stream(error: &Error) -> bool {
+    error.error_code() != ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT
 }
 
 fn api_error(error: &PublishError) -> Option<&Error> {
@@ -104,8 +113,7 @@ fn api_error(error: &PublishError) -> Option<&Error> {
 }
 
 fn is_conflict(error: &PublishError) -> bool {
-    let conflict = ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT;
-    api_error(error).is_some_and(|error| error.error_code() == conflict)
+    api_error(error).is_some_and(|error| !is_of_stream(error))
 }
 
 /// What the stream's words mean for the client.
@@ -160,6 +168,17 @@ pub(super) fn full(words: &str) -> bool {
 mod tests {
     use super::*;
     use crate::FailureKind;
+
+    #[test]
+    fn a_conflict_says_nothing_of_the_stream() {
+        let error = |text: &str| serde_json::from_str::<Error>(text).unwrap();
+        assert!(!is_of_stream(&error(
+            r#"{"code":409,"err_code":10158,"description":"duplicate message id is in process"}"#
+        )));
+        assert!(is_of_stream(&error(
+            r#"{"code":503,"err_code":10077,"description":"maximum messages exceeded"}"#
+        )));
+    }
 
     #[test]
     fn a_full_stream_is_told_from_one_that_fails() {
