@@ -357,8 +357,9 @@ impl Fleet {
     }
 
     /// From now on the servers are reached by these credentials and certificates. Where they are
-    /// others than before, a new connection takes the place of the one in use when it works. Until
-    /// then, that one stays; the log says why.
+    /// others than those in use, a new connection takes the place of the one before when it works.
+    /// Until then that one stays, or is made again as before, and the log says why. They are tried
+    /// at once, also where they are the same as in the last call, and again now and then.
     pub fn set_access(&self, access: FleetAccess) {
         self.0.inner.keeper.shared.set_access(access.0);
     }

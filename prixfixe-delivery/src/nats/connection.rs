@@ -22,6 +22,8 @@ pub(crate) struct Connection {
     pub(crate) client: Client,
     pub(crate) lost: watch::Receiver<Lost>,
     pub(crate) answers: Arc<Answers>,
+    /// What it was opened with.
+    pub(crate) access: Arc<Access>,
     /// Gone when the library has given the connection up.
     tell: Weak<watch::Sender<Lost>>,
     turn: Arc<Turn>,
@@ -44,7 +46,6 @@ pub(crate) struct Access {
     tls: Option<ClientConfig>,
     login: Login,
     /// What the files of TLS hold.
-    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "never compared"))]
     material: tls::Material,
 }
 
@@ -69,7 +70,7 @@ impl Connection {
     pub(crate) async fn open(
         url: &NatsUrl,
         options: &NatsOptions,
-        access: &Access,
+        access: &Arc<Access>,
         first: usize,
     ) -> Result<Self, String> {
         let (tell, lost) = watch::channel(Lost::default());
@@ -87,6 +88,7 @@ impl Connection {
                         client,
                         lost,
                         answers: Arc::default(),
+                        access: Arc::clone(access),
                         tell: weak,
                         turn,
                     });
@@ -132,15 +134,15 @@ impl Access {
         if options.has_credentials() && options.tls() != TlsUse::Verify && !url.is_loopback() {
             return Err(NatsError::CredentialsInClear);
         }
+        let files = tls::Files::read(options)?;
         Ok(Self {
-            tls: tls::client_config(options)?,
+            tls: tls::client_config(&files)?,
             login: Login::read(options)?,
-            material: tls::Material::read(options)?,
+            material: files.material(),
         })
     }
 
     /// Whether a connection that was opened with one is as good as one opened with the other.
-    #[cfg(feature = "fleet")]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.login == other.login && self.material == other.material
     }

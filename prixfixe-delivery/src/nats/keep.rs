@@ -4,7 +4,7 @@
 //! ([`Connection`]), it acknowledges nothing ([`Answers`](super::answers::Answers)), or JetStream
 //! does not answer there.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::connection::State as ConnectionState;
@@ -33,6 +33,10 @@ enum End {
 const PERIOD: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_millis(500);
 
+/// Before an access that did not work is tried again: this at first, each time twice as long, and
+/// at most as long as between inspections.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
 /// A server that goes for a restart leaves its clients to another one: mail waits so long for that.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -52,7 +56,7 @@ const NOTHING_ACKNOWLEDGED: &str = "the server has acknowledged nothing for a wh
 impl Shared {
     /// Connects and inspects once.
     pub(super) async fn first_look(&self, first: usize) -> Option<(Connection, Found)> {
-        let connection = match self.connect(first).await {
+        let connection = match self.connect(&self.wanted(), first).await {
             Ok(connection) => connection,
             Err(words) => {
                 self.away(&words, Instant::now()).await;
@@ -64,13 +68,31 @@ impl Shared {
         Some((connection, found))
     }
 
-    async fn connect(&self, first: usize) -> Result<Connection, String> {
-        let access = self.access();
-        Connection::open(&self.url, &self.options, &access, first).await
+    async fn connect(&self, access: &Arc<Access>, first: usize) -> Result<Connection, String> {
+        Connection::open(&self.url, &self.options, access, first).await
     }
 
-    fn access(&self) -> Arc<Access> {
-        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    /// With the access that is wanted. Where that one does not work, with the one that did last.
+    async fn connect_anyhow(&self, first: usize) -> Result<Connection, String> {
+        let wanted = self.wanted();
+        let Some(worked) = self.worked_before() else {
+            return self.connect(&wanted, first).await;
+        };
+        let cause = match self.try_access(&wanted, first).await {
+            Ok(connection) => return Ok(connection),
+            Err(cause) => cause,
+        };
+        // Its words are the ones that help.
+        let Ok(connection) = self.connect(&worked, first).await else {
+            return Err(cause);
+        };
+        let target = &self.options.name;
+        tracing::error!(
+            target,
+            cause,
+            "the new credentials or certificates do not work, those before are used again"
+        );
+        Ok(connection)
     }
 
     /// Keeps the connection for as long as it is polled.
@@ -82,7 +104,7 @@ impl Shared {
         loop {
             let current = match connection.take() {
                 Some(connection) => connection,
-                None => match self.connect(first).await {
+                None => match self.connect_anyhow(first).await {
                     Ok(connection) => connection,
                     Err(words) => {
                         self.away(&words, Instant::now()).await;
@@ -117,7 +139,7 @@ impl Shared {
                 self.away(NOTHING_ACKNOWLEDGED, Instant::now() + GRACE).await;
                 End::Left
             }
-            next = self.replaced() => End::Replaced(Box::new(next)),
+            next = self.replaced(connection) => End::Replaced(Box::new(next)),
         }
     }
 
@@ -134,12 +156,24 @@ impl Shared {
         self.url.servers().len() > 1
     }
 
-    /// A connection with another access, when there is one that works.
-    async fn replaced(&self) -> Connection {
+    /// A connection with the access that is wanted, when there is one that works and this one has
+    /// another.
+    async fn replaced(&self, connection: &Connection) -> Connection {
         let target = &self.options.name;
+        let mut pause = FIRST_PAUSE;
+        let mut told = None;
         loop {
-            self.changed.notified().await;
-            match self.try_access().await {
+            let is_wanted = self.wanted().is_same(&connection.access);
+            // The server may learn of them after us. Whoever says it again wants it tried now.
+            tokio::select! {
+                () = self.changed.notified() => (pause, told) = (FIRST_PAUSE, None),
+                () = sleep(pause), if !is_wanted => pause = (pause * 2).min(PERIOD),
+            }
+            let wanted = self.wanted();
+            if wanted.is_same(&connection.access) {
+                continue;
+            }
+            match self.try_access(&wanted, self.any()).await {
                 Ok(connection) => {
                     tracing::info!(
                         target,
@@ -147,17 +181,22 @@ impl Shared {
                     );
                     return connection;
                 }
-                Err(cause) => tracing::error!(
-                    target,
-                    cause,
-                    "the new credentials or certificates do not work, the connection before stays in use"
-                ),
+                Err(cause) if told.as_ref() == Some(&cause) => {}
+                Err(cause) => {
+                    tracing::error!(
+                        target,
+                        cause,
+                        "the new credentials or certificates do not work, the connection before stays in use"
+                    );
+                    told = Some(cause);
+                }
             }
         }
     }
 
-    async fn try_access(&self) -> Result<Connection, String> {
-        let connection = self.connect(self.any()).await?;
+    /// A connection with this access, if mail can be published over it.
+    async fn try_access(&self, access: &Arc<Access>, first: usize) -> Result<Connection, String> {
+        let connection = self.connect(access, first).await?;
         match self.look_at(&connection).await {
             found @ Found::Good(_) => {
                 self.found(&connection, found).await;
@@ -175,7 +214,7 @@ impl Shared {
         fastrand::usize(..self.url.servers().len().max(1))
     }
 
-    /// Messages under way over it have time for their answers.
+    /// What is under way over it has time for its end.
     fn retire(&self, connection: Connection) {
         let patience = self.options.timeout;
         tokio::spawn(async move {
@@ -230,6 +269,7 @@ impl Shared {
     async fn found(&self, connection: &Connection, found: Found) -> Duration {
         match found {
             Found::Good(good) => {
+                self.has_worked(&connection.access);
                 self.tell(&good);
                 let session = Session {
                     context: self.context(connection.client.clone(), self.options.timeout),

@@ -2,9 +2,7 @@
 //!
 //! One task says so ([`keep`](super::keep)). Messages only look at what it has said.
 
-#[cfg(feature = "fleet")]
-use std::sync::PoisonError;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use async_nats::Client;
@@ -52,7 +50,7 @@ impl Keeper {
         let away = State::Away("it was not reached yet".into(), Instant::now());
         let shared = Arc::new(Shared {
             url: url.clone(),
-            access: RwLock::new(Arc::new(access)),
+            access: RwLock::new(Accesses::new(access)),
             changed: Notify::new(),
             upstream: Upstream::new(&options.name, options.concurrency),
             state: watch::Sender::new(away),
@@ -80,14 +78,31 @@ impl Keeper {
 pub(crate) struct Shared {
     pub(crate) url: NatsUrl,
     pub(crate) options: NatsOptions,
-    pub(super) access: RwLock<Arc<Access>>,
-    /// The access has changed.
+    access: RwLock<Accesses>,
+    /// The configuration says which access is wanted.
     pub(super) changed: Notify,
     pub(crate) upstream: Upstream,
     pub(crate) state: watch::Sender<State>,
     /// Somebody has a reason to doubt what is known.
     pub(crate) look: Notify,
     pub(super) inspection: Box<dyn Inspection>,
+}
+
+/// What the servers are reached with. A new one may not work, and the one before still does.
+struct Accesses {
+    /// What the configuration says.
+    wanted: Arc<Access>,
+    /// What mail could be published with last.
+    worked: Option<Arc<Access>>,
+}
+
+impl Accesses {
+    fn new(wanted: Access) -> Self {
+        Self {
+            wanted: Arc::new(wanted),
+            worked: None,
+        }
+    }
 }
 
 /// Whether mail can be published.
@@ -108,7 +123,7 @@ pub(crate) struct Session {
     /// How often the connection was lost: whoever waits for an answer while that grows waits for
     /// nothing.
     pub(crate) lost: watch::Receiver<Lost>,
-    /// Where is counted who waits for an acknowledgement.
+    /// Where is counted who waits for an acknowledgement, and what else is under way.
     pub(crate) answers: Arc<Answers>,
 }
 
@@ -175,14 +190,30 @@ impl Shared {
         }
     }
 
-    /// Another access. Messages under way have their answers over the connection before.
+    /// The access that is wanted from now on; it is tried at once where another one is in use.
+    /// Messages under way have their answers over the connection before.
     #[cfg(feature = "fleet")]
     pub(crate) fn set_access(&self, access: Access) {
         let mut current = self.access.write().unwrap_or_else(PoisonError::into_inner);
-        if !current.is_same(&access) {
-            *current = Arc::new(access);
-            self.changed.notify_one();
-        }
+        current.wanted = Arc::new(access);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn wanted(&self) -> Arc<Access> {
+        let current = self.access.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current.wanted)
+    }
+
+    /// What has worked last, where that is another one than what is wanted.
+    pub(super) fn worked_before(&self) -> Option<Arc<Access>> {
+        let current = self.access.read().unwrap_or_else(PoisonError::into_inner);
+        let worked = current.worked.as_ref();
+        worked.filter(|it| !it.is_same(&current.wanted)).cloned()
+    }
+
+    pub(super) fn has_worked(&self, access: &Arc<Access>) {
+        let mut current = self.access.write().unwrap_or_else(PoisonError::into_inner);
+        current.worked = Some(Arc::clone(access));
     }
 
     pub(super) fn context(&self, client: Client, timeout: Duration) -> Context {

@@ -12,6 +12,7 @@
 )]
 
 mod acceptance;
+mod access;
 mod actions;
 mod cluster;
 mod collector;
