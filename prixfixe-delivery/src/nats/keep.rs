@@ -48,7 +48,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 const ELSEWHERE: Duration = Duration::from_secs(5);
 
 /// So long, or two times the timeout where that is less, somebody waits and nothing is
-/// acknowledged: then another server is tried. A node that leads and has lost the others says for longer that all is well.
+/// acknowledged: then another server is tried. A node that leads and has lost the others says for
+/// longer that all is well.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
 const NOTHING_ACKNOWLEDGED: &str = "the server has acknowledged nothing for a while";
