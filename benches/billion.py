@@ -26,7 +26,7 @@ def arguments():
     add("--deferred", type=float, default=0.05, metavar="d", help="further attempts for each message")
     add("--replicas", type=int, default=3, metavar="R")
     add("--server-us", type=float, default=11.7, metavar="t", help="processor time of a server that receives a message and discards it")
-    add("--spool-us", type=float, default=143, metavar="T", help="the same for digest, spool, log and delivery")
+    add("--spool-us", type=float, default=92, metavar="T", help="the same for digest, spool, log and delivery")
     add("--cores", type=int, default=8, metavar="c", help="cores of a server")
     add("--stream-first-ms", type=float, default=1.36, metavar="D", help="what a round of a stream takes")
     add("--stream-each-ms", type=float, default=0.0705, metavar="e", help="what each message in it takes")
