@@ -59,8 +59,8 @@ const MAX_IDLE: Duration = Duration::from_secs(30);
 /// A request that makes progress may take so long for each of these bytes beyond its deadline.
 const SLOWEST: u64 = 16 << 10;
 
-/// What a [`Client`] does. It is compiled in this crate: whoever waits for it has no copy of hyper of
-/// its own.
+/// What a [`Client`] does. It is compiled in this crate, so that whoever waits for it has no copy
+/// of hyper of its own.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How a [`Client`] works.

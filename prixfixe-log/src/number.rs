@@ -1,12 +1,9 @@
 //! Numbers as text.
 //!
 //! As the standard library writes them. Its formatter costs several times as much, and in a line
-//! there are always some.
+//! there are always some. Fractions are those of a second in microseconds.
 
 use std::fmt::Write as _;
-
-/// Of `u64::MAX`.
-const MOST_DIGITS: usize = 20;
 
 /// What a fraction of a second is counted in.
 const MICROS: u32 = 1_000_000;
@@ -20,18 +17,7 @@ const MOST_MICROS: f64 = 1e15;
 
 /// Writes a whole number.
 pub(super) fn write_unsigned(out: &mut String, number: u64) {
-    let mut digits = [b'0'; MOST_DIGITS];
-    let mut rest = number;
-    let mut length = 0;
-    for place in digits.iter_mut().rev() {
-        *place = digit(rest % 10);
-        rest /= 10;
-        length += 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    push(out, digits.get(MOST_DIGITS - length..).unwrap_or_default());
+    out.push_str(itoa::Buffer::new().format(number));
 }
 
 /// Writes all six digits of a number of millionths.
@@ -71,15 +57,10 @@ fn fraction(micros: u32) -> [u8; FRACTION] {
     let mut digits = [b'0'; FRACTION];
     let mut rest = micros;
     for place in digits.iter_mut().rev() {
-        *place = digit(u64::from(rest % 10));
+        *place = b'0' + u8::try_from(rest % 10).unwrap_or_default();
         rest /= 10;
     }
     digits
-}
-
-/// The last digit of a number.
-fn digit(number: u64) -> u8 {
-    b'0' + u8::try_from(number % 10).unwrap_or_default()
 }
 
 fn push(out: &mut String, digits: &[u8]) {

@@ -64,9 +64,9 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// Sets aside what is left of a damaged message, in `damaged/`: a large content with its envelope now. Where its record is
-    /// damaged, that is its segment, once nothing else of it is needed. It is not [done](Self::done) by that. This waits
-    /// for the disk.
+    /// Sets aside what is left of a damaged message, in `damaged/`: a large content now, with its
+    /// envelope. Where its record is damaged, that is its segment, once nothing else of it is
+    /// needed. The message is not [done](Self::done) by that. This waits for the disk.
     ///
     /// # Errors
     ///

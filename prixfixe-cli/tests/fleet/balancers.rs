@@ -64,8 +64,8 @@ fn survives(balance: fn(Site) -> Balancer, site: Site, transports: [&'static str
     let drained = fleet[1].name();
     assert!(load.is_running());
     let seen = load.stop();
-    // The kernel resets who came between the last accept and the end of the socket: no greeting yet,
-    // so nothing was begun.
+    // The kernel resets who came between the last accept and the end of the socket. It had no
+    // greeting, so nothing was begun.
     let all = faults(&seen);
     let of_the_drain = all.get(lost.len()..).unwrap_or_default();
     assert!(

@@ -24,7 +24,8 @@ pub(super) struct Kept {
     digest: Digest,
     content: Bytes,
     targets: Vec<StoredTarget>,
-    /// Made for those who need it: what memory one thread takes and another gives back costs both of them time.
+    /// Made for those who need it: memory that one thread takes and another gives back costs both
+    /// of them time.
     envelope: OnceLock<Arc<StoredEnvelope>>,
     size: usize,
     room: Arc<AtomicUsize>,
@@ -90,7 +91,8 @@ pub(super) struct Room(Arc<AtomicUsize>);
 impl Room {
     /// The message, for whoever delivers it. `None`: there is too much already.
     ///
-    /// `envelope` is what was stored of it, and `taken` the memory that its content takes, which may be more than its length.
+    /// `envelope` is what was stored of it. `taken` is the memory that its content takes, which may
+    /// be more than its length.
     pub(super) fn keep(
         &self,
         message: &Message,
@@ -115,8 +117,8 @@ impl Room {
     }
 }
 
-/// Bytes of an envelope as it is stored and as it was received. The latter has the same texts, and its list of recipients has
-/// grown one by one: up to half of it is not used.
+/// Bytes of an envelope as it is stored and as it was received. The latter has the same texts, and
+/// its list of recipients has grown one by one: up to half of it is not used.
 fn memory_of(envelope: &StoredEnvelope) -> usize {
     let recipients = 2 * envelope.recipients.len() * size_of::<Recipient>();
     let both = 2 * envelope.memory();
